@@ -1,0 +1,52 @@
+"""What a proxy task is."""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PyTree, Shaped
+
+Metrics = dict[str, Array]
+
+
+class Batch(NamedTuple):
+    """Inputs for the backbone and what the head's outputs are held against.
+
+    Attributes:
+      inputs: `[b, v, *space, c]` float32 network inputs, `v` views (tiles, rotations, crops) of
+        each image. The backbone sees them as one batch of `b*v`; the head gets features with the
+        leading axes `[b, v]` again.
+      targets: whatever the loss needs.
+    """
+
+    inputs: Float[Array, "b v *space c"]
+    targets: PyTree[Array]
+
+
+@runtime_checkable
+class ProxyTask(Protocol):
+    """A proxy task: a frozen dataclass of settings, static under jit.
+
+    `make_batch` and `loss` are pure and run inside the compiled step; `head` gives the small
+    network that is trained together with the backbone and thrown away afterwards. It is called as
+    `head(features, batch)` with the backbone's feature mapping (see `assl_jax.models`).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
+        """Stored integer images to a batch."""
+        ...
+
+    def head(self) -> nn.Module: ...
+
+    def loss(self, outputs: Any, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
+        """The mean loss of the batch, and scalars worth logging."""
+        ...
+
+    def label_table(self, rank: int) -> np.ndarray | None:
+        """What the class labels stand for (routes, permutations), or None; saved beside every
+        checkpoint, since labels mean nothing without it."""
+        ...
