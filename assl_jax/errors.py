@@ -1,5 +1,11 @@
 """The two errors that a run shows as one clear line instead of a traceback."""
 
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class InputError(ValueError):
     """Something the user can mend: a config value, a file, a folder. `main` exits with status 2.
@@ -16,3 +22,12 @@ def require(condition: bool, message: str) -> None:
     """Raise `InputError(message)` unless `condition` holds."""
     if not condition:
         raise InputError(message)
+
+
+def lookup(table: Mapping[str, T], name: str, what: str) -> T:
+    """`table[name]`, or an `InputError` that says what `what` may be and shows the nearest name."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"{what}={name!r} is unknown; {hint}(one of {', '.join(table)})")

@@ -1,6 +1,7 @@
 """What every data source becomes."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -59,6 +60,15 @@ class Dataset:
     @property
     def channels(self) -> int:
         return self.images.shape[-1]
+
+    def fingerprint(self) -> str:
+        """Hash of splits, labels and images (of large sets, every k-th image): its identity."""
+        sha = hashlib.sha256(repr((self.images.shape, str(self.images.dtype))).encode())
+        sha.update(repr((self.class_names, self.intensity)).encode())
+        for rows in (self.labels, self.unlabeled, self.test, *self.labelled_sets):
+            sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
+        sha.update(np.ascontiguousarray(self.images[:: 1 + len(self.images) // 4096]).tobytes())
+        return sha.hexdigest()[:16]
 
     @property
     def num_classes(self) -> int:

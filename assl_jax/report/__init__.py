@@ -1,1 +1,38 @@
+"""The report of a run: one page and one file of tables."""
 
+import os
+from pathlib import Path
+
+from assl_jax.report.page import render_page
+from assl_jax.report.record import RunRecord, TaskExamples
+from assl_jax.report.tables import render_markdown, summary_lines
+
+__all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
+
+
+def write_report(folder: Path, run: RunRecord) -> Path:
+    """Write `index.html` (self-contained) and `tables.md` into `folder`.
+
+    Each file is replaced as a whole, so a reader never sees half of one. The same record gives the
+    same bytes.
+
+    Args:
+      folder: created when missing.
+      run: what to show; sections without material are left out.
+
+    Returns:
+      The path of `index.html`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / "tables.md", render_markdown(run.results))
+    _replace(folder / "index.html", render_page(run))
+    return folder / "index.html"
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

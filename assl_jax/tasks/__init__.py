@@ -1,1 +1,35 @@
+"""Proxy tasks: one file each, and the mapping from a name to its class."""
 
+from typing import Any
+
+from assl_jax.errors import InputError, lookup
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask
+from assl_jax.tasks.inpaint import Inpaint
+from assl_jax.tasks.jigsaw import Jigsaw
+from assl_jax.tasks.mcpc import MCPC
+from assl_jax.tasks.rotation import Rotation
+from assl_jax.tasks.sc_assl import SCASSL
+from assl_jax.tasks.simclr import SimCLR
+from assl_jax.tasks.src import SRC
+
+TASKS: dict[str, type] = {
+    task.name: task for task in (SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR)
+}
+
+__all__ = ["TASKS", "Batch", "Metrics", "ProxyTask", "make_task"]
+
+
+def make_task(name: str, **settings: Any) -> ProxyTask:
+    """A proxy task by name, with its settings.
+
+    Raises:
+      InputError: an unknown name (the nearest is shown) or an unknown setting.
+    """
+    kind = lookup(TASKS, name, "task")
+    fields = {field: None for field in kind.__dataclass_fields__}
+    for setting in settings:
+        lookup(fields, setting, f"setting of task {name}")
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise InputError(f"task {name}: {error}") from error

@@ -1,11 +1,11 @@
 """What a proxy task is."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 Metrics = dict[str, Array]
 
@@ -33,8 +33,7 @@ class ProxyTask(Protocol):
     `head(features, batch)` with the backbone's feature mapping (see `assl_jax.models`).
     """
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Stored integer images to a batch."""
@@ -50,3 +49,8 @@ class ProxyTask(Protocol):
         """What the class labels stand for (routes, permutations), or None; saved beside every
         checkpoint, since labels mean nothing without it."""
         ...
+
+
+def accuracy(logits: Float[Array, "*batch k"], labels: Int[Array, "*batch"]) -> Float[Array, ""]:
+    """Share of examples whose largest logit is the label's."""
+    return (logits.argmax(-1) == labels).mean()

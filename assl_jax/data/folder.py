@@ -1,0 +1,193 @@
+"""The user's own images in folders."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
+from assl_jax.data.images import EXTENSIONS, read_images
+from assl_jax.errors import InputError, require
+
+UNLABELED, TRAIN, TEST = range(3)
+FOLDERS = ("unlabeled", "train", "test")
+
+Classes = dict[str, list[str]]  # class name -> its files, relative to the source's folder
+
+
+def folder(
+    *,
+    path: str = "",
+    labels: int = 0,
+    test_fraction: float = 0.2,
+    side: int = 0,
+    channels: int = 0,
+    on_error: str = "raise",
+    cache: str = "",
+    seed: int = 0,
+) -> Dataset:
+    """Images in class folders.
+
+    Two layouts are read:
+
+    - `unlabeled/**`, `train/<class>/**`, `test/<class>/**`. Without `unlabeled/` the training
+      images serve as unlabeled ones; without `test/` a part of `train/` becomes the test images.
+    - `<class>/**`, when there is none of these three: read as `train/` alone.
+
+    Class indices follow the sorted names. Names that begin with a dot, files without an image's
+    extension and files that lie beside the class folders are ignored. `data.images.decode_image`
+    says how transparency, palettes and orientation are handled.
+
+    Args:
+      path: the folder.
+      labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
+      test_fraction: share of every class that becomes test images where there is no `test/`;
+        at least one image goes to either side.
+      side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 demands
+        that all images have one size.
+      channels: 1 converts to grey, 3 to RGB; 0 demands that all images are the same of the two.
+      on_error: "raise", or "skip" to leave out files that cannot be decoded.
+      cache: folder that keeps the decoded array for the next run, "" for none.
+      seed: draws the split and the labelled set.
+
+    Returns:
+      A data set of uint8 images, unlabeled ones first, then training, then test images.
+
+    Raises:
+      InputError: a folder or an image that cannot be read, classes that differ between `train/`
+        and `test/`, a class without images, images that differ in size or channels, a setting
+        out of range.
+    """
+    require(on_error in ("raise", "skip"), f"data.on_error={on_error!r} must be 'raise' or 'skip'")
+    require(channels in (0, 1, 3), f"data.channels={channels} must be 0 (as they are), 1 or 3")
+    require(side >= 0, f"data.side={side} must be 0 (as they are) or a number of pixels")
+    require(labels >= 0, f"data.labels={labels} must be 0 (all) or a number of images")
+    require(0 < test_fraction < 1, f"data.test_fraction={test_fraction} must lie between 0 and 1")
+    root = _existing(path)
+
+    present = [name for name in FOLDERS if (root / name).is_dir()]
+    require(
+        "train" in present or not present,
+        f"{root} has {' and '.join(present)}/ but no train/ with a folder per class",
+    )
+    unlabeled = _images(root, "unlabeled") if "unlabeled" in present else []
+    require(
+        bool(unlabeled) or "unlabeled" not in present,
+        f"{root / 'unlabeled'} holds no images; add some or remove it",
+    )
+    train = _classes(root, "train" if present else "")
+    if "test" in present:
+        test = _classes(root, "test")
+        _same_classes(root, train, test)
+    else:
+        train, test = _split(root, train, test_fraction, seed=seed)
+
+    names = tuple(train)
+    entries = [(UNLABELED, -1, f) for f in unlabeled]
+    entries += [(TRAIN, k, f) for k, c in enumerate(names) for f in train[c]]
+    entries += [(TEST, k, f) for k, c in enumerate(names) for f in test[c]]
+    files = [file for _, _, file in entries]
+    rows = np.array([(split, k) for split, k, _ in entries], np.int32)
+    images, skipped = read_images(
+        root, files, side=side, channels=channels, on_error=on_error, cache=cache
+    )
+    kept = rows[[f not in skipped for f in files]]
+    lost = {(int(s), int(k)) for s, k in rows} - {(int(s), int(k)) for s, k in kept}
+    for split, k in sorted(lost):
+        what = f"class {names[k]!r} of {FOLDERS[split]}" if k >= 0 else FOLDERS[split]
+        raise InputError(f"{root}: every image of {what} was skipped; mend or remove it")
+
+    split, classes = kept.T
+    seen = np.flatnonzero(split == split[0])  # unlabeled images, or else training images
+    chosen = np.flatnonzero(split == TRAIN)
+    if labels:
+        chosen = chosen[stratified_subset(classes[chosen], labels, seed=seed)]
+    return Dataset(
+        name="folder",
+        images=images,
+        labels=classes.copy(),
+        class_names=names,
+        unlabeled=seen,
+        labelled_sets=(chosen,),
+        test=np.flatnonzero(split == TEST),
+        intensity=intensity_of(images[: len(seen)], low=0.0, high=255.0),
+        skipped=tuple(f"{file}: {reason}" for file, reason in skipped.items()),
+    )
+
+
+def _existing(path: str) -> Path:
+    require(bool(path), "data.path is empty: name the folder that holds train/<class>/")
+    root = Path(path).expanduser()
+    require(root.exists(), f"data.path={path!r} does not exist")
+    require(root.is_dir(), f"data.path={path!r} is a file, not a folder")
+    require(bool(_listing(root)), f"data.path={path!r} is empty")
+    return root
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+    except OSError as e:
+        raise InputError(f"{folder} cannot be read: {e.strerror}") from e
+
+
+def _images(root: Path, name: str) -> list[str]:
+    """Image files anywhere below `root / name`, relative to `root`, in a fixed order."""
+    found = []
+    for entry in _listing(root / name):
+        inner = f"{name}/{entry.name}"
+        if entry.is_dir():
+            found += _images(root, inner)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            found.append(inner)
+    return found
+
+
+def _classes(root: Path, name: str) -> Classes:
+    """The class folders in `root / name`, each with at least one image."""
+    prefix = f"{name}/" if name else ""
+    names = [entry.name for entry in _listing(root / name) if entry.is_dir()]
+    require(bool(names), f"{root / name} has no class folders: put images in train/<class>/")
+    # One folder is no classification, and usually means that `path` points too high.
+    require(
+        len(names) > 1,
+        f"{root / name} has one class folder only, {names[0]}/: a second class is needed, or "
+        "data.path should name the folder that holds train/",
+    )
+    classes = {c: _images(root, prefix + c) for c in names}
+    for c, files in classes.items():
+        require(
+            bool(files),
+            f"{root / name / c} holds no images ({' '.join(EXTENSIONS)}); add some or remove it",
+        )
+    return classes
+
+
+def _same_classes(root: Path, train: Classes, test: Classes) -> None:
+    for here, there, missing in (
+        ("test", "train", test.keys() - train.keys()),
+        ("train", "test", train.keys() - test.keys()),
+    ):
+        require(
+            not missing,
+            f"{root}: class {', '.join(sorted(missing))} is in {here}/ but not in {there}/",
+        )
+
+
+def _split(
+    root: Path, classes: Classes, test_fraction: float, *, seed: int
+) -> tuple[Classes, Classes]:
+    """Training and test files of every class."""
+    rng = np.random.default_rng(seed)
+    train, test = {}, {}
+    for c, files in classes.items():
+        n = len(files)
+        require(
+            n >= 2,
+            f"{root}: class {c!r} has 1 image, which cannot be split; add images or a test/ folder",
+        )
+        drawn = set(rng.permutation(n)[: min(max(1, round(n * test_fraction)), n - 1)].tolist())
+        test[c] = [f for i, f in enumerate(files) if i in drawn]
+        train[c] = [f for i, f in enumerate(files) if i not in drawn]
+    return train, test

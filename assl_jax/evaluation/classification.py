@@ -1,0 +1,62 @@
+"""The target task: classification with few labels."""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, Int, Shaped
+
+from assl_jax import losses
+from assl_jax.ops.crop import random_flip, random_shift
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import Batch, Metrics
+from assl_jax.tasks.base import accuracy
+
+
+class LinearHead(nn.Module):
+    """One linear layer on the pooled features."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, features: dict, batch: Batch) -> Float[Array, "b k"]:
+        return nn.Dense(self.classes)(features["pooled"][:, 0])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Fine-tuning: shaped like a proxy task, so that the same loop trains it.
+
+    Attributes:
+      classes: number of classes.
+      shift: random translation, in pixels along each axis.
+      flip: mirror along the last spatial axis with probability 1/2.
+      intensity: how stored integers become network inputs.
+    """
+
+    name: ClassVar[str] = "target"
+    classes: int
+    shift: int = 0
+    flip: bool = False
+    intensity: Intensity = Intensity()
+
+    def label_table(self, rank: int) -> None:
+        return None
+
+    def make_batch(
+        self, rng: jax.Array, images: tuple[Shaped[Array, "b *space c"], Int[Array, " b"]]
+    ) -> Batch:
+        """Inputs `[b, 1, *space, c]` and targets `[b]` from images and their labels."""
+        x, labels = images
+        k_flip, k_shift = jax.random.split(rng)
+        x = random_flip(k_flip, x) if self.flip else x
+        x = random_shift(k_shift, x, self.shift)
+        return Batch(self.intensity(x)[:, None], labels)
+
+    def head(self) -> nn.Module:
+        return LinearHead(classes=self.classes)
+
+    def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
+        loss = losses.softmax_cross_entropy(outputs, batch.targets).mean()
+        return loss, {"accuracy": accuracy(outputs, batch.targets)}

@@ -1,0 +1,232 @@
+"""Losses of the proxy tasks as pure functions: per-example values, the caller reduces.
+
+Everything is computed in float32 or wider whatever the inputs' dtype, similarities at the highest
+matmul precision. No batch size is built in: negatives are whatever the arrays hold, so under `jit`
+on a sharded batch they span all devices.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Num, Shaped
+
+_EPS = 1e-12  # inside the root of a norm
+_RATIO_EPS = 1e-6  # added to the denominators of Eq. 3, cross-entropies of order 1
+
+
+def softmax_cross_entropy(
+    logits: Float[Array, "b k"], labels: Int[Array, " b"]
+) -> Float[Array, " b"]:
+    """Cross-entropy of class labels; the loss of every classifying proxy task (Sec. 2.1).
+
+    Args:
+      logits: `[b, k]` unnormalised log-probabilities.
+      labels: `[b]` integer classes in [0, k).
+
+    Returns:
+      `[b]`, >= 0. NaN where a label is outside [0, k): -1, which marks an unlabeled image, must
+      not count silently as the last class.
+
+    Raises:
+      ValueError: shapes other than `[b, k]` and `[b]`, or labels that are not integers.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"softmax_cross_entropy needs logits [b, k] and labels [b], "
+            f"got {logits.shape} and {labels.shape}"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"softmax_cross_entropy needs integer labels, got {labels.dtype}")
+    known = (labels >= 0) & (labels < logits.shape[1])
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(
+        _wide(logits), jnp.where(known, labels, 0)
+    )
+    return jnp.where(known, loss, jnp.nan)
+
+
+def cross_entropy_matrix(
+    z_logits: Float[Array, "n d"], a_logits: Float[Array, "b d"]
+) -> Float[Array, "b n"]:
+    """Binary cross-entropy between every prediction and every target, the terms of Eq. 3.
+
+    Entry (i, j) is the mean over d of -z_j log a_i - (1 - z_j) log(1 - a_i), with z and a the
+    sigmoids of the logits. Both products have terms of one sign, so nothing cancels.
+
+    Args:
+      z_logits: `[n, d]`, targets.
+      a_logits: `[b, d]`, predictions.
+
+    Returns:
+      `[b, n]`, >= 0.
+
+    Raises:
+      ValueError: shapes other than `[n, d]` and `[b, d]`.
+
+    Deviations: a mean over d where Eq. 3 leaves a vector. The ratio of Eq. 3 is the same as with a
+    sum, and temperatures do not depend on the width of the features.
+    """
+    _check_pair("cross_entropy_matrix", z_logits, a_logits)
+    z, a = _wide(z_logits), _wide(a_logits)
+    positive = _dot(jax.nn.log_sigmoid(a), jax.nn.sigmoid(z))
+    negative = _dot(jax.nn.log_sigmoid(-a), jax.nn.sigmoid(-z))
+    return -(positive + negative) / z.shape[1]
+
+
+def mcpc_loss(
+    prediction: Float[Array, "b d"],
+    tiles: Float[Array, "b m d"],
+    *,
+    form: str = "ratio",
+    reduction: str = "mean",
+    temperature: float = 0.1,
+) -> Float[Array, " b"]:
+    """Contrastive loss of modified CPC: tell the last tile of a route from all other tiles.
+
+    Sec. 2.2, Eq. 3. An image's positive is its tile m - 1; its negatives are the b*m - 1 other
+    tiles of the batch, its own first m - 1 included.
+
+    Args:
+      prediction: `[b, d]` predicted features of the last tile, before the sigmoid.
+      tiles: `[b, m, d]` features of each image's tiles in route order, before the sigmoid; m >= 2.
+      form: "ratio", the mean over negatives i of BCE(z_m, z') / BCE(z_i, z'); or "info_nce",
+        softmax cross-entropy of -BCE / temperature with the positive as the class.
+      reduction: "mean" or "sum" over the negatives; the form "ratio" only.
+      temperature: > 0; the form "info_nce" only.
+
+    Returns:
+      `[b]`, >= 0. The ratio is near 1 for a prediction that tells nothing.
+
+    Raises:
+      ValueError: bad shapes, unknown form or reduction, temperature <= 0.
+
+    Deviations: the sign of Eq. 3 is dropped, since minimising it as printed raises the positive's
+    cross-entropy over the negatives'; the mean over negatives replaces the sum, which grows with
+    the batch; 1e-6 is added to the denominators. The form "info_nce" is not in the paper.
+    """
+    if form not in ("ratio", "info_nce"):
+        raise ValueError(f'mcpc_loss: form must be "ratio" or "info_nce", not {form!r}')
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'mcpc_loss: reduction must be "mean" or "sum", not {reduction!r}')
+    _check_temperature("mcpc_loss", temperature)
+    if tiles.ndim != 3 or tiles.shape[1] < 2 or prediction.shape != tiles.shape[::2]:
+        raise ValueError(
+            f"mcpc_loss needs prediction [b, d] and tiles [b, m >= 2, d], "
+            f"got {prediction.shape} and {tiles.shape}"
+        )
+    b, m, d = tiles.shape
+    bce = cross_entropy_matrix(tiles.reshape(b * m, d), prediction)
+    positive = jnp.arange(b) * m + m - 1
+    if form == "info_nce":
+        return softmax_cross_entropy(-bce / temperature, positive)
+    ratios = jnp.take_along_axis(bce, positive[:, None], axis=1) / (bce + _RATIO_EPS)
+    is_negative = jnp.arange(b * m)[None] != positive[:, None]
+    total = jnp.sum(ratios, axis=1, where=is_negative)
+    return total if reduction == "sum" else total / (b * m - 1)
+
+
+def info_nce(
+    queries: Float[Array, "n d"], keys: Float[Array, "n d"], *, temperature: float = 1.0
+) -> Float[Array, " n"]:
+    """InfoNCE: tell each query's own key from the other queries' keys by dot products.
+
+    van den Oord et al. 2018, Eq. 4, as CPC uses it; the caller applies the bilinear map.
+
+    Args:
+      queries: `[n, d]`.
+      keys: `[n, d]`; key i is the positive of query i.
+      temperature: > 0, divides the dot products.
+
+    Returns:
+      `[n]`, >= 0; log n for a query that tells nothing.
+
+    Raises:
+      ValueError: shapes that are not equal and `[n, d]`, temperature <= 0.
+    """
+    _check_pair("info_nce", queries, keys, same=True)
+    _check_temperature("info_nce", temperature)
+    logits = _dot(_wide(queries), _wide(keys)) / temperature
+    return softmax_cross_entropy(logits, jnp.arange(len(queries)))
+
+
+def nt_xent(
+    a: Float[Array, "b d"], b: Float[Array, "b d"], *, temperature: float = 0.5
+) -> Float[Array, " b"]:
+    """NT-Xent: tell the other view of an image from both views of all other images.
+
+    SimCLR, Chen et al. 2020, Eq. 1: softmax cross-entropy over cosine similarities, a view's
+    similarity to itself left out.
+
+    Args:
+      a, b: `[b, d]`, the projections of two views; row i of both is one image. Any b >= 1.
+      temperature: > 0, divides the similarities.
+
+    Returns:
+      `[b]`, >= 0, the mean over the two views of each image; log(2 b - 1) for constant
+      projections, 0 for a single image.
+
+    Raises:
+      ValueError: shapes that are not equal and `[b, d]`, temperature <= 0.
+    """
+    _check_pair("nt_xent", a, b, same=True)
+    _check_temperature("nt_xent", temperature)
+    n = len(a)
+    z = jnp.concatenate([_wide(a), _wide(b)])
+    z = z * jax.lax.rsqrt(jnp.sum(z**2, axis=1, keepdims=True) + _EPS)
+    logits = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, _dot(z, z) / temperature)
+    loss = softmax_cross_entropy(logits, (jnp.arange(2 * n) + n) % (2 * n))
+    return loss.reshape(2, n).mean(axis=0)
+
+
+def masked_l2(
+    prediction: Float[Array, "b *space c"],
+    target: Float[Array, "b *space c"],
+    mask: Shaped[Array, "b *space 1"],
+) -> Float[Array, " b"]:
+    """Mean squared error over the masked positions of each image.
+
+    The reconstruction loss of context encoders, Pathak et al. 2016, Eq. 1, normalised by the
+    mask's area; with a mask of ones it is the plain L2 loss.
+
+    Args:
+      prediction, target: `[b, *space, c]`.
+      mask: `[b, *space, 1]`, 1 or True where the error counts; serves every channel.
+
+    Returns:
+      `[b]`, >= 0; 0 for an empty mask.
+
+    Raises:
+      ValueError: shapes that do not fit one another.
+    """
+    shape = prediction.shape
+    if len(shape) < 2 or target.shape != shape or mask.shape != (*shape[:-1], 1):
+        raise ValueError(
+            f"masked_l2 needs prediction and target [b, *space, c] and mask [b, *space, 1], "
+            f"got {shape}, {target.shape} and {mask.shape}"
+        )
+    axes = tuple(range(1, len(shape)))
+    weight = _wide(mask)
+    area = weight.sum(axes) * shape[-1]
+    error = jnp.sum(weight * (_wide(prediction) - _wide(target)) ** 2, axes)
+    return error / jnp.where(area > 0, area, 1.0)
+
+
+def _wide(x: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _dot(x: Num[Array, "n d"], y: Num[Array, "m d"]) -> Num[Array, "n m"]:
+    return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _check_pair(
+    name: str, x: Shaped[Array, "..."], y: Shaped[Array, "..."], *, same: bool = False
+) -> None:
+    matrices = x.ndim == y.ndim == 2 and 0 not in x.shape + y.shape
+    if not matrices or x.shape[1] != y.shape[1] or (same and x.shape != y.shape):
+        shapes = "equal shapes [n, d]" if same else "shapes [n, d] and [b, d]"
+        raise ValueError(f"{name} needs {shapes}, got {x.shape} and {y.shape}")
+
+
+def _check_temperature(name: str, temperature: float) -> None:
+    if not isinstance(temperature, jax.Array) and temperature <= 0:
+        raise ValueError(f"{name}: temperature must be > 0, not {temperature}")

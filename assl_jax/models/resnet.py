@@ -1,0 +1,103 @@
+"""Residual networks of He et al. 2016 (basic blocks), in any number of dimensions."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from assl_jax.models.conv import Conv, per_axis
+
+DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+# name: kernel, stride of the first convolution, and whether a 3/2 max-pool follows.
+STEMS = {"imagenet": (7, 2, True), "small": (3, 1, False), "half": (3, 2, False)}
+
+
+def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> nn.BatchNorm:
+    """BatchNorm as PyTorch's defaults: epsilon 1e-5, running momentum 0.9 (its 0.1)."""
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=momentum, epsilon=1e-5, dtype=dtype, name=name
+    )
+
+
+def max_pool(x: Array, window: int, stride: int, padding: int) -> Array:
+    """Max-pooling that leaves an axis of length 1 alone, so that small images pass."""
+    rank = x.ndim - 2
+    sizes = [min(window, n) for n in x.shape[1:-1]]
+    strides = [min(stride, n) for n in x.shape[1:-1]]
+    pads = [(padding, padding) if n > 1 else (0, 0) for n in x.shape[1:-1]]
+    return nn.max_pool(x, tuple(sizes), tuple(strides), pads) if rank else x
+
+
+class BasicBlock(nn.Module):
+    """Two 3-wide convolutions and a shortcut, projected where the shape changes."""
+
+    features: int
+    stride: int | tuple[int, ...]
+    dtype: Any
+    bn_momentum: float
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        def norm(name: str) -> nn.BatchNorm:
+            return batch_norm(train, self.dtype, self.bn_momentum, name)
+
+        stride = per_axis(self.stride, x.ndim - 2)
+        y = Conv(self.features, 3, stride, dtype=self.dtype, name="conv1")(x)
+        y = nn.relu(norm("bn1")(y))
+        y = Conv(self.features, 3, 1, dtype=self.dtype, name="conv2")(y)
+        y = norm("bn2")(y)
+        if x.shape != y.shape:
+            x = Conv(self.features, 1, stride, dtype=self.dtype, name="shortcut_conv")(x)
+            x = norm("shortcut_bn")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """ResNet-10, -18 or -34.
+
+    Attributes:
+      depth: 10, 18 or 34.
+      width: multiplier of the channel counts 64, 128, 256, 512.
+      stem: "imagenet" (kernel 7, stride 2, max-pool 3/2), "small" (kernel 3, stride 1) or "half"
+        (kernel 3, stride 2).
+      dtype: compute dtype; parameters and BatchNorm statistics stay float32.
+      bn_momentum: how much of the running statistics a training batch leaves in place.
+    """
+
+    depth: int = 18
+    width: float = 1.0
+    stem: str = "imagenet"
+    dtype: Any = jnp.float32
+    bn_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *space c"], *, train: bool = False
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """Standardised images to feature maps `stem`, `stage1` … `stage4` and `pooled` `[b, d]`."""
+        kernel, stride, pool = STEMS[self.stem]
+        widths = [max(1, round(64 * 2**i * self.width)) for i in range(4)]
+        x = Conv(widths[0], kernel, stride, dtype=self.dtype, name="stem_conv")(x)
+        x = nn.relu(batch_norm(train, self.dtype, self.bn_momentum, "stem_bn")(x))
+        features = {"stem": x}
+        if pool:
+            x = max_pool(x, 3, 2, 1)
+        for stage, (blocks, width) in enumerate(zip(DEPTHS[self.depth], widths, strict=True), 1):
+            for block in range(blocks):
+                stride = 2 if stage > 1 and block == 0 else 1
+                x = BasicBlock(
+                    width,
+                    stride,
+                    self.dtype,
+                    self.bn_momentum,
+                    name=f"stage{stage}_block{block + 1}",
+                )(x, train)
+            features[f"stage{stage}"] = x
+        return features | {"pooled": global_average(x)}
+
+
+def global_average(x: Float[Array, "b *space c"]) -> Float[Array, "b c"]:
+    """Mean over the spatial axes, in float32."""
+    return jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim - 1)))

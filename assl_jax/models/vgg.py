@@ -1,0 +1,47 @@
+"""VGG with BatchNorm (Simonyan & Zisserman 2015), in any number of dimensions."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from assl_jax.models.conv import Conv
+from assl_jax.models.resnet import batch_norm, global_average, max_pool
+
+DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+class VGG(nn.Module):
+    """VGG-11, -13 or -16; global average pooling takes the place of the 4096-wide layers.
+
+    Attributes:
+      depth: 11, 13 or 16.
+      width: multiplier of the channel counts 64, 128, 256, 512, 512.
+      dtype: compute dtype; parameters and BatchNorm statistics stay float32.
+      bn_momentum: how much of the running statistics a training batch leaves in place.
+    """
+
+    depth: int = 16
+    width: float = 1.0
+    dtype: Any = jnp.float32
+    bn_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *space c"], *, train: bool = False
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """Standardised images to feature maps `stage1` … `stage5` and `pooled` `[b, d]`."""
+        features = {}
+        for stage, (layers, width) in enumerate(zip(DEPTHS[self.depth], WIDTHS, strict=True), 1):
+            if stage > 1:
+                x = max_pool(x, 2, 2, 0)
+            for layer in range(1, layers + 1):
+                name = f"stage{stage}_{{}}{layer}"
+                channels = max(1, round(width * self.width))
+                x = Conv(channels, 3, dtype=self.dtype, name=name.format("conv"))(x)
+                bn = batch_norm(train, self.dtype, self.bn_momentum, name.format("bn"))
+                x = nn.relu(bn(x))
+            features[f"stage{stage}"] = x
+        return features | {"pooled": global_average(x)}

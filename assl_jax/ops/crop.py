@@ -1,0 +1,62 @@
+"""Crops and tiles."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Int, Shaped
+
+
+def cut(
+    images: Shaped[Array, "b *space c"],
+    starts: Int[Array, "b v rank"],
+    size: Sequence[int],
+) -> Shaped[Array, "b v *size c"]:
+    """Cut `v` boxes of one size out of every image.
+
+    Args:
+      images: `[b, *space, c]`.
+      starts: `[b, v, rank]` first voxel of every box; a box must lie inside the image (as XLA's
+        dynamic slices do, one that does not is moved inside).
+      size: spatial shape of a box.
+
+    Returns:
+      `[b, v, *size, c]`.
+    """
+    channels = images.shape[-1]
+
+    def one(image: Array, start: Array) -> Array:
+        return lax.dynamic_slice(image, (*start, 0), (*size, channels))
+
+    return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(images, starts)
+
+
+def random_starts(
+    rng: jax.Array, batch: int, space: Sequence[int], size: Sequence[int]
+) -> Int[Array, "b 1 rank"]:
+    """Uniformly random places at which a box of `size` fits inside `space`."""
+    room = jnp.asarray([n - s + 1 for n, s in zip(space, size, strict=True)])
+    return jax.random.randint(rng, (batch, 1, len(space)), 0, room[None, None, :])
+
+
+def random_flip(
+    rng: jax.Array, images: Shaped[Array, "b *space c"], axis: int = -2
+) -> Shaped[Array, "b *space c"]:
+    """Mirror each image along `axis` (the last spatial one) with probability 1/2."""
+    flip = jax.random.bernoulli(rng, 0.5, (images.shape[0],))
+    flip = flip.reshape(-1, *(1,) * (images.ndim - 1))
+    return jnp.where(flip, jnp.flip(images, axis), images)
+
+
+def random_shift(
+    rng: jax.Array, images: Shaped[Array, "b *space c"], pixels: int
+) -> Shaped[Array, "b *space c"]:
+    """Shift each image by up to `pixels` along every axis; edges are filled by reflection."""
+    if pixels == 0:
+        return images
+    space = images.shape[1:-1]
+    pad = [(0, 0), *((pixels, pixels) for _ in space), (0, 0)]
+    padded = jnp.pad(images, pad, mode="reflect")
+    starts = random_starts(rng, images.shape[0], padded.shape[1:-1], space)
+    return cut(padded, starts, space)[:, 0]

@@ -1,0 +1,334 @@
+"""Charts as SVG text and example images as PNG text, for embedding in a page.
+
+Matplotlib is used through its object interface and imported when a chart is drawn. The same data
+gives the same bytes. Every chart has a white panel, so it reads the same on a dark page.
+"""
+
+import base64
+import contextlib
+import functools
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assl_jax.report import record
+from assl_jax.report.record import (
+    GREY,
+    INK,
+    colour,
+    display,
+    display_label,
+    display_pool,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "axes.edgecolor": "#999999",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "text.parse_math": False,  # a "$" in a name is a dollar sign
+}
+
+
+@contextlib.contextmanager
+def _style(salt: str) -> Iterator[None]:
+    import matplotlib
+
+    settings: Any = {**STYLE, "svg.hashsalt": salt}
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def _svg(draw: Callable[..., "Figure | None"]) -> Callable[..., str]:
+    """Make a function that draws a figure return it as SVG text; "" when it had nothing to draw."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Any, **settings: Any) -> str:
+        with _style(draw.__name__):
+            figure = draw(*args, **settings)
+            if figure is None:
+                return ""
+            out = io.StringIO()
+            figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
+        return out.getvalue()
+
+    return drawn
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+@_svg
+def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
+    """The similarity matrix, its numbers in the cells; the diagonal, always 1, is left grey."""
+    if not similarity.get("tasks"):
+        return None
+    names = [display(task) for task in similarity["tasks"]]
+    k = len(names)
+    matrix = np.array(similarity["matrix"], dtype=float)
+    shown = np.ma.masked_where(np.eye(k, dtype=bool) | ~np.isfinite(matrix), matrix)
+    top = float(shown.max()) if shown.count() else 1.0
+    figure = _figure(2.4 + 0.75 * k, 1.2 + 0.6 * k)
+    ax = figure.subplots()
+    ax.set_facecolor("#eeeeee")
+    image = ax.imshow(shown, cmap="Blues", vmin=0.0, vmax=max(top, 1e-6), aspect="auto")
+    for i, j in np.ndindex(k, k):
+        if math.isfinite(matrix[i, j]):
+            dark = i != j and matrix[i, j] > 0.6 * top
+            ink = "white" if dark else GREY if i == j else INK
+            ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color=ink)
+    ax.set_xticks(range(k), names, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(k), names)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    if shown.count():
+        bar = figure.colorbar(image, ax=ax, label="similarity", pad=0.02)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _accuracy_rows(
+    results: Mapping[str, Any],
+) -> list[tuple[tuple[str, ...], Mapping[str, Any], str]]:
+    """Pool, figures and place on the search path of everything that was tested."""
+    iterations = results.get("iterations") or []
+    start = list(iterations[0]["pool"]) if iterations else []
+    rows: list[tuple[tuple[str, ...], Mapping[str, Any], str]] = []
+    if results.get("scratch"):
+        rows.append((("scratch",), results["scratch"], ""))
+    for task, single in (results.get("singles") or {}).items():
+        rows.append(((task,), single, "accepted" if [task] == start else ""))
+    for step in iterations:
+        verdict = "accepted" if step.get("accepted") else "stopped"
+        for candidate in sorted(step["candidates"], key=record.by_similarity):
+            task = candidate["task"]
+            place = verdict if task == step.get("chosen") else ""
+            rows.append(((*step["pool"], task), candidate, place))
+    best = results.get("best")
+    if best and tuple(best["pool"]) not in [pool for pool, *_ in rows]:
+        rows.append((tuple(best["pool"]), best, "accepted"))
+    return [row for row in rows if _known(row[1].get("accuracy"))]
+
+
+@_svg
+def accuracy_chart(results: Mapping[str, Any]) -> "Figure | None":
+    """Test accuracies with their standard deviations and runs, and the search's path through them.
+
+    Circles are single tasks, diamonds pools in the colour of the task they add, hollow when they
+    were not accepted. The small dots below are the repeated fine-tunings.
+    """
+    rows = _accuracy_rows(results)
+    if not rows:
+        return None
+    figure = _figure(8.4, 1.3 + 0.34 * len(rows))
+    ax = figure.subplots()
+    path: list[tuple[float, int, str]] = []
+    for y, (pool, entry, place) in enumerate(rows):
+        tint = colour(pool[-1])
+        x = 100 * entry["accuracy"]
+        runs = [100 * run for run in entry.get("runs") or [] if _known(run)]
+        ax.scatter(runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0)
+        if _known(entry.get("std")):
+            ax.errorbar(x, y, xerr=100 * entry["std"], color=tint, capsize=3, linewidth=1)
+        single = len(pool) == 1
+        face = tint if single or place == "accepted" else "white"
+        marker = "o" if single else "D"
+        ax.plot(x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4)
+        if place:
+            path.append((x, y, place))
+    for (x0, y0, _), (x1, y1, place) in zip(path, path[1:], strict=False):
+        line = "-" if place == "accepted" else ":"
+        ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
+    if rows[0][0] == ("scratch",):
+        ax.axvline(100 * rows[0][1]["accuracy"], color=GREY, linestyle="--", linewidth=1)
+    ax.set_yticks(range(len(rows)), [display_pool(pool) for pool, *_ in rows])
+    for tick, (*_, place) in zip(ax.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if place == "accepted" else "normal")
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("test accuracy (%)")
+    ax.grid(axis="y", visible=False)
+    if len(path) > 1:
+        _path_legend(figure)
+    return figure
+
+
+def _path_legend(figure: "Figure") -> None:
+    from matplotlib.lines import Line2D
+
+    keys = [
+        Line2D([], [], color=INK, label="search path"),
+        Line2D([], [], color=INK, linestyle=":", label="stopped"),
+        Line2D([], [], color=GREY, linestyle="none", marker="D", label="accepted pool"),
+        Line2D([], [], color=GREY, linestyle="none", marker="D", mfc="white", label="other pool"),
+    ]
+    figure.legend(handles=keys, loc="outside upper right", ncols=4)
+
+
+@_svg
+def loss_curves(
+    metrics: Sequence[Mapping[str, Any]], *, kind: str, columns: int = 3
+) -> "Figure | None":
+    """Losses over steps, one panel per label, in the order in which the stages ran.
+
+    Faint: as logged; solid: the moving mean over a twelfth of the curve. What has one label
+    (folds, seeds) shares a panel. A panel whose losses differ by more than a factor of 20 has a
+    logarithmic axis.
+    """
+    from matplotlib.lines import Line2D
+
+    panels: dict[str, dict[tuple[str, str, str], list[tuple[float, float]]]] = {}
+    for r in metrics:  # in the order of the log, which is that of the stages
+        if r["kind"] == kind:
+            panels.setdefault(r["label"], {})
+    for r in record.latest(metrics):
+        if r["kind"] == kind and _known(r.get("loss")):
+            curve = (r["stage"], r.get("run") or "", r.get("task") or r["label"])
+            panels[r["label"]].setdefault(curve, []).append((r["step"], r["loss"]))
+    panels = {label: curves for label, curves in panels.items() if curves}
+    if not panels:
+        return None
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (label, curves) in zip(axes, panels.items(), strict=False):
+        _loss_panel(ax, label, curves, by_task=kind == "pretrain")
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    figure.supxlabel("step", fontsize=10)
+    figure.supylabel("loss", fontsize=10)
+    tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
+    if kind == "pretrain" and len(tasks) > 1:
+        keys = [Line2D([], [], color=colour(task), label=display(task)) for task in tasks]
+        figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
+    return figure
+
+
+def _loss_panel(
+    ax: "Axes", label: str, curves: Mapping[tuple[str, str, str], list[Any]], *, by_task: bool
+) -> None:
+    lines = []
+    for (*_, task), points in curves.items():
+        steps, losses = np.array(points, dtype=float).T
+        lines.append(_moving_mean(losses, max(1, len(losses) // 12)))
+        tint = colour(task if by_task else label)
+        mark = "o" if len(losses) == 1 else ""
+        ax.plot(*_thinned(steps, losses), color=tint, alpha=0.25, linewidth=0.8)
+        ax.plot(*_thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
+    ax.set_title(display_label(label))
+    every = np.concatenate(lines)
+    if every.min() > 0 and every.max() > 20 * every.min():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("")
+
+
+def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred mean over up to `window` values; fewer at the ends."""
+    ones = np.ones(window)
+    counts = np.convolve(np.ones_like(values), ones, "full")
+    sums = np.convolve(values, ones, "full")
+    start = (window - 1) // 2
+    return (sums / counts)[start : start + len(values)]
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, *, most: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` points of a curve, its last among them: a page need not carry every step."""
+    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), most)).round().astype(int))
+    return x[keep], y[keep]
+
+
+@_svg
+def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
+    """Time per label, its kinds of stages in shades of one bar, with their images per second."""
+    from matplotlib.patches import Patch
+
+    groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for stage in stages:
+        if _known(stage.get("seconds")):
+            kinds = groups.setdefault(stage["label"], {})
+            kinds.setdefault(stage["kind"], []).append(stage)
+    if not groups:
+        return None
+    seconds = {
+        label: {kind: sum(s["seconds"] for s in group) for kind, group in kinds.items()}
+        for label, kinds in groups.items()
+    }
+    longest = max(sum(kinds.values()) for kinds in seconds.values())
+    scale, unit = (60.0, "minutes") if longest > 600 else (1.0, "seconds")
+    order = dict.fromkeys(stage["kind"] for stage in stages)
+    shades = {kind: 0.55**i for i, kind in enumerate(order)}
+    figure = _figure(8.4, 1.2 + 0.3 * len(groups))
+    ax = figure.subplots()
+    for y, (label, spent) in enumerate(seconds.items()):
+        left = 0.0
+        for kind, time in spent.items():
+            width, tint = time / scale, colour(label)
+            ax.barh(y, width, 0.62, left, color=tint, alpha=shades[kind], linewidth=0)
+            left += width
+        speeds = [(kind, _speed(group)) for kind, group in groups[label].items()]
+        words = [f"{left:,.1f} {'s' if scale == 1 else 'min'}"]
+        words += [f"{kind} {speed}" for kind, speed in speeds if speed]
+        beside = ax.get_yaxis_transform()
+        ax.text(1.02, y, " · ".join(words), va="center", fontsize=8, transform=beside)
+    ax.set_yticks(range(len(groups)), [display_label(label) for label in groups], fontsize=9)
+    ax.set_ylim(len(groups) - 0.4, -0.6)
+    ax.set_xlim(0, 1.02 * longest / scale or 1.0)
+    ax.set_xlabel(unit)
+    ax.grid(axis="y", visible=False)
+    keys = [Patch(color=INK, alpha=a, linewidth=0, label=kind) for kind, a in shades.items()]
+    figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
+    return figure
+
+
+def _speed(group: Sequence[Mapping[str, Any]]) -> str:
+    """Images per second over all stages of a group, or ""."""
+    timed = [s for s in group if _known(s.get("images_per_s"))]
+    spent = sum(s["seconds"] for s in timed)
+    images = sum(s["images_per_s"] * s["seconds"] for s in timed)
+    return f"{images / spent:,.0f} images/s" if spent else ""
+
+
+def example_images(image: np.ndarray, views: np.ndarray) -> tuple[str, str]:
+    """One original `[*space, c]` and its `[v, *space, c]` views, side by side, as base64 PNGs."""
+    planes = record.plane(views, leading=1)
+    v, h, w, c = planes.shape
+    gap = max(1, w // 16)
+    strip = np.full((h, v * (w + gap) - gap, c + 1), 0.0)  # the gaps are transparent
+    for i, view in enumerate(planes):
+        left = i * (w + gap)
+        strip[:, left : left + w] = np.concatenate([view, np.ones((h, w, 1))], -1)
+    return _png(record.plane(image, leading=0)), _png(strip)
+
+
+def _png(image: np.ndarray) -> str:
+    """`[h, w, c]` in [0, 1] as a base64 PNG: grey, grey and alpha, colour, or colour and alpha."""
+    from PIL import Image
+
+    levels = (np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode("ascii")

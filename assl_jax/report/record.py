@@ -1,0 +1,117 @@
+"""What a report is made from, and the names and colours that its parts share."""
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NAMES = {
+    "src": "SRC",
+    "mcpc": "MCPC",
+    "sc_assl": "SC-ASSL",
+    "rotation": "Rotation",
+    "jigsaw": "Jigsaw",
+    "inpaint": "Inpaint",
+    "simclr": "SimCLR",
+    "scratch": "From scratch",
+}
+
+# Okabe and Ito's colour-blind-safe set, its yellow darkened for lines on white.
+INK = "#222222"
+GREY = "#767676"
+COLOURS = {
+    "src": "#0072B2",
+    "mcpc": "#56B4E9",
+    "sc_assl": "#009E73",
+    "rotation": "#D55E00",
+    "jigsaw": "#A08000",
+    "inpaint": "#CC79A7",
+    "simclr": "#E69F00",
+    "scratch": GREY,
+}
+OTHER_COLOURS = ("#332288", "#882255", "#44AA99", "#999933", "#6699CC")
+
+
+class TaskExamples(NamedTuple):
+    """What one proxy task shows the network.
+
+    Attributes:
+      originals: `[r, *space, c]` images in [0, 1]; c is 1 or 3.
+      inputs: `[r, v, *space, c]` the v views of each image, in [0, 1].
+      captions: one line per image.
+    """
+
+    originals: np.ndarray
+    inputs: np.ndarray
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything a report shows, as read back from a run's folder.
+
+    Attributes:
+      results: the run's results; accuracies are fractions of 1.
+      config: the run's settings, nested.
+      environment: versions, devices, commit and command; flat.
+      metrics: one mapping per logged step.
+      stages: one mapping per finished stage, in the order they ran.
+      examples: by proxy task.
+    """
+
+    results: dict[str, Any]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    examples: dict[str, TaskExamples] = field(default_factory=dict)
+
+
+def display(task: str) -> str:
+    """A task's name for readers; a name without an entry stays as it is."""
+    return NAMES.get(task, task)
+
+
+def display_pool(pool: Iterable[str]) -> str:
+    """`["simclr", "rotation"]` to "SimCLR + Rotation"."""
+    return " + ".join(display(task) for task in pool)
+
+
+def display_label(label: str) -> str:
+    """A stage's label, `"simclr+rotation"`, to "SimCLR + Rotation"."""
+    return display_pool(label.split("+"))
+
+
+def colour(label: str) -> str:
+    """The one colour of a task in every figure; a pool has that of the task it added last."""
+    task = label.split("+")[-1]
+    other = OTHER_COLOURS[zlib.crc32(task.encode()) % len(OTHER_COLOURS)]
+    return COLOURS.get(task, other)
+
+
+def by_similarity(candidate: Mapping[str, Any]) -> float:
+    """The order of candidates in tables and figures: least similar first, unmeasured last."""
+    similarity = candidate.get("similarity")
+    return math.inf if similarity is None else similarity
+
+
+def latest(metrics: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records that count, by step: a resumed stage repeats steps, and its last word holds.
+
+    Tasks of one pool, and runs (seeds, folds) of one fine-tuning, each have their own.
+    """
+    last = {(r["stage"], r.get("run"), r.get("task"), r["step"]): r for r in metrics}
+    return sorted(last.values(), key=lambda r: r["step"])
+
+
+def plane(images: np.ndarray, *, leading: int) -> np.ndarray:
+    """Images or volumes `[*leading, *space, c]` to planes `[*leading, h, w, c]`.
+
+    A volume gives the middle slice of its first spatial axis.
+    """
+    while images.ndim > leading + 3:
+        images = images.take(images.shape[leading] // 2, axis=leading)
+    return images

@@ -1,0 +1,120 @@
+"""The cache of finished work: one folder per stage, named after what determines it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DONE = "done.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A finished stage.
+
+    Attributes:
+      kind, label: what was done, and to which pool.
+      folder: its files.
+      key: hash of everything that determines it.
+      result: what was computed, as JSON.
+      seconds, images_per_s: time it took, and training throughput where there was training.
+    """
+
+    kind: str
+    label: str
+    folder: Path
+    key: str
+    result: dict[str, Any]
+    seconds: float
+    images_per_s: float | None
+
+    def record(self) -> dict[str, Any]:
+        """What a report shows of it."""
+        return {
+            "stage": self.folder.name,
+            "kind": self.kind,
+            "label": self.label,
+            "seconds": self.seconds,
+            "images_per_s": self.images_per_s,
+            "result": self.result,
+        }
+
+
+@dataclasses.dataclass
+class StageCache:
+    """Runs a stage once; afterwards its result is read.
+
+    `done.json` is written last, by an atomic rename: a folder without it is work in progress, whose
+    checkpoints may be used and whose results do not exist. Deleting a folder recomputes exactly
+    that stage.
+    """
+
+    folder: Path
+    finished: list[Stage] = dataclasses.field(default_factory=list)
+
+    def run(
+        self,
+        kind: str,
+        label: str,
+        spec: dict[str, Any],
+        compute: Callable[[Path], dict[str, Any]],
+    ) -> Stage:
+        """The stage that `spec` determines, computed by `compute(folder)` unless it is done.
+
+        Args:
+          kind, label: for people; part of the folder's name.
+          spec: plain values that determine the result, parent stages' keys among them.
+          compute: returns the result, JSON; an entry `images_per_s` is kept apart.
+        """
+        key = digest({"kind": kind, **spec})
+        folder = self.folder / f"{kind}-{label}-{key}"
+        if not (folder / DONE).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            before = time.monotonic()
+            result = compute(folder)
+            speed = result.pop("images_per_s", None)
+            write_json(
+                folder / DONE,
+                {
+                    "kind": kind,
+                    "label": label,
+                    "spec": spec,
+                    "seconds": round(time.monotonic() - before, 3),
+                    "images_per_s": speed,
+                    "result": result,
+                },
+            )
+        done = read_json(folder / DONE)
+        stage = Stage(
+            kind, label, folder, key, done["result"], done["seconds"], done["images_per_s"]
+        )
+        if stage not in self.finished:
+            self.finished.append(stage)
+        return stage
+
+
+def digest(spec: Any) -> str:
+    """Twelve hex digits that change with any value of `spec`."""
+    text = json.dumps(spec, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that `path` holds all of it or does not exist."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file by an atomic rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,0 +1,294 @@
+"""What every strategy is made of: pretrain a pool, fine-tune it, compare features."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from assl_jax.data import Dataset
+from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.lcka import lcka_matrix
+from assl_jax.strategies.stages import Stage, StageCache, digest, read_json, write_json
+from assl_jax.tasks import ProxyTask
+from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
+from assl_jax.training.interrupt import check_stop
+from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.progress import Progress
+from assl_jax.training.sharding import replicate
+from assl_jax.training.state import init_state
+
+Pool = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TargetSettings:
+    """How a backbone is judged.
+
+    Attributes:
+      training: of one fine-tuning.
+      seeds: fine-tunings on all labels, tested on the test set; each has its own head and batches,
+        the same for every pool, so that pools are compared in pairs.
+      folds: of the cross-validation inside the labelled set that selection looks at; 0 for none.
+      shift, flip: augmentation, see `Classification`.
+    """
+
+    training: Training
+    seeds: int = 3
+    folds: int = 5
+    shift: int = 0
+    flip: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimilaritySettings:
+    """Which features are compared, and how.
+
+    Attributes:
+      n: number of unlabeled images; fewer if there are not so many.
+      layer: "pooled" or a stage of the backbone.
+      estimator: "biased" or "unbiased", see `lcka_matrix`.
+      reestimate_bn: estimate BatchNorm's running statistics anew on plain images first.
+    """
+
+    n: int = 4096
+    layer: str = "pooled"
+    estimator: str = "biased"
+    reestimate_bn: bool = True
+
+
+@dataclasses.dataclass(kw_only=True)
+class Study:
+    """One data set, one backbone, a set of tasks, and the cache of what was trained.
+
+    Attributes:
+      dataset: images and splits.
+      backbone, backbone_settings: the network and the plain values that determine it.
+      tasks: by name.
+      pretraining: of a single task; see `budget`.
+      budget: "total" gives a pool as many steps as one task, "per_task" as many for each.
+      target, similarity: settings.
+      seed: of everything random.
+      stages, log: where results and numbers go.
+      mesh: devices.
+      checkpoint_every, log_every: steps.
+    """
+
+    dataset: Dataset
+    backbone: nn.Module
+    backbone_settings: Mapping[str, Any]
+    tasks: Mapping[str, ProxyTask]
+    pretraining: Training
+    budget: str
+    target: TargetSettings
+    similarity: SimilaritySettings
+    seed: int
+    stages: StageCache
+    log: MetricsLog
+    mesh: Mesh
+    checkpoint_every: int = 1000
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        self._images = replicate(self.dataset.images, self.mesh)
+        self._common = {
+            "data": self.dataset.fingerprint(),
+            "backbone": dict(self.backbone_settings),
+            "seed": self.seed,
+        }
+
+    def pretrain(self, pool: Pool) -> Stage:
+        """Train a new backbone on the pool's tasks; its weights lie in the stage's `backbone/`."""
+        training = self.pretraining
+        if self.budget == "per_task":
+            training = dataclasses.replace(training, steps=training.steps * len(pool))
+        tasks = {name: self.tasks[name] for name in pool}
+        rank = len(self.dataset.space)
+        spec = {
+            **self._common,
+            "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
+            "training": dataclasses.asdict(training),
+            "reestimate_bn": self.similarity.reestimate_bn,
+        }
+        seed = int(digest(spec)[:7], 16)
+
+        def compute(folder: Path) -> dict[str, Any]:
+            tables = {name: task.label_table(rank) for name, task in tasks.items()}
+            write_json(
+                folder / "labels.json",
+                {name: table.tolist() for name, table in tables.items() if table is not None},
+            )
+            speeds: list[float] = []
+            record = self._recorder(folder, "pretrain", pool, speeds)
+            state = init_state(
+                jax.random.key(seed),
+                self.backbone,
+                list(tasks.values()),
+                training.optimiser,
+                self._images,
+            )
+            checkpoints = Checkpoints(folder / "checkpoints")
+            state = fit(
+                state,
+                backbone=self.backbone,
+                tasks=tasks,
+                data=self._images,
+                rows=self.dataset.unlabeled,
+                training=training,
+                seed=seed,
+                mesh=self.mesh,
+                checkpoints=checkpoints,
+                checkpoint_every=self.checkpoint_every,
+                logging=Logging(
+                    title=f"pretrain {'+'.join(pool)}", every=self.log_every, record=record
+                ),
+            )
+            checkpoints.close()
+            variables = state.variables
+            if self.similarity.reestimate_bn:
+                variables = reestimate_batch_stats(
+                    self.backbone,
+                    variables,
+                    self._images,
+                    self._sample(),
+                    intensity=self.dataset.intensity,
+                    mesh=self.mesh,
+                )
+            save_tree(folder / "backbone", variables)
+            return {"images_per_s": statistics.median(speeds) if speeds else None}
+
+        return self.stages.run("pretrain", "+".join(pool), spec, compute)
+
+    def finetune(self, pool: Pool | None) -> Stage:
+        """Fine-tune the pool's backbone (None: a network from scratch) over folds and seeds.
+
+        The result holds `accuracy`, `std` and `runs` on the test set, and with folds `selection`
+        and `selection_std`: the accuracy cross-validated inside the labelled sets.
+        """
+        parent = self.pretrain(pool) if pool else None
+        spec = {
+            **self._common,
+            "target": dataclasses.asdict(self.target),
+            "pretrained": parent.key if parent else None,
+        }
+        label = "+".join(pool) if pool else "scratch"
+
+        def compute(folder: Path) -> dict[str, Any]:
+            variables = self.load(parent.folder / "backbone") if parent else None
+            done_file = folder / "runs.json"
+            accuracies: dict[str, float] = read_json(done_file)
+            runs = self._runs()
+            target = self._target()
+            speeds: list[float] = []
+            with Progress(f"fine-tune {label}", len(runs)) as progress:
+                for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
+                    if name not in accuracies:
+                        check_stop(f"fine-tuning of {label}")
+                        record = self._recorder(folder, "finetune", pool or ("scratch",), speeds)
+                        logging = Logging(
+                            every=self.log_every,
+                            record=lambda r, name=name, record=record: record({"run": name, **r}),
+                        )
+                        state = target.finetune(variables, train, seed=seed, logging=logging)
+                        accuracies[name] = target.accuracy(state, test)
+                        if name == "test 0 0":
+                            save_tree(folder / "model", {"params": state.params, **state.variables})
+                        write_json(done_file, accuracies)
+                    progress.update(i, f"accuracy {100 * accuracies[name]:.1f} %")
+            return summary(accuracies)
+
+        return self.stages.run("finetune", label, spec, compute)
+
+    def similarities(self, pools: Sequence[Pool]) -> np.ndarray:
+        """LCKA `[k, k]` between the pools' features, on one fixed set of unlabeled images."""
+        files = [self.features(pool).folder / "features.npy" for pool in pools]
+        stacked = [np.load(file, allow_pickle=False) for file in files]
+        return np.asarray(lcka_matrix(stacked, estimator=self.similarity.estimator))
+
+    def features(self, pool: Pool) -> Stage:
+        """Features of the fixed set of unlabeled images, in the stage's `features.npy`."""
+        parent = self.pretrain(pool)
+        spec = {
+            "pretrained": parent.key,
+            "n": self.similarity.n,
+            "layer": self.similarity.layer,
+        }
+
+        def compute(folder: Path) -> dict[str, Any]:
+            x = features(
+                self.backbone,
+                self.load(parent.folder / "backbone"),
+                self._images,
+                self._sample(),
+                intensity=self.dataset.intensity,
+                mesh=self.mesh,
+                layer=self.similarity.layer,
+            )
+            np.save(folder / "features.npy", x)
+            return {"n": len(x), "d": x.shape[1]}
+
+        return self.stages.run("features", "+".join(pool), spec, compute)
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """A backbone's variables from a folder written by `pretrain`."""
+        return replicate(load_tree(folder), self.mesh)
+
+    def _sample(self) -> np.ndarray:
+        """The fixed set of unlabeled images that features are compared on."""
+        rows = self.dataset.unlabeled
+        return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.similarity.n])
+
+    def _target(self) -> Target:
+        s, d = self.target, self.dataset
+        task = Classification(
+            classes=d.num_classes, shift=s.shift, flip=s.flip, intensity=d.intensity
+        )
+        labels = replicate(d.labels, self.mesh)
+        return Target(self.backbone, task, self._images, labels, s.training, self.mesh)
+
+    def _runs(self) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+        """Name of every fine-tuning: training rows, rows to judge it on, seed."""
+        runs = {}
+        for i, rows in enumerate(self.dataset.labelled_sets):
+            for s in range(self.target.seeds):
+                runs[f"test {i} {s}"] = (rows, self.dataset.test, 1000 * self.seed + s)
+            if not self.target.folds:
+                continue
+            folds = stratified_folds(self.dataset.labels[rows], self.target.folds, seed=self.seed)
+            for f, fold in enumerate(folds):
+                train = np.delete(rows, fold)
+                runs[f"cv {i} {f}"] = (train, rows[fold], 1000 * self.seed + 500 + f)
+        return runs
+
+    def _recorder(
+        self, folder: Path, kind: str, pool: Pool, speeds: list[float]
+    ) -> Callable[[dict[str, Any]], None]:
+        place = {"stage": folder.name, "kind": kind, "label": "+".join(pool)}
+
+        def record(values: dict[str, Any]) -> None:
+            speeds.append(values["images_per_s"])
+            self.log.write({**place, **values})
+
+        return record
+
+
+def summary(accuracies: Mapping[str, float]) -> dict[str, Any]:
+    """Mean and standard deviation of the test runs and of the cross-validation, if any."""
+    tests = [a for name, a in accuracies.items() if name.startswith("test")]
+    folds = [a for name, a in accuracies.items() if name.startswith("cv")]
+    return {
+        "accuracy": statistics.fmean(tests),
+        "std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
+        "runs": tests,
+        "selection": statistics.fmean(folds) if folds else None,
+        "selection_std": statistics.stdev(folds) if len(folds) > 1 else None,
+    }
+

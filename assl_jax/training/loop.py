@@ -1,0 +1,162 @@
+"""The training loop: the same for proxy tasks, pools of them and the target task."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.tasks import Metrics, ProxyTask
+from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.interrupt import stop_requested
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.progress import Progress
+from assl_jax.training.sharding import check_batch, replicate, split_batch
+from assl_jax.training.state import TrainState
+from assl_jax.training.step import make_step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long and how a network is trained.
+
+    Attributes:
+      steps: optimiser steps.
+      batch_size: images per step.
+      optimiser: see `Optimiser`.
+    """
+
+    steps: int
+    batch_size: int
+    optimiser: Optimiser = Optimiser()
+
+    def __post_init__(self) -> None:
+        require(self.steps > 0, f"steps={self.steps} must be above 0")
+        require(self.batch_size > 1, f"batch_size={self.batch_size} must be above 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Logging:
+    """What a loop tells while it runs.
+
+    Attributes:
+      title: of the progress bar; none is shown without one.
+      every: steps between two records; losses are checked for NaN at the same time.
+      record: called with a flat record `{"step", "steps", "task", "loss", ...}`.
+    """
+
+    title: str = ""
+    every: int = 50
+    record: Callable[[dict[str, Any]], None] | None = None
+
+
+def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Rows of the images of batch `step`: a new order every epoch, the remainder left out.
+
+    A set smaller than the batch is drawn from with repetition inside the batch as evenly as
+    possible (few-label fine-tuning).
+    """
+    per_epoch = max(1, len(rows) // batch_size)
+    epoch, place = divmod(step, per_epoch)
+    order = np.random.default_rng([seed, epoch]).permutation(len(rows))
+    order = np.resize(order, per_epoch * batch_size)
+    return rows[order[place * batch_size : (place + 1) * batch_size]].astype(np.int32)
+
+
+def task_schedule(tasks: int, steps: int, seed: int) -> np.ndarray:
+    """Which of `tasks` each step trains, drawn uniformly (Doersch & Zisserman 2017)."""
+    return np.random.default_rng([seed, 0x7A5C]).integers(tasks, size=steps)
+
+
+def fit(
+    state: TrainState,
+    *,
+    backbone: nn.Module,
+    tasks: Mapping[str, ProxyTask],
+    data: Any,
+    rows: np.ndarray,
+    training: Training,
+    seed: int,
+    mesh: Mesh,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: int = 0,
+    logging: Logging = Logging(),
+) -> TrainState:
+    """Train `state` to `training.steps` steps; a resumed run equals an uninterrupted one.
+
+    Args:
+      state: where to begin; replaced by the newest of `checkpoints`, if there is one.
+      tasks: the pool; one task is drawn per mini-batch from a seeded schedule.
+      data: arrays `[n, ...]` on the devices of `mesh`, see `make_step`.
+      rows: which rows of `data` to train on.
+      seed: of batches, schedule and everything random inside the steps.
+      checkpoint_every: steps between checkpoints; the last step is always kept.
+
+    Raises:
+      InputError: a loss that is not a number (names step and task; the last checkpoint stays).
+      Interrupted: a stop was asked for; a checkpoint was written if there is a place for it.
+    """
+    check_batch(training.batch_size, mesh, "batch_size")
+    state = replicate(state, mesh)
+    if checkpoints and checkpoints.latest is not None:
+        state = checkpoints.restore(state, mesh)
+    start, steps = int(state.step), training.steps
+    pool = list(tasks.values())
+    schedule = task_schedule(len(pool), steps, seed)
+    rng = replicate(jax.random.key(seed), mesh)
+    unchecked: list[tuple[int, str, Metrics]] = []
+    since = time.monotonic()
+
+    with Progress(logging.title, steps, start) as progress:
+        for step in range(start, steps):
+            task = pool[schedule[step]]
+            rate = training.optimiser.rate(step, steps)
+            indices = batch_indices(rows, training.batch_size, step, seed)
+            compiled = make_step(backbone, task, training.optimiser)
+            part, metrics = compiled(
+                state.only(task.name), data, split_batch(indices, mesh), rng, np.float32(rate)
+            )
+            state = state.merge(part)
+            unchecked.append((step, task.name, metrics))
+            done = step + 1
+            save = bool(checkpoint_every) and done % checkpoint_every == 0
+            stop = stop_requested()
+            if done % logging.every == 0 or save or stop or done == steps:
+                values = _checked(jax.device_get(unchecked))
+                speed = len(unchecked) * training.batch_size / (time.monotonic() - since)
+                _record(values, steps, rate, speed, logging)
+                progress.update(done, f"loss {values[-1][2]['loss']:.4f}  {speed:,.0f} images/s")
+                unchecked, since = [], time.monotonic()
+            else:
+                progress.update(done)
+            if checkpoints and (save or stop or done == steps):
+                checkpoints.save(done, state)
+            if stop and done < steps:
+                raise Interrupted(f"stopped at step {done} of {steps} of {logging.title}")
+    return state
+
+
+def _checked(unchecked: list) -> list:
+    for step, task, metrics in unchecked:
+        if not np.isfinite(metrics["loss"]):
+            raise InputError(
+                f"the loss of task {task} is {metrics['loss']} at step {step}; the last good "
+                "checkpoint is kept; lower the learning rate, or clip the gradient (clip_norm)"
+            )
+    return unchecked
+
+
+def _record(values: list, steps: int, rate: float, speed: float, logging: Logging) -> None:
+    """One record per task seen since the last, with the mean of its metrics."""
+    if logging.record is None:
+        return
+    for name in dict.fromkeys(task for _, task, _ in values):
+        of_task = [metrics for _, task, metrics in values if task == name]
+        means = {key: float(np.mean([m[key] for m in of_task])) for key in of_task[0]}
+        place = {"step": values[-1][0] + 1, "steps": steps, "task": name}
+        logging.record({**place, **means, "learning_rate": rate, "images_per_s": float(speed)})

@@ -1,0 +1,62 @@
+"""Where numbers go: `metrics.jsonl` and TensorBoard events."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Appends records to `metrics.jsonl` and scalars to TensorBoard; opens files when needed.
+
+    A killed and resumed stage repeats the steps after its last checkpoint: for equal (stage, task,
+    step) the last record counts, which `read` sees to.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self.path = workdir / "metrics.jsonl"
+        self._events = workdir / "tensorboard"
+        self._writers: dict[str, Any] = {}
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one flat record with at least `stage`, `task` and `step`, and `run` where a stage has several."""
+        line = json.dumps(record)
+        with self.path.open("a+b") as file:
+            # A killed run may have left half a line behind.
+            if file.tell() and not _ends_line(file):
+                line = "\n" + line
+            file.write((line + "\n").encode())
+        self._tensorboard(record)
+
+    def _tensorboard(self, record: dict[str, Any]) -> None:
+        import tensorboardX
+
+        stage = record["stage"]
+        if stage not in self._writers:
+            self._writers[stage] = tensorboardX.SummaryWriter(str(self._events / stage))
+        for name, value in record.items():
+            if isinstance(value, float):
+                self._writers[stage].add_scalar(f"{record['task']}/{name}", value, record["step"])
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records, each step of a stage once, in order of first appearance."""
+        records: dict[tuple, dict[str, Any]] = {}
+        if not self.path.exists():
+            return []
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # the half line of a killed run
+                continue
+            place = (record["stage"], record.get("run"), record["task"], record["step"])
+            records[place] = record
+        return list(records.values())
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+def _ends_line(file: Any) -> bool:
+    file.seek(-1, 2)
+    return file.read(1) == b"\n"

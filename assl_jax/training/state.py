@@ -1,0 +1,140 @@
+"""What training changes, and how it begins."""
+
+import functools
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.tasks import ProxyTask
+from assl_jax.training.optimiser import Optimiser
+
+
+class TrainState(NamedTuple):
+    """Everything that a step reads and writes.
+
+    Optimiser state is kept per group: with one optimiser over the whole tree, the heads of idle
+    tasks would drift through momentum.
+
+    Attributes:
+      step: number of steps taken.
+      params: `{"backbone": ..., "heads": {task: ...}}`.
+      batch_stats: the backbone's running statistics; heads have none.
+      opt_state: `{"backbone": ..., "heads": {task: ...}}`.
+    """
+
+    step: jax.Array
+    params: dict[str, Any]
+    batch_stats: Any
+    opt_state: dict[str, Any]
+
+    def only(self, task: str) -> "TrainState":
+        """The part that a step of `task` touches: its shape does not depend on the pool."""
+        return self._replace(params=_only(self.params, task), opt_state=_only(self.opt_state, task))
+
+    def merge(self, part: "TrainState") -> "TrainState":
+        """Put the part that a step returned back."""
+        return part._replace(
+            params=_merge(self.params, part.params), opt_state=_merge(self.opt_state, part.opt_state)
+        )
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The backbone's variables, for `backbone.apply`."""
+        return {"params": self.params["backbone"], "batch_stats": self.batch_stats}
+
+
+def _only(groups: dict, task: str) -> dict:
+    return {"backbone": groups["backbone"], "heads": {task: groups["heads"][task]}}
+
+
+def _merge(whole: dict, part: dict) -> dict:
+    return {"backbone": part["backbone"], "heads": whole["heads"] | part["heads"]}
+
+
+def name_key(rng: jax.Array, name: str) -> jax.Array:
+    """A key for `name`: `fold_in` of a hash that is the same on every machine and Python."""
+    return jax.random.fold_in(rng, zlib.crc32(name.encode()))
+
+
+def init_state(
+    rng: jax.Array,
+    backbone: nn.Module,
+    tasks: Sequence[ProxyTask],
+    optimiser: Optimiser,
+    examples: Any,
+    variables: dict[str, Any] | None = None,
+) -> TrainState:
+    """A fresh state; a network's weights depend on the key and its own name alone.
+
+    Args:
+      examples: arrays or shapes of a batch as `make_batch` receives it.
+      variables: weights for the backbone to start from, copied (the state will be donated);
+        None draws new ones.
+    """
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), examples)
+    shapes = _Shapes(*jax.tree.flatten(shapes))
+    if variables is None:
+        variables = _init_backbone(backbone, tasks[0], shapes)(name_key(rng, "backbone"))
+    params = {
+        "backbone": jax.tree.map(jnp.copy, variables["params"]),
+        "heads": {
+            t.name: _init_head(backbone, t, shapes)(name_key(rng, f"head {t.name}")) for t in tasks
+        },
+    }
+    init = _quick_jit(optimiser.transform().init)
+    opt_state = {
+        "backbone": init(params["backbone"]),
+        "heads": {name: init(head) for name, head in params["heads"].items()},
+    }
+    batch_stats = jax.tree.map(jnp.copy, variables["batch_stats"])
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+
+
+def _quick_jit(function):
+    """Jit for what runs once: on a CPU, optimised random numbers take longer to compile than to
+    draw."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+class _Shapes:
+    """A tree of shapes that can be hashed, so that the jitted initialisers below are reused."""
+
+    def __init__(self, leaves: list, tree: Any) -> None:
+        self.leaves, self.tree = tuple((s.shape, s.dtype) for s in leaves), tree
+
+    def __hash__(self) -> int:
+        return hash((self.leaves, self.tree))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shapes) and vars(self) == vars(other)
+
+    def unpack(self) -> Any:
+        return jax.tree.unflatten(self.tree, [jax.ShapeDtypeStruct(*s) for s in self.leaves])
+
+
+def _batch_shapes(task: ProxyTask, shapes: _Shapes) -> Any:
+    return jax.eval_shape(task.make_batch, jax.random.key(0), shapes.unpack())
+
+
+@functools.lru_cache(maxsize=64)
+def _init_backbone(backbone: nn.Module, task: ProxyTask, shapes: _Shapes):
+    inputs = jax.eval_shape(flatten_views, _batch_shapes(task, shapes).inputs)
+    return _quick_jit(lambda key: backbone.lazy_init(key, inputs))
+
+
+@functools.lru_cache(maxsize=64)
+def _init_head(backbone: nn.Module, task: ProxyTask, shapes: _Shapes):
+    batch = _batch_shapes(task, shapes)
+    features = jax.eval_shape(
+        lambda x: jax.tree.map(
+            lambda f: unflatten_views(f, x.shape[0]),
+            backbone.init_with_output(jax.random.key(0), flatten_views(x))[0],
+        ),
+        batch.inputs,
+    )
+    return _quick_jit(lambda key: task.head().lazy_init(key, features, batch)["params"])

@@ -1,0 +1,81 @@
+"""The compiled training step."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+
+from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.tasks import Batch, Metrics, ProxyTask
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.state import TrainState
+
+Step = Callable[..., tuple[TrainState, Metrics]]
+
+
+def forward(
+    backbone: nn.Module, head: nn.Module, params: dict, batch_stats: Any, batch: Batch, name: str
+) -> tuple[Any, Any]:
+    """Backbone in training mode, then the head: its outputs and the new running statistics."""
+    features, updated = backbone.apply(
+        {"params": params["backbone"], "batch_stats": batch_stats},
+        flatten_views(batch.inputs),
+        train=True,
+        mutable=["batch_stats"],
+    )
+    features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), features)
+    outputs = head.apply({"params": params["heads"][name]}, features, batch)
+    return outputs, updated["batch_stats"]
+
+
+@functools.lru_cache(maxsize=64)
+def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Step:
+    """The jitted step of one task; the same arguments give the same, already compiled function.
+
+    The step is `step(state, data, indices, rng, rate) -> (state, metrics)`:
+      state: a `TrainState` with this task's head alone (`TrainState.only`); donated.
+      data: arrays `[n, ...]` on the device; the rows `indices` `[b]` go to `task.make_batch`.
+      rng: the run's key; the step's own number is folded in.
+      rate: learning rate.
+    """
+    head = task.head()
+    transform = optimiser.transform()
+
+    def loss_of(params: dict, batch_stats: Any, batch: Batch) -> tuple[jax.Array, tuple]:
+        outputs, new_stats = forward(backbone, head, params, batch_stats, batch, task.name)
+        loss, metrics = task.loss(outputs, batch)
+        return loss, (metrics, new_stats)
+
+    def step(
+        state: TrainState, data: Any, indices: jax.Array, rng: jax.Array, rate: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        examples = jax.tree.map(lambda a: a[indices], data)
+        batch = task.make_batch(jax.random.fold_in(rng, state.step), examples)
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (metrics, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
+        grads = optimiser.clip(grads)
+
+        def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
+            updates, opt_state = transform.update(grads, opt_state, params)
+            updates = jax.tree.map(lambda u: -rate * u, updates)
+            return optax.apply_updates(params, updates), opt_state
+
+        params, opt_state = _per_group(descend, grads, state.opt_state, state.params)
+        metrics = {"loss": loss, **metrics}
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:
+    """Apply `update` to the backbone and to each head by itself."""
+    (name,) = params["heads"]
+    backbone = update(grads["backbone"], opt_state["backbone"], params["backbone"])
+    head = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
+    first, second = ({"backbone": b, "heads": {name: h}} for b, h in zip(backbone, head, strict=True))
+    return first, second
+
+

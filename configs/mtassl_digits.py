@@ -1,0 +1,23 @@
+"""Algorithm 1 on the digits inside scikit-learn: the embedded demonstration.
+
+    python main.py --config=configs/mtassl_digits.py
+
+1,297 unlabeled images of 32x32, 100 labels, 500 test images, a quarter-width ResNet-10.
+"""
+
+from ml_collections import ConfigDict
+
+from assl_jax.experiment import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config("digits")
+    config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
+    config.pretrain.steps, config.pretrain.batch_size = 300, 64
+    config.target.steps, config.target.batch_size = 60, 32
+    config.target.learning_rate = 1e-3
+    config.target.shift = 2
+    config.similarity.n = 1024
+    config.task.simclr.flip = False
+    config.checkpoint_every = 100
+    return config

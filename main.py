@@ -1,0 +1,55 @@
+"""Run an experiment: `python main.py --config=configs/mtassl_digits.py [--config.key=value ...]`."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from assl_jax.errors import InputError, Interrupted
+from assl_jax.training.interrupt import polite_stop
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, one of configs/*.py.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config's name>.")
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parse the command line; a mistake is one line and exit status 2."""
+    try:
+        rest = flags.FLAGS(argv)
+        if CONFIG.value is None:
+            raise InputError("no config; use --config=configs/mtassl_digits.py")
+        if rest[1:]:
+            raise InputError(f"unknown argument {rest[1]!r}")
+    except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
+        fail(str(e.args[0] if isinstance(e, KeyError) else e))
+    return rest
+
+
+def fail(message: str) -> None:
+    """End the program with one line."""
+    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.ERROR)
+    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    workdir = Path(WORKDIR.value or Path("runs") / name)
+    from assl_jax.experiment import run  # after parsing: a mistyped flag is answered at once
+
+    try:
+        with polite_stop():
+            run(CONFIG.value, workdir)
+    except InputError as error:
+        fail(str(error))
+    except Interrupted as error:
+        fail(f"{error}; the same command goes on from there")
+    except Exception as error:
+        if "No space left on device" not in str(error):
+            raise
+        fail(f"the disk of {workdir} is full; free some space, and the same command goes on")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

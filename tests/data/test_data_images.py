@@ -1,0 +1,245 @@
+"""Decoding image files: modes, orientation, resizing, broken files and the cache."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assl_jax.data.images import decode_image, read_images
+from assl_jax.errors import InputError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+
+
+def save(path: Path, array=None, *, mode: str | None = None, **options) -> Path:
+    image = Image.fromarray(COLOUR if array is None else array)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def read(root, files, *, side=0, channels=0, on_error="raise", cache=""):
+    return read_images(
+        root, files, side=side, channels=channels, on_error=on_error, cache=str(cache)
+    )
+
+
+def test_colour_and_grey_are_kept_or_converted(tmp_path):
+    colour, grey = save(tmp_path / "c.png"), save(tmp_path / "g.png", GREY)
+    np.testing.assert_array_equal(decode_image(colour), COLOUR)
+    np.testing.assert_array_equal(decode_image(grey), GREY[..., None])
+    np.testing.assert_array_equal(decode_image(grey, channels=3), np.stack([GREY] * 3, -1))
+    luma = COLOUR @ [0.299, 0.587, 0.114]  # ITU-R 601
+    assert np.abs(decode_image(colour, channels=1)[..., 0] - luma).max() <= 1
+
+
+def test_other_modes(tmp_path):
+    bits = save(tmp_path / "1.png", GREY, mode="1")
+    assert decode_image(bits).shape == (4, 6, 1) and set(np.unique(decode_image(bits))) <= {0, 255}
+    assert decode_image(save(tmp_path / "p.png", mode="P")).shape == (4, 6, 3)
+    assert decode_image(save(tmp_path / "cmyk.tif", mode="CMYK")).shape == (4, 6, 3)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    rgba = np.dstack([COLOUR, np.full((4, 6), 255, np.uint8)])
+    rgba[0, :, 3] = 0
+    image = decode_image(save(tmp_path / "rgba.png", rgba))
+    assert (image[0] == 255).all()
+    np.testing.assert_array_equal(image[1:], COLOUR[1:])
+    grey = decode_image(save(tmp_path / "la.png", rgba, mode="LA"))
+    assert grey.shape == (4, 6, 1) and (grey[0] == 255).all()
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    palette.save(tmp_path / "p.gif", transparency=1)
+    assert decode_image(tmp_path / "p.gif").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_sixteen_bit_grey_is_refused(tmp_path):
+    file = save(tmp_path / "deep.png", GREY.astype(np.uint16) * 100)
+    with pytest.raises(InputError, match=r"deep\.png.*8 bits"):
+        read(tmp_path, [file.name])
+
+
+def test_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees clockwise to view"
+    file = save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(decode_image(file), np.rot90(COLOUR, -1))
+
+
+def test_resize_takes_the_centre_square(tmp_path):
+    wide = RNG.integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    image = decode_image(save(tmp_path / "wide.png", wide), side=4)
+    # The definition: shorter side to 4 pixels, then the middle four columns.
+    whole = Image.fromarray(wide).resize((8, 4), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(image, np.asarray(whole)[:, 2:6])
+    # One pixel by hand: halving weighs four neighbours 1, 3, 3, 1 in either direction.
+    weights = np.array([1, 3, 3, 1]) / 8
+    by_hand = np.einsum("i,j,ijc->c", weights, weights, wide[1:5, 5:9].astype(float))
+    assert np.abs(image[1, 1] - by_hand).max() <= 1
+    tall = decode_image(save(tmp_path / "tall.png", wide.transpose(1, 0, 2).copy()), side=4)
+    np.testing.assert_array_equal(tall, image.transpose(1, 0, 2))
+    large = np.zeros((400, 600, 3), np.uint8)
+    large[:, 300:] = 240
+    jpeg = decode_image(save(tmp_path / "large.jpg", large, quality=95), side=8)
+    assert np.abs(jpeg[:, :3].astype(int)).max() < 5 and np.abs(jpeg[:, 5:] - 240.0).max() < 5
+
+
+def test_order_is_kept_over_many_blocks(tmp_path):
+    files = [f"{i}.png" for i in range(200)]
+    for i, file in enumerate(files):
+        save(tmp_path / file, np.full((2, 3), i, np.uint8))
+    images, skipped = read(tmp_path, files)
+    assert images.shape == (200, 2, 3, 1) and not skipped
+    np.testing.assert_array_equal(images[:, 1, 2, 0], np.arange(200))
+
+
+def test_sizes_and_channels_must_agree(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png", COLOUR[:3])
+    save(tmp_path / "g.png", GREY)
+    with pytest.raises(InputError, match=r"b\.png is 6x3 .*a\.png is 6x4.*set data\.side"):
+        read(tmp_path, ["a.png", "b.png"])
+    with pytest.raises(InputError, match=r"g\.png has 1 .*set data\.channels=1 or 3"):
+        read(tmp_path, ["a.png", "g.png"])
+    images, _ = read(tmp_path, ["a.png", "b.png", "g.png"], side=5, channels=3)
+    assert images.shape == (3, 5, 5, 3)
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "gif", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "gone"])
+def test_broken_files(tmp_path, format, damage):
+    noise = RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    save(tmp_path / "good.png", noise)
+    bad = save(tmp_path / f"bad.{format}", noise)
+    if damage == "gone":
+        bad.unlink()
+    else:
+        content = {"empty": b"", "text": b"hello", "truncated": bad.read_bytes()[:-600]}
+        bad.write_bytes(content[damage])
+    for files in ([bad.name, "good.png"], ["good.png", bad.name, "good.png"]):
+        with pytest.raises(InputError, match=f"bad.{format} cannot be read") as caught:
+            read(tmp_path, files)
+        assert "\n" not in str(caught.value)
+        images, skipped = read(tmp_path, files, on_error="skip")
+        assert list(skipped) == [bad.name] and skipped[bad.name]
+        assert len(images) == len(files) - 1
+        for image in images:
+            np.testing.assert_array_equal(image, noise)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for i in range(3):
+        save(root / f"{i}.png", np.full((2, 3), 10 * i, np.uint8))
+    (root / "bad.png").write_bytes(b"broken")
+    return root, ["0.png", "bad.png", "1.png", "2.png"], tmp_path / "cache"
+
+
+def forbid_decoding(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(Image, "open", fail)
+
+
+def test_cache_is_used_again(pictures, monkeypatch):
+    root, files, cache = pictures
+    first, skipped = read(root, files, on_error="skip", cache=cache)
+    assert isinstance(first, np.memmap) and not first.flags.writeable
+    assert first[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
+    assert len(list(cache.iterdir())) == 1
+    forbid_decoding(monkeypatch)
+    again, skipped_again = read(root, files, on_error="skip", cache=cache)
+    np.testing.assert_array_equal(first, again)
+    assert skipped_again == skipped
+
+
+@pytest.mark.parametrize("change", ["side", "order", "content", "time", "channels"])
+def test_cache_is_not_used_for_anything_else(pictures, change):
+    root, files, cache = pictures
+    files.remove("bad.png")
+    read(root, files, cache=cache)
+    settings = {"side": {"side": 2}, "channels": {"channels": 3}}.get(change, {})
+    if change == "order":
+        files = files[::-1]
+    if change == "content":
+        stat = (root / "0.png").stat()
+        save(root / "0.png", RNG.integers(0, 256, (2, 3), dtype=np.uint8))
+        os.utime(root / "0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    if change == "time":
+        os.utime(root / "0.png", ns=(1, 1))
+    images, _ = read(root, files, cache=cache, **settings)
+    expected, _ = read(root, files, **settings)
+    np.testing.assert_array_equal(images, expected)
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "short", "no list", "half a list", "pickle"])
+def test_a_damaged_cache_is_rebuilt(pictures, damage):
+    root, files, cache = pictures
+    expected, _ = read(root, files, on_error="skip", cache=cache)
+    expected = np.array(expected)
+    (entry,) = cache.iterdir()
+    array, listing = entry / "images.npy", entry / "skipped.json"
+    if damage == "cut":
+        array.write_bytes(array.read_bytes()[:-1])
+    if damage == "short":
+        array.write_bytes(b"")
+    if damage == "no list":
+        listing.unlink()
+    if damage == "half a list":
+        listing.write_text('{"bad.png": "not')
+    if damage == "pickle":
+        np.save(array, np.array([{}], dtype=object), allow_pickle=True)
+    images, skipped = read(root, files, on_error="skip", cache=cache)
+    np.testing.assert_array_equal(images, expected)
+    assert list(skipped) == ["bad.png"]
+    assert [e.name for e in cache.iterdir()] == [entry.name]
+
+
+def test_a_failed_run_leaves_no_entry(pictures):
+    root, files, cache = pictures
+    with pytest.raises(InputError, match="bad.png"):
+        read(root, files, cache=cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_an_interrupted_run_is_not_trusted(pictures):
+    # What a killed process leaves behind: an unfinished folder beside the entries.
+    root, files, cache = pictures
+    read(root, files, on_error="skip", cache=cache)
+    (entry,) = cache.iterdir()
+    expected = np.load(entry / "images.npy")
+    shutil.move(entry, cache / "unfinished-x")
+    (cache / "unfinished-x" / "images.npy").write_bytes(b"half")
+    read(root, files, on_error="skip", cache=cache)
+    np.testing.assert_array_equal(np.load(entry / "images.npy"), expected)
+
+
+def test_cache_folder_errors(pictures, monkeypatch):
+    root, files, cache = pictures
+    cache.write_text("a file")
+    with pytest.raises(InputError, match=r"data\.cache=.*cannot be written"):
+        read(root, files, on_error="skip", cache=cache)
+    cache.unlink()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(InputError, match=r"data\.cache=.*GB free"):
+        read(root, files, on_error="skip", cache=cache)
+
+
+def test_a_dangling_link_beside_a_cache(pictures):
+    root, files, cache = pictures
+    (root / "bad.png").unlink()
+    (root / "bad.png").symlink_to(root / "nowhere.png")
+    with pytest.raises(InputError, match="bad.png cannot be read"):
+        read(root, files, cache=cache)
+    images, skipped = read(root, files, on_error="skip", cache=cache)
+    assert len(images) == 3 and list(skipped) == ["bad.png"]

@@ -1,0 +1,100 @@
+"""The table of sources and the embedded digits."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from assl_jax.data import SOURCES, load, source_settings
+from assl_jax.errors import InputError
+
+
+def test_importing_the_package_leaves_heavy_libraries_alone():
+    code = (
+        "import sys, assl_jax.data; "
+        "print([m for m in ('sklearn', 'PIL', 'tensorflow_datasets', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_settings_are_keyword_only_and_typed_by_their_defaults(name):
+    parameters = inspect.signature(SOURCES[name]).parameters
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+    for value in source_settings(name).values():
+        assert type(value) in (str, int, float, bool, tuple)
+
+
+def test_unknown_names_show_the_nearest():
+    with pytest.raises(InputError, match="digits"):
+        load("digit")
+    with pytest.raises(InputError, match="'side'"):
+        load("digits", sid=8)
+    with pytest.raises(InputError, match="stl10"):
+        source_settings("stl-10")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", labels=100, side=16, test=503)
+
+
+def test_digits_splits_are_even_and_cover_everything(digits):
+    assert digits.images.shape == (1797, 16, 16, 1) and digits.images.dtype == np.uint8
+    assert digits.num_classes == 10
+    assert len(digits.test) == 503
+    assert set(np.bincount(digits.labels[digits.test])) == {50, 51}
+    (labelled,) = digits.labelled_sets
+    assert np.bincount(digits.labels[labelled]).tolist() == [10] * 10
+    assert np.isin(labelled, digits.unlabeled).all()
+    together = np.sort(np.concatenate([digits.unlabeled, digits.test]))
+    np.testing.assert_array_equal(together, np.arange(1797))
+
+
+def test_digits_pixels_at_their_own_size():
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    data = load("digits", side=8)
+    expected = source.images * 255 / 16
+    assert np.abs(data.images[..., 0] - expected).max() <= 0.5
+    np.testing.assert_array_equal(data.labels, source.target)
+    seen = data.images[data.unlabeled] / 255
+    assert data.intensity.mean[0] == pytest.approx(seen.mean(), abs=1e-5)
+    assert data.intensity.std[0] == pytest.approx(seen.std(), abs=1e-5)
+
+
+def test_digits_enlarged_keeps_the_picture(digits):
+    # Bilinear doubling weighs two neighbours 1/4 and 3/4 along an axis, so the mean of the two
+    # pixels that replace one is 1/8, 3/4, 1/8 of the original row (the edge repeats).
+    small = load("digits", side=8).images[..., 0].astype(float)
+    coarse = digits.images[..., 0].reshape(-1, 8, 2, 8, 2).mean((2, 4))
+    padded = np.pad(small, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = (padded[:, :-2] + 6 * padded[:, 1:-1] + padded[:, 2:]) / 8
+    expected = (rows[..., :-2] + 6 * rows[..., 1:-1] + rows[..., 2:]) / 8
+    assert np.abs(coarse - expected).max() <= 1
+
+
+def test_digits_seed_and_zero_labels():
+    a, b, c = (load("digits", side=8, seed=s, labels=0) for s in (0, 0, 1))
+    np.testing.assert_array_equal(a.test, b.test)
+    assert not np.array_equal(a.test, c.test)
+    np.testing.assert_array_equal(a.labelled_sets[0], a.unlabeled)
+
+
+@pytest.mark.parametrize(
+    "settings, word",
+    [
+        ({"labels": -1}, "labels"),
+        ({"labels": 1500}, "labels=1500"),
+        ({"side": 0}, "side"),
+        ({"test": 0}, "test"),
+        ({"test": 1797}, "test"),
+    ],
+)
+def test_digits_bad_settings(settings, word):
+    with pytest.raises(InputError, match=word):
+        load("digits", **settings)

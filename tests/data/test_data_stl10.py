@@ -1,0 +1,252 @@
+"""STL-10 from small files written in the official format, and from TFDS without TensorFlow."""
+
+import io
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+
+from assl_jax.data import load
+from assl_jax.errors import InputError
+
+NAMES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
+COUNTS = {"unlabeled": 5, "train": 6, "test": 4}
+LABELS = {"train": [1, 10, 3, 3, 7, 2], "test": [5, 10, 1, 2]}  # counted from 1, as in the files
+FOLDS = "0 2 4 \n5 1 \n3 \n"
+
+
+def picture(split: str, i: int) -> np.ndarray:
+    """A photograph without any symmetry: `[row, column, channel]`."""
+    rng = np.random.default_rng([list(COUNTS).index(split), i])
+    return rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+
+
+def official_bytes(image: np.ndarray) -> bytes:
+    """All of red, then green, then blue; each column by column."""
+    planes = [
+        bytes(image[row, column, channel] for column in range(96) for row in range(96))
+        for channel in range(3)
+    ]
+    return b"".join(planes)
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, bytes]:
+    files = {
+        f"{split}_X.bin": b"".join(official_bytes(picture(split, i)) for i in range(n))
+        for split, n in COUNTS.items()
+    }
+    files |= {f"{split}_y.bin": bytes(labels) for split, labels in LABELS.items()}
+    files["class_names.txt"] = "\n".join(NAMES).encode() + b"\n"
+    files["fold_indices.txt"] = FOLDS.encode()
+    return files
+
+
+@pytest.fixture
+def binary(tmp_path, content):
+    folder = tmp_path / "stl10_binary"
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def pack(folder, files: dict[str, bytes]):
+    archive = folder / "stl10_binary.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in reversed(files):  # the order must not matter
+            info = tarfile.TarInfo(f"stl10_binary/{name}")
+            info.size = len(files[name])
+            tar.addfile(info, io.BytesIO(files[name]))
+    return archive
+
+
+def error(**settings) -> str:
+    with pytest.raises(InputError) as caught:
+        load("stl10", **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["folder", "above", "archive", "beside the archive"])
+@pytest.mark.parametrize("reader", ["auto", "binary"])
+def test_binary_layout(tmp_path, content, binary, where, reader):
+    path = {"folder": binary, "above": tmp_path}.get(where)
+    if path is None:
+        (tmp_path / "packed").mkdir()
+        archive = pack(tmp_path / "packed", content)
+        path = archive if where == "archive" else archive.parent
+    data = load("stl10", path=str(path), folds=(1, 0), reader=reader)
+
+    expected = [picture(split, i) for split, n in COUNTS.items() for i in range(n)]
+    np.testing.assert_array_equal(data.images, expected)
+    assert data.class_names == tuple(NAMES)
+    assert data.labels.tolist() == [-1] * 5 + [0, 9, 2, 2, 6, 1] + [4, 9, 0, 1]
+    assert data.unlabeled.tolist() == [0, 1, 2, 3, 4]
+    assert [s.tolist() for s in data.labelled_sets] == [[10, 6], [5, 7, 9]]
+    assert data.test.tolist() == [11, 12, 13, 14]
+    seen = np.array(expected[:5]) / 255
+    assert data.intensity.mean == pytest.approx(seen.mean((0, 1, 2)), abs=1e-5)
+
+
+def test_without_folds_all_training_images_are_one_set(binary):
+    (binary / "fold_indices.txt").unlink()
+    data = load("stl10", path=str(binary), folds=())
+    assert [s.tolist() for s in data.labelled_sets] == [[5, 6, 7, 8, 9, 10]]
+    assert "fold_indices.txt" in error(path=str(binary))
+
+
+@pytest.mark.parametrize(
+    "name", ["train_y.bin", "unlabeled_X.bin", "test_X.bin", "class_names.txt"]
+)
+def test_a_missing_file(binary, name):
+    (binary / name).unlink()
+    assert name in error(path=str(binary))
+
+
+@pytest.mark.parametrize(
+    "name, data, words",
+    [
+        ("test_X.bin", b"x" * 27_649, ["test_X.bin", "27649", "27648"]),
+        ("unlabeled_X.bin", b"", ["unlabeled_X.bin", "0 bytes"]),
+        ("train_y.bin", bytes([1, 2, 3]), ["train_y.bin", "3 bytes", "expected 6"]),
+        ("test_y.bin", bytes([0, 1, 2, 3]), ["test_y.bin", "labels 0 to 3", "1 to 10"]),
+        ("train_y.bin", bytes([1, 2, 3, 4, 5, 11]), ["train_y.bin", "11", "1 to 10"]),
+        ("fold_indices.txt", b"0 6\n", ["fold_indices.txt", "line 1", "0 to 5"]),
+        ("fold_indices.txt", b"-1 2\n", ["fold_indices.txt", "line 1", "0 to 5"]),
+        ("fold_indices.txt", b"0 one\n", ["fold_indices.txt", "line 1", "numbers"]),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_do_not_fit(tmp_path, content, binary, name, data, words, packed):
+    (binary / name).write_bytes(data)
+    path = pack(tmp_path, content | {name: data}) if packed else binary
+    message = error(path=str(path))
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("folds", [(3,), (0, -1)])
+def test_a_fold_that_does_not_exist(binary, folds):
+    message = error(path=str(binary), folds=folds)
+    assert f"data.folds={folds}" in message and "3 folds" in message
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not an archive", "garbled"])
+def test_a_damaged_archive(tmp_path, content, damage):
+    archive = pack(tmp_path, content)
+    whole = archive.read_bytes()
+    half = len(whole) // 2
+    archive.write_bytes(
+        {
+            "truncated": whole[:half],
+            "not an archive": b"<html>404</html>",
+            "garbled": whole[:half] + bytes(64) + whole[half + 64 :],
+        }[damage]
+    )
+    assert str(archive) in error(path=str(archive))
+
+
+def test_bad_paths_and_readers(tmp_path):
+    assert "does not exist" in error(path=str(tmp_path / "nowhere"))
+    assert "data.reader='fast'" in error(path=str(tmp_path), reader="fast")
+    assert "stl10_binary" in error(path=str(tmp_path), reader="binary")
+    assert "stl10_binary" in error(reader="binary")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A small `stl10` as `tfds build --file_format=array_record` leaves it."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    def png(image: np.ndarray) -> io.BytesIO:
+        file = io.BytesIO()  # TFDS encodes arrays with TensorFlow, but takes encoded files
+        Image.fromarray(image).save(file, "PNG")
+        file.seek(0)
+        return file
+
+    class Stl10(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(96, 96, 3)),
+                "label": tfds.features.ClassLabel(names=NAMES),
+            }
+            features = tfds.features.FeaturesDict(features)
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, manager):
+            return {
+                {"unlabeled": "unlabelled"}.get(split, split): self._generate_examples(split)
+                for split in COUNTS
+            }
+
+        def _generate_examples(self, split):
+            for i in range(COUNTS[split]):
+                label = LABELS[split][i] - 1 if split in LABELS else -1
+                yield i, {"image": png(picture(split, i)), "label": label}
+
+    folder = tmp_path_factory.mktemp("tfds")
+    Stl10(data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder
+
+
+class NoTensorFlow:
+    """An import finder: TensorFlow cannot be imported, installed or not."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("inner", ["", "stl10/1.0.0"])
+@pytest.mark.parametrize("reader", ["auto", "tfds"])
+def test_tfds(prepared, monkeypatch, inner, reader):
+    monkeypatch.setattr(sys, "meta_path", [NoTensorFlow(), *sys.meta_path])
+    data = load("stl10", path=str(prepared / inner), folds=(), reader=reader)
+    assert data.class_names == tuple(NAMES)
+    # TFDS shuffles within a split: every image must come with its own label.
+    found = {
+        image.tobytes(): int(label) for image, label in zip(data.images, data.labels, strict=True)
+    }
+    expected = {
+        picture(split, i).tobytes(): LABELS[split][i] - 1 if split in LABELS else -1
+        for split, n in COUNTS.items()
+        for i in range(n)
+    }
+    assert found == expected
+    assert (data.labels[data.unlabeled] == -1).all() and len(data.unlabeled) == 5
+    (train,) = data.labelled_sets
+    assert sorted(data.labels[train]) == sorted(k - 1 for k in LABELS["train"])
+    assert sorted(data.labels[data.test]) == sorted(k - 1 for k in LABELS["test"])
+
+
+def test_tfds_has_no_folds(prepared):
+    message = error(path=str(prepared))
+    assert "data.folds=(0,)" in message and "data.folds=()" in message
+
+
+def test_tfds_not_prepared(tmp_path):
+    for reader in ("auto", "tfds"):
+        message = error(path=str(tmp_path), reader=reader, folds=())
+        assert "pip install tensorflow" in message
+        assert f"tfds build stl10 --file_format=array_record --data_dir={tmp_path}" in message
+
+
+def test_tfds_prepared_as_tfrecord_or_incomplete(prepared, tmp_path):
+    source = prepared / "stl10/1.0.0"
+    info = (source / "dataset_info.json").read_text()
+    features = (source / "features.json").read_text()
+    for change, words in (
+        (("array_record", "tfrecord"), "file_format=array_record"),
+        (('"unlabelled"', '"else"'), "lacks a split"),
+    ):
+        folder = tmp_path / change[1].strip('"') / "stl10/1.0.0"
+        folder.mkdir(parents=True)
+        assert change[0] in info
+        (folder / "dataset_info.json").write_text(info.replace(*change))
+        (folder / "features.json").write_text(features)
+        message = error(path=str(folder), folds=())
+        assert words in message and f"--data_dir={folder.parents[1]} --overwrite" in message

@@ -1,0 +1,86 @@
+"""Sampling routes: all of them in 2D, a seeded draw in 3D."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from assl_jax.routes import routes_per_corner, sampling_routes
+
+
+@pytest.mark.parametrize(
+    "rank, per_corner, shape",
+    [
+        (2, None, (24, 5, 2)),
+        (2, 2, (8, 5, 2)),
+        (3, None, (48, 7, 3)),
+        (3, 90, (720, 7, 3)),
+    ],
+)
+def test_counts_and_shapes(rank, per_corner, shape):
+    routes = sampling_routes(rank, per_corner=per_corner)
+    assert routes.shape == shape and routes.dtype == np.int32
+    assert routes.min() == 0 and routes.max() == 2
+    assert len(np.unique(routes.reshape(len(routes), -1), axis=0)) == len(routes)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_monotone_from_corner_to_opposite_corner(rank):
+    routes = sampling_routes(rank)
+    start, end = routes[:, 0], routes[:, -1]
+    assert set(np.unique(start)) == {0, 2}
+    np.testing.assert_array_equal(end, 2 - start)
+    steps = np.diff(routes, axis=1)
+    np.testing.assert_array_equal(np.abs(steps).sum(-1), 1)
+    assert ((steps == 0) | (steps == np.sign(end - start)[:, None])).all()
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_six_of_each_corner_in_order(rank):
+    corners = list(itertools.product((0, 2), repeat=rank))
+    want = np.repeat(corners, 6, axis=0)
+    np.testing.assert_array_equal(sampling_routes(rank)[:, 0], want)
+
+
+def test_the_six_routes_of_one_corner():
+    want = {
+        "00 10 20 21 22",
+        "00 10 11 21 22",
+        "00 10 11 12 22",
+        "00 01 11 21 22",
+        "00 01 11 12 22",
+        "00 01 02 12 22",
+    }
+    assert {" ".join(f"{y}{x}" for y, x in r) for r in sampling_routes(2)[:6]} == want
+
+
+def test_the_seed_decides_the_draw():
+    first = sampling_routes(3, seed=0)
+    sampling_routes.cache_clear()
+    np.testing.assert_array_equal(sampling_routes(3, seed=0), first)
+    assert (sampling_routes(3, seed=1) != first).any()
+    np.testing.assert_array_equal(sampling_routes(2, seed=1), sampling_routes(2, seed=0))
+
+
+def test_corners_draw_independently():
+    mirrored = np.abs(sampling_routes(3) - sampling_routes(3)[:, :1]).reshape(8, 6, 7, 3)
+    assert any((mirrored[0] != other).any() for other in mirrored[1:])
+
+
+def test_read_only():
+    with pytest.raises(ValueError, match="read-only"):
+        sampling_routes(2)[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: sampling_routes(1), "rank must be 2 or 3"),
+        (lambda: routes_per_corner(4), "rank must be 2 or 3"),
+        (lambda: sampling_routes(2, per_corner=7), "between 1 and 6"),
+        (lambda: sampling_routes(3, per_corner=0), "between 1 and 90"),
+    ],
+)
+def test_clear_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
