@@ -1,4 +1,4 @@
-"""Run an experiment: `python main.py --config=configs/mtassl_digits.py [--config.key=value ...]`."""
+"""Run an experiment: `python main.py --config=configs/mtassl_digits.py [--config.KEY=VALUE]`."""
 
 import sys
 from pathlib import Path

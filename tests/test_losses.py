@@ -23,6 +23,11 @@ def bce(z_logits, a_logits):
     return np.mean(-z * np.log(a) - (1 - z) * np.log(1 - a), axis=-1)
 
 
+def run(loss, *arguments, **settings):
+    """One compilation instead of one for every operation."""
+    return jax.jit(functools.partial(loss, **settings))(*arguments)
+
+
 # name -> (loss of its differentiable arguments, those arguments)
 LABELS = np.array([2, 0, 1])
 MASK = (normal(20, 3, 4, 4, 1) > 0).astype(np.float32)
@@ -117,19 +122,19 @@ def test_bfloat16_is_computed_in_float32(name):
 
 def test_softmax_cross_entropy_by_hand():
     logits = jnp.log(jnp.asarray([[1.0, 3.0], [1.0, 1.0]]))
-    got = losses.softmax_cross_entropy(logits, jnp.asarray([1, 0]))
+    got = run(losses.softmax_cross_entropy, logits, jnp.asarray([1, 0]))
     np.testing.assert_allclose(got, np.log([4 / 3, 2]), rtol=1e-6)
 
 
 def test_unlabeled_is_never_a_class():
-    got = losses.softmax_cross_entropy(jnp.zeros((3, 2)), jnp.asarray([-1, 2, 1]))
+    got = run(losses.softmax_cross_entropy, jnp.zeros((3, 2)), jnp.asarray([-1, 2, 1]))
     np.testing.assert_array_equal(jnp.isnan(got), [True, True, False])
 
 
 def test_cross_entropy_matrix_by_hand():
     # sigmoid(log 3) = 3/4: targets (3/4, 1/2) and (1/2, 1/4), prediction (3/4, 3/4).
     z = jnp.log(jnp.asarray([[3.0, 1.0], [1.0, 1 / 3]]))
-    got = losses.cross_entropy_matrix(z, jnp.log(jnp.asarray([[3.0, 3.0]])))
+    got = run(losses.cross_entropy_matrix, z, jnp.log(jnp.asarray([[3.0, 3.0]])))
     hit, miss = np.log(4 / 3), np.log(4)  # -log of 3/4 and of 1/4
     want = [
         ((0.75 * hit + 0.25 * miss) + (0.5 * hit + 0.5 * miss)) / 2,
@@ -140,7 +145,7 @@ def test_cross_entropy_matrix_by_hand():
 
 def test_cross_entropy_is_least_at_the_target():
     z = normal(11, 4, 8)
-    matrix = losses.cross_entropy_matrix(jnp.asarray(z), jnp.asarray(z))
+    matrix = run(losses.cross_entropy_matrix, jnp.asarray(z), jnp.asarray(z))
     assert (matrix.argmin(axis=0) == np.arange(4)).all()  # the best prediction of z_j is z_j
 
 
@@ -153,7 +158,7 @@ def test_mcpc_ratio_by_loops(reduction):
         others = [(j, k) for j in range(3) for k in range(4) if (j, k) != (i, 3)]
         ratios = [positive / bce(tiles[j, k], prediction[i]) for j, k in others]
         want.append(np.mean(ratios) if reduction == "mean" else np.sum(ratios))
-    got = losses.mcpc_loss(jnp.asarray(prediction), jnp.asarray(tiles), reduction=reduction)
+    got = run(losses.mcpc_loss, jnp.asarray(prediction), jnp.asarray(tiles), reduction=reduction)
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
@@ -162,7 +167,7 @@ def test_mcpc_ratio_by_hand():
     tiles = jnp.log(jnp.asarray([[[1 / 3], [3.0]]]))
     positive = 0.75 * np.log(4 / 3) + 0.25 * np.log(4)
     negative = 0.25 * np.log(4 / 3) + 0.75 * np.log(4)
-    got = losses.mcpc_loss(jnp.log(jnp.asarray([[3.0]])), tiles)
+    got = run(losses.mcpc_loss, jnp.log(jnp.asarray([[3.0]])), tiles)
     np.testing.assert_allclose(got, [positive / negative], rtol=1e-5)
 
 
@@ -172,8 +177,12 @@ def test_mcpc_info_nce_by_loops():
     for i in range(3):
         logits = -bce(tiles.reshape(12, 5), prediction[i]) / 0.2
         want.append(np.log(np.exp(logits).sum()) - logits[4 * i + 3])
-    got = losses.mcpc_loss(
-        jnp.asarray(prediction), jnp.asarray(tiles), form="info_nce", temperature=0.2
+    got = run(
+        losses.mcpc_loss,
+        jnp.asarray(prediction),
+        jnp.asarray(tiles),
+        form="info_nce",
+        temperature=0.2,
     )
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
@@ -181,8 +190,8 @@ def test_mcpc_info_nce_by_loops():
 @pytest.mark.parametrize("form", ["ratio", "info_nce"])
 def test_mcpc_rewards_the_right_prediction(form):
     tiles = jnp.asarray(4 * normal(16, 6, 5, 32))
-    right = losses.mcpc_loss(tiles[:, -1], tiles, form=form)
-    wrong = losses.mcpc_loss(jnp.roll(tiles[:, -1], 1, axis=0), tiles, form=form)
+    right = run(losses.mcpc_loss, tiles[:, -1], tiles, form=form)
+    wrong = run(losses.mcpc_loss, jnp.roll(tiles[:, -1], 1, axis=0), tiles, form=form)
     assert (right < wrong).all()
     assert right.mean() < 0.5
 
@@ -191,7 +200,9 @@ def test_info_nce_by_hand():
     queries, keys = jnp.asarray([[1.0, 0], [0, 2]]), jnp.asarray([[2.0, 0], [1, 1]])
     # Dot products [[2, 1], [0, 2]] over temperature 1/2: [[4, 2], [0, 4]].
     want = [np.log1p(np.exp(-2)), np.log1p(np.exp(-4))]
-    np.testing.assert_allclose(losses.info_nce(queries, keys, temperature=0.5), want, atol=1e-6)
+    np.testing.assert_allclose(
+        run(losses.info_nce, queries, keys, temperature=0.5), want, atol=1e-6
+    )
 
 
 def test_nt_xent_by_hand():
@@ -199,7 +210,7 @@ def test_nt_xent_by_hand():
     a, b = jnp.asarray([[2.0, 0], [0, 1]]), jnp.asarray([[5.0, 0], [0, -3]])
     # Each view of image 1: similarities 1 to its other view, 0 to the rest; of image 2: -1, 0, 0.
     want = [np.log(np.exp(2) + 2) - 2, np.log(np.exp(-2) + 2) + 2]
-    np.testing.assert_allclose(losses.nt_xent(a, b, temperature=0.5), want, rtol=1e-6)
+    np.testing.assert_allclose(run(losses.nt_xent, a, b, temperature=0.5), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("b", [1, 2, 5, 16])
@@ -210,13 +221,13 @@ def test_nt_xent_by_loops_at_any_batch_size(b):
     for i in range(2 * b):
         other = np.exp([z[i] @ z[j] / 0.3 for j in range(2 * b) if j != i])
         want[i] = np.log(other.sum()) - z[i] @ z[(i + b) % (2 * b)] / 0.3
-    got = jax.jit(functools.partial(losses.nt_xent, temperature=0.3))(*views.astype(np.float32))
+    got = run(losses.nt_xent, *views.astype(np.float32), temperature=0.3)
     np.testing.assert_allclose(got, want.reshape(2, b).mean(0), rtol=1e-5, atol=1e-6)
 
 
 def test_nt_xent_of_constant_projections():
     x = jnp.ones((4, 3))
-    np.testing.assert_allclose(losses.nt_xent(x, x), np.full(4, np.log(7)), rtol=1e-6)
+    np.testing.assert_allclose(run(losses.nt_xent, x, x), np.full(4, np.log(7)), rtol=1e-6)
 
 
 def test_masked_l2_by_hand():
@@ -225,16 +236,16 @@ def test_masked_l2_by_hand():
     mask = jnp.asarray([[[1], [0]], [[1], [1]]])
     # Image 1: (1 + 9) / 2 channels; image 2: (1 + 1 + 0 + 4) / 4.
     for m in (mask, mask.astype(bool), mask.astype(jnp.float32)):
-        got = losses.masked_l2(prediction, target, m)
+        got = run(losses.masked_l2, prediction, target, m)
         np.testing.assert_allclose(got, [5.0, 1.5], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (2, 4, 4, 4, 1)])
 def test_masked_l2_of_an_empty_mask(shape):
     mask = jnp.zeros((*shape[:-1], 1))
-    value, grad = jax.value_and_grad(lambda p: losses.masked_l2(p, jnp.ones(shape), mask).sum())(
-        jnp.zeros(shape)
-    )
+    value, grad = jax.value_and_grad(
+        lambda p: run(losses.masked_l2, p, jnp.ones(shape), mask).sum()
+    )(jnp.zeros(shape))
     assert value == 0
     np.testing.assert_array_equal(grad, jnp.zeros(shape))
 

@@ -53,7 +53,12 @@ def load_backbone(workdir: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 def load_intensity(workdir: str | Path) -> Intensity:
     """How the run turned stored integers into network inputs; raises as `load_backbone` does."""
     fields = _meta(workdir)["intensity"]
-    return Intensity(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    return Intensity(
+        low=fields["low"],
+        high=fields["high"],
+        mean=tuple(fields["mean"]),
+        std=tuple(fields["std"]),
+    )
 
 
 def _meta(workdir: str | Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def features(
 @functools.lru_cache(maxsize=64)
 def _apply(backbone: nn.Module, intensity: Intensity, layer: str):
     def apply(variables: Variables, images: Array, indices: Array) -> Array:
-        maps = backbone.apply(variables, intensity(images[indices]), train=False)
+        maps: Any = backbone.apply(variables, intensity(images[indices]), train=False)
         require(layer in maps, f"layer={layer!r} is unknown; one of {', '.join(maps)}")
         chosen = maps[layer].astype(jnp.float32)
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))

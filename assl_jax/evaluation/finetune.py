@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features
-from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.loop import SILENT, Logging, Training, fit
 from assl_jax.training.state import TrainState, init_state
 
 
@@ -32,7 +32,7 @@ class Target:
         rows: np.ndarray,
         *,
         seed: int,
-        logging: Logging = Logging(),
+        logging: Logging = SILENT,
     ) -> TrainState:
         """Train all layers and a new linear head on `rows`.
 
@@ -42,7 +42,12 @@ class Target:
         """
         data = (self.images, self.labels)
         state = init_state(
-            jax.random.key(seed), self.backbone, [self.task], self.training.optimiser, data, variables
+            jax.random.key(seed),
+            self.backbone,
+            [self.task],
+            self.training.optimiser,
+            data,
+            variables,
         )
         return fit(
             state,

@@ -4,6 +4,7 @@ None of them keeps running statistics, so that a head's state is its parameters 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,7 +44,7 @@ class NextFeature(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "b m d"]) -> Float[Array, "b d"]:
         cell = nn.GRUCell(self.hidden or z.shape[-1])
-        states = nn.RNN(cell, unroll=z.shape[1])(z)
+        states: Any = nn.RNN(cell, unroll=z.shape[1])(z)
         return nn.Dense(z.shape[-1])(states[:, -1])
 
 

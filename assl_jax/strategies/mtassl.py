@@ -20,8 +20,8 @@ def search(
       tasks: names of the candidate proxy tasks; earlier ones win ties.
       select_on: "cv" decides by cross-validation inside the labelled set, "test" by the test set
         as the paper does.
-      candidates: "argmin" trains the least similar extension alone, "all" every one (Tables 2 and 3);
-        the least similar one decides either way.
+      candidates: "argmin" trains the least similar extension alone, "all" every one (Tables 2
+        and 3); the least similar one decides either way.
 
     Returns:
       The entries `scratch`, `singles`, `similarity`, `iterations` and `best` of `results.json`.

@@ -127,7 +127,7 @@ class Study:
                 {name: table.tolist() for name, table in tables.items() if table is not None},
             )
             speeds: list[float] = []
-            record = self._recorder(folder, "pretrain", pool, speeds)
+            record = self._recorder(folder, "pretrain", "+".join(pool), speeds)
             state = init_state(
                 jax.random.key(seed),
                 self.backbone,
@@ -192,11 +192,8 @@ class Study:
                 for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
                     if name not in accuracies:
                         check_stop(f"fine-tuning of {label}")
-                        record = self._recorder(folder, "finetune", pool or ("scratch",), speeds)
-                        logging = Logging(
-                            every=self.log_every,
-                            record=lambda r, name=name, record=record: record({"run": name, **r}),
-                        )
+                        record = self._recorder(folder, "finetune", label, speeds, run=name)
+                        logging = Logging(every=self.log_every, record=record)
                         state = target.finetune(variables, train, seed=seed, logging=logging)
                         accuracies[name] = target.accuracy(state, test)
                         if name == "test 0 0":
@@ -269,9 +266,9 @@ class Study:
         return runs
 
     def _recorder(
-        self, folder: Path, kind: str, pool: Pool, speeds: list[float]
+        self, folder: Path, kind: str, label: str, speeds: list[float], **place: str
     ) -> Callable[[dict[str, Any]], None]:
-        place = {"stage": folder.name, "kind": kind, "label": "+".join(pool)}
+        place = {"stage": folder.name, "kind": kind, "label": label, **place}
 
         def record(values: dict[str, Any]) -> None:
             speeds.append(values["images_per_s"])
@@ -291,4 +288,3 @@ def summary(accuracies: Mapping[str, float]) -> dict[str, Any]:
         "selection": statistics.fmean(folds) if folds else None,
         "selection_std": statistics.stdev(folds) if len(folds) > 1 else None,
     }
-

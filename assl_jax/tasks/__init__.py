@@ -12,7 +12,7 @@ from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.simclr import SimCLR
 from assl_jax.tasks.src import SRC
 
-TASKS: dict[str, type] = {
+TASKS: dict[str, type[ProxyTask]] = {
     task.name: task for task in (SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR)
 }
 

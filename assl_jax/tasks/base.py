@@ -5,7 +5,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import flax.linen as nn
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PyTree
+
+from assl_jax.ops.intensity import Intensity
 
 Metrics = dict[str, Array]
 
@@ -34,9 +36,13 @@ class ProxyTask(Protocol):
     """
 
     name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
-        """Stored integer images to a batch."""
+    @property
+    def intensity(self) -> Intensity: ...
+
+    def make_batch(self, rng: jax.Array, images: Any) -> Batch:
+        """Stored integer images `[b, *space, c]` to a batch."""
         ...
 
     def head(self) -> nn.Module: ...
@@ -44,6 +50,8 @@ class ProxyTask(Protocol):
     def loss(self, outputs: Any, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         """The mean loss of the batch, and scalars worth logging."""
         ...
+
+    def __hash__(self) -> int: ...
 
     def label_table(self, rank: int) -> np.ndarray | None:
         """What the class labels stand for (routes, permutations), or None; saved beside every

@@ -46,7 +46,5 @@ class MCPC(RouteTiles):
 
     def loss(self, outputs: tuple[Array, Array], batch: Batch) -> tuple[Array, Metrics]:
         prediction, tiles = outputs
-        per_image = losses.mcpc_loss(
-            prediction, tiles, form=self.form, reduction=self.reduction
-        )
+        per_image = losses.mcpc_loss(prediction, tiles, form=self.form, reduction=self.reduction)
         return per_image.mean(), {}

@@ -44,7 +44,7 @@ class RouteTiles:
         require(
             min(sides) >= LEAST_TILE,
             f"tasks src, mcpc and sc_assl: images of {_by(space)} give tiles of {_by(sides)}, "
-            f"at least {LEAST_TILE} per axis are needed; use larger images or a larger crop_fraction",
+            f"at least {LEAST_TILE} per axis are needed; use larger images or crop_fraction",
         )
         return sides
 

@@ -27,7 +27,9 @@ class Checkpoints:
 
     def restore(self, like: Any, mesh: Mesh) -> Any:
         """The newest checkpoint, shaped as `like`, on every device of `mesh`."""
-        return self._manager.restore(self.latest, args=ocp.args.StandardRestore(_abstract(like, mesh)))
+        return self._manager.restore(
+            self.latest, args=ocp.args.StandardRestore(_abstract(like, mesh))
+        )
 
     def close(self) -> None:
         self._manager.close()

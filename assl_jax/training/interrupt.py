@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from assl_jax.errors import Interrupted
 
@@ -26,7 +27,7 @@ def check_stop(what: str) -> None:
 def polite_stop() -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into `stop_requested()`; a second one acts as usual."""
     _requested.clear()
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def request(number: int, frame: FrameType | None) -> None:
         _requested.set()

@@ -55,6 +55,9 @@ class Logging:
     record: Callable[[dict[str, Any]], None] | None = None
 
 
+SILENT = Logging()
+
+
 def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
     """Rows of the images of batch `step`: a new order every epoch, the remainder left out.
 
@@ -85,7 +88,7 @@ def fit(
     mesh: Mesh,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 0,
-    logging: Logging = Logging(),
+    logging: Logging = SILENT,
 ) -> TrainState:
     """Train `state` to `training.steps` steps; a resumed run equals an uninterrupted one.
 

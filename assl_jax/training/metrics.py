@@ -18,7 +18,7 @@ class MetricsLog:
         self._writers: dict[str, Any] = {}
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one flat record with at least `stage`, `task` and `step`, and `run` where a stage has several."""
+        """Append one flat record: at least `stage`, `task`, `step`, and `run` if there are more."""
         line = json.dumps(record)
         with self.path.open("a+b") as file:
             # A killed run may have left half a line behind.

@@ -39,7 +39,8 @@ class TrainState(NamedTuple):
     def merge(self, part: "TrainState") -> "TrainState":
         """Put the part that a step returned back."""
         return part._replace(
-            params=_merge(self.params, part.params), opt_state=_merge(self.opt_state, part.opt_state)
+            params=_merge(self.params, part.params),
+            opt_state=_merge(self.opt_state, part.opt_state),
         )
 
     @property

@@ -75,7 +75,7 @@ def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> 
     (name,) = params["heads"]
     backbone = update(grads["backbone"], opt_state["backbone"], params["backbone"])
     head = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
-    first, second = ({"backbone": b, "heads": {name: h}} for b, h in zip(backbone, head, strict=True))
+    first, second = (
+        {"backbone": b, "heads": {name: h}} for b, h in zip(backbone, head, strict=True)
+    )
     return first, second
-
-
