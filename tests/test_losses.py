@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -270,6 +271,8 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
         (lambda: losses.masked_l2(TILES, TILES, TILES), "mask"),
     ],
 )
-def test_clear_errors(call, message):
+def test_clear_errors(call, message, monkeypatch):
+    # Users run without the shape checks of the test session, which would raise first.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         call()

@@ -113,5 +113,5 @@ class Conv(nn.Module):
         y = convolve(x.astype(self.dtype), kernel.astype(self.dtype), per_axis(self.stride, rank))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            y = y + bias.astype(self.dtype)
+            y = y + bias.astype(self.dtype).reshape(*(1,) * (rank + 1), -1)
         return y

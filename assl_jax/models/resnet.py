@@ -23,11 +23,11 @@ def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> nn.BatchN
 
 def max_pool(x: Array, window: int, stride: int, padding: int) -> Array:
     """Max-pooling that leaves an axis of length 1 alone, so that small images pass."""
-    rank = x.ndim - 2
-    sizes = [min(window, n) for n in x.shape[1:-1]]
-    strides = [min(stride, n) for n in x.shape[1:-1]]
-    pads = [(padding, padding) if n > 1 else (0, 0) for n in x.shape[1:-1]]
-    return nn.max_pool(x, tuple(sizes), tuple(strides), pads) if rank else x
+    space = x.shape[1:-1]
+    sizes = tuple(window if n > 1 else 1 for n in space)
+    strides = tuple(stride if n > 1 else 1 for n in space)
+    pads = [(padding, padding) if n > 1 else (0, 0) for n in space]
+    return nn.max_pool(x, sizes, strides, pads)
 
 
 class BasicBlock(nn.Module):

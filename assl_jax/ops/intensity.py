@@ -29,11 +29,11 @@ class Intensity:
 
     def standardise(self, images: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Unit intensities to zero mean and unit variance over the data set."""
-        return (images - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return (images - _last_axis(self.mean, images)) / _last_axis(self.std, images)
 
     def unstandardise(self, inputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The inverse of `standardise`, clipped to [0, 1]: for looking at what a network saw."""
-        x = inputs * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
+        x = inputs * _last_axis(self.std, inputs) + _last_axis(self.mean, inputs)
         return jnp.clip(x, 0.0, 1.0)
 
     def __call__(self, images: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -49,3 +49,8 @@ def standardise_each(images: Float[Array, "b *shape"]) -> Float[Array, "b *shape
     axes = tuple(range(1, images.ndim - 1))
     centred = images - images.mean(axes, keepdims=True)
     return centred * jax.lax.rsqrt((centred**2).mean(axes, keepdims=True) + 1e-6)
+
+
+def _last_axis(values: tuple[float, ...], images: Array) -> np.ndarray:
+    """`values` along the channels, of the same rank as `images`."""
+    return np.asarray(values, np.float32).reshape(*(1,) * (images.ndim - 1), -1)

@@ -46,7 +46,8 @@ class Logging:
 
     Attributes:
       title: of the progress bar; none is shown without one.
-      every: steps between two records; losses are checked for NaN at the same time.
+      every: steps between two records; losses and gradients are checked for NaN at the same
+        time.
       record: called with a flat record `{"step", "steps", "task", "loss", ...}`.
     """
 
@@ -101,7 +102,8 @@ def fit(
       checkpoint_every: steps between checkpoints; the last step is always kept.
 
     Raises:
-      InputError: a loss that is not a number (names step and task; the last checkpoint stays).
+      InputError: a loss or gradient that is not a number (names step and task; the last
+        checkpoint stays).
       Interrupted: a stop was asked for; a checkpoint was written if there is a place for it.
     """
     check_batch(training.batch_size, mesh, "batch_size")
@@ -140,17 +142,20 @@ def fit(
             if checkpoints and (save or stop or done == steps):
                 checkpoints.save(done, state)
             if stop and done < steps:
-                raise Interrupted(f"stopped at step {done} of {steps} of {logging.title}")
+                raise Interrupted(f"stopped at step {done} of {steps} of {logging.title or 'training'}")
     return state
 
 
 def _checked(unchecked: list) -> list:
+    # The gradient too: a finite loss can have one that is not, and the weights would be saved.
     for step, task, metrics in unchecked:
-        if not np.isfinite(metrics["loss"]):
-            raise InputError(
-                f"the loss of task {task} is {metrics['loss']} at step {step}; the last good "
-                "checkpoint is kept; lower the learning rate, or clip the gradient (clip_norm)"
-            )
+        for name in ("loss", "gradient_norm"):
+            if not np.isfinite(metrics[name]):
+                raise InputError(
+                    f"the {name.replace('_', ' ')} of task {task} is {metrics[name]} at step "
+                    f"{step}; the last good checkpoint is kept; lower the learning rate, or clip "
+                    "the gradient (clip_norm)"
+                )
     return unchecked
 
 

@@ -33,9 +33,10 @@ class MetricsLog:
         stage = record["stage"]
         if stage not in self._writers:
             self._writers[stage] = tensorboardX.SummaryWriter(str(self._events / stage))
+        curve = "/".join(filter(None, [record["task"], record.get("run")]))
         for name, value in record.items():
             if isinstance(value, float):
-                self._writers[stage].add_scalar(f"{record['task']}/{name}", value, record["step"])
+                self._writers[stage].add_scalar(f"{curve}/{name}", value, record["step"])
 
     def read(self) -> list[dict[str, Any]]:
         """All records, each step of a stage once, in order of first appearance."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -18,7 +19,14 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of every array on every device; never an alias of what the caller holds."""
     sharding = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda a: jax.device_put(a, sharding, may_alias=False), tree)
+
+    def copy(a: Any) -> jax.Array:
+        # The flag alone is not enough: on several devices JAX makes the source one of the replicas.
+        return jax.device_put(
+            jnp.copy(a) if isinstance(a, jax.Array) else a, sharding, may_alias=False
+        )
+
+    return jax.tree.map(copy, tree)
 
 
 def split_batch(indices: np.ndarray, mesh: Mesh) -> jax.Array:

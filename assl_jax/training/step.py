@@ -56,6 +56,7 @@ def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Ste
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (metrics, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
+        norm = optax.global_norm(grads)
         grads = optimiser.clip(grads)
 
         def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
@@ -64,7 +65,7 @@ def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Ste
             return optax.apply_updates(params, updates), opt_state
 
         params, opt_state = _per_group(descend, grads, state.opt_state, state.params)
-        metrics = {"loss": loss, **metrics}
+        metrics = {"loss": loss, "gradient_norm": norm, **metrics}
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
     return jax.jit(step, donate_argnums=0)

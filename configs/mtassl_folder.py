@@ -1,0 +1,26 @@
+"""Algorithm 1 on your own folder of images.
+
+    python main.py --config=configs/mtassl_folder.py --config.data.path=FOLDER
+
+FOLDER holds `unlabeled/**`, `train/<class>/*` and `test/<class>/*` (without `test/`, a share of
+`train/` is kept for testing). Images of mixed size need `--config.data.side=96`, of mixed channels
+`--config.data.channels=3`. Defaults suit photographs of 64 to 128 pixels and one GPU; for small
+images and a CPU, see docs/results.md for the settings of a run on 45,000 images of 32x32.
+"""
+
+from ml_collections import ConfigDict
+
+from assl_jax.experiment import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config("folder")
+    config.data.cache = "cache"
+    config.backbone.name = "resnet18"
+    config.backbone.stem = "imagenet"
+    config.pretrain.steps, config.pretrain.batch_size = 20_000, 128
+    config.pretrain.learning_rate = 1e-3
+    config.target.steps, config.target.batch_size = 1_000, 128
+    config.target.learning_rate = 1e-4
+    config.target.shift, config.target.flip = 4, True
+    return config

@@ -1,0 +1,27 @@
+"""Pretrain one proxy task, or a pool of them, on any data, and fine-tune the result.
+
+    python main.py --config=configs/pretrain.py --config.tasks=rotation
+    python main.py --config=configs/pretrain.py:folder --config.data.path=FOLDER \\
+        --config.tasks=simclr,rotation --config.backbone.name=resnet18
+
+The word after the colon is the data source (digits, folder, stl10); without one the digits inside
+scikit-learn are used, which takes about a minute on two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from assl_jax.experiment import base_config
+
+
+def get_config(data: str = "digits") -> ConfigDict:
+    config = base_config(data)
+    config.experiment = "pretrain"
+    config.tasks = "rotation"
+    config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
+    config.pretrain.batch_size = 64
+    config.pretrain.steps = 300
+    config.target.steps, config.target.batch_size = 60, 32
+    config.target.learning_rate = 1e-3
+    config.target.shift = 2
+    config.checkpoint_every = 100
+    return config

@@ -1,0 +1,39 @@
+"""Trees of arrays on disk."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
+from assl_jax.training.sharding import make_mesh, replicate
+
+TREE = {"params": {"a": jnp.arange(6.0).reshape(2, 3), "b": {"c": jnp.ones(2, jnp.int32)}}}
+
+
+def test_round_trip_from_eight_devices_to_numpy(tmp_path):
+    save_tree(tmp_path / "tree", replicate(TREE, make_mesh()))
+    back = load_tree(tmp_path / "tree")
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(back))
+    assert back["params"]["b"]["c"].dtype == np.int32
+    jax.tree.map(np.testing.assert_array_equal, back, TREE)
+
+
+def test_a_tree_takes_the_place_of_an_older_one(tmp_path):
+    save_tree(tmp_path / "tree", TREE)
+    save_tree(tmp_path / "tree", {"other": jnp.zeros(3)})
+    assert list(load_tree(tmp_path / "tree")) == ["other"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tree"]
+
+
+def test_the_newest_checkpoint_alone_is_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "new" / "folder")
+    assert checkpoints.latest is None
+    for step in (2, 4, 4):  # saving a step again changes nothing
+        checkpoints.save(step, {"a": jnp.full(3, float(step))})
+        assert checkpoints.latest == step
+    mesh = make_mesh()
+    back = checkpoints.restore({"a": jnp.zeros(3)}, mesh)["a"]
+    np.testing.assert_array_equal(back, [4.0] * 3)
+    assert len(back.devices()) == 8
+    checkpoints.close()
+    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["4"]

@@ -1,0 +1,156 @@
+"""Stopping, going on, and losses that are not numbers."""
+
+import jax
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError, Interrupted
+from assl_jax.training import loop
+from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.loop import Logging, batch_indices, task_schedule
+from assl_jax.training.sharding import make_mesh
+
+STEPS = 7
+
+
+def assert_same(a, b):
+    """Bit for bit, every leaf."""
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), a, b)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Make `stop_requested` true from the k-th step on."""
+
+    def patch(k):
+        calls = iter(range(1, 1000))
+        monkeypatch.setattr(loop, "stop_requested", lambda: k is not None and next(calls) >= k)
+
+    return patch
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    opened = []
+
+    def at(name="checkpoints"):
+        opened.append(Checkpoints(tmp_path / name))
+        return opened[-1]
+
+    yield at
+    for manager in opened:
+        manager.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(toy):
+    return toy.fit(steps=STEPS)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    toy, uninterrupted, stop_after, checkpoints, k
+):
+    stop_after(k)
+    with pytest.raises(Interrupted, match=f"step {k} of {STEPS}"):
+        toy.fit(steps=STEPS, checkpoints=checkpoints())
+    stop_after(None)
+    # Another first state: everything has to come out of the checkpoint.
+    resumed = toy.fit(steps=STEPS, checkpoints=checkpoints(), state=toy.state(key=8))
+    assert int(resumed.step) == STEPS
+    assert_same(resumed, uninterrupted)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(toy, uninterrupted, checkpoints, tmp_path):
+    def die(record):
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy.fit(
+            steps=STEPS,
+            checkpoints=checkpoints(),
+            checkpoint_every=2,
+            logging=Logging(every=1, record=die),
+        )
+    folder = tmp_path / "checkpoints"
+    assert [p.name for p in folder.iterdir()] == ["4"]  # the newest alone is kept
+    # What a process that is killed while it saves leaves behind.
+    torn = folder / "6.orbax-checkpoint-tmp"
+    (torn / "default").mkdir(parents=True)
+    (torn / "default" / "manifest.ocdbt").write_bytes(b"half")
+    assert checkpoints().latest == 4
+    resumed = toy.fit(steps=STEPS, checkpoints=checkpoints(), state=toy.state(key=8))
+    assert_same(resumed, uninterrupted)
+
+
+def test_a_finished_run_is_restored_without_a_step(toy, uninterrupted, checkpoints):
+    toy.fit(steps=STEPS, checkpoints=checkpoints())
+    records = []
+    again = toy.fit(
+        steps=STEPS,
+        checkpoints=checkpoints(),
+        state=toy.state(key=8),
+        logging=Logging(record=records.append),
+    )
+    assert_same(again, uninterrupted)
+    assert not records
+
+
+def test_checkpoint_of_eight_devices_serves_two(toy, stop_after, checkpoints):
+    stop_after(3)
+    with pytest.raises(Interrupted):
+        toy.fit(steps=4, devices=8, checkpoints=checkpoints())
+    stop_after(None)
+    mesh = make_mesh(jax.devices()[:2])
+    manager = checkpoints()
+    assert manager.latest == 3
+    state = manager.restore(toy.state(key=8), mesh)
+    assert all(len(leaf.sharding.device_set) == 2 for leaf in jax.tree.leaves(state))
+    assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
+    whole = toy.fit(steps=4)
+    resumed = toy.fit(steps=4, state=state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), resumed, whole)
+
+
+def test_stopping_without_a_place_for_a_checkpoint(toy, stop_after):
+    stop_after(2)
+    with pytest.raises(Interrupted, match="step 2 of 5"):
+        toy.fit(steps=5)
+    stop_after(5)
+    assert int(toy.fit(steps=5).step) == 5  # the last step: nothing is left to be stopped
+
+
+def test_records_are_means_per_task(toy):
+    every, each = [], []
+    toy.fit(steps=5, logging=Logging(every=3, record=every.append))
+    toy.fit(steps=5, logging=Logging(every=1, record=each.append))
+    names = [list(toy.pool)[i] for i in task_schedule(2, 5, 0)]
+    assert [(r["step"], r["task"]) for r in each] == list(enumerate(names, 1))
+    assert [r["step"] for r in every if r["step"] > 3] == [5] * len(set(names[3:]))
+    first = {r["task"]: r for r in every if r["step"] == 3}
+    assert set(first) == set(names[:3])
+    for task, record in first.items():
+        losses = [r["loss"] for r in each[:3] if r["task"] == task]
+        assert record["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+        assert record["steps"] == 5 and record["images_per_s"] > 0
+    assert each[1]["learning_rate"] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi / 5)))
+
+
+@pytest.mark.parametrize("spoil", ["loss", "gradient"])
+def test_a_step_that_is_not_a_number_keeps_the_last_good_checkpoint(toy, checkpoints, spoil):
+    """One image, first seen at step 5, spoils the step before the third checkpoint."""
+    batches = [set(batch_indices(toy.rows, 8, step, 0).tolist()) for step in range(6)]
+    bad = min(batches[5] - set.union(*batches[:5]))
+    images = toy.images.copy()
+    images[bad] = 255
+    tasks = {"brightness": toy.Brightness(limit=1.5, spoil=spoil)}
+    settings = {"tasks": tasks, "steps": 8, "checkpoint_every": 2}
+    with pytest.raises(InputError, match=rf"the {spoil}.* task brightness .* step 5\b") as error:
+        toy.fit(**settings, images=images, checkpoints=checkpoints())
+    assert "checkpoint" in str(error.value) and "\n" not in str(error.value)
+    manager = checkpoints()
+    assert manager.latest == 4
+    # Once the cause is mended, it goes on.
+    resumed = toy.fit(**settings, checkpoints=manager, state=toy.state(tasks, key=8))
+    assert_same(resumed, toy.fit(**settings))

@@ -1,0 +1,72 @@
+"""Learning rates, weight decay and clipping, worked out by hand."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.training.optimiser import Optimiser
+
+PARAMS = {"kernel": jnp.asarray([[2.0, -4.0]]), "bias": jnp.asarray([2.0])}
+
+
+def updates(optimiser, grads, params=PARAMS):
+    transform = optimiser.transform()
+    return transform.update(grads, transform.init(params), params)[0]
+
+
+def test_cosine_with_warmup():
+    optimiser = Optimiser(learning_rate=0.6, warmup=0.2)
+    rates = [optimiser.rate(step, 10) for step in range(11)]
+    expected = [0.2, 0.4, 0.6]  # two steps of warm-up, then the peak
+    expected += [0.3 * (1 + math.cos(math.pi * k / 8)) for k in range(1, 9)]
+    np.testing.assert_allclose(rates, expected, atol=1e-12)
+    assert rates[6] == pytest.approx(0.3) and rates[10] == pytest.approx(0.0)
+
+
+def test_constant_and_without_warmup():
+    constant = Optimiser(learning_rate=0.6, warmup=0.2, schedule="constant")
+    rates = [constant.rate(step, 10) for step in range(10)]
+    np.testing.assert_allclose(rates, [0.2, 0.4, *[0.6] * 8])
+    assert Optimiser(learning_rate=0.6).rate(0, 10) == 0.6
+    assert Optimiser(learning_rate=0.6).rate(5, 10) == pytest.approx(0.3)
+
+
+def test_one_step_trains():
+    assert Optimiser(learning_rate=0.6).rate(0, 1) == 0.6
+    assert Optimiser(learning_rate=0.6, warmup=0.9).rate(0, 1) > 0
+
+
+def test_first_adam_update_is_the_sign_of_the_gradient():
+    grads = {"kernel": jnp.asarray([[0.3, -7.0]]), "bias": jnp.asarray([1e-3])}
+    up = updates(Optimiser(), grads)
+    np.testing.assert_allclose(up["kernel"], [[1.0, -1.0]], rtol=1e-4)
+    np.testing.assert_allclose(up["bias"], [1.0], rtol=1e-4)
+
+
+def test_weight_decay_acts_on_kernels_only():
+    zeros = {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(1)}
+    up = updates(Optimiser(weight_decay=0.1), zeros)
+    np.testing.assert_allclose(up["kernel"], [[0.2, -0.4]], rtol=1e-6)
+    np.testing.assert_array_equal(up["bias"], [0.0])
+
+
+def test_clip_scales_the_whole_tree():
+    grads = {"backbone": jnp.asarray([3.0]), "heads": {"a": jnp.asarray([[4.0]])}}
+    clipped = Optimiser(clip_norm=1.0).clip(grads)
+    np.testing.assert_allclose(clipped["backbone"], [0.6], rtol=1e-6)
+    np.testing.assert_allclose(clipped["heads"]["a"], [[0.8]], rtol=1e-6)
+    for untouched in (Optimiser().clip(grads), Optimiser(clip_norm=6.0).clip(grads)):
+        np.testing.assert_array_equal(untouched["backbone"], [3.0])
+        np.testing.assert_array_equal(untouched["heads"]["a"], [[4.0]])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"schedule": "cosin"}, {"learning_rate": 0.0}, {"warmup": 1.0}, {"warmup": -0.1}]
+)
+def test_clear_errors(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=name):
+        Optimiser(**settings)

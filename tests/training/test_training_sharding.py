@@ -1,0 +1,75 @@
+"""One device and eight train the same network."""
+
+import jax
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import make_task
+from assl_jax.training.loop import Training, fit, task_schedule
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.sharding import make_mesh, replicate, split_batch
+from assl_jax.training.state import init_state
+
+INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
+
+
+def test_mesh_and_placement():
+    whole, one = make_mesh(), make_mesh(jax.devices()[:1])
+    assert whole.size == 8 and one.size == 1 and whole.axis_names == ("data",)
+    held = jax.device_put(np.arange(4.0), jax.devices()[0])
+    for mesh in (whole, one):
+        copy = replicate({"a": held}, mesh)["a"]
+        assert copy.is_fully_replicated and len(copy.devices()) == mesh.size
+        copy.delete()
+        np.testing.assert_array_equal(held, np.arange(4.0))  # never an alias
+    split = split_batch(np.arange(16, dtype=np.int32), whole)
+    assert [s.data.tolist() for s in split.addressable_shards][3] == [6, 7]
+
+
+def test_a_batch_that_does_not_divide(toy):
+    with pytest.raises(InputError, match="batch_size=8 .* 3 devices"):
+        toy.fit(devices=3)
+
+
+def test_what_is_donated_survives_at_its_owner(toy):
+    for devices in (1, 8):
+        state = toy.state()
+        kept = jax.tree.map(np.array, state)
+        toy.fit(state=state, steps=2, devices=devices)
+        jax.tree.map(np.testing.assert_array_equal, state, kept)
+
+
+def test_one_device_equals_eight(toy):
+    """A pool of tasks; the negatives of SimCLR and MCPC are the whole batch's, not a device's."""
+    images = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 1), dtype=np.uint8)
+    tasks = {
+        "simclr": make_task("simclr", width=8, intensity=INTENSITY),
+        "mcpc": make_task("mcpc", intensity=INTENSITY),
+        "rotation": make_task("rotation", intensity=INTENSITY),
+    }
+    assert np.bincount(task_schedule(3, 20, 0)).min() >= 4
+    optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
+    begin = init_state(jax.random.key(0), toy.backbone, list(tasks.values()), optimiser, images)
+    ends = []
+    for mesh in (make_mesh(jax.devices()[:1]), make_mesh()):
+        end = fit(
+            begin,
+            backbone=toy.backbone,
+            tasks=tasks,
+            data=replicate(images, mesh),
+            rows=np.arange(24),
+            training=Training(steps=20, batch_size=8, optimiser=optimiser),
+            seed=0,
+            mesh=mesh,
+        )
+        ends.append(jax.tree.map(np.asarray, end))
+    one, eight = ends
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5),
+        (one.params, one.batch_stats),
+        (eight.params, eight.batch_stats),
+    )
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one.params, begin.params)
+    assert min(jax.tree.leaves(moved)) > 1e-3
