@@ -19,10 +19,16 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if CONFIG.value is None:
             raise InputError("no config; use --config=configs/mtassl_digits.py")
+        CONFIG.value.to_dict()  # a config file that cannot be read shows itself here
         if rest[1:]:
             raise InputError(f"unknown argument {rest[1]!r}")
-    except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-        fail(str(e.args[0] if isinstance(e, KeyError) else e))
+    except OSError:
+        fail(f"--config={config_flags.get_config_filename(flags.FLAGS['config'])} cannot be read")
+    except (AttributeError, KeyError) as error:
+        cause = error.args[0] if isinstance(error.args[0], Exception) else error
+        fail(f"no config key {cause.args[0]}")
+    except (flags.Error, InputError, TypeError, ValueError) as error:
+        fail(str(error))
     return rest
 
 

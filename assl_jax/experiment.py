@@ -85,11 +85,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     dataset = load(data.pop("name"), **data)
     study = _study(config, dataset, workdir)
     _check_sizes(config, study)
-    if not (workdir / "config.json").exists():
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(workdir / "environment.json", environment())
-        write_json(workdir / "config.json", settings)
-
+    _begin(workdir, settings)
     results = {
         "experiment": config.experiment,
         "data": dataset.name,
@@ -186,19 +182,30 @@ def _check_sizes(config: ConfigDict, study: Study) -> None:
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds another config's run, and one that cannot be written to."""
+    """Refuse a folder that holds another config's run."""
     old = read_json(workdir / "config.json")
-    new = json.loads(json.dumps(settings))  # tuples become lists, as in the file
-    changed = [k for k in _flat(old) | _flat(new) if _flat(old).get(k) != _flat(new).get(k)]
+    # By way of JSON tuples become lists, as in the file.
+    old, new = _flat(old), _flat(json.loads(json.dumps(settings)))
+    changed = [key for key in old | new if old.get(key) != new.get(key)]
     require(
         not old or not changed,
-        f"{workdir} holds a run with another config ({', '.join(changed[:4])} differ); use another "
-        "--workdir, or delete it",
+        f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}); "
+        "use another --workdir, or delete it",
     )
+
+
+def _begin(workdir: Path, settings: dict[str, Any]) -> None:
+    """Write what identifies the run; nothing has been written before."""
+    if (workdir / "config.json").exists():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be created: {error.strerror}") from error
+        write_json(workdir / "environment.json", environment())
+        write_json(workdir / "config.json", settings)
+    except PermissionError as error:
+        raise InputError(f"--workdir={workdir} cannot be written to; choose another") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"--workdir={workdir} is not a folder; choose another") from error
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,8 +219,9 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _finish(workdir: Path, study: Study, settings: dict[str, Any], results: dict[str, Any]) -> None:
-    """Write the backbone, the results and the report, each unless it is there."""
-    if not (workdir / "backbone" / META).exists():
+    """Write the backbone, the report and the results; leave alone what is there and still holds."""
+    known = read_json(workdir / "results.json") == results
+    if not known or not (workdir / "backbone" / META).exists():
         stage = mtassl.winner(study, results)
         export_backbone(
             workdir / "backbone",
@@ -222,9 +230,7 @@ def _finish(workdir: Path, study: Study, settings: dict[str, Any], results: dict
             intensity=study.dataset.intensity,
             pool=results["best"]["pool"],
         )
-    if read_json(workdir / "results.json") != results:
-        write_json(workdir / "results.json", results)
-    if not (workdir / "report" / "index.html").exists():
+    if not known or not (workdir / "report" / "index.html").exists():
         sample = study.dataset.images[study.dataset.unlabeled[:4]]
         report.write_report(
             workdir / "report",
@@ -237,3 +243,5 @@ def _finish(workdir: Path, study: Study, settings: dict[str, Any], results: dict
                 examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
             ),
         )
+    if not known:
+        write_json(workdir / "results.json", results)

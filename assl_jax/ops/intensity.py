@@ -23,9 +23,9 @@ class Intensity:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
 
-    def unit(self, images: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def unit(self, images: Shaped[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
         """Stored integers to float32 in [0, 1]."""
-        return (images.astype(jnp.float32) - self.low) / (self.high - self.low)
+        return (jnp.asarray(images, jnp.float32) - self.low) / (self.high - self.low)
 
     def standardise(self, images: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Unit intensities to zero mean and unit variance over the data set."""
@@ -36,7 +36,7 @@ class Intensity:
         x = inputs * _last_axis(self.std, inputs) + _last_axis(self.mean, inputs)
         return jnp.clip(x, 0.0, 1.0)
 
-    def __call__(self, images: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def __call__(self, images: Shaped[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
         """Stored integers to network inputs: `standardise(unit(images))`."""
         return self.standardise(self.unit(images))
 

@@ -142,7 +142,9 @@ def fit(
             if checkpoints and (save or stop or done == steps):
                 checkpoints.save(done, state)
             if stop and done < steps:
-                raise Interrupted(f"stopped at step {done} of {steps} of {logging.title or 'training'}")
+                raise Interrupted(
+                    f"stopped at step {done} of {steps} of {logging.title or 'training'}"
+                )
     return state
 
 

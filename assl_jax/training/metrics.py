@@ -33,7 +33,7 @@ class MetricsLog:
         stage = record["stage"]
         if stage not in self._writers:
             self._writers[stage] = tensorboardX.SummaryWriter(str(self._events / stage))
-        curve = "/".join(filter(None, [record["task"], record.get("run")]))
+        curve = "/".join(filter(None, [record["task"], record.get("run")])).replace(" ", "_")
         for name, value in record.items():
             if isinstance(value, float):
                 self._writers[stage].add_scalar(f"{curve}/{name}", value, record["step"])

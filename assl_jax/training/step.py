@@ -56,7 +56,7 @@ def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Ste
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (metrics, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         grads = optimiser.clip(grads)
 
         def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:

@@ -83,6 +83,6 @@ def test_tensorboard_events(log, tmp_path):
     events = tmp_path / "tensorboard"
     assert scalars(events / "pretrain-a-1") == {("a/loss", 10): 0.5, ("a/loss", 20): 0.25}
     assert scalars(events / "finetune-a-2") == {
-        ("target/cv 0 1/loss", 10): 0.75,  # one curve per run, not one over another
-        ("target/cv 0 2/loss", 10): 0.125,
+        ("target/cv_0_1/loss", 10): 0.75,  # one curve per run, not one over another
+        ("target/cv_0_2/loss", 10): 0.125,
     }

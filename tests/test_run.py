@@ -1,0 +1,210 @@
+"""The whole program as a user runs it, on a tiny config."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "--config=configs/mtassl_digits.py",
+    "--config.tasks=src,rotation",
+    "--config.data.side=16",
+    "--config.data.test=50",
+    "--config.backbone.width=0.0625",
+    "--config.pretrain.steps=12",
+    "--config.pretrain.batch_size=8",
+    "--config.target.steps=4",
+    "--config.target.batch_size=8",
+    "--config.target.seeds=2",
+    "--config.target.folds=2",
+    "--config.similarity.n=64",
+    "--config.checkpoint_every=4",
+    "--config.log_every=4",
+)
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    environment = os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "main.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {
+        str(p.relative_to(folder)): (
+            p.stat().st_mtime_ns,
+            hashlib.sha256(p.read_bytes()).hexdigest(),
+        )
+        for p in files
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str, float]:
+    """A finished run: its folder, what it printed, and how long it took."""
+    workdir = tmp_path_factory.mktemp("run") / "work"
+    began = time.monotonic()
+    status, out, err = run(*TINY, f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir, out, time.monotonic() - began
+
+
+def test_results_have_the_documented_layout(finished):
+    workdir, out, _ = finished
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["experiment"] == "mtassl" and results["data"] == "digits"
+    assert results["seed"] == 0 and results["select_on"] == "cv"
+    assert set(results["singles"]) == {"src", "rotation"}
+    for entry in (results["scratch"], *results["singles"].values(), results["best"]):
+        assert 0 <= entry["accuracy"] <= 1 and 0 <= entry["selection"] <= 1
+        assert len(entry["runs"]) == 2
+        assert entry["accuracy"] == pytest.approx(np.mean(entry["runs"]))
+        assert entry["std"] == pytest.approx(np.std(entry["runs"], ddof=1))
+    similarity = results["similarity"]
+    matrix = np.asarray(similarity["matrix"])
+    assert similarity["tasks"] == ["src", "rotation"] and similarity["n"] == 64
+    assert matrix.shape == (2, 2) and np.allclose(np.diag(matrix), 1) and matrix[0, 1] < 1
+    (iteration,) = results["iterations"]
+    (candidate,) = iteration["candidates"]
+    assert {candidate["task"], *iteration["pool"]} == {"src", "rotation"}
+    assert candidate["similarity"] == pytest.approx(matrix[0, 1], abs=1e-5)
+    parts = [results["singles"][t]["accuracy"] for t in ("src", "rotation")]
+    assert candidate["avg"] == pytest.approx(np.mean(parts))
+    assert candidate["max_gain"] == pytest.approx(candidate["accuracy"] - max(parts))
+    best = iteration["pool"] + ([candidate["task"]] if iteration["accepted"] else [])
+    assert results["best"]["pool"] == best
+    assert str(workdir / "report" / "index.html") in out
+
+
+def test_a_run_leaves_everything_in_its_workdir(finished):
+    workdir, _, _ = finished
+    page = (workdir / "report" / "index.html").read_text()
+    assert "Rotation" in page and "<script src" not in page
+    assert "| Iter." in (workdir / "report" / "tables.md").read_text()
+    assert json.loads((workdir / "config.json").read_text())["pretrain"]["steps"] == 12
+    environment = json.loads((workdir / "environment.json").read_text())
+    assert {"jax", "python", "devices", "commit", "command"} <= set(environment)
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert {r["label"] for r in records} >= {"scratch", "src", "rotation"}
+    assert list(workdir.glob("tensorboard/*/events*"))
+    labels = json.loads(next(workdir.glob("stages/pretrain-src-*/labels.json")).read_text())
+    assert np.asarray(labels["src"]).shape == (24, 5, 2)
+
+
+def test_the_same_command_again_changes_nothing(finished):
+    workdir, out, _ = finished
+    before = snapshot(workdir)
+    status, again, err = run(*TINY, f"--workdir={workdir}")
+    assert status == 0, err
+    assert again == out
+    assert snapshot(workdir) == before
+
+
+def test_the_backbone_loads_and_tells_images_apart(finished):
+    import assl_jax
+    from assl_jax.data import load
+
+    workdir, _, _ = finished
+    module, variables = assl_jax.load_backbone(workdir)
+    images = load("digits", side=16).images[:4]
+    inputs = assl_jax.load_intensity(workdir)(images)
+    pooled = np.asarray(module.apply(variables, inputs)["pooled"])
+    assert pooled.shape == (4, 32) and np.isfinite(pooled).all()
+    assert np.ptp(pooled, axis=0).max() > 0
+
+
+def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
+    import shutil
+
+    workdir, _, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (victim,) = copy.glob("stages/finetune-src-*")
+    shutil.rmtree(victim)
+    before = snapshot(copy)
+    status, _, err = run(*TINY, f"--workdir={copy}")
+    assert status == 0, err
+    after = snapshot(copy)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert all(name.startswith((f"stages/{victim.name}", "metrics", "tensor")) for name in changed)
+    assert (copy / "results.json").read_bytes() == (workdir / "results.json").read_bytes()
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
+    workdir, _, seconds = finished
+    seed = random.randrange(10**6)
+    draw = random.Random(seed)
+    stops = [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
+    told = []
+    for stop in stops:
+        process = start(*TINY, f"--workdir={tmp_path / 'killed'}")
+        wait = draw.uniform(0.3, 0.95) * seconds
+        try:
+            process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired:
+            process.send_signal(stop)
+        _, err = process.communicate(timeout=600)
+        told.append((stop.name, round(wait, 1), process.returncode, err[-300:]))
+        if process.returncode == 0:
+            break
+        if stop == signal.SIGTERM:
+            assert process.returncode == 2 and "the same command goes on" in err, told
+    status, _, err = run(*TINY, f"--workdir={tmp_path / 'killed'}")
+    assert status == 0, (seed, told, err)
+    want, got = (p / "results.json" for p in (workdir, tmp_path / "killed"))
+    assert got.read_bytes() == want.read_bytes(), (seed, told)
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ((), "no config"),
+        (("--config=configs/nothing.py",), "configs/nothing.py cannot be read"),
+        ((*TINY, "--config.pretrain.stepz=3"), 'Did you mean "steps"'),
+        ((*TINY, "--config.pretrain.steps=many"), "steps=many"),
+        ((*TINY, "--config.tasks=src,rotatoin"), "did you mean 'rotation'?"),
+        ((*TINY, "--wrokdir=x"), "Did you mean: workdir"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, says, tmp_path):
+    status, out, err = run(*arguments, f"--workdir={tmp_path / 'new'}")
+    assert status == 2
+    assert says in err and re.fullmatch(r"error: .*\n", err), err
+    assert out == "" and not (tmp_path / "new").exists()
+
+
+def test_pretrain_runs_a_single_pool(tmp_path):
+    overrides = [a for a in TINY[1:] if "tasks" not in a]
+    status, _, err = run(
+        "--config=configs/pretrain.py",
+        *overrides,
+        "--config.tasks=mcpc",
+        f"--workdir={tmp_path / 'one'}",
+    )
+    assert status == 0, err
+    results = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert results["best"]["pool"] == ["mcpc"] and results["best"]["selection"] is None
+    assert "MCPC" in (tmp_path / "one" / "report" / "index.html").read_text()
