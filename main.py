@@ -39,7 +39,7 @@ def fail(message: str) -> None:
 
 
 def main(_: list[str]) -> None:
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)  # what matters is raised, and told in one line
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = Path(WORKDIR.value or Path("runs") / name)
     from assl_jax.experiment import run  # after parsing: a mistyped flag is answered at once

@@ -1,4 +1,4 @@
-"""Strict settings for every test: 8 CPU devices, no silent broadcasting, shapes checked at run time.
+"""Strict settings for every test: 8 CPU devices, no silent broadcasting, shapes checked.
 
 `pyproject.toml` turns warnings into errors. `JAX_PLATFORMS` may name another platform.
 """
@@ -14,7 +14,9 @@ import jaxtyping  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Before anything imports them: a call whose arrays do not fit the annotations raises.
+# Before anything imports them: a call whose arrays do not fit the annotations raises. An int is
+# welcome where a float is asked for (PEP 484).
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook(
-    ["assl_jax.lcka", "assl_jax.losses", "assl_jax.ops", "assl_jax.routes"], "beartype.beartype"
+    ["assl_jax.lcka", "assl_jax.losses", "assl_jax.ops", "assl_jax.routes"], CHECKER
 )

@@ -69,11 +69,13 @@ def reestimate_batch_stats(
 
     A network trained on tiles, masked or turned images, or on a mixture of tasks, carries running
     statistics that do not fit whole images. Mean and variance of every layer are averaged over the
-    batches of `images[rows]`.
+    batches of `images[rows]`; a remainder is left out.
     """
     observe = _observe(backbone.clone(bn_momentum=0.0), intensity)
-    whole = rows[: max(1, len(rows) // batch_size) * batch_size]
-    batches = list(_batches(whole, min(batch_size, len(rows)), mesh))
+    # Whole batches alone: an image that fills one up would count twice.
+    size = max(1, min(batch_size, len(rows)) // mesh.size) * mesh.size
+    whole = rows[: max(1, len(rows) // size) * size]
+    batches = list(_batches(whole, size, mesh))
     total = None
     for batch in batches:
         stats = observe(variables, images, split_batch(batch, mesh))

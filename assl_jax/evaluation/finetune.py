@@ -84,8 +84,9 @@ def stratified_folds(labels: np.ndarray, folds: int, *, seed: int) -> list[np.nd
     """Positions of each of `folds` disjoint validation sets, the classes spread evenly.
 
     Raises:
-      InputError: a class with fewer members than folds.
+      InputError: fewer than 2 folds, or a class with fewer members than folds.
     """
+    require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     rng = np.random.default_rng([seed, folds])
     counts = {int(c): int((labels == c).sum()) for c in np.unique(labels)}
     rare = min(counts, key=counts.__getitem__)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 
 def apply_matrices(
-    images: Float[Array, "b *space c"], matrices: Sequence[Float[Array, "b out n"]]
+    images: Float[Array, "b *space c"], matrices: Sequence[Float[Array, "b _ _"]]
 ) -> Float[Array, "b *out c"]:
     """Multiply axis `i` of every image by that image's `matrices[i]` `[b, out, n]`."""
     for axis, matrix in enumerate(matrices, 1):

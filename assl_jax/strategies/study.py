@@ -119,6 +119,10 @@ class Study:
             "reestimate_bn": self.similarity.reestimate_bn,
         }
         seed = int(digest(spec)[:7], 16)
+        # These decide the result too: the schedule follows the pool's order, the running statistics
+        # the sample that they are estimated on.
+        spec["pool"] = list(pool)
+        spec["reestimated_on"] = self.similarity.n if self.similarity.reestimate_bn else 0
 
         def compute(folder: Path) -> dict[str, Any]:
             tables = {name: task.label_table(rank) for name, task in tasks.items()}
@@ -197,7 +201,8 @@ class Study:
                         state = target.finetune(variables, train, seed=seed, logging=logging)
                         accuracies[name] = target.accuracy(state, test)
                         if name == "test 0 0":
-                            save_tree(folder / "model", {"params": state.params, **state.variables})
+                            model = {"params": state.params, "batch_stats": state.batch_stats}
+                            save_tree(folder / "model", model)
                         write_json(done_file, accuracies)
                     progress.update(i, f"accuracy {100 * accuracies[name]:.1f} %")
             return summary(accuracies)

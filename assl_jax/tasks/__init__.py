@@ -1,5 +1,6 @@
 """Proxy tasks: one file each, and the mapping from a name to its class."""
 
+import dataclasses
 from typing import Any
 
 from assl_jax.errors import InputError, lookup
@@ -26,7 +27,7 @@ def make_task(name: str, **settings: Any) -> ProxyTask:
       InputError: an unknown name (the nearest is shown) or an unknown setting.
     """
     kind = lookup(TASKS, name, "task")
-    fields = {field: None for field in kind.__dataclass_fields__}
+    fields = {field.name: None for field in dataclasses.fields(kind)}
     for setting in settings:
         lookup(fields, setting, f"setting of task {name}")
     try:

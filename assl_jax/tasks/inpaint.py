@@ -52,6 +52,10 @@ class Inpaint:
             self.region in ("random", "centre"),
             f"task inpaint: region={self.region!r} is unknown; use 'random' or 'centre'",
         )
+        require(
+            0 < self.mask_fraction < 1,
+            f"task inpaint: mask_fraction={self.mask_fraction} must be between 0 and 1",
+        )
 
     def label_table(self, rank: int) -> None:
         return None

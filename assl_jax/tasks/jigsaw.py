@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from typing import ClassVar
 
 import flax.linen as nn
@@ -55,9 +56,22 @@ class Jigsaw:
     seed: int = 0
     intensity: Intensity = Intensity()
 
+    def __post_init__(self) -> None:
+        require(self.grid >= 2, f"task jigsaw: grid={self.grid} must be at least 2")
+        require(
+            0 < self.tile_fraction <= 1,
+            f"task jigsaw: tile_fraction={self.tile_fraction} must be above 0 and at most 1",
+        )
+
     def label_table(self, rank: int) -> np.ndarray:
-        """The permutations `[K, grid**rank]`."""
-        return max_min_hamming_permutations(self.grid**rank, self.permutations, seed=self.seed)
+        """The permutations `[K, grid**rank]`. Raises `InputError` where there are not so many."""
+        tiles = self.grid**rank
+        require(
+            1 <= self.permutations <= math.factorial(tiles),
+            f"task jigsaw: grid={self.grid} gives {tiles} tiles, permutations={self.permutations} "
+            f"must be between 1 and {tiles}!; use a larger grid or fewer permutations",
+        )
+        return max_min_hamming_permutations(tiles, self.permutations, seed=self.seed)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**rank, *tile, c]` in shuffled order; targets `[b]` int32."""

@@ -7,9 +7,12 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from assl_jax import losses
+from assl_jax.errors import lookup
 from assl_jax.models.heads import NextFeature
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.route_tiles import RouteTiles
+
+FORMS, REDUCTIONS = ("ratio", "info_nce"), ("mean", "sum")
 
 
 class PredictionHead(nn.Module):
@@ -40,6 +43,11 @@ class MCPC(RouteTiles):
     form: str = "ratio"
     reduction: str = "mean"
     hidden: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting, known in {"form": FORMS, "reduction": REDUCTIONS}.items():
+            lookup(dict.fromkeys(known), getattr(self, setting), f"setting {setting} of mcpc")
 
     def head(self) -> nn.Module:
         return PredictionHead(hidden=self.hidden)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
+from assl_jax.errors import require
 from assl_jax.ops.crop import cut, random_starts
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.rotate import rotate, rotation_classes
@@ -42,6 +43,12 @@ class Rotation:
     crop_fraction: float = 7 / 8
     all_rotations: bool = True
     intensity: Intensity = Intensity()
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.crop_fraction <= 1,
+            f"task rotation: crop_fraction={self.crop_fraction} must be above 0 and at most 1",
+        )
 
     def label_table(self, rank: int) -> None:
         return None

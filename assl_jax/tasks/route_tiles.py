@@ -34,6 +34,13 @@ class RouteTiles:
     seed: int = 0
     intensity: Intensity = Intensity()
 
+    def __post_init__(self) -> None:
+        require(
+            0 < self.crop_fraction <= 1,
+            f"tasks src, mcpc and sc_assl: crop_fraction={self.crop_fraction} must be above 0 "
+            "and at most 1",
+        )
+
     def label_table(self, rank: int) -> np.ndarray:
         """The routes `[K, m, rank]`; the label of a batch's example is its row."""
         return sampling_routes(rank, seed=self.seed)

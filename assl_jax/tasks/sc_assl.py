@@ -37,6 +37,10 @@ class SCASSL(RouteTiles):
     reduction: str = "mean"
     hidden: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self._mcpc  # its settings are checked there
+
     @property
     def _src(self) -> SRC:
         return SRC(seed=self.seed)

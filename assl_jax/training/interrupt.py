@@ -13,7 +13,7 @@ _requested = threading.Event()
 
 
 def stop_requested() -> bool:
-    """Whether a stop was asked for since the outermost `polite_stop` was entered."""
+    """Whether a stop was asked for since `polite_stop` was entered."""
     return _requested.is_set()
 
 

@@ -45,7 +45,7 @@ def test_one_device_equals_eight(toy):
     """A pool of tasks; the negatives of SimCLR and MCPC are the whole batch's, not a device's."""
     images = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 1), dtype=np.uint8)
     tasks = {
-        "simclr": make_task("simclr", width=8, intensity=INTENSITY),
+        "simclr": make_task("simclr", width=8, blur=0.0, intensity=INTENSITY),
         "mcpc": make_task("mcpc", intensity=INTENSITY),
         "rotation": make_task("rotation", intensity=INTENSITY),
     }

@@ -1,0 +1,85 @@
+"""The target task: augmentation, labels and loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.evaluation.classification import Classification
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import ProxyTask
+
+STORED = Intensity(low=0.0, high=1.0, mean=(0.0,), std=(1.0,))  # inputs are the stored integers
+IMAGES = np.random.default_rng(0).integers(0, 256, (64, 4, 5, 1), dtype=np.uint8)
+LABELS = np.arange(64, dtype=np.int32) % 3
+
+
+def made(task, images=IMAGES):
+    batch = task.make_batch(jax.random.key(0), (jnp.asarray(images), jnp.asarray(LABELS)))
+    np.testing.assert_array_equal(batch.targets, LABELS)
+    assert batch.inputs.shape == (64, 1, *images.shape[1:])
+    return np.asarray(batch.inputs[:, 0])
+
+
+def test_is_shaped_like_a_proxy_task():
+    task = Classification(classes=3)
+    assert isinstance(task, ProxyTask) and task.label_table(2) is None
+    assert hash(task) == hash(Classification(classes=3)) and task != Classification(classes=4)
+
+
+def test_without_augmentation_only_the_intensity_changes():
+    np.testing.assert_array_equal(made(Classification(classes=3, intensity=STORED)), IMAGES)
+    x = made(Classification(classes=3, intensity=Intensity(mean=(0.5,), std=(0.2,))))
+    np.testing.assert_allclose(x, (IMAGES / 255 - 0.5) / 0.2, atol=1e-5)
+
+
+def test_flip_mirrors_about_half_of_the_images():
+    x = made(Classification(classes=3, flip=True, intensity=STORED))
+    same = (x == IMAGES).all((1, 2, 3))
+    mirrored = (x == IMAGES[:, :, ::-1]).all((1, 2, 3))
+    assert (same ^ mirrored).all()
+    assert 16 <= mirrored.sum() <= 48  # 4 standard deviations of a fair coin
+
+
+def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
+    x = made(Classification(classes=3, shift=2, intensity=STORED))
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    moves = {(i, j): padded[:, i : i + 4, j : j + 5] for i in range(5) for j in range(5)}
+    found = [
+        [move for move, moved in moves.items() if (moved[n] == x[n]).all()] for n in range(64)
+    ]
+    assert all(len(fits) == 1 for fits in found)
+    rows, columns = np.asarray(found)[:, 0].T
+    assert set(rows) == set(columns) == {0, 1, 2, 3, 4}
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.5  # each axis by itself
+
+
+def test_volumes():
+    volumes = np.random.default_rng(1).integers(-1000, 1000, (64, 3, 4, 5, 1), dtype=np.int16)
+    x = made(Classification(classes=3, flip=True, intensity=STORED), volumes)
+    assert ((x == volumes) | (x == volumes[:, :, :, ::-1])).all((1, 2, 3, 4)).all()
+    assert made(Classification(classes=3, shift=1, intensity=STORED), volumes).shape[1:] == (
+        3,
+        4,
+        5,
+        1,
+    )
+
+
+def test_loss_and_accuracy_by_hand():
+    task = Classification(classes=2)
+    batch = task.make_batch(
+        jax.random.key(0), (jnp.asarray(IMAGES[:2]), jnp.asarray([0, 0], jnp.int32))
+    )
+    logits = jnp.log(jnp.asarray([[0.75, 0.25], [0.4, 0.6]]))
+    loss, metrics = task.loss(logits, batch)
+    assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.4)) / 2, rel=1e-5)
+    assert float(metrics["accuracy"]) == 0.5
+
+
+def test_an_unlabelled_image_cannot_pass_for_a_class():
+    task = Classification(classes=2)
+    batch = task.make_batch(
+        jax.random.key(0), (jnp.asarray(IMAGES[:2]), jnp.asarray([0, -1], jnp.int32))
+    )
+    assert np.isnan(task.loss(jnp.zeros((2, 2)), batch)[0])

@@ -1,0 +1,198 @@
+"""Backbones: shapes and parameter counts without computing, BatchNorm by computing a little."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.models import make_backbone
+from assl_jax.models.conv import convolve
+from assl_jax.models.resnet import max_pool
+
+STAGES = {"resnet": ["stage1", "stage2", "stage3", "stage4"]}
+STAGES["vgg"] = [*STAGES["resnet"], "stage5"]
+
+
+@functools.cache
+def shapes(name, shape, **settings):
+    """The variables and the features that a batch of `shape` gives, as shapes."""
+    backbone = make_backbone(name, **settings)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    features, variables = jax.eval_shape(backbone.init_with_output, jax.random.key(0), x)
+    return features, variables
+
+
+def count(tree):
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def filled(name, shape, **settings):
+    """Variables without the compilation of an initialiser: scaled normals, statistics drawn."""
+    rng = np.random.default_rng(0)
+
+    def leaf(path, s):
+        x = rng.standard_normal(s.shape).astype(np.float32)
+        if len(s.shape) > 1:
+            return x * (2 / math.prod(s.shape[:-1])) ** 0.5
+        return 0.1 * x + (path[-1].key in ("scale", "var"))
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes(name, shape, **settings)[1])
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet18", "resnet34", "vgg11", "vgg13", "vgg16"])
+@pytest.mark.parametrize("space", [(64, 64), (32, 48, 64)])
+def test_stages(name, space):
+    features, _ = shapes(name, (2, *space, 1))
+    resnet = name.startswith("resnet")
+    kind = "resnet" if resnet else "vgg"
+    assert list(features) == (["stem"] if resnet else []) + STAGES[kind] + ["pooled"]
+    widths = (64, 128, 256, 512, 512)
+    first = 2 if resnet else 0  # halvings before stage 1: stem and pool
+    for i, stage in enumerate(STAGES[kind]):
+        want = (2, *(n >> (i + first) for n in space), widths[i])
+        assert features[stage].shape == want, stage
+    if resnet:
+        assert features["stem"].shape == (2, *(n // 2 for n in space), 64)
+        assert features["stage4"].shape[1:3] == (space[0] // 32, space[1] // 32)
+    assert features["pooled"].shape == (2, 512)
+
+
+@pytest.mark.parametrize("stem, first", [("imagenet", 4), ("small", 1), ("half", 2)])
+def test_stems(stem, first):
+    features, _ = shapes("resnet10", (2, 32, 32, 3), stem=stem)
+    assert features["stage1"].shape == (2, 32 // first, 32 // first, 64)
+    assert features["stage4"].shape == (2, *(math.ceil(4 / first),) * 2, 512)
+
+
+def test_parameter_counts_are_those_of_torchvision():
+    """Its published counts less the linear layer of 512,000 weights and 1,000 biases."""
+    resnet18 = count(shapes("resnet18", (1, 64, 64, 3))[1]["params"])
+    assert resnet18 == 11_689_512 - 513_000
+    assert count(shapes("resnet34", (1, 64, 64, 3))[1]["params"]) == 21_797_672 - 513_000
+    # VGG-16: its 13 layers by hand; a scale and a shift per channel, no convolution bias.
+    widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
+    convs = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
+    vgg16 = count(shapes("vgg16", (1, 64, 64, 3))[1]["params"])
+    assert vgg16 == convs + 2 * sum(widths[1:]) == 14_710_464 + 8_448
+    # In 3D, with one channel: 3-wide kernels grow threefold, 1-wide ones and BatchNorm do not.
+    narrow = (64 * 128 + 128 * 256 + 256 * 512) + 2 * 4_800
+    wide = 3 * (resnet18 - narrow - 49 * 3 * 64)
+    assert count(shapes("resnet18", (1, 32, 48, 64, 1))[1]["params"]) == wide + narrow + 343 * 64
+
+
+def test_blocks_project_where_the_shape_changes():
+    params = shapes("resnet18", (1, 64, 64, 3))[1]["params"]
+    projected = {name for name, block in params.items() if "shortcut_conv" in block}
+    assert projected == {"stage2_block1", "stage3_block1", "stage4_block1"}
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [("vgg16", (2, 8, 8, 1)), ("vgg11", (2, 1, 3, 2, 1)), ("resnet18", (2, 4, 4, 3))],
+)
+def test_small_images_pass(name, shape):
+    features, _ = shapes(name, shape)
+    assert features["pooled"].shape == (2, 512)
+    assert all(min(f.shape) > 0 for f in features.values())
+
+
+def test_width_multiplies_every_channel_count():
+    features, variables = shapes("resnet18", (2, 32, 32, 3), width=1 / 4)
+    assert [features[f"stage{i}"].shape[-1] for i in (1, 2, 3, 4)] == [16, 32, 64, 128]
+    assert variables["params"]["stem_conv"]["kernel"].shape == (7, 7, 3, 16)
+    assert shapes("vgg11", (2, 8, 8, 1), width=0.001)[0]["pooled"].shape == (2, 1)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_max_pool_pads_as_pytorch(n):
+    """The 3/2 pool with padding 1, and the 2/2 pool of VGG, on a line of n pixels."""
+    line = np.random.default_rng(n).permutation(n).astype(np.float32) - 9
+    image = jnp.asarray(line)[None, :, None, None]
+    padded = [-np.inf, *line, -np.inf]
+    got = max_pool(image, 3, 2, 1)[0, :, 0, 0]
+    np.testing.assert_array_equal(got, [max(padded[i : i + 3]) for i in range(0, n, 2)])
+    got = max_pool(image, 2, 2, 0)[0, :, 0, 0]
+    want = [max(line[i : i + 2]) for i in range(0, n - 1, 2)] if n > 1 else line
+    np.testing.assert_array_equal(got, want)
+
+
+TINY = {"width": 1 / 16, "stem": "small"}
+
+
+@functools.cache
+def tiny(shape, train, dtype="float32"):
+    """Inputs, variables, features and new statistics of a ResNet-10 with 4 to 32 channels."""
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    variables = filled("resnet10", shape, **TINY)
+    backbone = make_backbone("resnet10", dtype=dtype, **TINY)
+    apply = jax.jit(lambda v, x: backbone.apply(v, x, train=train, mutable=["batch_stats"]))
+    features, updated = apply(variables, x)
+    return x, variables, jax.tree.map(np.asarray, features), updated["batch_stats"]
+
+
+def stem(x, variables):
+    kernel = variables["params"]["stem_conv"]["kernel"]
+    return np.asarray(convolve(jnp.asarray(x), jnp.asarray(kernel), (1,) * (x.ndim - 2)))
+
+
+def normalised(y, mean, var, bn):
+    return np.maximum(0, (y - mean) / np.sqrt(var + 1e-5) * bn["scale"] + bn["bias"])
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8, 3), (2, 4, 6, 5, 1)], ids=["2d", "3d"])
+def test_training_normalises_by_the_batch_and_moves_the_statistics_by_a_tenth(shape):
+    x, variables, features, moved = tiny(shape, True)
+    y, axes = stem(x, variables), tuple(range(len(shape) - 1))
+    mean, var = y.mean(axes), y.var(axes)
+    old = variables["batch_stats"]["stem_bn"]
+    np.testing.assert_allclose(moved["stem_bn"]["mean"], 0.9 * old["mean"] + 0.1 * mean, atol=1e-5)
+    np.testing.assert_allclose(moved["stem_bn"]["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-4)
+    want = normalised(y, mean, var, variables["params"]["stem_bn"])
+    np.testing.assert_allclose(features["stem"], want, atol=1e-4)
+    mean_of_map = features["stage4"].reshape(shape[0], -1, 32).mean(1)
+    np.testing.assert_allclose(features["pooled"], mean_of_map, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_uses_the_running_statistics_and_leaves_them():
+    x, variables, features, moved = tiny((3, 8, 8, 3), False)
+    old = variables["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, moved, old)
+    want = normalised(stem(x, variables), **old["stem_bn"], bn=variables["params"]["stem_bn"])
+    np.testing.assert_allclose(features["stem"], want, atol=1e-4)
+    assert np.abs(features["pooled"] - tiny((3, 8, 8, 3), True)[2]["pooled"]).max() > 0.01
+
+
+def test_bfloat16_computes_near_float32_and_keeps_parameters_and_statistics():
+    _, _, exact, stats = tiny((3, 8, 8, 3), True)
+    _, _, near, near_stats = tiny((3, 8, 8, 3), True, "bfloat16")
+    assert near["stage4"].dtype == jnp.bfloat16 and near["pooled"].dtype == np.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(near_stats)} == {np.dtype("float32")}
+    params = shapes("resnet10", (3, 8, 8, 3), dtype="bfloat16", **TINY)[1]["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    np.testing.assert_allclose(near["stem"].astype(np.float32), exact["stem"], atol=0.05)
+    np.testing.assert_allclose(near_stats["stem_bn"]["var"], stats["stem_bn"]["var"], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"name": "resnt18"}, "backbone.name='resnt18' is unknown; did you mean 'resnet18'"),
+        ({"name": "vgg19"}, "did you mean 'vgg1[136]'"),
+        ({"stem": "imagnet"}, "backbone.stem='imagnet' is unknown; did you mean 'imagenet'"),
+        ({"dtype": "bfloat"}, "backbone.dtype='bfloat' is unknown; did you mean 'bfloat16'"),
+        ({"width": 0.0}, "backbone.width=0.0 must be above 0"),
+    ],
+)
+def test_wrong_settings_name_the_nearest(settings, message):
+    with pytest.raises(InputError, match=message) as error:
+        make_backbone(**settings)
+    assert "\n" not in str(error.value)
+
+
+def test_equal_settings_are_one_static_argument():
+    a, b = (make_backbone("resnet18", width=0.5, stem="small") for _ in range(2))
+    assert a == b and hash(a) == hash(b) and a != make_backbone("resnet18", width=0.5)

@@ -1,0 +1,119 @@
+"""The small networks between features and losses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.models.heads import (
+    MLP,
+    Decoder,
+    NextFeature,
+    flatten_views,
+    last_map,
+    unflatten_views,
+)
+
+KEY = jax.random.key(0)
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "small, space",
+    [
+        ((1, 1), (8, 8)),
+        ((2, 2), (7, 13)),
+        ((3, 2), (12, 5)),
+        ((4, 4), (4, 4)),
+        ((8, 8), (6, 6)),
+        ((1, 2, 2), (5, 8, 9)),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decoder_reaches_any_size(small, space, channels):
+    decoder = Decoder(channels)
+    x = jax.ShapeDtypeStruct((2, *small, 32), jnp.bfloat16)
+    image, variables = jax.eval_shape(
+        lambda key, x: decoder.init_with_output(key, x, space), KEY, x
+    )
+    assert image.shape == (2, *space, channels) and image.dtype == jnp.float32
+    assert list(variables) == ["params"]
+
+
+def test_decoder_halves_its_channels_down_to_the_width():
+    variables = jax.eval_shape(
+        lambda key: Decoder(3, 8).init(key, jnp.zeros((1, 1, 1, 32)), (16, 16)), KEY
+    )
+    kernels = [variables["params"][f"Conv_{i}"]["kernel"].shape[-2:] for i in range(5)]
+    assert kernels == [(32, 16), (16, 8), (8, 8), (8, 8), (8, 3)]
+
+
+def test_decoder_sees_the_whole_map():
+    """Moving one entry of the map moves the image, most of all where the entry lies."""
+    x = normal(0, 1, 4, 4, 8)
+
+    @jax.jit
+    def change(x):
+        decoder = Decoder(1, 8)
+        variables = decoder.init(KEY, x, (8, 8))
+        image = decoder.apply(variables, x.at[0, 0, 0].add(2.0), (8, 8))
+        return jnp.abs(image - decoder.apply(variables, x, (8, 8)))[0, ..., 0]
+
+    change = np.asarray(change(x))
+    assert change[:3, :3].mean() > 3 * change[5:, 5:].mean() > 0
+
+
+def test_next_feature_depends_on_every_step_and_on_their_order():
+    z = normal(0, 3, 4, 6)
+    variants = [
+        z,
+        z[:, ::-1],
+        z[:, jnp.asarray([1, 0, 2, 3])],
+        *(z.at[:, i].add(1) for i in range(4)),
+    ]
+
+    @jax.jit
+    def predictions(variants):
+        head = NextFeature()
+        variables = head.init(KEY, z)
+        return variables, [head.apply(variables, v) for v in variants]
+
+    variables, (first, *others) = predictions(variants)
+    assert list(variables) == ["params"] and first.shape == (3, 6)
+    for other in others:
+        assert np.abs(other - first).max() > 1e-3
+    # Each image is predicted from its own sequence.
+    assert np.abs(first[0] - first[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("hidden, width", [(0, 6), (10, 10)])
+def test_next_feature_hidden_width(hidden, width):
+    variables = jax.eval_shape(NextFeature(hidden).init, KEY, jnp.zeros((2, 4, 6)))
+    kernel = variables["params"]["Dense_0"]["kernel"]
+    assert kernel.shape == (width, 6)
+
+
+def test_mlp_by_hand():
+    params = {
+        "Dense_0": {"kernel": jnp.asarray([[1.0, -1.0]]), "bias": jnp.asarray([0.0, 0.5])},
+        "Dense_1": {"kernel": jnp.asarray([[-2.0], [1.0]]), "bias": jnp.asarray([0.25])},
+    }
+    y = jax.jit(MLP([2, 1]).apply)({"params": params}, jnp.asarray([[3.0], [-1.0]]))
+    # relu(3, -2.5) and relu(-1, 1.5); no ReLU at the end.
+    np.testing.assert_allclose(y, [[-6 + 0.25], [1.5 + 0.25]])
+
+
+def test_last_map():
+    features = {"stem": 0, "stage1": 1, "stage4": 4, "stage2": 2, "pooled": 9}
+    assert last_map(features) == 4
+    assert last_map(features | {"stage5": 5}) == 5
+
+
+def test_views_are_flattened_image_by_image():
+    x = normal(0, 2, 3, 4, 5, 1)
+    flat = flatten_views(x)
+    np.testing.assert_array_equal(flat[4], x[1, 1])
+    np.testing.assert_array_equal(unflatten_views(flat, 2), x)

@@ -1,0 +1,230 @@
+"""Algorithm 1 on the paper's own numbers (Tables 1 and 2), and on crafted ones."""
+
+import types
+
+import numpy as np
+import pytest
+
+from assl_jax.strategies import mtassl
+
+TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
+SINGLES = dict(zip(TASKS, [68.36, 68.29, 64.49, 73.05, 70.07, 66.94], strict=True))
+TWO, THREE = ("simclr", "rotation"), ("simclr", "rotation", "src")
+
+# Table 1, each pair once.
+PAIRS = {
+    ("jigsaw", "rotation"): 0.1543,
+    ("jigsaw", "src"): 0.1891,
+    ("jigsaw", "simclr"): 0.2409,
+    ("jigsaw", "inpaint"): 0.4132,
+    ("jigsaw", "mcpc"): 0.4202,
+    ("rotation", "src"): 0.0695,
+    ("rotation", "simclr"): 0.0866,
+    ("rotation", "inpaint"): 0.1524,
+    ("rotation", "mcpc"): 0.1557,
+    ("simclr", "src"): 0.1085,
+    ("simclr", "inpaint"): 0.2373,
+    ("simclr", "mcpc"): 0.2388,
+    ("inpaint", "src"): 0.1852,
+    ("inpaint", "mcpc"): 0.4125,
+    ("src", "mcpc"): 0.2573,
+}
+
+# Table 2 from iteration 2 on: similarity, average, maximum, accuracy, and its gains over both.
+TABLE_2 = {
+    ("simclr",): {
+        "rotation": (0.0866, 71.56, 73.05, 78.21, 6.65, 5.16),
+        "src": (0.1085, 70.71, 73.05, 77.25, 6.55, 4.20),
+        "inpaint": (0.2373, 68.77, 73.05, 74.08, 5.31, 1.03),
+        "mcpc": (0.2388, 70.00, 73.05, 73.29, 3.30, 0.24),
+        "jigsaw": (0.2409, 70.67, 73.05, 74.69, 4.02, 1.64),
+    },
+    TWO: {
+        "src": (0.0911, 73.29, 78.21, 79.43, 6.15, 1.22),
+        "inpaint": (0.1973, 71.35, 78.21, 78.16, 6.81, -0.05),
+        "mcpc": (0.1985, 72.58, 78.21, 77.97, 5.40, -0.24),
+        "jigsaw": (0.1986, 73.25, 78.21, 77.89, 4.64, -0.32),
+    },
+    THREE: {
+        "inpaint": (0.2251, 71.96, 79.43, 76.01, 4.05, -3.42),
+        "mcpc": (0.2283, 73.19, 79.43, 75.78, 2.60, -3.65),
+        "jigsaw": (0.2284, 73.86, 79.43, 76.25, 2.39, -3.18),
+    },
+}
+
+
+class FakeStudy:
+    """Answers from tables; remembers what had to be trained."""
+
+    similarity = types.SimpleNamespace(layer="pooled", estimator="biased")
+
+    def __init__(self, accuracies, similarities, selections=None):
+        self.accuracies, self.pairs = accuracies, similarities
+        self.selections = selections or {}
+        self.trained = []
+
+    def pretrain(self, pool):
+        return types.SimpleNamespace(folder=f"pretrain-{'+'.join(pool)}")
+
+    def finetune(self, pool):
+        if pool not in self.trained:
+            self.trained.append(pool)
+        accuracy = self.accuracies[pool]
+        selection = self.selections.get(pool, accuracy)
+        result = {"accuracy": accuracy, "std": 0.01, "runs": [accuracy], "selection": selection}
+        return types.SimpleNamespace(result=result)
+
+    def features(self, pool):
+        return types.SimpleNamespace(result={"n": 4096, "d": 512})
+
+    def similarities(self, pools):
+        def between(a, b):
+            return 1.0 if a == b else self.pairs.get((a, b)) or self.pairs[b, a]
+
+        return np.asarray([[between(a, b) for b in pools] for a in pools], float)
+
+
+def paper():
+    accuracies = {None: 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
+    pairs = {((a,), (b,)): s for (a, b), s in PAIRS.items()}
+    for pool, rows in TABLE_2.items():
+        for task, (similarity, _, _, accuracy, *_) in rows.items():
+            accuracies[*pool, task] = accuracy / 100
+            pairs[pool, (task,)] = similarity
+    return FakeStudy(accuracies, pairs)
+
+
+@pytest.mark.parametrize("select_on", ["cv", "test"])
+def test_the_papers_numbers_give_the_papers_pool(select_on):
+    study = paper()
+    results = mtassl.search(study, tasks=TASKS, select_on=select_on)
+    assert results["best"]["pool"] == list(THREE)
+    assert results["best"]["accuracy"] == pytest.approx(0.7943)
+    steps = [(i["pool"], i["chosen"], i["accepted"]) for i in results["iterations"]]
+    assert steps == [
+        (["simclr"], "rotation", True),
+        (["simclr", "rotation"], "src", True),
+        (["simclr", "rotation", "src"], "inpaint", False),
+    ]
+    assert results["scratch"]["accuracy"] == 0.6319
+    assert {t: r["accuracy"] for t, r in results["singles"].items()} == {
+        t: a / 100 for t, a in SINGLES.items()
+    }
+    # The six singles, three extensions, and nothing else but training from scratch.
+    assert len(study.trained) == 1 + 6 + 3
+    assert mtassl.winner(study, results).folder == "pretrain-simclr+rotation+src"
+
+
+def test_all_candidates_give_the_papers_table_2():
+    study = paper()
+    results = mtassl.search(study, tasks=TASKS, candidates="all")
+    assert results["best"]["pool"] == list(THREE)
+    assert len(study.trained) == 1 + 6 + 5 + 4 + 3
+    for iteration, (pool, rows) in zip(results["iterations"], TABLE_2.items(), strict=True):
+        assert tuple(iteration["pool"]) == pool
+        # Sorted by similarity, as the paper prints them.
+        assert [c["task"] for c in iteration["candidates"]] == list(rows)
+        for row in iteration["candidates"]:
+            keys = ("avg", "max", "accuracy", "avg_gain", "max_gain")
+            similarity, *printed = rows[row["task"]]
+            assert row["similarity"] == similarity
+            np.testing.assert_allclose([100 * row[k] for k in keys], printed, atol=0.01)
+
+
+def test_argmin_leaves_the_others_untrained_but_shows_their_similarity():
+    first = mtassl.search(paper(), tasks=TASKS)["iterations"][0]
+    assert [c["task"] for c in first["candidates"]] == list(TABLE_2["simclr",])
+    rotation, src = first["candidates"][:2]
+    assert rotation["accuracy"] == rotation["selection"] == pytest.approx(0.7821)
+    for key in ("accuracy", "std", "selection", "avg_gain", "max_gain"):
+        assert rotation[key] is not None and src[key] is None
+    assert src["similarity"] == 0.1085 and src["avg"] == pytest.approx(0.70705)
+
+
+def test_the_similarity_matrix_is_table_1():
+    similarity = mtassl.search(paper(), tasks=TASKS)["similarity"]
+    matrix = np.asarray(similarity["matrix"])
+    assert similarity["tasks"] == TASKS and similarity["n"] == 4096
+    assert (similarity["layer"], similarity["estimator"]) == ("pooled", "biased")
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_array_equal(np.diag(matrix), 1.0)
+    for (a, b), value in PAIRS.items():
+        assert matrix[TASKS.index(a), TASKS.index(b)] == value
+
+
+def crafted(accuracies, similarities, selections=None):
+    """Keys as words: "a b" is the pool (a, b), "a b|c" its similarity to c."""
+    return FakeStudy(
+        {None: 0.1} | {tuple(pool.split()): value for pool, value in accuracies.items()},
+        {tuple(tuple(p.split()) for p in k.split("|")): v for k, v in similarities.items()},
+        {tuple(pool.split()): value for pool, value in (selections or {}).items()},
+    )
+
+
+def test_an_equal_accuracy_is_accepted():
+    study = crafted({"a": 0.5, "b": 0.3, "a b": 0.5}, {"a|b": 0.2})
+    results = mtassl.search(study, tasks=["a", "b"])
+    assert results["best"]["pool"] == ["a", "b"]
+    assert [i["accepted"] for i in results["iterations"]] == [True]
+    study.accuracies["a", "b"] = np.nextafter(0.5, 0)
+    results = mtassl.search(study, tasks=["a", "b"])
+    assert results["best"]["pool"] == ["a"] and results["best"]["accuracy"] == 0.5
+
+
+def test_earlier_tasks_win_ties():
+    accuracies = {"a": 0.5, "b": 0.5, "c": 0.4, "a b": 0.0}
+    study = crafted(accuracies, {"a|b": 0.2, "a|c": 0.2, "b|c": 0.9})
+    results = mtassl.search(study, tasks=["a", "b", "c"])
+    assert results["iterations"][0]["pool"] == ["a"]
+    assert results["iterations"][0]["chosen"] == "b"
+
+
+def test_selection_decides_and_the_test_set_is_only_reported():
+    """By cross-validation b is best and a joins it; by the test set a is best and stays alone."""
+    accuracies = {"a": 0.6, "b": 0.5, "a b": 0.4, "b a": 0.3}
+    selections = {"a": 0.5, "b": 0.6, "a b": 0.9, "b a": 0.7}
+    study = crafted(accuracies, {"a|b": 0.2}, selections)
+    by_cv = mtassl.search(study, tasks=["a", "b"], select_on="cv")
+    assert by_cv["best"]["pool"] == ["b", "a"]
+    assert by_cv["best"]["accuracy"] == 0.3 and by_cv["best"]["selection"] == 0.7
+    (row,) = by_cv["iterations"][0]["candidates"]
+    assert row["max_gain"] == pytest.approx(-0.3)  # gains are of the test set either way
+    by_test = mtassl.search(study, tasks=["a", "b"], select_on="test")
+    assert by_test["best"]["pool"] == ["a"]
+    assert [i["accepted"] for i in by_test["iterations"]] == [False]
+
+
+@pytest.mark.parametrize("candidates", ["argmin", "all"])
+def test_the_least_similar_decides_even_if_another_would_do_better(candidates):
+    accuracies = {"a": 0.5, "b": 0.4, "c": 0.4, "a b": 0.9, "a c": 0.2}
+    study = crafted(accuracies, {"a|b": 0.3, "a|c": 0.1, "b|c": 0.2})
+    results = mtassl.search(study, tasks=["a", "b", "c"], candidates=candidates)
+    assert results["best"]["pool"] == ["a"]
+    assert results["iterations"][0]["chosen"] == "c"
+    assert (("a", "b") in study.trained) == (candidates == "all")
+
+
+def test_without_cross_validation_the_test_set_decides():
+    accuracies = {"a": 0.5, "b": 0.4, "a b": 0.6}
+    study = crafted(accuracies, {"a|b": 0.2}, dict.fromkeys(accuracies))
+    results = mtassl.search(study, tasks=["a", "b"], select_on="test")
+    assert results["best"]["pool"] == ["a", "b"] and results["best"]["selection"] is None
+
+
+def test_a_single_candidate():
+    results = mtassl.search(crafted({"a": 0.5}, {}), tasks=["a"])
+    assert results["best"]["pool"] == ["a"] and results["iterations"] == []
+    assert results["similarity"]["matrix"] == [[1.0]]
+
+
+def test_until_no_candidate_remains():
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.2})
+    results = mtassl.search(study, tasks=["a", "b"])
+    assert results["best"]["pool"] == ["a", "b"] and len(results["iterations"]) == 1
+
+
+def test_single_pool_beside_training_from_scratch():
+    study = crafted({"a b": 0.6}, {})
+    results = mtassl.single(study, pool=("a", "b"))
+    assert results["best"]["pool"] == ["a", "b"] and results["best"]["accuracy"] == 0.6
+    assert results["scratch"]["accuracy"] == 0.1

@@ -1,0 +1,114 @@
+"""The cache of finished stages."""
+
+import json
+import shutil
+
+import pytest
+
+from assl_jax.strategies.stages import DONE, StageCache, digest, read_json, write_json
+
+
+class Work:
+    """A computation that counts how often it runs."""
+
+    def __init__(self, result):
+        self.result, self.runs = result, 0
+
+    def __call__(self, folder):
+        self.runs += 1
+        (folder / "weights").write_text(f"run {self.runs}")
+        return dict(self.result)
+
+
+def test_digest_is_stable():
+    spec = {"b": {"d": "x", "c": True}, "a": [1, 2.5, None]}
+    # SHA-256 of {"a": [1, 2.5, null], "b": {"c": true, "d": "x"}}
+    assert digest(spec) == "77846e41d4ff"
+    assert digest({"a": (1, 2.5, None), "b": {"c": True, "d": "x"}}) == "77846e41d4ff"
+    changed = [{**spec, "a": [1, 2.5, 0]}, {**spec, "e": 1}, {"a": spec["a"]}, {**spec, "b": {}}]
+    assert len({digest(s) for s in [spec, *changed]}) == 5
+
+
+def test_runs_once_and_is_read_afterwards(tmp_path):
+    work = Work({"accuracy": 0.1 + 0.2, "runs": [1, 2], "images_per_s": 12.5})
+    first = StageCache(tmp_path).run("finetune", "a+b", {"seed": 0}, work)
+    later = StageCache(tmp_path)
+    second = later.run("finetune", "a+b", {"seed": 0}, work)
+    assert work.runs == 1
+    assert first == second and later.finished == [second]
+    assert first.result == {"accuracy": 0.1 + 0.2, "runs": [1, 2]}
+    assert first.images_per_s == 12.5 and first.seconds >= 0
+    assert first.folder == tmp_path / f"finetune-a+b-{first.key}"
+    assert first.key == digest({"kind": "finetune", "seed": 0})
+    done = json.loads((first.folder / DONE).read_text())
+    assert done["spec"] == {"seed": 0} and done["label"] == "a+b"
+    record = first.record()
+    assert json.loads(json.dumps(record)) == record and record["stage"] == first.folder.name
+
+
+def test_a_stage_asked_for_twice_is_listed_once(tmp_path):
+    cache, work = StageCache(tmp_path), Work({})
+    for _ in range(2):
+        stage = cache.run("pretrain", "a", {"seed": 0}, work)
+    assert cache.finished == [stage] and stage.images_per_s is None
+
+
+def test_another_spec_is_another_folder(tmp_path):
+    cache, work = StageCache(tmp_path), Work({})
+    stages = [
+        cache.run("pretrain", "a", {"seed": 0}, work),
+        cache.run("pretrain", "a", {"seed": 1}, work),
+        cache.run("features", "a", {"seed": 0}, work),
+    ]
+    assert work.runs == 3
+    assert len({s.folder for s in stages}) == len({s.key for s in stages}) == 3
+    assert cache.finished == stages
+
+
+def test_deleting_a_folder_recomputes_exactly_that(tmp_path):
+    one, two = Work({"x": 1}), Work({"x": 2})
+
+    def both():
+        cache = StageCache(tmp_path)
+        return cache.run("k", "one", {}, one), cache.run("k", "two", {}, two)
+
+    first, _ = both()
+    shutil.rmtree(first.folder)
+    both()
+    assert (one.runs, two.runs) == (2, 1)
+
+
+def test_a_crash_leaves_no_result_and_the_work_so_far(tmp_path):
+    cache = StageCache(tmp_path)
+
+    def crash(folder):
+        (folder / "checkpoint").write_text("half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        cache.run("pretrain", "a", {}, crash)
+    (folder,) = tmp_path.iterdir()
+    assert [p.name for p in folder.iterdir()] == ["checkpoint"] and cache.finished == []
+
+    def go_on(same):
+        assert same == folder and (same / "checkpoint").read_text() == "half"
+        return {"ok": True}
+
+    assert cache.run("pretrain", "a", {}, go_on).result == {"ok": True}
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    assert read_json(path) == {}
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"a": 1}
+
+    def cut(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", cut)
+    with pytest.raises(OSError):
+        write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 1}

@@ -1,0 +1,65 @@
+"""The Python examples of README and docs run as printed, and what the README names exists."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", blocks("README.md"), ids=lambda b: b.split("\n")[0][:40])
+def test_readme_examples(block, tmp_path, monkeypatch):
+    import assl_jax
+    from assl_jax.models import make_backbone
+    from assl_jax.ops.intensity import Intensity
+
+    small = make_backbone("resnet10", width=1 / 16, stem="half")
+    images = np.zeros((2, 16, 16, 1), np.uint8)
+    variables = small.init(jax.random.key(0), Intensity()(images))
+    monkeypatch.setattr(assl_jax, "load_backbone", lambda workdir: (small, variables), raising=False)
+    monkeypatch.setattr(assl_jax, "load_intensity", lambda workdir: Intensity(), raising=False)
+    exec(compile(block, "README.md", "exec"), {"images": images})
+
+
+def test_the_example_task_trains_on_images_and_volumes():
+    from assl_jax.models import make_backbone
+    from assl_jax.tasks import ProxyTask
+    from assl_jax.training.optimiser import Optimiser
+    from assl_jax.training.state import init_state
+    from assl_jax.training.step import make_step
+
+    (block,) = blocks("docs/adding_a_task.md")
+    scope: dict = {"__name__": "mirror"}
+    exec(compile(block, "adding_a_task.md", "exec"), scope)
+    task = scope["Mirror"]()
+    assert isinstance(task, ProxyTask)
+    backbone = make_backbone("resnet10", width=1 / 16, stem="half")
+    for space in ((16, 16), (8, 8, 8)):
+        images = jax.random.randint(jax.random.key(1), (4, *space, 1), 0, 255).astype(np.uint8)
+        state = init_state(jax.random.key(0), backbone, [task], Optimiser(), images)
+        step = make_step(backbone, task, Optimiser())
+        key, rate = jax.random.key(0), np.float32(1e-3)
+        state, metrics = step(state, images, np.arange(4), key, rate)
+        assert np.isfinite(metrics["loss"])
+
+
+def test_the_readme_begins_with_the_two_commands():
+    first = re.search(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    run, test = first.group(1).splitlines()
+    assert "main.py --config=configs/mtassl_digits.py" in run and "-m pytest" in test
+
+
+def test_what_the_documents_name_exists():
+    for page in ("README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))):
+        text = (ROOT / page).read_text()
+        for name in re.findall(r"configs/\w+\.py|benchmarks/\w+\.py|docs/[\w/]+\.\w+", text):
+            assert (ROOT / name).exists(), (page, name)
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)", text):
+            assert (ROOT / name).exists() or (ROOT / "assl_jax" / name).exists(), (page, name)

@@ -1,0 +1,120 @@
+"""The house rules: which room may import which, and what stays out of start-up."""
+
+import ast
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    ("errors", "lcka", "losses", "routes", "permutations", "ops"),
+    ("models", "data"),
+    ("tasks",),
+    ("training",),
+    ("evaluation",),
+    ("strategies",),
+    ("report", "interop"),
+    ("experiment", "environment", "main", "configs", "__init__"),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+TOP = len(FLOORS) - 1
+HEAVY = {
+    *("sklearn", "PIL", "matplotlib", "nibabel", "tensorflow_datasets", "tensorflow", "rich"),
+    *("array_record", "pandas", "scipy", "torch"),
+}
+ONLY_IN = {  # package: the only file, or folder, that may name it
+    "orbax": "assl_jax/training/checkpoint.py",
+    "tensorboardX": "assl_jax/training/metrics.py",
+}
+PURE = {"jax", "numpy", "optax", "jaxtyping", "assl_jax"}  # floor 0, beside the standard library
+FILES = sorted(
+    file.relative_to(ROOT)
+    for file in (*ROOT.glob("assl_jax/**/*.py"), *ROOT.glob("configs/*.py"), ROOT / "main.py")
+)
+EVERY = pytest.mark.parametrize("file", FILES, ids=str)
+
+
+def imports(file, *, top_only=False):
+    """Absolute names of the modules that `file` imports, and their line numbers."""
+    tree = ast.parse((ROOT / file).read_text())
+    found = []
+    for node in top_level(tree.body) if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno} is a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.append((whole if is_module(whole) else node.module, node.lineno))
+    return found
+
+
+def top_level(body):
+    """Statements that run at import: everything outside functions, and not for type checkers."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        inner = (getattr(node, name, []) for name in ("body", "orelse", "finalbody"))
+        yield from top_level(itertools.chain(*inner))
+
+
+def is_module(name):
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or path.is_dir()
+
+
+def room_of(name):
+    parts = name.split(".")
+    if parts[0] == "assl_jax":
+        return parts[1] if len(parts) > 1 else "__init__"
+    return parts[0] if parts[0] in ("main", "configs") else None
+
+
+def test_every_room_has_a_floor_and_is_looked_at():
+    rooms = {room_of(".".join(file.with_suffix("").parts)) for file in FILES}
+    assert rooms <= set(FLOOR_OF)
+    assert {"ops", "models", "tasks", "training", "experiment", "main"} <= rooms
+    assert len(FILES) > 40
+    # The reader of imports sees what it must refuse.
+    assert "assl_jax.losses" in dict(imports("assl_jax/tasks/src.py"))
+    assert "sklearn.datasets" in dict(imports("assl_jax/data/digits.py"))
+    assert "sklearn.datasets" not in dict(imports("assl_jax/data/digits.py", top_only=True))
+
+
+@EVERY
+def test_imports_go_down(file):
+    own = room_of(".".join(file.with_suffix("").parts))
+    for name, line in imports(file):
+        room = room_of(name)
+        if room is None or room == own or FLOOR_OF[own] == TOP:
+            continue
+        assert FLOOR_OF[room] < FLOOR_OF[own], f"{file}:{line} imports {name}: {own} -> {room}"
+
+
+@EVERY
+def test_packages_stay_where_they_belong(file):
+    room = room_of(".".join(file.with_suffix("").parts))
+    for name, line in imports(file):
+        package = name.partition(".")[0]
+        where = f"{file}:{line} imports {name}"
+        assert package != "ml_collections" or FLOOR_OF[room] == TOP, where
+        assert ONLY_IN.get(package, str(file)) == str(file), where
+        if FLOOR_OF[room] == 0:
+            assert package in PURE or package in sys.stdlib_module_names, where
+
+
+@EVERY
+def test_nothing_heavy_at_start_up(file):
+    for name, line in imports(file, top_only=True):
+        assert name.partition(".")[0] not in HEAVY, f"{file}:{line} imports {name} at start-up"
+
+
+@EVERY
+def test_files_are_small(file):
+    lines = (ROOT / file).read_text().count("\n")
+    assert lines < 400, f"{file} has {lines} lines"
