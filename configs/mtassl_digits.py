@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.similarity.n = 1024
-    config.task.simclr.flip = False
+    config.task.simclr.flip = False  # a mirrored digit is another one
+    config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 100
     return config

@@ -9,8 +9,13 @@ DEVICES = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax  # noqa: E402  reads the environment above when it is imported
+import functools  # noqa: E402  jax reads the environment above when it is imported
+import math  # noqa: E402
+
+import jax  # noqa: E402
 import jaxtyping  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -20,3 +25,33 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook(
     ["assl_jax.lcka", "assl_jax.losses", "assl_jax.ops", "assl_jax.routes"], CHECKER
 )
+
+
+@pytest.fixture(scope="session")
+def quick_jit():
+    """`jax.jit` for what runs once: without optimisations it compiles faster."""
+    options = {"xla_backend_optimization_level": 0}
+    return functools.partial(jax.jit, compiler_options=options)
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """`drawn(init, *arguments)`: variables of the shapes that `init(key, *arguments)` gives.
+
+    Kernels are scaled normals, other leaves near 1 (scales and variances) or 0. Nothing is
+    compiled, where an initialiser costs seconds.
+    """
+
+    def leaf(path, shape):
+        x = np.random.default_rng(math.prod(shape.shape)).standard_normal(shape.shape)
+        if x.ndim > 1:
+            x = x * (2 / math.prod(shape.shape[:-1])) ** 0.5
+        else:
+            x = 0.1 * x + (path[-1].key in ("scale", "var"))
+        return x.astype(shape.dtype)
+
+    def draw(init, *arguments):
+        shapes = jax.eval_shape(init, jax.random.key(0), *arguments)
+        return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+    return draw

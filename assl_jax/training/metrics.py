@@ -30,7 +30,7 @@ class MetricsLog:
     def _tensorboard(self, record: dict[str, Any]) -> None:
         import tensorboardX
 
-        stage, group = record["stage"], record.get("run", record["task"])
+        stage = record["stage"]
         if stage not in self._writers:
             self._writers[stage] = tensorboardX.SummaryWriter(str(self._events / stage))
         curve = "/".join(filter(None, [record["task"], record.get("run")])).replace(" ", "_")

@@ -45,9 +45,7 @@ def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
     x = made(Classification(classes=3, shift=2, intensity=STORED))
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     moves = {(i, j): padded[:, i : i + 4, j : j + 5] for i in range(5) for j in range(5)}
-    found = [
-        [move for move, moved in moves.items() if (moved[n] == x[n]).all()] for n in range(64)
-    ]
+    found = [[move for move, moved in moves.items() if (moved[n] == x[n]).all()] for n in range(64)]
     assert all(len(fits) == 1 for fits in found)
     rows, columns = np.asarray(found)[:, 0].T
     assert set(rows) == set(columns) == {0, 1, 2, 3, 4}

@@ -76,9 +76,7 @@ def test_statistics_by_hand(backbone, variables, images, intensity, mesh, batch_
     jax.tree.map(np.testing.assert_array_equal, variables, before)
 
 
-def test_a_remainder_is_left_out_and_no_image_counts_twice(
-    backbone, variables, images, intensity
-):
+def test_a_remainder_is_left_out_and_no_image_counts_twice(backbone, variables, images, intensity):
     """13 rows on 8 devices are one batch of the first 8."""
     mesh = make_mesh()
 

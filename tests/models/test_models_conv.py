@@ -10,7 +10,7 @@ import pytest
 from assl_jax.models import conv
 from assl_jax.models.conv import Conv, convolve, output_shape, per_axis, prefers_patches
 
-FORMS = {"xla": conv._xla, "patches": conv._patches_matmul, "chosen": convolve}
+FORMS = {"xla": conv._xla, "patches": conv._patches_matmul}
 CASES = {  # spatial shape, kernel, stride
     "2d 3/1": ((5, 6), (3, 3), (1, 1)),
     "2d 3/2 odd": ((7, 5), (3, 3), (2, 2)),
@@ -43,7 +43,7 @@ def slow(x, kernel, stride):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_forms_agree_with_the_slow_one(case):
+def test_both_forms_agree_with_the_slow_one(quick_jit, case):
     space, window, stride = CASES[case]
     x, kernel = normal(0, 2, *space, 3), normal(1, *window, 3, 4)
     want = slow(x.astype(np.float64), kernel.astype(np.float64), stride)
@@ -54,7 +54,10 @@ def test_both_forms_agree_with_the_slow_one(case):
         y, pull = jax.vjp(lambda x, k: form(x, k, stride), x, kernel)
         return y, *pull(cotangent)
 
-    got = {n: jax.jit(lambda *a, f=f: everything(f, *a))(x, kernel) for n, f in FORMS.items()}
+    def every_form(x, kernel):
+        return {name: everything(form, x, kernel) for name, form in FORMS.items()}
+
+    got = quick_jit(every_form)(x, kernel)
     for y, dx, dkernel in got.values():
         np.testing.assert_allclose(y, want, atol=1e-4)
         for mine, xla in zip((dx, dkernel), got["xla"][1:], strict=True):
@@ -62,6 +65,13 @@ def test_both_forms_agree_with_the_slow_one(case):
         # Linear in the image and in the kernel, so each gradient gives the output's product back.
         product = np.sum(want * cotangent)
         np.testing.assert_allclose([np.sum(dx * x), np.sum(dkernel * kernel)], product, rtol=1e-3)
+
+
+def test_the_chosen_form_is_one_of_the_two():
+    x, kernel = normal(0, 1, 12, 12, 16), normal(1, 3, 3, 16, 2)
+    for stride in [(1, 1), (2, 2)]:  # XLA's form and patches, on a CPU
+        y = jax.jit(convolve, static_argnums=2)(x, kernel, stride)
+        np.testing.assert_allclose(y, slow(x, kernel, stride), atol=1e-4)
 
 
 def test_the_form_depends_on_platform_and_shape(monkeypatch):
@@ -99,9 +109,9 @@ def test_module_in_bfloat16_keeps_float32_parameters(space):
     np.testing.assert_allclose(y.astype(np.float32), want, atol=0.03 * np.abs(want).max())
 
 
-def test_initial_kernels_keep_the_variance_of_gradients():
+def test_initial_kernels_keep_the_variance_of_gradients(quick_jit):
     """He et al. 2015 with fan-out: variance 2 / (window * features)."""
-    variables = jax.jit(Conv(64, 3).init)(jax.random.key(0), jnp.zeros((1, 4, 4, 16)))
+    variables = quick_jit(Conv(64, 3).init)(jax.random.key(0), jnp.zeros((1, 4, 4, 16)))
     kernel = np.asarray(variables["params"]["kernel"])
     assert set(variables["params"]) == {"kernel"}
     np.testing.assert_allclose([kernel.mean(), kernel.std()], [0, (2 / (9 * 64)) ** 0.5], atol=2e-3)

@@ -51,22 +51,18 @@ def test_decoder_halves_its_channels_down_to_the_width():
     assert kernels == [(32, 16), (16, 8), (8, 8), (8, 8), (8, 3)]
 
 
-def test_decoder_sees_the_whole_map():
+def test_decoder_sees_the_whole_map(quick_jit, drawn):
     """Moving one entry of the map moves the image, most of all where the entry lies."""
     x = normal(0, 1, 4, 4, 8)
 
-    @jax.jit
-    def change(x):
-        decoder = Decoder(1, 8)
-        variables = decoder.init(KEY, x, (8, 8))
-        image = decoder.apply(variables, x.at[0, 0, 0].add(2.0), (8, 8))
-        return jnp.abs(image - decoder.apply(variables, x, (8, 8)))[0, ..., 0]
-
-    change = np.asarray(change(x))
+    decoder, space = Decoder(1, 8), (8, 8)
+    variables = drawn(lambda key: decoder.init(key, x, space))
+    image = quick_jit(lambda x: decoder.apply(variables, x, space)[0, ..., 0])
+    change = np.abs(image(x.at[0, 0, 0].add(2.0)) - image(x))
     assert change[:3, :3].mean() > 3 * change[5:, 5:].mean() > 0
 
 
-def test_next_feature_depends_on_every_step_and_on_their_order():
+def test_next_feature_depends_on_every_step_and_on_their_order(quick_jit, drawn):
     z = normal(0, 3, 4, 6)
     variants = [
         z,
@@ -75,13 +71,10 @@ def test_next_feature_depends_on_every_step_and_on_their_order():
         *(z.at[:, i].add(1) for i in range(4)),
     ]
 
-    @jax.jit
-    def predictions(variants):
-        head = NextFeature()
-        variables = head.init(KEY, z)
-        return variables, [head.apply(variables, v) for v in variants]
-
-    variables, (first, *others) = predictions(variants)
+    head = NextFeature()
+    variables = drawn(head.init, z)
+    predict = quick_jit(head.apply)
+    first, *others = (predict(variables, v) for v in variants)
     assert list(variables) == ["params"] and first.shape == (3, 6)
     for other in others:
         assert np.abs(other - first).max() > 1e-3

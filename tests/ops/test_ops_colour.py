@@ -82,6 +82,14 @@ def test_jitter_is_the_changes_one_after_another():
     assert np.abs(np.corrcoef(factors.T) - np.eye(4)).max() < 0.5
 
 
+def test_contrast_turns_about_the_mean_luma():
+    before = noise(8, 5, 5, 3, low=0.4, high=0.5) + np.array([0.15, 0, -0.15], np.float32)
+    after = jitter(before, **NONE | {"contrast": 0.5}, probability=1.0)
+    level = (before @ np.array(WEIGHTS)).mean((1, 2))
+    np.testing.assert_allclose((after @ np.array(WEIGHTS)).mean((1, 2)), level, rtol=1e-4)
+    assert (np.abs(after - before).max((1, 2, 3)) > 1e-3).all()
+
+
 @pytest.mark.parametrize("shape", [(4, 5, 5, 3), (2, 3, 4, 4, 3)])
 def test_grey_images_stay_grey(shape):
     before = np.repeat(noise(*shape[:-1], 1), 3, -1)

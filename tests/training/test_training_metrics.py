@@ -21,7 +21,7 @@ def log(tmp_path):
 
 
 def scalars(folder):
-    """`{(tag, step): value}` of every event file of a folder; records are length, CRC, data, CRC."""
+    """`{(tag, step): value}` of all event files; a record is length, CRC, data, CRC."""
     found = {}
     for path in sorted(folder.glob("events*")):
         data, place = path.read_bytes(), 0

@@ -1,0 +1,162 @@
+"""What holds for every proxy task, on RGB images, one-channel images and volumes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.tasks import TASKS, Batch, ProxyTask, make_task
+
+SETTINGS = {"jigsaw": {"permutations": 10, "hidden": 16}, "simclr": {"width": 8}}
+IN_3D = {"jigsaw": {"grid": 2}}
+CASES = {"rgb": (2, 32, 32, 3), "grey": (2, 32, 32, 1), "volume": (2, 16, 16, 16, 1)}
+VIEWS = {  # task: shape of the inputs without batch and channels
+    **dict.fromkeys(["src", "mcpc", "sc_assl"], {2: (5, 12, 12), 3: (7, 6, 6, 6)}),
+    "jigsaw": {2: (9, 8, 8), 3: (8, 6, 6, 6)},
+    "rotation": {2: (4, 28, 28), 3: (10, 14, 14, 14)},
+    "inpaint": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
+    "simclr": {2: (2, 32, 32), 3: (2, 16, 16, 16)},
+}
+CLASSES = {**dict.fromkeys(["src", "mcpc", "sc_assl"], {2: 24, 3: 48}), "jigsaw": {2: 10, 3: 10}}
+EVERY = pytest.mark.parametrize("name", TASKS)
+
+
+def task_of(name, rank=2):
+    return make_task(name, **SETTINGS.get(name, {}), **(IN_3D.get(name, {}) if rank == 3 else {}))
+
+
+def stored(case):
+    shape = CASES[case]
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return images, len(shape) - 2
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+@EVERY
+def test_is_a_proxy_task(name):
+    task = task_of(name)
+    assert isinstance(task, ProxyTask) and task.name == name and TASKS[name] is type(task)
+    assert task == task_of(name) and hash(task) == hash(task_of(name))
+
+
+@EVERY
+def test_compiled_batch_is_the_eager_one(make, name):
+    images, _ = stored("grey")
+    compiled = make(task_of(name), images)
+    eager = task_of(name).make_batch(jax.random.key(0), jnp.asarray(images))
+    assert compiled.inputs.dtype == jnp.float32
+    for a, b in zip(*map(jax.tree.leaves, (compiled, eager)), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+@EVERY
+@pytest.mark.parametrize("case", ["rgb", "volume"])
+def test_batch(make, name, case):
+    images, rank = stored(case)
+    task = task_of(name, rank)
+    batch = make(task, images)
+    assert batch.inputs.shape == (2, *VIEWS[name][rank], images.shape[-1])
+    assert np.isfinite(batch.inputs).all()
+    assert same(batch, make(task, images)) and not same(batch, make(task, images, key=1))
+    assert np.abs(batch.inputs[0] - batch.inputs[1]).max() > 0
+    if name in CLASSES:
+        labels = np.array([make(task, images, key=k).targets for k in range(30)])
+        classes = CLASSES[name][rank]
+        assert labels.dtype == np.int32 and labels.shape == (30, 2)
+        assert 0 <= labels.min() < 0.3 * classes and 0.7 * classes < labels.max() < classes
+        assert len(task.label_table(rank)) == classes
+
+
+@EVERY
+@pytest.mark.parametrize("case", ["rgb", "volume"])
+def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_jit, name, case):
+    images, rank = stored(case)
+    task = task_of(name, rank)
+    batch = make(task, images)
+    variables, loss = objective(task, batch)
+    assert list(variables["head"]) == ["params"]  # no running statistics in a head
+    gradient = quick_jit(jax.value_and_grad(loss, has_aux=True))
+    (value, metrics), grads = gradient(variables, batch)
+    assert value.shape == () and 0 < value < 50
+    assert all(m.shape == () and np.isfinite(m) for m in metrics.values())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
+    if "accuracy" in metrics:
+        assert 0 <= metrics["accuracy"] <= 1
+
+
+@EVERY
+def test_label_table_is_stable(name):
+    for rank in (2, 3):
+        table, again = (task_of(name, rank).label_table(rank) for _ in range(2))
+        if name not in CLASSES:
+            assert table is None
+            continue
+        np.testing.assert_array_equal(table, again)
+        other = make_task(name, **SETTINGS.get(name, {}), **IN_3D.get(name, {}), seed=1)
+        if rank == 3:
+            assert (other.label_table(3) != table).any()
+
+
+def test_label_tables_hold_what_the_labels_stand_for():
+    for name in ("src", "mcpc", "sc_assl"):
+        assert task_of(name).label_table(2).shape == (24, 5, 2)
+        assert task_of(name).label_table(3).shape == (48, 7, 3)
+    assert task_of("jigsaw").label_table(2).shape == (10, 9)
+    assert task_of("jigsaw", 3).label_table(3).shape == (10, 8)
+
+
+WRONG = [
+    ("simlcr", {}, "task='simlcr' is unknown; did you mean 'simclr'"),
+    ("src", {"crop_fractoin": 0.5}, "setting of task src='crop_fractoin'.*'crop_fraction'"),
+    ("inpaint", {"region": "center"}, "region='center'.*'centre'"),
+    ("mcpc", {"form": "info-nce"}, "form of mcpc='info-nce'.*did you mean 'info_nce'"),
+    ("sc_assl", {"reduction": "men"}, "reduction of mcpc='men'.*did you mean 'mean'"),
+    ("src", {"crop_fraction": 1.2}, "crop_fraction=1.2 must be above 0 and at most 1"),
+    ("rotation", {"crop_fraction": 0.0}, "rotation: crop_fraction=0.0 must be above 0"),
+    ("inpaint", {"mask_fraction": 1.0}, "mask_fraction=1.0 must be between 0 and 1"),
+    ("jigsaw", {"tile_fraction": 1.5}, "tile_fraction=1.5 must be above 0 and at most 1"),
+    ("jigsaw", {"grid": 1}, "grid=1 must be at least 2"),
+]
+
+
+@pytest.mark.parametrize("name, settings, message", WRONG)
+def test_wrong_settings_are_one_clear_line(name, settings, message):
+    with pytest.raises(InputError, match=message) as error:
+        make_task(name, **settings)
+    assert "\n" not in str(error.value) and "(one of name" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("mcpc", {}, "images of 9x40 give tiles of 2x16, at least 4 per axis"),
+        ("jigsaw", {"permutations": 10}, "images of 9x40 give tiles of 2x10, at least 4 per axis"),
+        ("jigsaw", {"grid": 2}, "grid=2 gives 4 tiles, permutations=100.* between 1 and 4!"),
+    ],
+)
+def test_images_that_do_not_suit_are_one_clear_line(name, settings, message):
+    shape = (2, 9, 40, 1) if "grid" not in settings else (2, 40, 40, 1)
+    with pytest.raises(InputError, match=message) as error:
+        jax.eval_shape(
+            make_task(name, **settings).make_batch,
+            jax.random.key(0),
+            jax.ShapeDtypeStruct(shape, jnp.uint8),
+        )
+    assert "\n" not in str(error.value)
+
+
+def test_losses_of_a_guess_are_those_of_chance(quick_jit):
+    """Equal logits for every class: the logarithm of the number of classes."""
+    for name, classes in [("src", 24), ("jigsaw", 10)]:
+        batch = Batch(jnp.zeros((3, 1)), jnp.arange(3))
+        loss, metrics = quick_jit(task_of(name).loss)(jnp.zeros((3, classes)), batch)
+        np.testing.assert_allclose(loss, math.log(classes), rtol=1e-6)
+        assert metrics["accuracy"] == pytest.approx(1 / 3)

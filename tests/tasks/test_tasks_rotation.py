@@ -1,0 +1,67 @@
+"""Rotation: labels and turns belong together."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.ops.rotate import rotation_classes
+from assl_jax.tasks import Batch
+from assl_jax.tasks.rotation import Rotation
+
+
+def is_a_crop(view):
+    """Whether a view of a coordinate image is an unturned box of it."""
+    rank = view.ndim - 1
+    return all(
+        (np.diff(view[..., i], axis=j) == (i == j)).all() for i in range(rank) for j in range(rank)
+    )
+
+
+@pytest.mark.parametrize("space, size", [((16, 16), (14, 14)), ((16, 24), (14, 21))])
+def test_labels_are_the_quarter_turns_of_the_crop(make, places, as_stored, space, size):
+    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), places(20, *space)))
+    turns = [0, 1, 2, 3] if space[0] == space[1] else [0, 2]
+    assert views.shape == (20, len(turns), *size, 2)
+    np.testing.assert_array_equal(labels, [range(len(turns))] * 20)
+    assert all(is_a_crop(v) for v in views[:, 0])
+    for label, quarter in enumerate(turns):
+        np.testing.assert_array_equal(views[:, label], np.rot90(views[:, 0], quarter, (1, 2)))
+    corners = np.unique(views[:, 0, 0, 0], axis=0)
+    assert len(corners) > 4 and corners.max() <= max(
+        n - s for n, s in zip(space, size, strict=True)
+    )
+
+
+@pytest.mark.parametrize("space, classes", [((8, 8, 8), 10), ((8, 16, 16), 6), ((8, 16, 24), 4)])
+def test_volumes_show_every_turn_that_keeps_the_shape(make, places, as_stored, space, classes):
+    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), places(2, *space)))
+    assert views.shape[1] == classes and labels.max() == classes - 1
+    size = views.shape[2:-1]
+    for label, (plane, quarter) in enumerate(rotation_classes(size)):
+        axes = (plane[0] + 1, plane[1] + 1)
+        np.testing.assert_array_equal(views[:, label], np.rot90(views[:, 0], quarter, axes))
+        assert is_a_crop(views[0, label]) == (label == 0)
+
+
+@pytest.mark.parametrize("space, classes", [((16, 16), 4), ((8, 8, 8), 10)])
+def test_one_rotation_at_random(make, places, as_stored, space, classes):
+    task = Rotation(all_rotations=False, intensity=as_stored)
+    views, labels = map(np.asarray, make(task, places(64, *space)))
+    assert views.shape[:2] == labels.shape == (64, 1) and labels.dtype == np.int32
+    assert set(labels[:, 0]) == set(range(classes))
+    table = rotation_classes(views.shape[2:-1])
+    for view, label in zip(views[:, 0], labels[:, 0], strict=True):
+        plane, quarter = table[label]
+        assert is_a_crop(np.rot90(view, -quarter, plane))
+
+
+def test_loss_counts_every_view(quick_jit):
+    labels = jnp.asarray([[0, 1, 2, 3], [0, 1, 2, 3]])
+    logits = 20 * jnp.eye(4)[labels]
+    batch = Batch(jnp.zeros((2, 4, 3, 3, 1)), labels)
+    loss_of = quick_jit(Rotation().loss)
+    loss, metrics = loss_of(logits, batch)
+    assert loss < 1e-6 and metrics["accuracy"] == 1
+    loss, metrics = loss_of(logits.at[0, 0].set(logits[0, 1]), batch)
+    np.testing.assert_allclose(loss, 20 / 8, rtol=1e-5)
+    assert metrics["accuracy"] == 7 / 8

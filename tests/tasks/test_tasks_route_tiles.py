@@ -1,0 +1,135 @@
+"""src, mcpc and sc_assl: the right tiles in the right order, and their losses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.models import make_backbone
+from assl_jax.tasks import Batch
+from assl_jax.tasks.mcpc import MCPC
+from assl_jax.tasks.sc_assl import SCASSL
+from assl_jax.tasks.src import SRC
+
+
+@pytest.mark.parametrize("space, sides", [((26, 34), (10, 14)), ((14, 20, 26), (4, 8, 10))])
+def test_tiles_are_the_pixels_of_the_route(make, places, as_stored, space, sides):
+    task, b = SRC(intensity=as_stored), 64
+    tiles, labels = make(task, places(b, *space))
+    tiles, routes = np.asarray(tiles), task.label_table(len(space))[np.asarray(labels)]
+    rank, sides = len(space), np.asarray(sides)
+    assert tiles.shape == (b, 2 * rank + 1, *sides, rank)
+    # A tile is the box of side t at its first pixel.
+    start = tiles[(slice(None), slice(None), *[0] * rank)]
+    box = places(1, *sides)[0]
+    np.testing.assert_array_equal(tiles, start[:, :, *[None] * rank] + box)
+    # The route visits two opposite corners, so the least start is the crop's corner.
+    corner = start.min(1)
+    np.testing.assert_array_equal(start, corner[:, None] + routes * (sides // 2))
+    assert (corner >= 0).all() and (corner + 2 * sides <= np.asarray(space)).all()
+    assert len(np.unique(corner, axis=0)) > 20
+    np.testing.assert_array_equal(
+        start[:, -1] - corner, np.where(routes[:, 0] == 0, sides, 0)
+    )  # the last tile lies in the corner opposite the first
+    steps = np.abs(np.diff(start, axis=1))
+    np.testing.assert_array_equal((steps > 0).sum(-1), 1)  # along one axis at a time
+
+
+def test_the_three_tasks_make_the_same_batch(make):
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 16, 1), dtype=np.uint8)
+    batches = [make(kind(), images) for kind in (SRC, MCPC, SCASSL)]
+    for batch in batches[1:]:
+        np.testing.assert_array_equal(batch.inputs, batches[0].inputs)
+        np.testing.assert_array_equal(batch.targets, batches[0].targets)
+
+
+@pytest.mark.parametrize(
+    "space, fraction, sides",
+    [
+        ((96, 96), 5 / 6, (40, 40)),
+        ((32, 32), 5 / 6, (12, 12)),
+        ((30, 270, 230), 5 / 6, (12, 112, 94)),
+        ((10, 10), 5 / 6, (4, 4)),
+        ((40, 40), 1.0, (20, 20)),
+        ((48, 72), 0.5, (12, 18)),
+    ],
+)
+def test_tile_sides(space, fraction, sides):
+    got = SRC(crop_fraction=fraction).tile_sides(space)
+    assert got == sides
+    assert all(t % 2 == 0 and 2 * t <= n for t, n in zip(got, space, strict=True))
+
+
+@pytest.mark.parametrize(
+    "space, text", [((9, 9), "9x9 give tiles of 2x2"), ((4, 96, 96), "4x96x96")]
+)
+def test_too_small_images(space, text):
+    with pytest.raises(InputError, match=f"images of {text}.*use larger images"):
+        SRC().tile_sides(space)
+
+
+def test_sc_assl_is_the_weighted_sum(make, objective, quick_jit):
+    images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
+    whole = SCASSL(mcpc_weight=0.3, form="info_nce", hidden=6)
+    batch = make(whole, images)
+    variables, loss = objective(whole, batch)
+    total, metrics = quick_jit(loss)(variables, batch)
+    parts = {}
+    for task in (SRC(), MCPC(form="info_nce", hidden=6)):
+        mine, loss = objective(task, batch)
+        params = variables["head"]["params"][task.name]
+        shapes = jax.tree.map(jnp.shape, mine["head"]["params"])
+        assert shapes == jax.tree.map(jnp.shape, params)
+        head = {"params": params}
+        parts[task.name] = quick_jit(loss)({"backbone": variables["backbone"], "head": head}, batch)
+    src, mcpc = parts["src"][0], parts["mcpc"][0]
+    np.testing.assert_allclose(total, src + 0.3 * mcpc, rtol=1e-5)
+    np.testing.assert_allclose([metrics["src_loss"], metrics["mcpc_loss"]], [src, mcpc], rtol=1e-5)
+    assert metrics["accuracy"] == parts["src"][1]["accuracy"]
+
+
+def test_the_order_of_the_tiles_reaches_the_route_head():
+    """The features are concatenated in route order: a head that reads tile 0 alone."""
+    z = np.zeros((2, 5, 3), np.float32)
+    z[0, 0], z[1, 4] = 1, 1
+    head = SRC().head()
+    kernel = np.zeros((15, 24), np.float32)
+    kernel[:3, 7] = 1
+    params = {"Dense_0": {"kernel": kernel, "bias": np.zeros(24, np.float32)}}
+    batch = Batch(jnp.zeros((2, 5, 4, 4, 1)), jnp.zeros(2, int))
+    logits = head.apply({"params": params}, {"pooled": jnp.asarray(z)}, batch)
+    np.testing.assert_array_equal(logits[:, 7], [3, 0])
+
+
+def test_mcpc_predicts_the_last_tile_without_seeing_it(drawn, quick_jit):
+    z = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
+    batch = Batch(jnp.zeros((2, 5, 4, 4, 1)), jnp.zeros(2, int))
+    head = MCPC().head()
+    variables = drawn(head.init, {"pooled": z}, batch)
+    predict = quick_jit(lambda z: head.apply(variables, {"pooled": z}, batch))
+    prediction, tiles = predict(z)
+    np.testing.assert_array_equal(tiles, z)
+    for tile in range(5):
+        moved = z.copy()
+        moved[:, tile] += 1
+        assert np.array_equal(predict(moved)[0], prediction) == (tile == 4)
+
+
+@pytest.mark.parametrize("reduction, want", [("mean", 1.0), ("sum", 9.0)])
+def test_mcpc_of_a_prediction_that_tells_nothing(quick_jit, reduction, want):
+    """Logits 0 predict 1/2 everywhere: every cross-entropy is log 2, every ratio 1."""
+    tiles = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 4)), jnp.float32)
+    batch = Batch(tiles, jnp.zeros(2, int))
+    loss, _ = quick_jit(MCPC(reduction=reduction).loss)((jnp.zeros((2, 4)), tiles), batch)
+    np.testing.assert_allclose(loss, want, rtol=1e-4)
+
+
+def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick_jit):
+    """Pooled ReLU features, all at or above 0, leave the ratio at 1 before training."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 1), dtype=np.uint8)
+    backbone = make_backbone("resnet10", width=1 / 16, stem="small")
+    batch = make(MCPC(), images)
+    variables, loss = objective(MCPC(), batch, backbone)
+    value, _ = quick_jit(loss)(variables, batch)
+    assert 0.8 < value < 1.2
