@@ -18,7 +18,7 @@ class Optimiser:
 
     Attributes:
       learning_rate: the peak; the paper uses 1e-3 for proxy and 1e-4 for target tasks on STL-10.
-      schedule: "constant" or "cosine" (to zero at the last step).
+      schedule: "constant" or "cosine" (zero one step after the last).
       warmup: share of the steps over which the rate rises linearly from 0.
       weight_decay: decoupled (AdamW), on kernels only.
       clip_norm: largest global norm of the gradient; 0 switches clipping off.
