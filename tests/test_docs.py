@@ -23,8 +23,12 @@ def test_readme_examples(block, tmp_path, monkeypatch):
     small = make_backbone("resnet10", width=1 / 16, stem="half")
     images = np.zeros((2, 16, 16, 1), np.uint8)
     variables = small.init(jax.random.key(0), Intensity()(images))
-    monkeypatch.setattr(assl_jax, "load_backbone", lambda workdir: (small, variables), raising=False)
-    monkeypatch.setattr(assl_jax, "load_intensity", lambda workdir: Intensity(), raising=False)
+    loaded = {
+        "load_backbone": lambda _: (small, variables),
+        "load_intensity": lambda _: Intensity(),
+    }
+    for name, stand_in in loaded.items():
+        monkeypatch.setattr(assl_jax, name, stand_in, raising=False)
     exec(compile(block, "README.md", "exec"), {"images": images})
 
 
