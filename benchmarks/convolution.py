@@ -1,6 +1,6 @@
 """XLA's convolution against patches and one matrix product, forward and backward.
 
-    python benchmarks/convolution.py [--repeats 7]
+    python -m benchmarks.convolution [--repeats 7]
 
 Prints a table and writes convolution.json. The bounds in `assl_jax/models/conv.py` come from it.
 """
