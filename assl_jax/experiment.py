@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from assl_jax import report
@@ -84,7 +82,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     data = dict(settings["data"])
     dataset = load(data.pop("name"), **data)
     study = _study(config, dataset, workdir)
-    _check_sizes(config, study)
+    study.check()
     _begin(workdir, settings)
     results = {
         "experiment": config.experiment,
@@ -130,7 +128,6 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         for name in _pool(config)
     }
     target = config.target
-    require(target.seeds >= 1, f"target.seeds={target.seeds} must be at least 1")
     cross_validated = config.search.select_on == "cv" and config.experiment == "mtassl"
     require(
         not cross_validated or target.folds >= 2,
@@ -165,20 +162,6 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
 def _training(group: ConfigDict) -> Training:
     optimiser = Optimiser(**{f.name: group[f.name] for f in dataclasses.fields(Optimiser)})
     return Training(steps=group.steps, batch_size=group.batch_size, optimiser=optimiser)
-
-
-def _check_sizes(config: ConfigDict, study: Study) -> None:
-    """Find out before the first step whether every task can be fed."""
-    unlabeled = len(study.dataset.unlabeled)
-    require(
-        config.pretrain.batch_size <= unlabeled,
-        f"pretrain.batch_size={config.pretrain.batch_size} is larger than the data "
-        f"({unlabeled} unlabeled images); use a smaller one",
-    )
-    images = study.dataset.images
-    batch = jax.ShapeDtypeStruct((2, *images.shape[1:]), jnp.dtype(images.dtype))
-    for task in study.tasks.values():
-        jax.eval_shape(task.make_batch, jax.random.key(0), batch)
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from assl_jax.data import Dataset
+from assl_jax.errors import lookup, require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.evaluation.finetune import Target, stratified_folds
@@ -23,7 +25,7 @@ from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.metrics import MetricsLog
 from assl_jax.training.progress import Progress
-from assl_jax.training.sharding import replicate
+from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import init_state
 
 Pool = tuple[str, ...]
@@ -104,6 +106,30 @@ class Study:
             "backbone": dict(self.backbone_settings),
             "seed": self.seed,
         }
+
+    def check(self) -> None:
+        """Raise `InputError` for what would fail later: sizes, folds, devices, the layer."""
+        rows, images = len(self.dataset.unlabeled), self._images
+        batch_size, n = self.pretraining.batch_size, min(self.similarity.n, rows)
+        require(
+            batch_size <= rows,
+            f"pretrain.batch_size={batch_size} is larger than the data ({rows} unlabeled images); "
+            "use a smaller one",
+        )
+        check_batch(batch_size, self.mesh, "pretrain.batch_size")
+        check_batch(self.target.training.batch_size, self.mesh, "target.batch_size")
+        require(self.target.seeds >= 1, f"target.seeds={self.target.seeds} must be at least 1")
+        require(n >= 4, f"similarity.n={self.similarity.n}: at least 4 images must be compared")
+        example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
+        for task in self.tasks.values():
+            jax.eval_shape(task.make_batch, jax.random.key(0), example)
+            task.label_table(len(self.dataset.space))
+        maps = jax.eval_shape(
+            lambda x: self.backbone.init_with_output(jax.random.key(0), x)[0],
+            jax.ShapeDtypeStruct(example.shape, jnp.float32),
+        )
+        lookup(maps, self.similarity.layer, "similarity.layer")
+        self._runs()
 
     def pretrain(self, pool: Pool) -> Stage:
         """Train a new backbone on the pool's tasks; its weights lie in the stage's `backbone/`."""

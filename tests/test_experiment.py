@@ -1,0 +1,84 @@
+"""Mistakes in a config are found before anything is written or trained."""
+
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.experiment import base_config, run
+
+
+def small():
+    config = base_config("digits")
+    config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 1 / 16, "half"
+    config.pretrain.batch_size = config.target.batch_size = 8
+    config.data.side = 16
+    return config
+
+
+@pytest.mark.parametrize(
+    "path, value, says",
+    [
+        ("experiment", "mtasl", "did you mean 'mtassl'"),
+        ("tasks", "src,simcrl", "did you mean 'simclr'"),
+        ("tasks", "src,src", "names a task twice"),
+        ("tasks", "", "tasks is empty"),
+        ("data.name", "digitz", "did you mean 'digits'"),
+        ("data.side", 8, "at least 4 per axis"),
+        ("data.labels", 30, "5-fold cross-validation needs 5"),
+        ("data.labels", 100_000, "ask for fewer labels"),
+        ("backbone.name", "resnet19", "did you mean 'resnet1"),
+        ("backbone.stem", "imagenette", "did you mean 'imagenet'"),
+        ("backbone.dtype", "float16", "backbone.dtype='float16' is unknown"),
+        ("pretrain.batch_size", 100_000, "larger than the data (1297 unlabeled images)"),
+        ("pretrain.batch_size", 12, "does not divide over 8 devices"),
+        ("target.batch_size", 12, "target.batch_size=12 does not divide"),
+        ("pretrain.steps", 0, "steps=0 must be above 0"),
+        ("pretrain.schedule", "cosin", "use 'constant' or 'cosine'"),
+        ("pretrain.budget", "totl", "did you mean 'total'"),
+        ("target.folds", 1, "target.folds=1"),
+        ("target.seeds", 0, "target.seeds=0"),
+        ("search.select_on", "tests", "did you mean 'test'"),
+        ("search.candidates", "al", "did you mean 'all'"),
+        ("similarity.layer", "poold", "did you mean 'pooled'"),
+        ("similarity.n", 1, "similarity.n=1"),
+        ("similarity.estimator", "bias", "did you mean 'biased'"),
+        ("task.jigsaw.grid", 1, "grid=1"),
+        ("task.inpaint.region", "center", "region='center'"),
+        ("task.mcpc.form", "ration", "did you mean 'ratio'"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_before_anything_is_written(path, value, says, tmp_path):
+    config = small()
+    *groups, key = path.split(".")
+    group = config
+    for name in groups:
+        group = group[name]
+    group[key] = value
+    with pytest.raises(InputError) as error:
+        run(config, tmp_path / "work")
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_workdir_with_another_run_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text('{"experiment": "mtassl", "seed": 3}')
+    with pytest.raises(InputError, match="holds a run with another config"):
+        run(small(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_file_in_place_of_the_workdir_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is not a folder"):
+        run(small(), tmp_path / "file")
+
+
+@pytest.mark.parametrize("data", ["digits", "folder", "stl10"])
+def test_every_setting_of_the_base_config_has_a_typed_default(data):
+    flat = base_config(data).to_dict()
+    leaves = [flat]
+    while leaves:
+        node = leaves.pop()
+        if isinstance(node, dict):
+            leaves += node.values()
+        else:
+            assert isinstance(node, str | int | float | bool | tuple), node
