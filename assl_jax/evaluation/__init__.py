@@ -1,1 +1,1 @@
-
+"""Judging a backbone: features, fine-tuning, and the exported network."""

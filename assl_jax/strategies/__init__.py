@@ -1,1 +1,1 @@
-
+"""Which tasks to train together, on a cache of finished stages."""

@@ -1,1 +1,1 @@
-
+"""Training: state, compiled step, loop, checkpoints, metrics."""

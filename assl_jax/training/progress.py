@@ -34,7 +34,7 @@ class Progress:
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                self.title, total=self.total, completed=self.done, note=""
+                self.title, total=self.total, completed=self.done, note="starting"
             )
         return self
 
