@@ -188,14 +188,14 @@ def _path_legend(figure: "Figure") -> None:
 
 
 @_svg
-def loss_curves(
-    metrics: Sequence[Mapping[str, Any]], *, kind: str, columns: int = 3
+def training_curves(
+    metrics: Sequence[Mapping[str, Any]], *, kind: str, quantity: str = "loss", columns: int = 3
 ) -> "Figure | None":
-    """Losses over steps, one panel per label, in the order in which the stages ran.
+    """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
     Faint: as logged; solid: the moving mean over a twelfth of the curve. What has one label
-    (folds, seeds) shares a panel. A panel whose losses differ by more than a factor of 20 has a
-    logarithmic axis.
+    (folds, seeds) shares a panel. A panel whose values differ by more than a factor of 20 has a
+    logarithmic axis. Accuracies are those on the training batches.
     """
     from matplotlib.lines import Line2D
 
@@ -204,9 +204,9 @@ def loss_curves(
         if r["kind"] == kind:
             panels.setdefault(r["label"], {})
     for r in record.latest(metrics):
-        if r["kind"] == kind and _known(r.get("loss")):
+        if r["kind"] == kind and _known(r.get(quantity)):
             curve = (r["stage"], r.get("run") or "", r.get("task") or r["label"])
-            panels[r["label"]].setdefault(curve, []).append((r["step"], r["loss"]))
+            panels[r["label"]].setdefault(curve, []).append((r["step"], r[quantity]))
     panels = {label: curves for label, curves in panels.items() if curves}
     if not panels:
         return None
@@ -215,11 +215,11 @@ def loss_curves(
     figure = _figure(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
-        _loss_panel(ax, label, curves, by_task=kind == "pretrain")
+        _curve_panel(ax, label, curves, by_task=kind == "pretrain")
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     figure.supxlabel("step", fontsize=10)
-    figure.supylabel("loss", fontsize=10)
+    figure.supylabel(quantity, fontsize=10)
     tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
     if kind == "pretrain" and len(tasks) > 1:
         keys = [Line2D([], [], color=colour(task), label=display(task)) for task in tasks]
@@ -227,16 +227,16 @@ def loss_curves(
     return figure
 
 
-def _loss_panel(
+def _curve_panel(
     ax: "Axes", label: str, curves: Mapping[tuple[str, str, str], list[Any]], *, by_task: bool
 ) -> None:
     lines = []
     for (*_, task), points in curves.items():
-        steps, losses = np.array(points, dtype=float).T
-        lines.append(_moving_mean(losses, max(1, len(losses) // 12)))
+        steps, values = np.array(points, dtype=float).T
+        lines.append(_moving_mean(values, max(1, len(values) // 12)))
         tint = colour(task if by_task else label)
-        mark = "o" if len(losses) == 1 else ""
-        ax.plot(*_thinned(steps, losses), color=tint, alpha=0.25, linewidth=0.8)
+        mark = "o" if len(values) == 1 else ""
+        ax.plot(*_thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
         ax.plot(*_thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
     ax.set_title(display_label(label))
     every = np.concatenate(lines)

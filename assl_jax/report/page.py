@@ -73,7 +73,7 @@ def render_page(run: RunRecord) -> str:
         _section("Search", _search(results)),
         _section("Similarity of features", _similarity(results)),
         _section("What each task shows the network", _examples(run.examples)),
-        _section("Losses", _losses(run)),
+        _section("Training curves", _curves(run)),
         _section("Time", _chart(figures.time_chart(run.stages), _time_alt(run))),
         _section("Files left out", _skipped(results)),
         _section("Settings and environment", _settings(run)),
@@ -177,14 +177,19 @@ def _png(data: str, alt: str) -> str:
     return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
 
 
-def _losses(run: RunRecord) -> str:
-    pretrain = figures.loss_curves(run.metrics, kind="pretrain")
-    finetune = figures.loss_curves(run.metrics, kind="finetune")
-    body = _chart(pretrain, "Line charts of the proxy tasks' losses over steps, one per pool")
-    if finetune:
-        chart = _chart(finetune, "Line charts of the fine-tuning losses, one per pretraining")
-        body += f"<details><summary>Fine-tuning</summary>{chart}</details>"
-    note = '<p class="soft">Faint: as logged. Solid: moving mean.</p>'
+def _curves(run: RunRecord) -> str:
+    """The proxy tasks' losses; their accuracies and the fine-tuning's curves folded away."""
+    stages = {"pretrain": "proxy tasks", "finetune": "fine-tuning"}
+    body = ""
+    for kind, name in stages.items():
+        for quantity, plural in {"loss": "losses", "accuracy": "training accuracies"}.items():
+            figure = figures.training_curves(run.metrics, kind=kind, quantity=quantity)
+            chart = _chart(figure, f"Line charts over steps: {plural} of the {name}, one per pool")
+            title = f"{plural} of the {name}".capitalize()
+            if chart and body:
+                chart = f"<details><summary>{title}</summary>{chart}</details>"
+            body += chart
+    note = '<p class="soft">Losses of the proxy tasks. Faint: as logged. Solid: moving mean.</p>'
     return body + note if body else ""
 
 

@@ -63,8 +63,8 @@ STAGES = [
 CHARTS = {
     "similarity": lambda: figures.similarity_heatmap(SIMILARITY),
     "accuracy": lambda: figures.accuracy_chart(RESULTS),
-    "pretrain": lambda: figures.loss_curves(METRICS, kind="pretrain"),
-    "finetune": lambda: figures.loss_curves(METRICS, kind="finetune"),
+    "pretrain": lambda: figures.training_curves(METRICS, kind="pretrain"),
+    "finetune": lambda: figures.training_curves(METRICS, kind="finetune"),
     "time": lambda: figures.time_chart(STAGES),
 }
 
@@ -86,8 +86,8 @@ def test_charts_are_the_same_well_formed_svg_each_time(chart):
 def test_nothing_to_draw():
     assert figures.similarity_heatmap({}) == ""
     assert figures.accuracy_chart({"best": {"pool": ["src"], "accuracy": None}}) == ""
-    assert figures.loss_curves(METRICS, kind="probe") == ""
-    assert figures.loss_curves(log("s", "src", [NAN]), kind="pretrain") == ""
+    assert figures.training_curves(METRICS, kind="probe") == ""
+    assert figures.training_curves(log("s", "src", [NAN]), kind="pretrain") == ""
     assert figures.time_chart([]) == ""
 
 
@@ -121,9 +121,9 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
         ("s", 2, "mcpc", 7.0),
     ]
     straight = log("s", "src", [5.0, 4.0, 2.0])
-    drawn = figures.loss_curves([*first, *again], kind="pretrain")
-    assert drawn == figures.loss_curves(straight, kind="pretrain")
-    assert drawn != figures.loss_curves(first, kind="pretrain")
+    drawn = figures.training_curves([*first, *again], kind="pretrain")
+    assert drawn == figures.training_curves(straight, kind="pretrain")
+    assert drawn != figures.training_curves(first, kind="pretrain")
 
 
 def test_runs_of_one_stage_are_curves_of_their_own():
@@ -132,7 +132,7 @@ def test_runs_of_one_stage_are_curves_of_their_own():
         log("s", "src", [5.0, 1.0], kind="finetune"),
     ]
     both = [{**r, "run": name} for name, run in zip("ab", runs, strict=True) for r in run]
-    lines = [figures.loss_curves(m, kind="finetune").count("<path d=") for m in (runs[1], both)]
+    lines = [figures.training_curves(m, kind="finetune").count("<path d=") for m in (runs[1], both)]
     assert lines[1] > lines[0]
 
 
@@ -191,3 +191,13 @@ def test_a_volume_shows_its_middle_slice():
     assert original.shape == (4, 6) and original.min() == 255
     assert strip.shape == (4, 6, 2) and strip.min() == 255
     assert record.plane(volume[..., 0, :], leading=0).shape == (5, 4, 1)
+
+
+def test_another_quantity_is_drawn_where_it_was_logged():
+    def draw(records):
+        return figures.training_curves(records, kind="pretrain", quantity="accuracy")
+
+    assert draw(METRICS) == ""
+    rising = [r | {"accuracy": 0.1 + r["step"] / 100} for r in METRICS]
+    flat = [r | {"accuracy": 0.1} for r in METRICS]
+    assert "accuracy" in draw(rising) and draw(rising) != draw(flat)
