@@ -1,6 +1,7 @@
 """The training loop: the same for proxy tasks, pools of them and the target task."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,9 +68,14 @@ def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np
     """
     per_epoch = max(1, len(rows) // batch_size)
     epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, epoch]).permutation(len(rows))
-    order = np.resize(order, per_epoch * batch_size)
+    order = _epoch_order(len(rows), per_epoch * batch_size, seed, epoch)
     return rows[order[place * batch_size : (place + 1) * batch_size]].astype(np.int32)
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(n: int, length: int, seed: int, epoch: int) -> np.ndarray:
+    """A permutation of `n` positions, repeated or cut to `length`; drawn once per epoch."""
+    return np.resize(np.random.default_rng([seed, epoch]).permutation(n), length)
 
 
 def task_schedule(tasks: int, steps: int, seed: int) -> np.ndarray:
