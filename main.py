@@ -28,7 +28,9 @@ def parse(argv: list[str]) -> list[str]:
         cause = error.args[0] if isinstance(error.args[0], Exception) else error
         fail(f"no config key {cause.args[0]}")
     except (flags.Error, InputError, TypeError, ValueError) as error:
-        fail(str(error))
+        # What a config file raises arrives as a whole traceback; its last line says what is wrong.
+        lines = str(error).strip().splitlines()
+        fail(lines[-1] if "Traceback" in str(error) else str(error))
     return rest
 
 

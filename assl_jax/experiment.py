@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+import assl_jax
 from assl_jax import report
 from assl_jax.data import Dataset, load, source_settings
 from assl_jax.environment import environment
@@ -151,7 +152,7 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         ),
         similarity=SimilaritySettings(**config.similarity.to_dict()),
         seed=config.seed,
-        stages=StageCache(workdir / "stages"),
+        stages=StageCache(workdir / "stages", assl_jax.__version__),
         log=MetricsLog(workdir),
         mesh=make_mesh(),
         checkpoint_every=config.checkpoint_every,

@@ -183,6 +183,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
     [
         ((), "no config"),
         (("--config=configs/nothing.py",), "configs/nothing.py cannot be read"),
+        (("--config=configs/pretrain.py:digitz",), "'digitz' is unknown; did you mean 'digits'?"),
         ((*TINY, "--config.pretrain.stepz=3"), 'Did you mean "steps"'),
         ((*TINY, "--config.pretrain.steps=many"), "steps=many"),
         ((*TINY, "--config.tasks=src,rotatoin"), "did you mean 'rotation'?"),
@@ -192,6 +193,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
 def test_a_mistake_is_one_line_and_status_2(arguments, says, tmp_path):
     status, out, err = run(*arguments, f"--workdir={tmp_path / 'new'}")
     assert status == 2
+    assert "Traceback" not in err
     assert says in err and re.fullmatch(r"error: .*\n", err), err
     assert out == "" and not (tmp_path / "new").exists()
 

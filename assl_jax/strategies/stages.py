@@ -51,9 +51,15 @@ class StageCache:
     `done.json` is written last, by an atomic rename: a folder without it is work in progress, whose
     checkpoints may be used and whose results do not exist. Deleting a folder recomputes exactly
     that stage.
+
+    Attributes:
+      folder: where the stages lie.
+      version: of the program, part of every stage's identity: another one computes anew.
+      finished: the stages that were run or read, in order.
     """
 
     folder: Path
+    version: str = ""
     finished: list[Stage] = dataclasses.field(default_factory=list)
 
     def run(
@@ -70,7 +76,7 @@ class StageCache:
           spec: plain values that determine the result, parent stages' keys among them.
           compute: returns the result, JSON; an entry `images_per_s` is kept apart.
         """
-        key = digest({"kind": kind, **spec})
+        key = digest({"kind": kind, "version": self.version, **spec})
         folder = self.folder / f"{kind}-{label}-{key}"
         if not (folder / DONE).exists():
             folder.mkdir(parents=True, exist_ok=True)

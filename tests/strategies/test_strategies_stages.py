@@ -39,7 +39,7 @@ def test_runs_once_and_is_read_afterwards(tmp_path):
     assert first.result == {"accuracy": 0.1 + 0.2, "runs": [1, 2]}
     assert first.images_per_s == 12.5 and first.seconds >= 0
     assert first.folder == tmp_path / f"finetune-a+b-{first.key}"
-    assert first.key == digest({"kind": "finetune", "seed": 0})
+    assert first.key == digest({"kind": "finetune", "version": "", "seed": 0})
     done = json.loads((first.folder / DONE).read_text())
     assert done["spec"] == {"seed": 0} and done["label"] == "a+b"
     record = first.record()
@@ -112,3 +112,15 @@ def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         write_json(path, {"a": 2})
     assert read_json(path) == {"a": 1}
+
+
+def test_another_version_of_the_program_computes_anew(tmp_path):
+    calls = []
+
+    def compute(folder):
+        calls.append(folder)
+        return {}
+
+    for version in ("1", "1", "2"):
+        StageCache(tmp_path, version).run("kind", "label", {"a": 1}, compute)
+    assert len(set(calls)) == len(calls) == 2
