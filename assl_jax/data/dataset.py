@@ -2,11 +2,15 @@
 
 import dataclasses
 import hashlib
+import math
 
 import numpy as np
 
 from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
+
+HASHED_BYTES = 2**28  # of all images; more than that, and a part of them stands for the set
+BLOCK_BYTES = 2**24  # of images looked at together
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,10 @@ class Dataset:
         folds, a seeded subset). Every set is fine-tuned on separately.
       test: indices of the labelled test images; disjoint from the other two.
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
+      patients: `[n]` integers, whom each image is of; None means that each is of somebody else. No
+        patient is on both sides of a split, and confidence intervals are over patients.
+      origin: what the images were made from (settings, files' sizes and times), where that tells
+        more than a look at some of the images; part of `fingerprint`.
       skipped: files left out on request (`on_error="skip"`), each with its reason.
     """
 
@@ -34,6 +42,8 @@ class Dataset:
     labelled_sets: tuple[np.ndarray, ...]
     test: np.ndarray
     intensity: Intensity
+    patients: np.ndarray | None = None
+    origin: str = ""
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -51,6 +61,17 @@ class Dataset:
             shared.size == 0,
             f"data {self.name!r}: {shared.size} test images are also used for training",
         )
+        both = np.intersect1d(self.whose[seen], self.whose[self.test])
+        require(
+            both.size == 0,
+            f"data {self.name!r}: {both.size} patients are both in the test and in the training "
+            "images; put all images of a patient on one side",
+        )
+
+    @property
+    def whose(self) -> np.ndarray:
+        """`[n]` the patient of each image."""
+        return np.arange(len(self.labels)) if self.patients is None else self.patients
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -62,12 +83,13 @@ class Dataset:
         return self.images.shape[-1]
 
     def fingerprint(self) -> str:
-        """Hash of splits, labels and images (of large sets, every k-th image): its identity."""
+        """Hash of splits, labels, origin and images (of large sets, every k-th): its identity."""
         sha = hashlib.sha256(repr((self.images.shape, str(self.images.dtype))).encode())
-        sha.update(repr((self.class_names, self.intensity)).encode())
-        for rows in (self.labels, self.unlabeled, self.test, *self.labelled_sets):
+        sha.update(repr((self.class_names, self.intensity, self.origin)).encode())
+        for rows in (self.labels, self.whose, self.unlabeled, self.test, *self.labelled_sets):
             sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
-        sha.update(np.ascontiguousarray(self.images[:: 1 + len(self.images) // 4096]).tobytes())
+        for image in self.images[:: 1 + self.images.nbytes // HASHED_BYTES]:
+            sha.update(np.ascontiguousarray(image).tobytes())
         return sha.hexdigest()[:16]
 
     @property
@@ -78,17 +100,21 @@ class Dataset:
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
     """Mean and standard deviation per channel of `images` `[n, *space, c]` as unit intensities.
 
-    Runs over blocks of images in float64, so a memory-mapped array of any size will do. A channel
-    without contrast gets a standard deviation of 1.
+    Sums of integers over blocks of images: exact, whatever the size of a memory-mapped array.
+    Values outside `low` to `high` count as these. A channel without contrast gets a standard
+    deviation of 1.
     """
     c = images.shape[-1]
-    total, squares, count = np.zeros(c), np.zeros(c), 0
-    for start in range(0, len(images), 1024):
-        x = images[start : start + 1024].reshape(-1, c).astype(np.float64)
-        x = (x - low) / (high - low)
-        total, squares, count = total + x.sum(0), squares + (x**2).sum(0), count + len(x)
+    total, squares = np.zeros(c, np.int64), np.zeros(c, np.int64)
+    step = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    for start in range(0, len(images), step):
+        x = np.clip(images[start : start + step].reshape(-1, c), int(low), int(high))
+        total += x.sum(0, dtype=np.int64)
+        squares += np.square(x, dtype=np.int64).sum(0)
+    count = math.prod(images.shape[:-1])
     mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0)) / (high - low)
+    mean = (mean - low) / (high - low)
     std = np.where(std < 1e-6, 1.0, std)
     # Rounded: the statistics are part of every stage's identity and are printed in reports.
     return Intensity(

@@ -24,8 +24,9 @@ class Intensity:
     std: tuple[float, ...] = (0.25,)
 
     def unit(self, images: Shaped[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-        """Stored integers to float32 in [0, 1]."""
-        return (jnp.asarray(images, jnp.float32) - self.low) / (self.high - self.low)
+        """Stored integers to float32 in [0, 1]; what lies outside `low` to `high` is clipped."""
+        x = (jnp.asarray(images, jnp.float32) - self.low) / (self.high - self.low)
+        return jnp.clip(x, 0.0, 1.0)
 
     def standardise(self, images: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Unit intensities to zero mean and unit variance over the data set."""

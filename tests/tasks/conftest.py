@@ -77,5 +77,5 @@ def places():
 
 @pytest.fixture(scope="session")
 def as_stored():
-    """Network inputs that are the stored integers."""
-    return Intensity(low=0.0, high=1.0, mean=(0.0,), std=(1.0,))
+    """Network inputs that are the stored integers, up to 1024."""
+    return Intensity(low=0.0, high=1024.0, mean=(0.0,), std=(1 / 1024,))
