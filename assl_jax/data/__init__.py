@@ -7,6 +7,8 @@ from typing import Any
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.digits import digits
 from assl_jax.data.folder import folder
+from assl_jax.data.npz import npz
+from assl_jax.data.phantom_ct import phantom_ct
 from assl_jax.data.stl10 import stl10
 from assl_jax.errors import lookup
 
@@ -15,6 +17,8 @@ __all__ = ["SOURCES", "Dataset", "load", "source_settings"]
 SOURCES: dict[str, Callable[..., Dataset]] = {
     "digits": digits,
     "folder": folder,
+    "npz": npz,
+    "phantom_ct": phantom_ct,
     "stl10": stl10,
 }
 

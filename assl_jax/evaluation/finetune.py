@@ -80,20 +80,40 @@ class Target:
         return float((self.predict(state, rows) == np.asarray(self.labels)[rows]).mean())
 
 
-def stratified_folds(labels: np.ndarray, folds: int, *, seed: int) -> list[np.ndarray]:
+def stratified_folds(
+    labels: np.ndarray, folds: int, *, seed: int, patients: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Positions of each of `folds` disjoint validation sets, the classes spread evenly.
 
+    Args:
+      labels: `[n]` classes.
+      folds: how many sets.
+      seed: draws them.
+      patients: `[n]` whom each image is of. All images of a patient lie in one fold, and what is
+        spread evenly are patients, by the class that most of a patient's images have (of equally
+        many, the lowest). None: each image is of somebody else.
+
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer members than folds.
+      InputError: fewer than 2 folds, or a class with fewer members (patients, where some have
+        several images) than folds.
     """
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     rng = np.random.default_rng([seed, folds])
-    counts = {int(c): int((labels == c).sum()) for c in np.unique(labels)}
-    rare = min(counts, key=counts.__getitem__)
+    whose = np.arange(len(labels)) if patients is None else patients
+    _, first, inverse = np.unique(whose, return_index=True, return_inverse=True)
+    # Numbered in order of appearance: where nobody has a second image, that is the position.
+    heads, patient = np.unique(first[inverse], return_inverse=True)
+    classes, kind = np.unique(labels, return_inverse=True)
+    images = np.zeros((len(heads), len(classes)), np.int64)
+    np.add.at(images, (patient, kind), 1)
+    of = images.argmax(1)
+    counts = np.bincount(of, minlength=len(classes))
+    rare = int(counts.argmin())
+    what = "labelled images" if len(heads) == len(labels) else "patients"
     require(
-        counts[rare] >= folds,
-        f"class {rare} has {counts[rare]} labelled images, {folds}-fold cross-validation needs "
+        int(counts[rare]) >= folds,
+        f"class {classes[rare]} has {counts[rare]} {what}, {folds}-fold cross-validation needs "
         f"{folds}; lower target.folds, label more, or set search.select_on=test",
     )
-    order = np.concatenate([rng.permutation(np.flatnonzero(labels == c)) for c in counts])
-    return [np.sort(order[i::folds]) for i in range(folds)]
+    order = np.concatenate([rng.permutation(np.flatnonzero(of == c)) for c in range(len(classes))])
+    return [np.flatnonzero(np.isin(patient, order[i::folds])) for i in range(folds)]

@@ -1,6 +1,5 @@
 """The one N-dimensional convolution that every backbone and decoder uses."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+CHUNK_BYTES = 2**24  # of patches; more than that, and a batch is worked through by example
 
 
 def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
@@ -73,19 +74,36 @@ def _xla(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
 
 def _patches_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
     rank = x.ndim - 2
+    out = output_shape(x.shape[1:-1], kernel.shape[:rank], stride)
+    patch = math.prod(kernel.shape[1:-1]) * x.dtype.itemsize
+    if x.shape[0] * math.prod(out) * patch <= CHUNK_BYTES:
+        return _unfold_matmul(x, kernel, stride)
+    # One example at a time, its patches made again for the gradient: a buffer that stays in the
+    # cache is several times faster than one that holds the patches of a batch, and volumes fit.
+    one = jax.checkpoint(lambda example: _unfold_matmul(example[None], kernel, stride)[0])
+    return lax.map(one, x)
+
+
+def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
+    """Patches over all axes but the first, and a sum of matrix products over the first."""
+    rank = x.ndim - 2
     window = kernel.shape[:rank]
     out = output_shape(x.shape[1:-1], window, stride)
-    if math.prod(window) > 1:
-        x = jnp.pad(x, [(0, 0), *((k // 2, k // 2) for k in window), (0, 0)])
-    columns = []
-    for offset in itertools.product(*map(range, window)):
-        slices = [
-            slice(o, o + (n - 1) * s + 1, s) for o, n, s in zip(offset, out, stride, strict=True)
-        ]
-        columns.append(x[(slice(None), *slices)])
-    patches = jnp.concatenate(columns, axis=-1) if len(columns) > 1 else columns[0]
-    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-    return y.reshape(x.shape[0], *out, kernel.shape[-1])
+    x = jnp.pad(x, [(0, 0), *((k // 2, k // 2) for k in window), (0, 0)])
+
+    def shifted(x: Array, axis: int) -> list[Array]:
+        n, s = out[axis], stride[axis]
+        starts = range(window[axis])
+        return [lax.slice_in_dim(x, o, o + (n - 1) * s + 1, s, axis + 1) for o in starts]
+
+    # The last axis first: each step copies longer runs.
+    for axis in range(rank - 1, 0, -1):
+        x = jnp.concatenate(shifted(x, axis), axis=-1)
+    products = [
+        rows.reshape(-1, rows.shape[-1]) @ weights.reshape(-1, kernel.shape[-1])
+        for rows, weights in zip(shifted(x, 0), kernel, strict=True)
+    ]
+    return sum(products[1:], products[0]).reshape(x.shape[0], *out, kernel.shape[-1])
 
 
 class Conv(nn.Module):

@@ -41,10 +41,14 @@ def random_starts(
 
 
 def random_flip(
-    rng: jax.Array, images: Shaped[Array, "b *space c"], axis: int = -2
+    rng: jax.Array,
+    images: Shaped[Array, "b *space c"],
+    axis: int = -2,
+    *,
+    probability: float = 0.5,
 ) -> Shaped[Array, "b *space c"]:
-    """Mirror each image along `axis` (the last spatial one) with probability 1/2."""
-    flip = jax.random.bernoulli(rng, 0.5, (images.shape[0],))
+    """Mirror some of the images along `axis` (the last spatial one)."""
+    flip = jax.random.bernoulli(rng, probability, (images.shape[0],))
     flip = flip.reshape(-1, *(1,) * (images.ndim - 1))
     return jnp.where(flip, jnp.flip(images, axis), images)
 

@@ -2,20 +2,59 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
 def box_mask(
-    starts: Int[Array, "b rank"], size: Sequence[int], space: Sequence[int]
+    starts: Int[Array, "b rank"],
+    size: Sequence[int] | Int[Array, "b rank"],
+    space: Sequence[int],
 ) -> Bool[Array, "b *space 1"]:
-    """True inside the box that begins at `starts` and has the shape `size`."""
+    """True inside the box that begins at `starts`.
+
+    Args:
+      starts: `[b, rank]` first voxel of every box.
+      size: spatial shape of the boxes, one for all or `[b, rank]` one for each; a box with a side
+        of 0 is empty.
+      space: spatial shape of the mask.
+    """
+    sizes = jnp.broadcast_to(jnp.asarray(size).reshape(-1, len(space)), starts.shape)
     mask = jnp.ones((starts.shape[0], *space, 1), bool)
-    for axis, (length, n) in enumerate(zip(size, space, strict=True)):
+    for axis, n in enumerate(space):
         i = jnp.arange(n)[None, :]
-        start = starts[:, axis, None]
+        start, length = starts[:, axis, None], sizes[:, axis, None]
         inside = (i >= start) & (i < start + length)
         shape = [starts.shape[0], *(1,) * len(space), 1]
         shape[axis + 1] = n
         mask = mask & inside.reshape(shape)
     return mask
+
+
+def random_boxes(
+    rng: jax.Array,
+    least: Int[Array, "b rank"],
+    most: Int[Array, "b rank"],
+    space: Sequence[int],
+    *,
+    count: int = 5,
+    again: float = 0.95,
+) -> Bool[Array, "b *space 1"]:
+    """True inside the union of up to `count` boxes of random sizes at random places.
+
+    Args:
+      least, most: `[b, rank]` the range, ends included, of the sides of an image's boxes.
+      space: spatial shape of the mask; no side may be longer.
+      count: number of boxes if every one is drawn.
+      again: probability of another box after one; the first is always drawn.
+    """
+    k_again, k_size, k_start = jax.random.split(rng, 3)
+    b, rank = least.shape
+    more = jax.random.bernoulli(k_again, again, (count - 1, b))
+    drawn = jnp.concatenate([jnp.ones((1, b), bool), more]).cumprod(axis=0)
+    sizes = jax.random.randint(k_size, (count, b, rank), least[None], most[None] + 1)
+    room = jnp.asarray(space)[None, None] - sizes + 1
+    starts = jax.random.randint(k_start, sizes.shape, 0, room)
+    sizes = sizes * drawn[..., None]
+    return jax.vmap(lambda start, size: box_mask(start, size, space))(starts, sizes).any(axis=0)

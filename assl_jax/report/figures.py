@@ -1,20 +1,15 @@
-"""Charts as SVG text and example images as PNG text, for embedding in a page.
-
-Matplotlib is used through its object interface and imported when a chart is drawn. The same data
-gives the same bytes. Every chart has a white panel, so it reads the same on a dark page.
-"""
+"""Charts as SVG text and example images as PNG text, for embedding in a page."""
 
 import base64
-import contextlib
-import functools
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assl_jax.report import record
+from assl_jax.report import planes, record
+from assl_jax.report.metrics import decides, score
 from assl_jax.report.record import (
     GREY,
     INK,
@@ -23,64 +18,14 @@ from assl_jax.report.record import (
     display_label,
     display_pool,
 )
+from assl_jax.report.svg import canvas, known, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",  # ships with matplotlib
-    "axes.edgecolor": "#999999",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "grid.color": "#e6e6e6",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "text.parse_math": False,  # a "$" in a name is a dollar sign
-}
 
-
-@contextlib.contextmanager
-def _style(salt: str) -> Iterator[None]:
-    import matplotlib
-
-    settings: Any = {**STYLE, "svg.hashsalt": salt}
-    with matplotlib.rc_context(settings):
-        yield
-
-
-def _svg(draw: Callable[..., "Figure | None"]) -> Callable[..., str]:
-    """Make a function that draws a figure return it as SVG text; "" when it had nothing to draw."""
-
-    @functools.wraps(draw)
-    def drawn(*args: Any, **settings: Any) -> str:
-        with _style(draw.__name__):
-            figure = draw(*args, **settings)
-            if figure is None:
-                return ""
-            out = io.StringIO()
-            figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
-        return out.getvalue()
-
-    return drawn
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-@_svg
+@svg
 def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
     """The similarity matrix, its numbers in the cells; the diagonal, always 1, is left grey."""
     if not similarity.get("tasks"):
@@ -90,7 +35,7 @@ def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
     matrix = np.array(similarity["matrix"], dtype=float)
     shown = np.ma.masked_where(np.eye(k, dtype=bool) | ~np.isfinite(matrix), matrix)
     top = float(shown.max()) if shown.count() else 1.0
-    figure = _figure(2.4 + 0.75 * k, 1.2 + 0.6 * k)
+    figure = canvas(2.4 + 0.75 * k, 1.2 + 0.6 * k)
     ax = figure.subplots()
     ax.set_facecolor("#eeeeee")
     image = ax.imshow(shown, cmap="Blues", vmin=0.0, vmax=max(top, 1e-6), aspect="auto")
@@ -130,29 +75,32 @@ def _accuracy_rows(
     best = results.get("best")
     if best and tuple(best["pool"]) not in [pool for pool, *_ in rows]:
         rows.append((tuple(best["pool"]), best, "accepted"))
-    return [row for row in rows if _known(row[1].get("accuracy"))]
+    return [row for row in rows if known(score(results, row[1])[0])]
 
 
-@_svg
+@svg
 def accuracy_chart(results: Mapping[str, Any]) -> "Figure | None":
     """Test accuracies with their standard deviations and runs, and the search's path through them.
 
     Circles are single tasks, diamonds pools in the colour of the task they add, hollow when they
-    were not accepted. The small dots below are the repeated fine-tunings.
+    were not accepted. The small dots below are the repeated fine-tunings. Where the search decides
+    on another metric, that one is drawn, without the runs.
     """
     rows = _accuracy_rows(results)
     if not rows:
         return None
-    figure = _figure(8.4, 1.3 + 0.34 * len(rows))
+    metric = decides(results)
+    figure = canvas(8.4, 1.3 + 0.34 * len(rows))
     ax = figure.subplots()
     path: list[tuple[float, int, str]] = []
     for y, (pool, entry, place) in enumerate(rows):
         tint = colour(pool[-1])
-        x = 100 * entry["accuracy"]
-        runs = [100 * run for run in entry.get("runs") or [] if _known(run)]
+        mean, std = score(results, entry)
+        x = 100 * mean
+        runs = [100 * run for run in entry.get("runs") or [] if known(run) and not metric]
         ax.scatter(runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0)
-        if _known(entry.get("std")):
-            ax.errorbar(x, y, xerr=100 * entry["std"], color=tint, capsize=3, linewidth=1)
+        if known(std):
+            ax.errorbar(x, y, xerr=100 * std, color=tint, capsize=3, linewidth=1)
         single = len(pool) == 1
         face = tint if single or place == "accepted" else "white"
         marker = "o" if single else "D"
@@ -163,12 +111,12 @@ def accuracy_chart(results: Mapping[str, Any]) -> "Figure | None":
         line = "-" if place == "accepted" else ":"
         ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
     if rows[0][0] == ("scratch",):
-        ax.axvline(100 * rows[0][1]["accuracy"], color=GREY, linestyle="--", linewidth=1)
+        ax.axvline(100 * score(results, rows[0][1])[0], color=GREY, linestyle="--", linewidth=1)
     ax.set_yticks(range(len(rows)), [display_pool(pool) for pool, *_ in rows])
     for tick, (*_, place) in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if place == "accepted" else "normal")
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel("test accuracy (%)")
+    ax.set_xlabel(f"test {metric or 'accuracy'} (%)")
     ax.grid(axis="y", visible=False)
     if len(path) > 1:
         _path_legend(figure)
@@ -187,7 +135,7 @@ def _path_legend(figure: "Figure") -> None:
     figure.legend(handles=keys, loc="outside upper right", ncols=4)
 
 
-@_svg
+@svg
 def training_curves(
     metrics: Sequence[Mapping[str, Any]], *, kind: str, quantity: str = "loss", columns: int = 3
 ) -> "Figure | None":
@@ -204,7 +152,7 @@ def training_curves(
         if r["kind"] == kind:
             panels.setdefault(r["label"], {})
     for r in record.latest(metrics):
-        if r["kind"] == kind and _known(r.get(quantity)):
+        if r["kind"] == kind and known(r.get(quantity)):
             curve = (r["stage"], r.get("run") or "", r.get("task") or r["label"])
             panels[r["label"]].setdefault(curve, []).append((r["step"], r[quantity]))
     panels = {label: curves for label, curves in panels.items() if curves}
@@ -212,7 +160,7 @@ def training_curves(
         return None
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
+    figure = canvas(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
         _curve_panel(ax, label, curves, by_task=kind == "pretrain")
@@ -261,14 +209,14 @@ def _thinned(x: np.ndarray, y: np.ndarray, *, most: int = 300) -> tuple[np.ndarr
     return x[keep], y[keep]
 
 
-@_svg
+@svg
 def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
     """Time per label, its kinds of stages in shades of one bar, with their images per second."""
     from matplotlib.patches import Patch
 
     groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for stage in stages:
-        if _known(stage.get("seconds")):
+        if known(stage.get("seconds")):
             kinds = groups.setdefault(stage["label"], {})
             kinds.setdefault(stage["kind"], []).append(stage)
     if not groups:
@@ -281,7 +229,7 @@ def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
     scale, unit = (60.0, "minutes") if longest > 600 else (1.0, "seconds")
     order = dict.fromkeys(stage["kind"] for stage in stages)
     shades = {kind: 0.55**i for i, kind in enumerate(order)}
-    figure = _figure(8.4, 1.2 + 0.3 * len(groups))
+    figure = canvas(8.4, 1.2 + 0.3 * len(groups))
     ax = figure.subplots()
     for y, (label, spent) in enumerate(seconds.items()):
         left = 0.0
@@ -306,29 +254,26 @@ def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
 
 def _speed(group: Sequence[Mapping[str, Any]]) -> str:
     """Images per second over all stages of a group, or ""."""
-    timed = [s for s in group if _known(s.get("images_per_s"))]
+    timed = [s for s in group if known(s.get("images_per_s"))]
     spent = sum(s["seconds"] for s in timed)
     images = sum(s["images_per_s"] * s["seconds"] for s in timed)
     return f"{images / spent:,.0f} images/s" if spent else ""
 
 
 def example_images(image: np.ndarray, views: np.ndarray) -> tuple[str, str]:
-    """One original `[*space, c]` and its `[v, *space, c]` views, side by side, as base64 PNGs."""
-    planes = record.plane(views, leading=1)
-    v, h, w, c = planes.shape
-    gap = max(1, w // 16)
-    strip = np.full((h, v * (w + gap) - gap, c + 1), 0.0)  # the gaps are transparent
-    for i, view in enumerate(planes):
-        left = i * (w + gap)
-        strip[:, left : left + w] = np.concatenate([view, np.ones((h, w, 1))], -1)
-    return _png(record.plane(image, leading=0)), _png(strip)
+    """One original `[*space, c]` and its `[v, *space, c]` views, side by side, as base64 PNGs.
+
+    A volume is a column of its three middle slices (see `assl_jax.report.planes`).
+    """
+    return _png(planes.tile(image)), _png(planes.strip(views))
 
 
-def _png(image: np.ndarray) -> str:
-    """`[h, w, c]` in [0, 1] as a base64 PNG: grey, grey and alpha, colour, or colour and alpha."""
+def _png(picture: np.ndarray) -> str:
+    """`[h, w, c + 1]` in [0, 1] as a base64 PNG; the last channel, alpha, only where it is used."""
     from PIL import Image
 
-    levels = (np.nan_to_num(image).clip(0, 1) * 255).round().astype(np.uint8)
+    levels = (np.nan_to_num(picture).clip(0, 1) * 255).round().astype(np.uint8)
+    levels = levels[..., :-1] if (levels[..., -1] == 255).all() else levels
     out = io.BytesIO()
     Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(out, "PNG")
     return base64.b64encode(out.getvalue()).decode("ascii")

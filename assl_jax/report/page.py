@@ -5,8 +5,13 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from assl_jax.report import figures, tables
-from assl_jax.report.record import RunRecord, TaskExamples, display
+import numpy as np
+
+from assl_jax.report import figures, planes, tables
+from assl_jax.report.confusion import class_names, confusion_chart, confusions, shares
+from assl_jax.report.metrics import decides, metrics_table
+from assl_jax.report.record import RunRecord, TaskExamples, capital, display
+from assl_jax.report.table import Table, percent
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5f6368; --line: #dadce0;
@@ -43,6 +48,9 @@ tr.accepted, tr.start, tr.chosen { background: var(--yes); } tr.stopped { backgr
 .example { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .8rem; margin: .5rem 0; }
 .example img { height: 4.5rem; max-width: 100%; object-fit: contain; image-rendering: pixelated; }
 .example figcaption { flex-basis: 100%; }
+.volume { display: grid; grid-template-columns: auto auto minmax(0, 1fr); }
+.volume img { height: 12rem; max-width: none; display: block; } .volume .wide { margin: 0; }
+.volume figcaption { grid-column: 1 / -1; }
 details { margin: .5rem 0 1rem; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
 pre { background: var(--panel); padding: .8rem; border-radius: 6px; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: .85rem; }
@@ -56,7 +64,17 @@ SHOWN = {
     "jigsaw": "Tiles in a shuffled order; the network names the permutation.",
     "inpaint": "An image with a part masked out; the network fills it in.",
     "simclr": "Two random views; the network tells the pair from the other images' views.",
+    "cpc": "Overlapping patches; from those above, the features of the patches below are "
+    "predicted.",
+    "models_genesis": "A shuffled, recoloured and partly painted-over copy; the network restores "
+    "the original.",
+    "rubiks_cube": "Shuffled and half-turned cubes; the network names the permutation and the "
+    "turns.",
 }
+PLANES = (
+    "A volume is shown as its three middle slices: axial, coronal, sagittal, from top to bottom; "
+    "a short axis is stretched."
+)
 
 
 def render_page(run: RunRecord) -> str:
@@ -69,7 +87,8 @@ def render_page(run: RunRecord) -> str:
     body = [
         f'<p class="soft">{escape(subtitle)}</p><h1>{escape(headline)}</h1>',
         f'<p class="warning" role="note">{escape(warning)}</p>' if warning else "",
-        _section("Accuracy", _accuracy(results)),
+        _section(escape(capital(decides(results) or "accuracy")), _accuracy(results)),
+        _section("Metrics", _metrics(results)),
         _section("Search", _search(results)),
         _section("Similarity of features", _similarity(results)),
         _section("What each task shows the network", _examples(run.examples)),
@@ -107,7 +126,7 @@ def _chart(svg: str, alt: str) -> str:
     return _scroll(image, "Chart", "chart")
 
 
-def _table(table: tables.Table | None) -> str:
+def _table(table: Table | None) -> str:
     if table is None:
         return ""
     heads = "".join(
@@ -129,15 +148,28 @@ def _table(table: tables.Table | None) -> str:
     return _scroll(f"<table>{caption}{body}</table>", table.caption)
 
 
-def _name_class(column: int, table: tables.Table) -> str:
+def _name_class(column: int, table: Table) -> str:
     return ' class="name"' if column < table.names else ""
 
 
 def _accuracy(results: Mapping[str, Any]) -> str:
     table = tables.headline_table(results)
     said = "; ".join(f"{row.cells[0].text} {row.cells[1].text}" for row in table.rows)
-    chart = _chart(figures.accuracy_chart(results), f"Dot chart of test accuracies in %: {said}")
+    what = decides(results) or "accuracies"
+    chart = _chart(figures.accuracy_chart(results), f"Dot chart of test {what} in %: {said}")
     return chart + _table(table) if table.rows else ""
+
+
+def _metrics(results: Mapping[str, Any]) -> str:
+    """Every metric with its interval, and the confusion matrices."""
+    said = []
+    for name, counts in confusions(results).items():
+        names = class_names(results, len(counts))
+        right = zip(names, shares(counts).diagonal(), strict=True)
+        said.append(f"{name}: {', '.join(f'{c} {percent(s, digits=0)} % right' for c, s in right)}")
+    chart = _chart(confusion_chart(results), f"Confusion matrices. {'; '.join(said)}")
+    note = "Confusions in the test set: images, mean of the runs. Shade: share of the true class."
+    return _table(metrics_table(results)) + (f'{chart}<p class="soft">{note}</p>' if chart else "")
 
 
 def _search(results: Mapping[str, Any]) -> str:
@@ -157,20 +189,36 @@ def _similarity(results: Mapping[str, Any]) -> str:
 
 
 def _examples(examples: Mapping[str, TaskExamples]) -> str:
-    parts = []
+    volumes = any(shown.originals.ndim == 5 for shown in examples.values())
+    parts = [f'<p class="soft">{PLANES}</p>' if volumes else ""]
     for task, shown in examples.items():
-        name = escape(display(task))
-        parts.append(f"<h3>{name}</h3>")
-        parts.append(f'<p class="soft">{SHOWN[task]}</p>' if task in SHOWN else "")
-        for image, views, caption in zip(*shown, strict=True):
-            original, strip = figures.example_images(image, views)
-            alt = f"{display(task)}, {len(views)} views" + (f": {caption}" if caption else "")
-            words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-            parts.append(
-                f'<figure class="example">{_png(original, "Original image")}'
-                f'<span aria-hidden="true">→</span>{_png(strip, alt)}{words}</figure>'
-            )
+        parts.append(f"<h3>{escape(display(task))}</h3>")
+        number = _number_of_views(shown.inputs[0])
+        few = f"{number} are shown." if " of " in number else ""
+        words = f"{SHOWN.get(task, '')} {few}".strip()
+        parts.append(f'<p class="soft">{words}</p>' if words else "")
+        parts += [_example(task, *one) for one in zip(*shown, strict=True)]
     return "".join(parts)
+
+
+def _number_of_views(views: np.ndarray) -> str:
+    few, number = len(planes.shown(views)), len(views)
+    if few < number:
+        return f"{few} of {number} views"
+    return "1 view" if number == 1 else f"{number} views"
+
+
+def _example(task: str, image: np.ndarray, views: np.ndarray, caption: str) -> str:
+    original, strip = figures.example_images(image, views)
+    alt = f"{display(task)}, {_number_of_views(views)}" + (f": {caption}" if caption else "")
+    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    arrow, shown = '<span aria-hidden="true">→</span>', _png(strip, alt)
+    if image.ndim == 3:
+        first, kind = _png(original, "Original image"), "example"
+    else:
+        first, kind = _png(original, "Original volume"), "example volume"
+        shown = _scroll(shown, "Views")
+    return f'<figure class="{kind}">{first}{arrow}{shown}{words}</figure>'
 
 
 def _png(data: str, alt: str) -> str:

@@ -16,10 +16,14 @@ NAMES = {
     "jigsaw": "Jigsaw",
     "inpaint": "Inpaint",
     "simclr": "SimCLR",
+    "cpc": "CPC",
+    "models_genesis": "Models Genesis",
+    "rubiks_cube": "Rubik's cube",
     "scratch": "From scratch",
 }
 
-# Okabe and Ito's colour-blind-safe set, its yellow darkened for lines on white.
+# Okabe and Ito's colour-blind-safe set, its yellow darkened for lines on white, and three dark
+# tones that stay apart from these, also without red, green or blue receptors.
 INK = "#222222"
 GREY = "#767676"
 COLOURS = {
@@ -30,6 +34,9 @@ COLOURS = {
     "jigsaw": "#A08000",
     "inpaint": "#CC79A7",
     "simclr": "#E69F00",
+    "cpc": "#601070",
+    "models_genesis": "#993300",
+    "rubiks_cube": "#2200CC",
     "scratch": GREY,
 }
 OTHER_COLOURS = ("#332288", "#882255", "#44AA99", "#999933", "#6699CC")
@@ -75,6 +82,11 @@ def display(task: str) -> str:
     return NAMES.get(task, task)
 
 
+def capital(words: str) -> str:
+    """The first letter as a capital, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def display_pool(pool: Iterable[str]) -> str:
     """`["simclr", "rotation"]` to "SimCLR + Rotation"."""
     return " + ".join(display(task) for task in pool)
@@ -105,13 +117,3 @@ def latest(metrics: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """
     last = {(r["stage"], r.get("run"), r.get("task"), r["step"]): r for r in metrics}
     return sorted(last.values(), key=lambda r: r["step"])
-
-
-def plane(images: np.ndarray, *, leading: int) -> np.ndarray:
-    """Images or volumes `[*leading, *space, c]` to planes `[*leading, h, w, c]`.
-
-    A volume gives the middle slice of its first spatial axis.
-    """
-    while images.ndim > leading + 3:
-        images = images.take(images.shape[leading] // 2, axis=leading)
-    return images

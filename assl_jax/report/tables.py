@@ -3,155 +3,113 @@
 A table is one model of rows; Markdown, plain text and the page's HTML are renderings of it.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from assl_jax.report.record import by_similarity, display, display_pool
-
-DASH = "–"
-Results = Mapping[str, Any]
-
-
-class Cell(NamedTuple):
-    text: str
-    strong: bool = False
-
-
-class Row(NamedTuple):
-    """Cells, whether the row opens a group, and how the search judged it (or "")."""
-
-    cells: tuple[Cell, ...]
-    opens: bool = False
-    verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A caption, column heads and rows; the first `names` columns are text, the rest numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    names: int = 1
-
-
-def percent(value: float | None, *, digits: int = 2) -> str:
-    """A fraction of 1 as a percentage without its sign; a dash when there is none."""
-    return _fixed(None if value is None else 100 * value, f".{digits}f")
-
-
-def gain(value: float | None) -> str:
-    """A difference of two fractions in signed percentage points."""
-    return _fixed(None if value is None else 100 * value, "+.2f")
-
-
-def mean_std(mean: float | None, std: float | None, *, digits: int = 2) -> str:
-    """Mean ± standard deviation in percent.
-
-    The mean alone when there is no deviation, or exactly 0: that of a single run.
-    """
-    texts = [percent(mean, digits=digits), percent(std or None, digits=digits)]
-    return texts[0] if DASH in texts else " ± ".join(texts)
-
-
-def _fixed(value: float | None, form: str) -> str:
-    if value is None or not math.isfinite(value):
-        return DASH
-    text = format(value, form)
-    # A loss of 0.001 points prints as no change, not as a negative zero.
-    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text
-
-
-def _similar(value: float | None) -> str:
-    return _fixed(value, ".4f")
-
-
-def _winner(
-    values: Iterable[float | None],
-    form: Callable[[float | None], str],
-    best: Callable[[Iterable[float]], float] = max,
-) -> str | None:
-    """The best value as printed; None when there is nothing to compare.
-
-    Whoever prints the same wins too, so equal figures look equal.
-    """
-    numbers = [v for v in values if v is not None and math.isfinite(v)]
-    return form(best(numbers)) if len({form(v) for v in numbers}) > 1 else None
+from assl_jax.report.metrics import (
+    Entry,
+    Results,
+    decided_on,
+    decides,
+    metric_lines,
+    metrics_table,
+    score,
+    tested,
+)
+from assl_jax.report.record import by_similarity, capital, display, display_pool
+from assl_jax.report.table import (
+    DASH,
+    Cell,
+    Row,
+    Table,
+    gain,
+    markdown,
+    mean_std,
+    percent,
+    plain,
+    similar,
+    text_lines,
+    winner,
+)
 
 
 def headline_table(results: Results) -> Table:
     """Scratch, every single task and the best pool: test accuracy, selection, gain over scratch.
 
-    The best single and the best of all are strong.
+    Where the search decides on another metric, that one stands for the accuracy. The best single
+    and the best of all are strong.
     """
-    scratch, best = results.get("scratch"), results.get("best")
+    entries, metric = tested(results), decides(results)
+    chosen = list((results.get("best") or {}).get("pool") or [])
     singles: Mapping[str, Any] = results.get("singles") or {}
-    chosen = list(best["pool"]) if best else []
-    entries: list[tuple[list[str], Mapping[str, Any]]] = [(["scratch"], scratch)] if scratch else []
-    entries += [([task], single) for task, single in singles.items()]
-    if best and chosen not in [pool for pool, _ in entries]:
-        entries.append((chosen, best))
-    columns = [("Test accuracy (%)", "accuracy", "std")]
+    columns: list[tuple[str, Callable[[Entry], tuple[Any, Any]]]] = [
+        (f"Test {metric or 'accuracy'} (%)", lambda entry: score(results, entry))
+    ]
     if results.get("select_on") == "cv":
-        columns.append(("Selection, CV (%)", "selection", "selection_std"))
-    base = scratch["accuracy"] if scratch else None
+        head = f"Selection by {metric}, CV (%)" if metric else "Selection, CV (%)"
+        columns.append((head, lambda entry: (entry.get("selection"), entry.get("selection_std"))))
+    scratch = results.get("scratch")
+    base = score(results, scratch)[0] if scratch else None
 
     groups = [list(singles.values()), [entry for _, entry in entries]]
-    leaders = {
-        key: [_winner([e.get(key) for e in group], percent) for group in groups]
-        for _, key, _ in columns
-    }
+    leaders = [
+        [winner([of(e)[0] for e in group], percent) for group in groups] for _, of in columns
+    ]
     rows = []
     for pool, entry in entries:
         cells = [Cell(display_pool(pool))]
-        for _, key, spread in columns:
-            value = entry.get(key)
-            cells.append(Cell(mean_std(value, entry.get(spread)), percent(value) in leaders[key]))
-        known = base is not None and entry is not scratch and entry.get("accuracy") is not None
-        cells.append(Cell(gain(entry["accuracy"] - base if known else None)))
+        for (_, of), best in zip(columns, leaders, strict=True):
+            mean, std = of(entry)
+            cells.append(Cell(mean_std(mean, std), percent(mean) in best))
+        mean, _ = score(results, entry)
+        known = base is not None and entry is not scratch and mean is not None
+        cells.append(Cell(gain(mean - base if known else None)))
         rows.append(Row(tuple(cells), verdict="chosen" if pool == chosen else ""))
     with_labels = f" with {results['labels']:,} labels" if results.get("labels") else ""
     caption = f"Fine-tuning{with_labels}: mean ± standard deviation over repeated fine-tunings"
-    heads = ("Pretraining", *(head for head, *_ in columns), "Gain over scratch")
+    heads = ("Pretraining", *(head for head, _ in columns), "Gain over scratch")
     return Table(caption, heads, tuple(rows))
 
 
 # Head, key, how a value prints, which one is best.
 SEARCH_COLUMNS: tuple[tuple[str, str, Callable[..., str], Callable[..., float]], ...] = (
-    ("Similarity", "similarity", _similar, min),
+    ("Similarity", "similarity", similar, min),
     ("Avg ACC", "avg", percent, max),
     ("Max ACC", "max", percent, max),
     ("MT-ASSL ACC", "accuracy", percent, max),
     ("Avg (+/-)", "avg_gain", gain, max),
     ("Max (+/-)", "max_gain", gain, max),
 )
-SELECTION_COLUMN = ("Selection (CV)", "selection", percent, max)
 
 
 def search_table(results: Results) -> Table | None:
     """The search in the layout of the paper's Table 2; None where nothing was searched.
 
     Candidates stand in the order of their similarity to the pool; one that was not trained has
-    dashes. The selection column is there when decisions are made on it.
+    dashes. What decisions are made on has a column where it is not the test accuracy.
     """
     iterations = results.get("iterations") or []
     if not iterations:
         return None
-    columns = SEARCH_COLUMNS
+    columns, metric = SEARCH_COLUMNS, decides(results)
     if results.get("select_on") == "cv":
-        columns = (*columns, SELECTION_COLUMN)
+        columns = (*columns, (f"{capital(metric or 'selection')} (CV)", "decided", percent, max))
+    elif metric:
+        columns = (*columns, (f"{capital(metric)} (test)", "decided", percent, max))
     rows: list[Row] = []
 
     def add_group(entries: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
+        entries = [
+            (a1, a2, {**entry, "decided": decided_on(results, entry)}, verdict)
+            for a1, a2, entry, verdict in entries
+        ]
         number = str(1 + sum(row.opens for row in rows))
-        winners = [_winner([e.get(key) for *_, e, _ in entries], f, b) for _, key, f, b in columns]
+        leaders = [winner([e.get(key) for *_, e, _ in entries], f, b) for _, key, f, b in columns]
         for i, (a1, a2, entry, verdict) in enumerate(entries):
             cells = [Cell(number if i == 0 else ""), Cell(a1), Cell(a2)]
-            for (_, key, form, _), winner in zip(columns, winners, strict=True):
+            for (_, key, form, _), leader in zip(columns, leaders, strict=True):
                 text = form(entry[key]) if key in entry else ""
-                cells.append(Cell(text, bool(text) and text == winner))
+                cells.append(Cell(text, bool(text) and text == leader))
             rows.append(Row((*cells, Cell(verdict)), i == 0, verdict))
 
     start = list(iterations[0]["pool"])
@@ -168,6 +126,7 @@ def search_table(results: Results) -> Table | None:
             ]
         )
     caption = "MT-ASSL search: accuracies in %, candidates in the order of their similarity to A1"
+    caption += f"; decided by {metric}" if metric else ""
     heads = ("Iter.", "A1", "A2", *(head for head, *_ in columns), "Decision")
     return Table(caption, heads, tuple(rows), names=3)
 
@@ -179,7 +138,7 @@ def similarity_table(results: Results) -> Table | None:
         return None
     names = [display(task) for task in similarity["tasks"]]
     rows = [
-        Row((Cell(name), *(Cell(_similar(v)) for v in values)))
+        Row((Cell(name), *(Cell(similar(v)) for v in values)))
         for name, values in zip(names, similarity["matrix"], strict=True)
     ]
     return Table(similarity_caption(similarity), ("", *names), tuple(rows))
@@ -193,27 +152,41 @@ def similarity_caption(similarity: Mapping[str, Any]) -> str:
     return "Similarity between features" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _rounded(entry: Mapping[str, Any]) -> str:
-    """An accuracy for a sentence, with one decimal."""
-    text = mean_std(entry.get("accuracy"), entry.get("std"), digits=1)
-    return "an unknown accuracy" if text == DASH else f"{text} %"
+def _said(text: str, results: Results) -> str:
+    """A printed percentage for a sentence; a metric other than the accuracy is named."""
+    metric = decides(results)
+    if text == DASH:
+        return f"an unknown {metric or 'accuracy'}"
+    return f"{text} % {metric}" if metric else f"{text} %"
+
+
+def _rounded(results: Results, entry: Entry) -> str:
+    """The deciding metric on the test set, with one decimal."""
+    return _said(mean_std(*score(results, entry), digits=1), results)
+
+
+def _test_set(results: Results) -> str:
+    images, patients = results.get("test_images"), results.get("patients")
+    if not images:
+        return ""
+    whose = "" if patients in (None, images) else f" from {patients:,} patients"
+    return f"test set of {images:,}{whose}"
 
 
 def headline(results: Results) -> str:
     """The outcome of a run in one sentence."""
     best, scratch = results.get("best"), results.get("scratch")
-    labels, tested = results.get("labels"), results.get("test_images")
-    setting = [f"{labels:,} labels"] if labels else []
-    setting += [f"test set of {tested:,}"] if tested else []
-    end = f" ({', '.join(setting)})" if setting else ""
-    against = _rounded(scratch) if scratch else ""
+    labels = f"{results['labels']:,} labels" if results.get("labels") else ""
+    setting = ", ".join(filter(None, [labels, _test_set(results)]))
+    end = f" ({setting})" if setting else ""
+    against = _rounded(results, scratch) if scratch else ""
     if not best:
         return f"Training from scratch: {against}{end}" if scratch else "No accuracy was measured"
     pool = display_pool(best["pool"])
     if results.get("experiment") == "mtassl":
         verb = "chose" if len(best["pool"]) > 1 else "kept"
         pool = f"Algorithm 1 {verb} {pool}" + ("" if len(best["pool"]) > 1 else " alone")
-    outcome = f"{pool}: {_rounded(best)}"
+    outcome = f"{pool}: {_rounded(results, best)}"
     return outcome + (f" against {against} from scratch" if scratch else "") + end
 
 
@@ -221,26 +194,25 @@ def selection_warning(results: Results) -> str | None:
     """A line for every report whose selection has seen the test set, or None."""
     if results.get("select_on") != "test":
         return None
+    what = "metrics" if decides(results) else "accuracies"
     return (
         'The selection has seen the test set (select_on="test"): '
-        "the accuracies of chosen tasks and pools are optimistic."
+        f"the {what} of chosen tasks and pools are optimistic."
     )
 
 
 def search_trace(results: Results) -> list[str]:
     """The search, one sentence per step: what was least similar, what it gave, what followed.
 
-    Accuracies are those that the decision was made on.
+    Numbers are those that the decision was made on.
     """
     iterations = results.get("iterations") or []
     if not iterations:
         return []
-    on_test = results.get("select_on") == "test"
-    key, kind = ("accuracy", "on the test set") if on_test else ("selection", "in cross-validation")
+    kind = "on the test set" if results.get("select_on") == "test" else "in cross-validation"
 
-    def of(entry: Mapping[str, Any]) -> str:
-        text = percent(entry.get(key))
-        return "an unknown accuracy" if text == DASH else f"{text} %"
+    def of(entry: Entry) -> str:
+        return _said(percent(decided_on(results, entry)), results)
 
     singles = results.get("singles") or {}
     start = list(iterations[0]["pool"])
@@ -270,47 +242,17 @@ def search_trace(results: Results) -> list[str]:
     return lines
 
 
-def markdown(table: Table) -> str:
-    """A table as GitHub-flavoured Markdown, its caption above it."""
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
-
-    def cell(cell: Cell) -> str:
-        return f"**{_plain(cell.text)}**" if cell.strong else _plain(cell.text)
-
-    rule = ["---"] * table.names + ["---:"] * (len(table.columns) - table.names)
-    lines = [line(map(_plain, table.columns)), line(rule)]
-    lines += [line(cell(c) for c in row.cells) for row in table.rows]
-    return f"{_plain(table.caption)}\n\n" + "\n".join(lines) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text in which Markdown sees nothing but text."""
-    text = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*|<>[]" else c for c in text)
-
-
-def text_lines(table: Table) -> list[str]:
-    """A table as aligned plain text."""
-    grid = [table.columns, *(tuple(c.text for c in row.cells) for row in table.rows)]
-    widths = [max(len(text) for text in column) for column in zip(*grid, strict=True)]
-    lines = []
-    for texts in grid:
-        cells = [
-            text.ljust(width) if i < table.names else text.rjust(width)
-            for i, (text, width) in enumerate(zip(texts, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
-
-
 def render_markdown(results: Results) -> str:
     """The whole of `tables.md`."""
     warning = selection_warning(results)
-    tables = [headline_table(results), search_table(results), similarity_table(results)]
-    steps = [f"{i}. {_plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
-    parts = [f"# {_plain(headline(results))}\n"]
+    tables = [
+        headline_table(results),
+        metrics_table(results),
+        search_table(results),
+        similarity_table(results),
+    ]
+    steps = [f"{i}. {plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
+    parts = [f"# {plain(headline(results))}\n"]
     parts += [f"> **{warning}**\n"] if warning else []
     parts += [markdown(table) for table in tables if table]
     parts += ["".join(steps)] if steps else []
@@ -318,9 +260,13 @@ def render_markdown(results: Results) -> str:
 
 
 def summary_lines(results: Results) -> list[str]:
-    """What a run prints at its end: the outcome, an aligned table, the search in words."""
+    """What a run prints at its end: the outcome, an aligned table, the search in words.
+
+    Intervals are printed for small test sets and for metrics other than the accuracy.
+    """
     warning = selection_warning(results)
     lines = [headline(results), *([warning] if warning else []), ""]
     lines += text_lines(headline_table(results))
-    trace = search_trace(results)
-    return lines + (["", *trace] if trace else [])
+    for part in (metric_lines(results), search_trace(results)):
+        lines += ["", *part] if part else []
+    return lines

@@ -8,13 +8,15 @@ from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
 from assl_jax.tasks.mcpc import MCPC
+from assl_jax.tasks.models_genesis import ModelsGenesis
 from assl_jax.tasks.rotation import Rotation
 from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.simclr import SimCLR
 from assl_jax.tasks.src import SRC
 
 TASKS: dict[str, type[ProxyTask]] = {
-    task.name: task for task in (SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR)
+    task.name: task
+    for task in (SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR, ModelsGenesis)
 }
 
 __all__ = ["TASKS", "Batch", "Metrics", "ProxyTask", "make_task"]

@@ -2,11 +2,12 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.ops.mask import box_mask
+from assl_jax.ops.mask import box_mask, random_boxes
 from assl_jax.ops.rotate import IDENTITY, rotate, rotation_classes
 
 
@@ -54,3 +55,45 @@ def test_box_mask(starts, size, space):
         want[i][tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))] = True
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, want)
+
+
+def test_box_mask_with_a_size_for_each():
+    starts, sizes = [[0, 2], [3, 0], [1, 1]], [[2, 3], [1, 6], [0, 4]]
+    mask = box_mask(jnp.asarray(starts), jnp.asarray(sizes), (5, 6))
+    want = np.zeros((3, 5, 6, 1), bool)
+    want[0, 0:2, 2:5] = True
+    want[1, 3] = True  # the third is empty
+    np.testing.assert_array_equal(mask, want)
+
+
+@pytest.mark.parametrize("space", [(9, 12), (5, 6, 7)])
+def test_random_boxes_have_every_size_at_every_place(space):
+    b, rank = 800, len(space)
+    least = np.tile([2, 1, 3][:rank], (b, 1))
+    most = np.tile([4, 3, 3][:rank], (b, 1))
+    least[::2] += 1
+    most[::2] += 1
+    masks = random_boxes(jax.random.key(0), jnp.asarray(least), jnp.asarray(most), space, count=1)
+    assert masks.shape == (b, *space, 1)
+    corners, sizes = np.zeros((2, b, rank), int)
+    for i, mask in enumerate(np.asarray(masks)[..., 0]):
+        inside = np.argwhere(mask)
+        corners[i], sizes[i] = inside.min(0), np.ptp(inside, axis=0) + 1
+        assert len(inside) == sizes[i].prod()  # a full box
+    for axis in range(rank):
+        for some in (slice(0, None, 2), slice(1, None, 2)):  # each image has its own range
+            low, high = least[some][0, axis], most[some][0, axis]
+            assert set(sizes[some, axis]) == set(range(low, high + 1))
+            assert set(corners[some, axis]) == set(range(space[axis] - low + 1))
+    assert ((corners == 0).any(0) & (corners + sizes == space).any(0)).all()
+
+
+def test_every_further_box_hangs_on_the_one_before():
+    """Boxes of one pixel, too few to meet: as many pixels as boxes."""
+    one = jnp.ones((400, 2), jnp.int32)
+    pixels = random_boxes(jax.random.key(0), one, one, (60, 60), count=3, again=0.5).sum((1, 2, 3))
+    shares = np.bincount(pixels, minlength=4)[1:] / 400
+    np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.08)
+    for again, count in [(0.0, 1), (1.0, 5)]:
+        masks = random_boxes(jax.random.key(0), one, one, (60, 60), again=again)
+        assert np.median(masks.sum((1, 2, 3))) == masks.sum((1, 2, 3)).max() == count

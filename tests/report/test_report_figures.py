@@ -184,13 +184,18 @@ def test_example_images(c):
     np.testing.assert_array_equal(strip[0, [0, 7, 14], 0], [0, 255, 0])
 
 
-def test_a_volume_shows_its_middle_slice():
+def test_a_volume_shows_its_middle_slices():
     volume = np.zeros((5, 4, 6, 1))
     volume[2] = 1.0
-    original, strip = map(decoded, figures.example_images(volume, volume[None]))
-    assert original.shape == (4, 6) and original.min() == 255
-    assert strip.shape == (4, 6, 2) and strip.min() == 255
-    assert record.plane(volume[..., 0, :], leading=0).shape == (5, 4, 1)
+    original, strip = map(decoded, figures.example_images(volume, np.stack([volume, 1 - volume])))
+    # Axial 4, coronal 5 and sagittal 5 rows high, with gaps; coronal and sagittal see slice 2.
+    column = [255] * 4 + [0] + [0, 0, 255, 0, 0] + [0] + [0, 0, 255, 0, 0]
+    assert original[:, 2].tolist() == [
+        [v, 0 if i in (4, 10) else 255] for i, v in enumerate(column)
+    ]
+    assert strip.shape == (16, 6 + 1 + 6, 2)
+    np.testing.assert_array_equal(strip[:, :6], original)
+    np.testing.assert_array_equal(strip[:4, 7:, 0], 0)
 
 
 def test_another_quantity_is_drawn_where_it_was_logged():

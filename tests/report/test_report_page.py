@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from assl_jax.report import RunRecord, TaskExamples, write_report
+from assl_jax.report import RunRecord, TaskExamples, page, record, write_report
+from assl_jax.tasks import TASKS
 
 EVIL = '<script>alert("x")</script>&'
 VOID = {"meta", "link", "img", "br"}
@@ -205,3 +206,42 @@ def test_missing_sections_are_left_out(results, tmp_path):
     )
     assert ("SimCLR: 60.0 ± 10.0 % against 50.0 ± 10.0 %" in page.text) == bool(results)
     assert page.tags.count("img") == (1 if results else 0)
+
+
+def test_every_task_has_a_name_a_colour_and_a_description():
+    assert set(TASKS) <= set(page.SHOWN)
+    assert set(page.SHOWN) | {"scratch"} == set(record.NAMES) == set(record.COLOURS)
+
+
+def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, tmp_path):
+    volumes = np.linspace(0, 1, 2 * 4 * 6 * 6).reshape(2, 4, 6, 6, 1)
+    examples = {
+        "cpc": TaskExamples(volumes, np.stack([volumes[:, :2, :3, :3]] * 27, 1), ["", "class 3"]),
+        "models_genesis": TaskExamples(volumes, volumes[:, None], ["", ""]),
+    }
+    shown = Page(write_report(tmp_path, RunRecord({}, {}, {}, examples=examples)).read_text())
+    assert shown.text.count("axial, coronal, sagittal") == 1
+    assert "axial" not in Page(html).text
+    assert shown.text.count("10 of 27 views are shown") == 1
+    assert shown.alts == [
+        *("Original volume", "CPC, 10 of 27 views"),
+        *("Original volume", "CPC, 10 of 27 views: class 3"),
+        *("Original volume", "Models Genesis, 1 view") * 2,
+    ]
+
+
+def test_metrics_and_confusions_have_a_section(html, tmp_path):
+    figures = {"mean": 0.8, "std": 0.01, "low": 0.7, "high": 0.9}
+    tested = {"metrics": {"accuracy": figures, "auc": figures}, "confusion": [[3, 1], [0, 0]]}
+    results = run().results | {"metric": "auc", "test_images": 4, "select_on": "cv"}
+    results["best"] = results["best"] | tested
+    results["scratch"] = results["scratch"] | tested
+    written = write_report(tmp_path, RunRecord(results, {}, {})).read_text(encoding="utf-8")
+    shown = Page(written)
+    assert "80.0 ± 1.0 [70.0, 90.0]" in shown.text and "<h2>AUC</h2>" in written
+    assert "<h2>Metrics</h2>" in written and "<h2>Metrics</h2>" not in html
+    assert "bootstrap over 4 images" in shown.text and "share of the true class" in shown.text
+    parts = f"{EVIL} 75 % right, b 0 % right"
+    assert f"Confusion matrices. SimCLR: {parts}; From scratch: {parts}" in shown.alts
+    assert shown.alts[0].startswith("Dot chart of test AUC in %: From scratch 80.00")
+    assert "<script" not in written

@@ -18,6 +18,7 @@ VIEWS = {  # task: shape of the inputs without batch and channels
     "jigsaw": {2: (9, 8, 8), 3: (8, 6, 6, 6)},
     "rotation": {2: (4, 28, 28), 3: (10, 14, 14, 14)},
     "inpaint": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
+    "models_genesis": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     "simclr": {2: (2, 32, 32), 3: (2, 16, 16, 16)},
 }
 CLASSES = {**dict.fromkeys(["src", "mcpc", "sc_assl"], {2: 24, 3: 48}), "jigsaw": {2: 10, 3: 10}}

@@ -1,0 +1,212 @@
+"""Generated head-CT-like volumes with four patterns of bleeding: 3D data without a download.
+
+python -m assl_jax.data.phantom_ct FOLDER   writes them as NIfTI files and a CSV
+"""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
+from assl_jax.errors import InputError, require
+
+CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
+WINDOW = (-20, 100)  # HU
+AIR, BONE, BRAIN, FLUID, BLOOD = -1000.0, 900.0, 34.0, 6.0, 80.0  # HU
+FOV_MM = 220.0  # of the longest axis
+
+
+def phantom_ct(
+    *,
+    volumes: int = 600,
+    shape: tuple[int, ...] = (16, 32, 32),
+    labels: int = 60,
+    test: int = 200,
+    seed: int = 0,
+) -> Dataset:
+    """Head phantoms, each with one of four lesion patterns, as many of each as of the others.
+
+    A volume is made of soft-edged ellipsoids in head coordinates, which are turned, scaled and
+    shifted at random: skull, brain with a smooth texture, two lateral ventricles of different
+    size, and a bleeding of random size, density and side. Its place tells the class: "deep" beside
+    a ventricle, "lobar" under the skull, "subarachnoid" as a thin sheet along the skull's base,
+    "ventricular" inside a ventricle. Noise has two parts: of single voxels, and smooth, as a
+    reconstruction leaves it. The ellipsoids are those of nobody; this is a test of software, not
+    of medicine.
+
+    Args:
+      volumes: how many; volume i depends on `seed`, `shape` and i alone.
+      shape: `[z, y, x]` voxels, z from inferior to superior, y from anterior to posterior, x from
+        the patient's right to left; at least 8 each.
+      labels: size of the labelled training set, drawn evenly from the classes.
+      test: number of test volumes, drawn evenly from the classes.
+      seed: of the volumes and of both draws.
+
+    Returns:
+      A data set of `[volumes, *shape, 1]` int16 volumes in HU, clipped to -20..100, and four
+      classes. Every volume that is not a test volume is an unlabeled one.
+
+    Raises:
+      InputError: a setting out of range.
+    """
+    shape = tuple(shape)
+    require(
+        len(shape) == 3 and min(shape) >= 8,
+        f"data.shape={shape} must be three axes of at least 8 voxels",
+    )
+    require(
+        min(labels, test) >= len(CLASSES) and labels + test <= volumes,
+        f"data.labels={labels} and data.test={test} must be at least {len(CLASSES)} each and "
+        f"together at most data.volumes={volumes}",
+    )
+    classes = np.arange(volumes, dtype=np.int32) % len(CLASSES)
+    images = np.stack([phantom(i, shape=shape, seed=seed) for i in range(volumes)])
+    images = np.clip(images, *WINDOW)[..., None]
+    test_images = stratified_subset(classes, test, seed=seed)
+    others = np.setdiff1d(np.arange(volumes), test_images)
+    chosen = others[stratified_subset(classes[others], labels, seed=seed)]
+    return Dataset(
+        name="phantom_ct",
+        images=images,
+        labels=classes,
+        class_names=CLASSES,
+        unlabeled=others,
+        labelled_sets=(chosen,),
+        test=test_images,
+        intensity=intensity_of(images[others], low=WINDOW[0], high=WINDOW[1]),
+    )
+
+
+def phantom(index: int, *, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Volume `index`, `shape` int16 HU from -1024 to 3071; its class is `index % 4`."""
+    rng = np.random.default_rng([seed, index])
+    place = _head_coordinates(shape, rng)
+    inside = _ellipsoid(place, (0, 0, 0), (0.88, 0.80, 0.66), edge=0.03)
+    skull = _ellipsoid(place, (0, 0, 0), (0.97, 0.89, 0.75), edge=0.03)
+    brain = BRAIN + 4.0 * _texture(place, rng, waves=6, frequency=5.0)
+
+    # Left and right differ, as they do in people.
+    sides = (-1, 1)
+    length, width = rng.uniform(0.24, 0.40), rng.uniform(0.06, 0.13, 2)
+    centres = [(rng.uniform(0.05, 0.2), rng.uniform(-0.1, 0.1), s * 0.17) for s in sides]
+    ventricles = [
+        _ellipsoid(place, c, (0.22, length, w), edge=0.03)
+        for c, w in zip(centres, width, strict=True)
+    ]
+    hu = brain
+    for ventricle in ventricles:
+        hu = _mix(hu, FLUID, ventricle)
+    lesion = _lesion(CLASSES[index % len(CLASSES)], place, centres, ventricles, inside, rng)
+    hu = _mix(hu, BLOOD + rng.uniform(-8, 8), lesion)
+    hu = _mix(_mix(AIR, BONE, skull), hu, inside)
+    hu = hu + rng.normal(0, 6.0, shape) + 3.0 * _texture(place, rng, waves=8, frequency=14.0)
+    return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16)
+
+
+def _lesion(name, place, centres, ventricles, inside, rng) -> np.ndarray:
+    """How much of each voxel is blood, 0 to 1."""
+    side = int(rng.integers(2))
+    z, y, x = centres[side]
+    sign = (-1, 1)[side]
+    if name == "deep":
+        centre = (z + rng.uniform(-0.15, 0.1), y + rng.uniform(-0.15, 0.15), x + sign * 0.17)
+        return _ellipsoid(place, centre, rng.uniform(0.14, 0.26, 3), edge=0.04)
+    if name == "lobar":
+        angle = rng.uniform(0, 2 * math.pi)
+        up = rng.uniform(0.0, 0.45)
+        flat = 0.72 * math.sqrt(1 - up**2)
+        centre = (up * 0.85, flat * 0.80 * math.cos(angle), flat * 0.66 * math.sin(angle))
+        return inside * _ellipsoid(place, centre, rng.uniform(0.14, 0.26, 3), edge=0.04)
+    if name == "subarachnoid":
+        core = _ellipsoid(place, (0, 0, 0), np.array([0.88, 0.80, 0.66]) * 0.8, edge=0.03)
+        angle = rng.uniform(0, 2 * math.pi)
+        towards = place[1] * math.cos(angle) + place[2] * math.sin(angle)
+        low = _step(rng.uniform(-0.35, -0.1) - place[0], 0.06)
+        return inside * (1 - core) * low * _step(towards + 0.3, 0.1)
+    level = place[1] - (y + rng.uniform(-0.05, 0.15))  # blood settles at the back
+    return ventricles[side] * _step(level, 0.05)
+
+
+def _head_coordinates(shape, rng) -> np.ndarray:
+    """`[3, *shape]`: where in a head of half-axis about 1 each voxel lies."""
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    turn = np.eye(3)
+    for plane, degrees in (((1, 2), 12), ((0, 1), 7), ((0, 2), 7)):
+        angle = math.radians(rng.uniform(-degrees, degrees))
+        one = np.eye(3)
+        one[np.ix_(plane, plane)] = [
+            [math.cos(angle), -math.sin(angle)],
+            [math.sin(angle), math.cos(angle)],
+        ]
+        turn = one @ turn
+    scale = rng.uniform(0.92, 1.08, 3)
+    shift = rng.uniform(-0.06, 0.06, 3)
+    return np.tensordot(turn * scale[:, None], grid - shift[:, None, None, None], 1)
+
+
+def _ellipsoid(place, centre, radii, *, edge) -> np.ndarray:
+    """1 inside, 0 outside, with a soft edge of about `edge`."""
+    radii = np.asarray(radii, float)
+    offset = (place - np.reshape(centre, (3, 1, 1, 1))) / radii.reshape(3, 1, 1, 1)
+    return _step((1 - np.sqrt((offset**2).sum(0))) * radii.min(), edge)
+
+
+def _step(x, edge) -> np.ndarray:
+    """A smooth step from 0 to 1 around x = 0."""
+    return 0.5 * (1 + np.tanh(x / edge))
+
+
+def _mix(below, above, share) -> np.ndarray:
+    return below + (above - below) * share
+
+
+def _texture(place, rng, *, waves: int, frequency: float) -> np.ndarray:
+    """Smooth noise of about unit variance: a sum of plane waves of random direction and phase."""
+    total = np.zeros(place.shape[1:])
+    for _ in range(waves):
+        wave = np.tensordot(rng.normal(0, frequency, 3), place, 1)
+        total += np.cos(wave + rng.uniform(0, 2 * math.pi))
+    return total * math.sqrt(2 / waves)
+
+
+def write_nifti(folder: str | Path, dataset: Dataset, *, seed: int = 0) -> None:
+    """Write every volume of a `phantom_ct` data set as NIfTI, and `volumes.csv` with its splits.
+
+    The files hold HU that are not clipped, `[x, y, z]` as scanners write them. Read back with
+    `--config.data.window="(-20,100)"`, `volumes` gives the arrays and splits of `phantom_ct`.
+
+    Args:
+      folder: is created; must be empty or absent.
+      dataset: what `phantom_ct` returned.
+      seed: that it was made with.
+
+    Raises:
+      InputError: the folder holds something already, or cannot be written.
+    """
+    import nibabel
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require(not any(folder.iterdir()), f"{folder} is not empty; name a new folder")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+    splits = dict.fromkeys(dataset.test.tolist(), "test")
+    splits |= dict.fromkeys(dataset.labelled_sets[0].tolist(), "train")
+    spacing = FOV_MM / np.asarray(dataset.space)
+    # Ours is z up, y to the back, x to the left; the file's axes are x, y, z in RAS millimetres.
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
+    rows = []
+    for i, label in enumerate(dataset.labels):
+        volume = phantom(i, shape=dataset.space, seed=seed)
+        name = f"head_{i:04d}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), folder / name)
+        known = i in splits
+        row = {"path": name, "label": dataset.class_names[label] if known else ""}
+        rows.append({**row, "split": splits.get(i, "unlabeled"), "patient": f"p{i:04d}"})
+    with (folder / "volumes.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,230 @@
+"""NumPy archives: shapes, splits, intensities, and every error."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from assl_jax.data.npz import npz
+from assl_jax.errors import InputError
+
+TRAIN, TEST = [1, 0, 2, 0, 1, 2, 0], [2, 1, 0]
+
+
+def images(n, *shape, first=0, dtype=np.uint8):
+    """Image `i` is `first + i` everywhere but at its first value, which is one more."""
+    x = np.full((n, *shape), 0, dtype) + np.arange(n, dtype=dtype).reshape(n, *(1,) * len(shape))
+    x.reshape(n, -1)[:, 0] += 1
+    return (x + dtype(first)).astype(dtype)
+
+
+def content(*shape, dtype=np.uint8):
+    shape = shape or (4, 5)
+    return {
+        "train_images": images(7, *shape, first=10, dtype=dtype),
+        "train_labels": np.array(TRAIN, np.uint8)[:, None],
+        "test_images": images(3, *shape, first=90, dtype=dtype),
+        "test_labels": np.array(TEST, np.uint8)[:, None],
+    }
+
+
+def save(folder, arrays):
+    np.savez(folder / "set.npz", **arrays)
+    return str(folder / "set.npz")
+
+
+def error(path, **settings) -> str:
+    with pytest.raises(InputError) as caught:
+        npz(path=str(path), **settings)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "stored, read",
+    [
+        ((4, 5), (4, 5, 1)),
+        ((4, 5, 1), (4, 5, 1)),
+        ((4, 5, 3), (4, 5, 3)),
+        ((4, 5, 2), (4, 5, 2, 1)),
+        ((3, 4, 5), (3, 4, 5, 1)),
+        ((3, 4, 5, 1), (3, 4, 5, 1)),
+        ((2, 3, 4, 2), (2, 3, 4, 2)),
+    ],
+)
+def test_images_and_volumes(tmp_path, stored, read):
+    arrays = content(*stored)
+    data = npz(path=save(tmp_path, arrays))
+    assert data.images.shape == (10, *read) and data.images.dtype == np.uint8
+    assert (data.space, data.channels) == (read[:-1], read[-1])
+    both = [arrays["train_images"].ravel(), arrays["test_images"].ravel()]
+    np.testing.assert_array_equal(data.images.ravel(), np.concatenate(both))
+    assert data.labels.tolist() == TRAIN + TEST and data.class_names == ("0", "1", "2")
+    (chosen,) = data.labelled_sets
+    assert chosen.tolist() == data.unlabeled.tolist() == list(range(7))
+    assert data.test.tolist() == [7, 8, 9]
+
+
+def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):
+    arrays = content()
+    plain = npz(path=save(tmp_path, arrays))
+    arrays["val_images"] = images(2, 4, 5, first=40)
+    arrays["val_labels"] = np.array("unused")
+    arrays["unlabeled_images"] = images(4, 4, 5, first=60)
+    data = npz(path=save(tmp_path, arrays), labels=3)
+
+    def values(rows):
+        return data.images[rows, -1, -1, 0].tolist()
+
+    seen = [60, 61, 62, 63, 40, 41, *range(10, 17)]
+    assert values(data.unlabeled) == seen and values(data.test) == [90, 91, 92]
+    assert data.labels[data.unlabeled].tolist() == [-1] * 6 + TRAIN
+    assert data.labels[data.test].tolist() == TEST
+    (chosen,) = data.labelled_sets
+    assert sorted(data.labels[chosen]) == [0, 1, 2] and set(values(chosen)) <= set(range(10, 17))
+    # Statistics are those of all that proxy tasks see.
+    pixels = data.images[data.unlabeled] / 255
+    assert data.intensity.mean == pytest.approx([pixels.mean()], abs=1e-6)
+    assert data.intensity.std == pytest.approx([pixels.std()], abs=1e-6)
+    assert data.intensity.mean[0] > plain.intensity.mean[0] + 0.05
+
+
+def test_the_seed_draws_the_labelled_images(tmp_path):
+    path = save(tmp_path, content())
+    drawn = {tuple(npz(path=path, labels=3, seed=s).labelled_sets[0].tolist()) for s in range(20)}
+    assert 1 < len(drawn) <= 3 * 2 * 2
+    assert npz(path=path, labels=3).labelled_sets[0].tolist() in map(list, drawn)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.int64, np.dtype(">i4")])
+def test_other_integers_have_the_training_images_window(tmp_path, dtype):
+    arrays = {k: v.astype(dtype) for k, v in content().items()}
+    low, lower = (1, 0) if dtype == np.uint16 else (-20, -90)
+    arrays["train_images"] -= 10 - low  # 7 values and the one above
+    arrays["test_images"][0] = lower  # on either side of them
+    data = npz(path=save(tmp_path, arrays))
+    assert data.images.dtype == np.int16
+    assert (data.intensity.low, data.intensity.high) == (low, low + 7)
+    np.testing.assert_array_equal(data.images[:7, ..., 0], arrays["train_images"])
+    np.testing.assert_array_equal(data.images[7:, ..., 0], arrays["test_images"])
+
+
+def test_the_window_of_8_bits_is_fixed_and_masks_fill_it(tmp_path):
+    data = npz(path=save(tmp_path, content()))
+    assert (data.intensity.low, data.intensity.high) == (0, 255)
+    arrays = content()
+    for split in ("train", "test"):
+        arrays[f"{split}_images"] = arrays[f"{split}_images"] % 2 == 0
+    masks = npz(path=save(tmp_path, arrays))
+    assert masks.images.dtype == np.uint8 and masks.intensity.high == 255
+    np.testing.assert_array_equal(masks.images[:7, ..., 0] == 255, arrays["train_images"])
+    np.testing.assert_array_equal(masks.images[:7, ..., 0] == 0, ~arrays["train_images"])
+
+
+def test_the_fingerprint_is_the_contents(tmp_path):
+    arrays = content()
+    first = npz(path=save(tmp_path, arrays))
+    np.savez_compressed(tmp_path / "again.npz", **arrays)
+    assert npz(path=str(tmp_path / "again.npz")).fingerprint() == first.fingerprint()
+    arrays["test_images"][1, 2, 3] += 1
+    changed = npz(path=save(tmp_path, arrays))
+    # Of a large set the fingerprint looks at some images; the checksums cover all.
+    assert changed.origin != first.origin
+
+
+def without(key):
+    return lambda a: {k: v for k, v in a.items() if k != key}
+
+
+def replaced(**changes):
+    return lambda a: a | {k: f(a[k]) for k, f in changes.items()}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (without("test_labels"), ["no test_labels;", "it has test_images, train_images"]),
+        (lambda a: {}, ["no train_images, train_labels", "no arrays"]),
+        (replaced(train_images=lambda x: x / 255), ["train_images", "float64", "uint8"]),
+        (replaced(test_images=lambda x: x * 1j), ["test_images", "complex"]),
+        (replaced(train_images=lambda x: x[:, 0, 0]), ["train_images", "(7,)", "[n, h, w]"]),
+        (replaced(test_images=lambda x: x[:, :3]), ["test_images are 3x5", "are 4x5, 1 channel;"]),
+        (
+            replaced(test_images=lambda x: np.stack([x] * 3, -1)),
+            ["test_images are 4x5, 3 channels"],
+        ),
+        (replaced(train_images=lambda x: x[:0]), ["train_images", "empty"]),
+        (lambda a: a | {"val_images": a["test_images"][:0]}, ["val_images", "empty"]),
+        (lambda a: a | {"unlabeled_images": a["test_images"][:, 1:]}, ["unlabeled_images", "3x5"]),
+        (
+            replaced(train_images=lambda x: x.astype(int) + 40000),
+            ["train_images", "40010 to 40017", "int16"],
+        ),
+        (replaced(train_images=lambda x: 0 * x.astype(int) + 7), ["every value", "is 7"]),
+        (replaced(train_labels=lambda x: np.tile(x, 2)), ["train_labels", "2 columns"]),
+        (replaced(train_labels=lambda x: x[..., None]), ["train_labels", "(7, 1, 1)"]),
+        (replaced(test_labels=lambda x: np.array(1)), ["test_labels", "()"]),
+        (replaced(test_labels=lambda x: x[1:]), ["test_labels are 2", "test_images are 3"]),
+        (replaced(test_labels=lambda x: x / 2), ["test_labels", "float64", "integers"]),
+        (replaced(train_labels=lambda x: x.astype(int) - 1), ["train_labels hold -1", "from 0"]),
+        (replaced(test_labels=lambda x: x * 0), ["class 1", "test_labels", "0 to 2"]),
+        (replaced(train_labels=lambda x: x // 2), ["class 2", "train_labels"]),
+        (replaced(train_labels=lambda x: x + 1, test_labels=lambda x: x + 1), ["class 0"]),
+        (replaced(train_labels=lambda x: x * 0, test_labels=lambda x: x * 0), ["one class"]),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path, change, words):
+    message = error(save(tmp_path, change(content())))
+    for word in words:
+        assert word in message
+
+
+def test_settings_and_paths(tmp_path):
+    path = save(tmp_path, content())
+    with pytest.raises(InputError, match="data.labels=-1"):
+        npz(path=path, labels=-1)
+    with pytest.raises(InputError, match="labels=7 needs .* ask for fewer"):
+        npz(path=path, labels=7)
+    with pytest.raises(InputError, match="data.path is empty"):
+        npz()
+    assert "does not exist" in error(tmp_path / "none.npz")
+    assert "folder" in error(tmp_path)
+
+
+def test_damaged_files(tmp_path):
+    whole = (tmp_path / "set.npz").read_bytes() if save(tmp_path, content()) else b""
+    bad = tmp_path / "bad.npz"
+    for wrong in (b"", b"no archive", whole[:-40]):
+        bad.write_bytes(wrong)
+        assert "not an npz file, or damaged" in error(bad)
+    pixels = content()["train_images"].tobytes()
+    at = whole.index(pixels)
+    bad.write_bytes(whole[:at] + bytes(len(pixels)) + whole[at + len(pixels) :])
+    assert "damaged" in error(bad) and "train_images" in error(bad)
+    with zipfile.ZipFile(bad, "w") as archive:
+        for key in content():
+            archive.writestr(key, b"not an array")
+    assert "train_images" in error(bad)
+
+
+class Trap:
+    """Leaves a trace when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return (open, (str(self.trace), "w"))
+
+
+def test_nothing_is_unpickled(tmp_path):
+    trace = tmp_path / "trace"
+    objects = np.empty(7, object)
+    objects[:] = [Trap(trace)] * 7
+    path = save(tmp_path, content() | {"train_labels": objects})
+    assert "Python objects, which are never unpickled" in error(path)
+    pickled = tmp_path / "pickled.npz"
+    pickled.write_bytes(pickle.dumps(Trap(trace)))
+    assert "not an npz file" in error(pickled)
+    assert not trace.exists()

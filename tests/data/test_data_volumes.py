@@ -1,0 +1,378 @@
+"""The user's own volumes: the table, the splits, the data set and every error."""
+
+import itertools
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from assl_jax.data.volume_cache import VolumeStack
+from assl_jax.data.volumes import split_by_patient, volumes
+from assl_jax.errors import InputError
+
+SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+WINDOW = (-500, 500)
+
+
+def save(path, value, shape=(2, 3, 4)):
+    """A volume of `value`, but for one voxel that is one more."""
+    array = np.full(shape, value, np.int16)
+    array[0, 0, 0] += 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.Nifti1Image(array, SPL).to_filename(path)
+
+
+def table(root, *lines):
+    (root / "volumes.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Files 0 to 9, whose values are 10 times the number, and no table."""
+    root = tmp_path / "scans"
+    for i in range(10):
+        save(root / f"deep/{i}.nii.gz", 10 * i)
+    return root
+
+
+def load(root, **settings):
+    return volumes(**({"path": str(root), "window": WINDOW} | settings))
+
+
+def error(root, **settings) -> str:
+    with pytest.raises(InputError) as caught:
+        load(root, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def values(data, index=slice(None)):
+    return data.images[index][:, 1, 1, 1, 0].tolist()
+
+
+def with_splits(root, extra=()):
+    """Train 0..3, test 4..6, unlabeled 7..9."""
+    lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},{'train' if i < 4 else 'test'}" for i in range(7)]
+    lines += [f"deep/{i}.nii.gz,,unlabeled" for i in range(7, 10)]
+    table(root, "path,label,split", *lines, *extra)
+    return root
+
+
+def test_given_splits(scans):
+    data = load(with_splits(scans))
+    assert data.images.shape == (10, 2, 3, 4, 1) and data.images.dtype == np.int16
+    assert data.name == "volumes" and data.class_names == ("a", "b") and data.skipped == ()
+    assert values(data) == list(range(0, 100, 10))  # the table's order
+    assert data.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, -1, -1, -1]
+    assert data.labels.dtype == np.int32
+    assert data.unlabeled.tolist() == [0, 1, 2, 3, 7, 8, 9]
+    assert [s.tolist() for s in data.labelled_sets] == [[0, 1, 2, 3]]
+    assert data.test.tolist() == [4, 5, 6]
+    assert len(set(data.patients.tolist())) == 10
+    seen = (np.array(data.images[data.unlabeled], float) + 500) / 1000
+    assert (data.intensity.low, data.intensity.high) == (-500, 500)
+    assert data.intensity.mean == pytest.approx([seen.mean()], abs=1e-6)
+    assert data.intensity.std == pytest.approx([seen.std()], abs=1e-6)
+
+
+def test_the_table_may_be_elsewhere_and_untidy(scans, tmp_path):
+    with_splits(scans)
+    text = (scans / "volumes.csv").read_text().replace("deep/", "./deep/../deep/")
+    text = text.replace("path,label,split", " Path ,LABEL,Split , note").replace("train", " Train ")
+    other = tmp_path / "other.csv"
+    other.write_text(text.replace("\n", "\r\n\r\n"), encoding="utf-8-sig")
+    expected = load(scans)
+    os.remove(scans / "volumes.csv")
+    data = load(scans, csv=str(other))
+    np.testing.assert_array_equal(data.images, expected.images)
+    np.testing.assert_array_equal(data.labels, expected.labels)
+    assert data.fingerprint() == expected.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [(["10", "9", "-1"], ("-1", "9", "10")), (["10", "9", "x"], ("10", "9", "x"))],
+)
+def test_classes_are_sorted_as_numbers_where_they_are(scans, names, expected):
+    lines = [f"deep/{i}.nii.gz,{names[i % 3]},{('train', 'test')[i // 3]}" for i in range(6)]
+    lines.append("deep/6.nii.gz,a name that no class has,unlabeled")
+    table(scans, "path,label,split", *lines)
+    data = load(scans)
+    assert data.class_names == expected
+    assert [expected[k] for k in data.labels[:6]] == names * 2 and data.labels[6] == -1
+
+
+def test_drawn_splits_keep_patients_together(scans):
+    lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},p{i // 4}{i % 2}" for i in range(10)]
+    table(scans, "path,label,patient", *lines)  # a: p00 p10 p20, b: p01 p11 p21
+    first, again = (load(scans, test_fraction=0.34) for _ in range(2))
+    assert first.fingerprint() == again.fingerprint()
+    np.testing.assert_array_equal(first.unlabeled, first.labelled_sets[0])
+    tests = set()
+    for seed in range(8):
+        data = load(scans, test_fraction=0.34, seed=seed)
+        sides = data.patients[data.unlabeled], data.patients[data.test]
+        assert not np.intersect1d(*sides).size and len(np.unique(sides[1])) == 2
+        assert set(data.labels[data.test]) == {0, 1}
+        assert sorted([*data.unlabeled, *data.test]) == list(range(10))
+        tests.add(tuple(data.test.tolist()))
+    assert len(tests) > 1
+    # 0, 4 and 8 are volumes of different patients, 0 and 2 of one.
+    assert data.patients[0] == data.patients[2] != data.patients[4]
+
+
+def test_split_by_patient_by_hand():
+    # Ten patients of class 5, four of class 7, with one to three volumes each.
+    patients = np.repeat(np.arange(14) * 3, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 1, 2, 3, 1])
+    labels = np.where(patients < 30, 5, 7)
+    shuffle = np.random.default_rng(0).permutation(len(labels))
+    labels, patients = labels[shuffle], patients[shuffle]
+    drawn = set()
+    for seed in range(20):
+        test = split_by_patient(labels, patients, 0.3, seed=seed)
+        assert (np.diff(test) > 0).all()
+        people = np.unique(patients[test])
+        # All volumes of the test patients, who are 0.3 * 10 = 3 and 0.3 * 4 = 1.2 of the classes.
+        np.testing.assert_array_equal(test, np.flatnonzero(np.isin(patients, people)))
+        assert [(people < 30).sum(), (people >= 30).sum()] == [3, 1]
+        np.testing.assert_array_equal(test, split_by_patient(labels, patients, 0.3, seed=seed))
+        drawn |= set(people.tolist())
+    assert len(drawn) == 14  # nobody is always left out
+
+
+def test_a_patient_counts_for_the_most_frequent_class():
+    # Patients 0 and 1 have mostly class 0, patients 2 and 3 class 1.
+    labels = np.array([0, 0, 1, 0, 0, 1, 1, 0, 1, 1])
+    patients = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+    for seed in range(10):
+        people = np.unique(patients[split_by_patient(labels, patients, 0.5, seed=seed)])
+        assert len(people) == 2 and people[0] in (0, 1) and people[1] in (2, 3)
+    for fraction in (0.001, 0.999):  # at least one patient of either class on either side
+        people = np.unique(patients[split_by_patient(labels, patients, fraction, seed=0)])
+        assert len(people) == 2
+    with pytest.raises(InputError, match="class '1' has 1 patient"):
+        split_by_patient(np.array([0, 0, 1]), np.array([1, 2, 3]), 0.5, seed=0)
+
+
+def test_a_class_that_a_draw_leaves_on_one_side_only(scans):
+    # Everybody's main class is a or b; c is a second volume of one patient.
+    lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},{i}" for i in range(8)]
+    lines += ["deep/8.nii.gz,c,0", "deep/9.nii.gz,a,0"]
+    table(scans, "path,label,patient", *lines)
+    assert "class 'c' has no" in error(scans)
+
+
+def test_few_labels(scans):
+    with_splits(scans)
+    data = load(scans, labels=2)
+    (chosen,) = data.labelled_sets
+    assert sorted(data.labels[chosen]) == [0, 1] and set(chosen) <= {0, 1, 2, 3}
+    assert data.unlabeled.tolist() == [0, 1, 2, 3, 7, 8, 9]
+    assert "labels=6" in error(scans, labels=6)
+    drawn = {tuple(load(scans, labels=2, seed=s).labelled_sets[0].tolist()) for s in range(6)}
+    assert len(drawn) > 1
+
+
+def test_with_and_without_a_cache(scans, tmp_path):
+    with_splits(scans)
+    settings = {"shape": (3, 3, 3), "window": (), "crop_foreground": True, "foreground_above": -9}
+    memory = load(scans, **settings)
+    for _ in range(2):
+        cached = load(scans, **settings, cache=str(tmp_path / "cache"))
+        assert isinstance(cached.images, VolumeStack)
+        np.testing.assert_array_equal(cached.images, memory.images)
+        assert cached.intensity == memory.intensity and cached.origin == memory.origin
+        assert cached.fingerprint() == memory.fingerprint()
+    assert (memory.intensity.low, memory.intensity.high) == (0, 1000)
+
+
+def test_the_origin_knows_files_and_settings(scans):
+    with_splits(scans)
+    origins = {load(scans).origin, load(scans, window=(-500, 501)).origin}
+    os.utime(scans / "deep/3.nii.gz", ns=(1, 1))
+    origins.add(load(scans).origin)
+    assert len(origins) == 3 and load(scans).origin in origins
+    # A threshold that is not used is no other setting.
+    assert load(scans, foreground_above=5.0).origin in origins
+
+
+def test_foreground_cropping_is_asked_for(scans):
+    with_splits(scans)
+    for i in range(10):  # one voxel is above its neighbours in a volume of zeros
+        save(scans / f"deep/{i}.nii.gz", 0)
+    data = load(scans, crop_foreground=True, shape=(2, 2, 2))
+    assert (data.images == 1).all()
+    data = load(scans, shape=(2, 3, 4))
+    assert values(data) == [0] * 10
+    assert "above data.foreground_above=1" in error(
+        scans, crop_foreground=True, foreground_above=1, shape=(2, 2, 2)
+    )
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_skipped_files_are_listed_and_their_neighbours_stay(scans, tmp_path, cached):
+    with_splits(scans, ["gone.nii,b,train", "deep/3.nii.gz,b,test"])
+    (scans / "deep/0.nii.gz").write_bytes(b"broken")
+    (scans / "deep/8.nii.gz").write_bytes(b"")
+    cache = str(tmp_path / "cache") if cached else ""
+    table_lines = (scans / "volumes.csv").read_text().splitlines()
+    assert (
+        f"{scans / 'deep/3.nii.gz'} cannot be used: it is listed 2 times, in rows 5, 13"
+        in error(scans, cache=cache)
+    )
+    table(scans, *table_lines[:-1])
+    assert f"{scans / 'gone.nii'} cannot be used: No such file" in error(scans, cache=cache)
+    table(scans, *table_lines[:-2])
+    message = error(scans, cache=cache)
+    assert f"{scans / 'deep/0.nii.gz'} cannot be used" in message and "on_error=skip" in message
+
+    table(scans, *table_lines)
+    data = load(scans, cache=cache, on_error="skip")
+    assert [line.split(":")[0] for line in data.skipped] == [
+        *("deep/0.nii.gz", "deep/3.nii.gz", "deep/8.nii.gz", "gone.nii")
+    ]
+    assert data.skipped[1] == "deep/3.nii.gz: it is listed 2 times, in rows 5, 13"
+    assert data.skipped[3] == "gone.nii: No such file or directory"
+    assert values(data) == [10, 20, 40, 50, 60, 70, 90]
+    assert data.labels.tolist() == [1, 0, 0, 1, 0, -1, -1]
+    assert data.unlabeled.tolist() == [0, 1, 5, 6] and data.test.tolist() == [2, 3, 4]
+    assert data.labelled_sets[0].tolist() == [0, 1]
+    assert len(data.patients) == 7
+
+    (scans / "deep/5.nii.gz").write_bytes(b"broken")  # the only b among the test volumes
+    message = error(scans, cache=cache, on_error="skip")
+    assert "class 'b' has no test volumes; 5 files were skipped" in message
+
+
+def test_paths_are_compared_after_tidying(scans):
+    with_splits(scans, ["./deep//1.nii.gz,b,train"])
+    assert "listed 2 times, in rows 3, 12" in error(scans)
+
+
+@pytest.mark.parametrize("damage", ["NaN", "4D", "2D", "constant", "smaller", "other shape"])
+def test_unfit_volumes_name_their_file(scans, damage):
+    with_splits(scans)
+    array, settings = np.zeros((2, 3, 4), np.float32), {"window": (-500, 500)}
+    if damage == "NaN":
+        array[1, 1, 1] = np.nan
+    if damage == "4D":
+        array = np.stack([array, array], -1)
+    if damage == "2D":
+        array = array[0]
+    if damage == "constant":
+        settings = {"window": ()}
+        for i in range(10):
+            nib.Nifti1Image(np.arange(24).reshape(2, 3, 4).astype("f4"), SPL).to_filename(
+                scans / f"deep/{i}.nii.gz"
+            )
+    if damage == "smaller":
+        array = array[:, :2]
+        settings |= {"spacing": (1, 1, 1), "shape": (2, 3, 4)}
+    if damage == "other shape":
+        array = array[:, :2]
+    nib.Nifti1Image(array, SPL).to_filename(scans / "deep/6.nii.gz")
+    words = {
+        "NaN": "NaN",
+        "4D": "more than one volume",
+        "2D": "not a volume",
+        "constant": "no contrast",
+        "smaller": "smaller than data.shape=(2, 3, 4)",
+        "other shape": "(2, 2, 4)",
+    }
+    message = error(scans, **settings)
+    assert str(scans / "deep/6.nii.gz") in message and words[damage] in message
+    if damage == "other shape":
+        assert "data.shape" in message and "(2, 3, 4)" in message
+        assert "data.shape" in error(scans, **settings, on_error="skip")
+    else:
+        assert len(load(scans, **settings, on_error="skip").skipped) == 1
+
+
+def row(i, rest):
+    return f"deep/{i}.nii.gz,{rest}"
+
+
+TABLES = {
+    "is empty": [""],
+    "lists no volumes": ["path,label"],
+    "has no column label; its columns are path, lable": ["path,lable", row(0, "a")],
+    "has no column path and label; its columns are file": ["file", row(0, "a")],
+    "more than one column label": ["path,label,label", row(0, "a,a")],
+    "row 3: split='trian' is unknown; did you mean 'train'": [
+        *("path,label,split", row(0, "a,train"), row(1, "a,trian"))
+    ],
+    "row 2: split=''": ["path,label,split", row(0, "a")],
+    "row 3 has no label": ["path,label", row(0, "a"), row(1, " ")],
+    "row 2 has no label": ["path,label,split", row(0, ",train")],
+    "row 3 has no path": ["path,label", row(0, "a"), ",b"],
+    "row 3 has no patient": ["path,label,patient", row(0, "a,x"), row(1, "b, ")],
+    "row 2 has 3 cells, the first line has 2": ["path,label", row(0, "a,b")],
+    "one class only, 'a'": ["path,label", row(0, "a"), row(1, "a")],
+    "no labelled volumes": ["path,label,split", row(0, ",unlabeled")],
+    "class 'b' has 1 patient": ["path,label", row(0, "a"), row(1, "a"), row(2, "b")],
+    "class 'b' has no test volumes": [
+        *("path,label,split", row(0, "a,train"), row(1, "b,train"), row(2, "a,test"))
+    ],
+    "class 'a' has no train volumes": [
+        *("path,label,split", row(0, "a,test"), row(1, "b,train"), row(2, "b,test"))
+    ],
+    "row 2: patient 'x' is in train and in test": [
+        *("path,label,split,patient", row(0, "a,train,x"), row(1, "b,train,y")),
+        *(row(2, "a,test,x"), row(3, "b,test,z")),
+    ],
+    "row 6: patient 'x' is in unlabeled and in test": [
+        *("path,label,split,patient", row(0, "a,train,v"), row(1, "b,train,y")),
+        *(row(2, "a,test,x"), row(3, "b,test,z"), row(4, ",unlabeled,x")),
+    ],
+}
+
+
+@pytest.mark.parametrize("words", TABLES)
+def test_bad_tables(scans, words):
+    table(scans, *TABLES[words])
+    message = error(scans)
+    assert words in message and str(scans / "volumes.csv") in message
+
+
+def test_tables_that_cannot_be_read(scans):
+    assert f"{scans / 'volumes.csv'} does not exist" in error(scans)
+    (scans / "volumes.csv").write_bytes(b"path,label\n\xff\xfe,a\n")
+    assert "not UTF-8" in error(scans)
+    (scans / "volumes.csv").write_bytes(b"")
+    assert "is empty" in error(scans)
+    assert "cannot be read as a table" in error(scans, csv="deep")
+
+
+def test_bad_paths(scans):
+    assert "data.path is empty" in error("")
+    for path in (scans / "nowhere", scans / "deep/0.nii.gz"):
+        assert f"data.path={str(path)!r} is not a folder" in error(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"on_error": "ignore"},
+        {"labels": -1},
+        {"test_fraction": 0.0},
+        {"test_fraction": 1.0},
+        {"shape": (4, 4)},
+        {"spacing": (1, 1)},
+        {"window": (0, 31)},
+        {"foreground_above": float("nan"), "crop_foreground": True},
+    ],
+)
+def test_bad_settings(scans, settings):
+    assert f"data.{next(iter(settings))}=" in error(with_splits(scans), **settings)
+
+
+def test_no_draw_ever_shares_a_patient():
+    rng = np.random.default_rng(1)
+    for seed, size in itertools.product(range(5), (30, 60, 90)):
+        patients = rng.integers(0, size // 2, size)
+        labels = rng.integers(0, 2, size)
+        test = split_by_patient(labels, patients, 0.25, seed=seed)
+        others = np.setdiff1d(np.arange(size), test)
+        assert len(test) and len(others)
+        assert not np.intersect1d(patients[test], patients[others]).size
