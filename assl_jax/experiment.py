@@ -17,7 +17,7 @@ from assl_jax.models import make_backbone
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.stages import StageCache, read_json, write_json
-from assl_jax.strategies.study import SimilaritySettings, Study, TargetSettings
+from assl_jax.strategies.study import METRICS, SimilaritySettings, Study, TargetSettings
 from assl_jax.tasks import TASKS, ProxyTask, make_task
 from assl_jax.training.loop import Training
 from assl_jax.training.metrics import MetricsLog
@@ -25,6 +25,7 @@ from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 
 CHOICES = {
+    "search.metric": METRICS,
     "search.select_on": ("cv", "test"),
     "search.candidates": ("argmin", "all"),
     "pretrain.budget": ("total", "per_task"),
@@ -51,8 +52,10 @@ def base_config(data: str) -> ConfigDict:
             "pretrain": {**training, **optimiser, "budget": "total"},
             "target": {**training, **optimiser, "learning_rate": 1e-4, **target},
             "similarity": _defaults(SimilaritySettings),
-            "search": {"select_on": "cv", "candidates": "argmin"},
+            "search": {"select_on": "cv", "metric": "accuracy", "candidates": "argmin"},
             "task": {name: _defaults(kind) for name, kind in TASKS.items()},
+            "images_on": "auto",
+            "eval_batch_size": 256,
             "checkpoint_every": 1000,
             "log_every": 50,
         }
@@ -90,9 +93,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "data": dataset.name,
         "seed": config.seed,
         "select_on": config.search.select_on,
+        "metric": config.search.metric,
         "labels": len(dataset.labelled_sets[0]),
         "test_images": len(dataset.test),
         "classes": list(dataset.class_names),
+        "patients": dataset.test_patients,
         "skipped": list(dataset.skipped),
         **strategy(config, study),
     }
@@ -147,6 +152,7 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
             training=_training(target),
             seeds=target.seeds,
             folds=target.folds if cross_validated else 0,
+            metric=config.search.metric,
             shift=target.shift,
             flip=target.flip,
         ),
@@ -155,6 +161,8 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         stages=StageCache(workdir / "stages", assl_jax.__version__),
         log=MetricsLog(workdir),
         mesh=make_mesh(),
+        images_on=config.images_on,
+        eval_batch_size=config.eval_batch_size,
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )

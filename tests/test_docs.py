@@ -35,6 +35,7 @@ def test_readme_examples(block, tmp_path, monkeypatch):
 def test_the_example_task_trains_on_images_and_volumes():
     from assl_jax.models import make_backbone
     from assl_jax.tasks import ProxyTask
+    from assl_jax.training.feed import Examples
     from assl_jax.training.optimiser import Optimiser
     from assl_jax.training.state import init_state
     from assl_jax.training.step import make_step
@@ -50,7 +51,7 @@ def test_the_example_task_trains_on_images_and_volumes():
         state = init_state(jax.random.key(0), backbone, [task], Optimiser(), images)
         step = make_step(backbone, task, Optimiser())
         key, rate = jax.random.key(0), np.float32(1e-3)
-        state, metrics = step(state, images, np.arange(4), key, rate)
+        state, metrics = step(state, Examples(images, None), key, rate)
         assert np.isfinite(metrics["loss"])
 
 

@@ -10,6 +10,7 @@ from assl_jax.data.folder import folder
 from assl_jax.data.npz import npz
 from assl_jax.data.phantom_ct import phantom_ct
 from assl_jax.data.stl10 import stl10
+from assl_jax.data.volumes import volumes
 from assl_jax.errors import lookup
 
 __all__ = ["SOURCES", "Dataset", "load", "source_settings"]
@@ -20,6 +21,7 @@ SOURCES: dict[str, Callable[..., Dataset]] = {
     "npz": npz,
     "phantom_ct": phantom_ct,
     "stl10": stl10,
+    "volumes": volumes,
 }
 
 

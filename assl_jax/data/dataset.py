@@ -74,6 +74,11 @@ class Dataset:
         return np.arange(len(self.labels)) if self.patients is None else self.patients
 
     @property
+    def test_patients(self) -> int | None:
+        """How many patients the test images are of, where that is known."""
+        return None if self.patients is None else len(np.unique(self.patients[self.test]))
+
+    @property
     def space(self) -> tuple[int, ...]:
         """Spatial shape of one image."""
         return self.images.shape[1:-1]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
-from assl_jax.training.sharding import split_batch
+from assl_jax.training.feed import Examples, Feed
 
 Variables = dict[str, Any]
 
@@ -21,33 +21,32 @@ Variables = dict[str, Any]
 def features(
     backbone: nn.Module,
     variables: Variables,
-    images: Array,
+    images: Feed,
     rows: np.ndarray,
     *,
     intensity: Intensity,
-    mesh: Mesh,
     layer: str = "pooled",
     batch_size: int = 256,
 ) -> Float[np.ndarray, "n d"]:
-    """Features of `images[rows]`, in that order, without augmentation.
+    """Features of the images `rows`, in that order, without augmentation.
 
     Args:
-      images: `[N, *space, c]` stored integers on the devices of `mesh`.
+      images: of `[N, *space, c]` stored integers.
       layer: "pooled", or a stage of the backbone, averaged over space.
 
     Raises:
       InputError: a layer that the backbone does not have.
     """
     apply = _apply(backbone, intensity, layer)
-    batches = _batches(rows, batch_size, mesh)
-    parts = [np.asarray(apply(variables, images, split_batch(b, mesh))) for b in batches]
+    batches = images.batches(_batches(rows, batch_size, images.mesh))
+    parts = [np.asarray(apply(variables, batch)) for batch in batches]
     return np.concatenate(parts)[: len(rows)]
 
 
 @functools.lru_cache(maxsize=64)
 def _apply(backbone: nn.Module, intensity: Intensity, layer: str):
-    def apply(variables: Variables, images: Array, indices: Array) -> Array:
-        maps: Any = backbone.apply(variables, intensity(images[indices]), train=False)
+    def apply(variables: Variables, images: Examples) -> Array:
+        maps: Any = backbone.apply(variables, intensity(images.take()), train=False)
         require(layer in maps, f"layer={layer!r} is unknown; one of {', '.join(maps)}")
         chosen = maps[layer].astype(jnp.float32)
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))
@@ -58,35 +57,36 @@ def _apply(backbone: nn.Module, intensity: Intensity, layer: str):
 def reestimate_batch_stats(
     backbone: nn.Module,
     variables: Variables,
-    images: Array,
+    images: Feed,
     rows: np.ndarray,
     *,
     intensity: Intensity,
-    mesh: Mesh,
     batch_size: int = 256,
 ) -> Variables:
     """`variables` with running statistics estimated anew, on plain images.
 
     A network trained on tiles, masked or turned images, or on a mixture of tasks, carries running
     statistics that do not fit whole images. Mean and variance of every layer are averaged over the
-    batches of `images[rows]`; a remainder is left out.
+    batches of the images `rows`; a remainder is left out.
     """
     observe = _observe(backbone.clone(bn_momentum=0.0), intensity)
     # Whole batches alone: an image that fills one up would count twice.
+    mesh = images.mesh
     size = max(1, min(batch_size, len(rows)) // mesh.size) * mesh.size
     whole = rows[: max(1, len(rows) // size) * size]
-    batches = list(_batches(whole, size, mesh))
-    total = None
+    batches = images.batches(_batches(whole, size, mesh))
+    total, count = None, 0
     for batch in batches:
-        stats = observe(variables, images, split_batch(batch, mesh))
+        stats = observe(variables, batch)
         total = stats if total is None else jax.tree.map(jnp.add, total, stats)
-    return variables | {"batch_stats": jax.tree.map(lambda a: a / len(batches), total)}
+        count += 1
+    return variables | {"batch_stats": jax.tree.map(lambda a: a / count, total)}
 
 
 @functools.lru_cache(maxsize=64)
 def _observe(backbone: nn.Module, intensity: Intensity):
-    def observe(variables: Variables, images: Array, indices: Array) -> Any:
-        inputs = intensity(images[indices])
+    def observe(variables: Variables, images: Examples) -> Any:
+        inputs = intensity(images.take())
         return backbone.apply(variables, inputs, train=True, mutable=["batch_stats"])[1][
             "batch_stats"
         ]

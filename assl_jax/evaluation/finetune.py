@@ -6,25 +6,34 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jaxtyping import Float
 
 from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import SILENT, Logging, Training, fit
 from assl_jax.training.state import TrainState, init_state
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The labelled data on the devices, and the network to be fine-tuned on it."""
+    """Images and labels, and the network to be fine-tuned on them.
+
+    Attributes:
+      backbone, task: the network and its objective.
+      images: of `[n, *space, c]` stored integers.
+      labels: `[n]` int32.
+      training: of one fine-tuning.
+      batch_size: images looked at together once it is trained.
+    """
 
     backbone: nn.Module
     task: Classification
-    images: jax.Array
-    labels: jax.Array
+    images: Feed
+    labels: np.ndarray
     training: Training
-    mesh: Mesh
+    batch_size: int = 256
 
     def finetune(
         self,
@@ -40,44 +49,39 @@ class Target:
           variables: the pretrained backbone; None trains from scratch.
           seed: of the head (and of the backbone, from scratch), batches and augmentation.
         """
-        data = (self.images, self.labels)
+        feed = self.images.beside(self.labels)
         state = init_state(
             jax.random.key(seed),
             self.backbone,
             [self.task],
             self.training.optimiser,
-            data,
+            feed.arrays,
             variables,
         )
         return fit(
             state,
             backbone=self.backbone,
             tasks={self.task.name: self.task},
-            data=data,
+            feed=feed,
             rows=rows,
             training=self.training,
             seed=seed,
-            mesh=self.mesh,
             logging=logging,
         )
 
-    def predict(self, state: TrainState, rows: np.ndarray) -> np.ndarray:
-        """The most likely class of every image of `rows`."""
+    def probabilities(self, state: TrainState, rows: np.ndarray) -> Float[np.ndarray, "n k"]:
+        """How likely each class is for every image of `rows`."""
         x = features(
             self.backbone,
             state.variables,
             self.images,
             rows,
             intensity=self.task.intensity,
-            mesh=self.mesh,
+            batch_size=self.batch_size,
         )
         dense = state.params["heads"][self.task.name]["Dense_0"]
         logits = x @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
-        return logits.argmax(-1)
-
-    def accuracy(self, state: TrainState, rows: np.ndarray) -> float:
-        """Share of the images of `rows` that are classified correctly."""
-        return float((self.predict(state, rows) == np.asarray(self.labels)[rows]).mean())
+        return np.asarray(jax.nn.softmax(logits))
 
 
 def stratified_folds(

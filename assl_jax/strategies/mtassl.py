@@ -29,12 +29,17 @@ def search(
     Deviations: Algorithm 1's line 23 evaluates the pool before the enlarged one is trained; here,
     as in Table 2, the enlarged pool is trained first.
     """
-    key = {"cv": "selection", "test": "accuracy"}[select_on]
+    metric = study.target.metric
+
+    def value(result: dict[str, Any]) -> float:
+        """What decisions are made on."""
+        return result["selection"] if select_on == "cv" else result["metrics"][metric]["mean"]
+
     scratch = study.finetune(None).result
     singles = {name: study.finetune((name,)).result for name in tasks}
     matrix = study.similarities([(name,) for name in tasks])
 
-    pool: Pool = (max(tasks, key=lambda name: singles[name][key]),)
+    pool: Pool = (max(tasks, key=lambda name: value(singles[name])),)
     best = singles[pool[0]]
     iterations = []
     while remaining := [name for name in tasks if name not in pool]:
@@ -43,7 +48,7 @@ def search(
         least = min(remaining, key=similarity.__getitem__)
         trained = remaining if candidates == "all" else [least]
         results = {name: study.finetune((*pool, name)).result for name in trained}
-        accepted = results[least][key] >= best[key]
+        accepted = value(results[least]) >= value(best)
         ranked = sorted(remaining, key=similarity.__getitem__)
         iterations.append(
             {
@@ -84,13 +89,14 @@ def extension(
     """
     parts = (pool["accuracy"], single["accuracy"])
     average, maximum = sum(parts) / 2, max(parts)
-    accuracy = result["accuracy"] if result else None
+    result = result or {}
+    accuracy = result.get("accuracy")
+    measured = ("std", "selection", "metrics", "confusion")
     return {
         "task": task,
         "similarity": round(similarity, 6),
         "accuracy": accuracy,
-        "std": result["std"] if result else None,
-        "selection": result["selection"] if result else None,
+        **{key: result.get(key) for key in measured},
         "avg": average,
         "max": maximum,
         "avg_gain": None if accuracy is None else accuracy - average,

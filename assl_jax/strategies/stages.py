@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DONE = "done.json"
 
 
@@ -117,6 +119,13 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that `path` holds all of it or does not exist."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a `.npy` file so that `path` holds all of it or does not exist."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
+    np.save(temporary, array, allow_pickle=False)
+    os.replace(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:

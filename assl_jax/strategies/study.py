@@ -17,10 +17,12 @@ from assl_jax.errors import lookup, require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.evaluation.metrics import scores, summarise
 from assl_jax.lcka import lcka_matrix
-from assl_jax.strategies.stages import Stage, StageCache, digest, read_json, write_json
+from assl_jax.strategies.stages import Stage, StageCache, digest, write_array, write_json
 from assl_jax.tasks import ProxyTask
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
+from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.metrics import MetricsLog
@@ -29,6 +31,8 @@ from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import init_state
 
 Pool = tuple[str, ...]
+Runs = dict[str, tuple[np.ndarray, np.ndarray, int]]  # training rows, rows to judge it on, seed
+METRICS = ("accuracy", "balanced_accuracy", "auc")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,12 +44,15 @@ class TargetSettings:
       seeds: fine-tunings on all labels, tested on the test set; each has its own head and batches,
         the same for every pool, so that pools are compared in pairs.
       folds: of the cross-validation inside the labelled set that selection looks at; 0 for none.
+        All images of a patient lie in one fold.
+      metric: what selection looks at, one of `METRICS`.
       shift, flip: augmentation, see `Classification`.
     """
 
     training: Training
     seeds: int = 3
     folds: int = 5
+    metric: str = "accuracy"
     shift: int = 0
     flip: bool = False
 
@@ -81,6 +88,8 @@ class Study:
       seed: of everything random.
       stages, log: where results and numbers go.
       mesh: devices.
+      images_on: where the images are kept, see `Feed`.
+      eval_batch_size: images per batch of a network in evaluation.
       checkpoint_every, log_every: steps.
     """
 
@@ -96,20 +105,26 @@ class Study:
     stages: StageCache
     log: MetricsLog
     mesh: Mesh
+    images_on: str = "auto"
+    eval_batch_size: int = 256
     checkpoint_every: int = 1000
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        self._images = replicate(self.dataset.images, self.mesh)
+        self._images = Feed(self.dataset.images, self.mesh, self.images_on)
         self._common = {
             "data": self.dataset.fingerprint(),
             "backbone": dict(self.backbone_settings),
             "seed": self.seed,
         }
+        self._evaluation: dict[str, Any] = {
+            "intensity": self.dataset.intensity,
+            "batch_size": self.eval_batch_size,
+        }
 
     def check(self) -> None:
         """Raise `InputError` for what would fail later: sizes, folds, devices, the layer."""
-        rows, images = len(self.dataset.unlabeled), self._images
+        rows, images = len(self.dataset.unlabeled), self.dataset.images
         batch_size, n = self.pretraining.batch_size, min(self.similarity.n, rows)
         require(
             batch_size <= rows,
@@ -119,6 +134,9 @@ class Study:
         check_batch(batch_size, self.mesh, "pretrain.batch_size")
         check_batch(self.target.training.batch_size, self.mesh, "target.batch_size")
         require(self.target.seeds >= 1, f"target.seeds={self.target.seeds} must be at least 1")
+        require(
+            self.eval_batch_size >= 1, f"eval_batch_size={self.eval_batch_size} must be at least 1"
+        )
         require(n >= 4, f"similarity.n={self.similarity.n}: at least 4 images must be compared")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
         for task in self.tasks.values():
@@ -148,7 +166,8 @@ class Study:
         # These decide the result too: the schedule follows the pool's order, the running statistics
         # the sample that they are estimated on.
         spec["pool"] = list(pool)
-        spec["reestimated_on"] = self.similarity.n if self.similarity.reestimate_bn else 0
+        if self.similarity.reestimate_bn:
+            spec["reestimated_on"] = [self.similarity.n, self.eval_batch_size]
 
         def compute(folder: Path) -> dict[str, Any]:
             tables = {name: task.label_table(rank) for name, task in tasks.items()}
@@ -163,18 +182,17 @@ class Study:
                 self.backbone,
                 list(tasks.values()),
                 training.optimiser,
-                self._images,
+                self._images.arrays,
             )
             checkpoints = Checkpoints(folder / "checkpoints")
             state = fit(
                 state,
                 backbone=self.backbone,
                 tasks=tasks,
-                data=self._images,
+                feed=self._images,
                 rows=self.dataset.unlabeled,
                 training=training,
                 seed=seed,
-                mesh=self.mesh,
                 checkpoints=checkpoints,
                 checkpoint_every=self.checkpoint_every,
                 logging=Logging(
@@ -189,8 +207,7 @@ class Study:
                     variables,
                     self._images,
                     self._sample(),
-                    intensity=self.dataset.intensity,
-                    mesh=self.mesh,
+                    **self._evaluation,
                 )
             save_tree(folder / "backbone", variables)
             return {"images_per_s": statistics.median(speeds) if speeds else None}
@@ -200,8 +217,8 @@ class Study:
     def finetune(self, pool: Pool | None) -> Stage:
         """Fine-tune the pool's backbone (None: a network from scratch) over folds and seeds.
 
-        The result holds `accuracy`, `std` and `runs` on the test set, and with folds `selection`
-        and `selection_std`: the accuracy cross-validated inside the labelled sets.
+        The result is that of `summary`. Every run's probabilities lie in the stage's
+        `predictions/`, `[n, k]` in the order of the rows that it was judged on.
         """
         parent = self.pretrain(pool) if pool else None
         spec = {
@@ -213,25 +230,28 @@ class Study:
 
         def compute(folder: Path) -> dict[str, Any]:
             variables = self.load(parent.folder / "backbone") if parent else None
-            done_file = folder / "runs.json"
-            accuracies: dict[str, float] = read_json(done_file)
+            predictions = folder / "predictions"
+            predictions.mkdir(exist_ok=True)
             runs = self._runs()
+            probabilities: dict[str, np.ndarray] = {}
             target = self._target()
             speeds: list[float] = []
             with Progress(f"fine-tune {label}", len(runs)) as progress:
                 for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
-                    if name not in accuracies:
+                    done = predictions / f"{name.replace(' ', '_')}.npy"
+                    if not done.exists():
                         check_stop(f"fine-tuning of {label}")
                         record = self._recorder(folder, "finetune", label, speeds, run=name)
                         logging = Logging(every=self.log_every, record=record)
                         state = target.finetune(variables, train, seed=seed, logging=logging)
-                        accuracies[name] = target.accuracy(state, test)
                         if name == "test 0 0":
                             model = {"params": state.params, "batch_stats": state.batch_stats}
                             save_tree(folder / "model", model)
-                        write_json(done_file, accuracies)
-                    progress.update(i, f"accuracy {100 * accuracies[name]:.1f} %")
-            return summary(accuracies)
+                        write_array(done, target.probabilities(state, test))
+                    probabilities[name] = np.load(done, allow_pickle=False)
+                    found = scores(self.dataset.labels[test], probabilities[name])
+                    progress.update(i, f"accuracy {100 * found['accuracy']:.1f} %")
+            return summary(self.dataset, runs, probabilities, self.target.metric)
 
         return self.stages.run("finetune", label, spec, compute)
 
@@ -256,9 +276,8 @@ class Study:
                 self.load(parent.folder / "backbone"),
                 self._images,
                 self._sample(),
-                intensity=self.dataset.intensity,
-                mesh=self.mesh,
                 layer=self.similarity.layer,
+                **self._evaluation,
             )
             np.save(folder / "features.npy", x)
             return {"n": len(x), "d": x.shape[1]}
@@ -279,18 +298,22 @@ class Study:
         task = Classification(
             classes=d.num_classes, shift=s.shift, flip=s.flip, intensity=d.intensity
         )
-        labels = replicate(d.labels, self.mesh)
-        return Target(self.backbone, task, self._images, labels, s.training, self.mesh)
+        return Target(self.backbone, task, self._images, d.labels, s.training, self.eval_batch_size)
 
-    def _runs(self) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
-        """Name of every fine-tuning: training rows, rows to judge it on, seed."""
+    def _runs(self) -> Runs:
+        """Every fine-tuning by name."""
         runs = {}
         for i, rows in enumerate(self.dataset.labelled_sets):
             for s in range(self.target.seeds):
                 runs[f"test {i} {s}"] = (rows, self.dataset.test, 1000 * self.seed + s)
             if not self.target.folds:
                 continue
-            folds = stratified_folds(self.dataset.labels[rows], self.target.folds, seed=self.seed)
+            folds = stratified_folds(
+                self.dataset.labels[rows],
+                self.target.folds,
+                seed=self.seed,
+                patients=self.dataset.whose[rows],
+            )
             for f, fold in enumerate(folds):
                 train = np.delete(rows, fold)
                 runs[f"cv {i} {f}"] = (train, rows[fold], 1000 * self.seed + 500 + f)
@@ -308,14 +331,30 @@ class Study:
         return record
 
 
-def summary(accuracies: Mapping[str, float]) -> dict[str, Any]:
-    """Mean and standard deviation of the test runs and of the cross-validation, if any."""
-    tests = [a for name, a in accuracies.items() if name.startswith("test")]
-    folds = [a for name, a in accuracies.items() if name.startswith("cv")]
+def summary(
+    dataset: Dataset, runs: Runs, probabilities: Mapping[str, np.ndarray], metric: str
+) -> dict[str, Any]:
+    """What a stage of fine-tunings found, from the probabilities that each run gave.
+
+    Returns:
+      `accuracy`, `std` and `runs` on the test set; `metrics` and `confusion`, see
+      `evaluation.metrics.summarise`; `selection` and `selection_std`, the cross-validated `metric`
+      (None without folds).
+    """
+    tests = {name: p for name, p in probabilities.items() if name.startswith("test")}
+    rows = dataset.test
+    found = summarise(dataset.labels[rows], tests, dataset.whose[rows])
+    accuracies = [scores(dataset.labels[rows], p)["accuracy"] for p in tests.values()]
+    folds = [
+        scores(dataset.labels[runs[name][1]], p)[metric]
+        for name, p in probabilities.items()
+        if name not in tests
+    ]
     return {
-        "accuracy": statistics.fmean(tests),
-        "std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
-        "runs": tests,
+        "accuracy": statistics.fmean(accuracies),
+        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        "runs": accuracies,
         "selection": statistics.fmean(folds) if folds else None,
         "selection_std": statistics.stdev(folds) if len(folds) > 1 else None,
+        **found,
     }

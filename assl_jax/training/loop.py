@@ -1,5 +1,6 @@
 """The training loop: the same for proxy tasks, pools of them and the target task."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -9,15 +10,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from assl_jax.errors import InputError, Interrupted, require
 from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import stop_requested
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.progress import Progress
-from assl_jax.training.sharding import check_batch, replicate, split_batch
+from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import TrainState
 from assl_jax.training.step import make_step
 
@@ -88,11 +89,10 @@ def fit(
     *,
     backbone: nn.Module,
     tasks: Mapping[str, ProxyTask],
-    data: Any,
+    feed: Feed,
     rows: np.ndarray,
     training: Training,
     seed: int,
-    mesh: Mesh,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 0,
     logging: Logging = SILENT,
@@ -102,8 +102,8 @@ def fit(
     Args:
       state: where to begin; replaced by the newest of `checkpoints`, if there is one.
       tasks: the pool; one task is drawn per mini-batch from a seeded schedule.
-      data: arrays `[n, ...]` on the devices of `mesh`, see `make_step`.
-      rows: which rows of `data` to train on.
+      feed: the examples and the devices.
+      rows: which of the examples to train on.
       seed: of batches, schedule and everything random inside the steps.
       checkpoint_every: steps between checkpoints; the last step is always kept.
 
@@ -112,6 +112,7 @@ def fit(
         checkpoint stays).
       Interrupted: a stop was asked for; a checkpoint was written if there is a place for it.
     """
+    mesh = feed.mesh
     check_batch(training.batch_size, mesh, "batch_size")
     state = replicate(state, mesh)
     if checkpoints and checkpoints.latest is not None:
@@ -122,16 +123,16 @@ def fit(
     rng = replicate(jax.random.key(seed), mesh)
     unchecked: list[tuple[int, str, Metrics]] = []
     since = time.monotonic()
+    batches = feed.batches(
+        batch_indices(rows, training.batch_size, step, seed) for step in range(start, steps)
+    )
 
-    with Progress(logging.title, steps, start) as progress:
-        for step in range(start, steps):
+    with Progress(logging.title, steps, start) as progress, contextlib.closing(batches):
+        for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
-            indices = batch_indices(rows, training.batch_size, step, seed)
             compiled = make_step(backbone, task, training.optimiser)
-            part, metrics = compiled(
-                state.only(task.name), data, split_batch(indices, mesh), rng, np.float32(rate)
-            )
+            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate))
             state = state.merge(part)
             unchecked.append((step, task.name, metrics))
             done = step + 1

@@ -10,6 +10,7 @@ import optax
 
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
+from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.state import TrainState
 
@@ -35,9 +36,9 @@ def forward(
 def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Step:
     """The jitted step of one task; the same arguments give the same, already compiled function.
 
-    The step is `step(state, data, indices, rng, rate) -> (state, metrics)`:
+    The step is `step(state, examples, rng, rate) -> (state, metrics)`:
       state: a `TrainState` with this task's head alone (`TrainState.only`); donated.
-      data: arrays `[n, ...]` on the device; the rows `indices` `[b]` go to `task.make_batch`.
+      examples: a batch of `Feed.batches`; what it gives goes to `task.make_batch`.
       rng: the run's key; the step's own number is folded in.
       rate: learning rate.
     """
@@ -50,10 +51,9 @@ def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Ste
         return loss, (metrics, new_stats)
 
     def step(
-        state: TrainState, data: Any, indices: jax.Array, rng: jax.Array, rate: jax.Array
+        state: TrainState, examples: Examples, rng: jax.Array, rate: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        examples = jax.tree.map(lambda a: a[indices], data)
-        batch = task.make_batch(jax.random.fold_in(rng, state.step), examples)
+        batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (metrics, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
         norm = optax.tree.norm(grads)

@@ -9,7 +9,8 @@ from assl_jax.evaluation.classification import Classification
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import ProxyTask
 
-STORED = Intensity(low=0.0, high=1.0, mean=(0.0,), std=(1.0,))  # inputs are the stored integers
+# Inputs are the stored integers.
+STORED = Intensity(low=-1024.0, high=1024.0, mean=(0.5,), std=(1 / 2048,))
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 4, 5, 1), dtype=np.uint8)
 LABELS = np.arange(64, dtype=np.int32) % 3
 

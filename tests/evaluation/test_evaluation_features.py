@@ -6,22 +6,23 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.training.sharding import make_mesh, replicate
+from assl_jax.training.feed import Feed
+from assl_jax.training.sharding import make_mesh
 
 ROWS = np.asarray([7, 3, 29, 0, 3, 11, 12, 13, 14, 28, 27, 1, 2])
 
 
 @pytest.mark.parametrize("batch_size", [4, 256])
+@pytest.mark.parametrize("place", ["device", "host"])
 def test_features_are_those_of_a_direct_call_in_order(
-    backbone, variables, images, intensity, mesh, batch_size
+    backbone, variables, images, intensity, mesh, batch_size, place
 ):
     x = features(
         backbone,
         variables,
-        replicate(images, mesh),
+        Feed(images, mesh, place),
         ROWS,
         intensity=intensity,
-        mesh=mesh,
         batch_size=batch_size,
     )
     direct = backbone.apply(variables, (images[ROWS] / np.float32(255) - 0.4) / 0.3)["pooled"]
@@ -32,8 +33,8 @@ def test_features_are_those_of_a_direct_call_in_order(
 
 def test_layers_are_averaged_over_space(backbone, variables, images, intensity):
     mesh = make_mesh(jax.devices()[:1])
-    data = replicate(images, mesh)
-    settings = {"intensity": intensity, "mesh": mesh, "batch_size": 4}
+    data = Feed(images, mesh)
+    settings = {"intensity": intensity, "batch_size": 4}
     stem = features(backbone, variables, data, ROWS, layer="stem", **settings)
     maps = backbone.apply(variables, (images[ROWS] / np.float32(255) - 0.4) / 0.3)["stem"]
     assert stem.shape == (13, 3) and maps.shape == (13, 3, 3, 3)
@@ -60,10 +61,9 @@ def test_statistics_by_hand(backbone, variables, images, intensity, mesh, batch_
     estimated = reestimate_batch_stats(
         backbone,
         variables,
-        replicate(images, mesh),
+        Feed(images, mesh),
         rows,
         intensity=intensity,
-        mesh=mesh,
         batch_size=batch_size,
     )
     kernel = np.asarray(variables["params"]["stem_conv"]["kernel"], np.float64)
@@ -81,21 +81,19 @@ def test_a_remainder_is_left_out_and_no_image_counts_twice(backbone, variables, 
     mesh = make_mesh()
 
     def stats(rows):
-        data = replicate(images, mesh)
-        return reestimate_batch_stats(
-            backbone, variables, data, rows, intensity=intensity, mesh=mesh
-        )["batch_stats"]
+        data = Feed(images, mesh)
+        return reestimate_batch_stats(backbone, variables, data, rows, intensity=intensity)[
+            "batch_stats"
+        ]
 
     jax.tree.map(np.testing.assert_array_equal, stats(ROWS), stats(ROWS[:8]))
 
 
 def test_evaluation_then_equals_training_mode(backbone, variables, images, intensity):
     mesh = make_mesh(jax.devices()[:1])
-    data, rows = replicate(images, mesh), np.arange(20)
-    estimated = reestimate_batch_stats(
-        backbone, variables, data, rows, intensity=intensity, mesh=mesh
-    )
-    x = intensity(data[rows])
+    data, rows = Feed(images, mesh), np.arange(20)
+    estimated = reestimate_batch_stats(backbone, variables, data, rows, intensity=intensity)
+    x = intensity(images[rows])
     trained, _ = backbone.apply(variables, x, train=True, mutable=["batch_stats"])
     evaluated = backbone.apply(estimated, x)
     stale = backbone.apply(variables, x)

@@ -7,9 +7,11 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.evaluation.metrics import confusion, scores
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.sharding import make_mesh, replicate
+from assl_jax.training.sharding import make_mesh
 
 LABELS = np.arange(30, dtype=np.int32) % 3
 TRAIN, TEST = np.arange(18), np.arange(29, 17, -1)
@@ -27,7 +29,7 @@ def target(backbone, intensity):
         steps=60, batch_size=16, optimiser=Optimiser(learning_rate=0.03, schedule="constant")
     )
     task = Classification(classes=3, intensity=intensity)
-    return Target(backbone, task, *replicate((images, wrong), mesh), training, mesh)
+    return Target(backbone, task, Feed(images, mesh), wrong, training)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +38,15 @@ def tuned(target, variables):
 
 
 def test_learns_what_is_separable(target, tuned):
-    assert target.accuracy(tuned, TRAIN) == 1.0
-    np.testing.assert_array_equal(target.predict(tuned, TEST), LABELS[TEST])
+    for rows in (TRAIN, TEST):
+        np.testing.assert_array_equal(target.probabilities(tuned, rows).argmax(1), LABELS[rows])
 
 
-def test_accuracy_is_the_confusion_matrix_diagonal(target, tuned):
-    predicted, true = target.predict(tuned, TEST), np.asarray(target.labels)[TEST]
-    confusion = np.zeros((3, 3), int)
-    for t, p in zip(true, predicted, strict=True):
-        confusion[t, p] += 1
+def test_wrong_labels_show_in_the_confusion_matrix(target, tuned):
+    predicted, true = target.probabilities(tuned, TEST), target.labels[TEST]
     # Four test images a class; one of class 0 is called 1, two of class 1 are called 0.
-    assert confusion.tolist() == [[3, 2, 0], [1, 2, 0], [0, 0, 4]]
-    assert target.accuracy(tuned, TEST) == np.trace(confusion) / confusion.sum() == 0.75
+    assert confusion(true, predicted).tolist() == [[3, 2, 0], [1, 2, 0], [0, 0, 4]]
+    assert scores(true, predicted)["accuracy"] == 0.75
 
 
 def test_all_layers_are_trained_and_the_pretrained_ones_survive(target, tuned, variables):
@@ -59,14 +58,15 @@ def test_all_layers_are_trained_and_the_pretrained_ones_survive(target, tuned, v
     assert set(tuned.params["heads"]) == {"target"}
 
 
-def test_prediction_is_the_networks(target, tuned, backbone, intensity):
-    """`predict` applies the head to features by itself; the module's own head must agree."""
-    pooled = backbone.apply(tuned.variables, intensity(target.images))["pooled"]
+def test_probabilities_are_the_networks(target, tuned, backbone, intensity):
+    """They apply the head to features by themselves; the module's own head must agree."""
+    pooled = backbone.apply(tuned.variables, intensity(target.images.arrays))["pooled"]
     head = target.task.head()
     logits = head.apply(
         {"params": tuned.params["heads"]["target"]}, {"pooled": pooled[:, None]}, None
     )
-    np.testing.assert_array_equal(target.predict(tuned, np.arange(30)), logits.argmax(-1))
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(target.probabilities(tuned, np.arange(30)), expected, atol=1e-5)
 
 
 def test_from_scratch_depends_on_the_seed_alone(target):

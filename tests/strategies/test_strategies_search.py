@@ -57,6 +57,7 @@ class FakeStudy:
     """Answers from tables; remembers what had to be trained."""
 
     similarity = types.SimpleNamespace(layer="pooled", estimator="biased")
+    target = types.SimpleNamespace(metric="accuracy")
 
     def __init__(self, accuracies, similarities, selections=None):
         self.accuracies, self.pairs = accuracies, similarities
@@ -72,6 +73,7 @@ class FakeStudy:
         accuracy = self.accuracies[pool]
         selection = self.selections.get(pool, accuracy)
         result = {"accuracy": accuracy, "std": 0.01, "runs": [accuracy], "selection": selection}
+        result["metrics"] = {"accuracy": {"mean": accuracy}, "auc": {"mean": 1 - accuracy}}
         return types.SimpleNamespace(result=result)
 
     def features(self, pool):
@@ -228,3 +230,14 @@ def test_single_pool_beside_training_from_scratch():
     results = mtassl.single(study, pool=("a", "b"))
     assert results["best"]["pool"] == ["a", "b"] and results["best"]["accuracy"] == 0.6
     assert results["scratch"]["accuracy"] == 0.1
+
+
+def test_decisions_on_another_metric():
+    """The tables' AUC is the opposite of their accuracy: it prefers the other task."""
+    study = crafted({"a": 0.4, "b": 0.6, "a b": 0.7, "b a": 0.5}, {"a|b": 0.2})
+    assert mtassl.search(study, tasks=["a", "b"], select_on="test")["best"]["pool"] == ["b"]
+    study.target = types.SimpleNamespace(metric="auc")
+    results = mtassl.search(study, tasks=["a", "b"], select_on="test")
+    assert results["best"]["pool"] == ["a"] and not results["iterations"][0]["accepted"]
+    (candidate,) = results["iterations"][0]["candidates"]
+    assert candidate["metrics"]["auc"]["mean"] == pytest.approx(0.3)

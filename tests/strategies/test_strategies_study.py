@@ -29,7 +29,7 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
     study = make_study()
     results = mtassl.search(study, tasks=list(POOL))
     assert set(results) == {"scratch", "singles", "similarity", "iterations", "best"}
-    keys = {"accuracy", "std", "runs", "selection", "selection_std"}
+    keys = {"accuracy", "std", "runs", "selection", "selection_std", "metrics", "confusion"}
     assert set(results["scratch"]) == set(results["singles"]["src"]) == keys
     assert set(results["best"]) == keys | {"pool"}
     assert results["similarity"]["n"] == 24
@@ -75,7 +75,6 @@ def test_similarities_are_those_of_direct_features(make_study):
             study._images,
             np.arange(40),
             intensity=study.dataset.intensity,
-            mesh=study.mesh,
         )
         for pool in pools
     ]
@@ -196,7 +195,7 @@ def test_killed_while_fine_tuning(make_study, monkeypatch):
         make_study().finetune(("src",))
     study = make_study()
     (folder,) = study.stages.folder.glob("finetune-*")
-    assert len(json.loads((folder / "runs.json").read_text())) == 3
+    assert len(list((folder / "predictions").iterdir())) == 3
     assert not (folder / "done.json").exists()
     monkeypatch.setattr(Target, "finetune", until(4))
     assert study.finetune(("src",)).result == whole.result
@@ -245,14 +244,53 @@ def test_every_labelled_set_is_used(make_study):
     assert len(study._runs()["test 1 0"][0]) == 8
 
 
-def test_summary_by_hand():
-    result = summary({"test 0 0": 0.5, "cv 0 0": 0.2, "test 0 1": 0.7, "cv 0 1": 0.6})
+def test_summary_by_hand(make_study):
+    """Ten test images, five of each class; folds of five and five labelled ones."""
+    dataset = make_study().dataset
+    labels = np.concatenate([np.zeros(40, np.int32), np.repeat([0, 1], 5), np.zeros(10, np.int32)])
+    labels[36:40] = 1
+    fold = np.array([30, 31, 32, 33, 36])  # four of class 0 and one of class 1
+    dataset = dataclasses.replace(dataset, labels=labels, test=np.arange(40, 50), patients=None)
+
+    def certain(*classes):
+        return np.eye(2)[list(classes)]
+
+    runs = dict.fromkeys(["test 0 0", "test 0 1"], (None, dataset.test, 0))
+    runs |= {"cv 0 0": (None, fold, 0), "cv 0 1": (None, fold, 0)}
+    probabilities = {
+        "test 0 0": certain(0, 0, 0, 0, 0, 0, 0, 0, 0, 0),  # 5 of 10
+        "cv 0 0": certain(0, 0, 0, 0, 0),  # 4 of 5, recalls 1 and 0
+        "test 0 1": certain(0, 0, 0, 0, 1, 1, 1, 1, 0, 0),  # 7 of 10
+        "cv 0 1": certain(0, 0, 1, 1, 1),  # 3 of 5, recalls 1/2 and 1
+    }
+    result = summary(dataset, runs, probabilities, "accuracy")
     assert result["accuracy"] == pytest.approx(0.6) and result["runs"] == [0.5, 0.7]
     assert result["std"] == pytest.approx(0.1 * 2**0.5)  # n - 1 in the denominator
-    assert result["selection"] == pytest.approx(0.4)
-    assert result["selection_std"] == pytest.approx(0.2 * 2**0.5)
-    alone = summary({"test 0 0": 0.5})
+    assert result["selection"] == pytest.approx(0.7)
+    assert result["selection_std"] == pytest.approx(0.1 * 2**0.5)
+    assert result["metrics"]["accuracy"]["mean"] == pytest.approx(0.6)
+    assert result["confusion"] == [[4.5, 0.5], [3.5, 1.5]]
+    assert summary(dataset, runs, probabilities, "balanced_accuracy")["selection"] == 0.625
+    alone = summary(dataset, runs, {"test 0 0": probabilities["test 0 0"]}, "accuracy")
     assert alone["std"] == 0.0 and alone["selection"] is None and alone["selection_std"] is None
+
+
+def test_folds_of_the_selection_keep_patients_together(make_study):
+    dataset = make_study().dataset
+    patients = np.arange(60) // 4 * 2 + dataset.labels  # two images each, of one class
+    runs = make_study(dataset=dataclasses.replace(dataset, patients=patients))._runs()
+    for name in ("cv 0 0", "cv 0 1"):
+        train, judged, _ = runs[name]
+        assert not set(patients[train]) & set(patients[judged])
+    apart = make_study(dataset=dataset)._runs()["cv 0 0"]
+    assert set(patients[apart[0]]) & set(patients[apart[1]])
+
+
+def test_images_on_the_host_give_the_same_results(make_study):
+    device, host = (
+        make_study(folder=place, images_on=place).finetune(("src",)) for place in ("device", "host")
+    )
+    assert host.result == device.result
 
 
 def test_without_folds_there_is_no_selection(make_study):

@@ -13,9 +13,10 @@ from assl_jax.models.conv import Conv
 from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import Batch
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training, fit
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.sharding import make_mesh, replicate
+from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import init_state
 
 MADE = []  # one entry per call of a toy task's make_batch, that is, per trace
@@ -109,7 +110,18 @@ class Toy:
         return init_state(rng, cls.backbone, tasks, optimiser, cls.images, variables)
 
     @classmethod
-    def fit(cls, *, tasks=None, steps=6, seed=0, images=None, devices=1, optimiser=None, **more):
+    def fit(
+        cls,
+        *,
+        tasks=None,
+        steps=6,
+        seed=0,
+        images=None,
+        devices=1,
+        place="device",
+        optimiser=None,
+        **more,
+    ):
         """Train the pool from the state of key 0; `more` goes to `fit`."""
         tasks, optimiser = tasks or cls.pool, optimiser or Optimiser()
         mesh = make_mesh(jax.devices()[:devices])
@@ -117,10 +129,9 @@ class Toy:
         return fit(
             backbone=cls.backbone,
             tasks=tasks,
-            data=replicate(cls.images if images is None else images, mesh),
+            feed=Feed(cls.images if images is None else images, mesh, place),
             rows=cls.rows,
             training=Training(steps=steps, batch_size=8, optimiser=optimiser),
             seed=seed,
-            mesh=mesh,
             **more,
         )

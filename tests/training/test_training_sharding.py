@@ -7,6 +7,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training, fit, task_schedule
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
@@ -58,11 +59,10 @@ def test_one_device_equals_eight(toy):
             begin,
             backbone=toy.backbone,
             tasks=tasks,
-            data=replicate(images, mesh),
+            feed=Feed(images, mesh),
             rows=np.arange(24),
             training=Training(steps=20, batch_size=8, optimiser=optimiser),
             seed=0,
-            mesh=mesh,
         )
         ends.append(jax.tree.map(np.asarray, end))
     one, eight = ends

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from assl_jax.training.feed import Examples
 from assl_jax.training.loop import batch_indices, task_schedule
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.step import make_step
@@ -68,8 +69,7 @@ def test_a_step_leaves_other_tasks_alone(toy):
     step = make_step(toy.backbone, toy.pool["brightness"], Optimiser())
     part, metrics = step(
         state.only("brightness"),
-        jnp.asarray(toy.images),
-        jnp.arange(8),
+        Examples(jnp.asarray(toy.images), jnp.arange(8)),
         jax.random.key(1),
         np.float32(0.1),
     )
