@@ -13,7 +13,7 @@ from assl_jax.data import Dataset, load, source_settings
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import META, export_backbone
-from assl_jax.models import make_backbone
+from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.stages import StageCache, read_json, write_json
@@ -48,7 +48,13 @@ def base_config(data: str) -> ConfigDict:
             "seed": 0,
             "tasks": "src,mcpc,jigsaw,rotation,inpaint,simclr",
             "data": {"name": data, **source_settings(data)},
-            "backbone": {"name": "resnet18", "width": 1.0, "stem": "imagenet", "dtype": "float32"},
+            "backbone": {
+                "name": "resnet18",
+                "width": 1.0,
+                "stem": "imagenet",
+                "dtype": "float32",
+                "delay": (),  # what suits the images' shape, see `suggest_delay`
+            },
             "pretrain": {**training, **optimiser, "budget": "total"},
             "target": {**training, **optimiser, "learning_rate": 1e-4, **target},
             "similarity": _defaults(SimilaritySettings),
@@ -141,6 +147,8 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         "search.select_on=test",
     )
     backbone = config.backbone.to_dict()
+    # A list, as JSON gives it back to `load_backbone`.
+    backbone["delay"] = list(backbone["delay"] or suggest_delay(dataset.space))
     return Study(
         dataset=dataset,
         backbone=make_backbone(**backbone),

@@ -44,6 +44,30 @@ def softmax_cross_entropy(
     return jnp.where(known, loss, jnp.nan)
 
 
+def binary_cross_entropy(
+    logits: Float[Array, "*shape"], targets: Shaped[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Cross-entropy of independent yes-or-no answers, each by itself.
+
+    Args:
+      logits: `[*shape]` log-odds.
+      targets: `[*shape]` probabilities in [0, 1], or booleans.
+
+    Returns:
+      `[*shape]`, >= 0; log 2 for a logit of 0. NaN where a target is outside [0, 1].
+
+    Raises:
+      ValueError: shapes that are not equal.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"binary_cross_entropy needs equal shapes, got {logits.shape} and {targets.shape}"
+        )
+    y = _wide(targets)
+    loss = optax.losses.sigmoid_binary_cross_entropy(_wide(logits), y)
+    return jnp.where((y >= 0) & (y <= 1), loss, jnp.nan)
+
+
 def cross_entropy_matrix(
     z_logits: Float[Array, "n d"], a_logits: Float[Array, "b d"]
 ) -> Float[Array, "b n"]:

@@ -31,11 +31,16 @@ def run(loss, *arguments, **settings):
 
 # name -> (loss of its differentiable arguments, those arguments)
 LABELS = np.array([2, 0, 1])
+TURNED = np.array([[0, 1, 0.25, 1], [1, 0, 0, 0.5], [1, 1, 0, 0]], np.float32)
 MASK = (normal(20, 3, 4, 4, 1) > 0).astype(np.float32)
 CASES = {
     "softmax_cross_entropy": (
         lambda x: losses.softmax_cross_entropy(x, jnp.asarray(LABELS)),
         (normal(0, 3, 4),),
+    ),
+    "binary_cross_entropy": (
+        lambda x: losses.binary_cross_entropy(x, jnp.asarray(TURNED)),
+        (normal(21, 3, 4),),
     ),
     "cross_entropy_matrix": (losses.cross_entropy_matrix, (normal(1, 3, 4), normal(2, 3, 4))),
     "mcpc_ratio": (losses.mcpc_loss, (normal(3, 3, 4), normal(4, 3, 2, 4))),
@@ -130,6 +135,37 @@ def test_softmax_cross_entropy_by_hand():
 def test_unlabeled_is_never_a_class():
     got = run(losses.softmax_cross_entropy, jnp.zeros((3, 2)), jnp.asarray([-1, 2, 1]))
     np.testing.assert_array_equal(jnp.isnan(got), [True, True, False])
+
+
+def test_binary_cross_entropy_by_hand():
+    # sigmoid(log 3) = 3/4.
+    logits = jnp.log(jnp.asarray([[3.0, 3.0, 3.0], [1 / 3, 1.0, 1.0]]))
+    got = run(losses.binary_cross_entropy, logits, jnp.asarray([[1, 0, 0.5], [1, 0, 0.3]]))
+    hit, miss = np.log(4 / 3), np.log(4)
+    np.testing.assert_allclose(
+        got, [[hit, miss, (hit + miss) / 2], [miss, np.log(2), np.log(2)]], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4)])
+def test_binary_cross_entropy_of_booleans_in_any_shape(shape):
+    logits, yes = normal(22, *shape), np.asarray(normal(23, *shape) > 0)
+    got = run(losses.binary_cross_entropy, jnp.asarray(logits), jnp.asarray(yes))
+    p = sigmoid(logits)
+    np.testing.assert_allclose(got, -np.log(np.where(yes, p, 1 - p)), rtol=1e-5)
+
+
+def test_binary_cross_entropy_of_what_is_no_probability():
+    targets = jnp.asarray([-1.0, 0.0, 1.0, 1.1])
+    got = run(losses.binary_cross_entropy, jnp.zeros(4), targets)
+    np.testing.assert_array_equal(jnp.isnan(got), [True, False, False, True])
+
+
+def test_binary_cross_entropy_of_certain_answers_keeps_its_slope():
+    """-log sigmoid(-50) is 50, where the logarithm of a rounded probability would be infinite."""
+    loss = jax.value_and_grad(lambda x: run(losses.binary_cross_entropy, x, jnp.zeros(1)).sum())
+    value, slope = loss(jnp.asarray([50.0]))
+    np.testing.assert_allclose([value, slope[0]], [50.0, 1.0], rtol=1e-6)
 
 
 def test_cross_entropy_matrix_by_hand():
@@ -259,6 +295,7 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
     [
         (lambda: losses.softmax_cross_entropy(X, jnp.zeros((3, 1), int)), r"labels \[b\]"),
         (lambda: losses.softmax_cross_entropy(X, jnp.zeros(3)), "integer"),
+        (lambda: losses.binary_cross_entropy(X, X[:, :1]), r"equal shapes, got \(3, 4\)"),
         (lambda: losses.cross_entropy_matrix(X, X[:, :2]), "cross_entropy_matrix"),
         (lambda: losses.mcpc_loss(X, TILES, form="nce"), '"ratio" or "info_nce"'),
         (lambda: losses.mcpc_loss(X, TILES, reduction="max"), '"mean" or "sum"'),

@@ -1,27 +1,24 @@
 """Generated head-CT-like volumes with four patterns of bleeding: 3D data without a download.
 
-python -m assl_jax.data.phantom_ct FOLDER   writes them as NIfTI files and a CSV
+`python -m assl_jax.data.write_phantom FOLDER` writes them as NIfTI files with a CSV.
 """
 
-import csv
 import math
-from pathlib import Path
 
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
-from assl_jax.errors import InputError, require
+from assl_jax.errors import require
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
-WINDOW = (-20, 100)  # HU
+WINDOW = (-20.0, 100.0)  # HU
 AIR, BONE, BRAIN, FLUID, BLOOD = -1000.0, 900.0, 34.0, 6.0, 80.0  # HU
-FOV_MM = 220.0  # of the longest axis
 
 
 def phantom_ct(
     *,
     volumes: int = 600,
-    shape: tuple[int, ...] = (16, 32, 32),
+    shape: tuple[int, ...] = (16, 28, 28),
     labels: int = 60,
     test: int = 200,
     seed: int = 0,
@@ -63,7 +60,7 @@ def phantom_ct(
     )
     classes = np.arange(volumes, dtype=np.int32) % len(CLASSES)
     images = np.stack([phantom(i, shape=shape, seed=seed) for i in range(volumes)])
-    images = np.clip(images, *WINDOW)[..., None]
+    images = np.clip(images, *map(int, WINDOW))[..., None]
     test_images = stratified_subset(classes, test, seed=seed)
     others = np.setdiff1d(np.arange(volumes), test_images)
     chosen = others[stratified_subset(classes[others], labels, seed=seed)]
@@ -169,44 +166,3 @@ def _texture(place, rng, *, waves: int, frequency: float) -> np.ndarray:
         wave = np.tensordot(rng.normal(0, frequency, 3), place, 1)
         total += np.cos(wave + rng.uniform(0, 2 * math.pi))
     return total * math.sqrt(2 / waves)
-
-
-def write_nifti(folder: str | Path, dataset: Dataset, *, seed: int = 0) -> None:
-    """Write every volume of a `phantom_ct` data set as NIfTI, and `volumes.csv` with its splits.
-
-    The files hold HU that are not clipped, `[x, y, z]` as scanners write them. Read back with
-    `--config.data.window="(-20,100)"`, `volumes` gives the arrays and splits of `phantom_ct`.
-
-    Args:
-      folder: is created; must be empty or absent.
-      dataset: what `phantom_ct` returned.
-      seed: that it was made with.
-
-    Raises:
-      InputError: the folder holds something already, or cannot be written.
-    """
-    import nibabel
-
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        require(not any(folder.iterdir()), f"{folder} is not empty; name a new folder")
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
-    splits = dict.fromkeys(dataset.test.tolist(), "test")
-    splits |= dict.fromkeys(dataset.labelled_sets[0].tolist(), "train")
-    spacing = FOV_MM / np.asarray(dataset.space)
-    # Ours is z up, y to the back, x to the left; the file's axes are x, y, z in RAS millimetres.
-    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
-    rows = []
-    for i, label in enumerate(dataset.labels):
-        volume = phantom(i, shape=dataset.space, seed=seed)
-        name = f"head_{i:04d}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), folder / name)
-        known = i in splits
-        row = {"path": name, "label": dataset.class_names[label] if known else ""}
-        rows.append({**row, "split": splits.get(i, "unlabeled"), "patient": f"p{i:04d}"})
-    with (folder / "volumes.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -4,11 +4,14 @@ A backbone maps standardised images `[b, *space, c]` to a mapping of feature map
 plus `pooled` `[b, d]`.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from assl_jax.errors import lookup, require
 from assl_jax.models import resnet, vgg
+from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.vgg import VGG
 
@@ -18,11 +21,16 @@ BACKBONES = {
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
-__all__ = ["BACKBONES", "DTYPES", "ResNet", "VGG", "make_backbone"]
+__all__ = ["BACKBONES", "DTYPES", "ResNet", "VGG", "make_backbone", "suggest_delay"]
 
 
 def make_backbone(
-    name: str = "resnet18", *, width: float = 1.0, stem: str = "imagenet", dtype: str = "float32"
+    name: str = "resnet18",
+    *,
+    width: float = 1.0,
+    stem: str = "imagenet",
+    dtype: str = "float32",
+    delay: Sequence[int] = (),
 ) -> nn.Module:
     """A backbone by name.
 
@@ -31,14 +39,23 @@ def make_backbone(
       width: multiplier of all channel counts.
       stem: a key of `resnet.STEMS`; VGG has no stem and ignores it.
       dtype: compute dtype, "float32" or "bfloat16".
+      delay: a tuple or list with one number per spatial axis: how many of the network's halvings
+        leave that axis alone (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
+        backbone checks its length when it is called.
 
     Raises:
-      InputError: an unknown name, stem or dtype; the nearest name is shown.
+      InputError: an unknown name, stem or dtype (the nearest name is shown); a width or a delay out
+        of range.
     """
     backbone, depth = lookup(BACKBONES, name, "backbone.name")
     kind = lookup(DTYPES, dtype, "backbone.dtype")
     require(width > 0, f"backbone.width={width} must be above 0")
+    require(
+        isinstance(delay, (tuple, list)) and all(type(d) is int and d >= 0 for d in delay),
+        f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
+    )
+    delay = tuple(delay)
     if backbone is VGG:
-        return VGG(depth=depth, width=width, dtype=kind)
+        return VGG(depth=depth, width=width, delay=delay, dtype=kind)
     lookup(resnet.STEMS, stem, "backbone.stem")
-    return ResNet(depth=depth, width=width, stem=stem, dtype=kind)
+    return ResNet(depth=depth, width=width, stem=stem, delay=delay, dtype=kind)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax.models.conv import Conv, per_axis
+from assl_jax.models.halving import halvings, max_pool
 
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -19,15 +20,6 @@ def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> nn.BatchN
     return nn.BatchNorm(
         use_running_average=not train, momentum=momentum, epsilon=1e-5, dtype=dtype, name=name
     )
-
-
-def max_pool(x: Array, window: int, stride: int, padding: int) -> Array:
-    """Max-pooling that leaves an axis of length 1 alone, so that small images pass."""
-    space = x.shape[1:-1]
-    sizes = tuple(window if n > 1 else 1 for n in space)
-    strides = tuple(stride if n > 1 else 1 for n in space)
-    pads = [(padding, padding) if n > 1 else (0, 0) for n in space]
-    return nn.max_pool(x, sizes, strides, pads)
 
 
 class BasicBlock(nn.Module):
@@ -62,6 +54,10 @@ class ResNet(nn.Module):
       width: multiplier of the channel counts 64, 128, 256, 512.
       stem: "imagenet" (kernel 7, stride 2, max-pool 3/2), "small" (kernel 3, stride 1) or "half"
         (kernel 3, stride 2).
+      delay: how many of the halvings (the stem's stride and max-pool where it has them, then the
+        strides of stages 2, 3 and 4) leave each spatial axis alone, for volumes of few slices; `()`
+        delays none. Along an axis that the stem's convolution does not halve its kernel is 3 wide:
+        7 slices are much of a thin volume.
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
     """
@@ -69,6 +65,7 @@ class ResNet(nn.Module):
     depth: int = 18
     width: float = 1.0
     stem: str = "imagenet"
+    delay: tuple[int, ...] = ()
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
 
@@ -78,18 +75,21 @@ class ResNet(nn.Module):
     ) -> dict[str, Float[Array, "b ..."]]:
         """Standardised images to feature maps `stem`, `stage1` … `stage4` and `pooled` `[b, d]`."""
         kernel, stride, pool = STEMS[self.stem]
+        halve = halvings(self.delay, x.ndim - 2)
+        strides = next(halve) if stride == 2 else (1,) * (x.ndim - 2)
+        kernels = tuple(kernel if s == stride else 3 for s in strides)
         widths = [max(1, round(64 * 2**i * self.width)) for i in range(4)]
-        x = Conv(widths[0], kernel, stride, dtype=self.dtype, name="stem_conv")(x)
+        x = Conv(widths[0], kernels, strides, dtype=self.dtype, name="stem_conv")(x)
         x = nn.relu(batch_norm(train, self.dtype, self.bn_momentum, "stem_bn")(x))
         features = {"stem": x}
         if pool:
-            x = max_pool(x, 3, 2, 1)
+            strides = next(halve)
+            x = max_pool(x, [2 * s - 1 for s in strides], strides, [s - 1 for s in strides])
         for stage, (blocks, width) in enumerate(zip(DEPTHS[self.depth], widths, strict=True), 1):
             for block in range(blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
                 x = BasicBlock(
                     width,
-                    stride,
+                    next(halve) if stage > 1 and block == 0 else 1,
                     self.dtype,
                     self.bn_momentum,
                     name=f"stage{stage}_block{block + 1}",

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average, max_pool
+from assl_jax.models.halving import halvings, max_pool
+from assl_jax.models.resnet import batch_norm, global_average
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -19,12 +20,15 @@ class VGG(nn.Module):
     Attributes:
       depth: 11, 13 or 16.
       width: multiplier of the channel counts 64, 128, 256, 512, 512.
+      delay: how many of the four max-poolings leave each spatial axis alone, for volumes of few
+        slices; `()` delays none.
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
     """
 
     depth: int = 16
     width: float = 1.0
+    delay: tuple[int, ...] = ()
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
 
@@ -34,9 +38,11 @@ class VGG(nn.Module):
     ) -> dict[str, Float[Array, "b ..."]]:
         """Standardised images to feature maps `stage1` … `stage5` and `pooled` `[b, d]`."""
         features = {}
+        halve = halvings(self.delay, x.ndim - 2)
         for stage, (layers, width) in enumerate(zip(DEPTHS[self.depth], WIDTHS, strict=True), 1):
             if stage > 1:
-                x = max_pool(x, 2, 2, 0)
+                strides = next(halve)
+                x = max_pool(x, window=strides, stride=strides)
             for layer in range(1, layers + 1):
                 name = f"stage{stage}_{{}}{layer}"
                 channels = max(1, round(width * self.width))

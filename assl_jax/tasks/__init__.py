@@ -5,18 +5,23 @@ from typing import Any
 
 from assl_jax.errors import InputError, lookup
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask
+from assl_jax.tasks.cpc import CPC
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.models_genesis import ModelsGenesis
 from assl_jax.tasks.rotation import Rotation
+from assl_jax.tasks.rubiks_cube import RubiksCube
 from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.simclr import SimCLR
 from assl_jax.tasks.src import SRC
 
 TASKS: dict[str, type[ProxyTask]] = {
     task.name: task
-    for task in (SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR, ModelsGenesis)
+    for task in (
+        *(SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR),
+        *(CPC, ModelsGenesis, RubiksCube),
+    )
 }
 
 __all__ = ["TASKS", "Batch", "Metrics", "ProxyTask", "make_task"]

@@ -10,9 +10,13 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.tasks import TASKS, Batch, ProxyTask, make_task
 
-SETTINGS = {"jigsaw": {"permutations": 10, "hidden": 16}, "simclr": {"width": 8}}
+SETTINGS = {
+    **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
+    "simclr": {"width": 8},
+}
 IN_3D = {"jigsaw": {"grid": 2}}
 CASES = {"rgb": (2, 32, 32, 3), "grey": (2, 32, 32, 1), "volume": (2, 16, 16, 16, 1)}
+ONLY_VOLUMES = ("rubiks_cube",)
 VIEWS = {  # task: shape of the inputs without batch and channels
     **dict.fromkeys(["src", "mcpc", "sc_assl"], {2: (5, 12, 12), 3: (7, 6, 6, 6)}),
     "jigsaw": {2: (9, 8, 8), 3: (8, 6, 6, 6)},
@@ -20,9 +24,26 @@ VIEWS = {  # task: shape of the inputs without batch and channels
     "inpaint": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     "models_genesis": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     "simclr": {2: (2, 32, 32), 3: (2, 16, 16, 16)},
+    "cpc": {2: (9, 12, 12), 3: (27, 6, 6, 6)},
+    "rubiks_cube": {3: (8, 6, 6, 6)},
 }
-CLASSES = {**dict.fromkeys(["src", "mcpc", "sc_assl"], {2: 24, 3: 48}), "jigsaw": {2: 10, 3: 10}}
+CLASSES = {
+    **dict.fromkeys(["src", "mcpc", "sc_assl"], {2: 24, 3: 48}),
+    "jigsaw": {2: 10, 3: 10},
+    "rubiks_cube": {3: 10},
+}
 EVERY = pytest.mark.parametrize("name", TASKS)
+
+
+def every_on(*cases):
+    """Each task on each of the cases that it takes."""
+    pairs = [
+        (name, case)
+        for name in TASKS
+        for case in cases
+        if case == "volume" or name not in ONLY_VOLUMES
+    ]
+    return pytest.mark.parametrize("name, case", pairs)
 
 
 def task_of(name, rank=2):
@@ -48,7 +69,7 @@ def test_is_a_proxy_task(name):
 
 @EVERY
 def test_compiled_batch_is_the_eager_one(make, name):
-    images, _ = stored("grey")
+    images, _ = stored("volume" if name in ONLY_VOLUMES else "grey")
     compiled = make(task_of(name), images)
     eager = task_of(name).make_batch(jax.random.key(0), jnp.asarray(images))
     assert compiled.inputs.dtype == jnp.float32
@@ -57,8 +78,7 @@ def test_compiled_batch_is_the_eager_one(make, name):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
-@EVERY
-@pytest.mark.parametrize("case", ["rgb", "volume"])
+@every_on("rgb", "volume")
 def test_batch(make, name, case):
     images, rank = stored(case)
     task = task_of(name, rank)
@@ -68,15 +88,15 @@ def test_batch(make, name, case):
     assert same(batch, make(task, images)) and not same(batch, make(task, images, key=1))
     assert np.abs(batch.inputs[0] - batch.inputs[1]).max() > 0
     if name in CLASSES:
-        labels = np.array([make(task, images, key=k).targets for k in range(30)])
+        targets = [make(task, images, key=k).targets for k in range(30)]
+        labels = np.array([t["permutation"] if isinstance(t, dict) else t for t in targets])
         classes = CLASSES[name][rank]
         assert labels.dtype == np.int32 and labels.shape == (30, 2)
         assert 0 <= labels.min() < 0.3 * classes and 0.7 * classes < labels.max() < classes
         assert len(task.label_table(rank)) == classes
 
 
-@EVERY
-@pytest.mark.parametrize("case", ["rgb", "volume"])
+@every_on("rgb", "volume")
 def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_jit, name, case):
     images, rank = stored(case)
     task = task_of(name, rank)
@@ -95,7 +115,7 @@ def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_j
 
 @EVERY
 def test_label_table_is_stable(name):
-    for rank in (2, 3):
+    for rank in (3,) if name in ONLY_VOLUMES else (2, 3):
         table, again = (task_of(name, rank).label_table(rank) for _ in range(2))
         if name not in CLASSES:
             assert table is None
@@ -112,6 +132,7 @@ def test_label_tables_hold_what_the_labels_stand_for():
         assert task_of(name).label_table(3).shape == (48, 7, 3)
     assert task_of("jigsaw").label_table(2).shape == (10, 9)
     assert task_of("jigsaw", 3).label_table(3).shape == (10, 8)
+    assert task_of("rubiks_cube", 3).label_table(3).shape == (10, 8)
 
 
 WRONG = [
@@ -124,7 +145,12 @@ WRONG = [
     ("rotation", {"crop_fraction": 0.0}, "rotation: crop_fraction=0.0 must be above 0"),
     ("inpaint", {"mask_fraction": 1.0}, "mask_fraction=1.0 must be between 0 and 1"),
     ("jigsaw", {"tile_fraction": 1.5}, "tile_fraction=1.5 must be above 0 and at most 1"),
-    ("jigsaw", {"grid": 1}, "grid=1 must be at least 2"),
+    ("jigsaw", {"grid": 1}, "task jigsaw: grid=1 must be at least 2"),
+    ("rubiks_cube", {"grid": 1}, "task rubiks_cube: grid=1 must be at least 2"),
+    ("rubiks_cube", {"tile_fraction": 0.0}, "rubiks_cube: tile_fraction=0.0 must be above 0"),
+    ("cpc", {"crop_fraction": 1.2}, "cpc: crop_fraction=1.2 must be above 0 and at most 1"),
+    ("cpc", {"steps": 3}, "cpc: steps=3 must be at least 1 and below grid=3"),
+    ("cpc", {"steps": 0}, "cpc: steps=0 must be at least 1 and below grid=3"),
 ]
 
 
@@ -141,6 +167,8 @@ def test_wrong_settings_are_one_clear_line(name, settings, message):
         ("mcpc", {}, "images of 9x40 give tiles of 2x16, at least 4 per axis"),
         ("jigsaw", {"permutations": 10}, "images of 9x40 give tiles of 2x10, at least 4 per axis"),
         ("jigsaw", {"grid": 2}, "grid=2 gives 4 tiles, permutations=100.* between 1 and 4!"),
+        ("cpc", {}, "images of 9x40 give patches of 2x16, at least 4 per axis"),
+        ("rubiks_cube", {}, r"needs volumes \(3 spatial axes, not 2\)"),
     ],
 )
 def test_images_that_do_not_suit_are_one_clear_line(name, settings, message):

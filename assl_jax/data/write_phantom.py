@@ -1,0 +1,90 @@
+"""The phantoms of `phantom_ct` as NIfTI files with a table, as the source `volumes` reads them.
+
+python -m assl_jax.data.write_phantom FOLDER [--volumes=600 --shape=16,28,28 ...]
+"""
+
+import argparse
+import csv
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
+from assl_jax.errors import InputError, require
+
+FIELD_OF_VIEW = 220.0  # mm along each axis
+
+
+def write_phantom(folder: str | Path, **settings: Any) -> None:
+    """Write every volume of `phantom_ct(**settings)`, and `volumes.csv` with its splits.
+
+    The files hold unclipped HU on axes x, y, z in RAS millimetres, as scanners write them. With
+    `window=(-20, 100)` the source `volumes` gives the arrays and splits of `phantom_ct`.
+
+    Args:
+      folder: is created; must be empty or absent.
+      **settings: of `phantom_ct`.
+
+    Raises:
+      InputError: the folder holds something already or cannot be written, or a setting that
+        `phantom_ct` refuses.
+    """
+    import nibabel
+
+    data = phantom_ct(**settings)
+    seed = settings.get("seed", 0)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require(not any(folder.iterdir()), f"{folder} is not empty; name a new folder")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+    splits = dict.fromkeys(data.test.tolist(), "test")
+    splits |= dict.fromkeys(data.labelled_sets[0].tolist(), "train")
+    z, y, x = FIELD_OF_VIEW / np.asarray(data.space)
+    affine = np.diag([-x, -y, z, 1.0])  # ours run to the left, to the back and up
+    rows = []
+    for i, label in enumerate(data.labels):
+        name, split = f"head_{i:04d}.nii.gz", splits.get(i, "unlabeled")
+        voxels = phantom(i, shape=data.space, seed=seed).transpose(2, 1, 0)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / name)
+        known = "" if split == "unlabeled" else data.class_names[label]
+        rows.append({"path": name, "label": known, "split": split, "patient": f"p{i:04d}"})
+    with (folder / "volumes.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+
+def main(argv: list[str]) -> None:
+    """The command; a mistake is one line and exit status 2."""
+    parser = argparse.ArgumentParser(prog="python -m assl_jax.data.write_phantom")
+    parser.add_argument("folder")
+    for name, parameter in inspect.signature(phantom_ct).parameters.items():
+        default = parameter.default
+        kind = type(default) if isinstance(default, int) else _numbers
+        parser.add_argument(f"--{name}", type=kind, default=default)
+    settings = vars(parser.parse_args(argv))
+    folder = settings.pop("folder")
+    try:
+        write_phantom(folder, **settings)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    low, high = map(int, WINDOW)
+    print(
+        f"wrote {settings['volumes']} volumes; to train on them:\n"
+        f"python main.py --config=configs/mtassl_volumes.py --config.data.path={folder} "
+        f'--config.data.window="({low},{high})"'
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,94 @@
+"""Rubik's cube recovery (Zhuang et al. 2019), on volumes."""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from assl_jax import losses
+from assl_jax.errors import require
+from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.ops.rotate import Rotation, rotate
+from assl_jax.tasks.base import Batch, Metrics, accuracy
+from assl_jax.tasks.puzzle_tiles import PuzzleTiles
+
+# About the first axis and about the last; both together are a half turn about the middle one.
+HALF_TURNS: tuple[Rotation, ...] = (((1, 2), 2), ((0, 1), 2))
+
+
+class RubiksCubeHead(nn.Module):
+    """Cube features concatenated in the order shown and one hidden layer, then both answers."""
+
+    classes: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, features: dict, batch: Batch) -> dict[str, Float[Array, "b ..."]]:
+        """Logits: `permutation` `[b, k]` and `turns` `[b, v, 2]`."""
+        z = features["pooled"]
+        b, cubes, _ = z.shape
+        x = nn.relu(nn.Dense(self.hidden, name="shared")(z.reshape(b, -1)))
+        turns = nn.Dense(cubes * len(HALF_TURNS), name="turns")(x)
+        return {
+            "permutation": nn.Dense(self.classes, name="permutation")(x),
+            "turns": turns.reshape(b, cubes, len(HALF_TURNS)),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RubiksCube(PuzzleTiles):
+    """Name the permutation of a volume's cubes and how each of them was turned.
+
+    The cubes are the jigsaw's tiles. Each is turned by 180 degrees about the first axis with
+    probability 1/2, and so, independently, about the last; half turns keep any shape.
+
+    Attributes:
+      grid: cubes per axis.
+      permutations, tile_fraction, hidden, seed: as in `PuzzleTiles`.
+      permutation_weight, turn_weight: of the two losses; 0.5 each in that paper.
+      intensity: how stored integers become network inputs; the cubes keep their differences in
+        intensity, other than the jigsaw's tiles.
+    """
+
+    name: ClassVar[str] = "rubiks_cube"
+    grid: int = 2
+    permutation_weight: float = 0.5
+    turn_weight: float = 0.5
+
+    def label_table(self, rank: int) -> np.ndarray:
+        """The permutations `[K, grid**3]`. Raises `InputError` for images."""
+        require(
+            rank == 3,
+            f"task rubiks_cube needs volumes (3 spatial axes, not {rank}); use task jigsaw",
+        )
+        return super().label_table(rank)
+
+    def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
+        """Inputs `[b, grid**3, *cube, c]`, shuffled and turned; targets: the permutation `[b]`
+        int32 and the turns `[b, grid**3, 2]` of the cubes in the order shown."""
+        k_tiles, k_turns = jax.random.split(rng)
+        cubes, permutation = self.shuffled_tiles(k_tiles, images)
+        turns = jax.random.bernoulli(k_turns, 0.5, (*cubes.shape[:2], len(HALF_TURNS)))
+        flat = flatten_views(cubes)
+        for axis, half_turn in enumerate(HALF_TURNS):
+            turn = turns[..., axis].reshape(-1, *(1,) * (flat.ndim - 1))
+            flat = jnp.where(turn, rotate(flat, half_turn), flat)
+        inputs = unflatten_views(self.intensity(flat), images.shape[0])
+        return Batch(inputs, {"permutation": permutation, "turns": turns})
+
+    def head(self) -> nn.Module:
+        return RubiksCubeHead(classes=self.permutations, hidden=self.hidden)
+
+    def loss(self, outputs: dict, batch: Batch) -> tuple[Array, Metrics]:
+        logits, labels = outputs["permutation"], batch.targets["permutation"]
+        turned = batch.targets["turns"]
+        order = losses.softmax_cross_entropy(logits, labels).mean()
+        turns = losses.binary_cross_entropy(outputs["turns"], turned).mean()
+        return self.permutation_weight * order + self.turn_weight * turns, {
+            "accuracy": accuracy(logits, labels),
+            "turn_accuracy": ((outputs["turns"] > 0) == turned).mean(),
+        }

@@ -1,0 +1,97 @@
+"""The phantoms, and the same phantoms by way of NIfTI files."""
+
+import numpy as np
+import pytest
+
+from assl_jax.data import load
+from assl_jax.data.phantom_ct import CLASSES, phantom, phantom_ct
+from assl_jax.data.write_phantom import main, write_phantom
+from assl_jax.errors import InputError
+
+SMALL = {"volumes": 24, "shape": (8, 12, 10), "labels": 8, "test": 8}
+
+
+def test_data_set():
+    data = phantom_ct(**SMALL)
+    assert data.images.shape == (24, 8, 12, 10, 1) and data.images.dtype == np.int16
+    assert (data.images.min(), data.images.max()) == (-20, 100)
+    assert (data.intensity.low, data.intensity.high) == (-20.0, 100.0)
+    for rows, each in ((data.labelled_sets[0], 2), (data.test, 2), (np.arange(24), 6)):
+        assert np.bincount(data.labels[rows]).tolist() == [each] * 4
+    assert sorted([*data.unlabeled, *data.test]) == list(range(24))
+    assert set(data.labelled_sets[0]) <= set(data.unlabeled)
+
+
+def test_a_volume_depends_on_seed_shape_and_number_alone():
+    volume = phantom(5, shape=(8, 12, 10))
+    np.testing.assert_array_equal(volume, phantom(5, shape=(8, 12, 10)))
+    assert (volume != phantom(5, shape=(8, 12, 10), seed=1)).any()
+    assert (volume != phantom(6, shape=(8, 12, 10))).any()
+    clipped = np.clip(volume, -20, 100)[..., None]
+    np.testing.assert_array_equal(phantom_ct(**SMALL).images[5], clipped)
+
+
+def test_heads_are_made_of_air_bone_and_brain():
+    volume = phantom(0, shape=(24, 48, 48)).astype(float)
+    assert volume[12, 1, 1] < -900  # a corner
+    assert volume.max() > 700
+    assert 20 < np.median(volume[8:16, 18:30, 18:30]) < 50
+
+
+def test_the_place_of_the_blood_tells_the_class():
+    """Mean densities in three regions, of 16 volumes of each class."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 48, 48)), indexing="ij")
+    radius = np.sqrt((z / 0.88) ** 2 + (y / 0.80) ** 2 + (x / 0.66) ** 2)
+    regions = {
+        "middle": radius < 0.4,
+        "upper rim": (z > 0.0) & (radius > 0.75) & (radius < 0.9),
+        "lower rim": (z < -0.3) & (radius > 0.75) & (radius < 0.9),
+    }
+    density = {name: [] for name in regions}
+    for k in range(4):
+        volumes = [np.clip(phantom(k + 4 * i, shape=z.shape), -20, 100) for i in range(16)]
+        for name, region in regions.items():
+            density[name].append(np.mean([v[region].mean() for v in volumes]))
+    deep, lobar, sheet, ventricular = density["middle"]
+    assert min(deep, ventricular) > max(lobar, sheet) + 1
+    assert CLASSES[np.argmax(density["upper rim"])] == "lobar"
+    assert CLASSES[np.argmax(density["lower rim"])] == "subarachnoid"
+
+
+def test_by_way_of_nifti_everything_is_the_same(tmp_path, capsys):
+    direct = phantom_ct(**SMALL)
+    main([str(tmp_path / "heads"), *["--volumes=24", "--shape=8,12,10", "--labels=8", "--test=8"]])
+    assert f"--config.data.path={tmp_path / 'heads'}" in capsys.readouterr().out
+    read = load("volumes", path=str(tmp_path / "heads"), window=(-20, 100), cache=str(tmp_path))
+    np.testing.assert_array_equal(np.asarray(read.images), direct.images)
+    assert read.class_names == direct.class_names and read.intensity == direct.intensity
+    np.testing.assert_array_equal(read.unlabeled, direct.unlabeled)
+    np.testing.assert_array_equal(read.test, direct.test)
+    np.testing.assert_array_equal(read.labelled_sets[0], direct.labelled_sets[0])
+    for rows in (read.test, read.labelled_sets[0]):
+        np.testing.assert_array_equal(read.labels[rows], direct.labels[rows])
+    assert read.test_patients == 8
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"shape": (16, 16)}, "data.shape=.16, 16. must be three axes"),
+        ({"shape": (4, 16, 16)}, "at least 8 voxels"),
+        ({"labels": 3}, "data.labels=3 and data.test=8 must be at least 4"),
+        ({"labels": 20}, "at most data.volumes=24"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(InputError, match=message):
+        phantom_ct(**SMALL | settings)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        write_phantom(tmp_path, **SMALL)
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path), "--volumes=24", "--shape=8,12,10", "--labels=8", "--test=8"])
+    assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
