@@ -2,7 +2,7 @@
 
     python main.py --config=configs/mtassl_phantom3d.py
 
-400 unlabeled volumes of 16x28x28 voxels, 60 labels in four classes, 200 test volumes, a
+400 unlabeled volumes of 16x28x28 voxels, 40 labels in four classes, 200 test volumes, a
 quarter-width ResNet-10, and the paper's five 3D tasks.
 """
 
@@ -15,11 +15,13 @@ def get_config() -> ConfigDict:
     config = base_config("phantom_ct")
     config.tasks = "sc_assl,rubiks_cube,cpc,rotation,models_genesis"
     config.backbone.name, config.backbone.width = "resnet10", 0.25
-    config.pretrain.steps, config.pretrain.batch_size = 250, 32
+    config.backbone.stem = "quarter"
+    config.pretrain.steps, config.pretrain.batch_size = 300, 16
     config.target.steps, config.target.batch_size = 150, 16
     config.target.learning_rate = 1e-3
     config.target.shift, config.target.flip = 1, True
     config.task.rotation.all_rotations = False  # as many inputs a step as volumes
+    config.task.models_genesis.width, config.task.models_genesis.coarse = 8, 1
     config.similarity.n = 400
     config.checkpoint_every = 100
     return config

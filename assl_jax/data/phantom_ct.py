@@ -12,14 +12,14 @@ from assl_jax.errors import require
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
 WINDOW = (-20.0, 100.0)  # HU
-AIR, BONE, BRAIN, FLUID, BLOOD = -1000.0, 900.0, 34.0, 6.0, 80.0  # HU
+AIR, BONE, BRAIN, FLUID, BLOOD, SCAR, CALCIUM = -1000.0, 900.0, 34.0, 6.0, 75.0, 14.0, 95.0  # HU
 
 
 def phantom_ct(
     *,
     volumes: int = 600,
     shape: tuple[int, ...] = (16, 28, 28),
-    labels: int = 60,
+    labels: int = 40,
     test: int = 200,
     seed: int = 0,
 ) -> Dataset:
@@ -76,9 +76,16 @@ def phantom_ct(
     )
 
 
-def phantom(index: int, *, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Volume `index`, `shape` int16 HU from -1024 to 3071; its class is `index % 4`."""
-    rng = np.random.default_rng([seed, index])
+def phantom(
+    index: int, *, shape: tuple[int, ...], seed: int = 0, lesion: str | None = None
+) -> np.ndarray:
+    """Volume `index`, `shape` int16 HU from -1024 to 3071.
+
+    Args:
+      index, shape, seed: determine the head and the noise.
+      lesion: one of `CLASSES`, "" for none; None is that of the volume's class, `index % 4`.
+    """
+    rng, bleeding = (np.random.default_rng([seed, index, part]) for part in (0, 1))
     place = _head_coordinates(shape, rng)
     inside = _ellipsoid(place, (0, 0, 0), (0.88, 0.80, 0.66), edge=0.03)
     skull = _ellipsoid(place, (0, 0, 0), (0.97, 0.89, 0.75), edge=0.03)
@@ -86,17 +93,22 @@ def phantom(index: int, *, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
     # Left and right differ, as they do in people.
     sides = (-1, 1)
-    length, width = rng.uniform(0.24, 0.40), rng.uniform(0.06, 0.13, 2)
-    centres = [(rng.uniform(0.05, 0.2), rng.uniform(-0.1, 0.1), s * 0.17) for s in sides]
+    length, width = rng.uniform(0.30, 0.42), rng.uniform(0.10, 0.16, 2)
+    centres = [(rng.uniform(0.05, 0.2), rng.uniform(-0.1, 0.1), s * 0.18) for s in sides]
     ventricles = [
-        _ellipsoid(place, c, (0.22, length, w), edge=0.03)
+        _ellipsoid(place, c, (0.28, length, w), edge=0.03)
         for c, w in zip(centres, width, strict=True)
     ]
     hu = brain
     for ventricle in ventricles:
         hu = _mix(hu, FLUID, ventricle)
-    lesion = _lesion(CLASSES[index % len(CLASSES)], place, centres, ventricles, inside, rng)
-    hu = _mix(hu, BLOOD + rng.uniform(-8, 8), lesion)
+    for density in (SCAR, CALCIUM, CALCIUM):  # nothing to do with the class
+        centre = rng.uniform(-0.5, 0.5, 3)
+        hu = _mix(hu, density, _ellipsoid(place, centre, rng.uniform(0.08, 0.18, 3), edge=0.04))
+    name = CLASSES[index % len(CLASSES)] if lesion is None else lesion
+    if name:
+        blood = BLOOD + bleeding.uniform(-8, 8)
+        hu = _mix(hu, blood, _lesion(name, place, centres, ventricles, inside, bleeding))
     hu = _mix(_mix(AIR, BONE, skull), hu, inside)
     hu = hu + rng.normal(0, 6.0, shape) + 3.0 * _texture(place, rng, waves=8, frequency=14.0)
     return np.rint(np.clip(hu, -1024, 3071)).astype(np.int16)
@@ -108,21 +120,21 @@ def _lesion(name, place, centres, ventricles, inside, rng) -> np.ndarray:
     z, y, x = centres[side]
     sign = (-1, 1)[side]
     if name == "deep":
-        centre = (z + rng.uniform(-0.15, 0.1), y + rng.uniform(-0.15, 0.15), x + sign * 0.17)
-        return _ellipsoid(place, centre, rng.uniform(0.14, 0.26, 3), edge=0.04)
+        centre = (z + rng.uniform(-0.15, 0.1), y + rng.uniform(-0.15, 0.15), x + sign * 0.22)
+        return _ellipsoid(place, centre, rng.uniform(0.16, 0.26, 3), edge=0.04)
     if name == "lobar":
         angle = rng.uniform(0, 2 * math.pi)
-        up = rng.uniform(0.0, 0.45)
-        flat = 0.72 * math.sqrt(1 - up**2)
-        centre = (up * 0.85, flat * 0.80 * math.cos(angle), flat * 0.66 * math.sin(angle))
-        return inside * _ellipsoid(place, centre, rng.uniform(0.14, 0.26, 3), edge=0.04)
+        up = rng.uniform(0.0, 0.6)
+        flat = 0.82 * math.sqrt(1 - up**2)
+        centre = (up * 0.72, flat * 0.80 * math.cos(angle), flat * 0.66 * math.sin(angle))
+        return inside * _ellipsoid(place, centre, rng.uniform(0.18, 0.30, 3), edge=0.04)
     if name == "subarachnoid":
         core = _ellipsoid(place, (0, 0, 0), np.array([0.88, 0.80, 0.66]) * 0.8, edge=0.03)
         angle = rng.uniform(0, 2 * math.pi)
         towards = place[1] * math.cos(angle) + place[2] * math.sin(angle)
         low = _step(rng.uniform(-0.35, -0.1) - place[0], 0.06)
         return inside * (1 - core) * low * _step(towards + 0.3, 0.1)
-    level = place[1] - (y + rng.uniform(-0.05, 0.15))  # blood settles at the back
+    level = place[1] - (y + rng.uniform(-0.3, 0.0))  # blood settles at the back
     return ventricles[side] * _step(level, 0.05)
 
 

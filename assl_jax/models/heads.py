@@ -57,10 +57,13 @@ class Decoder(nn.Module):
     Attributes:
       channels: of the image.
       width: least number of channels inside; every doubling halves the count down to it.
+      coarse: how many of the last doublings are plain resizing, which makes the decoder of a volume
+        many times cheaper and its image as much coarser.
     """
 
     channels: int
     width: int = 16
+    coarse: int = 0
 
     @nn.compact
     def __call__(
@@ -69,12 +72,20 @@ class Decoder(nn.Module):
         """Map `[b, *small, d]` to an image `[b, *space, channels]`."""
         x = x.astype(jnp.float32)
         count = x.shape[-1]
-        while x.shape[1:-1] != tuple(space):
-            size = [min(2 * n, target) for n, target in zip(x.shape[1:-1], space, strict=True)]
+        for size in doublings(x.shape[1:-1], space)[: -self.coarse or None]:
             count = max(count // 2, self.width)
             x = Conv(count, 3)(resize(x, size))
             x = nn.relu(nn.GroupNorm(num_groups=1)(x))
-        return Conv(self.channels, 3, use_bias=True)(x)
+        x = Conv(self.channels, 3, use_bias=True)(x)
+        return x if x.shape[1:-1] == tuple(space) else resize(x, space)
+
+
+def doublings(small: Sequence[int], space: Sequence[int]) -> list[tuple[int, ...]]:
+    """The shapes that lead from `small` to `space`, each axis doubled until it is there."""
+    shapes = [tuple(small)]
+    while shapes[-1] != tuple(space):
+        shapes.append(tuple(min(2 * n, m) for n, m in zip(shapes[-1], space, strict=True)))
+    return shapes[1:]
 
 
 def flatten_views(x: jax.Array) -> jax.Array:

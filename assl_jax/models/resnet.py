@@ -12,7 +12,12 @@ from assl_jax.models.halving import halvings, max_pool
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 # name: kernel, stride of the first convolution, and whether a 3/2 max-pool follows.
-STEMS = {"imagenet": (7, 2, True), "small": (3, 1, False), "half": (3, 2, False)}
+STEMS = {
+    "imagenet": (7, 2, True),
+    "quarter": (3, 2, True),
+    "half": (3, 2, False),
+    "small": (3, 1, False),
+}
 
 
 def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> nn.BatchNorm:
@@ -52,8 +57,8 @@ class ResNet(nn.Module):
     Attributes:
       depth: 10, 18 or 34.
       width: multiplier of the channel counts 64, 128, 256, 512.
-      stem: "imagenet" (kernel 7, stride 2, max-pool 3/2), "small" (kernel 3, stride 1) or "half"
-        (kernel 3, stride 2).
+      stem: "imagenet" (kernel 7, stride 2, max-pool 3/2), "quarter" (kernel 3, stride 2, max-pool
+        3/2), "half" (kernel 3, stride 2) or "small" (kernel 3, stride 1).
       delay: how many of the halvings (the stem's stride and max-pool where it has them, then the
         strides of stages 2, 3 and 4) leave each spatial axis alone, for volumes of few slices; `()`
         delays none. Along an axis that the stem's convolution does not halve its kernel is 3 wide:

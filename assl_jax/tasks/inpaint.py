@@ -21,12 +21,14 @@ class ReconstructionHead(nn.Module):
     """The last stage's feature map decoded to the inputs' shape."""
 
     width: int
+    coarse: int
 
     @nn.compact
     def __call__(self, features: dict, batch: Batch) -> Float[Array, "b v *space c"]:
         *_, channels = batch.inputs.shape
         maps = flatten_views(last_map(features))
-        images = Decoder(channels, self.width)(maps, batch.inputs.shape[2:-1])
+        decoder = Decoder(channels, self.width, self.coarse)
+        images = decoder(maps, batch.inputs.shape[2:-1])
         return unflatten_views(images, batch.inputs.shape[0])
 
 
@@ -37,7 +39,7 @@ class Inpaint:
     Attributes:
       region: "random" places the box anywhere, "centre" in the middle.
       mask_fraction: box side over image side, on each axis.
-      width: least number of channels of the decoder.
+      width, coarse: of the decoder, see `models.heads.Decoder`.
       intensity: how stored integers become network inputs; the box is filled with the mean.
     """
 
@@ -45,6 +47,7 @@ class Inpaint:
     region: str = "random"
     mask_fraction: float = 0.5
     width: int = 16
+    coarse: int = 0
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
@@ -56,6 +59,7 @@ class Inpaint:
             0 < self.mask_fraction < 1,
             f"task inpaint: mask_fraction={self.mask_fraction} must be between 0 and 1",
         )
+        require(self.coarse >= 0, f"task inpaint: coarse={self.coarse} must not be negative")
 
     def label_table(self, rank: int) -> None:
         return None
@@ -74,7 +78,7 @@ class Inpaint:
         return Batch(jnp.where(mask, 0.0, whole)[:, None], {"image": whole, "mask": mask})
 
     def head(self) -> nn.Module:
-        return ReconstructionHead(width=self.width)
+        return ReconstructionHead(width=self.width, coarse=self.coarse)
 
     def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
         painted, mask = outputs[:, 0], batch.targets["mask"].astype(jnp.float32)

@@ -42,7 +42,7 @@ class ModelsGenesis:
       another: probability of another box after one.
       inpaint_sides: least and greatest side of a box over image side, on each axis.
       outpaint_sides: the same for out-painting, whose boxes show what is kept.
-      width: least number of channels of the decoder.
+      width, coarse: of the decoder, see `models.heads.Decoder`.
       intensity: how stored integers become network inputs.
 
     Deviations: see `random_shuffle`; in-painting always paints at least one box, and boxes may
@@ -62,6 +62,7 @@ class ModelsGenesis:
     inpaint_sides: tuple[float, float] = (1 / 6, 1 / 3)
     outpaint_sides: tuple[float, float] = (3 / 7, 4 / 7)
     width: int = 16
+    coarse: int = 0
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
@@ -84,6 +85,7 @@ class ModelsGenesis:
                 f"task models_genesis: {name}={sides} must be two fractions of the image side, "
                 "above 0 and at most 1, the lesser first",
             )
+        require(self.coarse >= 0, f"task models_genesis: coarse={self.coarse} must not be negative")
 
     def label_table(self, rank: int) -> None:
         return None
@@ -125,7 +127,7 @@ class ModelsGenesis:
         return paint.reshape(wide) & (boxes == inpaint.reshape(wide))
 
     def head(self) -> nn.Module:
-        return ReconstructionHead(width=self.width)
+        return ReconstructionHead(width=self.width, coarse=self.coarse)
 
     def loss(self, outputs: Float[Array, "b 1 *space c"], batch: Batch) -> tuple[Array, Metrics]:
         """Mean squared error over all voxels."""

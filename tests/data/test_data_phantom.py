@@ -39,23 +39,25 @@ def test_heads_are_made_of_air_bone_and_brain():
 
 
 def test_the_place_of_the_blood_tells_the_class():
-    """Mean densities in three regions, of 16 volumes of each class."""
+    """The same heads with and without blood differ where it is."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 48, 48)), indexing="ij")
     radius = np.sqrt((z / 0.88) ** 2 + (y / 0.80) ** 2 + (x / 0.66) ** 2)
-    regions = {
-        "middle": radius < 0.4,
-        "upper rim": (z > 0.0) & (radius > 0.75) & (radius < 0.9),
-        "lower rim": (z < -0.3) & (radius > 0.75) & (radius < 0.9),
-    }
-    density = {name: [] for name in regions}
-    for k in range(4):
-        volumes = [np.clip(phantom(k + 4 * i, shape=z.shape), -20, 100) for i in range(16)]
-        for name, region in regions.items():
-            density[name].append(np.mean([v[region].mean() for v in volumes]))
-    deep, lobar, sheet, ventricular = density["middle"]
-    assert min(deep, ventricular) > max(lobar, sheet) + 1
-    assert CLASSES[np.argmax(density["upper rim"])] == "lobar"
-    assert CLASSES[np.argmax(density["lower rim"])] == "subarachnoid"
+    outward, height, size = {}, {}, {}
+    for name in CLASSES:
+        changes = [
+            phantom(i, shape=z.shape, lesion=name) - phantom(i, shape=z.shape, lesion="")
+            for i in range(12)
+        ]
+        weight = np.nan_to_num(np.mean(changes, axis=0)).clip(0)
+        assert np.abs(changes).max() > 30
+        outward[name] = (weight * radius).sum() / weight.sum()
+        height[name] = (weight * z).sum() / weight.sum()
+        size[name] = np.mean([(change > 10).sum() for change in changes])
+    assert outward["lobar"] > max(outward["deep"], outward["ventricular"]) + 0.2
+    assert height["subarachnoid"] < -0.25 < min(height[n] for n in CLASSES if n != "subarachnoid")
+    assert size["subarachnoid"] > size["deep"] > 0
+    natural = phantom(6, shape=z.shape)
+    np.testing.assert_array_equal(natural, phantom(6, shape=z.shape, lesion="subarachnoid"))
 
 
 def test_by_way_of_nifti_everything_is_the_same(tmp_path, capsys):

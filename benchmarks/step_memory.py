@@ -1,0 +1,91 @@
+"""Peak memory and time of one training step of every 3D proxy task at the brain CT's shape.
+
+    python -m benchmarks.step_memory [--tasks=rotation,cpc] [--batch=2] [--shape=30,270,230]
+
+ResNet-18 with the strides that suit the shape, float32. Every task runs in a process of its own,
+since peak memory is a process's; compilation is part of the peak, and not of the step's time.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+TASKS = "sc_assl,src,mcpc,rotation,models_genesis,cpc,rubiks_cube,simclr,inpaint,jigsaw"
+
+
+def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
+    """Run two steps in this process; the second one is timed."""
+    import jax
+    import numpy as np
+
+    from assl_jax.models import make_backbone, suggest_delay
+    from assl_jax.tasks import make_task
+    from assl_jax.training.feed import Feed
+    from assl_jax.training.loop import Training, fit
+    from assl_jax.training.optimiser import Optimiser
+    from assl_jax.training.sharding import make_mesh
+    from assl_jax.training.state import init_state
+
+    settings = {"grid": 2} if task == "jigsaw" else {}
+    proxy = make_task(task, **settings)
+    backbone = make_backbone("resnet18", delay=suggest_delay(shape))
+    images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 1), dtype=np.int16)
+    state = init_state(jax.random.key(0), backbone, [proxy], Optimiser(), images)
+    rest = {"backbone": backbone, "tasks": {task: proxy}, "rows": np.arange(batch), "seed": 0}
+    feed = Feed(images, make_mesh(jax.devices()[:1]), "device")
+    began = time.perf_counter()
+    state = fit(state, feed=feed, training=Training(steps=1, batch_size=batch), **rest)
+    compiled = time.perf_counter()
+    jax.block_until_ready(
+        fit(state, feed=feed, training=Training(steps=2, batch_size=batch), **rest)
+    )
+    ended = time.perf_counter()
+    views = jax.eval_shape(proxy.make_batch, jax.random.key(0), images).inputs.shape
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # from KiB
+    return {
+        "task": task,
+        "inputs": "x".join(map(str, views[:-1])),
+        "peak_gib": round(peak, 2),
+        "first_step_s": round(compiled - began, 1),
+        "step_s": round(ended - compiled, 1),
+        "backend": jax.default_backend(),
+        "jax": jax.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tasks", default=TASKS)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--shape", default="30,270,230")
+    parser.add_argument("--json", default="", help="also write the rows to this file")
+    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        shape = tuple(map(int, args.shape.split(",")))
+        print(json.dumps(measure(args.one, args.batch, shape)))
+        return
+    rows = []
+    print("| task | backbone inputs | peak memory (GiB) | first step (s) | step (s) |")
+    print("|---|---|---|---|---|")
+    for task in args.tasks.split(","):
+        command = [sys.executable, "-m", "benchmarks.step_memory", f"--one={task}"]
+        command += [f"--batch={args.batch}", f"--shape={args.shape}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            print(f"| {task} | failed (exit status {done.returncode}) | – | – | – |", flush=True)
+            continue
+        row = json.loads(done.stdout.splitlines()[-1])
+        rows.append(row)
+        keys = ("task", "inputs", "peak_gib", "first_step_s", "step_s")
+        print("| " + " | ".join(str(row[key]) for key in keys) + " |", flush=True)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(rows, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

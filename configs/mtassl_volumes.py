@@ -1,0 +1,35 @@
+"""Algorithm 1 on your own NIfTI volumes.
+
+    python main.py --config=configs/mtassl_volumes.py --config.data.path=FOLDER
+
+FOLDER holds the volumes and `volumes.csv` with the columns path and label, and, where you have
+them, patient and split (train, test or unlabeled; an unlabeled volume needs no label). Volumes are
+brought to one orientation; to bring them to one size, name a shape in voxels from bottom to top,
+front to back and side to side, and for CT a window in HU:
+
+    --config.data.shape="(32,96,96)" --config.data.window="(-20,100)"
+
+Without a window each volume's own 0.5 and 99.5 percentiles become black and white, as suits MRI.
+Decoded volumes are kept in `cache/` (`--config.data.cache`). The defaults suit some hundred volumes
+of that size and one GPU.
+"""
+
+from ml_collections import ConfigDict
+
+from assl_jax.experiment import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config("volumes")
+    config.tasks = "sc_assl,rubiks_cube,cpc,rotation,models_genesis"
+    config.data.cache = "cache"
+    config.backbone.name = "resnet18"
+    config.pretrain.steps, config.pretrain.batch_size = 10_000, 16
+    config.pretrain.learning_rate = 1e-3
+    config.target.steps, config.target.batch_size = 1_000, 16
+    config.target.learning_rate = 1e-4
+    config.target.shift, config.target.flip = 2, True
+    config.task.rotation.all_rotations = False  # as many inputs a step as volumes
+    config.search.metric = "balanced_accuracy"
+    config.eval_batch_size = 32
+    return config
