@@ -3,11 +3,11 @@
     python main.py --config=configs/mtassl_brain_ct.py --config.data.path=FOLDER
 
 FOLDER holds NIfTI volumes and `volumes.csv` with the columns path and label, and patient and split
-where known. The paper's data set (1,486 volumes, four causes of cerebral haemorrhage) is not public.
-From its section 5: 30x270x230 voxels, 80:20, ResNet-18, five tasks, Adam, batch 16, learning rates
-2e-5 (proxy) and 1.5e-5 (target). Not given there and chosen here: the window of 0 to 120 HU, a split
-by patient, 100 epochs of pretraining for that many volumes (7,400 steps), 50 epochs of fine-tuning,
-a cosine schedule, random shift and left-right flip.
+where known. The paper's data set (1,486 volumes, four causes of cerebral haemorrhage) is not
+public. From its section 5: 30x270x230 voxels, 80:20, ResNet-18, five tasks, Adam, batch 16,
+learning rates 2e-5 (proxy) and 1.5e-5 (target). Not given there and chosen here: the window of 0 to
+120 HU, a split by patient, 100 epochs of pretraining for that many volumes (7,400 steps), 50 epochs
+of fine-tuning, a cosine schedule, random shift and left-right flip.
 
 The paper selects on the test set; add `--config.search.select_on=test` to do the same, and
 `--config.search.candidates=all` to train every row of Table 3.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
 from assl_jax.experiment import base_config, run
 
@@ -38,6 +39,11 @@ def small():
         ("target.seeds", 0, "target.seeds=0"),
         ("search.select_on", "tests", "did you mean 'test'"),
         ("search.candidates", "al", "did you mean 'all'"),
+        ("search.metric", "accuracies", "did you mean 'accuracy'"),
+        ("images_on", "hots", "did you mean 'host'"),
+        ("eval_batch_size", 0, "eval_batch_size=0"),
+        ("backbone.delay", (1, 0, 0), "backbone.delay=(1, 0, 0)"),
+        ("tasks", "rubiks_cube", "needs volumes"),
         ("similarity.layer", "poold", "did you mean 'pooled'"),
         ("similarity.n", 1, "similarity.n=1"),
         ("similarity.estimator", "bias", "did you mean 'biased'"),
@@ -72,7 +78,7 @@ def test_a_file_in_place_of_the_workdir_is_named(tmp_path):
         run(small(), tmp_path / "file")
 
 
-@pytest.mark.parametrize("data", ["digits", "folder", "stl10"])
+@pytest.mark.parametrize("data", SOURCES)
 def test_every_setting_of_the_base_config_has_a_typed_default(data):
     flat = base_config(data).to_dict()
     leaves = [flat]

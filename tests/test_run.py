@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assl_jax.data.write_phantom import write_phantom
+
 ROOT = Path(__file__).parents[1]
 TINY = (
     "--config=configs/mtassl_digits.py",
@@ -210,3 +212,39 @@ def test_pretrain_runs_a_single_pool(tmp_path):
     results = json.loads((tmp_path / "one" / "results.json").read_text())
     assert results["best"]["pool"] == ["mcpc"] and results["best"]["selection"] is None
     assert "MCPC" in (tmp_path / "one" / "report" / "index.html").read_text()
+
+
+def test_a_folder_of_nifti_volumes(tmp_path):
+    """Written, searched with two 3D tasks from the host, reported with its metrics."""
+    heads = {"volumes": 40, "shape": (8, 12, 12), "labels": 16, "test": 12}
+    write_phantom(tmp_path / "heads", **heads)
+    status, out, err = run(
+        "--config=configs/mtassl_volumes.py",
+        f"--config.data.path={tmp_path / 'heads'}",
+        "--config.data.window=(-20,100)",
+        f"--config.data.cache={tmp_path / 'cache'}",
+        "--config.tasks=rotation,sc_assl",
+        "--config.task.sc_assl.crop_fraction=1.0",
+        "--config.images_on=host",
+        "--config.backbone.name=resnet10",
+        "--config.backbone.width=0.0625",
+        "--config.backbone.stem=quarter",
+        "--config.pretrain.steps=4",
+        "--config.pretrain.batch_size=8",
+        "--config.target.steps=2",
+        "--config.target.batch_size=8",
+        "--config.target.seeds=2",
+        "--config.target.folds=2",
+        "--config.similarity.n=16",
+        f"--workdir={tmp_path / 'work'}",
+    )
+    assert status == 0, err
+    results = json.loads((tmp_path / "work" / "results.json").read_text())
+    assert results["patients"] == 12 and results["metric"] == "balanced_accuracy"
+    assert set(results["scratch"]["metrics"]) == {"accuracy", "balanced_accuracy", "auc"}
+    assert np.sum(results["best"]["confusion"]) == pytest.approx(12)
+    assert "Balanced accuracy" in out
+    assert "axial" in (tmp_path / "work" / "report" / "index.html").read_text()
+    predictions = list((tmp_path / "work").glob("stages/finetune-scratch-*/predictions/test*.npy"))
+    assert len(predictions) == 2
+    np.testing.assert_allclose(np.load(predictions[0]).sum(1), np.ones(12), rtol=1e-5)

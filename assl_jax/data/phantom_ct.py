@@ -12,7 +12,7 @@ from assl_jax.errors import require
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
 WINDOW = (-20.0, 100.0)  # HU
-AIR, BONE, BRAIN, FLUID, BLOOD, SCAR, CALCIUM = -1000.0, 900.0, 34.0, 6.0, 75.0, 14.0, 95.0  # HU
+AIR, BONE, BRAIN, FLUID, BLOOD, SCAR, CALCIUM = -1000.0, 900.0, 34.0, 6.0, 82.0, 14.0, 90.0  # HU
 
 
 def phantom_ct(
@@ -104,7 +104,7 @@ def phantom(
         hu = _mix(hu, FLUID, ventricle)
     for density in (SCAR, CALCIUM, CALCIUM):  # nothing to do with the class
         centre = rng.uniform(-0.5, 0.5, 3)
-        hu = _mix(hu, density, _ellipsoid(place, centre, rng.uniform(0.08, 0.18, 3), edge=0.04))
+        hu = _mix(hu, density, _ellipsoid(place, centre, rng.uniform(0.06, 0.14, 3), edge=0.04))
     name = CLASSES[index % len(CLASSES)] if lesion is None else lesion
     if name:
         blood = BLOOD + bleeding.uniform(-8, 8)
@@ -120,14 +120,14 @@ def _lesion(name, place, centres, ventricles, inside, rng) -> np.ndarray:
     z, y, x = centres[side]
     sign = (-1, 1)[side]
     if name == "deep":
-        centre = (z + rng.uniform(-0.15, 0.1), y + rng.uniform(-0.15, 0.15), x + sign * 0.22)
-        return _ellipsoid(place, centre, rng.uniform(0.16, 0.26, 3), edge=0.04)
+        centre = (z + rng.uniform(-0.15, 0.1), y + rng.uniform(-0.15, 0.15), x + sign * 0.26)
+        return _ellipsoid(place, centre, rng.uniform(0.20, 0.32, 3), edge=0.04)
     if name == "lobar":
         angle = rng.uniform(0, 2 * math.pi)
         up = rng.uniform(0.0, 0.6)
         flat = 0.82 * math.sqrt(1 - up**2)
         centre = (up * 0.72, flat * 0.80 * math.cos(angle), flat * 0.66 * math.sin(angle))
-        return inside * _ellipsoid(place, centre, rng.uniform(0.18, 0.30, 3), edge=0.04)
+        return inside * _ellipsoid(place, centre, rng.uniform(0.22, 0.36, 3), edge=0.04)
     if name == "subarachnoid":
         core = _ellipsoid(place, (0, 0, 0), np.array([0.88, 0.80, 0.66]) * 0.8, edge=0.03)
         angle = rng.uniform(0, 2 * math.pi)

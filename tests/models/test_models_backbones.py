@@ -48,7 +48,9 @@ def test_stages(name, space):
     assert features["pooled"].shape == (2, 512)
 
 
-@pytest.mark.parametrize("stem, first", [("imagenet", 4), ("small", 1), ("half", 2)])
+@pytest.mark.parametrize(
+    "stem, first", [("imagenet", 4), ("quarter", 4), ("small", 1), ("half", 2)]
+)
 def test_stems(stem, first):
     features, _ = shapes("resnet10", (2, 32, 32, 3), stem=stem)
     assert features["stage1"].shape == (2, 32 // first, 32 // first, 64)

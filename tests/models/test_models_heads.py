@@ -9,6 +9,7 @@ from assl_jax.models.heads import (
     MLP,
     Decoder,
     NextFeature,
+    doublings,
     flatten_views,
     last_map,
     unflatten_views,
@@ -60,6 +61,21 @@ def test_decoder_sees_the_whole_map(quick_jit, drawn):
     image = quick_jit(lambda x: decoder.apply(variables, x, space)[0, ..., 0])
     change = np.abs(image(x.at[0, 0, 0].add(2.0)) - image(x))
     assert change[:3, :3].mean() > 3 * change[5:, 5:].mean() > 0
+
+
+def test_decoder_leaves_the_last_doublings_to_resizing(quick_jit, drawn):
+    x, space = normal(0, 2, 1, 2, 2, 8), (5, 16, 16)
+    assert doublings((1, 2, 2), space) == [(2, 4, 4), (4, 8, 8), (5, 16, 16)]
+    for coarse, convolutions in ((0, 4), (1, 3), (2, 2), (9, 1)):
+        decoder = Decoder(channels=1, width=4, coarse=coarse)
+        variables = drawn(lambda key, x, d=decoder: d.init(key, x, space), x)
+        names = [name for name in variables["params"] if name.startswith("Conv")]
+        assert len(names) == convolutions
+        image = quick_jit(lambda v, x, d=decoder: d.apply(v, x, space))(variables, x)
+        assert image.shape == (2, *space, 1)
+    # Only resized: what lies between two voxels is their mean.
+    plain = np.asarray(resize(image[:, ::5, ::8, ::8], space))
+    assert np.abs(np.diff(image, axis=2)).max() < 2 * np.abs(np.diff(plain, axis=2)).max() + 1
 
 
 def test_next_feature_depends_on_every_step_and_on_their_order(quick_jit, drawn):
