@@ -2,7 +2,7 @@
 
     python main.py --config=configs/mtassl_phantom3d.py
 
-800 unlabeled volumes of 16x28x28 voxels, 40 labels in four classes, 200 test volumes, a
+1,000 unlabeled volumes of 16x28x28 voxels, 60 labels in four classes, 200 test volumes, a
 quarter-width ResNet-10, and the paper's five 3D tasks.
 """
 
@@ -13,16 +13,16 @@ from assl_jax.experiment import base_config
 
 def get_config() -> ConfigDict:
     config = base_config("phantom_ct")
-    config.data.volumes = 1000
-    config.tasks = "sc_assl,rubiks_cube,cpc,rotation,models_genesis"
+    config.data.volumes = 1200
+    config.tasks = "rotation,sc_assl,rubiks_cube,cpc,models_genesis"
     config.backbone.name, config.backbone.width = "resnet10", 0.25
     config.backbone.stem = "quarter"
-    config.pretrain.steps, config.pretrain.batch_size = 600, 16
+    config.pretrain.steps, config.pretrain.batch_size = 1000, 16
     config.target.steps, config.target.batch_size = 100, 16
     config.pretrain.learning_rate = config.target.learning_rate = 3e-3
-    config.target.flip = True
+    config.target.folds, config.target.flip = 3, True
     config.task.rotation.all_rotations = False  # as many inputs a step as volumes
     config.task.models_genesis.width, config.task.models_genesis.coarse = 8, 2
-    config.similarity.n = 800
+    config.similarity.n = 1000
     config.checkpoint_every = 100
     return config

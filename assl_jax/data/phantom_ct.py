@@ -19,7 +19,7 @@ def phantom_ct(
     *,
     volumes: int = 600,
     shape: tuple[int, ...] = (16, 28, 28),
-    labels: int = 40,
+    labels: int = 60,
     test: int = 200,
     seed: int = 0,
 ) -> Dataset:
@@ -60,7 +60,7 @@ def phantom_ct(
     )
     classes = np.arange(volumes, dtype=np.int32) % len(CLASSES)
     images = np.stack([phantom(i, shape=shape, seed=seed) for i in range(volumes)])
-    images = np.clip(images, *map(int, WINDOW))[..., None]
+    images = np.clip(images, int(WINDOW[0]), int(WINDOW[1]))[..., None]
     test_images = stratified_subset(classes, test, seed=seed)
     others = np.setdiff1d(np.arange(volumes), test_images)
     chosen = others[stratified_subset(classes[others], labels, seed=seed)]
