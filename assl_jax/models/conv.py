@@ -1,5 +1,6 @@
 """The one N-dimensional convolution that every backbone and decoder uses."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 CHUNK_BYTES = 2**24  # of patches; more than that, and a batch is worked through by example
+HUGE_BYTES = 2**28  # of one example's patches; more than that, and fewer are made at a time
 
 
 def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
@@ -85,25 +87,34 @@ def _patches_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
 
 
 def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
-    """Patches over all axes but the first, and a sum of matrix products over the first."""
-    rank = x.ndim - 2
+    """Patches over the last axes, and a sum of matrix products over the offsets of the first."""
+    rank, (c, d) = x.ndim - 2, kernel.shape[-2:]
     window = kernel.shape[:rank]
     out = output_shape(x.shape[1:-1], window, stride)
     x = jnp.pad(x, [(0, 0), *((k // 2, k // 2) for k in window), (0, 0)])
 
-    def shifted(x: Array, axis: int) -> list[Array]:
+    def shifted(x: Array, axis: int, offset: int) -> Array:
         n, s = out[axis], stride[axis]
-        starts = range(window[axis])
-        return [lax.slice_in_dim(x, o, o + (n - 1) * s + 1, s, axis + 1) for o in starts]
+        return lax.slice_in_dim(x, offset, offset + (n - 1) * s + 1, s, axis + 1)
 
+    size = x.shape[0] * math.prod(out) * x.dtype.itemsize * c
+    huge = size * math.prod(window[1:]) > HUGE_BYTES
+    summed = rank - 1 if huge else 1  # axes, of which patches are not made
     # The last axis first: each step copies longer runs.
-    for axis in range(rank - 1, 0, -1):
-        x = jnp.concatenate(shifted(x, axis), axis=-1)
-    products = [
-        rows.reshape(-1, rows.shape[-1]) @ weights.reshape(-1, kernel.shape[-1])
-        for rows, weights in zip(shifted(x, 0), kernel, strict=True)
-    ]
-    return sum(products[1:], products[0]).reshape(x.shape[0], *out, kernel.shape[-1])
+    for axis in reversed(range(summed, rank)):
+        x = jnp.concatenate([shifted(x, axis, o) for o in range(window[axis])], axis=-1)
+
+    def product(x: Array, weights: Array, offsets: tuple[int, ...]) -> Array:
+        for axis, offset in enumerate(offsets):
+            x = shifted(x, axis, offset)
+        return x.reshape(-1, x.shape[-1]) @ weights
+
+    if huge:  # the gradient cuts the rows out again instead of keeping all of them
+        product = jax.checkpoint(product, static_argnums=2)
+    places = itertools.product(*map(range, window[:summed]))
+    weights = kernel.reshape(math.prod(window[:summed]), -1, d)
+    y = sum(product(x, w, o) for w, o in zip(weights, places, strict=True))
+    return jnp.asarray(y).reshape(x.shape[0], *out, d)
 
 
 class Conv(nn.Module):

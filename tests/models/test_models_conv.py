@@ -67,6 +67,26 @@ def test_both_forms_agree_with_the_slow_one(quick_jit, case):
         np.testing.assert_allclose([np.sum(dx * x), np.sum(dkernel * kernel)], product, rtol=1e-3)
 
 
+@pytest.mark.parametrize("bound", ["CHUNK_BYTES", "HUGE_BYTES"])
+def test_large_patches_are_made_a_few_at_a_time(quick_jit, monkeypatch, bound):
+    """Example by example, and with patches over fewer axes: the same values and gradients."""
+    x = jax.random.normal(jax.random.key(0), (3, 6, 7, 5, 2))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2, 4))
+
+    def gradients(form):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(form(x, kernel, (1, 2, 1))))
+
+        return quick_jit(jax.value_and_grad(loss, (0, 1))), loss
+
+    want = gradients(conv._xla)[0](x, kernel)
+    whole = str(jax.make_jaxpr(gradients(conv._patches_matmul)[1])(x, kernel))
+    monkeypatch.setattr(conv, bound, 1)
+    run, loss = gradients(conv._patches_matmul)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), run(x, kernel), want)
+    assert str(jax.make_jaxpr(loss)(x, kernel)) != whole
+
+
 def test_the_chosen_form_is_one_of_the_two():
     x, kernel = normal(0, 1, 12, 12, 16), normal(1, 3, 3, 16, 2)
     for stride in [(1, 1), (2, 2)]:  # XLA's form and patches, on a CPU
