@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
     config.task.rotation.all_rotations = False  # as many inputs a step as volumes
     config.task.models_genesis.width, config.task.models_genesis.coarse = 8, 2
     config.similarity.n = 1000
-    config.checkpoint_every = 100
+    config.checkpoint_every = 500
     return config

@@ -104,17 +104,28 @@ def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
     for axis in reversed(range(summed, rank)):
         x = jnp.concatenate([shifted(x, axis, o) for o in range(window[axis])], axis=-1)
 
-    def product(x: Array, weights: Array, offsets: tuple[int, ...]) -> Array:
-        for axis, offset in enumerate(offsets):
-            x = shifted(x, axis, offset)
+    places = list(itertools.product(*map(range, window[:summed])))
+    weights = kernel.reshape(len(places), -1, d)
+
+    def product(x: Array, weights: Array, place: Sequence[Any]) -> Array:
+        for axis, offset in enumerate(place):
+            n, s = out[axis], stride[axis]
+            x = lax.dynamic_slice_in_dim(x, offset, (n - 1) * s + 1, axis + 1)
+            x = lax.slice_in_dim(x, 0, None, s, axis + 1)
         return x.reshape(-1, x.shape[-1]) @ weights
 
-    if huge:  # the gradient cuts the rows out again instead of keeping all of them
-        product = jax.checkpoint(product, static_argnums=2)
-    places = itertools.product(*map(range, window[:summed]))
-    weights = kernel.reshape(math.prod(window[:summed]), -1, d)
-    y = sum(product(x, w, o) for w, o in zip(weights, places, strict=True))
-    return jnp.asarray(y).reshape(x.shape[0], *out, d)
+    if not huge:
+        y = sum(product(x, w, place) for w, place in zip(weights, places, strict=True))
+        return jnp.asarray(y).reshape(x.shape[0], *out, d)
+
+    # One product after the other, and rows cut out again for the gradient: one copy at a time.
+    @jax.checkpoint
+    def add(y: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
+        return y + product(x, *term), None
+
+    zeros = jnp.zeros((x.shape[0] * math.prod(out), d), x.dtype)
+    y, _ = lax.scan(add, zeros, (weights, jnp.asarray(places)))
+    return y.reshape(x.shape[0], *out, d)
 
 
 class Conv(nn.Module):
