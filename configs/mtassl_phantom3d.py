@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.pretrain.learning_rate = config.target.learning_rate = 3e-3
     config.target.folds, config.target.flip = 3, True
     config.task.rotation.all_rotations = False  # as many inputs a step as volumes
+    config.task.cpc.crop_fraction = 0.6  # small patches: there are 27 of them
     config.task.models_genesis.width, config.task.models_genesis.coarse = 8, 2
     config.similarity.n = 1000
     config.checkpoint_every = 500
