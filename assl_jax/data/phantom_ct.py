@@ -29,9 +29,10 @@ def phantom_ct(
     shifted at random: skull, brain with a smooth texture, two lateral ventricles of different
     size, and a bleeding of random size, density and side. Its place tells the class: "deep" beside
     a ventricle, "lobar" under the skull, "subarachnoid" as a thin sheet along the skull's base,
-    "ventricular" inside a ventricle. Noise has two parts: of single voxels, and smooth, as a
-    reconstruction leaves it. The ellipsoids are those of nobody; this is a test of software, not
-    of medicine.
+    "ventricular" inside a ventricle; large "deep" and "lobar" ones reach into each other's place.
+    Small scars and calcifications anywhere tell nothing. Noise has two parts: of single voxels, and
+    smooth, as a reconstruction leaves it. The ellipsoids are those of nobody; this is a test of
+    software, not of medicine.
 
     Args:
       volumes: how many; volume i depends on `seed`, `shape` and i alone.

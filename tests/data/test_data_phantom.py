@@ -53,7 +53,8 @@ def test_the_place_of_the_blood_tells_the_class():
         outward[name] = (weight * radius).sum() / weight.sum()
         height[name] = (weight * z).sum() / weight.sum()
         size[name] = np.mean([(change > 10).sum() for change in changes])
-    assert outward["lobar"] > max(outward["deep"], outward["ventricular"]) + 0.2
+    # Deep and lobar bleedings reach into one another's place: that is what makes the set hard.
+    assert outward["lobar"] > outward["deep"] + 0.04 > outward["ventricular"] + 0.2
     assert height["subarachnoid"] < -0.25 < min(height[n] for n in CLASSES if n != "subarachnoid")
     assert size["subarachnoid"] > size["deep"] > 0
     natural = phantom(6, shape=z.shape)
