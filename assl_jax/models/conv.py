@@ -1,7 +1,9 @@
 """The one N-dimensional convolution that every backbone and decoder uses."""
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,7 +109,7 @@ def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
     places = list(itertools.product(*map(range, window[:summed])))
     weights = kernel.reshape(len(places), -1, d)
 
-    def product(x: Array, weights: Array, place: Sequence[Any]) -> Array:
+    def product(x: Array, weights: Array, place: Any) -> Array:
         for axis, offset in enumerate(place):
             n, s = out[axis], stride[axis]
             x = lax.dynamic_slice_in_dim(x, offset, (n - 1) * s + 1, axis + 1)
@@ -115,8 +117,8 @@ def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
         return x.reshape(-1, x.shape[-1]) @ weights
 
     if not huge:
-        y = sum(product(x, w, place) for w, place in zip(weights, places, strict=True))
-        return jnp.asarray(y).reshape(x.shape[0], *out, d)
+        each = (product(x, w, place) for w, place in zip(weights, places, strict=True))
+        return functools.reduce(operator.add, each).reshape(x.shape[0], *out, d)
 
     # One product after the other, and rows cut out again for the gradient: one copy at a time.
     @jax.checkpoint
