@@ -11,6 +11,7 @@ from assl_jax.training.interrupt import polite_stop
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, one of configs/*.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config's name>.")
+STAGES = flags.DEFINE_string("stages", None, "Finished work; default `stages` beside the workdir.")
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -48,7 +49,7 @@ def main(_: list[str]) -> None:
 
     try:
         with polite_stop():
-            run(CONFIG.value, workdir)
+            run(CONFIG.value, workdir, Path(STAGES.value) if STAGES.value else None)
     except InputError as error:
         fail(str(error))
     except Interrupted as error:

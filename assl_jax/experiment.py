@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import META, export_backbone
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.report.examples import task_examples
-from assl_jax.strategies import mtassl
+from assl_jax.strategies import mtassl, self_assl
+from assl_jax.strategies.pairs import pairs
+from assl_jax.strategies.settings import METRICS, SecondRun, SimilaritySettings, TargetSettings
 from assl_jax.strategies.stages import StageCache, read_json, write_json
-from assl_jax.strategies.study import METRICS, SimilaritySettings, Study, TargetSettings
+from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
 from assl_jax.training.metrics import MetricsLog
 from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh
 
 CHOICES = {
@@ -58,6 +63,14 @@ def base_config(data: str) -> ConfigDict:
             "pretrain": {**training, **optimiser, "budget": "total"},
             "target": {**training, **optimiser, "learning_rate": 1e-4, **target},
             "similarity": _defaults(SimilaritySettings),
+            "self_assl": {
+                **_defaults(Penalty),
+                "weight": 0.3,
+                "init_from": "scratch",
+                "use": "f_prime",
+                "second_run": False,  # a plain second run too, as a control
+                "backbones": (),  # names; none: that of `backbone` alone
+            },
             "search": {"select_on": "cv", "metric": "accuracy", "candidates": "argmin"},
             "task": {name: _defaults(kind) for name, kind in TASKS.items()},
             "images_on": "auto",
@@ -74,26 +87,33 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {f.name: f.default for f in fields if f.name != "intensity"}
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
     """Run the experiment that `config` describes, or go on with it, in `workdir`.
 
     Finished stages are read, not repeated; where everything is finished nothing is written.
+
+    Args:
+      workdir: folder of the run.
+      stages: folder of finished work that runs share; `stages` beside `workdir` by default.
 
     Raises:
       InputError: anything in the config or the data that the user can mend.
       Interrupted: a stop was asked for.
     """
     settings = config.to_dict()
-    strategy = lookup({"mtassl": _mtassl, "pretrain": _pretrain}, config.experiment, "experiment")
+    stages = stages or workdir.parent / "stages"
+    strategy = lookup(EXPERIMENTS, config.experiment, "experiment")
     for path, choices in CHOICES.items():
         group, key = path.split(".")
         lookup(dict.fromkeys(choices), settings[group][key], path)
     _check_workdir(workdir, settings)
     data = dict(settings["data"])
     dataset = load(data.pop("name"), **data)
-    study = _study(config, dataset, workdir)
-    study.check()
-    _begin(workdir, settings)
+    studies = _studies(config, dataset, stages)
+    again = _again(config)
+    for study in studies:
+        study.check(again.penalty)
+    _begin(workdir, stages, settings)
     results = {
         "experiment": config.experiment,
         "data": dataset.name,
@@ -105,24 +125,61 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "classes": list(dataset.class_names),
         "patients": dataset.test_patients,
         "skipped": list(dataset.skipped),
-        **strategy(config, study),
+        **strategy(config, studies),
+        "stages": os.path.relpath(stages, workdir),
+        "networks": [network for study in studies for network in study.record()],
     }
-    results["best"]["backbone"] = "backbone"
-    _finish(workdir, study, settings, results)
-    study.log.close()
+    if "best" in results:
+        results["best"]["backbone"] = "backbone"
+    _finish(workdir, studies, settings, results)
     print("\n" + "\n".join(report.summary_lines(results)))
     print(f"\nReport: {workdir / 'report' / 'index.html'}")
 
 
-def _mtassl(config: ConfigDict, study: Study) -> dict[str, Any]:
+def _mtassl(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
     search = config.search
     return mtassl.search(
-        study, tasks=_pool(config), select_on=search.select_on, candidates=search.candidates
+        studies[0], tasks=_pool(config), select_on=search.select_on, candidates=search.candidates
     )
 
 
-def _pretrain(config: ConfigDict, study: Study) -> dict[str, Any]:
-    return mtassl.single(study, pool=tuple(_pool(config)))
+def _pretrain(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
+    return mtassl.single(studies[0], pool=tuple(_pool(config)))
+
+
+def _pairs(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
+    require(len(_pool(config)) > 1, "experiment=pairs needs at least two tasks")
+    return pairs(studies[0], tasks=_pool(config))
+
+
+def _table4(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
+    return _self_assl(config, studies, [(name,) for name in _pool(config)])
+
+
+def _self_assl(
+    config: ConfigDict, studies: list[Study], pools: list[tuple[str, ...]] | None = None
+) -> dict[str, Any]:
+    return self_assl.compare(
+        studies,
+        pools=pools or [tuple(_pool(config))],
+        again=_again(config),
+        second_run=config.self_assl.second_run,
+    )
+
+
+EXPERIMENTS = {
+    "mtassl": _mtassl,  # Algorithm 1, Tables 2 and 3
+    "pairs": _pairs,  # Table 1
+    "table4": _table4,  # every task with and without Self-ASSL
+    "self_assl": _self_assl,  # one pool with and without Self-ASSL
+    "pretrain": _pretrain,  # one pool
+}
+
+
+def _again(config: ConfigDict) -> SecondRun:
+    settings = config.self_assl
+    penalty = Penalty(**{f.name: settings[f.name] for f in dataclasses.fields(Penalty)})
+    return SecondRun(penalty=penalty, init_from=settings.init_from, use=settings.use)
 
 
 def _pool(config: ConfigDict) -> list[str]:
@@ -134,7 +191,8 @@ def _pool(config: ConfigDict) -> list[str]:
     return names
 
 
-def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
+def _studies(config: ConfigDict, dataset: Dataset, stages: Path) -> list[Study]:
+    """One for each backbone; the images, and what is finished, are theirs in common."""
     tasks: dict[str, ProxyTask] = {
         name: make_task(name, **config.task[name].to_dict(), intensity=dataset.intensity)
         for name in _pool(config)
@@ -146,13 +204,17 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         f"target.folds={target.folds}: cross-validation needs at least 2; or set "
         "search.select_on=test",
     )
-    backbone = config.backbone.to_dict()
+    first = config.backbone.to_dict()
     # A list, as JSON gives it back to `load_backbone`.
-    backbone["delay"] = list(backbone["delay"] or suggest_delay(dataset.space))
-    return Study(
+    first["delay"] = list(first["delay"] or suggest_delay(dataset.space))
+    names = tuple(config.self_assl.backbones) or (first["name"],)
+    require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")
+    several = len(names) > 1
+    backbones = {name if several else "": {**first, "name": name} for name in names}
+    networks = {prefix: make_backbone(**settings) for prefix, settings in backbones.items()}
+    common: dict[str, Any] = dict(
         dataset=dataset,
-        backbone=make_backbone(**backbone),
-        backbone_settings=backbone,
+        images=Feed(dataset.images, make_mesh(), config.images_on),
         tasks=tasks,
         pretraining=_training(config.pretrain),
         budget=config.pretrain.budget,
@@ -166,14 +228,15 @@ def _study(config: ConfigDict, dataset: Dataset, workdir: Path) -> Study:
         ),
         similarity=SimilaritySettings(**config.similarity.to_dict()),
         seed=config.seed,
-        stages=StageCache(workdir / "stages", assl_jax.__version__),
-        log=MetricsLog(workdir),
-        mesh=make_mesh(),
-        images_on=config.images_on,
+        stages=StageCache(stages, assl_jax.__version__),
         eval_batch_size=config.eval_batch_size,
         checkpoint_every=config.checkpoint_every,
         log_every=config.log_every,
     )
+    return [
+        Study(backbone=networks[prefix], backbone_settings=settings, prefix=prefix, **common)
+        for prefix, settings in backbones.items()
+    ]
 
 
 def _training(group: ConfigDict) -> Training:
@@ -194,18 +257,18 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
     )
 
 
-def _begin(workdir: Path, settings: dict[str, Any]) -> None:
+def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run; nothing has been written before."""
-    if (workdir / "config.json").exists():
-        return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(workdir / "environment.json", environment())
-        write_json(workdir / "config.json", settings)
-    except PermissionError as error:
-        raise InputError(f"--workdir={workdir} cannot be written to; choose another") from error
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"--workdir={workdir} is not a folder; choose another") from error
+    for flag, folder in (("stages", stages), ("workdir", workdir)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder == workdir and not (workdir / "config.json").exists():
+                write_json(workdir / "environment.json", environment())
+                write_json(workdir / "config.json", settings)
+        except PermissionError as error:
+            raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -218,28 +281,31 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _finish(workdir: Path, study: Study, settings: dict[str, Any], results: dict[str, Any]) -> None:
+def _finish(
+    workdir: Path, studies: list[Study], settings: dict[str, Any], results: dict[str, Any]
+) -> None:
     """Write the backbone, the report and the results; leave alone what is there and still holds."""
     known = read_json(workdir / "results.json") == results
-    if not known or not (workdir / "backbone" / META).exists():
-        stage = mtassl.winner(study, results)
+    study = studies[0]
+    if "best" in results and not (known and (workdir / "backbone" / META).exists()):
         export_backbone(
             workdir / "backbone",
-            study.load(stage.folder / "backbone"),
+            study.load(mtassl.winner(study, results)),
             settings=dict(study.backbone_settings),
             intensity=study.dataset.intensity,
             pool=results["best"]["pool"],
         )
     if not known or not (workdir / "report" / "index.html").exists():
         sample = study.dataset.images[study.dataset.unlabeled[:4]]
+        finished = study.stages.finished
         report.write_report(
             workdir / "report",
             report.RunRecord(
                 results=results,
                 config=settings,
                 environment=read_json(workdir / "environment.json"),
-                metrics=study.log.read(),
-                stages=[stage.record() for stage in study.stages.finished],
+                metrics=[r for stage in finished for r in MetricsLog(stage.folder).read()],
+                stages=[stage.record() for stage in finished],
                 examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
             ),
         )

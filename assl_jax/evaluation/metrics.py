@@ -85,6 +85,35 @@ def bootstrap(
     return intervals
 
 
+def paired_difference(
+    gained: Float[np.ndarray, " n"],
+    patients: Patients,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of the mean of per-image differences between two networks.
+
+    As `bootstrap`, patients are drawn with replacement; what both networks find hard or easy
+    cancels, so that the interval is narrower than those of the two accuracies apart.
+
+    Args:
+      gained: for each image, how much more often the second network is right, in [-1, 1].
+      patients: whom each image is of.
+      replicates, seed, level: as in `bootstrap`.
+
+    Returns:
+      Lower and upper end.
+    """
+    names, unit = np.unique(patients, return_inverse=True)
+    weights = _draw(len(names), replicates, seed)
+    sums = weights @ np.bincount(unit, gained, len(names))
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    low, high = np.quantile(sums / (weights @ np.bincount(unit)), ends).tolist()
+    return low, high
+
+
 def summarise(
     labels: Labels, runs: Mapping[str, Probabilities], patients: Patients
 ) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from assl_jax.errors import lookup, require
 from assl_jax.models import resnet, vgg
 from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
+from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
 
 BACKBONES = {
@@ -21,7 +22,7 @@ BACKBONES = {
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
-__all__ = ["BACKBONES", "DTYPES", "ResNet", "VGG", "make_backbone", "suggest_delay"]
+__all__ = ["BACKBONES", "DTYPES", "ResNet", "SideBySide", "VGG", "make_backbone", "suggest_delay"]
 
 
 def make_backbone(
@@ -31,6 +32,7 @@ def make_backbone(
     stem: str = "imagenet",
     dtype: str = "float32",
     delay: Sequence[int] = (),
+    copies: int = 1,
 ) -> nn.Module:
     """A backbone by name.
 
@@ -42,6 +44,7 @@ def make_backbone(
       delay: a tuple or list with one number per spatial axis: how many of the network's halvings
         leave that axis alone (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
         backbone checks its length when it is called.
+      copies: more than 1 gives that many networks side by side, see `SideBySide`.
 
     Raises:
       InputError: an unknown name, stem or dtype (the nearest name is shown); a width or a delay out
@@ -55,7 +58,9 @@ def make_backbone(
         f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
     )
     delay = tuple(delay)
-    if backbone is VGG:
-        return VGG(depth=depth, width=width, delay=delay, dtype=kind)
-    lookup(resnet.STEMS, stem, "backbone.stem")
-    return ResNet(depth=depth, width=width, stem=stem, delay=delay, dtype=kind)
+    common = {"depth": depth, "width": width, "delay": delay, "dtype": kind}
+    if backbone is ResNet:
+        lookup(resnet.STEMS, stem, "backbone.stem")
+        common["stem"] = stem
+    network = backbone(**common)
+    return network if copies == 1 else SideBySide(network, copies)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assl_jax.strategies.stages import Stage
-from assl_jax.strategies.study import Pool, Study
+from assl_jax.strategies.study import SCRATCH, Network, Pool, Study
 
 
 def search(
@@ -35,19 +35,21 @@ def search(
         """What decisions are made on."""
         return result["selection"] if select_on == "cv" else result["metrics"][metric]["mean"]
 
-    scratch = study.finetune(None).result
-    singles = {name: study.finetune((name,)).result for name in tasks}
-    matrix = study.similarities([(name,) for name in tasks])
+    scratch = study.evaluate(SCRATCH)
+    singles = {name: study.evaluate(Network((name,))) for name in tasks}
+    similarity_matrix = similarity_of(study, tasks)
 
     pool: Pool = (max(tasks, key=lambda name: value(singles[name])),)
     best = singles[pool[0]]
     iterations = []
     while remaining := [name for name in tasks if name not in pool]:
-        similar = study.similarities([pool, *((name,) for name in remaining)])[0, 1:]
+        similar = study.similarities([Network(pool), *(Network((name,)) for name in remaining)])[
+            0, 1:
+        ]
         similarity = dict(zip(remaining, map(float, similar), strict=True))
         least = min(remaining, key=similarity.__getitem__)
         trained = remaining if candidates == "all" else [least]
-        results = {name: study.finetune((*pool, name)).result for name in trained}
+        results = {name: study.evaluate(Network((*pool, name))) for name in trained}
         accepted = value(results[least]) >= value(best)
         ranked = sorted(remaining, key=similarity.__getitem__)
         iterations.append(
@@ -68,13 +70,7 @@ def search(
     return {
         "scratch": scratch,
         "singles": singles,
-        "similarity": {
-            "tasks": list(tasks),
-            "n": study.features((tasks[0],)).result["n"],
-            "layer": study.similarity.layer,
-            "estimator": study.similarity.estimator,
-            "matrix": [[round(float(s), 6) for s in row] for row in matrix],
-        },
+        "similarity": similarity_matrix,
         "iterations": iterations,
         "best": {"pool": list(pool), **best},
     }
@@ -104,12 +100,25 @@ def extension(
     }
 
 
+def similarity_of(study: Study, tasks: Sequence[str]) -> dict[str, Any]:
+    """The entry `similarity` of `results.json`: every pair of single tasks."""
+    networks = [Network((name,)) for name in tasks]
+    matrix = study.similarities(networks)
+    return {
+        "tasks": list(tasks),
+        "n": study.features(networks[0]).result["n"],
+        "layer": study.similarity.layer,
+        "estimator": study.similarity.estimator,
+        "matrix": [[round(float(s), 6) for s in row] for row in matrix],
+    }
+
+
 def single(study: Study, *, pool: Pool) -> dict[str, Any]:
     """Pretrain and fine-tune one task or pool, beside training from scratch."""
-    best = study.finetune(pool).result
-    return {"scratch": study.finetune(None).result, "best": {"pool": list(pool), **best}}
+    best = study.evaluate(Network(pool))
+    return {"scratch": study.evaluate(SCRATCH), "best": {"pool": list(pool), **best}}
 
 
 def winner(study: Study, results: dict[str, Any]) -> Stage:
     """The pretraining stage of the best pool."""
-    return study.pretrain(tuple(results["best"]["pool"]))
+    return study.pretrain(Network(tuple(results["best"]["pool"])))

@@ -1,15 +1,19 @@
 """The cache of finished work: one folder per stage, named after what determines it."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from assl_jax.training.interrupt import check_stop
 
 DONE = "done.json"
 
@@ -48,7 +52,7 @@ class Stage:
 
 @dataclasses.dataclass
 class StageCache:
-    """Runs a stage once; afterwards its result is read.
+    """Runs a stage once; afterwards its result is read. Several runs may share one.
 
     `done.json` is written last, by an atomic rename: a folder without it is work in progress, whose
     checkpoints may be used and whose results do not exist. Deleting a folder recomputes exactly
@@ -79,23 +83,12 @@ class StageCache:
           compute: returns the result, JSON; an entry `images_per_s` is kept apart.
         """
         key = digest({"kind": kind, "version": self.version, **spec})
-        folder = self.folder / f"{kind}-{label}-{key}"
+        folder = self.folder / f"{kind}-{label.replace('/', '-')}-{key}"
         if not (folder / DONE).exists():
             folder.mkdir(parents=True, exist_ok=True)
-            before = time.monotonic()
-            result = compute(folder)
-            speed = result.pop("images_per_s", None)
-            write_json(
-                folder / DONE,
-                {
-                    "kind": kind,
-                    "label": label,
-                    "spec": spec,
-                    "seconds": round(time.monotonic() - before, 3),
-                    "images_per_s": speed,
-                    "result": result,
-                },
-            )
+            with _claimed(folder):
+                if not (folder / DONE).exists():
+                    self._compute(folder, {"kind": kind, "label": label, "spec": spec}, compute)
         done = read_json(folder / DONE)
         stage = Stage(
             kind, label, folder, key, done["result"], done["seconds"], done["images_per_s"]
@@ -103,6 +96,30 @@ class StageCache:
         if stage not in self.finished:
             self.finished.append(stage)
         return stage
+
+    def _compute(
+        self, folder: Path, what: dict[str, Any], compute: Callable[[Path], dict[str, Any]]
+    ) -> None:
+        before = time.monotonic()
+        result = compute(folder)
+        speed = result.pop("images_per_s", None)
+        seconds = round(time.monotonic() - before, 3)
+        done = {**what, "seconds": seconds, "images_per_s": speed, "result": result}
+        write_json(folder / DONE, done)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """One process at a time works in a folder; the lock of a process that ends is gone with it."""
+    with (folder / ".lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check_stop(f"stage {folder.name}, which another process works on")
+                time.sleep(0.5)
+        yield
 
 
 def digest(spec: Any) -> str:

@@ -17,6 +17,7 @@ from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import stop_requested
 from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
 from assl_jax.training.progress import Progress
 from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import TrainState
@@ -51,11 +52,15 @@ class Logging:
       every: steps between two records; losses and gradients are checked for NaN at the same
         time.
       record: called with a flat record `{"step", "steps", "task", "loss", ...}`.
+      observe: measures the network from outside, at the start, the end and every `observe_every`
+        steps between; what it returns is recorded as task "held_out".
     """
 
     title: str = ""
     every: int = 50
     record: Callable[[dict[str, Any]], None] | None = None
+    observe: Callable[[TrainState], dict[str, float]] | None = None
+    observe_every: int = 0
 
 
 SILENT = Logging()
@@ -93,6 +98,8 @@ def fit(
     rows: np.ndarray,
     training: Training,
     seed: int,
+    penalty: Penalty | None = None,
+    first: Any = None,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 0,
     logging: Logging = SILENT,
@@ -105,6 +112,7 @@ def fit(
       feed: the examples and the devices.
       rows: which of the examples to train on.
       seed: of batches, schedule and everything random inside the steps.
+      penalty, first: Self-ASSL, see `Penalty`, and the variables of the frozen first network.
       checkpoint_every: steps between checkpoints; the last step is always kept.
 
     Raises:
@@ -121,7 +129,10 @@ def fit(
     pool = list(tasks.values())
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
+    first = replicate(first, mesh)
     unchecked: list[tuple[int, str, Metrics]] = []
+    if start == 0:
+        _observe(state, steps, logging)
     since = time.monotonic()
     batches = feed.batches(
         batch_indices(rows, training.batch_size, step, seed) for step in range(start, steps)
@@ -131,8 +142,8 @@ def fit(
         for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
-            compiled = make_step(backbone, task, training.optimiser)
-            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate))
+            compiled = make_step(backbone, task, training.optimiser, penalty)
+            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), first)
             state = state.merge(part)
             unchecked.append((step, task.name, metrics))
             done = step + 1
@@ -146,6 +157,8 @@ def fit(
                 unchecked, since = [], time.monotonic()
             else:
                 progress.update(done)
+            if done == steps or (logging.observe_every and done % logging.observe_every == 0):
+                since += _observe(state, steps, logging)
             if checkpoints and (save or stop or done == steps):
                 checkpoints.save(done, state)
             if stop and done < steps:
@@ -166,6 +179,15 @@ def _checked(unchecked: list) -> list:
                     "the gradient (clip_norm)"
                 )
     return unchecked
+
+
+def _observe(state: TrainState, steps: int, logging: Logging) -> float:
+    """Measure and record; the seconds that it took."""
+    before = time.monotonic()
+    if logging.observe and logging.record:
+        place = {"step": int(state.step), "steps": steps, "task": "held_out"}
+        logging.record({**place, **logging.observe(state)})
+    return time.monotonic() - before
 
 
 def _record(values: list, steps: int, rate: float, speed: float, logging: Logging) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 
 class MetricsLog:
-    """Appends records to `metrics.jsonl` and scalars to TensorBoard; opens files when needed.
+    """Appends records to a stage's `metrics.jsonl` and scalars to TensorBoard's files beside it.
 
     A killed and resumed stage repeats the steps after its last checkpoint: for equal (stage, task,
     step) the last record counts, which `read` sees to.
     """
 
-    def __init__(self, workdir: Path) -> None:
-        self.path = workdir / "metrics.jsonl"
-        self._events = workdir / "tensorboard"
-        self._writers: dict[str, Any] = {}
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self._events = folder / "tensorboard"
+        self._writer: Any = None
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one flat record: at least `stage`, `task`, `step`, and `run` if there are more."""
@@ -30,13 +30,12 @@ class MetricsLog:
     def _tensorboard(self, record: dict[str, Any]) -> None:
         import tensorboardX
 
-        stage = record["stage"]
-        if stage not in self._writers:
-            self._writers[stage] = tensorboardX.SummaryWriter(str(self._events / stage))
+        if self._writer is None:
+            self._writer = tensorboardX.SummaryWriter(str(self._events))
         curve = "/".join(filter(None, [record["task"], record.get("run")])).replace(" ", "_")
         for name, value in record.items():
             if isinstance(value, float):
-                self._writers[stage].add_scalar(f"{curve}/{name}", value, record["step"])
+                self._writer.add_scalar(f"{curve}/{name}", value, record["step"])
 
     def read(self) -> list[dict[str, Any]]:
         """All records, each step of a stage once, in order of first appearance."""
@@ -53,9 +52,9 @@ class MetricsLog:
         return list(records.values())
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def _ends_line(file: Any) -> bool:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import ProxyTask
 from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty, Queue
 
 
 class TrainState(NamedTuple):
@@ -25,12 +26,14 @@ class TrainState(NamedTuple):
       params: `{"backbone": ..., "heads": {task: ...}}`.
       batch_stats: the backbone's running statistics; heads have none.
       opt_state: `{"backbone": ..., "heads": {task: ...}}`.
+      queue: past features, where a penalty looks at them.
     """
 
     step: jax.Array
     params: dict[str, Any]
     batch_stats: Any
     opt_state: dict[str, Any]
+    queue: Queue | None = None
 
     def only(self, task: str) -> "TrainState":
         """The part that a step of `task` touches: its shape does not depend on the pool."""
@@ -69,6 +72,7 @@ def init_state(
     optimiser: Optimiser,
     examples: Any,
     variables: dict[str, Any] | None = None,
+    penalty: Penalty | None = None,
 ) -> TrainState:
     """A fresh state; a network's weights depend on the key and its own name alone.
 
@@ -76,6 +80,7 @@ def init_state(
       examples: arrays or shapes of a batch as `make_batch` receives it.
       variables: weights for the backbone to start from, copied (the state will be donated);
         None draws new ones.
+      penalty: brings an empty queue.
     """
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), examples)
     shapes = _Shapes(*jax.tree.flatten(shapes))
@@ -93,7 +98,11 @@ def init_state(
         "heads": {name: init(head) for name, head in params["heads"].items()},
     }
     batch_stats = jax.tree.map(jnp.copy, variables["batch_stats"])
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+    queue = None
+    if penalty:
+        inputs = jax.eval_shape(flatten_views, _batch_shapes(tasks[0], shapes).inputs)
+        queue = penalty.init_queue(backbone, variables, inputs)
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state, queue)
 
 
 def _quick_jit(function):

@@ -12,6 +12,7 @@ from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
 from assl_jax.training.state import TrainState
 
 Step = Callable[..., tuple[TrainState, Metrics]]
@@ -19,43 +20,66 @@ Step = Callable[..., tuple[TrainState, Metrics]]
 
 def forward(
     backbone: nn.Module, head: nn.Module, params: dict, batch_stats: Any, batch: Batch, name: str
-) -> tuple[Any, Any]:
-    """Backbone in training mode, then the head: its outputs and the new running statistics."""
-    features, updated = backbone.apply(
+) -> tuple[Any, Any, Any]:
+    """Backbone in training mode, then the head.
+
+    Returns the backbone's mapping for `[b * v]` views, the head's outputs, and the new running
+    statistics.
+    """
+    maps, updated = backbone.apply(
         {"params": params["backbone"], "batch_stats": batch_stats},
         flatten_views(batch.inputs),
         train=True,
         mutable=["batch_stats"],
     )
-    features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), features)
+    features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), maps)
     outputs = head.apply({"params": params["heads"][name]}, features, batch)
-    return outputs, updated["batch_stats"]
+    return maps, outputs, updated["batch_stats"]
 
 
 @functools.lru_cache(maxsize=64)
-def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Step:
+def make_step(
+    backbone: nn.Module, task: ProxyTask, optimiser: Optimiser, penalty: Penalty | None = None
+) -> Step:
     """The jitted step of one task; the same arguments give the same, already compiled function.
 
-    The step is `step(state, examples, rng, rate) -> (state, metrics)`:
+    The step is `step(state, examples, rng, rate, first) -> (state, metrics)`:
       state: a `TrainState` with this task's head alone (`TrainState.only`); donated.
       examples: a batch of `Feed.batches`; what it gives goes to `task.make_batch`.
       rng: the run's key; the step's own number is folded in.
       rate: learning rate.
+      first: variables of the frozen network that `penalty` compares with, in evaluation mode; None
+        without a penalty.
     """
     head = task.head()
     transform = optimiser.transform()
+    # Without weight nothing is computed either: the step is the plain one, bit for bit.
+    penalty = penalty if penalty and penalty.weight else None
 
-    def loss_of(params: dict, batch_stats: Any, batch: Batch) -> tuple[jax.Array, tuple]:
-        outputs, new_stats = forward(backbone, head, params, batch_stats, batch, task.name)
+    def loss_of(params: dict, state: TrainState, batch: Batch, first: Any) -> tuple:
+        maps, outputs, batch_stats = forward(
+            backbone, head, params, state.batch_stats, batch, task.name
+        )
         loss, metrics = task.loss(outputs, batch)
-        return loss, (metrics, new_stats)
+        queue = state.queue
+        if penalty:
+            frozen: Any = backbone.apply(first, flatten_views(batch.inputs), train=False)
+            own, other = penalty.features(maps), penalty.features(frozen)
+            added, similarity, queue = penalty(own, other, queue)
+            metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
+            loss = loss + added
+        return loss, (metrics, batch_stats, queue)
 
     def step(
-        state: TrainState, examples: Examples, rng: jax.Array, rate: jax.Array
+        state: TrainState,
+        examples: Examples,
+        rng: jax.Array,
+        rate: jax.Array,
+        first: Any = None,
     ) -> tuple[TrainState, Metrics]:
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (metrics, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
+        (loss, (metrics, batch_stats, queue)), grads = gradient(state.params, state, batch, first)
         norm = optax.tree.norm(grads)
         grads = optimiser.clip(grads)
 
@@ -66,7 +90,7 @@ def make_step(backbone: nn.Module, task: ProxyTask, optimiser: Optimiser) -> Ste
 
         params, opt_state = _per_group(descend, grads, state.opt_state, state.params)
         metrics = {"loss": loss, "gradient_norm": norm, **metrics}
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
 
     return jax.jit(step, donate_argnums=0)
 

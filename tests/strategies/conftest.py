@@ -10,11 +10,12 @@ from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
 from assl_jax.models.conv import Conv
 from assl_jax.models.resnet import batch_norm, global_average
+from assl_jax.strategies.settings import SimilaritySettings, TargetSettings
 from assl_jax.strategies.stages import StageCache
-from assl_jax.strategies.study import SimilaritySettings, Study, TargetSettings
+from assl_jax.strategies.study import Study
 from assl_jax.tasks import make_task
+from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
-from assl_jax.training.metrics import MetricsLog
 from assl_jax.training.sharding import make_mesh
 
 
@@ -49,13 +50,24 @@ def random_dataset():
 def make_study(tmp_path):
     """`make_study(**changes)`: a study in one folder, with some of its settings changed."""
     dataset = random_dataset()
-    studies = []
 
-    def make(*, folder="run", seeds=2, folds=2, n=24, layer="pooled", reestimate_bn=True, **more):
+    def make(
+        *,
+        folder="run",
+        seeds=2,
+        folds=2,
+        n=24,
+        layer="pooled",
+        reestimate_bn=True,
+        place="auto",
+        **more,
+    ):
         workdir = tmp_path / folder
         workdir.mkdir(exist_ok=True)
+        data = more.get("dataset", dataset)
         settings = {
-            "dataset": dataset,
+            "dataset": data,
+            "images": Feed(data.images, make_mesh(jax.devices()[:1]), place),
             "backbone": Backbone(),
             "backbone_settings": {"name": "tiny"},
             "tasks": {t: make_task(t, intensity=dataset.intensity) for t in ("src", "rotation")},
@@ -67,17 +79,12 @@ def make_study(tmp_path):
             "similarity": SimilaritySettings(n=n, layer=layer, reestimate_bn=reestimate_bn),
             "seed": 0,
             "stages": StageCache(workdir / "stages"),
-            "log": MetricsLog(workdir),
-            "mesh": make_mesh(jax.devices()[:1]),
             "checkpoint_every": 2,
             "log_every": 1,
         }
-        studies.append(Study(**(settings | more)))
-        return studies[-1]
+        return Study(**(settings | more))
 
-    yield make
-    for study in studies:
-        study.log.close()
+    return make
 
 
 @pytest.fixture
@@ -88,8 +95,8 @@ def steps_taken(monkeypatch):
     taken = []
     real = loop.make_step
 
-    def counted(backbone, task, optimiser):
-        step = real(backbone, task, optimiser)
+    def counted(backbone, task, *settings):
+        step = real(backbone, task, *settings)
 
         def run(*args):
             taken.append(task.name)

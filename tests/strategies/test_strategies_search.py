@@ -64,22 +64,25 @@ class FakeStudy:
         self.selections = selections or {}
         self.trained = []
 
-    def pretrain(self, pool):
-        return types.SimpleNamespace(folder=f"pretrain-{'+'.join(pool)}")
+    def pretrain(self, network):
+        return types.SimpleNamespace(folder=f"pretrain-{network.label}")
 
-    def finetune(self, pool):
+    def evaluate(self, network):
+        pool = network.pool
         if pool not in self.trained:
             self.trained.append(pool)
         accuracy = self.accuracies[pool]
         selection = self.selections.get(pool, accuracy)
         result = {"accuracy": accuracy, "std": 0.01, "runs": [accuracy], "selection": selection}
         result["metrics"] = {"accuracy": {"mean": accuracy}, "auc": {"mean": 1 - accuracy}}
-        return types.SimpleNamespace(result=result)
+        return result
 
-    def features(self, pool):
+    def features(self, network):
         return types.SimpleNamespace(result={"n": 4096, "d": 512})
 
-    def similarities(self, pools):
+    def similarities(self, networks):
+        pools = [network.pool for network in networks]
+
         def between(a, b):
             return 1.0 if a == b else self.pairs.get((a, b)) or self.pairs[b, a]
 
@@ -87,7 +90,7 @@ class FakeStudy:
 
 
 def paper():
-    accuracies = {None: 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
+    accuracies = {(): 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
     pairs = {((a,), (b,)): s for (a, b), s in PAIRS.items()}
     for pool, rows in TABLE_2.items():
         for task, (similarity, _, _, accuracy, *_) in rows.items():
@@ -157,7 +160,7 @@ def test_the_similarity_matrix_is_table_1():
 def crafted(accuracies, similarities, selections=None):
     """Keys as words: "a b" is the pool (a, b), "a b|c" its similarity to c."""
     return FakeStudy(
-        {None: 0.1} | {tuple(pool.split()): value for pool, value in accuracies.items()},
+        {(): 0.1} | {tuple(pool.split()): value for pool, value in accuracies.items()},
         {tuple(tuple(p.split()) for p in k.split("|")): v for k, v in similarities.items()},
         {tuple(pool.split()): value for pool, value in (selections or {}).items()},
     )

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -88,7 +91,7 @@ def test_a_crash_leaves_no_result_and_the_work_so_far(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         cache.run("pretrain", "a", {}, crash)
     (folder,) = tmp_path.iterdir()
-    assert [p.name for p in folder.iterdir()] == ["checkpoint"] and cache.finished == []
+    assert {p.name for p in folder.iterdir()} == {".lock", "checkpoint"} and cache.finished == []
 
     def go_on(same):
         assert same == folder and (same / "checkpoint").read_text() == "half"
@@ -124,3 +127,42 @@ def test_another_version_of_the_program_computes_anew(tmp_path):
     for version in ("1", "1", "2"):
         StageCache(tmp_path, version).run("kind", "label", {"a": 1}, compute)
     assert len(set(calls)) == len(calls) == 2
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from assl_jax.strategies.stages import StageCache
+
+def compute(folder):
+    with open(sys.argv[2], "a") as file:
+        file.write("began\\n")
+    time.sleep(float(sys.argv[3]))
+    return {"x": 1}
+
+print(StageCache(Path(sys.argv[1])).run("pretrain", "vgg16/a", {}, compute).result, flush=True)
+"""
+
+
+def test_two_processes_do_a_stage_once_and_a_dead_ones_claim_is_taken_over(tmp_path):
+    def worker(seconds):
+        arguments = [str(tmp_path / "stages"), str(tmp_path / "log"), str(seconds)]
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, *arguments], stdout=subprocess.PIPE, text=True
+        )
+
+    def began(times):
+        while not (tmp_path / "log").exists() or (tmp_path / "log").read_text().count("\n") < times:
+            time.sleep(0.05)
+
+    dead = worker(600)
+    began(1)
+    dead.kill()
+    dead.communicate()
+    first = worker(3)
+    began(2)
+    second = worker(0)
+    assert first.communicate(timeout=60)[0] == second.communicate(timeout=60)[0] == "{'x': 1}\n"
+    assert (tmp_path / "log").read_text() == "began\n" * 2
+    (folder,) = (tmp_path / "stages").iterdir()
+    assert folder.name.startswith("pretrain-vgg16-a-")

@@ -1,0 +1,108 @@
+"""Every pair of proxy tasks: does dissimilarity predict gain? (paper, section 5.3, Table 1)."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from assl_jax.strategies.mtassl import extension, similarity_of
+from assl_jax.strategies.study import SCRATCH, Network, Study
+
+EXACT = 8  # tasks; up to so many, every permutation is tried
+DRAWN = 5000  # permutations, for more tasks
+
+
+def pairs(study: Study, *, tasks: Sequence[str]) -> dict[str, Any]:
+    """Pretrain and fine-tune every single task and every pair of them.
+
+    Args:
+      tasks: names of the candidate proxy tasks.
+
+    Returns:
+      The entries `scratch`, `singles`, `similarity`, `pairs` and `correlation` of `results.json`.
+      Nothing is selected.
+    """
+    scratch = study.evaluate(SCRATCH)
+    singles = {name: study.evaluate(Network((name,))) for name in tasks}
+    similarity = similarity_of(study, tasks)
+    place = {name: i for i, name in enumerate(tasks)}
+    rows = []
+    for pool in itertools.combinations(tasks, 2):
+        i, j = (place[name] for name in pool)
+        row = extension(
+            pool[1],
+            similarity["matrix"][i][j],
+            singles[pool[0]],
+            singles[pool[1]],
+            study.evaluate(Network(pool)),
+        )
+        del row["task"]
+        rows.append({"pool": list(pool), **row})
+    return {
+        "scratch": scratch,
+        "singles": singles,
+        "similarity": similarity,
+        "pairs": rows,
+        "correlation": {gain: correlation(tasks, rows, gain) for gain in ("avg_gain", "max_gain")},
+    }
+
+
+def correlation(
+    tasks: Sequence[str], rows: Sequence[dict[str, Any]], gain: str
+) -> dict[str, float | None]:
+    """How a gain goes with the similarity of the two tasks, over all pairs.
+
+    Pairs that share a task are not independent, so that the usual p-values do not hold: those here
+    are of Mantel's test (Mantel 1967), the share of all permutations of the tasks whose correlation
+    is at least as far from 0.
+
+    Args:
+      tasks: names.
+      rows: one for every pair, with `pool`, `similarity` and `gain`.
+      gain: "avg_gain" or "max_gain".
+
+    Returns:
+      "spearman", "pearson" in [-1, 1] and "spearman_p", "pearson_p" in (0, 1]; None where a
+      correlation is not defined (fewer than three pairs, or all of them alike).
+    """
+    from scipy.stats import rankdata
+
+    place = {name: i for i, name in enumerate(tasks)}
+    ends = np.array([[place[name] for name in row["pool"]] for row in rows])
+    x = np.array([row["similarity"] for row in rows], float)
+    y = np.array([row[gain] for row in rows], float)
+    found: dict[str, float | None] = {}
+    forms: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "spearman": rankdata,
+        "pearson": np.asarray,
+    }
+    for name, form in forms.items():
+        found[name] = found[f"{name}_p"] = None
+        a, b = _unit(form(x)), _unit(form(y))
+        if len(rows) < 3 or a is None or b is None:
+            continue
+        matrix = np.zeros((len(tasks), len(tasks)))
+        matrix[ends[:, 0], ends[:, 1]] = matrix[ends[:, 1], ends[:, 0]] = a
+        orders = _permutations(len(tasks))
+        each = matrix[orders[:, ends[:, 0]], orders[:, ends[:, 1]]] @ b
+        value = float(a @ b)
+        found[name] = round(value, 6)
+        found[f"{name}_p"] = round(float((np.abs(each) >= abs(value) - 1e-9).mean()), 6)
+    return found
+
+
+def _unit(x: np.ndarray) -> np.ndarray | None:
+    """Centred and of length 1; None where all values are alike."""
+    x = x - x.mean()
+    length = np.linalg.norm(x)
+    return x / length if length > 1e-12 else None
+
+
+def _permutations(k: int) -> np.ndarray:
+    """All permutations of k tasks, or as many as `DRAWN`, the identity among them."""
+    if k <= EXACT:
+        return np.array(list(itertools.permutations(range(k))))
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(k) for _ in range(DRAWN - 1)]
+    return np.array([np.arange(k), *drawn])

@@ -1,0 +1,235 @@
+"""The penalty of Self-ASSL: its value, its gradient, and what it does to a training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.lcka import linear_cka
+from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.loop import Logging
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
+
+RAW = {"standardise": False}
+
+
+def drawn(seed, n=64, d=8):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal((n, d)), jnp.float32)
+
+
+def related(n=64, d=8):
+    x = drawn(0, n, d)
+    return x, x + drawn(1, n, d)
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("sign, factor", [("complementary", 1), ("as_printed", -1)])
+def test_value(estimator, sign, factor):
+    x, y = related()
+    penalty = Penalty(weight=0.7, sign=sign, estimator=estimator, **RAW)
+    added, similarity, queue = penalty(x, y)
+    assert similarity == pytest.approx(float(linear_cka(x, y, estimator=estimator)))
+    assert added == pytest.approx(factor * 0.7 * float(similarity)) and queue is None
+
+
+def test_standardised_features_weigh_alike():
+    """One strong common feature makes raw features alike; standardised, it is one of eight."""
+    x, y = drawn(0), drawn(1)
+    strong = drawn(2)[:, :1]
+    x, y = (jnp.concatenate([100 * strong, f[:, 1:]], 1) for f in (x, y))
+    raw, even = Penalty(weight=1.0, **RAW), Penalty(weight=1.0, standardise=True)
+    assert raw(x, y)[1] > 0.99
+    assert even(x, y)[1] < 0.3
+    scaled = x * jnp.arange(1.0, 9.0)[None]
+    assert even(scaled, y)[1] == pytest.approx(float(even(x, y)[1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("rows", [0, 40])
+def test_gradient_equals_finite_differences(estimator, standardise, rows):
+    penalty = Penalty(weight=0.7, estimator=estimator, standardise=standardise, queue=rows)
+    with jax.enable_x64(True):
+        x, y = (np.asarray(f, float) for f in related(24, 5))
+        queue = None
+        if rows:
+            queue = penalty.init_queue(Identity(5), {}, None)
+            for seed in (3, 5):
+                own, first = np.asarray(drawn(seed, 24, 5)), np.asarray(drawn(seed + 1, 24, 5))
+                queue = penalty(own, first, queue)[2]
+        value = jax.jit(lambda x, y: penalty(x, y, queue)[0])
+        gradient = jax.grad(value, argnums=(0, 1))(x, y)
+        direction = np.asarray(drawn(7, 24, 5), float)
+        slope = (value(x + 1e-5 * direction, y) - value(x - 1e-5 * direction, y)) / 2e-5
+        assert abs(slope) > 1e-4
+        assert np.vdot(gradient[0], direction) == pytest.approx(float(slope), rel=1e-5)
+        assert not np.asarray(gradient[1]).any()  # f_p is frozen
+
+
+class Identity:
+    """Stands for a backbone whose features are `[n, d]`."""
+
+    def __init__(self, d):
+        self.d = d
+
+    def apply(self, variables, inputs):
+        return {"pooled": jnp.zeros((2, self.d))}
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("case", ["constant", "one constant", "equal", "zero"])
+@pytest.mark.parametrize("sign", ["complementary", "as_printed"])
+def test_degenerate_features_stay_finite(case, standardise, sign):
+    x, y = related()
+    x, y = {
+        "constant": (jnp.ones_like(x), jnp.ones_like(y)),
+        "one constant": (x, jnp.ones_like(y)),
+        "equal": (x, x),
+        "zero": (jnp.zeros_like(x), y),
+    }[case]
+    penalty = Penalty(weight=1.0, sign=sign, standardise=standardise)
+    value, gradient = jax.value_and_grad(lambda x: penalty(x, y)[0])(x)
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+    if case == "equal":
+        assert penalty(x, y)[1] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_what_a_mini_batch_of_64_sees_of_unrelated_features():
+    """The biased estimate is near d / (n + d), here 0.89; the unbiased one is near 0."""
+    seen = {
+        estimator: np.mean(
+            [
+                Penalty(weight=1.0, estimator=estimator, **RAW)(
+                    drawn(2 * i, 64, 512), drawn(2 * i + 1, 64, 512)
+                )[1]
+                for i in range(10)
+            ]
+        )
+        for estimator in ("biased", "unbiased")
+    }
+    assert seen["biased"] == pytest.approx(512 / (64 + 512), abs=0.02)
+    assert abs(seen["unbiased"]) < 0.02
+
+
+def test_below_the_floor_nothing_is_pushed():
+    x, y = related()
+    similarity = float(Penalty()(x, y)[1])
+
+    def gradient(floor):
+        return jax.grad(lambda x: Penalty(weight=1.0, floor=floor)(x, y)[0])(x)
+
+    assert not np.asarray(gradient(similarity + 0.05)).any()
+    np.testing.assert_array_equal(gradient(similarity - 0.05), gradient(0.0))
+
+
+def test_queue_by_hand():
+    """Six rows of memory, four a step: the penalty begins at the third step, over ten rows."""
+    penalty = Penalty(weight=1.0, queue=6)
+    queue = penalty.init_queue(Identity(3), {}, None)
+    steps = [(drawn(i, 4, 3), drawn(10 + i, 4, 3)) for i in range(3)]
+    added = []
+    for own, first in steps:
+        value, similarity, queue = penalty(own, first, queue)
+        added.append(float(value))
+    assert added[:2] == [0.0, 0.0] and added[2] != 0.0
+    own, first = (
+        np.concatenate([steps[2][side], steps[1][side], steps[0][side][:2]]) for side in (0, 1)
+    )
+    alone = Penalty(weight=1.0)(jnp.asarray(own), jnp.asarray(first))
+    assert added[2] == pytest.approx(float(alone[0]), abs=1e-6)
+    np.testing.assert_array_equal(queue.own, own[:6])
+    np.testing.assert_array_equal(queue.first, first[:6])
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"weight": -1.0}, "self_assl.weight=-1.0"),
+        ({"sign": "printed"}, "did you mean 'as_printed'"),
+        ({"estimator": "debiased"}, "self_assl.estimator='debiased'"),
+        ({"floor": 1.0}, "self_assl.floor=1.0"),
+        ({"floor": 0.5, "sign": "as_printed"}, "needs self_assl.sign=complementary"),
+        ({"queue": -1}, "self_assl.queue=-1"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(InputError, match=message):
+        Penalty(**settings)
+
+
+def leaves(state):
+    return jax.tree.map(np.asarray, (state.params, state.batch_stats, state.opt_state))
+
+
+def test_without_weight_it_is_plain_training_bit_for_bit(toy):
+    plain = toy.fit()
+    first = toy.state(key=5).variables
+    silent = toy.fit(penalty=Penalty(weight=0.0), first=first)
+    jax.tree.map(np.testing.assert_array_equal, leaves(plain), leaves(silent))
+    loud = toy.fit(penalty=Penalty(weight=0.5), first=first)
+    differs = jax.tree.map(lambda a, b: bool((a != b).any()), leaves(plain), leaves(loud))
+    assert any(jax.tree.leaves(differs))
+    # Nor is there a jump at zero.
+    faint = toy.fit(penalty=Penalty(weight=1e-7), first=first)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+        plain.params["backbone"],
+        faint.params["backbone"],
+    )
+
+
+@pytest.mark.parametrize("queue", [0, 16])
+def test_the_sign_says_where_features_go(toy, queue):
+    """Forty steps from another start: pushed away, left alone, and pulled closer."""
+    first = toy.state(key=5).variables
+    images = toy.Brightness().intensity(jnp.asarray(toy.images))
+    target = toy.backbone.apply(first, images)["pooled"]
+
+    def similarity(weight, sign):
+        penalty = Penalty(weight=weight, sign=sign, queue=queue)
+        optimiser = Optimiser(learning_rate=1e-2)
+        state = toy.state(optimiser=optimiser)
+        inputs = jnp.zeros((2, 8, 8, 1))
+        state = state._replace(queue=penalty.init_queue(toy.backbone, state.variables, inputs))
+        state = toy.fit(state=state, penalty=penalty, first=first, optimiser=optimiser, steps=40)
+        own = toy.backbone.apply(state.variables, images, train=True, mutable=["batch_stats"])[0]
+        return float(Penalty()(own["pooled"], target)[1])
+
+    away, alone = similarity(3.0, "complementary"), similarity(0.0, "complementary")
+    closer = similarity(3.0, "as_printed")
+    assert away < 0.75 * alone and closer > 1.25 * alone
+
+
+def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
+    penalty, first = Penalty(weight=0.5, queue=24), toy.state(key=5).variables
+    state = toy.state()
+    queue = penalty.init_queue(toy.backbone, state.variables, jnp.zeros((2, 8, 8, 1)))
+    settings = {"penalty": penalty, "first": first, "state": state._replace(queue=queue)}
+    alone = toy.fit(**settings)
+    eight = toy.fit(**settings, devices=8)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), leaves(alone), leaves(eight)
+    )
+    for steps in (4, 6):  # the second goes on from the first's checkpoint
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        schedule = Optimiser(schedule="constant")
+        resumed = toy.fit(**settings, steps=steps, checkpoints=checkpoints, optimiser=schedule)
+        checkpoints.close()
+    whole = toy.fit(**settings, optimiser=Optimiser(schedule="constant"))
+    jax.tree.map(np.testing.assert_array_equal, leaves(whole), leaves(resumed))
+    np.testing.assert_array_equal(whole.queue.own, resumed.queue.own)
+
+
+def test_what_is_logged(toy):
+    records, first = [], toy.state(key=5).variables
+    logging = Logging(
+        every=2, record=records.append, observe=lambda s: {"seen": float(s.step)}, observe_every=4
+    )
+    toy.fit(penalty=Penalty(weight=0.5), first=first, logging=logging)
+    held_out = [(r["step"], r["seen"]) for r in records if r["task"] == "held_out"]
+    assert held_out == [(0, 0.0), (4, 4.0), (6, 6.0)]
+    for record in (r for r in records if r["task"] != "held_out"):
+        assert record["penalty"] == pytest.approx(0.5 * max(record["similarity"], 0), abs=1e-2)
+        assert record["loss"] == pytest.approx(record["proxy_loss"] + record["penalty"], abs=1e-5)
