@@ -14,9 +14,12 @@ from assl_jax.data import Dataset, load, source_settings
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import META, export_backbone
+from assl_jax.evaluation.gradcam import attend
+from assl_jax.gradcam import fine_tuned, some_test_images
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl, self_assl
+from assl_jax.strategies.check import check
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.settings import METRICS, SecondRun, SimilaritySettings, TargetSettings
 from assl_jax.strategies.stages import StageCache, read_json, write_json
@@ -112,11 +115,12 @@ def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
     studies = _studies(config, dataset, stages)
     again = _again(config)
     for study in studies:
-        study.check(again.penalty)
+        check(study, again.penalty)
     _begin(workdir, stages, settings)
     results = {
         "experiment": config.experiment,
         "data": dataset.name,
+        "space": list(dataset.space),
         "seed": config.seed,
         "select_on": config.search.select_on,
         "metric": config.search.metric,
@@ -281,6 +285,25 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _shown(results: dict[str, Any]) -> str:
+    """Labels of the few networks whose Grad-CAM the report shows."""
+    if "self_assl" in results:
+        first = results["self_assl"]["backbones"][0]
+        rows = sorted(first["rows"], key=lambda row: -abs(row["difference"]["mean"]))[:2]
+        pools, variants = [row["pool"] for row in rows], ["plain", "self_assl"]
+    else:
+        pools, variants = [results.get("best", {}).get("pool", [])], ["plain"]
+    wanted = [sorted(pool) for pool in pools]
+    backbone = results["networks"][0]["backbone"]
+    return ",".join(
+        network["label"]
+        for network in results["networks"]
+        if network["backbone"] == backbone
+        and network["variant"] in ("scratch", *variants)
+        and (not network["pool"] or sorted(network["pool"]) in wanted)
+    )
+
+
 def _finish(
     workdir: Path, studies: list[Study], settings: dict[str, Any], results: dict[str, Any]
 ) -> None:
@@ -297,6 +320,7 @@ def _finish(
         )
     if not known or not (workdir / "report" / "index.html").exists():
         sample = study.dataset.images[study.dataset.unlabeled[:4]]
+        models = fine_tuned(workdir, results, _shown(results))
         finished = study.stages.finished
         report.write_report(
             workdir / "report",
@@ -307,6 +331,7 @@ def _finish(
                 metrics=[r for stage in finished for r in MetricsLog(stage.folder).read()],
                 stages=[stage.record() for stage in finished],
                 examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
+                attention=attend(models, *some_test_images(study.dataset, 4)),
             ),
         )
     if not known:

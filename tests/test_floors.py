@@ -16,7 +16,7 @@ FLOORS = (
     ("evaluation",),
     ("strategies",),
     ("report", "interop"),
-    ("experiment", "environment", "main", "configs", "__init__"),
+    ("experiment", "environment", "gradcam", "probe", "main", "configs", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

@@ -1,5 +1,6 @@
 """Residual networks of He et al. 2016 (basic blocks), in any number of dimensions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -34,6 +35,7 @@ class BasicBlock(nn.Module):
     stride: int | tuple[int, ...]
     dtype: Any
     bn_momentum: float
+    activation: Callable[[Array], Array] = nn.relu
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -42,13 +44,13 @@ class BasicBlock(nn.Module):
 
         stride = per_axis(self.stride, x.ndim - 2)
         y = Conv(self.features, 3, stride, dtype=self.dtype, name="conv1")(x)
-        y = nn.relu(norm("bn1")(y))
+        y = self.activation(norm("bn1")(y))
         y = Conv(self.features, 3, 1, dtype=self.dtype, name="conv2")(y)
         y = norm("bn2")(y)
         if x.shape != y.shape:
             x = Conv(self.features, 1, stride, dtype=self.dtype, name="shortcut_conv")(x)
             x = norm("shortcut_bn")(x)
-        return nn.relu(x + y)
+        return self.activation(x + y)
 
 
 class ResNet(nn.Module):
@@ -65,6 +67,7 @@ class ResNet(nn.Module):
         7 slices are much of a thin volume.
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
+      activation: in place of every ReLU, for other gradients than its own.
     """
 
     depth: int = 18
@@ -73,6 +76,7 @@ class ResNet(nn.Module):
     delay: tuple[int, ...] = ()
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
+    activation: Callable[[Array], Array] = nn.relu
 
     @nn.compact
     def __call__(
@@ -85,7 +89,7 @@ class ResNet(nn.Module):
         kernels = tuple(kernel if s == stride else 3 for s in strides)
         widths = [max(1, round(64 * 2**i * self.width)) for i in range(4)]
         x = Conv(widths[0], kernels, strides, dtype=self.dtype, name="stem_conv")(x)
-        x = nn.relu(batch_norm(train, self.dtype, self.bn_momentum, "stem_bn")(x))
+        x = self.activation(batch_norm(train, self.dtype, self.bn_momentum, "stem_bn")(x))
         features = {"stem": x}
         if pool:
             strides = next(halve)
@@ -97,6 +101,7 @@ class ResNet(nn.Module):
                     next(halve) if stage > 1 and block == 0 else 1,
                     self.dtype,
                     self.bn_momentum,
+                    self.activation,
                     name=f"stage{stage}_block{block + 1}",
                 )(x, train)
             features[f"stage{stage}"] = x

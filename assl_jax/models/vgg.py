@@ -1,5 +1,6 @@
 """VGG with BatchNorm (Simonyan & Zisserman 2015), in any number of dimensions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -24,6 +25,7 @@ class VGG(nn.Module):
         slices; `()` delays none.
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
+      activation: in place of every ReLU, for other gradients than its own.
     """
 
     depth: int = 16
@@ -31,6 +33,7 @@ class VGG(nn.Module):
     delay: tuple[int, ...] = ()
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
+    activation: Callable[[Array], Array] = nn.relu
 
     @nn.compact
     def __call__(
@@ -48,6 +51,6 @@ class VGG(nn.Module):
                 channels = max(1, round(width * self.width))
                 x = Conv(channels, 3, dtype=self.dtype, name=name.format("conv"))(x)
                 bn = batch_norm(train, self.dtype, self.bn_momentum, name.format("bn"))
-                x = nn.relu(bn(x))
+                x = self.activation(bn(x))
             features[f"stage{stage}"] = x
         return features | {"pooled": global_average(x)}

@@ -1,11 +1,11 @@
 """The report of a run: one page and one file of tables."""
 
-import os
 from pathlib import Path
 
 from assl_jax.report.page import render_page
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.tables import render_markdown, summary_lines
+from assl_jax.report.write import PAGE, write_files
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 
@@ -23,16 +23,4 @@ def write_report(folder: Path, run: RunRecord) -> Path:
     Returns:
       The path of `index.html`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "tables.md", render_markdown(run.results))
-    _replace(folder / "index.html", render_page(run))
-    return folder / "index.html"
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return write_files(folder, {"tables.md": render_markdown(run.results), PAGE: render_page(run)})

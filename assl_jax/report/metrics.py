@@ -1,9 +1,9 @@
 """The metrics of the test set: which one a run decides on, and all of them as a table."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from assl_jax.report.record import capital, display_pool
+from assl_jax.report.record import VARIANTS, capital, display_label, display_pool
 from assl_jax.report.table import DASH, Cell, Row, Table, mean_std, percent, winner
 
 METRICS = {
@@ -11,6 +11,8 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auc": "AUC",
 }
+# Keys of a row of Self-ASSL, and the variant that each stands for.
+VARIANT_KEYS = {"plain": "", **{variant: variant for variant in VARIANTS}}
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
 Results = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -55,27 +57,73 @@ def tested(results: Results) -> list[tuple[list[str], Entry]]:
     return entries
 
 
+class Tested(NamedTuple):
+    """A network that was tested: its tasks, its variant ("" for a plain one) and its backbone
+    ("" where a run has one), and what was found."""
+
+    pool: list[str]
+    variant: str
+    backbone: str
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        start = f"{self.backbone}/" if self.backbone else ""
+        end = f".{self.variant}" if self.variant else ""
+        return display_label(f"{start}{'+'.join(self.pool)}{end}")
+
+
+def every(results: Results, *, candidates: bool = True) -> list[Tested]:
+    """Everything that was tested, none twice.
+
+    Args:
+      candidates: with the pools that the search tried on its way.
+    """
+    entries = tested(results)
+    for step in (results.get("iterations") or []) if candidates else []:
+        tried = [c for c in step["candidates"] if c.get("accuracy") is not None]
+        entries += [([*step["pool"], c["task"]], c) for c in tried]
+    entries += [(list(pair["pool"]), pair) for pair in results.get("pairs") or []]
+    found: dict[tuple[str, ...], Tested] = {}
+    for pool, entry in entries:
+        found.setdefault(tuple(pool), Tested(pool, "", "", entry))
+    networks = list(found.values())
+    groups = (results.get("self_assl") or {}).get("backbones") or []
+    for group in groups:
+        backbone = group["backbone"] if len(groups) > 1 else ""
+        if group.get("scratch"):
+            networks.append(Tested(["scratch"], "", backbone, group["scratch"]))
+        networks += [
+            Tested(list(row["pool"]), variant, backbone, row[key])
+            for row in group["rows"]
+            for key, variant in VARIANT_KEYS.items()
+            if row.get(key)
+        ]
+    return networks
+
+
 def metrics_table(results: Results) -> Table | None:
     """Every metric that was measured on the test set, with its interval; None without any.
 
     The best of a column is strong.
     """
-    entries = [(pool, entry) for pool, entry in tested(results) if entry.get("metrics")]
-    keys = [key for key in METRICS if any(measured(entry, key) for _, entry in entries)]
+    networks = [n for n in every(results, candidates=False) if n.entry.get("metrics")]
+    entries = [n.entry for n in networks]
+    keys = [key for key in METRICS if any(measured(entry, key) for entry in entries)]
     if not keys:
         return None
     chosen = list((results.get("best") or {}).get("pool") or [])
-    means = {key: [measured(entry, key).get("mean") for _, entry in entries] for key in keys}
+    means = {key: [measured(entry, key).get("mean") for entry in entries] for key in keys}
     leaders = {key: winner(values, _one) for key, values in means.items()}
     rows = []
-    for pool, entry in entries:
-        cells = [Cell(display_pool(pool))]
+    for network in networks:
+        cells = [Cell(network.name)]
         for key in keys:
-            figures = measured(entry, key)
+            figures = measured(network.entry, key)
             cells.append(Cell(_with_interval(figures), _one(figures.get("mean")) == leaders[key]))
-        rows.append(Row(tuple(cells), verdict="chosen" if pool == chosen else ""))
+        rows.append(Row(tuple(cells), verdict="chosen" if network.pool == chosen else ""))
     caption = "Test set, in %: mean ± standard deviation over repeated fine-tunings"
-    if any(_interval(measured(entry, key)) for _, entry in entries for key in keys):
+    if any(_interval(measured(entry, key)) for entry in entries for key in keys):
         words = f"of the mean of the runs, by bootstrap over {_sampled(results)} of the test set"
         caption += f" [95 % interval {words}]"
     heads = ("Pretraining", *(capital(METRICS[key]) for key in keys))

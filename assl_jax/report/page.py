@@ -1,6 +1,5 @@
 """The report as one HTML page that needs nothing but itself."""
 
-import base64
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -8,53 +7,27 @@ from typing import Any
 import numpy as np
 
 from assl_jax.report import figures, planes, tables
+from assl_jax.report.attention import attention_section
 from assl_jax.report.confusion import class_names, confusion_chart, confusions, shares
+from assl_jax.report.curves import training_curves
+from assl_jax.report.html import (
+    chart_html,
+    document,
+    facts_html,
+    flattened,
+    folded,
+    scroll,
+    section,
+    soft,
+    table_html,
+)
 from assl_jax.report.metrics import decides, metrics_table
-from assl_jax.report.record import RunRecord, TaskExamples, capital, display
-from assl_jax.report.table import Table, percent
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5f6368; --line: #dadce0;
-  --paper: #ffffff; --panel: #f6f7f8; --yes: #e3f1ea; --no: #fbeae1; --warn: #8a3b00;
-  --warnpaper: #fff1e5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a6abb1; --line: #3f4347;
-  --paper: #17181a; --panel: #222427; --yes: #1e3a2d; --no: #45291a; --warn: #ffc59a;
-  --warnpaper: #3a2413; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 68rem; color: var(--ink);
-  background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; }
-h1 { font-size: clamp(1.25rem, 3.6vw, 1.75rem); line-height: 1.3; margin: .25rem 0 1rem;
-  text-wrap: balance; }
-h2 { font-size: 1.2rem; margin: 3rem 0 .75rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
-p { margin: .4rem 0 .8rem; max-width: 46rem; }
-ol { max-width: 46rem; padding-left: 1.4rem; } li { margin: .35rem 0; }
-.soft, caption, figcaption { color: var(--soft); font-size: .875rem; }
-.warning { border-left: 4px solid var(--warn); background: var(--warnpaper); color: var(--warn);
-  padding: .6rem .9rem; font-weight: 600; max-width: none; }
-.wide { overflow-x: auto; margin: 0 0 1rem; }
-.chart { background: #ffffff; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
-.chart img { display: block; max-width: 100%; min-width: 34rem; height: auto; margin: 0 auto; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .4rem; }
-th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; }
-thead th { white-space: normal; border-bottom: 2px solid var(--line); }
-.name { text-align: left; } tbody .name { font-weight: inherit; }
-tr.opens > * { border-top: 1px solid var(--line); }
-tr.accepted, tr.start, tr.chosen { background: var(--yes); } tr.stopped { background: var(--no); }
-.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.facts th { text-align: left; font-weight: 400; color: var(--soft); vertical-align: top; }
-.example { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .8rem; margin: .5rem 0; }
-.example img { height: 4.5rem; max-width: 100%; object-fit: contain; image-rendering: pixelated; }
-.example figcaption { flex-basis: 100%; }
-.volume { display: grid; grid-template-columns: auto auto minmax(0, 1fr); }
-.volume img { height: 12rem; max-width: none; display: block; } .volume .wide { margin: 0; }
-.volume figcaption { grid-column: 1 / -1; }
-details { margin: .5rem 0 1rem; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
-pre { background: var(--panel); padding: .8rem; border-radius: 6px; white-space: pre-wrap;
-  overflow-wrap: anywhere; font-size: .85rem; }
-"""
+from assl_jax.report.pairs import correlation_lines, pairs_table
+from assl_jax.report.pairs_chart import pairs_chart
+from assl_jax.report.record import RunRecord, TaskExamples, capital, display, display_backbone
+from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
+from assl_jax.report.self_assl_charts import curve_backbones, self_assl_chart, self_assl_curves
+from assl_jax.report.table import percent
 
 SHOWN = {
     "src": "Overlapping tiles along a sampling route; the network names the route.",
@@ -75,6 +48,7 @@ PLANES = (
     "A volume is shown as its three middle slices: axial, coronal, sagittal, from top to bottom; "
     "a short axis is stretched."
 )
+BESIDE = "Beside the paper's printed values, which are of other data"
 
 
 def render_page(run: RunRecord) -> str:
@@ -87,77 +61,29 @@ def render_page(run: RunRecord) -> str:
     body = [
         f'<p class="soft">{escape(subtitle)}</p><h1>{escape(headline)}</h1>',
         f'<p class="warning" role="note">{escape(warning)}</p>' if warning else "",
-        _section(escape(capital(decides(results) or "accuracy")), _accuracy(results)),
-        _section("Metrics", _metrics(results)),
-        _section("Search", _search(results)),
-        _section("Similarity of features", _similarity(results)),
-        _section("What each task shows the network", _examples(run.examples)),
-        _section("Training curves", _curves(run)),
-        _section("Time", _chart(figures.time_chart(run.stages), _time_alt(run))),
-        _section("Files left out", _skipped(results)),
-        _section("Settings and environment", _settings(run)),
+        section(escape(capital(decides(results) or "accuracy")), _accuracy(results)),
+        section("Metrics", _metrics(results)),
+        section("Search", _search(results)),
+        section("Pairs", _pairs(results)),
+        section("Self-ASSL", _self_assl(results)),
+        section("Similarity of features", _similarity(results)),
+        section("Self-ASSL over training", _self_assl_curves(run)),
+        section("Where the network looks", attention_section(run.attention)),
+        section("What each task shows the network", _examples(run.examples)),
+        section("Training curves", _curves(run)),
+        section("Time", chart_html(figures.time_chart(run.stages), _time_alt(run))),
+        section("Files left out", _skipped(results)),
+        section("Settings and environment", _settings(run)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{escape(headline)}</title>\n<link rel="icon" href="data:,">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{body}\n</section>" if body else ""
-
-
-def _scroll(inner: str, label: str, kind: str = "") -> str:
-    """A region that scrolls sideways on a narrow screen, with the keyboard too."""
-    name = escape(label)
-    return f'<div class="wide {kind}" role="region" aria-label="{name}" tabindex="0">{inner}</div>'
-
-
-def _chart(svg: str, alt: str) -> str:
-    """An SVG as an image of its own: its ids cannot meet another chart's."""
-    if not svg:
-        return ""
-    data = base64.b64encode(svg.encode()).decode("ascii")
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(alt)}">'
-    return _scroll(image, "Chart", "chart")
-
-
-def _table(table: Table | None) -> str:
-    if table is None:
-        return ""
-    heads = "".join(
-        f'<th scope="col"{_name_class(i, table)}>{escape(c)}</th>'
-        for i, c in enumerate(table.columns)
-    )
-    rows = []
-    for row in table.rows:
-        cells = []
-        for i, cell in enumerate(row.cells):
-            text = f"<strong>{escape(cell.text)}</strong>" if cell.strong else escape(cell.text)
-            kind = _name_class(i, table)
-            head = i == table.names - 1
-            cells.append(f'<th scope="row"{kind}>{text}</th>' if head else f"<td{kind}>{text}</td>")
-        css = f"{'opens ' if row.opens else ''}{row.verdict}".strip()
-        rows.append(f'<tr class="{css}">{"".join(cells)}</tr>')
-    caption = f"<caption>{escape(table.caption)}</caption>"
-    body = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return _scroll(f"<table>{caption}{body}</table>", table.caption)
-
-
-def _name_class(column: int, table: Table) -> str:
-    return ' class="name"' if column < table.names else ""
+    return document(headline, body)
 
 
 def _accuracy(results: Mapping[str, Any]) -> str:
     table = tables.headline_table(results)
     said = "; ".join(f"{row.cells[0].text} {row.cells[1].text}" for row in table.rows)
     what = decides(results) or "accuracies"
-    chart = _chart(figures.accuracy_chart(results), f"Dot chart of test {what} in %: {said}")
-    return chart + _table(table) if table.rows else ""
+    chart = chart_html(figures.accuracy_chart(results), f"Dot chart of test {what} in %: {said}")
+    return chart + table_html(table) if table.rows else ""
 
 
 def _metrics(results: Mapping[str, Any]) -> str:
@@ -167,14 +93,53 @@ def _metrics(results: Mapping[str, Any]) -> str:
         names = class_names(results, len(counts))
         right = zip(names, shares(counts).diagonal(), strict=True)
         said.append(f"{name}: {', '.join(f'{c} {percent(s, digits=0)} % right' for c, s in right)}")
-    chart = _chart(confusion_chart(results), f"Confusion matrices. {'; '.join(said)}")
+    chart = chart_html(confusion_chart(results), f"Confusion matrices. {'; '.join(said)}")
     note = "Confusions in the test set: images, mean of the runs. Shade: share of the true class."
-    return _table(metrics_table(results)) + (f'{chart}<p class="soft">{note}</p>' if chart else "")
+    return table_html(metrics_table(results)) + (chart + soft(note) if chart else "")
 
 
 def _search(results: Mapping[str, Any]) -> str:
     trace = "".join(f"<li>{escape(step)}</li>" for step in tables.search_trace(results))
-    return _table(tables.search_table(results)) + (f"<ol>{trace}</ol>" if trace else "")
+    return table_html(tables.search_table(results)) + (f"<ol>{trace}</ol>" if trace else "")
+
+
+def _pairs(results: Mapping[str, Any]) -> str:
+    """Similarity against gain, and Table 1; what the paper printed is folded away."""
+    lines = correlation_lines(results)
+    alt = f"Scatter plots of gain over similarity, one dot per pair. {' '.join(lines)}"
+    body = chart_html(pairs_chart(results), alt) + "".join(map(_paragraph, lines))
+    beside = table_html(pairs_table(results, printed_too=True))
+    return body + table_html(pairs_table(results)) + folded(BESIDE, beside)
+
+
+def _self_assl(results: Mapping[str, Any]) -> str:
+    """Table 4, and what guards against shortcuts; what the paper printed is folded away."""
+    table = self_assl_table(results)
+    if table is None:
+        return ""
+    said = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in table.rows)
+    chart = chart_html(self_assl_chart(results), f"Dot chart of test accuracies in %: {said}")
+    lines = "".join(map(_paragraph, self_assl_lines(results)))
+    beside = folded(BESIDE, table_html(self_assl_table(results, printed_too=True)))
+    return chart + lines + table_html(table) + table_html(guard_table(results)) + beside
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
+
+
+def _self_assl_curves(run: RunRecord) -> str:
+    body = ""
+    for backbone in curve_backbones(run.metrics):
+        name = display_backbone(backbone)
+        alt = f"Line charts over steps of Self-ASSL {name}: penalty, similarities, effective rank"
+        body += f"<h3>{escape(name)}</h3>" if name else ""
+        body += chart_html(self_assl_curves(run.metrics, backbone), alt)
+    note = (
+        "In colour: Self-ASSL. Dotted: the second run without the penalty. Penalty and mini-batch "
+        "similarity are as logged, and their moving mean; the others of held-out images."
+    )
+    return body + soft(note) if body else ""
 
 
 def _similarity(results: Mapping[str, Any]) -> str:
@@ -182,10 +147,10 @@ def _similarity(results: Mapping[str, Any]) -> str:
     table = tables.similarity_table(results)
     if table is None:
         return ""
-    numbers = f"<details><summary>The numbers</summary>{_table(table)}</details>"
+    numbers = f"<details><summary>The numbers</summary>{table_html(table)}</details>"
     note = f'<p class="soft">{escape(table.caption)}. Less similar means more complementary.</p>'
     alt = f"Heat map. {table.caption}: {', '.join(table.columns[1:])}; the numbers are below"
-    return _chart(figures.similarity_heatmap(similarity), alt) + note + numbers
+    return chart_html(figures.similarity_heatmap(similarity), alt) + note + numbers
 
 
 def _examples(examples: Mapping[str, TaskExamples]) -> str:
@@ -217,7 +182,7 @@ def _example(task: str, image: np.ndarray, views: np.ndarray, caption: str) -> s
         first, kind = _png(original, "Original image"), "example"
     else:
         first, kind = _png(original, "Original volume"), "example volume"
-        shown = _scroll(shown, "Views")
+        shown = scroll(shown, "Views")
     return f'<figure class="{kind}">{first}{arrow}{shown}{words}</figure>'
 
 
@@ -231,14 +196,13 @@ def _curves(run: RunRecord) -> str:
     body = ""
     for kind, name in stages.items():
         for quantity, plural in {"loss": "losses", "accuracy": "training accuracies"}.items():
-            figure = figures.training_curves(run.metrics, kind=kind, quantity=quantity)
-            chart = _chart(figure, f"Line charts over steps: {plural} of the {name}, one per pool")
+            figure = training_curves(run.metrics, kind=kind, quantity=quantity)
+            alt = f"Line charts over steps: {plural} of the {name}, one per pool"
+            chart = chart_html(figure, alt)
             title = f"{plural} of the {name}".capitalize()
-            if chart and body:
-                chart = f"<details><summary>{title}</summary>{chart}</details>"
-            body += chart
-    note = '<p class="soft">Losses of the proxy tasks. Faint: as logged. Solid: moving mean.</p>'
-    return body + note if body else ""
+            body += folded(title, chart) if body else chart
+    note = "Losses of the proxy tasks. Faint: as logged. Solid: moving mean."
+    return body + soft(note) if body else ""
 
 
 def _time_alt(run: RunRecord) -> str:
@@ -259,28 +223,10 @@ def _settings(run: RunRecord) -> str:
     environment = dict(run.environment)
     command = environment.pop("command", None)
     body = f"<pre><code>{escape(str(command))}</code></pre>" if command else ""
-    body += _facts(environment)
+    body += facts_html(environment)
     if backbone := (run.results.get("best") or {}).get("backbone"):
         body += f"<p>Weights of the backbone: <code>{escape(str(backbone))}</code></p>"
     if run.config:
         summary = "<summary>All settings</summary>"
-        body += f"<details>{summary}{_facts(_flat(run.config))}</details>"
+        body += f"<details>{summary}{facts_html(flattened(run.config))}</details>"
     return body
-
-
-def _facts(facts: Mapping[str, Any]) -> str:
-    rows = (
-        f'<tr><th scope="row">{escape(str(k))}</th><td>{escape(str(v))}</td></tr>'
-        for k, v in facts.items()
-    )
-    return f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>' if facts else ""
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value
-        flat.update(_flat(value, f"{name}.") if nested else {name: value})
-    return flat

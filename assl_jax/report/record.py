@@ -21,6 +21,8 @@ NAMES = {
     "rubiks_cube": "Rubik's cube",
     "scratch": "From scratch",
 }
+FAMILIES = {"resnet": "ResNet", "vgg": "VGG"}
+VARIANTS = {"second_run": "second run", "self_assl": "Self-ASSL"}
 
 # Okabe and Ito's colour-blind-safe set, its yellow darkened for lines on white, and three dark
 # tones that stay apart from these, also without red, green or blue receptors.
@@ -67,6 +69,7 @@ class RunRecord:
       metrics: one mapping per logged step.
       stages: one mapping per finished stage, in the order they ran.
       examples: by proxy task.
+      attention: where the network looks (`assl_jax.evaluation.gradcam.Attention`), or None.
     """
 
     results: dict[str, Any]
@@ -75,11 +78,27 @@ class RunRecord:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     examples: dict[str, TaskExamples] = field(default_factory=dict)
+    attention: Any = None
+
+
+def parted(label: str) -> tuple[str, str, str]:
+    """`"vgg16/rotation.self_assl"` to its backbone, pool and variant, each "" where not said."""
+    backbone, _, rest = label.partition("/")
+    backbone, rest = (backbone, rest) if display_backbone(backbone) != backbone else ("", label)
+    pool, dot, variant = rest.rpartition(".")
+    return (backbone, pool, variant) if dot and variant in VARIANTS else (backbone, rest, "")
 
 
 def display(task: str) -> str:
     """A task's name for readers; a name without an entry stays as it is."""
     return NAMES.get(task, task)
+
+
+def display_backbone(backbone: str) -> str:
+    """`"resnet18"` to "ResNet-18"; a name of another form stays as it is."""
+    family = backbone.rstrip("0123456789")
+    depth = backbone.removeprefix(family)
+    return f"{FAMILIES[family]}-{depth}" if family in FAMILIES and depth else backbone
 
 
 def capital(words: str) -> str:
@@ -93,13 +112,19 @@ def display_pool(pool: Iterable[str]) -> str:
 
 
 def display_label(label: str) -> str:
-    """A stage's label, `"simclr+rotation"`, to "SimCLR + Rotation"."""
-    return display_pool(label.split("+"))
+    """A stage's label for readers.
+
+    `"simclr+rotation"` is "SimCLR + Rotation", `"vgg16/rotation.self_assl"` "VGG-16: Rotation,
+    Self-ASSL".
+    """
+    backbone, pool, variant = parted(label)
+    start = f"{display_backbone(backbone)}: " if backbone else ""
+    return start + display_pool(pool.split("+")) + (f", {VARIANTS[variant]}" if variant else "")
 
 
 def colour(label: str) -> str:
     """The one colour of a task in every figure; a pool has that of the task it added last."""
-    task = label.split("+")[-1]
+    task = parted(label)[1].split("+")[-1]
     other = OTHER_COLOURS[zlib.crc32(task.encode()) % len(OTHER_COLOURS)]
     return COLOURS.get(task, other)
 

@@ -36,9 +36,14 @@ def percent(value: float | None, *, digits: int = 2) -> str:
     return _fixed(None if value is None else 100 * value, f".{digits}f")
 
 
-def gain(value: float | None) -> str:
+def gain(value: float | None, *, digits: int = 2) -> str:
     """A difference of two fractions in signed percentage points."""
-    return _fixed(None if value is None else 100 * value, "+.2f")
+    return _fixed(None if value is None else 100 * value, f"+.{digits}f")
+
+
+def printed(value: float | None, *, signed: bool = False) -> str:
+    """A value that is in % or points already, as the paper prints it."""
+    return _fixed(value, "+.2f" if signed else ".2f")
 
 
 def mean_std(mean: float | None, std: float | None, *, digits: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""Results as sentences and as tables.
+"""Results as tables.
 
 A table is one model of rows; Markdown, plain text and the page's HTML are renderings of it.
 """
@@ -16,7 +16,10 @@ from assl_jax.report.metrics import (
     score,
     tested,
 )
+from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.record import by_similarity, capital, display, display_pool
+from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
+from assl_jax.report.sentences import headline, search_trace, selection_warning
 from assl_jax.report.table import (
     DASH,
     Cell,
@@ -45,7 +48,8 @@ def headline_table(results: Results) -> Table:
     columns: list[tuple[str, Callable[[Entry], tuple[Any, Any]]]] = [
         (f"Test {metric or 'accuracy'} (%)", lambda entry: score(results, entry))
     ]
-    if results.get("select_on") == "cv":
+    selected = any(entry.get("selection") is not None for _, entry in entries)
+    if results.get("select_on") == "cv" and selected:
         head = f"Selection by {metric}, CV (%)" if metric else "Selection, CV (%)"
         columns.append((head, lambda entry: (entry.get("selection"), entry.get("selection_std"))))
     scratch = results.get("scratch")
@@ -152,121 +156,44 @@ def similarity_caption(similarity: Mapping[str, Any]) -> str:
     return "Similarity between features" + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _said(text: str, results: Results) -> str:
-    """A printed percentage for a sentence; a metric other than the accuracy is named."""
-    metric = decides(results)
-    if text == DASH:
-        return f"an unknown {metric or 'accuracy'}"
-    return f"{text} % {metric}" if metric else f"{text} %"
-
-
-def _rounded(results: Results, entry: Entry) -> str:
-    """The deciding metric on the test set, with one decimal."""
-    return _said(mean_std(*score(results, entry), digits=1), results)
-
-
-def _test_set(results: Results) -> str:
-    images, patients = results.get("test_images"), results.get("patients")
-    if not images:
-        return ""
-    whose = "" if patients in (None, images) else f" from {patients:,} patients"
-    return f"test set of {images:,}{whose}"
-
-
-def headline(results: Results) -> str:
-    """The outcome of a run in one sentence."""
-    best, scratch = results.get("best"), results.get("scratch")
-    labels = f"{results['labels']:,} labels" if results.get("labels") else ""
-    setting = ", ".join(filter(None, [labels, _test_set(results)]))
-    end = f" ({setting})" if setting else ""
-    against = _rounded(results, scratch) if scratch else ""
-    if not best:
-        return f"Training from scratch: {against}{end}" if scratch else "No accuracy was measured"
-    pool = display_pool(best["pool"])
-    if results.get("experiment") == "mtassl":
-        verb = "chose" if len(best["pool"]) > 1 else "kept"
-        pool = f"Algorithm 1 {verb} {pool}" + ("" if len(best["pool"]) > 1 else " alone")
-    outcome = f"{pool}: {_rounded(results, best)}"
-    return outcome + (f" against {against} from scratch" if scratch else "") + end
-
-
-def selection_warning(results: Results) -> str | None:
-    """A line for every report whose selection has seen the test set, or None."""
-    if results.get("select_on") != "test":
-        return None
-    what = "metrics" if decides(results) else "accuracies"
-    return (
-        'The selection has seen the test set (select_on="test"): '
-        f"the {what} of chosen tasks and pools are optimistic."
-    )
-
-
-def search_trace(results: Results) -> list[str]:
-    """The search, one sentence per step: what was least similar, what it gave, what followed.
-
-    Numbers are those that the decision was made on.
-    """
-    iterations = results.get("iterations") or []
-    if not iterations:
-        return []
-    kind = "on the test set" if results.get("select_on") == "test" else "in cross-validation"
-
-    def of(entry: Entry) -> str:
-        return _said(percent(decided_on(results, entry)), results)
-
-    singles = results.get("singles") or {}
-    start = list(iterations[0]["pool"])
-    current: Mapping[str, Any] = singles.get(start[0], {}) if len(start) == 1 else {}
-    lines = [f"{display_pool(start)} starts the pool: the best single task, {of(current)} {kind}."]
-    for step in iterations:
-        chosen = next((c for c in step["candidates"] if c["task"] == step.get("chosen")), None)
-        if chosen is None:
-            lines.append(f"{display_pool(step['pool'])}: no candidate was trained; stopped.")
-            continue
-        pool = [*step["pool"], chosen["task"]]
-        similarity = chosen.get("similarity")
-        value = "" if similarity is None else f" (similarity {similarity:.4f})"
-        accepted = step.get("accepted")
-        outcome = (
-            f"not below {of(current)}, so it was accepted."
-            if accepted
-            else f"below {of(current)}, so the search stopped."
-        )
-        lines.append(
-            f"{display(chosen['task'])} was least similar to {display_pool(step['pool'])}{value}. "
-            f"{display_pool(pool)} reached {of(chosen)} {kind}, {outcome}"
-        )
-        current = chosen if accepted else current
-    if iterations[-1].get("accepted") and len(iterations[-1]["candidates"]) == 1:
-        lines.append("No candidate was left.")
-    return lines
-
-
 def render_markdown(results: Results) -> str:
     """The whole of `tables.md`."""
     warning = selection_warning(results)
+    notes = [correlation_lines(results), self_assl_lines(results)]
     tables = [
         headline_table(results),
         metrics_table(results),
         search_table(results),
+        pairs_table(results),
+        self_assl_table(results),
+        guard_table(results),
         similarity_table(results),
     ]
     steps = [f"{i}. {plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
     parts = [f"# {plain(headline(results))}\n"]
     parts += [f"> **{warning}**\n"] if warning else []
+    parts += ["\n".join(map(plain, lines)) + "\n" for lines in notes if lines]
     parts += [markdown(table) for table in tables if table]
     parts += ["".join(steps)] if steps else []
     return "\n".join(parts)
 
 
 def summary_lines(results: Results) -> list[str]:
-    """What a run prints at its end: the outcome, an aligned table, the search in words.
+    """What a run prints at its end: the outcome, aligned tables, the search in words.
 
     Intervals are printed for small test sets and for metrics other than the accuracy.
     """
     warning = selection_warning(results)
-    lines = [headline(results), *([warning] if warning else []), ""]
-    lines += text_lines(headline_table(results))
-    for part in (metric_lines(results), search_trace(results)):
+    lines = [headline(results), *([warning] if warning else [])]
+    tables = [
+        headline_table(results),
+        pairs_table(results, both=False),
+        self_assl_table(results),
+        guard_table(results),
+    ]
+    parts = [text_lines(table) for table in tables if table and table.rows]
+    parts += [correlation_lines(results), self_assl_lines(results)]
+    parts += [metric_lines(results), search_trace(results)]
+    for part in parts:
         lines += ["", *part] if part else []
     return lines

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from assl_jax.strategies.network import SCRATCH, Network, Pool
 from assl_jax.strategies.stages import Stage
-from assl_jax.strategies.study import SCRATCH, Network, Pool, Study
+from assl_jax.strategies.study import Study
 
 
 def search(

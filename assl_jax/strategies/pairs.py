@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from assl_jax.strategies.mtassl import extension, similarity_of
-from assl_jax.strategies.study import SCRATCH, Network, Study
+from assl_jax.strategies.network import SCRATCH, Network
+from assl_jax.strategies.study import Study
 
 EXACT = 8  # tasks; up to so many, every permutation is tried
 DRAWN = 5000  # permutations, for more tasks

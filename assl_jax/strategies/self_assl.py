@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from assl_jax.evaluation.metrics import paired_difference
+from assl_jax.strategies.network import SCRATCH, Network, Pool
 from assl_jax.strategies.settings import SecondRun
-from assl_jax.strategies.study import SCRATCH, Network, Pool, Study
+from assl_jax.strategies.study import Study
 
 
 def compare(

@@ -3,81 +3,45 @@
 import contextlib
 import dataclasses
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from assl_jax.data import Dataset
-from assl_jax.errors import lookup, require
+from assl_jax.errors import lookup
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_backbone, export_model
-from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.evaluation.finetune import Target, stratified_folds
-from assl_jax.evaluation.metrics import scores, summarise
+from assl_jax.evaluation.finetune import Target
+from assl_jax.evaluation.metrics import scores
+from assl_jax.evaluation.plain import PlainImages
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import lcka_matrix
 from assl_jax.models import SideBySide
-from assl_jax.strategies.settings import METRICS, SecondRun, SimilaritySettings, TargetSettings
-from assl_jax.strategies.stages import Stage, StageCache, digest, write_array, write_json
+from assl_jax.strategies.finetuning import (
+    Runs,
+    file_of,
+    finetune_all,
+    fold_runs,
+    runs_on_all_labels,
+    summary,
+)
+from assl_jax.strategies.network import Network
+from assl_jax.strategies.settings import METRICS, SimilaritySettings, TargetSettings
+from assl_jax.strategies.stages import Stage, StageCache, digest, write_json
 from assl_jax.tasks import ProxyTask
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.feed import Feed
-from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.metrics import MetricsLog
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.progress import Progress
-from assl_jax.training.sharding import check_batch, replicate
+from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
 
-Pool = tuple[str, ...]
-Runs = dict[str, tuple[np.ndarray, np.ndarray, int]]  # training rows, rows to judge it on, seed
-PLACES = ("unlabeled", "held_out")
-OBSERVED = 1024  # held-out images that a network is observed on while it is trained
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network that a study can train.
-
-    Attributes:
-      pool: the proxy tasks; empty for a network without pretraining.
-      again: None for the first training; otherwise a second one on the same tasks.
-    """
-
-    pool: Pool = ()
-    again: SecondRun | None = None
-
-    @property
-    def first(self) -> "Network":
-        """The first training on the same tasks."""
-        return Network(self.pool)
-
-    @property
-    def variant(self) -> str:
-        """ "scratch", "plain", "second_run" or "self_assl"."""
-        if not self.pool:
-            return "scratch"
-        return self.again.variant if self.again else "plain"
-
-    @property
-    def label(self) -> str:
-        """`rotation+src`, `rotation.self_assl`, `scratch`."""
-        name = "+".join(self.pool) or "scratch"
-        return f"{name}.{self.variant}" if self.again else name
-
-    @property
-    def both(self) -> bool:
-        """Whether first and second network are fine-tuned side by side."""
-        return self.again is not None and self.again.use == "both"
-
-
-SCRATCH = Network()
+WORDS = {"finetune": "fine-tune", "select": "cross-validate"}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -121,43 +85,24 @@ class Study:
             "backbone": dict(self.backbone_settings),
             "seed": self.seed,
         }
-        self._evaluation: dict[str, Any] = {
-            "intensity": self.dataset.intensity,
-            "batch_size": self.eval_batch_size,
-        }
+        n, test = self.similarity.n, self.dataset.test
+        sample = np.random.default_rng(self.seed).permutation(self.dataset.unlabeled)[:n]
+        # No pretraining has seen the test images; their labels are not looked at.
+        held_out = np.random.default_rng([self.seed, 1]).permutation(test)[:n]
+        self._plain = PlainImages(
+            backbone=self.backbone,
+            images=self.images,
+            rows={"unlabeled": np.sort(sample), "held_out": held_out},
+            intensity=self.dataset.intensity,
+            layer=self.similarity.layer,
+            batch_size=self.eval_batch_size,
+            reestimate=self.similarity.reestimate_bn,
+        )
         self.networks: dict[str, Network] = {}  # those that were evaluated, by label
-
-    def check(self, penalty: Penalty = Penalty()) -> None:  # noqa: B008  frozen
-        """Raise `InputError` for what would fail later: sizes, folds, devices, layers."""
-        rows, images, mesh = len(self.dataset.unlabeled), self.dataset.images, self.images.mesh
-        batch_size, n = self.pretraining.batch_size, min(self.similarity.n, rows)
-        require(
-            batch_size <= rows,
-            f"pretrain.batch_size={batch_size} is larger than the data ({rows} unlabeled images); "
-            "use a smaller one",
-        )
-        check_batch(batch_size, mesh, "pretrain.batch_size")
-        check_batch(self.target.training.batch_size, mesh, "target.batch_size")
-        require(self.target.seeds >= 1, f"target.seeds={self.target.seeds} must be at least 1")
-        require(
-            self.eval_batch_size >= 1, f"eval_batch_size={self.eval_batch_size} must be at least 1"
-        )
-        require(n >= 4, f"similarity.n={self.similarity.n}: at least 4 images must be compared")
-        example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
-        for task in self.tasks.values():
-            jax.eval_shape(task.make_batch, jax.random.key(0), example)
-            task.label_table(len(self.dataset.space))
-        maps = jax.eval_shape(
-            lambda x: self.backbone.init_with_output(jax.random.key(0), x)[0],
-            jax.ShapeDtypeStruct(example.shape, jnp.float32),
-        )
-        lookup(maps, self.similarity.layer, "similarity.layer")
-        lookup(maps, penalty.layer, "self_assl.layer")
-        self._test_runs(), self._folds()
 
     def pretrain(self, network: Network) -> Stage:
         """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`."""
-        pool, again = network.pool, network.again
+        pool, again = sorted(network.pool), network.again
         parent = self.pretrain(network.first) if again else None
         training = self.pretraining
         if self.budget == "per_task":
@@ -172,9 +117,7 @@ class Study:
         }
         # All second runs share their random numbers, whatever the penalty's weight.
         seed = int(digest({**spec, "run": 2} if again else spec)[:7], 16)
-        # These decide the result too: the schedule follows the pool's order, the running statistics
-        # the sample that they are estimated on.
-        spec["pool"] = list(pool)
+        # It decides the result too: the running statistics are estimated on that sample.
         if self.similarity.reestimate_bn:
             spec["reestimated_on"] = [self.similarity.n, self.eval_batch_size]
         if again and parent:
@@ -223,7 +166,7 @@ class Study:
             checkpoints.close()
             export_backbone(
                 folder / "backbone",
-                self._for_plain_images(state.variables),
+                self._plain.fit(state.variables),
                 settings=dict(self.backbone_settings),
                 intensity=self.dataset.intensity,
                 pool=pool,
@@ -283,7 +226,7 @@ class Study:
     def probabilities(self, network: Network) -> list[np.ndarray]:
         """What each fine-tuning on all labels said of the test set, `[n, k]`."""
         files = self.finetune(network).folder / "predictions"
-        return [np.load(files / _file(name), allow_pickle=False) for name in self._test_runs()]
+        return [np.load(files / file_of(run), allow_pickle=False) for run in self._test_runs()]
 
     def similarities(self, networks: Sequence[Network], *, place: str = "unlabeled") -> np.ndarray:
         """LCKA `[k, k]` between networks' features, on one fixed set of images; see `features`."""
@@ -301,7 +244,6 @@ class Study:
           network: `SCRATCH` for an untrained one.
           place: "unlabeled", or "held_out": images of the test set, whose labels are not looked at.
         """
-        lookup(dict.fromkeys(PLACES), place, "place")
         parent = self.pretrain(network) if network.pool else None
         spec = {
             "n": self.similarity.n,
@@ -309,18 +251,10 @@ class Study:
             **({"pretrained": parent.key} if parent else self._common),
             **({"place": place} if place != "unlabeled" else {}),
         }
-        rows = self._sample() if place == "unlabeled" else self._held_out()
 
         def compute(folder: Path) -> dict[str, Any]:
             variables = self.load(parent) if parent else self._untrained()
-            x = features(
-                self.backbone,
-                variables,
-                self.images,
-                rows,
-                layer=self.similarity.layer,
-                **self._evaluation,
-            )
+            x = self._plain.features(variables, place)
             np.save(folder / "features.npy", x)
             return {"n": len(x), "d": x.shape[1]}
 
@@ -372,67 +306,17 @@ class Study:
         finally:
             checkpoints.close()
 
-    def _for_plain_images(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """With running statistics that fit plain images, if the settings say so."""
-        if not self.similarity.reestimate_bn:
-            return variables
-        return reestimate_batch_stats(
-            self.backbone, variables, self.images, self._sample(), **self._evaluation
-        )
-
     def _untrained(self) -> dict[str, Any]:
         tasks = dict([next(iter(self.tasks.items()))])
         key = name_key(jax.random.key(self.seed), "untrained")
-        return self._for_plain_images(self._fresh(key, tasks, self.pretraining).variables)
+        return self._plain.fit(self._fresh(key, tasks, self.pretraining).variables)
 
-    def _observer(self, parent: Stage):
-        """What `Logging.observe` calls: f' on held-out images, beside f_p and an untrained one."""
-        rows, sample = self._held_out()[:OBSERVED], self._sample()[:OBSERVED]
-
-        def of(variables: dict[str, Any]) -> np.ndarray:
-            fitted = reestimate_batch_stats(
-                self.backbone, variables, self.images, sample, **self._evaluation
-            )
-            layer = self.similarity.layer
-            return features(
-                self.backbone, fitted, self.images, rows, layer=layer, **self._evaluation
-            )
-
-        others = [of(self.load(parent)), of(self._untrained())]
-
-        def observe(state: TrainState) -> dict[str, float]:
-            x = of(state.variables)
-            estimator = self.similarity.estimator
-            first, untrained = map(float, lcka_matrix([x, *others], estimator=estimator)[0, 1:])
-            return {
-                "similarity_to_first": first,
-                "similarity_to_untrained": untrained,
-                "effective_rank": effective_rank(x),
-            }
-
-        return observe
+    def _observer(self, parent: Stage) -> Callable[[TrainState], dict[str, float]]:
+        return self._plain.observer(self.load(parent), self._untrained(), self.similarity.estimator)
 
     def _features_of(self, network: Network, place: str) -> np.ndarray:
         folder = self.features(network, place=place).folder
         return np.load(folder / "features.npy", allow_pickle=False)
-
-    def _sample(self) -> np.ndarray:
-        """The fixed set of unlabeled images that features are compared on."""
-        rows = self.dataset.unlabeled
-        return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.similarity.n])
-
-    def _held_out(self) -> np.ndarray:
-        """A fixed set of test images, in random order; no pretraining has seen them."""
-        rng = np.random.default_rng([self.seed, 1])
-        return rng.permutation(self.dataset.test)[: self.similarity.n]
-
-    def _target(self, copies: int) -> Target:
-        s, d = self.target, self.dataset
-        task = Classification(
-            classes=d.num_classes, shift=s.shift, flip=s.flip, intensity=d.intensity
-        )
-        backbone = self.backbone if copies == 1 else SideBySide(self.backbone, copies)
-        return Target(backbone, task, self.images, d.labels, s.training, self.eval_batch_size)
 
     def _target_spec(self, network: Network) -> dict[str, Any]:
         parents = [network.first, network] if network.both else [network]
@@ -457,66 +341,42 @@ class Study:
     def _finetune_all(
         self, folder: Path, kind: str, network: Network, runs: Runs
     ) -> dict[str, np.ndarray]:
-        """Every run's probabilities; those that are in the folder already are read."""
-        variables, target = self._pretrained(network), self._target(1 + network.both)
-        label = self._label(network)
-        predictions = folder / "predictions"
-        predictions.mkdir(exist_ok=True)
-        probabilities: dict[str, np.ndarray] = {}
-        words = {"finetune": "fine-tune", "select": "cross-validate"}[kind]
-        with (
-            Progress(f"{words} {label}", len(runs)) as progress,
-            self._recorder(folder, kind, network, []) as record,
-        ):
-            for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
-                done = predictions / _file(name)
-                if not done.exists():
-                    check_stop(f"fine-tuning of {label}")
+        """Every run's probabilities; the first network fine-tuned on all labels is kept."""
+        copies = 1 + network.both
+        backbone = self.backbone if copies == 1 else SideBySide(self.backbone, copies)
 
-                    def named(values: dict[str, Any], run: str = name) -> None:
-                        record({"run": run, **values})
+        def keep(state: TrainState) -> None:
+            export_model(
+                folder / "model",
+                {"params": state.params, "batch_stats": state.batch_stats},
+                settings={**self.backbone_settings, "copies": copies},
+                intensity=self.dataset.intensity,
+                classes=self.dataset.class_names,
+            )
 
-                    logging = Logging(every=self.log_every, record=named)
-                    state = target.finetune(variables, train, seed=seed, logging=logging)
-                    if kind == "finetune" and i == 1:
-                        self._export_model(folder / "model", state, network)
-                    write_array(done, target.probabilities(state, test))
-                probabilities[name] = np.load(done, allow_pickle=False)
-                found = scores(self.dataset.labels[test], probabilities[name])
-                progress.update(i, f"accuracy {100 * found['accuracy']:.1f} %")
-        return probabilities
+        with self._recorder(folder, kind, network, []) as record:
+            return finetune_all(
+                self._target(backbone),
+                self._pretrained(network),
+                runs,
+                folder=folder / "predictions",
+                title=f"{WORDS[kind]} {self._label(network)}",
+                logging=Logging(every=self.log_every, record=record),
+                keep=keep if kind == "finetune" else None,
+            )
 
-    def _export_model(self, folder: Path, state: TrainState, network: Network) -> None:
-        export_model(
-            folder,
-            {"params": state.params, "batch_stats": state.batch_stats},
-            settings={**self.backbone_settings, "copies": 1 + network.both},
-            intensity=self.dataset.intensity,
-            classes=self.dataset.class_names,
+    def _target(self, backbone: nn.Module) -> Target:
+        s, d = self.target, self.dataset
+        task = Classification(
+            classes=d.num_classes, shift=s.shift, flip=s.flip, intensity=d.intensity
         )
+        return Target(backbone, task, self.images, d.labels, s.training, self.eval_batch_size)
 
     def _test_runs(self) -> Runs:
-        """Fine-tunings on all labels, by name."""
-        return {
-            f"test {i} {s}": (rows, self.dataset.test, 1000 * self.seed + s)
-            for i, rows in enumerate(self.dataset.labelled_sets)
-            for s in range(self.target.seeds)
-        }
+        return runs_on_all_labels(self.dataset, self.target, self.seed)
 
     def _folds(self) -> Runs:
-        """Fine-tunings of the cross-validation, by name."""
-        runs = {}
-        for i, rows in enumerate(self.dataset.labelled_sets if self.target.folds else ()):
-            folds = stratified_folds(
-                self.dataset.labels[rows],
-                self.target.folds,
-                seed=self.seed,
-                patients=self.dataset.whose[rows],
-            )
-            for f, fold in enumerate(folds):
-                train = np.delete(rows, fold)
-                runs[f"cv {i} {f}"] = (train, rows[fold], 1000 * self.seed + 500 + f)
-        return runs
+        return fold_runs(self.dataset, self.target, self.seed)
 
     @contextlib.contextmanager
     def _recorder(
@@ -532,23 +392,3 @@ class Study:
                 log.write({**place, **values})
 
             yield record
-
-
-def _file(run: str) -> str:
-    return f"{run.replace(' ', '_')}.npy"
-
-
-def summary(dataset: Dataset, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What fine-tunings found on the test set, from the probabilities that each run gave.
-
-    Returns:
-      `accuracy`, `std` and `runs`; `metrics` and `confusion`, see `evaluation.metrics.summarise`.
-    """
-    rows = dataset.test
-    accuracies = [scores(dataset.labels[rows], p)["accuracy"] for p in probabilities.values()]
-    return {
-        "accuracy": statistics.fmean(accuracies),
-        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        "runs": accuracies,
-        **summarise(dataset.labels[rows], probabilities, dataset.whose[rows]),
-    }

@@ -1,7 +1,7 @@
 """The penalty of Self-ASSL: similarity to a frozen network, inside the training step."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,6 +14,34 @@ from assl_jax.lcka import ESTIMATORS, linear_cka
 
 SIGNS = {"complementary": 1.0, "as_printed": -1.0}
 _EPS = 1e-6  # added to variances of features, which are of order 1
+
+
+def _scaled(x: Float[Array, "n d"], ridge: float) -> Float[Array, "n d"]:
+    """Every feature with mean 0 and variance 1; a constant one becomes 0."""
+    x = x - x.mean(0, keepdims=True)
+    return x / jnp.sqrt((x**2).mean(0, keepdims=True) + _EPS)
+
+
+def _whitened(x: Float[Array, "n d"], ridge: float) -> Float[Array, "n d"]:
+    """Every direction with variance v / (v + r), r being `ridge` times the mean variance.
+
+    By Cholesky factors: similarities do not change with a rotation, and gradients stay defined
+    where eigenvalues meet.
+    """
+    x = x - x.mean(0, keepdims=True)
+    d = x.shape[1]
+    with jax.default_matmul_precision("highest"):
+        covariance = x.T @ x / len(x)
+        extra = ridge * jnp.trace(covariance) / d + _EPS
+        factor = jnp.linalg.cholesky(covariance + extra * jnp.eye(d, dtype=x.dtype))
+        return jax.scipy.linalg.solve_triangular(factor, x.T, lower=True).T
+
+
+STANDARDISE: dict[str, Callable[[Array, float], Array]] = {
+    "none": lambda x, ridge: x,
+    "features": _scaled,
+    "whiten": _whitened,
+}
 
 
 class Queue(NamedTuple):
@@ -45,9 +73,12 @@ class Penalty:
       layer: "pooled", or a stage of the backbone, averaged over space.
       estimator: "biased" or "unbiased", see `linear_cka`; the biased one of a mini-batch mostly
         sees its own floor, near d / (n + d).
-      standardise: give every feature the same variance first; otherwise a few strong ones decide
-        the similarity, and moving these is a shortcut.
-      queue: how many features of past inputs are compared too, so that n is not below d; the
+      standardise: what is done to both sets of features first, so that a few strong directions do
+        not decide the similarity (moving these is a shortcut): "none"; "features" gives every
+        feature the same variance; "whiten" every direction, up to `ridge`.
+      ridge: share of the mean variance below which a direction counts little, "whiten" only.
+      queue: features of past inputs that are compared too, as a multiple of the number of features
+        d: with less than a few d rows neither the similarity nor the whitening means much. The
         penalty begins once they are there.
 
     Raises:
@@ -59,13 +90,16 @@ class Penalty:
     floor: float = 0.0
     layer: str = "pooled"
     estimator: str = "unbiased"
-    standardise: bool = True
-    queue: int = 0
+    standardise: str = "whiten"
+    ridge: float = 0.1
+    queue: float = 4.0
 
     def __post_init__(self) -> None:
         require(self.weight >= 0, f"self_assl.weight={self.weight} must be at least 0")
         lookup(SIGNS, self.sign, "self_assl.sign")
         lookup(ESTIMATORS, self.estimator, "self_assl.estimator")
+        lookup(STANDARDISE, self.standardise, "self_assl.standardise")
+        require(self.ridge > 0, f"self_assl.ridge={self.ridge} must be above 0")
         require(0 <= self.floor < 1, f"self_assl.floor={self.floor} must be in [0, 1)")
         require(
             self.floor == 0 or self.sign == "complementary",
@@ -80,12 +114,13 @@ class Penalty:
 
     def init_queue(self, backbone: nn.Module, variables: Any, inputs: Any) -> Queue | None:
         """An empty queue for a backbone's features of `inputs` (arrays or shapes); None for 0."""
-        if not self.queue:
-            return None
         maps: Any = jax.eval_shape(lambda v, x: backbone.apply(v, x), variables, inputs)
         d = lookup(maps, self.layer, "self_assl.layer").shape[-1]
+        rows = round(self.queue * d)
+        if not (rows and self.weight):
+            return None
         # Two arrays: a donated buffer may not be given twice.
-        own, first = jnp.zeros((self.queue, d)), jnp.zeros((self.queue, d))
+        own, first = jnp.zeros((rows, d)), jnp.zeros((rows, d))
         return Queue(own, first, jnp.zeros((), jnp.int32))
 
     def __call__(
@@ -102,22 +137,17 @@ class Penalty:
         ready = jnp.asarray(True)
         x, y = own, first
         if queue is not None:
-            ready = queue.filled >= self.queue
+            rows = len(queue.own)
+            ready = queue.filled >= rows
             x = jnp.concatenate([own, queue.own])
             y = jnp.concatenate([first, queue.first])
             queue = Queue(
-                jax.lax.stop_gradient(x[: self.queue]),
-                y[: self.queue],
-                jnp.minimum(queue.filled + len(own), self.queue),
+                jax.lax.stop_gradient(x[:rows]),
+                y[:rows],
+                jnp.minimum(queue.filled + len(own), rows),
             )
-        if self.standardise:
-            x, y = _standardised(x), _standardised(y)
+        even = STANDARDISE[self.standardise]
+        x, y = even(x, self.ridge), even(y, self.ridge)
         similarity = linear_cka(x, y, estimator=self.estimator)
         term = SIGNS[self.sign] * self.weight * jnp.maximum(similarity, self.floor)
         return jnp.where(ready, term, 0.0), similarity, queue
-
-
-def _standardised(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Every feature with mean 0 and variance 1; a constant one becomes 0."""
-    x = x - x.mean(0, keepdims=True)
-    return x / jnp.sqrt((x**2).mean(0, keepdims=True) + _EPS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.report import figures, record
+from assl_jax.report import curves, figures, record
 
 NAN = float("nan")
 SIMILARITY = {
@@ -63,8 +63,8 @@ STAGES = [
 CHARTS = {
     "similarity": lambda: figures.similarity_heatmap(SIMILARITY),
     "accuracy": lambda: figures.accuracy_chart(RESULTS),
-    "pretrain": lambda: figures.training_curves(METRICS, kind="pretrain"),
-    "finetune": lambda: figures.training_curves(METRICS, kind="finetune"),
+    "pretrain": lambda: curves.training_curves(METRICS, kind="pretrain"),
+    "finetune": lambda: curves.training_curves(METRICS, kind="finetune"),
     "time": lambda: figures.time_chart(STAGES),
 }
 
@@ -86,8 +86,8 @@ def test_charts_are_the_same_well_formed_svg_each_time(chart):
 def test_nothing_to_draw():
     assert figures.similarity_heatmap({}) == ""
     assert figures.accuracy_chart({"best": {"pool": ["src"], "accuracy": None}}) == ""
-    assert figures.training_curves(METRICS, kind="probe") == ""
-    assert figures.training_curves(log("s", "src", [NAN]), kind="pretrain") == ""
+    assert curves.training_curves(METRICS, kind="probe") == ""
+    assert curves.training_curves(log("s", "src", [NAN]), kind="pretrain") == ""
     assert figures.time_chart([]) == ""
 
 
@@ -121,9 +121,9 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
         ("s", 2, "mcpc", 7.0),
     ]
     straight = log("s", "src", [5.0, 4.0, 2.0])
-    drawn = figures.training_curves([*first, *again], kind="pretrain")
-    assert drawn == figures.training_curves(straight, kind="pretrain")
-    assert drawn != figures.training_curves(first, kind="pretrain")
+    drawn = curves.training_curves([*first, *again], kind="pretrain")
+    assert drawn == curves.training_curves(straight, kind="pretrain")
+    assert drawn != curves.training_curves(first, kind="pretrain")
 
 
 def test_runs_of_one_stage_are_curves_of_their_own():
@@ -132,7 +132,7 @@ def test_runs_of_one_stage_are_curves_of_their_own():
         log("s", "src", [5.0, 1.0], kind="finetune"),
     ]
     both = [{**r, "run": name} for name, run in zip("ab", runs, strict=True) for r in run]
-    lines = [figures.training_curves(m, kind="finetune").count("<path d=") for m in (runs[1], both)]
+    lines = [curves.training_curves(m, kind="finetune").count("<path d=") for m in (runs[1], both)]
     assert lines[1] > lines[0]
 
 
@@ -144,14 +144,14 @@ def test_moving_mean_against_a_loop(window):
         np.mean([values[j] for j in range(i - before, i - before + window) if 0 <= j < 5])
         for i in range(5)
     ]
-    np.testing.assert_allclose(figures._moving_mean(values, window), slow)
+    np.testing.assert_allclose(curves.moving_mean(values, window), slow)
 
 
 def test_thinning_keeps_the_ends():
     x = np.arange(1001.0)
-    thin, _ = figures._thinned(x, x)
+    thin, _ = curves.thinned(x, x)
     assert len(thin) == 300 and thin[0] == 0 and thin[-1] == 1000
-    np.testing.assert_array_equal(figures._thinned(x[:7], x[:7])[0], x[:7])
+    np.testing.assert_array_equal(curves.thinned(x[:7], x[:7])[0], x[:7])
 
 
 def test_images_per_second_are_weighted_by_time():
@@ -200,7 +200,7 @@ def test_a_volume_shows_its_middle_slices():
 
 def test_another_quantity_is_drawn_where_it_was_logged():
     def draw(records):
-        return figures.training_curves(records, kind="pretrain", quantity="accuracy")
+        return curves.training_curves(records, kind="pretrain", quantity="accuracy")
 
     assert draw(METRICS) == ""
     rising = [r | {"accuracy": 0.1 + r["step"] / 100} for r in METRICS]

@@ -117,7 +117,7 @@ def test_the_papers_numbers_give_the_papers_pool(select_on):
     }
     # The six singles, three extensions, and nothing else but training from scratch.
     assert len(study.trained) == 1 + 6 + 3
-    assert mtassl.winner(study, results).folder == "pretrain-simclr+rotation+src"
+    assert mtassl.winner(study, results).folder == "pretrain-rotation+simclr+src"
 
 
 def test_all_candidates_give_the_papers_table_2():

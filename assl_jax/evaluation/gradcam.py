@@ -1,0 +1,181 @@
+"""Where a fine-tuned network looks: Grad-CAM and Guided Grad-CAM of its last convolution stage."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from assl_jax.evaluation.export import Model
+from assl_jax.models.heads import last_map
+from assl_jax.ops.resample import resize
+
+Variables = dict[str, Any]
+
+
+class Looked(NamedTuple):
+    """What one network sees in some images.
+
+    Attributes:
+      label: the network's.
+      places: the spatial shape of its last stage's map; Grad-CAM is no finer.
+      predicted: class and probability of each image, for people.
+      cams: `[r, *space]` Grad-CAM of the predicted class, in [0, 1].
+      guided: `[r, *space, c]` Guided Grad-CAM, of both signs.
+    """
+
+    label: str
+    places: tuple[int, ...]
+    predicted: list[str]
+    cams: Float[np.ndarray, "r *space"]
+    guided: Float[np.ndarray, "r *space c"]
+
+
+class Attention(NamedTuple):
+    """The same images through the eyes of several networks.
+
+    Attributes:
+      originals: `[r, *space, c]` in [0, 1]; c is 1 or 3.
+      truths: true class of each image, or what else is known of it.
+      networks: in the order of the columns.
+    """
+
+    originals: Float[np.ndarray, "r *space c"]
+    truths: list[str]
+    networks: list[Looked]
+
+
+def attend(
+    models: Mapping[str, Model], images: Shaped[np.ndarray, "r *space c"], truths: Sequence[str]
+) -> Attention:
+    """Explain every network's own prediction of every image.
+
+    Args:
+      models: by label, at least one; all of the same data.
+      images: stored values, as the data set has them.
+      truths: one line per image.
+    """
+    unit = next(iter(models.values())).intensity.unit
+    return Attention(
+        np.asarray(unit(images)),
+        list(truths),
+        [_look(label, model, images) for label, model in models.items()],
+    )
+
+
+def _look(label: str, model: Model, images: np.ndarray) -> Looked:
+    backbone, variables, kernel, bias, intensity, classes = model
+    inputs = intensity(images)
+    # One image at a time: the gradients of a large volume fill a device's memory.
+    each = [
+        jax.device_get(_explain(backbone, variables, kernel, bias, inputs[i : i + 1]))
+        for i in range(len(images))
+    ]
+    shares, cams, guided = map(np.concatenate, zip(*each, strict=True))
+    maps = jax.eval_shape(functools.partial(_apply, backbone), variables, inputs)
+    words = [f"{classes[share.argmax()]} ({100 * share.max():.0f} %)" for share in shares]
+    return Looked(label, last_map(maps).shape[1:-1], words, cams, guided)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _explain(
+    backbone: nn.Module, variables: Variables, kernel: Array, bias: Array, inputs: Array
+) -> tuple[Array, Array, Array]:
+    """Probabilities `[b, k]`, and both maps of the likeliest class."""
+    logits = _pooled(backbone, variables, inputs) @ kernel + bias.reshape(1, -1)
+    about = (backbone, variables, kernel, inputs, logits.argmax(-1))
+    return jax.nn.softmax(logits), grad_cam(*about), guided_grad_cam(*about)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def grad_cam(
+    backbone: nn.Module,
+    variables: Variables,
+    kernel: Float[Array, "d k"],
+    inputs: Float[Array, "b *space c"],
+    classes: Int[Array, " b"],
+) -> Float[Array, "b *space"]:
+    """How much each place speaks for a class (Selvaraju et al. 2017, Eq. 1 and 2).
+
+    The ReLU of the last stage's map, its channels weighted with the spatial mean of the gradient of
+    the class's logit. The logit is linear in the map's mean over space, so that this gradient is a
+    column of the head, divided by the number of positions, at every position.
+
+    Args:
+      backbone: anything of which `pooled` is the mean over space of the last stage's map.
+      variables: its `{"params", "batch_stats"}`.
+      kernel: of the linear head on `pooled`; its bias has no part in the gradient.
+      inputs: network inputs.
+      classes: the class to explain, for each image.
+
+    Returns:
+      Maps resized (linear) to the inputs' shape, each with maximum 1, or 0 everywhere where nothing
+      speaks for the class.
+    """
+    maps = last_map(_apply(backbone, variables, inputs)).astype(jnp.float32)
+    positions = maps[0, ..., 0].size
+    cam = nn.relu(jnp.einsum("b...d,bd->b...", maps, kernel.T[classes] / positions))
+    cam = resize(cam[..., None], inputs.shape[1:-1])[..., 0]
+    top = cam.max(tuple(range(1, cam.ndim)), keepdims=True)
+    return cam / jnp.where(top > 0, top, 1.0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def guided_grad_cam(
+    backbone: nn.Module,
+    variables: Variables,
+    kernel: Float[Array, "d k"],
+    inputs: Float[Array, "b *space c"],
+    classes: Int[Array, " b"],
+) -> Float[Array, "b *space c"]:
+    """Which pixels speak for a class: guided backpropagation times Grad-CAM.
+
+    The gradient of the class's logit with respect to the inputs, `guided_relu` in place of every
+    ReLU. Arguments as for `grad_cam`; the backbone, or the one inside it, has a field `activation`.
+    """
+    guided = _with_guided_relu(backbone)
+
+    def logits(inputs: Array) -> Array:
+        each = _pooled(guided, variables, inputs) @ kernel
+        return jnp.take_along_axis(each, classes[:, None], axis=1).sum()
+
+    cam = grad_cam(backbone, variables, kernel, inputs, classes)
+    return jax.grad(logits)(inputs) * cam[..., None]
+
+
+@jax.custom_vjp
+def guided_relu(x: Array) -> Array:
+    """ReLU that hands back a gradient only where both its input and the gradient are positive.
+
+    Source: guided backpropagation, Springenberg et al. 2015.
+    """
+    return nn.relu(x)
+
+
+def _forward(x: Array) -> tuple[Array, Array]:
+    return nn.relu(x), x
+
+
+def _backward(x: Array, gradient: Array) -> tuple[Array]:
+    return (jnp.where(x > 0, nn.relu(gradient), 0),)
+
+
+guided_relu.defvjp(_forward, _backward)
+
+
+def _with_guided_relu(backbone: Any) -> Any:
+    if hasattr(backbone, "backbone"):  # several side by side
+        return backbone.clone(backbone=_with_guided_relu(backbone.backbone))
+    return backbone.clone(activation=guided_relu)
+
+
+def _apply(backbone: Any, variables: Variables, inputs: Array) -> dict[str, Array]:
+    return backbone.apply(variables, inputs, train=False)
+
+
+def _pooled(backbone: nn.Module, variables: Variables, inputs: Array) -> Array:
+    return _apply(backbone, variables, inputs)["pooled"]

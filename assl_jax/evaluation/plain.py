@@ -1,0 +1,95 @@
+"""How networks are compared: by their features of fixed sets of plain images."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import numpy as np
+from jaxtyping import Float, Int
+
+from assl_jax.errors import lookup
+from assl_jax.evaluation.features import Variables, features, reestimate_batch_stats
+from assl_jax.evaluation.spectrum import effective_rank
+from assl_jax.lcka import lcka_matrix
+from assl_jax.ops.intensity import Intensity
+from assl_jax.training.feed import Feed
+from assl_jax.training.state import TrainState
+
+OBSERVED = 1024  # images that a network is observed on while it is trained
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlainImages:
+    """Images without augmentation, seen in evaluation mode.
+
+    Attributes:
+      backbone: the architecture.
+      images: of `[n, *space, c]` stored integers.
+      rows: fixed rows by name, "unlabeled" and "held_out".
+      intensity: how stored integers become network inputs.
+      layer: "pooled" or a stage of the backbone.
+      batch_size: images per batch.
+      reestimate: whether `fit` estimates running statistics anew.
+    """
+
+    backbone: nn.Module
+    images: Feed
+    rows: dict[str, Int[np.ndarray, " n"]]
+    intensity: Intensity
+    layer: str = "pooled"
+    batch_size: int = 256
+    reestimate: bool = True
+
+    def fit(self, variables: Variables, *, most: int | None = None) -> Variables:
+        """With running statistics of (at most so many) plain unlabeled images."""
+        if not self.reestimate:
+            return variables
+        return reestimate_batch_stats(
+            self.backbone,
+            variables,
+            self.images,
+            self.rows["unlabeled"][:most],
+            intensity=self.intensity,
+            batch_size=self.batch_size,
+        )
+
+    def features(
+        self, variables: Variables, place: str, *, most: int | None = None
+    ) -> Float[np.ndarray, "n d"]:
+        """Features of (at most so many of) the rows of `place`."""
+        return features(
+            self.backbone,
+            variables,
+            self.images,
+            lookup(self.rows, place, "place")[:most],
+            intensity=self.intensity,
+            layer=self.layer,
+            batch_size=self.batch_size,
+        )
+
+    def observer(
+        self, first: Variables, untrained: Variables, estimator: str
+    ) -> Callable[[TrainState], dict[str, float]]:
+        """What `Logging.observe` calls while Self-ASSL trains: f' on held-out images.
+
+        Args:
+          first, untrained: the networks that it is compared with.
+          estimator: of LCKA.
+        """
+
+        def of(variables: Variables) -> Float[np.ndarray, "n d"]:
+            fitted = self.fit(variables, most=OBSERVED)
+            return self.features(fitted, "held_out", most=OBSERVED)
+
+        others: Sequence[np.ndarray] = [of(first), of(untrained)]
+
+        def observe(state: TrainState) -> dict[str, float]:
+            x = of(state.variables)
+            similar = lcka_matrix([x, *others], estimator=estimator)[0, 1:]
+            return {
+                "similarity_to_first": float(similar[0]),
+                "similarity_to_untrained": float(similar[1]),
+                "effective_rank": effective_rank(x),
+            }
+
+        return observe

@@ -1,0 +1,221 @@
+"""Linear probe and nearest neighbours: by hand, against slow loops, and what must not matter."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.evaluation import probes
+from assl_jax.evaluation.probes import knn, linear_probe, probe
+
+
+def blobs(seed, each, *, classes=3, d=8, spread=0.1):
+    """`each` images of every class around its own corner, classes by turns."""
+    y = np.arange(each * classes) % classes
+    noise = np.random.default_rng(seed).normal(size=(len(y), d))
+    return (np.eye(classes, d)[y] + spread * noise).astype(np.float32), y
+
+
+BOTH = pytest.mark.parametrize("judge", [linear_probe, knn])
+
+
+@BOTH
+@pytest.mark.parametrize("each", [1, 2, 20])
+def test_separable_classes_are_told_apart(judge, each):
+    x, y = blobs(0, each, d=3)
+    test, truth = blobs(1, 30, d=3)
+    p = judge(x, y, test, classes=3)
+    assert p.shape == (90, 3) and (p >= 0).all()
+    np.testing.assert_allclose(p.sum(1), 1.0)
+    # With one image each, all three vote: the nearest must count most.
+    np.testing.assert_array_equal(p.argmax(1), truth)
+
+
+@BOTH
+def test_random_labels_are_near_chance(judge):
+    rng = np.random.default_rng(0)
+    x, test = rng.normal(size=(120, 16)), rng.normal(size=(600, 16))
+    p = judge(x, rng.integers(4, size=120), test, classes=4)
+    accuracy = (p.argmax(1) == rng.integers(4, size=600)).mean()
+    assert 0.17 < accuracy < 0.33
+
+
+@BOTH
+def test_a_class_without_a_training_image_has_no_chance(judge):
+    x, y = blobs(0, 20)
+    kept = y != 1
+    p = judge(x[kept], y[kept], x, classes=4)
+    assert p.shape == (60, 4) and (p[:, [1, 3]] == 0).all()
+    np.testing.assert_array_equal(p[kept].argmax(1), y[kept])
+    alone = judge(x[y == 2], y[y == 2], x, classes=4)
+    np.testing.assert_allclose(alone, np.eye(4)[np.full(60, 2)])
+
+
+@BOTH
+def test_features_without_contrast_stay_finite(judge):
+    x, y = blobs(0, 10)
+    test, truth = blobs(1, 10)
+    constant = np.full((30, 1), 0.7)
+    assert np.hstack([x, constant]).std(0)[-1] > 0  # the mean of 30 times 0.7 is another number
+    p = judge(np.hstack([x, 0 * constant]), y, np.hstack([test, 0 * constant]), classes=3)
+    np.testing.assert_allclose(p, judge(x, y, test, classes=3), atol=1e-6)
+    more = judge(np.hstack([x, constant]), y, np.hstack([test, constant + 0.1]), classes=3)
+    np.testing.assert_array_equal(more.argmax(1), truth)
+    nothing = judge(0 * x, y, 0 * test, classes=3)
+    np.testing.assert_allclose(nothing, np.broadcast_to(nothing[0], (30, 3)))
+    assert np.isfinite(nothing).all()
+
+
+def test_the_linear_probe_by_hand():
+    """Two images: standardised to -1 and 1, the weight minimises w²/2 + 2 C log(1 + exp(-w))."""
+    x = np.array([[4.0], [10.0]])
+    test = np.array([[4.0], [7.0], [10.0], [70.0]])
+    w = 0.0
+    for _ in range(20):
+        w = 2 * probes.FIXED / (1 + math.exp(w))
+    expected = 1 / (1 + np.exp(-w * np.array([-1.0, 0.0, 1.0, 21.0])))
+    found = linear_probe(x, np.array([0, 1]), test, classes=2)
+    np.testing.assert_allclose(found[:, 1], expected, atol=1e-5)
+
+
+def test_the_linear_probe_sees_neither_scale_nor_offset_of_a_feature():
+    x, y = blobs(0, 15, spread=0.6)
+    test, _ = blobs(1, 15, spread=0.6)
+    scale, offset = np.geomspace(1e-3, 1e3, 8), np.linspace(-5, 5, 8)
+    p = linear_probe(x, y, test, classes=3)
+    assert 0.5 < p.max(1).mean() < 0.98  # not saturated
+    np.testing.assert_allclose(
+        linear_probe(x * scale + offset, y, test * scale + offset, classes=3), p, atol=1e-3
+    )
+
+
+def test_the_penalty_is_chosen_by_what_is_held_out():
+    x, y = blobs(0, 60)
+    assert probes._best_strength(x, y, 3, None, 0) == max(probes.STRENGTHS)
+    noise = np.random.default_rng(0).normal(size=(90, 40))
+    assert probes._best_strength(noise, np.arange(90) % 3, 3, None, 0) == min(probes.STRENGTHS)
+
+
+def test_no_patient_is_on_both_sides_of_the_choice():
+    """Ten pictures of each patient: to know the patient helps only where he was seen before."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(16), 10)
+    x = rng.normal(size=(16, 30))[patients] + 0.05 * rng.normal(size=(160, 30))
+    y = (np.arange(16) % 2)[patients]
+    assert probes._best_strength(x, y, 2, None, 0) == max(probes.STRENGTHS)
+    apart = probes._best_strength(x, y, 2, patients, 0)
+    assert apart <= max(probes.STRENGTHS) / 1000
+    names = np.array([f"p{i:02}" for i in patients])
+    assert probes._best_strength(x, y, 2, names, 0) == apart
+    # One patient of a class: nobody to hold out, however many pictures.
+    assert probes._best_strength(x, y, 2, np.where(y == 1, 99, patients), 0) == probes.FIXED
+
+
+def test_votes_by_hand():
+    x, y = np.eye(2), np.array([0, 1])
+    test = np.array([[5.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
+    odds = np.exp(np.array([1.0, 0.0, -1.0]) / 0.5)  # of class 0: the difference
+    found = knn(x, y, test, classes=2, k=2, temperature=0.5)
+    np.testing.assert_allclose(found[:, 0], odds / (odds + 1))
+    nearest = knn(x, y, test, classes=2, k=1)
+    np.testing.assert_allclose(nearest, [[1, 0], [1, 0], [0, 1]])  # a tie is the earlier one's
+
+
+def slow_knn(x, y, test, classes, k, temperature):
+    """One pair after the other."""
+    rows = []
+    for t in test:
+        near = []
+        for i, v in enumerate(x):
+            lengths = math.sqrt(sum(a * a for a in t)) * math.sqrt(sum(a * a for a in v))
+            dot = sum(a * b for a, b in zip(t, v, strict=True))
+            near.append((-(dot / lengths if lengths else 0.0), i))
+        votes = [0.0] * classes
+        for similarity, i in sorted(near)[:k]:
+            votes[y[i]] += math.exp(-similarity / temperature)
+        rows.append([v / sum(votes) for v in votes])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("k, temperature", [(1, 0.07), (5, 0.07), (9, 1.0), (40, 0.2)])
+def test_votes_are_those_of_a_slow_loop(k, temperature, monkeypatch):
+    rng = np.random.default_rng(k)
+    x, test = rng.normal(size=(40, 6)) + 0.5, rng.normal(size=(23, 6))
+    x[3], test[7] = 0, 0
+    y = rng.integers(4, size=40)
+    expected = slow_knn(x.tolist(), y.tolist(), test.tolist(), 4, k, temperature)
+    found = knn(x, y, test, classes=4, k=k, temperature=temperature)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    monkeypatch.setattr(probes, "CHUNK", 5)  # the last chunk is not full
+    np.testing.assert_allclose(
+        knn(x, y, test, classes=4, k=k, temperature=temperature), found, atol=1e-12
+    )
+
+
+def test_neighbours_see_directions_alone_and_at_most_all_images():
+    x, y = blobs(0, 10, spread=0.8)
+    test, _ = blobs(1, 10, spread=0.8)
+    all_of_them = knn(x, y, test, classes=3, k=30)
+    np.testing.assert_array_equal(knn(x, y, test, classes=3, k=500), all_of_them)
+    assert np.abs(knn(x, y, test, classes=3, k=29) - all_of_them).max() > 0
+    lengths = np.geomspace(1e-6, 1e6, 30).reshape(-1, 1)
+    for scaled in ((x * lengths, test), (x, test * lengths)):
+        np.testing.assert_allclose(
+            knn(scaled[0], y, scaled[1], classes=3, k=30), all_of_them, atol=1e-5
+        )
+    cold = knn(x, y, test, classes=3, k=30, temperature=1e-4)
+    np.testing.assert_allclose(cold, knn(x, y, test, classes=3, k=1), atol=1e-3)
+
+
+@pytest.mark.parametrize("setting", [{"k": 0}, {"temperature": 0.0}])
+def test_neighbours_out_of_range(setting):
+    x, y = blobs(0, 2)
+    with pytest.raises(InputError, match=f"{next(iter(setting))}=0"):
+        knn(x, y, x, classes=3, **setting)
+
+
+def test_both_probes_over_labelled_sets():
+    """The second set has its labels exchanged: right always, then never."""
+    x, y = blobs(0, 20, classes=2)
+    x = np.vstack([x, x[:3]])  # three more images, which nobody has labelled
+    labels = np.append(y, [-1, -1, -1])
+    labels[20:30] = 1 - labels[20:30]
+    sets, test = [np.arange(20), np.arange(20, 30)], np.arange(30, 40)
+    found = probe(x, labels, sets, test, classes=2)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert set(found) == {"linear", "knn"}
+    for entry in found.values():
+        assert entry["runs"] == [1.0, 0.0] and entry["confusion"] == [[2.5, 2.5], [2.5, 2.5]]
+        assert set(entry["metrics"]) == {"accuracy", "balanced_accuracy", "auc"}
+        for figures in entry["metrics"].values():
+            assert (figures["mean"], figures["std"]) == (0.5, round(0.5**0.5, 6))
+
+
+def test_intervals_and_choices_are_over_patients(monkeypatch):
+    """Four pictures of every test patient: as wide an interval as with one of each."""
+    x, y = blobs(0, 40, classes=2, spread=0.9)
+    patients = np.append(np.arange(40), np.repeat(np.arange(40, 50), 4))
+    x[40:], y[40:] = np.repeat(x[40:50], 4, axis=0), np.repeat(y[40:50], 4)
+    seen = []
+    real = probes.linear_probe
+    monkeypatch.setattr(
+        probes, "linear_probe", lambda *a, **more: seen.append(more) or real(*a, **more)
+    )
+    arguments = x, y, [np.arange(40)], np.arange(40, 80)
+
+    def width(**more):
+        figures = probe(*arguments, classes=2, **more)["knn"]["metrics"]["accuracy"]
+        return figures["high"] - figures["low"]
+
+    assert width(patients=patients) > 1.6 * width()
+    np.testing.assert_array_equal(seen[0]["patients"], np.arange(40))
+
+
+def test_the_number_of_neighbours_arrives():
+    """The nearest image is of the right class, the next four are nearly as near and are not."""
+    x = np.array([[1, 0], *[[1, 0.1]] * 4, [1, 0]])
+    arguments = x, np.array([0, 1, 1, 1, 1, 0]), [np.arange(5)], np.array([5])
+    assert probe(*arguments, classes=2, k=1)["knn"]["runs"] == [1.0]
+    assert probe(*arguments, classes=2, k=5)["knn"]["runs"] == [0.0]

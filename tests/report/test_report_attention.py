@@ -1,0 +1,101 @@
+"""The grid of pictures: what each pixel is, and well-formed escaped HTML."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from assl_jax.evaluation.gradcam import Attention, Looked
+from assl_jax.report.attention import attention_section, overlay, relief
+
+EVIL = '<b>"&'
+
+
+def decoded(source):
+    data = source.removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def attention(*space, c=1, networks=2):
+    rng = np.random.default_rng(0)
+    looked = [
+        Looked(
+            f"rotation{'.self_assl' * i}",
+            (2, 3),
+            ["dog (93 %)", EVIL],
+            rng.random((2, *space)),
+            rng.normal(size=(2, *space, c)),
+        )
+        for i in range(networks)
+    ]
+    return Attention(rng.random((2, *space, c)), [EVIL, "cat"], looked)
+
+
+def tree(html):
+    closed = re.sub("(<img [^>]*)>", r"\1/>", html)
+    return ET.fromstring(f"<div>{closed}</div>")
+
+
+def test_nothing_to_show():
+    assert attention_section(None) == ""
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_rows_and_columns(c):
+    shown = attention(5, 4, c=c)
+    root = tree(attention_section(shown))
+    head, rows = root.findall(".//thead/tr"), root.findall(".//tbody/tr")
+    names = ["Image", "Rotation", "Rotation, Self-ASSL"]
+    assert [th.text for th in head[0]] == names
+    assert [th.text for th in head[1]] == ["Grad-CAM 2x3", "Guided"] * 2
+    assert len(rows) == 4
+    assert [td.text for td in rows[1]] == [EVIL, "dog (93 %)", "dog (93 %)"]
+    assert [td.text for td in rows[3]] == ["cat", EVIL, EVIL]
+    images = rows[2].findall(".//img")
+    assert len(images) == 5 and all(image.get("alt") for image in images)
+    pictures = [decoded(image.get("src")) for image in images]
+    assert pictures[0].reshape(5, 4, c).shape == (5, 4, c)
+    colour = overlay(shown.originals[1], shown.networks[1].cams[1])
+    np.testing.assert_allclose(pictures[3] / 255, colour, rtol=0, atol=0.003)
+    levels = relief(shown.networks[1].guided[1])
+    np.testing.assert_allclose(pictures[4].reshape(5, 4, c) / 255, levels, rtol=0, atol=0.003)
+
+
+def test_volumes_are_three_slices():
+    html = attention_section(attention(4, 8, 8))
+    assert "sagittal" in html and "sagittal" not in attention_section(attention(4, 8))
+    for image in tree(html).findall(".//img"):
+        assert decoded(image.get("src")).shape[:2] == (8 + 1 + 4 + 1 + 4, 8)
+
+
+def test_many_networks_scroll_inside_the_page():
+    root = tree(attention_section(attention(4, 4, networks=1)))
+    (region,) = [div for div in root.iter("div") if div.get("tabindex")]
+    assert region.get("aria-label") and region.find("table") is not None
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_the_overlay_leaves_the_image_where_the_network_does_not_look(c):
+    image = np.linspace(0, 1, 2 * 2 * c).reshape(2, 2, c)
+    cam = np.array([[0.0, 0.0], [0.5, 1.0]])
+    shown = overlay(image, cam)
+    assert shown.shape == (2, 2, 3)
+    np.testing.assert_allclose(shown[0], image[0].mean(-1, keepdims=True).repeat(3, -1))
+    yellow = np.array(matplotlib.colormaps["inferno"](1.0)[:3])
+    np.testing.assert_allclose(shown[1, 1], 0.4 * image[1, 1].mean() + 0.6 * yellow)
+
+
+def test_the_relief_is_centred_at_grey():
+    values = np.array([-2.0, 0.0, *[1.0] * 398]).reshape(400, 1, 1)
+    # One value in a hundred may be beyond the ends, here -2.
+    np.testing.assert_allclose(relief(values).ravel()[:3], [0.0, 0.5, 1.0])
+    np.testing.assert_allclose(relief(1e-20 * values).ravel()[:3], [0.0, 0.5, 1.0])
+    few = np.zeros((400, 1, 1))
+    few[:3, 0, 0] = [-2.0, 1.0, 0.5]
+    np.testing.assert_allclose(relief(few).ravel()[:4], [0.0, 0.75, 0.625, 0.5])
+    np.testing.assert_array_equal(relief(0 * values), np.full((400, 1, 1), 0.5))

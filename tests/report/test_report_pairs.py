@@ -1,0 +1,142 @@
+"""Table 1, its scatter plot and its sentences, on results that are the paper's own numbers."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from assl_jax.report import RunRecord, figures, page, pairs, pairs_chart, summary_lines, tables
+
+
+def text(row):
+    return [cell.text for cell in row.cells]
+
+
+def words(svg):
+    """The text of a chart, which Matplotlib keeps in comments beside the outlines."""
+    parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
+    return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
+
+
+def test_table_1_to_the_digit(pairs_results):
+    table = pairs.pairs_table(pairs_results)
+    assert table.columns == (
+        *("A1", "A2", "Similarity", "Avg ACC", "Max ACC", "Int ACC", "Avg (+/-)", "Max (+/-)"),
+    )
+    assert len(table.rows) == 30 and sum(row.opens for row in table.rows) == 6
+    assert [text(row) for row in table.rows[5:8]] == [
+        ["Rotation", "SRC", "0.0695", "69.22", "70.07", "76.70 ± 0.40", "+7.49", "+6.63"],
+        ["", "SimCLR", "0.0866", "71.56", "73.05", "78.21 ± 0.40", "+6.65", "+5.16"],
+        ["", "Inpaint", "0.1524", "67.28", "70.07", "73.44 ± 0.40", "+6.16", "+3.37"],
+    ]
+    strong = [[c.text for c in row.cells if c.strong] for row in table.rows[5:8]]
+    assert strong == [["0.0695", "+7.49", "+6.63"], ["71.56", "73.05", "78.21 ± 0.40"], []]
+
+
+def test_every_pair_stands_under_both_of_its_tasks_in_order(pairs_results):
+    groups = pairs.grouped(pairs_results)
+    assert [(task, len(partners)) for task, partners in groups] == [
+        (task, 5) for task in ("jigsaw", "rotation", "src", "simclr", "inpaint", "mcpc")
+    ]
+    for task, partners in groups:
+        assert task not in [partner for partner, _ in partners]
+        similarities = [pair["similarity"] for _, pair in partners]
+        assert similarities == sorted(similarities)
+    once = pairs.pairs_table(pairs_results, both=False)
+    assert [text(row)[:3] for row in once.rows][:2] == [
+        ["Rotation", "SRC", "0.0695"],
+        ["Rotation", "SimCLR", "0.0866"],
+    ]
+    assert len(once.rows) == 15 and not any(row.opens for row in once.rows)
+    assert sum(row.cells[5].strong for row in once.rows) == 1  # one best of all
+
+
+def test_the_papers_values_are_beside_the_measured_ones_on_demand(pairs_results):
+    table = pairs.pairs_table(pairs_results, printed_too=True)
+    assert table.columns[-2:] == ("Int ACC, paper (STL-10)", "Avg (+/-), paper (STL-10)")
+    under_jigsaw, under_src = (
+        next(row for row in table.rows[start : start + 5] if text(row)[1] == name)
+        for start, name in ((0, "SRC"), (10, "Jigsaw"))
+    )
+    assert text(under_jigsaw)[-3:] == ["0.1891", "75.57", "+7.25"]
+    assert text(under_src)[-3:] == ["0.1891", "75.05", "+6.73"]  # printed twice, differently
+    others = pairs_results | {"space": [8, 8, 8]}
+    assert pairs.pairs_table(others, printed_too=True) is None
+
+
+def test_correlations_in_words(pairs_results):
+    lines = pairs.correlation_lines(pairs_results)
+    assert lines[0] == (
+        "Similarity against average gain over 15 pairs: Spearman −0.84 (p = 0.013), Pearson −0.86 "
+        "(p < 0.001); from the paper's Table 1 (STL-10): −0.84, −0.86."
+    )
+    assert lines[1].startswith("Similarity against maximum gain over 15 pairs: Spearman −0.72")
+    assert "Mantel" in lines[2] and len(lines) == 3
+    undefined = dict.fromkeys(("spearman", "spearman_p", "pearson", "pearson_p"))
+    volumes = pairs_results | {"space": [8, 8, 8], "correlation": {"avg_gain": undefined}}
+    assert pairs.correlation_lines(volumes) == [
+        "Similarity against average gain over 15 pairs: Spearman undefined, Pearson undefined."
+    ]
+
+
+def test_headline_summary_and_markdown(pairs_results):
+    assert tables.headline(pairs_results) == (
+        "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, test set of 8,000)"
+    )
+    unknown = pairs_results | {"correlation": {}, "pairs": pairs_results["pairs"][:1]}
+    assert "over 1 pair: correlation undefined" in tables.headline(unknown)
+    lines = summary_lines(pairs_results)
+    assert any(line.startswith("From scratch") for line in lines)
+    rows = [" ".join(line.split()) for line in lines]
+    assert "Rotation SRC 0.0695 69.22 70.07 76.70 ± 0.40 +7.49 +6.63" in rows
+    assert not any("Selection" in line for line in lines)  # nothing was selected
+    whole = tables.render_markdown(pairs_results)
+    assert "| Rotation | SRC | **0.0695** | 69.22 | 70.07 |" in whole and "None" not in whole
+    assert "Spearman −0.84 (p = 0.013)" in whole and "paper (STL-10)" not in whole
+
+
+def test_scatter(pairs_results):
+    svg = pairs_chart.pairs_chart(pairs_results)
+    assert svg == pairs_chart.pairs_chart(pairs_results) and "nan" not in svg.lower()
+    said = words(svg)
+    assert "Average gain: Spearman −0.84, Pearson −0.86" in said
+    assert "Maximum gain: Spearman −0.72, Pearson −0.75" in said
+    for pair in pairs_results["pairs"]:
+        assert said.count("+".join(map(pairs_chart.short, pair["pool"]))) == 2
+    assert pairs_chart.pairs_chart({}) == ""
+    moved = pairs_results["pairs"]
+    moved[0]["avg_gain"] = None  # without this dot in one of the panels
+    assert words(pairs_chart.pairs_chart(pairs_results)).count("Jig+Rot") == 1
+
+
+def test_labels_cover_neither_dots_nor_each_other(pairs_results):
+    dots = [(10 * p["similarity"], 45 * p["avg_gain"]) for p in pairs_results["pairs"]]
+    dots.append((dots[0][0], dots[0][1] + 0.05))  # one that nearly covers another
+    labels = ["Rot+Cube"] * len(dots)
+    chosen = pairs_chart.places(dots, labels, (-1.0, -1.0, 6.0, 6.0))
+    boxes = [pairs_chart._box(*of) for of in zip(dots, labels, chosen, strict=True)]
+    for i, box in enumerate(boxes):
+        assert all(pairs_chart.overlap(box, other) == 0 for other in boxes[:i])
+        inside = [x for x, y in dots if box[0] < x < box[2] and box[1] < y < box[3]]
+        assert not inside
+
+
+@pytest.mark.parametrize(
+    ("box", "area"),
+    [((1, 1, 3, 3), 1.0), ((2, 0, 3, 3), 0.0), ((0.5, 0.5, 1, 1), 0.25), ((5, 5, 6, 6), 0.0)],
+)
+def test_overlap(box, area):
+    assert pairs_chart.overlap((0, 0, 2, 2), box) == pairs_chart.overlap(box, (0, 0, 2, 2)) == area
+
+
+def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
+    rows = [pool for pool, *_ in figures._accuracy_rows(pairs_results)]
+    assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]
+
+
+def test_the_page(pairs_results):
+    html = page.render_page(RunRecord(pairs_results, {}, {}))
+    assert "<h2>Pairs</h2>" in html and "Spearman −0.84 (p = 0.013)" in html
+    assert (
+        html.index("+7.49") < html.index("paper&#x27;s printed values") < html.index("paper (STL")
+    )
+    assert "<h2>Self-ASSL" not in html and "Where the network looks" not in html
