@@ -128,6 +128,59 @@ def test_stages_lie_beside_the_workdir(finished):
     assert np.asarray(labels["src"]).shape == (24, 5, 2)
 
 
+def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
+    """All share stages; then the page over the three runs, the probes and Grad-CAM."""
+    import shutil
+
+    shutil.copytree(finished[0].parent, tmp_path / "runs")
+    stages = tmp_path / "runs" / "stages"
+
+    def pretrained():
+        return {p.name for p in stages.glob("pretrain-*")}
+
+    before = pretrained()
+    for experiment in ("pairs", "table4"):
+        workdir = tmp_path / "runs" / experiment
+        arguments = [f"--config=configs/{experiment}_digits.py", *TINY[1:]]
+        status, out, err = run(*arguments, "--config.self_assl.weight=1", f"--workdir={workdir}")
+        assert status == 0, err
+        assert str(workdir / "report" / "index.html") in out
+    # The singles and their pool were there; Self-ASSL of both tasks was not.
+    new = sorted(name.rsplit("-", 1)[0] for name in pretrained() - before)
+    assert new == ["pretrain-rotation.self_assl", "pretrain-src.self_assl"]
+
+    table1 = json.loads((tmp_path / "runs" / "pairs" / "results.json").read_text())
+    (pair,) = table1["pairs"]
+    assert sorted(pair["pool"]) == ["rotation", "src"] and "best" not in table1
+    first = json.loads((finished[0] / "results.json").read_text())
+    (candidate,) = first["iterations"][0]["candidates"]
+    assert pair["accuracy"] == candidate["accuracy"]
+    assert pair["similarity"] == pytest.approx(candidate["similarity"], abs=1e-5)
+    table4 = json.loads((tmp_path / "runs" / "table4" / "results.json").read_text())
+    (backbone,) = table4["self_assl"]["backbones"]
+    assert [row["pool"] for row in backbone["rows"]] == [["src"], ["rotation"]]
+    assert backbone["rows"][0]["plain"]["runs"] == first["singles"]["src"]["runs"]
+    tables = (tmp_path / "runs" / "table4" / "report" / "tables.md").read_text()
+    assert "w. Self-ASSL" in tables
+    page = (tmp_path / "runs" / "table4" / "report" / "index.html").read_text()
+    assert "Where the network looks" in page and "Self-ASSL over training" in page
+
+    def command(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    runs = [tmp_path / "runs" / name for name in ("work", "pairs", "table4")]
+    command("assl_jax.report", *runs, f"--out={tmp_path / 'compare'}")
+    assert "Self-ASSL" in (tmp_path / "compare" / "index.html").read_text()
+    told = command("assl_jax.probe", f"--workdir={runs[2]}")
+    assert "Rotation, Self-ASSL" in told or "rotation.self_assl" in told
+    command("assl_jax.gradcam", f"--workdir={runs[2]}", "--n=2", "--networks=src,src.self_assl")
+    assert (runs[2] / "gradcam" / "index.html").stat().st_size > 2000
+
+
 def test_the_same_command_again_changes_nothing(finished):
     workdir, out, _ = finished
     before = snapshot(workdir.parent)
