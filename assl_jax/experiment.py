@@ -68,8 +68,8 @@ def base_config(data: str) -> ConfigDict:
             "similarity": _defaults(SimilaritySettings),
             "self_assl": {
                 **_defaults(Penalty),
-                "weight": 0.3,
-                "init_from": "scratch",
+                "weight": 1.0,
+                "init_from": "f_p",
                 "use": "f_prime",
                 "second_run": False,  # a plain second run too, as a control
                 "backbones": (),  # names; none: that of `backbone` alone

@@ -106,8 +106,8 @@ def guard_table(results: Results) -> Table | None:
                 rows.append(Row(tuple(map(Cell, texts)), opens=i == 0))
                 name = ""
     caption = (
-        "On held-out images. A penalty that is met by a shortcut leaves features like those of an "
-        "untrained network, or of a low effective rank"
+        "On held-out images. A penalty that is met by a shortcut leaves features that are like no "
+        "other network's, an untrained one's included, or of a low effective rank"
     )
     heads = ("Backbone", "Method", "Network", *(GUARDS[g][0] for g in columns))
     return Table(caption, heads, tuple(rows), names=3)
@@ -125,8 +125,12 @@ def settings_line(results: Results) -> str:
         "floor": lambda v: f"down to a similarity of {v:g}" if v else "",
         "layer": lambda v: f"layer {v}",
         "estimator": lambda v: f"{v} estimator",
-        "standardise": lambda v: "standardised features" if v else "features as they are",
-        "queue": lambda v: f"queue of {v:,}" if v else "",
+        "standardise": lambda v: {
+            "none": "features as they are",
+            "features": "standardised features",
+            "whiten": "whitened features",
+        }.get(v, str(v)),
+        "queue": lambda v: f"queue of {v:g} d" if v else "",
         "init_from": lambda v: f"f' starts from {v}",
         "use": lambda v: {
             "f_prime": "f' alone is fine-tuned",

@@ -173,7 +173,7 @@ def render_markdown(results: Results) -> str:
     parts = [f"# {plain(headline(results))}\n"]
     parts += [f"> **{warning}**\n"] if warning else []
     parts += ["\n".join(map(plain, lines)) + "\n" for lines in notes if lines]
-    parts += [markdown(table) for table in tables if table]
+    parts += [markdown(table) for table in tables if table and table.rows]
     parts += ["".join(steps)] if steps else []
     return "\n".join(parts)
 

@@ -85,7 +85,7 @@ def table4(backbones=("vgg16", "resnet18"), experiment="table4"):
         scratch = entry(paper.SCRATCH[key])
         groups.append({"backbone": backbone, "scratch": scratch, "rows": rows})
     settings = {"weight": 1.0, "sign": "complementary", "layer": "pooled"}
-    settings |= {"estimator": "unbiased", "standardise": True, "queue": 512}
+    settings |= {"estimator": "unbiased", "standardise": "whiten", "queue": 4.0}
     settings |= {"init_from": "scratch", "use": "f_prime"}
     return {
         "experiment": experiment,

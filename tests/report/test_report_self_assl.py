@@ -121,8 +121,8 @@ def test_headline_and_sentences(table4_results):
     assert self_assl.self_assl_lines(table4_results) == [
         "The 95 % interval of the difference is above 0 for 5 of 14, and below 0 for 0.",
         "A second run without the penalty: +0.7 points on average over the first.",
-        "Self-ASSL: weight 1, away from f_p, layer pooled, unbiased estimator, standardised "
-        "features, queue of 512, f' starts from scratch, f' alone is fine-tuned.",
+        "Self-ASSL: weight 1, away from f_p, layer pooled, unbiased estimator, whitened "
+        "features, queue of 4 d, f' starts from scratch, f' alone is fine-tuned.",
     ]
     del groups[1]
     assert self_assl.self_assl_headline(table4_results) == (
@@ -135,7 +135,7 @@ def test_headline_and_sentences(table4_results):
 
 
 def test_settings_that_differ():
-    settings = {"weight": 0.5, "sign": "as_printed", "floor": 0.1, "standardise": False}
+    settings = {"weight": 0.5, "sign": "as_printed", "floor": 0.1, "standardise": "none"}
     settings |= {"queue": 0, "init_from": "f_p", "use": "both", "a new one": 3}
     assert self_assl.settings_line({"self_assl": {"settings": settings}}) == (
         "Self-ASSL: weight 0.5, towards f_p (Eq. 6 as printed), down to a similarity of 0.1, "
@@ -148,6 +148,7 @@ def test_summary_and_markdown(table4_results):
     lines = summary_lines(table4_results)
     assert lines[2].split()[:2] == ["Backbone", "Method"]
     assert not any("Pretraining" in line for line in lines)  # no table of nothing
+    assert tables.render_markdown({"experiment": "self_assl"}).count("|") == 0
     whole = tables.render_markdown(table4_results)
     assert "|  | Jigsaw | 68.29 ± 0.50 | 70.80 ± 0.30 | +2.51 \\[+1.01, +4.01\\] |" in whole
     assert "None" not in whole and "nan" not in whole.lower()

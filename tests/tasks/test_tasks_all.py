@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.models import make_backbone
+from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import TASKS, Batch, ProxyTask, make_task
+from assl_jax.training.feed import Examples
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
+from assl_jax.training.state import TrainState
+from assl_jax.training.step import make_step
 
 SETTINGS = {
     **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
@@ -111,6 +118,40 @@ def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_j
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
     if "accuracy" in metrics:
         assert 0 <= metrics["accuracy"] <= 1
+
+
+@every_on("volume")
+def test_a_step_of_self_assl_takes_every_task(name, case):
+    """Traced, not run: the penalty sees all views, and the state keeps its shape."""
+    images, rank = stored(case)
+    task, backbone = task_of(name, rank), make_backbone("resnet10", width=1 / 32, stem="half")
+    penalty, key, shape = Penalty(weight=1.0), jax.random.key(0), jax.eval_shape
+    batch = shape(task.make_batch, key, images)
+    inputs = shape(flatten_views, batch.inputs)
+    variables = shape(backbone.init, key, inputs)
+    maps = shape(lambda v, x: backbone.apply(v, x), variables, inputs)
+    features = shape(lambda f: jax.tree.map(lambda a: unflatten_views(a, 2), f), maps)
+    params = {
+        "backbone": variables["params"],
+        "heads": {name: shape(task.head().init, key, features, batch)["params"]},
+    }
+    adam = Optimiser().transform().init
+    opt_state = {
+        "backbone": shape(adam, params["backbone"]),
+        "heads": {name: shape(adam, params["heads"][name])},
+    }
+    queue = penalty.init_queue(backbone, variables, inputs)
+    step_number = jnp.zeros((), jnp.int32)
+    state = TrainState(step_number, params, variables["batch_stats"], opt_state, queue)
+    assert state.queue.own.shape == state.queue.first.shape == (64, 16)
+    step = make_step(backbone, task, Optimiser(), penalty)
+    examples = Examples(jnp.asarray(images), None)
+    after, metrics = jax.eval_shape(step, state, examples, key, jnp.float32(0), state.variables)
+    assert after == jax.eval_shape(lambda: state) and {
+        "penalty",
+        "similarity",
+        "proxy_loss",
+    } <= set(metrics)
 
 
 @EVERY
