@@ -328,7 +328,12 @@ def _finish(
                 results=results,
                 config=settings,
                 environment=read_json(workdir / "environment.json"),
-                metrics=[r for stage in finished for r in MetricsLog(stage.folder).read()],
+                # Labels as in this run: another one may have trained the stage.
+                metrics=[
+                    {**record, "label": stage.label}
+                    for stage in finished
+                    for record in MetricsLog(stage.folder).read()
+                ],
                 stages=[stage.record() for stage in finished],
                 examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
                 attention=attend(models, *some_test_images(study.dataset, 4)),

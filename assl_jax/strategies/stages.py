@@ -74,16 +74,19 @@ class StageCache:
         label: str,
         spec: dict[str, Any],
         compute: Callable[[Path], dict[str, Any]],
+        *,
+        shown: str = "",
     ) -> Stage:
         """The stage that `spec` determines, computed by `compute(folder)` unless it is done.
 
         Args:
           kind, label: for people; part of the folder's name.
+          shown: what the stage is called in this run, where that is another label.
           spec: plain values that determine the result, parent stages' keys among them.
           compute: returns the result, JSON; an entry `images_per_s` is kept apart.
         """
         key = digest({"kind": kind, "version": self.version, **spec})
-        folder = self.folder / f"{kind}-{label.replace('/', '-')}-{key}"
+        folder = self.folder / f"{kind}-{label}-{key}"
         if not (folder / DONE).exists():
             folder.mkdir(parents=True, exist_ok=True)
             with _claimed(folder):
@@ -91,7 +94,7 @@ class StageCache:
                     self._compute(folder, {"kind": kind, "label": label, "spec": spec}, compute)
         done = read_json(folder / DONE)
         stage = Stage(
-            kind, label, folder, key, done["result"], done["seconds"], done["images_per_s"]
+            kind, shown or label, folder, key, done["result"], done["seconds"], done["images_per_s"]
         )
         if stage not in self.finished:
             self.finished.append(stage)

@@ -1,9 +1,8 @@
 """What every strategy is made of: pretrain a pool, fine-tune it, compare features."""
 
-import contextlib
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from assl_jax.tasks import ProxyTask
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Logging, Training, fit
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics import MetricsLog, recording
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
@@ -141,8 +140,7 @@ class Study:
                 if again.init_from == "f_p":
                     state = state._replace(params=trained.params, batch_stats=trained.batch_stats)
             checkpoints = Checkpoints(folder / "checkpoints")
-            speeds: list[float] = []
-            with self._recorder(folder, "pretrain", network, speeds) as record:
+            with self._recording(folder, "pretrain", network) as record:
                 state = fit(
                     state,
                     backbone=self.backbone,
@@ -171,9 +169,9 @@ class Study:
                 intensity=self.dataset.intensity,
                 pool=pool,
             )
-            return {"images_per_s": statistics.median(speeds) if speeds else None}
+            return {"images_per_s": MetricsLog(folder).speed()}
 
-        return self.stages.run("pretrain", self._label(network), spec, compute)
+        return self._stage("pretrain", network, spec, compute)
 
     def evaluate(self, network: Network) -> dict[str, Any]:
         """Fine-tune a network and judge it: the entry of `results.json`.
@@ -206,7 +204,7 @@ class Study:
             return summary(self.dataset, probabilities)
 
         spec = self._target_spec(network) | {"seeds": self.target.seeds}
-        return self.stages.run("finetune", self._label(network), spec, compute)
+        return self._stage("finetune", network, spec, compute)
 
     def cross_validate(self, network: Network) -> Stage:
         """Fine-tune inside each labelled set, fold by fold; the result has each metric's values.
@@ -221,7 +219,7 @@ class Study:
             return {m: [s[m] for s in each] for m in METRICS if all(m in s for s in each)}
 
         spec = self._target_spec(network) | {"folds": self.target.folds}
-        return self.stages.run("select", self._label(network), spec, compute)
+        return self._stage("select", network, spec, compute)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
         """What each fine-tuning on all labels said of the test set, `[n, k]`."""
@@ -249,6 +247,7 @@ class Study:
             "n": self.similarity.n,
             "layer": self.similarity.layer,
             **({"pretrained": parent.key} if parent else self._common),
+            "reestimate_bn": self.similarity.reestimate_bn,
             **({"place": place} if place != "unlabeled" else {}),
         }
 
@@ -258,7 +257,7 @@ class Study:
             np.save(folder / "features.npy", x)
             return {"n": len(x), "d": x.shape[1]}
 
-        return self.stages.run("features", self._label(network), spec, compute)
+        return self._stage("features", network, spec, compute)
 
     def load(self, stage: Stage) -> dict[str, Any]:
         """The variables of a pretraining stage's backbone, on the devices."""
@@ -280,6 +279,15 @@ class Study:
 
     def _label(self, network: Network) -> str:
         return f"{self.prefix}/{network.label}" if self.prefix else network.label
+
+    def _stage(
+        self,
+        kind: str,
+        network: Network,
+        spec: dict[str, Any],
+        compute: Callable[[Path], dict[str, Any]],
+    ) -> Stage:
+        return self.stages.run(kind, network.label, spec, compute, shown=self._label(network))
 
     def _fresh(
         self,
@@ -354,7 +362,7 @@ class Study:
                 classes=self.dataset.class_names,
             )
 
-        with self._recorder(folder, kind, network, []) as record:
+        with self._recording(folder, kind, network) as record:
             return finetune_all(
                 self._target(backbone),
                 self._pretrained(network),
@@ -378,17 +386,5 @@ class Study:
     def _folds(self) -> Runs:
         return fold_runs(self.dataset, self.target, self.seed)
 
-    @contextlib.contextmanager
-    def _recorder(
-        self, folder: Path, kind: str, network: Network, speeds: list[float]
-    ) -> Iterator[Any]:
-        """A function that logs a record of this stage."""
-        place = {"stage": folder.name, "kind": kind, "label": self._label(network)}
-        with contextlib.closing(MetricsLog(folder)) as log:
-
-            def record(values: dict[str, Any]) -> None:
-                if "images_per_s" in values:
-                    speeds.append(values["images_per_s"])
-                log.write({**place, **values})
-
-            yield record
+    def _recording(self, folder: Path, kind: str, network: Network) -> Any:
+        return recording(folder, stage=folder.name, kind=kind, label=self._label(network))

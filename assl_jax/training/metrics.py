@@ -1,6 +1,9 @@
 """Where numbers go: `metrics.jsonl` and TensorBoard events."""
 
+import contextlib
 import json
+import statistics
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +54,22 @@ class MetricsLog:
             records[place] = record
         return list(records.values())
 
+    def speed(self) -> float | None:
+        """The median of the images per second that were logged; None without any."""
+        speeds = [r["images_per_s"] for r in self.read() if "images_per_s" in r]
+        return statistics.median(speeds) if speeds else None
+
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+@contextlib.contextmanager
+def recording(folder: Path, **place: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that logs records to `folder`, each with the entries of `place`."""
+    with contextlib.closing(MetricsLog(folder)) as log:
+        yield lambda values: log.write({**place, **values})
 
 
 def _ends_line(file: Any) -> bool:

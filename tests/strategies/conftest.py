@@ -20,11 +20,12 @@ from assl_jax.training.sharding import make_mesh
 
 
 class Backbone(nn.Module):
+    features: int = 6
     bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, x, *, train=False):
-        x = Conv(6, 3, 2, name="conv")(x)
+        x = Conv(self.features, 3, 2, name="conv")(x)
         x = nn.relu(batch_norm(train, jnp.float32, self.bn_momentum, "bn")(x))
         return {"stage1": x, "pooled": global_average(x)}
 

@@ -84,6 +84,26 @@ def test_the_whole_comparison(make_study, steps_taken):
     assert not steps_taken
 
 
+def test_several_backbones_share_what_one_has_done(make_study, steps_taken):
+    mtassl.single(make_study(folds=0, seeds=1), pool=("rotation",))
+    steps_taken.clear()
+    wide = make_study().backbone.clone(features=8)
+    studies = [
+        make_study(folds=0, seeds=1, prefix="tiny"),
+        make_study(
+            folds=0, seeds=1, prefix="wide", backbone=wide, backbone_settings={"name": "wide"}
+        ),
+    ]
+    results = compare(studies, pools=[("rotation",)], again=AGAIN, second_run=False)
+    assert [b["backbone"] for b in results["self_assl"]["backbones"]] == ["tiny", "wide"]
+    assert steps_taken.count("rotation") == 3 * 4 and steps_taken.count("target") == 4 * 2
+    labels = [network["label"] for study in studies for network in study.record()]
+    assert labels[1:3] == ["tiny/rotation", "tiny/rotation.self_assl"]
+    assert "wide/scratch" in labels
+    shown = {stage.label for stage in studies[0].stages.finished}
+    assert shown == {"tiny/scratch", "tiny/rotation", "tiny/rotation.self_assl"}
+
+
 def test_without_weight_a_second_run_is_a_plain_one(make_study):
     study = make_study(folds=0, seeds=1)
     assert CONTROL.label == "rotation.second_run"

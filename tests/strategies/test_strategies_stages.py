@@ -140,7 +140,7 @@ def compute(folder):
     time.sleep(float(sys.argv[3]))
     return {"x": 1}
 
-print(StageCache(Path(sys.argv[1])).run("pretrain", "vgg16/a", {}, compute).result, flush=True)
+print(StageCache(Path(sys.argv[1])).run("pretrain", "a", {}, compute).result, flush=True)
 """
 
 
@@ -165,4 +165,11 @@ def test_two_processes_do_a_stage_once_and_a_dead_ones_claim_is_taken_over(tmp_p
     assert first.communicate(timeout=60)[0] == second.communicate(timeout=60)[0] == "{'x': 1}\n"
     assert (tmp_path / "log").read_text() == "began\n" * 2
     (folder,) = (tmp_path / "stages").iterdir()
-    assert folder.name.startswith("pretrain-vgg16-a-")
+    assert folder.name.startswith("pretrain-a-")
+
+
+def test_a_run_may_call_a_stage_by_another_label(tmp_path):
+    work = Work({"x": 1})
+    StageCache(tmp_path).run("pretrain", "a", {}, work)
+    stage = StageCache(tmp_path).run("pretrain", "a", {}, work, shown="vgg16/a")
+    assert work.runs == 1 and stage.label == "vgg16/a" and stage.record()["label"] == "vgg16/a"

@@ -137,7 +137,9 @@ def test_what_determines_a_stage_is_in_its_name(make_study):
 
     def key(pool=("src",), **changes):
         changed = make_study(folds=0, seeds=1, **changes)
-        changed.stages.run = lambda kind, label, spec, compute: digest({"kind": kind, **spec})
+        changed.stages.run = lambda kind, label, spec, compute, shown: digest(
+            {"kind": kind, **spec}
+        )
         return changed.pretrain(Network(pool))
 
     base = key()

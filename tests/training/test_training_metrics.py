@@ -6,7 +6,7 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics import MetricsLog, recording
 
 
 def record(step, loss=1.0, **more):
@@ -77,12 +77,29 @@ def test_stages_runs_and_tasks_are_kept_apart(log):
 def test_tensorboard_events(log, tmp_path):
     log.write(record(10, 0.5, steps=20))
     log.write(record(20, 0.25, steps=20))
-    log.write(record(10, 0.75, run="cv 0 1") | {"stage": "finetune-a-2", "task": "target"})
-    log.write(record(10, 0.125, run="cv 0 2") | {"stage": "finetune-a-2", "task": "target"})
+    log.write(record(10, 0.75, run="cv 0 1") | {"task": "target"})
+    log.write(record(10, 0.125, run="cv 0 2") | {"task": "target"})
     log.close()
-    events = tmp_path / "tensorboard"
-    assert scalars(events / "pretrain-a-1") == {("a/loss", 10): 0.5, ("a/loss", 20): 0.25}
-    assert scalars(events / "finetune-a-2") == {
+    assert scalars(tmp_path / "tensorboard") == {
+        ("a/loss", 10): 0.5,
+        ("a/loss", 20): 0.25,
         ("target/cv_0_1/loss", 10): 0.75,  # one curve per run, not one over another
         ("target/cv_0_2/loss", 10): 0.125,
     }
+
+
+def test_the_speed_is_the_median_of_what_counts(log):
+    assert log.speed() is None
+    for r in (record(1, images_per_s=1.0), record(2, images_per_s=900.0), record(2), record(3)):
+        log.write(r)
+    for step, speed in ((2, 30.0), (3, 20.0)):
+        log.write(record(step, images_per_s=speed))
+    assert log.speed() == 20.0
+
+
+def test_recording_adds_the_place_and_closes(tmp_path):
+    with recording(tmp_path, stage="pretrain-a-1", kind="pretrain") as write:
+        write({"task": "a", "step": 1, "loss": 0.5})
+    (found,) = MetricsLog(tmp_path).read()
+    assert found == record(1, 0.5, kind="pretrain")
+    assert scalars(tmp_path / "tensorboard") == {("a/loss", 1): 0.5}
