@@ -190,9 +190,21 @@ def second_line(results: Results) -> str:
     return f"A second run without the penalty: {mean} points{average} over the first."
 
 
+def longer_line(results: Results) -> str:
+    """A caution where f' has had more training than f_p and nothing shows what that gives."""
+    entry = results.get("self_assl") or {}
+    controlled = any("second_run" in row for group in backbones(results) for row in group["rows"])
+    if controlled or (entry.get("settings") or {}).get("init_from") != "f_p":
+        return ""
+    return (
+        "f' has been trained twice as long as f_p: what that alone gives, a second run without "
+        "the penalty tells (self_assl.second_run=True)."
+    )
+
+
 def self_assl_lines(results: Results) -> list[str]:
     """What is said beside the table: how sure the differences are, and what was set."""
-    forms = (certain_line, second_line, settings_line)
+    forms = (certain_line, second_line, longer_line, settings_line)
     return [line for form in forms if (line := form(results))]
 
 

@@ -134,6 +134,20 @@ def test_headline_and_sentences(table4_results):
     assert self_assl.self_assl_headline(table4_results).endswith("no accuracy was measured")
 
 
+def test_what_longer_training_gives_is_told_or_asked_for(table4_results):
+    assert self_assl.longer_line(table4_results) == ""  # from scratch, and with a control
+    entry = table4_results["self_assl"]
+    entry["settings"]["init_from"] = "f_p"
+    assert self_assl.longer_line(table4_results) == ""
+    for group in entry["backbones"]:
+        for row in group["rows"]:
+            row.pop("second_run", None)
+    assert "self_assl.second_run=True" in self_assl.longer_line(table4_results)
+    assert self_assl.longer_line(table4_results) in self_assl.self_assl_lines(table4_results)
+    entry["settings"]["init_from"] = "scratch"
+    assert self_assl.longer_line(table4_results) == ""
+
+
 def test_settings_that_differ():
     settings = {"weight": 0.5, "sign": "as_printed", "floor": 0.1, "standardise": "none"}
     settings |= {"queue": 0, "init_from": "f_p", "use": "both", "a new one": 3}
