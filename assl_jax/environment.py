@@ -1,4 +1,4 @@
-"""Where a run took place: versions, devices, commit and command."""
+"""Where a run takes place: versions, devices, commit and command, and what was compiled there."""
 
 import platform
 import subprocess
@@ -26,6 +26,18 @@ def environment() -> dict[str, Any]:
         "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         **{name: metadata.version(name) for name in PACKAGES},
     }
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let JAX keep what it compiles in `folder`, for this and later runs.
+
+    A folder that is set already (`JAX_COMPILATION_CACHE_DIR`) stays.
+    """
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def _commit() -> str:

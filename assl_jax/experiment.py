@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import assl_jax
 from assl_jax import report
 from assl_jax.data import Dataset, load, source_settings
-from assl_jax.environment import environment
+from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import META, export_backbone
 from assl_jax.evaluation.gradcam import attend
@@ -77,6 +77,7 @@ def base_config(data: str) -> ConfigDict:
             "search": {"select_on": "cv", "metric": "accuracy", "candidates": "argmin"},
             "task": {name: _defaults(kind) for name, kind in TASKS.items()},
             "images_on": "auto",
+            "keep_compiled": True,
             "eval_batch_size": 256,
             "checkpoint_every": 1000,
             "log_every": 50,
@@ -117,6 +118,8 @@ def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
     for study in studies:
         check(study, again.penalty)
     _begin(workdir, stages, settings)
+    if config.keep_compiled:
+        keep_compiled(stages.parent / "compiled")
     results = {
         "experiment": config.experiment,
         "data": dataset.name,

@@ -128,6 +128,10 @@ def test_stages_lie_beside_the_workdir(finished):
     assert np.asarray(labels["src"]).shape == (24, 5, 2)
 
 
+def test_compiled_programs_are_kept(finished):
+    assert list((finished[0].parent / "compiled").iterdir())
+
+
 def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     """All share stages; then the page over the three runs, the probes and Grad-CAM."""
     import shutil
