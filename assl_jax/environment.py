@@ -1,5 +1,6 @@
 """Where a run takes place: versions, devices, commit and command, and what was compiled there."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -31,11 +32,11 @@ def environment() -> dict[str, Any]:
 def keep_compiled(folder: Path) -> None:
     """Let JAX keep what it compiles in `folder`, for this and later runs.
 
-    A folder that is set already (`JAX_COMPILATION_CACHE_DIR`) stays.
+    A folder that is set already, in `JAX_COMPILATION_CACHE_DIR`, stays.
     """
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

@@ -155,7 +155,6 @@ def _pretrain(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
 
 
 def _pairs(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
-    require(len(_pool(config)) > 1, "experiment=pairs needs at least two tasks")
     return pairs(studies[0], tasks=_pool(config))
 
 
@@ -204,6 +203,10 @@ def _studies(config: ConfigDict, dataset: Dataset, stages: Path) -> list[Study]:
         name: make_task(name, **config.task[name].to_dict(), intensity=dataset.intensity)
         for name in _pool(config)
     }
+    require(
+        config.experiment != "pairs" or len(tasks) > 1,
+        f"experiment=pairs needs at least two tasks, not tasks={config.tasks}",
+    )
     target = config.target
     cross_validated = config.search.select_on == "cv" and config.experiment == "mtassl"
     require(
@@ -267,15 +270,22 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
 def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run; nothing has been written before."""
     for flag, folder in (("stages", stages), ("workdir", workdir)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if folder == workdir and not (workdir / "config.json").exists():
-                write_json(workdir / "environment.json", environment())
-                write_json(workdir / "config.json", settings)
-        except PermissionError as error:
-            raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
+        require(
+            folder.is_dir() or not folder.exists(),
+            f"--{flag}={folder} is not a folder; choose another",
+        )
+    flag, folder = "stages", stages
+    try:
+        stages.mkdir(parents=True, exist_ok=True)
+        flag, folder = "workdir", workdir
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not (workdir / "config.json").exists():
+            write_json(workdir / "environment.json", environment())
+            write_json(workdir / "config.json", settings)
+    except PermissionError as error:
+        raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
+    except NotADirectoryError as error:
+        raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -50,6 +50,14 @@ def small():
         ("task.jigsaw.grid", 1, "grid=1"),
         ("task.inpaint.region", "center", "region='center'"),
         ("task.mcpc.form", "ration", "did you mean 'ratio'"),
+        ("self_assl.weight", -1.0, "self_assl.weight=-1.0"),
+        ("self_assl.sign", "printed", "did you mean 'as_printed'"),
+        ("self_assl.standardise", "white", "did you mean 'whiten'"),
+        ("self_assl.layer", "stage9", "self_assl.layer='stage9'"),
+        ("self_assl.init_from", "fp", "did you mean 'f_p'"),
+        ("self_assl.use", "f", "did you mean 'f_prime'"),
+        ("self_assl.backbones", ("vgg11", "vgg11"), "names one twice"),
+        ("self_assl.backbones", ("vgg11", "vgg12"), "backbone.name='vgg12'"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_before_anything_is_written(path, value, says, tmp_path):
@@ -62,7 +70,15 @@ def test_a_mistake_is_told_in_one_line_before_anything_is_written(path, value, s
     with pytest.raises(InputError) as error:
         run(config, tmp_path / "work")
     assert says in str(error.value) and "\n" not in str(error.value)
-    assert not (tmp_path / "work").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_of_pairs_needs_two_tasks(tmp_path):
+    config = small()
+    config.experiment, config.tasks = "pairs", "src"
+    with pytest.raises(InputError, match="at least two tasks"):
+        run(config, tmp_path / "work")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):
@@ -74,8 +90,11 @@ def test_a_workdir_with_another_run_is_left_alone(tmp_path):
 
 def test_a_file_in_place_of_the_workdir_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="--workdir=.* is not a folder"):
         run(small(), tmp_path / "file")
+    with pytest.raises(InputError, match="--stages=.* is not a folder"):
+        run(small(), tmp_path / "work", tmp_path / "file")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("data", SOURCES)
