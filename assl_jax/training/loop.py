@@ -129,7 +129,8 @@ def fit(
     pool = list(tasks.values())
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
-    first = replicate(first, mesh)
+    # Handed over where it is needed alone: the plain step is one program, with and without it.
+    first = replicate(first, mesh) if penalty and penalty.weight else None
     unchecked: list[tuple[int, str, Metrics]] = []
     if start == 0:
         _observe(state, steps, logging)

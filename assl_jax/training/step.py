@@ -37,7 +37,6 @@ def forward(
     return maps, outputs, updated["batch_stats"]
 
 
-@functools.lru_cache(maxsize=64)
 def make_step(
     backbone: nn.Module, task: ProxyTask, optimiser: Optimiser, penalty: Penalty | None = None
 ) -> Step:
@@ -51,10 +50,16 @@ def make_step(
       first: variables of the frozen network that `penalty` compares with, in evaluation mode; None
         without a penalty.
     """
+    # Without weight nothing is computed either: the step is the plain one, bit for bit.
+    return _cached(backbone, task, optimiser, penalty if penalty and penalty.weight else None)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached(
+    backbone: nn.Module, task: ProxyTask, optimiser: Optimiser, penalty: Penalty | None
+) -> Step:
     head = task.head()
     transform = optimiser.transform()
-    # Without weight nothing is computed either: the step is the plain one, bit for bit.
-    penalty = penalty if penalty and penalty.weight else None
 
     def loss_of(params: dict, state: TrainState, batch: Batch, first: Any) -> tuple:
         maps, outputs, batch_stats = forward(

@@ -11,7 +11,8 @@ import pytest
 from assl_jax.training.feed import Examples
 from assl_jax.training.loop import batch_indices, task_schedule
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.step import make_step
+from assl_jax.training.penalty import Penalty
+from assl_jax.training.step import _cached, make_step
 
 
 def close(a, b, atol=1e-5):
@@ -100,11 +101,16 @@ def test_every_task_is_traced_and_compiled_once(toy):
     optimiser = Optimiser(learning_rate=0.02)
     alone = {"contrast": toy.pool["contrast"]}
     states = [toy.state(), toy.state(key=1), toy.state(alone)]
-    make_step.cache_clear()
+    _cached.cache_clear()
     toy.made.clear()
     toy.fit(state=states[0], optimiser=optimiser, steps=12)
     toy.fit(state=states[1], optimiser=optimiser, steps=6, seed=9)
     toy.fit(state=states[2], optimiser=optimiser, steps=3, tasks=alone)
+    toy.fit(penalty=Penalty(weight=0.0), first=states[0].variables, optimiser=optimiser, steps=3)
     assert sorted(toy.made) == ["brightness", "contrast"]
     for task in toy.pool.values():
         assert make_step(toy.backbone, task, optimiser)._cache_size() == 1
+    for seed in (0, 1):
+        first = toy.state(key=seed).variables
+        toy.fit(penalty=Penalty(weight=0.5, queue=0), first=first, optimiser=optimiser, seed=seed)
+    assert sorted(toy.made) == 2 * ["brightness"] + 2 * ["contrast"]
