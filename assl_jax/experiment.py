@@ -22,7 +22,7 @@ from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.check import check
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.settings import METRICS, SecondRun, SimilaritySettings, TargetSettings
-from assl_jax.strategies.stages import StageCache, read_json, write_json
+from assl_jax.strategies.stages import StageCache, claimed, read_json, write_json
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task
 from assl_jax.training.feed import Feed
@@ -138,7 +138,8 @@ def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
     }
     if "best" in results:
         results["best"]["backbone"] = "backbone"
-    _finish(workdir, studies, settings, results)
+    with claimed(workdir):
+        _finish(workdir, studies, settings, results)
     print("\n" + "\n".join(report.summary_lines(results)))
     print(f"\nReport: {workdir / 'report' / 'index.html'}")
 

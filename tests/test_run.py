@@ -225,6 +225,32 @@ def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
     assert (copy / "results.json").read_bytes() == (workdir / "results.json").read_bytes()
 
 
+def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
+    """Stages are done once; the second process is killed, and what it had begun is taken over."""
+    workdir, _, seconds = finished
+    arguments = [*TINY, f"--workdir={tmp_path / 'work'}"]
+    first, second = start(*arguments), start(*arguments)
+    wait = random.Random(random.randrange(10**6)).uniform(0.3, 0.8) * seconds
+    time.sleep(wait)
+    second.kill()
+    second.communicate()
+    _, err = first.communicate(timeout=600)
+    assert first.returncode == 0, (wait, err)
+    assert (tmp_path / "work" / "results.json").read_bytes() == (
+        workdir / "results.json"
+    ).read_bytes()
+    stages = {p.name for p in (workdir.parent / "stages").iterdir()}
+    assert {p.name for p in (tmp_path / "stages").iterdir()} == stages
+    twice = 0
+    for log in tmp_path.glob("stages/*/metrics.jsonl"):
+        places = [
+            (r.get("run"), r["task"], r["step"])
+            for r in map(json.loads, log.read_text().splitlines())
+        ]
+        twice += len(places) > len(set(places))
+    assert twice <= 1  # the stage that the killed process was at
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
     workdir, _, seconds = finished
     seed = random.randrange(10**6)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assl_jax.strategies.network import SCRATCH, Network, Pool
+from assl_jax.strategies.share import share
 from assl_jax.strategies.stages import Stage
 from assl_jax.strategies.study import Study
 
@@ -36,6 +37,7 @@ def search(
         """What decisions are made on."""
         return result["selection"] if select_on == "cv" else result["metrics"][metric]["mean"]
 
+    share(study, [SCRATCH, *(Network((name,)) for name in tasks)])
     scratch = study.evaluate(SCRATCH)
     singles = {name: study.evaluate(Network((name,))) for name in tasks}
     similarity_matrix = similarity_of(study, tasks)
@@ -50,6 +52,7 @@ def search(
         similarity = dict(zip(remaining, map(float, similar), strict=True))
         least = min(remaining, key=similarity.__getitem__)
         trained = remaining if candidates == "all" else [least]
+        share(study, [Network((*pool, name)) for name in trained])
         results = {name: study.evaluate(Network((*pool, name))) for name in trained}
         accepted = value(results[least]) >= value(best)
         ranked = sorted(remaining, key=similarity.__getitem__)

@@ -8,6 +8,7 @@ import numpy as np
 
 from assl_jax.strategies.mtassl import extension, similarity_of
 from assl_jax.strategies.network import SCRATCH, Network
+from assl_jax.strategies.share import share
 from assl_jax.strategies.study import Study
 
 EXACT = 8  # tasks; up to so many, every permutation is tried
@@ -24,6 +25,8 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> dict[str, Any]:
       The entries `scratch`, `singles`, `similarity`, `pairs` and `correlation` of `results.json`.
       Nothing is selected.
     """
+    pools = [(name,) for name in tasks] + list(itertools.combinations(tasks, 2))
+    share(study, [SCRATCH, *map(Network, pools)])
     scratch = study.evaluate(SCRATCH)
     singles = {name: study.evaluate(Network((name,))) for name in tasks}
     similarity = similarity_of(study, tasks)

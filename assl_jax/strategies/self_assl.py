@@ -10,6 +10,7 @@ import numpy as np
 from assl_jax.evaluation.metrics import paired_difference
 from assl_jax.strategies.network import SCRATCH, Network, Pool
 from assl_jax.strategies.settings import SecondRun
+from assl_jax.strategies.share import share
 from assl_jax.strategies.study import Study
 
 
@@ -28,6 +29,11 @@ def compare(
     Returns:
       The entry `self_assl` of `results.json`. Nothing is selected.
     """
+    for study in studies:
+        firsts = [SCRATCH, *map(Network, pools)]
+        seconds = [n for pool in pools for n in _networks(pool, again, second_run).values()]
+        share(study, firsts)
+        share(study, seconds)
     settings = {**dataclasses.asdict(again.penalty), "init_from": again.init_from, "use": again.use}
     return {
         "self_assl": {
@@ -44,11 +50,13 @@ def compare(
     }
 
 
+def _networks(pool: Pool, again: SecondRun, second_run: bool) -> dict[str, Network]:
+    control = {"second_run": Network(pool, again.control())} if second_run else {}
+    return {"plain": Network(pool), **control, "self_assl": Network(pool, again)}
+
+
 def _row(study: Study, pool: Pool, again: SecondRun, second_run: bool) -> dict[str, Any]:
-    networks = {"plain": Network(pool)}
-    if second_run:
-        networks["second_run"] = Network(pool, again.control())
-    networks["self_assl"] = Network(pool, again)
+    networks = _networks(pool, again, second_run)
     entries = {name: study.evaluate(network) for name, network in networks.items()}
     matrix = study.similarities([*networks.values(), SCRATCH], place="held_out")
     names = list(networks)

@@ -50,9 +50,13 @@ class Stage:
         }
 
 
+class Busy(Exception):
+    """Another process works on a stage."""
+
+
 @dataclasses.dataclass
 class StageCache:
-    """Runs a stage once; afterwards its result is read. Several runs may share one.
+    """Runs a stage once; afterwards its result is read. Several processes may share one.
 
     `done.json` is written last, by an atomic rename: a folder without it is work in progress, whose
     checkpoints may be used and whose results do not exist. Deleting a folder recomputes exactly
@@ -62,11 +66,13 @@ class StageCache:
       folder: where the stages lie.
       version: of the program, part of every stage's identity: another one computes anew.
       finished: the stages that were run or read, in order.
+      wait: for a stage that another process works on; otherwise `Busy` is raised.
     """
 
     folder: Path
     version: str = ""
     finished: list[Stage] = dataclasses.field(default_factory=list)
+    wait: bool = True
 
     def run(
         self,
@@ -89,7 +95,7 @@ class StageCache:
         folder = self.folder / f"{kind}-{label}-{key}"
         if not (folder / DONE).exists():
             folder.mkdir(parents=True, exist_ok=True)
-            with _claimed(folder):
+            with claimed(folder, wait=self.wait):
                 if not (folder / DONE).exists():
                     self._compute(folder, {"kind": kind, "label": label, "spec": spec}, compute)
         done = read_json(folder / DONE)
@@ -112,15 +118,22 @@ class StageCache:
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """One process at a time works in a folder; the lock of a process that ends is gone with it."""
-    with (folder / ".lock").open("w") as file:
+def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """One process at a time works in a folder; the claim of a process that ends is gone with it.
+
+    Raises:
+      Busy: another one does, and `wait` is false.
+      Interrupted: a stop was asked for while waiting.
+    """
+    with (folder / ".lock").open("a") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
-                check_stop(f"stage {folder.name}, which another process works on")
+            except BlockingIOError as error:
+                if not wait:
+                    raise Busy(folder.name) from error
+                check_stop(f"{folder.name}, which another process works on")
                 time.sleep(0.5)
         yield
 

@@ -35,6 +35,8 @@ TABLE_1 = {
 class FakeStudy:
     similarity = types.SimpleNamespace(layer="pooled", estimator="biased")
 
+    stages = types.SimpleNamespace(wait=True)
+
     def evaluate(self, network):
         pool = network.pool
         if not pool:

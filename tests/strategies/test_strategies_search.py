@@ -60,6 +60,7 @@ class FakeStudy:
     target = types.SimpleNamespace(metric="accuracy")
 
     def __init__(self, accuracies, similarities, selections=None):
+        self.stages = types.SimpleNamespace(wait=True)
         self.accuracies, self.pairs = accuracies, similarities
         self.selections = selections or {}
         self.trained = []
