@@ -20,5 +20,5 @@ def get_config() -> ConfigDict:
     config.similarity.n = 1024
     config.task.simclr.flip = False  # a mirrored digit is another one
     config.task.rotation.all_rotations = False  # as many inputs a step as images
-    config.checkpoint_every = 100
+    config.checkpoint_every = 300  # a pretraining takes seconds
     return config
