@@ -1,43 +1,58 @@
-"""XLA's convolution against patches and one matrix product, forward and backward.
+"""The forms that a convolution can take on a CPU, forward and backward.
 
     python -m benchmarks.convolution [--repeats 7]
 
-Prints a table and writes convolution.json. The bounds in `assl_jax/models/conv.py` come from it.
+XLA's convolution as JAX compiles it by default; with the window's offsets along all axes as
+channels (one matrix product); and along all but the last two (a 2D convolution). Prints a table and
+writes convolution.json. The bounds in `assl_jax/models/conv.py` come from it.
 """
 
 import argparse
-import json
+import functools
 import statistics
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 from assl_jax.models import conv
+from benchmarks.side_by_side import table, write
 
 # batch, space, input channels, output channels, kernel, stride
 SHAPES = [
     (64, (32, 32), 3, 16, 3, 1),
     (64, (32, 32), 16, 16, 3, 1),
-    (64, (32, 32), 64, 64, 3, 1),
     (64, (32, 32), 16, 32, 3, 2),
     (64, (16, 16), 32, 32, 3, 1),
-    (64, (16, 16), 128, 128, 3, 1),
     (64, (8, 8), 64, 64, 3, 1),
-    (64, (8, 8), 256, 256, 3, 1),
+    (64, (4, 4), 128, 128, 3, 1),
     (64, (4, 4), 512, 512, 3, 1),
-    (320, (12, 12), 16, 16, 3, 1),
-    (320, (3, 3), 64, 64, 3, 1),
-    (8, (96, 96), 3, 64, 7, 2),
-    (4, (16, 16, 16), 32, 32, 3, 1),
-    (4, (8, 8, 8), 64, 64, 3, 1),
+    (16, (96, 96), 3, 64, 7, 2),
+    (16, (24, 24), 64, 64, 3, 1),
+    (16, (24, 24), 64, 128, 3, 2),
+    (16, (12, 12), 128, 128, 3, 1),
+    (16, (12, 12), 128, 256, 3, 2),
+    (16, (6, 6), 256, 256, 3, 1),
+    (16, (6, 6), 256, 512, 3, 2),
+    (16, (3, 3), 512, 512, 3, 1),
+    (8, (28, 28, 28), 1, 64, 7, 2),
+    (8, (28, 28, 28), 1, 16, 3, 2),
+    (8, (14, 14, 14), 16, 16, 3, 1),
+    (8, (7, 7, 7), 64, 64, 3, 1),
+    (8, (7, 7, 7), 64, 128, 3, 2),
+    (8, (4, 4, 4), 128, 128, 3, 1),
+    (8, (2, 2, 2), 256, 256, 3, 1),
 ]
 
 
-def gradient(form, stride):
-    """Jitted forward and both gradients of one convolution."""
-    return jax.jit(jax.grad(lambda x, k: jnp.sum(form(x, k, stride) ** 2), argnums=(0, 1)))
+def gradient(form, stride, image: bool, options: dict):
+    """Jitted forward and gradients of one convolution; a first layer's images need none."""
+
+    def run(x, k, dy):
+        y, pull = jax.vjp(lambda *a: form(*((x, *a)[-2:]), stride), *((x, k) if image else (k,)))
+        return y, pull(dy)
+
+    return jax.jit(run, compiler_options=options)
 
 
 def measure(repeats: int) -> list[dict]:
@@ -48,34 +63,49 @@ def measure(repeats: int) -> list[dict]:
         x = jax.random.normal(jax.random.key(0), (batch, *space, c))
         k = jax.random.normal(jax.random.key(1), (*(kernel,) * rank, c, d))
         strides = (stride,) * rank
+        dy = jnp.ones(jax.eval_shape(lambda x, k, s=strides: conv._xla(x, k, s), x, k).shape)
+        whole, planes = (
+            functools.partial(conv._unfolded, axes=axes) for axes in (rank, max(0, rank - 2))
+        )
+        image, options = c > 3, conv.compiler_options()
         forms = {
-            "xla": gradient(conv._xla, strides),
-            "patches": gradient(conv._patches_matmul, strides),
+            "matrix product": gradient(whole, strides, image, options),
+            "2D convolution": gradient(planes, strides, image, options),
         }
+        if rank == 2 or not stride > 1:  # the others take minutes
+            forms = {"XLA's default": gradient(conv._xla, strides, image, {}), **forms}
         times: dict[str, list[float]] = {name: [] for name in forms}
         for _ in range(repeats + 1):
             for name, form in forms.items():
                 began = time.perf_counter()
-                jax.block_until_ready(form(x, k))
+                jax.block_until_ready(form(x, k, dy))
                 times[name].append(1e3 * (time.perf_counter() - began))
         median = {name: statistics.median(t[1:]) for name, t in times.items()}  # first: compiling
-        chosen = "patches" if conv.prefers_patches(x.shape, k.shape, strides) else "xla"
-        ratio = median["xla"] / median["patches"]
-        shape = f"{batch}x{'x'.join(map(str, space))} {c}->{d} k{kernel} s{stride}"
-        rows.append({"shape": shape, **median, "xla/patches": ratio, "chosen": chosen})
+        unfolded = conv.unfolded_axes(x.shape, k.shape, strides)
+        chosen = "matrix product" if unfolded == rank else "2D convolution"
+        default = median.get("XLA's default")
+        rows.append(
+            {
+                "shape": f"{batch}x{'x'.join(map(str, space))} {c}->{d} k{kernel} s{stride}",
+                "XLA's default (ms)": default,
+                "matrix product (ms)": median["matrix product"],
+                "2D convolution (ms)": median["2D convolution"],
+                "chosen": chosen,
+                "default / chosen": default and default / median[chosen],
+            }
+        )
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
-    rows = measure(parser.parse_args().repeats)
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}")
-    print("| shape | XLA (ms) | patches (ms) | XLA / patches | chosen |\n|---|---|---|---|---|")
-    for r in rows:
-        times = f"{r['xla']:.1f} | {r['patches']:.1f} | {r['xla/patches']:.2f}"
-        print(f"| {r['shape']} | {times} | {r['chosen']} |")
-    Path("convolution.json").write_text(json.dumps(rows, indent=2))
+    parser.add_argument("--json", default="convolution.json")
+    args = parser.parse_args()
+    rows = measure(args.repeats)
+    print("\n" + table(rows))
+    write(args.json, rows)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,14 @@
 """The one N-dimensional convolution that every backbone and decoder uses."""
 
-import functools
-import itertools
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
-
-CHUNK_BYTES = 2**24  # of patches; more than that, and a batch is worked through by example
-HUGE_BYTES = 2**28  # of one example's patches; more than that, and fewer are made at a time
 
 
 def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
@@ -25,25 +19,15 @@ def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
     return values
 
 
-def output_shape(space: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> tuple:
-    """Spatial shape after a convolution with symmetric padding `k//2`."""
-    triples = zip(space, kernel, stride, strict=True)
-    return tuple((n + 2 * (k // 2) - k) // s + 1 for n, k, s in triples)
+def compiler_options() -> dict[str, Any] | None:
+    """What a function that trains or runs a backbone asks of XLA, for `jax.jit`.
 
-
-def prefers_patches(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: Sequence) -> bool:
-    """Whether patches and one matrix product beat XLA's convolution, forward and backward.
-
-    XLA's convolution on a CPU is slow where an image has few output positions, in 3D, with stride,
-    for few input channels (a stem) and for wide layers at high resolution; on a GPU or TPU it is
-    never the slower form. The bounds were measured on two x86 cores; see docs/performance.md.
+    On a CPU: 2D convolutions by Eigen. XLA's default, YNNPACK, takes nearly twice as long
+    (docs/performance.md). Elsewhere None.
     """
     if jax.default_backend() != "cpu":
-        return False
-    rank, channels = len(x_shape) - 2, kernel_shape[-2]
-    positions = math.prod(output_shape(x_shape[1:-1], kernel_shape[:rank], stride))
-    plain = rank == 2 and all(s == 1 for s in stride) and positions > 64 and 8 < channels < 64
-    return not plain
+        return None
+    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
 
 
 def convolve(
@@ -60,74 +44,92 @@ def convolve(
     Returns:
       `[b, *out, d]` with `out = (n + 2*(k//2) - k)//s + 1` per axis.
 
-    The form (XLA's convolution, or patches and one matrix product) is chosen from platform and
-    shape at trace time; both agree to rounding.
+    The form is chosen from platform and shape at trace time; all agree to rounding. On a CPU the
+    window's offsets along some axes become channels: along all of them, which leaves one matrix
+    product, or along all but the last two, which leaves the 2D convolution that XLA is fast at.
     """
-    if prefers_patches(x.shape, kernel.shape, stride):
-        return _patches_matmul(x, kernel, stride)
-    return _xla(x, kernel, stride)
+    if jax.default_backend() != "cpu":
+        return _xla(x, kernel, stride)
+    return _unfolded(x, kernel, stride, unfolded_axes(x.shape, kernel.shape, stride))
+
+
+def unfolded_axes(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: Sequence) -> int:
+    """How many leading spatial axes' offsets become channels on a CPU: all, or all but two.
+
+    XLA's 2D convolution is slow where an image has few output positions, above all its gradients
+    and with stride, and a kernel one wide is a matrix product already. The bounds were measured on
+    two x86 cores; see docs/performance.md.
+    """
+    rank = len(x_shape) - 2
+    reaches = _reaches(x_shape, kernel_shape, stride)[-2:]
+    positions = math.prod(r.out for r in reaches)
+    wide = any(r.stop - r.start > 1 for r in reaches)
+    fewest = 16 if all(s == 1 for s in stride[-2:]) else 64
+    return max(0, rank - 2) if wide and positions >= fewest else rank
+
+
+class _Reach(NamedTuple):
+    """A convolution along one axis, without the offsets of its window that see padding alone."""
+
+    start: int  # of the window's offsets
+    stop: int
+    pad: tuple[int, int]  # what is missing at both ends; negative: not looked at
+    out: int
+
+
+def _reach(n: int, k: int, s: int) -> _Reach:
+    low, out = k // 2, (n + 2 * (k // 2) - k) // s + 1
+    seen = [o for o in range(k) if any(0 <= i * s + o - low < n for i in range(out))]
+    start, stop = seen[0], seen[-1] + 1
+    needed = (out - 1) * s + stop - start
+    return _Reach(start, stop, (low - start, needed - n - (low - start)), out)
+
+
+def _reaches(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: Sequence) -> list[_Reach]:
+    return [_reach(n, k, s) for n, k, s in zip(x_shape[1:-1], kernel_shape, stride, strict=False)]
 
 
 def _xla(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
-    rank = x.ndim - 2
-    space = "DHW"[3 - rank :]
+    space = "DHW"[5 - x.ndim :]
     layout = (f"N{space}C", f"{space}IO", f"N{space}C")
-    padding = [(k // 2, k // 2) for k in kernel.shape[:rank]]
+    padding = [(k // 2, k // 2) for k in kernel.shape[:-2]]
     return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=layout)
 
 
-def _patches_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
-    rank = x.ndim - 2
-    out = output_shape(x.shape[1:-1], kernel.shape[:rank], stride)
-    patch = math.prod(kernel.shape[1:-1]) * x.dtype.itemsize
-    if x.shape[0] * math.prod(out) * patch <= CHUNK_BYTES:
-        return _unfold_matmul(x, kernel, stride)
-    # One example at a time, its patches made again for the gradient: a buffer that stays in the
-    # cache is several times faster than one that holds the patches of a batch, and volumes fit.
-    one = jax.checkpoint(lambda example: _unfold_matmul(example[None], kernel, stride)[0])
-    return lax.map(one, x)
+def _unfolded(x: Array, kernel: Array, stride: Sequence[int], axes: int) -> Array:
+    """The convolution with the offsets along the first `axes` spatial axes as channels."""
+    reaches = _reaches(x.shape, kernel.shape, stride)
+    for axis, reach in enumerate(reaches):
+        kernel = lax.slice_in_dim(kernel, reach.start, reach.stop, axis=axis)
+    # The last axis first: channels end up in the kernel's order, and each step copies longer runs.
+    for axis in reversed(range(axes)):
+        x = _unfold(x, axis + 1, reaches[axis], stride[axis])
+    rest = tuple(range(axes, kernel.ndim - 2))
+    order = (*rest, *range(axes), kernel.ndim - 2, kernel.ndim - 1)
+    weights = kernel.transpose(order)
+    weights = weights.reshape(*weights.shape[: len(rest)], x.shape[-1], -1)
+    if not rest:
+        return (x.reshape(-1, x.shape[-1]) @ weights).reshape(*x.shape[:-1], -1)
+    planes = x.reshape(-1, *x.shape[axes + 1 :])
+    padding = [reach.pad for reach in reaches[axes:]]
+    y = lax.conv_general_dilated(
+        planes, weights, stride[axes:], padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y.reshape(*x.shape[: axes + 1], *y.shape[1:])
 
 
-def _unfold_matmul(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
-    """Patches over the last axes, and a sum of matrix products over the offsets of the first."""
-    rank, (c, d) = x.ndim - 2, kernel.shape[-2:]
-    window = kernel.shape[:rank]
-    out = output_shape(x.shape[1:-1], window, stride)
-    x = jnp.pad(x, [(0, 0), *((k // 2, k // 2) for k in window), (0, 0)])
-
-    def shifted(x: Array, axis: int, offset: int) -> Array:
-        n, s = out[axis], stride[axis]
-        return lax.slice_in_dim(x, offset, offset + (n - 1) * s + 1, s, axis + 1)
-
-    size = x.shape[0] * math.prod(out) * x.dtype.itemsize * c
-    huge = size * math.prod(window[1:]) > HUGE_BYTES
-    summed = rank - 1 if huge else 1  # axes, of which patches are not made
-    # The last axis first: each step copies longer runs.
-    for axis in reversed(range(summed, rank)):
-        x = jnp.concatenate([shifted(x, axis, o) for o in range(window[axis])], axis=-1)
-
-    places = list(itertools.product(*map(range, window[:summed])))
-    weights = kernel.reshape(len(places), -1, d)
-
-    def product(x: Array, weights: Array, place: Any) -> Array:
-        for axis, offset in enumerate(place):
-            n, s = out[axis], stride[axis]
-            x = lax.dynamic_slice_in_dim(x, offset, (n - 1) * s + 1, axis + 1)
-            x = lax.slice_in_dim(x, 0, None, s, axis + 1)
-        return x.reshape(-1, x.shape[-1]) @ weights
-
-    if not huge:
-        each = (product(x, w, place) for w, place in zip(weights, places, strict=True))
-        return functools.reduce(operator.add, each).reshape(x.shape[0], *out, d)
-
-    # One product after the other, and rows cut out again for the gradient: one copy at a time.
-    @jax.checkpoint
-    def add(y: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
-        return y + product(x, *term), None
-
-    zeros = jnp.zeros((x.shape[0] * math.prod(out), d), x.dtype)
-    y, _ = lax.scan(add, zeros, (weights, jnp.asarray(places)))
-    return y.reshape(x.shape[0], *out, d)
+def _unfold(x: Array, axis: int, reach: _Reach, stride: int) -> Array:
+    """The offsets of a window along one axis as channels: `[..., n, ..., c]` to `[..., out, ...,
+    k * c]`."""
+    none = (0, 0, 0)
+    border = [(*reach.pad, 0) if i == axis else none for i in range(x.ndim)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), border)
+    span = (reach.out - 1) * stride + 1
+    shifted = [
+        lax.slice_in_dim(x, offset, offset + span, stride, axis)
+        for offset in range(reach.stop - reach.start)
+    ]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 class Conv(nn.Module):

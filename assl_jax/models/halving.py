@@ -63,9 +63,8 @@ def max_pool(
       `[b, *out, c]` with `out = (n + 2*padding - window)//stride + 1` per axis.
 
     On a CPU the maximum is taken along one axis after the other, since the gradient of XLA's
-    pooling is slow there (docs/performance.md). The values are the same. Where several inputs are
-    the maximum, XLA gives the gradient to one of them and this form divides it among them; behind
-    a ReLU this matters for ties above 0 alone, since zeros pass no gradient on.
+    pooling is slow there (docs/performance.md). The values are the same; where several inputs are
+    the maximum, one of them gets the gradient in both forms, not always the same one.
     """
     rank = x.ndim - 2
     settings = (per_axis(value, rank) for value in (window, stride, padding))
@@ -90,5 +89,6 @@ def _by_axis(x: Array, axes: Sequence[tuple[int, int, int]]) -> Array:
         x = jnp.pad(x, border, constant_values=-jnp.inf)
         reach = (x.shape[axis] - window) // stride * stride + 1
         shifted = [lax.slice_in_dim(x, o, o + reach, stride, axis) for o in range(window)]
-        x = functools.reduce(jnp.maximum, shifted)
+        # Not `jnp.maximum`, whose gradient divides ties and so keeps a float for every input.
+        x = functools.reduce(lambda a, b: jnp.where(b > a, b, a), shifted)
     return x

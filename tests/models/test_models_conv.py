@@ -1,4 +1,4 @@
-"""Both forms of the N-d convolution against a slow one, with gradients."""
+"""Every form of the N-d convolution against a slow one, with gradients."""
 
 import itertools
 
@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from assl_jax.models import conv
-from assl_jax.models.conv import Conv, convolve, output_shape, per_axis, prefers_patches
+from assl_jax.models.conv import Conv, compiler_options, convolve, per_axis, unfolded_axes
 
-FORMS = {"xla": conv._xla, "patches": conv._patches_matmul}
+
+def unfolded(kept):
+    """All spatial axes' offsets as channels but those of the last `kept`."""
+
+    def form(x, kernel, stride):
+        return conv._unfolded(x, kernel, stride, max(0, x.ndim - 2 - kept))
+
+    return form
+
+
+FORMS = {"xla": conv._xla, "matrix product": unfolded(0), "2d convolution": unfolded(2)}
 CASES = {  # spatial shape, kernel, stride
     "2d 3/1": ((5, 6), (3, 3), (1, 1)),
     "2d 3/2 odd": ((7, 5), (3, 3), (2, 2)),
@@ -22,6 +32,8 @@ CASES = {  # spatial shape, kernel, stride
     "3d 3/1": ((3, 4, 5), (3, 3, 3), (1, 1, 1)),
     "3d 3/2": ((5, 4, 3), (3, 3, 3), (2, 2, 2)),
     "3d by axis": ((3, 6, 5), (1, 3, 7), (1, 2, 2)),
+    "3d, offsets that see padding alone": ((1, 2, 5), (3, 7, 3), (1, 2, 1)),
+    "3d, a slice": ((1, 6, 5), (5, 3, 3), (2, 1, 1)),
 }
 
 
@@ -43,11 +55,10 @@ def slow(x, kernel, stride):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_forms_agree_with_the_slow_one(quick_jit, case):
+def test_every_form_agrees_with_the_slow_one(quick_jit, case):
     space, window, stride = CASES[case]
     x, kernel = normal(0, 2, *space, 3), normal(1, *window, 3, 4)
     want = slow(x.astype(np.float64), kernel.astype(np.float64), stride)
-    assert want.shape == (2, *output_shape(space, window, stride), 4)
     cotangent = normal(2, *want.shape)
 
     def everything(form, x, kernel):
@@ -67,41 +78,48 @@ def test_both_forms_agree_with_the_slow_one(quick_jit, case):
         np.testing.assert_allclose([np.sum(dx * x), np.sum(dkernel * kernel)], product, rtol=1e-3)
 
 
-@pytest.mark.parametrize("bound", ["CHUNK_BYTES", "HUGE_BYTES"])
-def test_large_patches_are_made_a_few_at_a_time(quick_jit, monkeypatch, bound):
-    """Example by example, and with patches over fewer axes: the same values and gradients."""
-    x = jax.random.normal(jax.random.key(0), (3, 6, 7, 5, 2))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2, 4))
-
-    def gradients(form):
-        def loss(x, kernel):
-            return jnp.sum(jnp.sin(form(x, kernel, (1, 2, 1))))
-
-        return quick_jit(jax.value_and_grad(loss, (0, 1))), loss
-
-    want = gradients(conv._xla)[0](x, kernel)
-    whole = str(jax.make_jaxpr(gradients(conv._patches_matmul)[1])(x, kernel))
-    monkeypatch.setattr(conv, bound, 1)
-    run, loss = gradients(conv._patches_matmul)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), run(x, kernel), want)
-    assert str(jax.make_jaxpr(loss)(x, kernel)) != whole
+def test_offsets_that_see_padding_alone_are_left_out():
+    """One pixel sees the middle of a 3-wide window: one matrix of 4 to 5 channels, not nine."""
+    x, kernel = normal(0, 2, 1, 1, 4), normal(1, 3, 3, 4, 5)
+    jaxpr = jax.make_jaxpr(lambda x, k: unfolded(0)(x, k, (1, 1)))(x, kernel)
+    shapes = [[v.aval.shape for v in e.invars] for e in jaxpr.eqns if "dot" in e.primitive.name]
+    assert shapes == [[(2, 4), (4, 5)]]
 
 
-def test_the_chosen_form_is_one_of_the_two():
-    x, kernel = normal(0, 1, 12, 12, 16), normal(1, 3, 3, 16, 2)
-    for stride in [(1, 1), (2, 2)]:  # XLA's form and patches, on a CPU
-        y = jax.jit(convolve, static_argnums=2)(x, kernel, stride)
-        np.testing.assert_allclose(y, slow(x, kernel, stride), atol=1e-4)
+@pytest.mark.parametrize(
+    "x, kernel, stride, axes",
+    [
+        ((2, 32, 32, 16), (3, 3, 16, 16), (1, 1), 0),
+        ((2, 4, 4, 16), (3, 3, 16, 16), (1, 1), 0),
+        ((2, 3, 3, 16), (3, 3, 16, 16), (1, 1), 2),  # few positions
+        ((2, 12, 12, 16), (3, 3, 16, 16), (2, 2), 2),  # few positions for a strided one
+        ((2, 24, 24, 16), (3, 3, 16, 16), (2, 2), 0),
+        ((2, 32, 32, 16), (1, 1, 16, 16), (1, 1), 2),  # a matrix product already
+        ((2, 16, 16, 16, 16), (3, 3, 3, 16, 16), (1, 1, 1), 1),
+        ((2, 16, 2, 2, 16), (3, 3, 3, 16, 16), (1, 1, 1), 3),
+    ],
+)
+def test_the_form_on_a_cpu_depends_on_the_shape(x, kernel, stride, axes):
+    assert unfolded_axes(x, kernel, stride) == axes
+    made = jax.make_jaxpr(lambda x, k: convolve(x, k, stride))(np.zeros(x), np.zeros(kernel))
+    ranks = [e.outvars[0].aval.ndim for e in made.eqns if "conv" in e.primitive.name]
+    assert ranks == ([4] if axes < len(stride) else [])
 
 
-def test_the_form_depends_on_platform_and_shape(monkeypatch):
-    wide, narrow = ((2, 32, 32, 16), (3, 3, 16, 16)), ((2, 4, 4, 16), (3, 3, 16, 16))
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert prefers_patches(*narrow, (1, 1)) and prefers_patches(*wide, (2, 2))
-    assert not prefers_patches(*wide, (1, 1))
-    assert prefers_patches((2, 16, 16, 16, 16), (3, 3, 3, 16, 16), (1, 1, 1))
+def test_other_platforms_keep_their_own_convolution(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not prefers_patches(*narrow, (1, 1))
+    jaxpr = jax.make_jaxpr(lambda x, k: convolve(x, k, (1, 1, 1)))(
+        np.zeros((2, 5, 5, 5, 3)), np.zeros((3, 3, 3, 3, 4))
+    )
+    assert [e.primitive.name for e in jaxpr.eqns] == ["conv_general_dilated"]
+    assert compiler_options() is None
+
+
+def test_xla_knows_the_options():
+    """An option that a version of XLA does not have is an error there."""
+    f = jax.jit(lambda x, k: convolve(x, k, (1, 1)), compiler_options=compiler_options())
+    x, kernel = normal(0, 2, 5, 5, 3), normal(1, 3, 3, 3, 4)
+    np.testing.assert_allclose(f(x, kernel), slow(x, kernel, (1, 1)), atol=1e-4)
 
 
 @pytest.mark.parametrize("value, rank, want", [(2, 3, (2, 2, 2)), ((1, 2), 2, (1, 2))])
