@@ -6,23 +6,24 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from assl_jax.errors import InputError, Interrupted
-from assl_jax.training.interrupt import polite_stop
+from assl_jax.errors import InputError, Interrupted, require
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, one of configs/*.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config's name>.")
 STAGES = flags.DEFINE_string("stages", None, "Finished work; default `stages` beside the workdir.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train with the cluster job's processes.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, without a cluster.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0 on.")
 
 
 def parse(argv: list[str]) -> list[str]:
     """Parse the command line; a mistake is one line and exit status 2."""
     try:
         rest = flags.FLAGS(argv)
-        if CONFIG.value is None:
-            raise InputError("no config; use --config=configs/mtassl_digits.py")
+        require(CONFIG.value is not None, "no config; use --config=configs/mtassl_digits.py")
         CONFIG.value.to_dict()  # a config file that cannot be read shows itself here
-        if rest[1:]:
-            raise InputError(f"unknown argument {rest[1]!r}")
+        require(not rest[1:], f"unknown argument {' '.join(rest[1:])!r}")
     except OSError:
         fail(f"--config={config_flags.get_config_filename(flags.FLAGS['config'])} cannot be read")
     except (AttributeError, KeyError) as error:
@@ -46,9 +47,12 @@ def main(_: list[str]) -> None:
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = Path(WORKDIR.value or Path("runs") / name)
     from assl_jax.experiment import run  # after parsing: a mistyped flag is answered at once
+    from assl_jax.training.interrupt import polite_stop
+    from assl_jax.training.processes import start, together
 
     try:
-        with polite_stop():
+        start(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        with polite_stop(), together():
             run(CONFIG.value, workdir, Path(STAGES.value) if STAGES.value else None)
     except InputError as error:
         fail(str(error))

@@ -22,7 +22,7 @@ from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.check import check
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.settings import METRICS, SecondRun, SimilaritySettings, TargetSettings
-from assl_jax.strategies.stages import StageCache, claimed, read_json, write_json
+from assl_jax.strategies.stages import Stage, StageCache, claimed, read_json, write_json
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task
 from assl_jax.training.feed import Feed
@@ -30,6 +30,7 @@ from assl_jax.training.loop import Training
 from assl_jax.training.metrics import MetricsLog
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
+from assl_jax.training.processes import barrier, first
 from assl_jax.training.sharding import make_mesh
 
 CHOICES = {
@@ -49,7 +50,7 @@ def base_config(data: str) -> ConfigDict:
     """
     optimiser = _defaults(Optimiser)
     target = {"seeds": 3, "folds": 5, "shift": 0, "flip": False}
-    training = {"steps": 1000, "batch_size": 128}
+    training = {"steps": 1000, "batch_size": 128, "accumulate": 1}
     return ConfigDict(
         {
             "experiment": "mtassl",
@@ -62,6 +63,7 @@ def base_config(data: str) -> ConfigDict:
                 "stem": "imagenet",
                 "dtype": "float32",
                 "delay": (),  # what suits the images' shape, see `suggest_delay`
+                "remat": False,
             },
             "pretrain": {**training, **optimiser, "budget": "total"},
             "target": {**training, **optimiser, "learning_rate": 1e-4, **target},
@@ -138,10 +140,13 @@ def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
     }
     if "best" in results:
         results["best"]["backbone"] = "backbone"
+    best = mtassl.winner(studies[0], results) if "best" in results else None
     with claimed(workdir):
-        _finish(workdir, studies, settings, results)
-    print("\n" + "\n".join(report.summary_lines(results)))
-    print(f"\nReport: {workdir / 'report' / 'index.html'}")
+        if first():
+            _finish(workdir, studies, settings, results, best)
+            print("\n" + "\n".join(report.summary_lines(results)))
+            print(f"\nReport: {workdir / 'report' / 'index.html'}")
+    barrier()
 
 
 def _mtassl(config: ConfigDict, studies: list[Study]) -> dict[str, Any]:
@@ -252,7 +257,8 @@ def _studies(config: ConfigDict, dataset: Dataset, stages: Path) -> list[Study]:
 
 def _training(group: ConfigDict) -> Training:
     optimiser = Optimiser(**{f.name: group[f.name] for f in dataclasses.fields(Optimiser)})
-    return Training(steps=group.steps, batch_size=group.batch_size, optimiser=optimiser)
+    sizes = {key: group[key] for key in ("steps", "batch_size", "accumulate")}
+    return Training(**sizes, optimiser=optimiser)
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
@@ -269,7 +275,9 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
 
 
 def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
-    """Write what identifies the run; nothing has been written before."""
+    """Write what identifies the run, in the first process; nothing has been written before."""
+    if not first():
+        return
     for flag, folder in (("stages", stages), ("workdir", workdir)):
         require(
             folder.is_dir() or not folder.exists(),
@@ -319,15 +327,19 @@ def _shown(results: dict[str, Any]) -> str:
 
 
 def _finish(
-    workdir: Path, studies: list[Study], settings: dict[str, Any], results: dict[str, Any]
+    workdir: Path,
+    studies: list[Study],
+    settings: dict[str, Any],
+    results: dict[str, Any],
+    best: Stage | None,
 ) -> None:
     """Write the backbone, the report and the results; leave alone what is there and still holds."""
     known = read_json(workdir / "results.json") == results
     study = studies[0]
-    if "best" in results and not (known and (workdir / "backbone" / META).exists()):
+    if best and not (known and (workdir / "backbone" / META).exists()):
         export_backbone(
             workdir / "backbone",
-            study.load(mtassl.winner(study, results)),
+            study.load(best),
             settings=dict(study.backbone_settings),
             intensity=study.dataset.intensity,
             pool=results["best"]["pool"],

@@ -5,7 +5,7 @@
 Prints images/s and ratios, and writes train_step.json. Both are given stored integers on the
 device and a label each. On a CPU PyTorch runs eagerly, in float32 and in the faster of its two
 memory layouts; on a GPU with `torch.compile`, channels last and, for bfloat16, autocast.
-PyTorch is needed here alone: `pip install -r benchmarks/requirements.txt`.
+PyTorch is needed by benchmarks alone: `pip install -r benchmarks/requirements.txt`.
 """
 
 import argparse

@@ -32,6 +32,8 @@ def small():
         ("pretrain.batch_size", 100_000, "larger than the data (1297 unlabeled images)"),
         ("pretrain.batch_size", 12, "does not divide over 8 devices"),
         ("target.batch_size", 12, "target.batch_size=12 does not divide"),
+        ("pretrain.accumulate", 0, "accumulate=0 must be at least 1"),
+        ("target.accumulate", 3, "batch_size=8 is not accumulate=3 times"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
         ("pretrain.schedule", "cosin", "use 'constant' or 'cosine'"),
         ("pretrain.budget", "totl", "did you mean 'total'"),

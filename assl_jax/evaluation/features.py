@@ -12,8 +12,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from assl_jax.errors import require
+from assl_jax.models.conv import compiler_options
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Examples, Feed
+from assl_jax.training.sharding import everywhere
 
 Variables = dict[str, Any]
 
@@ -37,21 +39,22 @@ def features(
     Raises:
       InputError: a layer that the backbone does not have.
     """
-    apply = _apply(backbone, intensity, layer)
+    apply = _apply(backbone, intensity, layer, images.mesh)
     batches = images.batches(_batches(rows, batch_size, images.mesh))
     parts = [np.asarray(apply(variables, batch)) for batch in batches]
     return np.concatenate(parts)[: len(rows)]
 
 
 @functools.lru_cache(maxsize=64)
-def _apply(backbone: nn.Module, intensity: Intensity, layer: str):
+def _apply(backbone: nn.Module, intensity: Intensity, layer: str, mesh: Mesh):
     def apply(variables: Variables, images: Examples) -> Array:
         maps: Any = backbone.apply(variables, intensity(images.take()), train=False)
         require(layer in maps, f"layer={layer!r} is unknown; one of {', '.join(maps)}")
         chosen = maps[layer].astype(jnp.float32)
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))
 
-    return jax.jit(apply)
+    # A process cannot read what lies on the devices of another: each gets all of it.
+    return jax.jit(apply, out_shardings=everywhere(mesh), compiler_options=compiler_options())
 
 
 def reestimate_batch_stats(
@@ -69,9 +72,9 @@ def reestimate_batch_stats(
     statistics that do not fit whole images. Mean and variance of every layer are averaged over the
     batches of the images `rows`; a remainder is left out.
     """
-    observe = _observe(backbone.clone(bn_momentum=0.0), intensity)
-    # Whole batches alone: an image that fills one up would count twice.
     mesh = images.mesh
+    observe = _observe(backbone.clone(bn_momentum=0.0), intensity, mesh)
+    # Whole batches alone: an image that fills one up would count twice.
     size = max(1, min(batch_size, len(rows)) // mesh.size) * mesh.size
     whole = rows[: max(1, len(rows) // size) * size]
     batches = images.batches(_batches(whole, size, mesh))
@@ -84,14 +87,14 @@ def reestimate_batch_stats(
 
 
 @functools.lru_cache(maxsize=64)
-def _observe(backbone: nn.Module, intensity: Intensity):
+def _observe(backbone: nn.Module, intensity: Intensity, mesh: Mesh):
     def observe(variables: Variables, images: Examples) -> Any:
         inputs = intensity(images.take())
         return backbone.apply(variables, inputs, train=True, mutable=["batch_stats"])[1][
             "batch_stats"
         ]
 
-    return jax.jit(observe)
+    return jax.jit(observe, out_shardings=everywhere(mesh), compiler_options=compiler_options())
 
 
 def _batches(rows: np.ndarray, batch_size: int, mesh: Mesh) -> Iterator[np.ndarray]:

@@ -32,6 +32,7 @@ def make_backbone(
     stem: str = "imagenet",
     dtype: str = "float32",
     delay: Sequence[int] = (),
+    remat: bool = False,
     copies: int = 1,
 ) -> nn.Module:
     """A backbone by name.
@@ -44,6 +45,8 @@ def make_backbone(
       delay: a tuple or list with one number per spatial axis: how many of the network's halvings
         leave that axis alone (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
         backbone checks its length when it is called.
+      remat: make activations again in the backward pass instead of keeping them, see `ResNet`. It
+        moves results by no more than rounding; what is computed with it is a stage of its own.
       copies: more than 1 gives that many networks side by side, see `SideBySide`.
 
     Raises:
@@ -58,7 +61,7 @@ def make_backbone(
         f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
     )
     delay = tuple(delay)
-    common = {"depth": depth, "width": width, "delay": delay, "dtype": kind}
+    common = {"depth": depth, "width": width, "delay": delay, "dtype": kind, "remat": remat}
     if backbone is ResNet:
         lookup(resnet.STEMS, stem, "backbone.stem")
         common["stem"] = stem

@@ -1,6 +1,7 @@
 """BatchNorm (Ioffe & Szegedy 2015) with a gradient of its own."""
 
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -53,7 +54,8 @@ def _normalise(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[Array, 
 def _forward(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[tuple, tuple]:
     n = x.size // x.shape[-1]
     mean = _sum(x) / n
-    var = jnp.maximum(0.0, _sum(jnp.square(x.astype(jnp.float32))) / n - jnp.square(mean))
+    # Of differences: a difference of squares would lose digits.
+    var = _sum(jnp.square(x.astype(jnp.float32) - _last(mean, x))) / n
     rate = lax.rsqrt(var + EPSILON)
     return (_affine(x, mean, rate, scale, bias, dtype), mean, var), (x, mean, rate, scale)
 
@@ -83,11 +85,14 @@ def _affine(x: Array, mean: Array, rate: Array, scale: Array, bias: Array, dtype
 
 def _sum(x: Array) -> Array:
     """Over all axes but the last, in float32."""
-    rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
-    if jax.default_backend() != "cpu":
-        return rows.sum(0)
-    # XLA's sum along the rows of a matrix is five times slower than its matrix product.
-    return jnp.ones(len(rows)) @ rows
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    if jax.default_backend() != "cpu" or x.ndim < 4:
+        return x.sum(axes)
+    # Plane by plane as matrix products, which XLA does ten times faster than a sum along rows, and
+    # more exactly: few terms are added one after the other.
+    planes = x.reshape(-1, math.prod(x.shape[-3:-1]), x.shape[-1])
+    return jnp.matmul(jnp.ones((len(planes), 1, planes.shape[1])), planes).sum((0, 1))
 
 
 def _last(values: Array, x: Array) -> Array:

@@ -1,5 +1,6 @@
 """Residual networks of He et al. 2016 (basic blocks), in any number of dimensions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.models.conv import Conv, per_axis
 from assl_jax.models.halving import halvings, max_pool
+from assl_jax.models.norm import BatchNorm
 
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -21,11 +23,9 @@ STEMS = {
 }
 
 
-def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> nn.BatchNorm:
-    """BatchNorm as PyTorch's defaults: epsilon 1e-5, running momentum 0.9 (its 0.1)."""
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=momentum, epsilon=1e-5, dtype=dtype, name=name
-    )
+def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> Callable[[Array], Array]:
+    """The BatchNorm of that name, in training or in evaluation mode."""
+    return functools.partial(BatchNorm(momentum, dtype, name=name), train=train)
 
 
 class BasicBlock(nn.Module):
@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        def norm(name: str) -> nn.BatchNorm:
+        def norm(name: str) -> Callable[[Array], Array]:
             return batch_norm(train, self.dtype, self.bn_momentum, name)
 
         stride = per_axis(self.stride, x.ndim - 2)
@@ -68,6 +68,9 @@ class ResNet(nn.Module):
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
       activation: in place of every ReLU, for other gradients than its own.
+      remat: keep a block's input alone for the gradient and make what is inside it again (Chen et
+        al. 2016, "Training deep nets with sublinear memory cost"): less memory, one more forward
+        pass. Weights have the same names, and results are the same up to rounding.
     """
 
     depth: int = 18
@@ -77,6 +80,7 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
     activation: Callable[[Array], Array] = nn.relu
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -94,9 +98,11 @@ class ResNet(nn.Module):
         if pool:
             strides = next(halve)
             x = max_pool(x, [2 * s - 1 for s in strides], strides, [s - 1 for s in strides])
+        # Of a block's arguments (itself, x, train) the last is a Python value.
+        block_of = nn.remat(BasicBlock, static_argnums=(2,)) if self.remat else BasicBlock
         for stage, (blocks, width) in enumerate(zip(DEPTHS[self.depth], widths, strict=True), 1):
             for block in range(blocks):
-                x = BasicBlock(
+                x = block_of(
                     width,
                     next(halve) if stage > 1 and block == 0 else 1,
                     self.dtype,

@@ -26,6 +26,8 @@ class VGG(nn.Module):
       dtype: compute dtype; parameters and BatchNorm statistics stay float32.
       bn_momentum: how much of the running statistics a training batch leaves in place.
       activation: in place of every ReLU, for other gradients than its own.
+      remat: keep a stage's input alone for the gradient and make what is inside it again, see
+        `ResNet`.
     """
 
     depth: int = 16
@@ -34,6 +36,7 @@ class VGG(nn.Module):
     dtype: Any = jnp.float32
     bn_momentum: float = 0.9
     activation: Callable[[Array], Array] = nn.relu
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -42,15 +45,24 @@ class VGG(nn.Module):
         """Standardised images to feature maps `stage1` … `stage5` and `pooled` `[b, d]`."""
         features = {}
         halve = halvings(self.delay, x.ndim - 2)
-        for stage, (layers, width) in enumerate(zip(DEPTHS[self.depth], WIDTHS, strict=True), 1):
-            if stage > 1:
-                strides = next(halve)
-                x = max_pool(x, window=strides, stride=strides)
-            for layer in range(1, layers + 1):
-                name = f"stage{stage}_{{}}{layer}"
-                channels = max(1, round(width * self.width))
-                x = Conv(channels, 3, dtype=self.dtype, name=name.format("conv"))(x)
-                bn = batch_norm(train, self.dtype, self.bn_momentum, name.format("bn"))
-                x = self.activation(bn(x))
+        stage_of = nn.remat(_stage, static_argnums=(2, 3, 4)) if self.remat else _stage
+        for stage in range(1, 6):
+            x = stage_of(self, x, stage, next(halve) if stage > 1 else (), train)
             features[f"stage{stage}"] = x
         return features | {"pooled": global_average(x)}
+
+
+def _stage(net: VGG, x: Array, stage: int, pool: tuple[int, ...], train: bool) -> Array:
+    """Max-pooling where `pool` has strides for it, then the stage's layers.
+
+    A function, since the names of a module's weights would begin with its own.
+    """
+    if pool:
+        x = max_pool(x, window=pool, stride=pool)
+    channels = max(1, round(WIDTHS[stage - 1] * net.width))
+    for layer in range(1, DEPTHS[net.depth][stage - 1] + 1):
+        name = f"stage{stage}_{{}}{layer}"
+        x = Conv(channels, 3, dtype=net.dtype, name=name.format("conv"))(x)
+        bn = batch_norm(train, net.dtype, net.bn_momentum, name.format("bn"))
+        x = net.activation(bn(x))
+    return x

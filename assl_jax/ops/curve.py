@@ -23,7 +23,11 @@ def bezier_table(points: Float[Array, "b 4 2"], levels: int) -> Float[Array, "b 
     # Every digit counts: a rounded x is a shifted curve.
     x, y = jnp.einsum("bpi,pt->ibt", points, weights, precision=lax.Precision.HIGHEST)
     x = lax.cummax(x, axis=1)  # rounding aside it is sorted already
-    return jax.vmap(jnp.interp, in_axes=(None, 0, 0))(jnp.linspace(0.0, 1.0, levels), x, y)
+    interpolate = jax.vmap(jnp.interp, in_axes=(None, 0, 0))
+    # In a loop of a few rounds: without one, XLA on a CPU interpolates anew at every look-up.
+    round_of = -(-levels // 4)
+    grid = jnp.linspace(0.0, 1.0, levels)
+    return lax.map(lambda at: interpolate(at, x, y), grid, batch_size=round_of).T
 
 
 def apply_table(

@@ -71,7 +71,7 @@ def render_page(run: RunRecord) -> str:
         section("Where the network looks", attention_section(run.attention)),
         section("What each task shows the network", _examples(run.examples)),
         section("Training curves", _curves(run)),
-        section("Time", chart_html(figures.time_chart(run.stages), _time_alt(run))),
+        section("Time", _time(run)),
         section("Files left out", _skipped(results)),
         section("Settings and environment", _settings(run)),
     ]
@@ -205,9 +205,12 @@ def _curves(run: RunRecord) -> str:
     return body + soft(note) if body else ""
 
 
-def _time_alt(run: RunRecord) -> str:
+def _time(run: RunRecord) -> str:
+    """The time of every stage; its memory and throughput folded away."""
     seconds = sum(stage.get("seconds") or 0.0 for stage in run.stages)
-    return f"Bar chart of the time per stage; {seconds:,.0f} seconds in {len(run.stages)} stages"
+    alt = f"Bar chart of the time per stage; {seconds:,.0f} seconds in {len(run.stages)} stages"
+    table = table_html(tables.stages_table(run.stages))
+    return chart_html(figures.time_chart(run.stages), alt) + folded("Time and memory", table)
 
 
 def _skipped(results: Mapping[str, Any]) -> str:

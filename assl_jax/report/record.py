@@ -67,7 +67,7 @@ class RunRecord:
       config: the run's settings, nested.
       environment: versions, devices, commit and command; flat.
       metrics: one mapping per logged step.
-      stages: one mapping per finished stage, in the order they ran.
+      stages: one mapping per finished stage, in the order they ran, see `Stage.record`.
       examples: by proxy task.
       attention: where the network looks (`assl_jax.evaluation.gradcam.Attention`), or None.
     """

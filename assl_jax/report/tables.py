@@ -3,7 +3,7 @@
 A table is one model of rows; Markdown, plain text and the page's HTML are renderings of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from assl_jax.report.metrics import (
@@ -17,7 +17,13 @@ from assl_jax.report.metrics import (
     tested,
 )
 from assl_jax.report.pairs import correlation_lines, pairs_table
-from assl_jax.report.record import by_similarity, capital, display, display_pool
+from assl_jax.report.record import (
+    by_similarity,
+    capital,
+    display,
+    display_label,
+    display_pool,
+)
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
 from assl_jax.report.sentences import headline, search_trace, selection_warning
 from assl_jax.report.table import (
@@ -154,6 +160,36 @@ def similarity_caption(similarity: Mapping[str, Any]) -> str:
     parts += [f"layer {similarity['layer']}"] if similarity.get("layer") else []
     parts += [f"{similarity['n']:,} images"] if similarity.get("n") else []
     return "Similarity between features" + (f" ({', '.join(parts)})" if parts else "")
+
+
+GIB = 2**30
+# Head, key, the unit that is 1, how a value prints.
+STAGE_COLUMNS = (
+    ("Time (s)", "seconds", 1, ",.1f"),
+    ("Images/s", "images_per_s", 1, ",.0f"),
+    ("Peak host memory (GiB)", "peak_host_bytes", GIB, ".2f"),
+    ("Peak device memory (GiB)", "peak_device_bytes", GIB, ".2f"),
+)
+
+
+def stages_table(stages: Sequence[Mapping[str, Any]]) -> Table | None:
+    """Time, throughput and peak memory of each stage, in the order they ran; None without any.
+
+    What was not measured is a dash; a quantity that no stage has, as device memory on a CPU, has no
+    column.
+    """
+    columns = [c for c in STAGE_COLUMNS if any(stage.get(c[1]) is not None for stage in stages)]
+    if not columns:
+        return None
+    rows = []
+    for stage in stages:
+        cells = [Cell(display_label(stage["label"])), Cell(stage["kind"])]
+        for _, key, unit, form in columns:
+            value = stage.get(key)
+            cells.append(Cell(DASH if value is None else format(value / unit, form)))
+        rows.append(Row(tuple(cells)))
+    caption = "Stages; the memory is that of the whole process while a stage ran"
+    return Table(caption, ("Network", "Stage", *(c[0] for c in columns)), tuple(rows), names=2)
 
 
 def render_markdown(results: Results) -> str:

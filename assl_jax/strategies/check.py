@@ -7,7 +7,6 @@ from assl_jax.errors import lookup, require
 from assl_jax.strategies.finetuning import fold_runs
 from assl_jax.strategies.study import Study
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.sharding import check_batch
 
 
 def check(study: Study, penalty: Penalty) -> None:
@@ -19,8 +18,8 @@ def check(study: Study, penalty: Penalty) -> None:
         f"pretrain.batch_size={batch_size} is larger than the data ({rows} unlabeled images); "
         "use a smaller one",
     )
-    check_batch(batch_size, mesh, "pretrain.batch_size")
-    check_batch(study.target.training.batch_size, mesh, "target.batch_size")
+    study.pretraining.check(mesh, "pretrain.")
+    study.target.training.check(mesh, "target.")
     require(study.target.seeds >= 1, f"target.seeds={study.target.seeds} must be at least 1")
     require(
         study.eval_batch_size >= 1, f"eval_batch_size={study.eval_batch_size} must be at least 1"

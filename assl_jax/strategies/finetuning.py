@@ -14,6 +14,7 @@ from assl_jax.strategies.settings import TargetSettings
 from assl_jax.strategies.stages import write_array
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging
+from assl_jax.training.processes import agree, first
 from assl_jax.training.progress import Progress
 from assl_jax.training.state import TrainState
 
@@ -68,18 +69,22 @@ def finetune_all(
     Raises:
       Interrupted: a stop was asked for; finished runs are kept.
     """
-    folder.mkdir(exist_ok=True)
+    if first():
+        folder.mkdir(exist_ok=True)
+    finished = agree([name for name in runs if (folder / file_of(name)).exists()])
     probabilities: dict[str, np.ndarray] = {}
     with Progress(title, len(runs)) as progress:
         for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
             done = folder / file_of(name)
-            if not done.exists():
+            if name in finished:
+                probabilities[name] = np.load(done, allow_pickle=False)
+            else:
                 check_stop(title)
                 state = target.finetune(variables, train, seed=seed, logging=_named(logging, name))
                 if keep and i == 1:
                     keep(state)
-                write_array(done, target.probabilities(state, test))
-            probabilities[name] = np.load(done, allow_pickle=False)
+                probabilities[name] = target.probabilities(state, test)
+                write_array(done, probabilities[name])
             found = scores(target.labels[test], probabilities[name])
             progress.update(i, f"accuracy {100 * found['accuracy']:.1f} %")
     return probabilities

@@ -1,4 +1,8 @@
-"""The cache of finished work: one folder per stage, named after what determines it."""
+"""The cache of finished work: one folder per stage, named after what determines it.
+
+Processes that train together (`training.processes`) go through the same stages. The first looks
+what is there, claims and writes; the others do as it finds.
+"""
 
 import contextlib
 import dataclasses
@@ -9,11 +13,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from assl_jax.training.interrupt import check_stop
+from assl_jax.errors import Interrupted, require
+from assl_jax.training.interrupt import asked_here
+from assl_jax.training.memory import log_peak, peak_memory
+from assl_jax.training.processes import agree, first, gather
 
 DONE = "done.json"
 
@@ -28,6 +35,8 @@ class Stage:
       key: hash of everything that determines it.
       result: what was computed, as JSON.
       seconds, images_per_s: time it took, and training throughput where there was training.
+      peak_host_bytes, peak_device_bytes: memory, see `peak_memory`, of the process that finished
+        it, the first of several; None where it was not measured.
     """
 
     kind: str
@@ -37,6 +46,8 @@ class Stage:
     result: dict[str, Any]
     seconds: float
     images_per_s: float | None
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
 
     def record(self) -> dict[str, Any]:
         """What a report shows of it."""
@@ -46,6 +57,8 @@ class Stage:
             "label": self.label,
             "seconds": self.seconds,
             "images_per_s": self.images_per_s,
+            "peak_host_bytes": self.peak_host_bytes,
+            "peak_device_bytes": self.peak_device_bytes,
             "result": self.result,
         }
 
@@ -93,14 +106,29 @@ class StageCache:
         """
         key = digest({"kind": kind, "version": self.version, **spec})
         folder = self.folder / f"{kind}-{label}-{key}"
-        if not (folder / DONE).exists():
-            folder.mkdir(parents=True, exist_ok=True)
+        require(
+            len(set(gather(key))) == 1,
+            f"the processes are not at the same work ({kind} {label}); give all of them the same "
+            "command, data and version of the program",
+        )
+        done = _read_first(folder / DONE)
+        if not done:
+            if first():
+                folder.mkdir(parents=True, exist_ok=True)
             with claimed(folder, wait=self.wait):
-                if not (folder / DONE).exists():
+                if not _read_first(folder / DONE):
                     self._compute(folder, {"kind": kind, "label": label, "spec": spec}, compute)
-        done = read_json(folder / DONE)
+            done = _read_first(folder / DONE)
         stage = Stage(
-            kind, shown or label, folder, key, done["result"], done["seconds"], done["images_per_s"]
+            kind,
+            shown or label,
+            folder,
+            key,
+            done["result"],
+            done["seconds"],
+            done["images_per_s"],
+            done.get("peak_host_bytes"),
+            done.get("peak_device_bytes"),
         )
         if stage not in self.finished:
             self.finished.append(stage)
@@ -110,10 +138,17 @@ class StageCache:
         self, folder: Path, what: dict[str, Any], compute: Callable[[Path], dict[str, Any]]
     ) -> None:
         before = time.monotonic()
-        result = compute(folder)
-        speed = result.pop("images_per_s", None)
-        seconds = round(time.monotonic() - before, 3)
-        done = {**what, "seconds": seconds, "images_per_s": speed, "result": result}
+        with peak_memory() as peak:
+            result = compute(folder)
+        log_peak(folder, peak)
+        done = {
+            **what,
+            "seconds": round(time.monotonic() - before, 3),
+            "images_per_s": result.pop("images_per_s", None),
+            "peak_host_bytes": peak.host,
+            "peak_device_bytes": peak.device,
+            "result": result,
+        }
         write_json(folder / DONE, done)
 
 
@@ -125,17 +160,29 @@ def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
       Busy: another one does, and `wait` is false.
       Interrupted: a stop was asked for while waiting.
     """
-    with (folder / ".lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if not wait:
-                    raise Busy(folder.name) from error
-                check_stop(f"{folder.name}, which another process works on")
-                time.sleep(0.5)
+    with contextlib.ExitStack() as held:
+        outcome = ""
+        if first():
+            outcome = _claim(held.enter_context((folder / ".lock").open("a")), wait)
+        outcome = agree(outcome)
+        if outcome == "busy":
+            raise Busy(folder.name)
+        if outcome == "stop":
+            raise Interrupted(f"stopped before {folder.name}, which another process works on")
         yield
+
+
+def _claim(file: IO[str], wait: bool) -> str:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return "claimed"
+        except BlockingIOError:
+            if not wait:
+                return "busy"
+            if asked_here():
+                return "stop"
+            time.sleep(0.5)
 
 
 def digest(spec: Any) -> str:
@@ -149,20 +196,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def _read_first(path: Path) -> dict[str, Any]:
+    """What the first process reads there, in all of them."""
+    return agree(read_json(path) if first() else None)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that `path` holds all of it or does not exist."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a `.npy` file so that `path` holds all of it or does not exist."""
+    """Write a `.npy` file so that `path` holds all of it or does not exist; see `write_text`."""
+    if not first():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, array, allow_pickle=False)
     os.replace(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file by an atomic rename."""
+    """Write a text file by an atomic rename; of several processes the first does."""
+    if not first():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, path)

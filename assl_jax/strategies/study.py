@@ -30,8 +30,9 @@ from assl_jax.strategies.finetuning import (
 )
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import METRICS, SimilaritySettings, TargetSettings
-from assl_jax.strategies.stages import Stage, StageCache, digest, write_json
+from assl_jax.strategies.stages import Stage, StageCache, digest, write_array, write_json
 from assl_jax.tasks import ProxyTask
+from assl_jax.training import processes
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Logging, Training, fit
@@ -162,13 +163,11 @@ class Study:
                     ),
                 )
             checkpoints.close()
-            export_backbone(
-                folder / "backbone",
-                self._plain.fit(state.variables),
-                settings=dict(self.backbone_settings),
-                intensity=self.dataset.intensity,
-                pool=pool,
-            )
+            fitted = self._plain.fit(state.variables)
+            if processes.first():
+                settings, intensity = dict(self.backbone_settings), self.dataset.intensity
+                place = folder / "backbone"
+                export_backbone(place, fitted, settings=settings, intensity=intensity, pool=pool)
             return {"images_per_s": MetricsLog(folder).speed()}
 
         return self._stage("pretrain", network, spec, compute)
@@ -254,7 +253,7 @@ class Study:
         def compute(folder: Path) -> dict[str, Any]:
             variables = self.load(parent) if parent else self._untrained()
             x = self._plain.features(variables, place)
-            np.save(folder / "features.npy", x)
+            write_array(folder / "features.npy", x)
             return {"n": len(x), "d": x.shape[1]}
 
         return self._stage("features", network, spec, compute)
@@ -317,7 +316,8 @@ class Study:
     def _untrained(self) -> dict[str, Any]:
         tasks = dict([next(iter(self.tasks.items()))])
         key = name_key(jax.random.key(self.seed), "untrained")
-        return self._plain.fit(self._fresh(key, tasks, self.pretraining).variables)
+        fresh = self._fresh(key, tasks, self.pretraining).variables
+        return self._plain.fit(replicate(fresh, self.images.mesh))
 
     def _observer(self, parent: Stage) -> Callable[[TrainState], dict[str, float]]:
         return self._plain.observer(self.load(parent), self._untrained(), self.similarity.estimator)
@@ -370,7 +370,7 @@ class Study:
                 folder=folder / "predictions",
                 title=f"{WORDS[kind]} {self._label(network)}",
                 logging=Logging(every=self.log_every, record=record),
-                keep=keep if kind == "finetune" else None,
+                keep=keep if kind == "finetune" and processes.first() else None,
             )
 
     def _target(self, backbone: nn.Module) -> Target:

@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from assl_jax.errors import lookup
-from assl_jax.training.sharding import replicate, split_batch
+from assl_jax.training.processes import gather
+from assl_jax.training.sharding import replicate, split_batch, split_rows
 
 PLACES = ("auto", "device", "host")
 AHEAD = 2  # batches that are gathered while the device works
@@ -40,7 +41,8 @@ class Feed:
     """Examples by row number; both places give the same batches.
 
     On the device a batch costs a few hundred bytes of traffic. On the host, rows are read (from a
-    memory-mapped cache, say) and sent ahead of time by a thread.
+    memory-mapped cache, say) and sent ahead of time by a thread; each process reads those of its
+    own devices alone.
 
     Attributes:
       arrays: a tree of `[n, ...]` arrays, on every device or on the host.
@@ -55,7 +57,7 @@ class Feed:
           arrays: anything that has a shape and a type and gives rows by an array of indices.
           mesh: the devices.
           place: "device", "host", or "auto": on the device where the arrays take at most half of
-            its free memory.
+            its free memory, in every process.
 
         Raises:
           InputError: another place.
@@ -84,9 +86,11 @@ class Feed:
         return replicate(jax.tree.map(np.asarray, arrays), self.mesh)
 
     def _gather(self, rows: np.ndarray) -> Examples:
-        return Examples(
-            jax.tree.map(lambda a: split_batch(np.asarray(a[rows]), self.mesh), self.arrays), None
-        )
+        def read(a: Any) -> jax.Array:
+            shape = (len(rows), *a.shape[1:])
+            return split_rows(shape, lambda part: np.asarray(a[rows[part]]), self.mesh)
+
+        return Examples(jax.tree.map(read, self.arrays), None)
 
 
 def _ahead(work: Any, items: Iterable[Any]) -> Generator[Any]:
@@ -103,9 +107,12 @@ def _ahead(work: Any, items: Iterable[Any]) -> Generator[Any]:
 
 def _fits(arrays: Any, mesh: Mesh) -> bool:
     need = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
-    stats = mesh.devices.flat[0].memory_stats()
+    devices = mesh.local_devices
+    stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        return need <= SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
-    # A CPU's devices share the machine's memory, and each has its copy.
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return need * mesh.size <= SHARE * free
+        fits = need <= SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
+    else:
+        # A CPU's devices share the machine's memory, and each has its copy.
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        fits = need * len(devices) <= SHARE * free
+    return all(gather(fits))

@@ -8,17 +8,29 @@ from types import FrameType
 from typing import Any
 
 from assl_jax.errors import Interrupted
+from assl_jax.training.processes import alone, gather
 
 _requested = threading.Event()
 
 
-def stop_requested() -> bool:
-    """Whether a stop was asked for since `polite_stop` was entered."""
+def stop_requested(meeting: bool = True) -> bool:
+    """Whether a stop was asked for since `polite_stop` was entered, in any of the processes.
+
+    Several processes tell each other at a `meeting`, where all of them have to call this; between
+    meetings the answer is no. One process alone knows at once.
+    """
+    if alone():
+        return asked_here()
+    return meeting and any(gather(asked_here()))
+
+
+def asked_here() -> bool:
+    """Whether this process was asked to stop."""
     return _requested.is_set()
 
 
 def check_stop(what: str) -> None:
-    """Raise `Interrupted` if a stop was requested; `what` is about to begin."""
+    """Raise `Interrupted` if a stop was requested; `what` is about to begin in all processes."""
     if stop_requested():
         raise Interrupted(f"stopped before {what}")
 

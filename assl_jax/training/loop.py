@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from assl_jax.errors import InputError, Interrupted, require
 from assl_jax.tasks import Metrics, ProxyTask
@@ -31,16 +32,41 @@ class Training:
     Attributes:
       steps: optimiser steps.
       batch_size: images per step.
+      accumulate: equal parts that a step works through one after the other, for batches whose
+        activations do not fit; where that is the same as the whole batch and where not, see
+        `make_step`.
       optimiser: see `Optimiser`.
     """
 
     steps: int
     batch_size: int
+    accumulate: int = 1
     optimiser: Optimiser = Optimiser()
 
     def __post_init__(self) -> None:
         require(self.steps > 0, f"steps={self.steps} must be above 0")
         require(self.batch_size > 1, f"batch_size={self.batch_size} must be above 1")
+        require(self.accumulate >= 1, f"accumulate={self.accumulate} must be at least 1")
+        require(
+            self.batch_size % self.accumulate == 0 and self.part > 1,
+            f"batch_size={self.batch_size} is not accumulate={self.accumulate} times 2 or more "
+            "images; use a multiple of accumulate",
+        )
+
+    @property
+    def part(self) -> int:
+        """Images that are worked through at once."""
+        return self.batch_size // self.accumulate
+
+    def check(self, mesh: Mesh, group: str = "") -> None:
+        """Raise `InputError` unless what is worked through at once divides over the devices.
+
+        Args:
+          group: before the setting's name, as in "pretrain.".
+        """
+        whole = self.accumulate == 1
+        name = f"{group}batch_size" if whole else f"({group}batch_size / accumulate)"
+        check_batch(self.part, mesh, name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,9 +145,10 @@ def fit(
       InputError: a loss or gradient that is not a number (names step and task; the last
         checkpoint stays).
       Interrupted: a stop was asked for; a checkpoint was written if there is a place for it.
+        Several processes hear of it at the next record or checkpoint and stop together.
     """
     mesh = feed.mesh
-    check_batch(training.batch_size, mesh, "batch_size")
+    training.check(mesh)
     state = replicate(state, mesh)
     if checkpoints and checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
@@ -143,14 +170,15 @@ def fit(
         for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
-            compiled = make_step(backbone, task, training.optimiser, penalty)
+            compiled = make_step(backbone, task, training.optimiser, penalty, training.accumulate)
             part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), first)
             state = state.merge(part)
             unchecked.append((step, task.name, metrics))
             done = step + 1
             save = bool(checkpoint_every) and done % checkpoint_every == 0
-            stop = stop_requested()
-            if done % logging.every == 0 or save or stop or done == steps:
+            due = done % logging.every == 0 or save or done == steps
+            stop = stop_requested(due)
+            if due or stop:
                 values = _checked(jax.device_get(unchecked))
                 speed = len(unchecked) * training.batch_size / (time.monotonic() - since)
                 _record(values, steps, rate, speed, logging)

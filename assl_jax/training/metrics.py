@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from assl_jax.training.processes import first
+
 
 class MetricsLog:
     """Appends records to a stage's `metrics.jsonl` and scalars to TensorBoard's files beside it.
@@ -67,7 +69,13 @@ class MetricsLog:
 
 @contextlib.contextmanager
 def recording(folder: Path, **place: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that logs records to `folder`, each with the entries of `place`."""
+    """A function that logs records to `folder`, each with the entries of `place`.
+
+    It does nothing but in the first process.
+    """
+    if not first():
+        yield lambda values: None
+        return
     with contextlib.closing(MetricsLog(folder)) as log:
         yield lambda values: log.write({**place, **values})
 

@@ -4,17 +4,20 @@ import sys
 import time
 from typing import Any
 
+from assl_jax.training.processes import first
+
 PLAIN_SECONDS = 15.0
 
 
 class Progress:
     """Shows one stage's steps with loss, images/s and time left.
 
-    Use as a context manager; `update` may be called at every step. Without a title it is silent.
+    Use as a context manager; `update` may be called at every step. Without a title it is silent,
+    and so is every process but the first.
     """
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
-        self.title, self.total, self.done = title, total, done
+        self.title, self.total, self.done = title if first() else "", total, done
         self._bar: Any = None
         self._task: Any = None
         self._spoken = time.monotonic()

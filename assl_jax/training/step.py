@@ -6,8 +6,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 
+from assl_jax.models.conv import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.training.feed import Examples
@@ -38,7 +40,11 @@ def forward(
 
 
 def make_step(
-    backbone: nn.Module, task: ProxyTask, optimiser: Optimiser, penalty: Penalty | None = None
+    backbone: nn.Module,
+    task: ProxyTask,
+    optimiser: Optimiser,
+    penalty: Penalty | None = None,
+    accumulate: int = 1,
 ) -> Step:
     """The jitted step of one task; the same arguments give the same, already compiled function.
 
@@ -49,14 +55,33 @@ def make_step(
       rate: learning rate.
       first: variables of the frozen network that `penalty` compares with, in evaluation mode; None
         without a penalty.
+
+    With `accumulate` above 1 the batch is worked through in that many equal parts, one after the
+    other, and the optimiser gets the mean of their gradients. The batch itself is made as a whole,
+    with the same random numbers: what is saved is memory for activations, not for inputs. Part k
+    has the examples k, k + accumulate, ..., so that every device has its share of each. All leaves
+    of a `Batch` must have the batch as their leading axis.
+
+    Where it equals the large batch: a loss that is a mean over examples of which none sees another
+    (classification, reconstruction), where the backbone has no BatchNorm or its statistics are the
+    same in every part. Otherwise a part is what is seen: BatchNorm normalises by it, its running
+    statistics move once per part, contrastive tasks (simclr, mcpc, cpc) take their negatives from
+    it, and the penalty compares it with the queue, which the parts fill one after the other.
+    Metrics are means over the parts.
     """
     # Without weight nothing is computed either: the step is the plain one, bit for bit.
-    return _cached(backbone, task, optimiser, penalty if penalty and penalty.weight else None)
+    return _cached(
+        backbone, task, optimiser, penalty if penalty and penalty.weight else None, accumulate
+    )
 
 
 @functools.lru_cache(maxsize=64)
 def _cached(
-    backbone: nn.Module, task: ProxyTask, optimiser: Optimiser, penalty: Penalty | None
+    backbone: nn.Module,
+    task: ProxyTask,
+    optimiser: Optimiser,
+    penalty: Penalty | None,
+    accumulate: int,
 ) -> Step:
     head = task.head()
     transform = optimiser.transform()
@@ -75,6 +100,8 @@ def _cached(
             loss = loss + added
         return loss, (metrics, batch_stats, queue)
 
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
+
     def step(
         state: TrainState,
         examples: Examples,
@@ -83,8 +110,8 @@ def _cached(
         first: Any = None,
     ) -> tuple[TrainState, Metrics]:
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (metrics, batch_stats, queue)), grads = gradient(state.params, state, batch, first)
+        whole = gradient if accumulate == 1 else functools.partial(_in_parts, gradient, accumulate)
+        (loss, (metrics, batch_stats, queue)), grads = whole(state.params, state, batch, first)
         norm = optax.tree.norm(grads)
         grads = optimiser.clip(grads)
 
@@ -97,7 +124,40 @@ def _cached(
         metrics = {"loss": loss, "gradient_norm": norm, **metrics}
         return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=_options(backbone))
+
+
+def _in_parts(
+    gradient: Callable, parts: int, params: dict, state: TrainState, batch: Batch, first: Any
+) -> tuple[tuple, dict]:
+    """What `gradient` gives, of a batch in parts: the mean; statistics and queue go through all."""
+    # Every parts-th example: cut like this, the first axis stays split over the devices.
+    apart = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]), batch)
+
+    def add(carry: tuple, k: jax.Array) -> tuple[tuple, tuple]:
+        total, batch_stats, queue = carry
+        part = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False), apart)
+        now = state._replace(batch_stats=batch_stats, queue=queue)
+        (loss, (metrics, *after)), grads = gradient(params, now, part, first)
+        return (jax.tree.map(jnp.add, total, grads), *after), (loss, metrics)
+
+    start = (jax.tree.map(jnp.zeros_like, params), state.batch_stats, state.queue)
+    (total, *after), logged = jax.lax.scan(add, start, jnp.arange(parts))
+    loss, metrics = jax.tree.map(lambda values: values.mean(), logged)
+    return (loss, (metrics, *after)), jax.tree.map(lambda g: g / parts, total)
+
+
+def _options(backbone: nn.Module) -> dict[str, Any] | None:
+    """What is asked of XLA, for rematerialisation too.
+
+    Its CPU compiler drops the barriers around what is made again, finds that it is computed twice,
+    and keeps it after all; without that pass it does as it is told.
+    """
+    options = compiler_options()
+    single = getattr(backbone, "backbone", backbone)  # of several side by side
+    if getattr(single, "remat", False) and jax.default_backend() == "cpu":
+        options = {**(options or {}), "xla_disable_hlo_passes": "cse_barrier_expander"}
+    return options
 
 
 def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:

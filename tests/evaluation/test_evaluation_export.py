@@ -28,7 +28,9 @@ def weights(module):
 
 
 @pytest.mark.parametrize(
-    "arguments", [settings(), settings(dtype="bfloat16"), settings(name="vgg11")], ids=str
+    "arguments",
+    [settings(), settings(dtype="bfloat16"), settings(name="vgg11"), settings(remat=True)],
+    ids=str,
 )
 def test_round_trip(tmp_path, arguments):
     module = make_backbone(**arguments)
@@ -50,6 +52,20 @@ def test_round_trip(tmp_path, arguments):
         "simclr",
         "rotation",
     ]
+
+
+def test_a_backbone_from_before_a_setting_was_there(tmp_path):
+    """Settings that its file does not name have their defaults."""
+    module = make_backbone(**settings())
+    more = {"intensity": INTENSITY, "pool": ["src"]}
+    export_backbone(tmp_path / "backbone", weights(module), settings=settings(), **more)
+    file = tmp_path / "backbone" / "backbone.json"
+    assert "remat" not in json.loads(file.read_text())["backbone"]
+    loaded, _ = load_backbone(tmp_path)
+    assert loaded == module and not loaded.remat
+    export_backbone(tmp_path / "backbone", weights(module), settings=settings(remat=True), **more)
+    again, _ = load_backbone(tmp_path)
+    assert again.remat and again == loaded.clone(remat=True)
 
 
 def test_an_unfinished_folder(tmp_path):

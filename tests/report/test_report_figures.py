@@ -83,6 +83,15 @@ def test_charts_are_the_same_well_formed_svg_each_time(chart):
             assert not key.endswith("href") or value.startswith(("#", "data:"))
 
 
+def test_a_record_of_memory_is_no_curve():
+    place = {"stage": "one", "kind": "pretrain", "label": "src", "step": 39, "task": "memory"}
+    more = [*METRICS, {**place, "peak_host_gib": 1.5, "peak_device_gib": None}]
+    for quantity in ("loss", "accuracy"):
+        plain = curves.training_curves(METRICS, kind="pretrain", quantity=quantity)
+        assert curves.training_curves(more, kind="pretrain", quantity=quantity) == plain
+    assert curves.training_curves(more[-1:], kind="pretrain") == ""
+
+
 def test_nothing_to_draw():
     assert figures.similarity_heatmap({}) == ""
     assert figures.accuracy_chart({"best": {"pool": ["src"], "accuracy": None}}) == ""

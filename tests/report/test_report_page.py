@@ -208,6 +208,20 @@ def test_missing_sections_are_left_out(results, tmp_path):
     assert page.tags.count("img") == (1 if results else 0)
 
 
+def test_the_memory_of_the_stages_is_below_their_time(tmp_path):
+    stages = [
+        {"stage": "s", "kind": kind, "label": "simclr", "seconds": 2.0, "result": {}}
+        | {"peak_host_bytes": 5 * 2**29, "peak_device_bytes": on_device}
+        for kind, on_device in (("pretrain", 2**30), ("features", None))
+    ]
+    shown = Page(
+        write_report(tmp_path, RunRecord({}, {}, {}, stages=stages)).read_text(encoding="utf-8")
+    )
+    after = shown.text[shown.text.index("Time and memory") :]
+    assert "Peak host memory (GiB)Peak device memory (GiB)" in after
+    assert "SimCLRpretrain2.02.501.00" in after and "SimCLRfeatures2.02.50–" in after
+
+
 def test_every_task_has_a_name_a_colour_and_a_description():
     assert set(TASKS) <= set(page.SHOWN)
     assert set(page.SHOWN) | {"scratch"} == set(record.NAMES) == set(record.COLOURS)

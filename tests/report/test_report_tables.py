@@ -227,6 +227,31 @@ def test_summary_lines_are_aligned_plain_text():
     assert not any("**" in line or "|" in line for line in lines)
 
 
+def stage(label="simclr", **measured):
+    return {"stage": "s", "kind": "pretrain", "label": label, "result": {}, **measured}
+
+
+def test_stages_with_their_memory():
+    stages = [
+        stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
+        # Read from a done.json that is older than the measurement.
+        stage("vgg16/src+mcpc", seconds=2.0, images_per_s=None),
+    ]
+    table = tables.stages_table(stages)
+    assert table.columns == (
+        *("Network", "Stage", "Time (s)", "Images/s", "Peak host memory (GiB)"),
+    )
+    assert [text(row) for row in table.rows] == [
+        ["SimCLR", "pretrain", "1,234.6", "100", "1.50"],
+        ["VGG-16: SRC + MCPC", "pretrain", "2.0", "–", "–"],
+    ]
+    stages[1] |= {"peak_device_bytes": 2**28, "peak_host_bytes": 2**30}
+    table = tables.stages_table(stages)
+    assert table.columns[-1] == "Peak device memory (GiB)"
+    assert [text(row)[-2:] for row in table.rows] == [["1.50", "–"], ["1.00", "0.25"]]
+    assert tables.stages_table([]) is None
+
+
 def test_missing_sections():
     results = {"experiment": "pretrain", "scratch": {"accuracy": 0.5, "std": None}}
     results["best"] = {"pool": ["simclr"], "accuracy": 0.6, "std": 0.01, "selection": 0.5}

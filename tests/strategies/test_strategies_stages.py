@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from assl_jax.strategies.stages import DONE, StageCache, digest, read_json, write_json
+from assl_jax.training import memory
+from assl_jax.training.metrics import MetricsLog, recording
 
 
 class Work:
@@ -41,12 +44,45 @@ def test_runs_once_and_is_read_afterwards(tmp_path):
     assert first == second and later.finished == [second]
     assert first.result == {"accuracy": 0.1 + 0.2, "runs": [1, 2]}
     assert first.images_per_s == 12.5 and first.seconds >= 0
+    assert first.peak_host_bytes > 2**20 and first.peak_device_bytes is None
     assert first.folder == tmp_path / f"finetune-a+b-{first.key}"
     assert first.key == digest({"kind": "finetune", "version": "", "seed": 0})
     done = json.loads((first.folder / DONE).read_text())
     assert done["spec"] == {"seed": 0} and done["label"] == "a+b"
     record = first.record()
     assert json.loads(json.dumps(record)) == record and record["stage"] == first.folder.name
+
+
+def test_a_stage_from_before_memory_was_measured_is_read(tmp_path):
+    stage = StageCache(tmp_path).run("finetune", "a", {}, Work({"x": 1}))
+    done = json.loads((stage.folder / DONE).read_text())
+    assert done.pop("peak_host_bytes") == stage.peak_host_bytes
+    assert done.pop("peak_device_bytes", "missing") is None
+    write_json(stage.folder / DONE, done)
+    old = StageCache(tmp_path).run("finetune", "a", {}, Work({"x": 2}))
+    assert old.result == {"x": 1} and old.peak_host_bytes is old.peak_device_bytes is None
+
+
+def test_memory_is_measured_around_the_work_and_logged(tmp_path):
+    def compute(folder):
+        with recording(folder, stage=folder.name, kind="pretrain", label="vgg16/a") as record:
+            record({"task": "a", "step": 7, "loss": 1.0, "images_per_s": 3.0})
+        np.ones(200 * 10**6, np.uint8)
+        return {}
+
+    cache = StageCache(tmp_path)
+    small = cache.run("features", "a", {}, Work({}))
+    large = cache.run("pretrain", "a", {}, compute)
+    if memory._clear_host_peak():  # elsewhere the peak is that of the process so far
+        assert large.peak_host_bytes - small.peak_host_bytes > 190 * 10**6
+    assert not (small.folder / "metrics.jsonl").exists()
+    *_, record = MetricsLog(large.folder).read()
+    assert record == {
+        **{"stage": large.folder.name, "kind": "pretrain", "label": "vgg16/a"},
+        **{"task": "memory", "step": 7},
+        "peak_host_gib": large.peak_host_bytes / 2**30,
+        "peak_device_gib": None,
+    }
 
 
 def test_a_stage_asked_for_twice_is_listed_once(tmp_path):

@@ -24,7 +24,7 @@ def stop_after(monkeypatch):
 
     def patch(k):
         calls = iter(range(1, 1000))
-        monkeypatch.setattr(loop, "stop_requested", lambda: k is not None and next(calls) >= k)
+        monkeypatch.setattr(loop, "stop_requested", lambda *_: k is not None and next(calls) >= k)
 
     return patch
 

@@ -1,0 +1,48 @@
+"""The LCKA benchmark: its table, and that the form it is compared with measures the same."""
+
+import numpy as np
+import pytest
+
+from assl_jax.lcka import lcka_matrix
+from benchmarks.lcka import FORMS, TORCH, features, minibatch_cka, minibatch_hsic
+
+
+def of_batches(x, batch):
+    """`x` `[n, k, d]`."""
+    off_diagonal = 1 - np.eye(batch)
+    parts = np.split(x.astype(np.float64).swapaxes(0, 1), len(x) // batch, axis=1)
+    return minibatch_cka(sum(minibatch_hsic(part, off_diagonal) for part in parts))
+
+
+def test_one_batch_of_all_samples_is_the_unbiased_estimate():
+    x = features(64, 12, 3)
+    want = lcka_matrix([x[:, i] for i in range(3)], estimator="unbiased")
+    np.testing.assert_allclose(of_batches(x, 64), want, atol=1e-5)
+
+
+def test_mini_batches_estimate_the_same():
+    # What tasks have in common is half of each: cov = 1, var = 2, so that CKA is 1 / 4.
+    got = of_batches(features(4096, 16, 2), 256)
+    np.testing.assert_allclose(got, [[1, 0.25], [0.25, 1]], atol=0.02)
+
+
+def test_prints_both_tables(benchmark_run, tables_in, positive):
+    options = ["--n=600", "--d=8", "--tasks=2", "--repeats=2", "--memory_n=5000"]
+    out, written = benchmark_run("lcka", *options)
+    times, memory = tables_in(out)
+    assert [(row["form"], row["features in"]) for row in times] == list(FORMS)
+    for row in times:
+        if row["form"] == TORCH and row["time (s)"] == "–":
+            assert "pip install" in out
+            continue
+        positive(row, "time (s)", "time / JAX product")
+    assert float(times[0]["similarity"]) == pytest.approx(0.25, abs=0.1)
+    assert len(memory) == 2 and {row["form"] for row in memory} == {
+        "init, update, result",
+        "lcka_matrix",
+    }
+    for row in memory:
+        positive(row, "features (GB)", "peak of the process (GB)")
+        assert row["finite"] == "True" and 0 <= float(row["peak above that before (GB)"]) < 0.5
+    assert len(written["rows"]) == len(FORMS) and len(written["memory"]) == 2
+    assert "jax" in written["environment"]

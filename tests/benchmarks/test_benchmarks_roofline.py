@@ -1,0 +1,69 @@
+"""The roofline benchmark: its count of operations, by hand, and its table."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from assl_jax.models.conv import convolve
+from benchmarks.roofline import flops_of
+
+
+def shape(*sizes):
+    return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+
+# 3x3 with stride 2 on 2 images of 8x10: 4x5 positions, 27 multiply-adds for each of 5 channels.
+ONE_LAYER = 2 * 2 * (4 * 5) * 5 * 27
+
+
+def of_xla(x, kernel, stride):
+    rank = x.ndim - 2
+    space = "DHW"[3 - rank :]
+    layout = (f"N{space}C", f"{space}IO", f"N{space}C")
+    padding = [(k // 2, k // 2) for k in kernel.shape[:rank]]
+    return jax.lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=layout)
+
+
+@pytest.mark.parametrize("form", [convolve, of_xla])
+def test_one_convolution_by_hand(form):
+    def layer(x, kernel):
+        return form(x, kernel, (2, 2))
+
+    assert flops_of(layer, shape(2, 8, 10, 3), shape(3, 3, 3, 5)) == ONE_LAYER
+    # 3D: 2x2x2 positions, 8 multiply-adds in and 1 image.
+    volume = flops_of(
+        lambda x, k: form(x, k, (2, 2, 2)), shape(1, 3, 3, 3, 1), shape(2, 2, 2, 1, 7)
+    )
+    assert volume == 2 * 8 * 7 * 8
+
+
+def test_loops_branches_and_nested_calls_count():
+    def product(x):
+        return x @ x
+
+    square = shape(4, 4)
+    assert flops_of(product, square) == 2 * 4**3
+
+    def looped(x):
+        return jax.lax.scan(lambda c, _: (jax.jit(jax.checkpoint(product))(c), None), x, length=5)
+
+    assert flops_of(looped, square) == 5 * 2 * 4**3
+
+    def branched(x):
+        return jax.lax.cond(x[0, 0] > 0, lambda x: product(product(x)), product, x)
+
+    assert flops_of(branched, square) == 2 * 2 * 4**3
+    # Forward and the gradients by both operands.
+    grads = jax.value_and_grad(lambda x, y: (x @ y).sum(), argnums=(0, 1))
+    assert flops_of(grads, square, square) == 3 * 2 * 4**3
+
+
+def test_prints_a_table(benchmark_run, tables_in, positive):
+    out, written = benchmark_run(
+        *("roofline", "--tasks=rotation", "--space=16x16x3", "--batch=2", "--backbone=resnet10"),
+        *("--width=0.0625", "--repeats=2", "--product=64", "--best_of=1"),
+    )
+    ((row,),) = tables_in(out.split("\n\n")[-1])
+    assert row["task"] == "rotation" and row["inputs per image"] == "4x14x14"
+    positive(row, *[c for c in row if c not in ("task", "inputs per image", "quartiles")])
+    assert len(written["rows"][0]["turns"]) == 2

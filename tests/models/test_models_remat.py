@@ -1,0 +1,108 @@
+"""Rematerialisation: the same weights and numbers, and less that is kept for the gradient."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.evaluation.gradcam import guided_grad_cam
+from assl_jax.models import SideBySide, make_backbone
+
+SMALL = {"width": 1 / 16, "stem": "small"}
+INPUTS = {"resnet10": (3, 8, 8, 3), "vgg11": (2, 4, 16, 16, 1)}
+
+
+def both(name, **more):
+    """Without and with."""
+    return [make_backbone(name, remat=remat, **SMALL | more) for remat in (False, True)]
+
+
+def loss_of(backbone, variables, inputs):
+    """A loss of the parameters that every feature map has a part in, and the new statistics."""
+
+    def loss(params):
+        whole = {**variables, "params": params}
+        maps, new = backbone.apply(whole, inputs, train=True, mutable=["batch_stats"])
+        return sum((f.astype(jnp.float32) ** 2).mean() for f in maps.values()), new
+
+    return loss
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_outputs_gradients_and_statistics_are_the_same(name, quick_jit, drawn):
+    inputs = np.random.default_rng(0).standard_normal(INPUTS[name]).astype(np.float32)
+    plain, remat = both(name)
+    variables = drawn(plain.init, inputs)
+
+    def run(backbone, variables, inputs):
+        value = jax.value_and_grad(loss_of(backbone, variables, inputs), has_aux=True)
+        return value(variables["params"]), backbone.apply(variables, inputs)
+
+    wanted, found = (
+        jax.device_get(quick_jit(functools.partial(run, b))(variables, inputs))
+        for b in (plain, remat)
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, wanted)
+    # Once, and not again where a block is made again.
+    ((_, new), _), _ = found
+    inside = "stage1_block1" if name == "resnet10" else "stage1_bn1"
+    old = variables["batch_stats"][inside]
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), new["batch_stats"][inside], old)
+    assert min(jax.tree.leaves(moved)) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16"])
+@pytest.mark.parametrize("space", [(32, 32), (4, 8, 8)])
+def test_weights_have_the_same_names(name, space):
+    inputs = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
+    for copies in (1, 2):
+        plain, remat = (
+            jax.eval_shape(b.lazy_init, jax.random.key(0), inputs)
+            for b in both(name, copies=copies)
+        )
+        assert plain == remat and jax.tree.leaves(plain)
+
+
+def kept(backbone, inputs):
+    """Bytes that are kept for the gradient beside the parameters."""
+    variables = jax.eval_shape(backbone.init, jax.random.key(0), inputs)
+
+    def pullback(variables, inputs):
+        def pooled(params):
+            whole = {**variables, "params": params}
+            return backbone.apply(whole, inputs, train=True, mutable=["batch_stats"])[0]["pooled"]
+
+        return jax.vjp(pooled, variables["params"])[1]
+
+    def size(tree):
+        return sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(tree))
+
+    return size(jax.eval_shape(pullback, variables, inputs)) - size(variables["params"])
+
+
+@pytest.mark.parametrize("space", [(32, 32), (8, 16, 16)])
+@pytest.mark.parametrize("name, share", [("resnet18", 0.5), ("resnet34", 0.4), ("vgg16", 0.4)])
+def test_less_is_kept_for_the_gradient(name, share, space):
+    inputs = jax.ShapeDtypeStruct((8, *space, 1), jnp.float32)
+    plain, remat = (kept(backbone, inputs) for backbone in both(name))
+    assert 0 < remat < share * plain
+
+
+def test_guided_gradients_go_through_it(drawn):
+    """Another activation than ReLU inside of what is made again."""
+    inputs = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 1)), jnp.float32)
+    head, classes = jnp.ones((32, 3)) * jnp.arange(1.0, 4.0)[None], jnp.array([0, 2])
+    plain, remat = both("resnet10")
+    variables = drawn(plain.init, inputs)
+    maps = [guided_grad_cam(b, variables, head, inputs, classes) for b in (plain, remat)]
+    np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-6)
+    assert np.abs(maps[0]).max() > 0
+
+
+def test_it_is_a_setting_of_each_copy():
+    single, several = make_backbone(remat=True), make_backbone(remat=True, copies=2)
+    assert single.remat and isinstance(several, SideBySide) and several.backbone == single
+    assert not make_backbone().remat

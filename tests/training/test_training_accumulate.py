@@ -1,0 +1,272 @@
+"""A batch worked through in parts: what is the same as the whole, and what is not."""
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.models import SideBySide
+from assl_jax.models.conv import Conv
+from assl_jax.models.resnet import global_average
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import TASKS, Batch, make_task
+from assl_jax.training.feed import Examples, Feed
+from assl_jax.training.loop import Training, fit
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
+from assl_jax.training.sharding import make_mesh, replicate, split_batch
+from assl_jax.training.state import init_state
+from assl_jax.training.step import make_step
+
+INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
+IMAGES = np.random.default_rng(1).integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
+ROTATION = make_task("rotation", intensity=INTENSITY)
+
+
+class Plain(nn.Module):
+    """A network without BatchNorm."""
+
+    features: int = 4
+    stride: int = 2
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        self.variable("batch_stats", "none", jnp.zeros, ())
+        x = nn.relu(Conv(self.features, 3, self.stride, use_bias=True, name="conv")(x))
+        return {"stage1": x, "pooled": global_average(x)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fixed(type(ROTATION)):
+    """Rotation without random crops, so that equal images are equal inputs."""
+
+    name: ClassVar[str] = "rotation"
+    crop_fraction: float = 1.0
+
+
+class Pairs(type(make_task("simclr"))):
+    """SimCLR whose two views are the image itself."""
+
+    def make_batch(self, rng, images):
+        return Batch(jnp.stack([self.intensity(images)] * 2, axis=1), ())
+
+
+def close(a, b, atol=1e-6):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=atol), a, b)
+
+
+def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, first=None):
+    """A compiled step, the state it begins with, and what else it is given."""
+    optimiser = Optimiser(learning_rate=1e-2)
+    mesh = make_mesh(jax.devices()[:devices])
+    state = init_state(jax.random.key(0), backbone, [task], optimiser, images, penalty=penalty)
+    state, first = replicate((state, first), mesh)
+    examples = Examples(replicate(images, mesh), split_batch(np.arange(len(images)), mesh))
+    step = make_step(backbone, task, optimiser, penalty, accumulate)
+    arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), first)
+    return step.lower(state, *arguments).compile(), state, arguments
+
+
+def take(*about, steps=1, **settings):
+    """The state and the metrics after some steps on one batch."""
+    step, state, arguments = compiled(*about, **settings)
+    for _ in range(steps):
+        state, metrics = step(state, *arguments)
+    return state, jax.device_get(metrics)
+
+
+def gradients(state):
+    """Adam's first moment after one step is a tenth of the gradient."""
+    return jax.tree.map(lambda m: 10 * m, (state.opt_state["backbone"][0].mu, *heads(state)))
+
+
+def heads(state):
+    return [head[0].mu for head in state.opt_state["heads"].values()]
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_without_batch_norm_parts_equal_the_whole(accumulate):
+    """Random crops too: they are drawn for the whole batch."""
+    whole, wanted = take(Plain(), ROTATION, IMAGES, 1)
+    parts, found = take(Plain(), ROTATION, IMAGES, accumulate)
+    close(gradients(parts), gradients(whole))
+    assert max(np.abs(g).max() for g in jax.tree.leaves(gradients(whole))) > 1e-2
+    assert set(found) == set(wanted) == {"loss", "gradient_norm", "accuracy"}
+    close(found, wanted)
+
+
+def test_with_equal_statistics_in_each_part_batch_norm_is_the_same_too(toy):
+    """Every image twice, side by side: one goes to each of the two parts."""
+    images, task = np.repeat(IMAGES[:4], 2, axis=0), Fixed(intensity=INTENSITY)
+    whole, wanted = take(toy.backbone, task, images, 1)
+    parts, found = take(toy.backbone, task, images, 2)
+    close(gradients(parts), gradients(whole))
+    close(found, wanted)
+    # The running statistics move once per part: by 1 - 0.9^2 of the way and not by 0.1.
+    start = init_state(jax.random.key(0), toy.backbone, [task], Optimiser(), images).batch_stats
+    went = jax.tree.map(lambda a, b: (a - b) / 0.1, whole.batch_stats, start)
+    close(parts.batch_stats, jax.tree.map(lambda a, b: a + 0.19 * b, start, went), 1e-5)
+    # Four parts of two examples differ: a part is what BatchNorm sees.
+    other, _ = take(toy.backbone, task, images, 4)
+    kernels = [gradients(state)[0]["conv"]["kernel"] for state in (other, whole)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
+
+
+def test_negatives_are_those_of_the_part():
+    """Untrained SimCLR tells a view's pair from 2b - 2 others: the loss is near log(2b - 1)."""
+    task = Pairs(width=8, temperature=1e3, intensity=INTENSITY)
+    losses = [take(Plain(), task, IMAGES, a)[1]["loss"] for a in (1, 4)]
+    np.testing.assert_allclose(losses, np.log([31, 7]), atol=5e-3)
+
+
+def test_the_queue_and_the_statistics_go_through_the_parts(toy):
+    """Two parts of 8 images: the queue has the second part's features first, then the first's."""
+    penalty = Penalty(weight=0.5, queue=5, standardise="none")  # 20 rows of 4 features
+    task = dataclasses.replace(Fixed(intensity=INTENSITY), all_rotations=False)
+    first = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
+    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, first=first)
+    state, metrics = step(state, *arguments)
+    assert int(state.queue.filled) == 16
+    inputs = task.make_batch(jax.random.fold_in(jax.random.key(1), 0), jnp.asarray(IMAGES)).inputs
+    pooled = toy.backbone.apply(first, inputs[:, 0])["pooled"]
+    rows = np.concatenate([pooled[1::2], pooled[0::2], np.zeros((4, 4))])
+    np.testing.assert_allclose(state.queue.first, rows, atol=1e-5)
+    assert metrics["penalty"] == 0.0  # the queue was not yet full
+    state, metrics = step(state, *arguments)
+    metrics = jax.device_get(metrics)
+    assert int(state.queue.filled) == 20
+    assert metrics["penalty"] != 0.0
+    assert metrics["loss"] == pytest.approx(metrics["proxy_loss"] + metrics["penalty"], abs=1e-6)
+
+
+def test_eight_devices_equal_one(toy):
+    images = np.tile(IMAGES, (2, 1, 1, 1))
+    one, wanted = take(toy.backbone, ROTATION, images, 2, steps=3)
+    eight, found = take(toy.backbone, ROTATION, images, 2, steps=3, devices=8)
+    close((one.params, one.batch_stats, wanted), (eight.params, eight.batch_stats, found), 1e-5)
+
+
+def test_parts_stay_split_over_the_devices(toy):
+    """Nothing is sent from one device to another but sums of gradients and statistics."""
+    images = np.tile(IMAGES, (2, 1, 1, 1))
+    text = compiled(toy.backbone, ROTATION, images, 2, devices=8)[0].as_text()
+    assert "all-reduce" in text
+    assert not any(name in text for name in ("all-gather", "all-to-all", "collective-permute"))
+
+
+def test_every_leaf_of_every_batch_can_be_cut():
+    for name, kind in TASKS.items():
+        task = kind(permutations=4) if "permutations" in kind.__dataclass_fields__ else kind()
+        shape = (6, 16, 16, 16, 1)
+        images = jax.ShapeDtypeStruct(shape, np.uint8)
+        batch = jax.eval_shape(task.make_batch, jax.random.key(0), images)
+        assert isinstance(batch, Batch) and jax.tree.leaves(batch), name
+        assert all(leaf.shape[0] == 6 for leaf in jax.tree.leaves(batch)), name
+
+
+def test_one_part_is_the_plain_program(toy):
+    """No loop, and the very function that a call without the setting gives."""
+    optimiser = Optimiser(learning_rate=1e-2)
+    plain = make_step(toy.backbone, ROTATION, optimiser)
+    assert make_step(toy.backbone, ROTATION, optimiser, None, 1) is plain
+    state = init_state(jax.random.key(0), toy.backbone, [ROTATION], optimiser, IMAGES)
+    arguments = (state, Examples(IMAGES, np.arange(16)), jax.random.key(1), np.float32(1.0))
+    assert "scan" not in str(plain.trace(*arguments).jaxpr)
+    parted = make_step(toy.backbone, ROTATION, optimiser, None, 2)
+    assert "scan" in str(parted.trace(*arguments).jaxpr)
+
+
+def temporary(backbone, accumulate=1):
+    """Bytes that a step needs beside what it is given."""
+    images = np.zeros((32, 16, 16, 1), np.uint8)
+    step = compiled(backbone, ROTATION, images, accumulate)[0]
+    return step.memory_analysis().temp_size_in_bytes
+
+
+def test_less_memory_in_parts():
+    backbone = Plain(features=32, stride=1)
+    assert temporary(backbone, 4) < 0.4 * temporary(backbone)
+
+
+class Deep(nn.Module):
+    """Blocks of four layers, made again for the gradient or not."""
+
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        self.variable("batch_stats", "none", jnp.zeros, ())
+
+        def block(net, x, name):
+            for layer in "abcd":
+                x = jnp.tanh(Conv(4, 1, name=name + layer)(x))
+            return x
+
+        block = nn.remat(block, static_argnums=2) if self.remat else block
+        for name in "1234":
+            x = block(self, x, name)
+        return {"stage1": x, "pooled": global_average(x)}
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_rematerialisation_takes_less_memory_on_every_platform(copies):
+    """XLA's CPU compiler would undo it."""
+    plain, remat = (SideBySide(Deep(remat=r), copies) for r in (False, True))
+    if copies == 1:
+        plain, remat = plain.backbone, remat.backbone
+    assert temporary(remat) < 0.7 * temporary(plain)
+
+
+@pytest.mark.parametrize(
+    "sizes, says",
+    [
+        ({"accumulate": 0}, "accumulate=0 must be at least 1"),
+        ({"accumulate": 3}, "batch_size=8 is not accumulate=3 times 2 or more"),
+        ({"accumulate": 8}, "batch_size=8 is not accumulate=8 times 2 or more"),
+    ],
+)
+def test_bad_sizes(sizes, says):
+    with pytest.raises(InputError, match=says) as error:
+        Training(steps=1, batch_size=8, **sizes)
+    assert "\n" not in str(error.value)
+
+
+def test_parts_that_do_not_divide_over_the_devices(toy):
+    training = Training(steps=1, batch_size=8, accumulate=2)
+    with pytest.raises(InputError, match=r"\(batch_size / accumulate\)=4 does not .* 8 devices"):
+        fit(
+            toy.state(),
+            backbone=toy.backbone,
+            tasks=toy.pool,
+            feed=Feed(toy.images, make_mesh()),
+            rows=toy.rows,
+            training=training,
+            seed=0,
+        )
+
+
+def test_the_loop_works_through_the_parts(toy):
+    """With BatchNorm, parts give other weights than the whole."""
+    tasks = {"brightness": toy.pool["brightness"]}
+
+    def trained(accumulate):
+        return fit(
+            toy.state(tasks),
+            backbone=toy.backbone,
+            tasks=tasks,
+            feed=Feed(toy.images, make_mesh(jax.devices()[:1])),
+            rows=toy.rows,
+            training=Training(steps=3, batch_size=8, accumulate=accumulate),
+            seed=0,
+        )
+
+    whole, parts = trained(1), trained(4)
+    assert int(parts.step) == 3 and int(parts.opt_state["backbone"][0].count) == 3
+    kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, parts)]
+    assert 1e-5 < np.abs(kernels[0] - kernels[1]).max() < 0.05

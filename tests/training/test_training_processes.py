@@ -1,0 +1,399 @@
+"""Two processes over loopback (Gloo): they train one network, agree, stop and fail together."""
+
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.models import make_backbone
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import TASKS, make_task
+from assl_jax.training import processes
+from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.feed import Feed
+from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.sharding import make_mesh
+from assl_jax.training.state import init_state
+
+INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
+SMALL = {
+    **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
+    "simclr": {"width": 8},
+}
+
+WORK = """
+import flax.linen as nn
+import numpy as np
+import jax
+import jax.numpy as jnp
+from assl_jax.models.conv import Conv
+from assl_jax.models.resnet import batch_norm, global_average
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import make_task
+from assl_jax.training.feed import Feed
+from assl_jax.training.loop import Training, fit
+from assl_jax.training.sharding import make_mesh
+from assl_jax.training.state import init_state
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
+TRAINING = Training(steps=6, batch_size=8)
+TASKS = {name: make_task(name) for name in ("rotation", "mcpc")}
+
+class Backbone(nn.Module):
+    bn_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        x = Conv(4, 3, 2, name="conv")(x)
+        x = nn.relu(batch_norm(train, jnp.float32, self.bn_momentum, "bn")(x))
+        return {"stage1": x, "pooled": global_average(x)}
+
+BACKBONE = Backbone()
+
+class Rows:
+    # What a memory-mapped set is to a feed; it counts the rows that are read.
+    shape, dtype, nbytes, read = IMAGES.shape, IMAGES.dtype, IMAGES.nbytes, 0
+
+    def __getitem__(self, rows):
+        self.read += len(rows)
+        return IMAGES[rows]
+
+def train(place="device", images=IMAGES, mesh=None, key=0, **more):
+    state = init_state(
+        jax.random.key(key), BACKBONE, list(TASKS.values()), TRAINING.optimiser, IMAGES
+    )
+    feed = Feed(images, mesh or make_mesh(), place)
+    return fit(state, backbone=BACKBONE, tasks=TASKS, feed=feed, rows=np.arange(24),
+               training=TRAINING, seed=0, **more)
+"""
+
+TWO = """
+import json, os, signal, sys
+from pathlib import Path
+from assl_jax.errors import InputError, Interrupted
+from assl_jax.training import processes
+
+coordinator, number, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+processes.start(False, coordinator, 2, number, seconds=120)
+{work}
+from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.strategies.stages import StageCache, claimed
+from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
+from assl_jax.training.interrupt import polite_stop
+from assl_jax.training.loop import Logging
+from assl_jax.training.metrics import recording
+
+told = {{"devices": jax.device_count(), "own": jax.local_device_count()}}
+told["gathered"] = processes.gather(["from", number])
+told["agreed"] = processes.agree({{"value": number}})
+
+def keep(name, tree):
+    leaves = jax.tree.leaves(jax.tree.map(np.asarray, tree))
+    np.savez(folder / f"{{name}}.{{number}}.npz", *leaves)
+
+with recording(folder, stage="pretrain") as record:
+    whole = train(logging=Logging(every=2, record=record))
+told["files"] = sorted(p.name for p in folder.iterdir())
+processes.barrier()
+keep("device", (whole.params, whole.batch_stats))
+rows = Rows()
+keep("host", [(s.params, s.batch_stats) for s in [train("host", rows)]])
+told["read"] = rows.read
+plain = dict(intensity=Intensity(), batch_size=8)
+feed = Feed(IMAGES, make_mesh(), "host")
+keep("features", features(BACKBONE, whole.variables, feed, np.arange(13), **plain))
+fitted = reestimate_batch_stats(BACKBONE, whole.variables, feed, np.arange(24), **plain)
+keep("statistics", fitted["batch_stats"])
+if processes.first():
+    save_tree(folder / "tree", whole.params)
+processes.barrier()
+keep("tree", load_tree(folder / "tree"))
+
+# The second process alone is asked to stop; both do, at the next record.
+def ask(record):
+    if number == 1 and record["step"] == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+checkpoints = Checkpoints(folder / "checkpoints")
+with polite_stop():
+    try:
+        train(checkpoints=checkpoints, logging=Logging(title="pretrain", every=2, record=ask))
+    except Interrupted as error:
+        told["stopped"] = str(error)
+told["latest"] = checkpoints.latest
+begun = Checkpoints(folder / "copy")
+keep("resumed", train(checkpoints=begun, key=7, logging=Logging(title="again")).params)
+
+# The first process alone looks for stages, computes nothing twice, and writes.
+calls = []
+cache = StageCache(folder / "stages")
+for _ in range(2):
+    stage = cache.run("kind", "label", {{}}, lambda f: calls.append(f) or {{"x": number}})
+told["stage"], told["computed"] = stage.result, len(calls)
+try:
+    cache.run("kind", f"label {{number}}", {{"number": number}}, lambda f: {{}})
+except InputError as error:
+    told["apart"] = str(error)
+
+def fail():
+    with processes.together():
+        if number == 1:
+            raise OSError("the disk is gone")
+        processes.barrier()
+
+try:
+    fail()
+except (InputError, OSError) as error:
+    told["failed"] = f"{{type(error).__base__.__name__}} {{error}}"
+(folder / f"told.{{number}}.json").write_text(json.dumps(told))
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def in_two_processes(program, folder, devices=2):
+    """Run `program COORDINATOR NUMBER FOLDER` twice; what each wrote to stderr."""
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    coordinator = f"127.0.0.1:{free_port()}"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, coordinator, str(number), str(folder)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        ends = [process.communicate(timeout=500) for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], [err[-3000:] for _, err in ends]
+    return [err for _, err in ends]
+
+
+@functools.cache
+def work():
+    """The names that `WORK` defines."""
+    scope: dict = {}
+    exec(compile(WORK, "work", "exec"), scope)
+    return scope
+
+
+def one_process(mesh, **more):
+    return work()["train"](mesh=mesh, **more)
+
+
+def leaves(path):
+    with np.load(path) as file:
+        return [file[name] for name in file.files]
+
+
+def close(got, want, atol=1e-5):
+    for a, b in zip(got, jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, np.asarray(b), rtol=0, atol=atol)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two processes of two devices each left behind: folder and their words."""
+    folder = tmp_path_factory.mktemp("two")
+
+    def die(record):
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+
+    # Half a training by one process on eight devices, for both to go on with.
+    checkpoints = Checkpoints(folder / "copy")
+    with pytest.raises(KeyboardInterrupt):
+        logging = Logging(every=1, record=die)
+        one_process(make_mesh(), checkpoints=checkpoints, checkpoint_every=3, logging=logging)
+    assert checkpoints.latest == 3
+    checkpoints.close()
+    errors = in_two_processes(TWO.format(work=WORK), folder)
+    assert "again: 6/6" in errors[0] and "again" not in errors[1]  # one shows its progress
+    return folder, [json.loads((folder / f"told.{n}.json").read_text()) for n in range(2)]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return one_process(make_mesh(jax.devices()[:1]))
+
+
+def test_they_share_one_mesh_and_agree(two):
+    _, told = two
+    for one in told:
+        assert (one["devices"], one["own"]) == (4, 2)
+        assert one["gathered"] == [["from", 0], ["from", 1]]
+        assert one["agreed"] == {"value": 0}
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_they_train_the_network_of_one_process(two, whole, place):
+    for number in range(2):
+        close(leaves(two[0] / f"{place}.{number}.npz"), (whole.params, whole.batch_stats))
+
+
+def test_each_reads_its_own_part_of_a_batch(two):
+    assert [one["read"] for one in two[1]] == [6 * 8 / 2] * 2
+
+
+def test_both_have_all_features_and_statistics(two, whole):
+    scope = work()
+    feed = Feed(scope["IMAGES"], make_mesh(jax.devices()[:1]))
+    plain = {"intensity": Intensity(), "batch_size": 8}
+    args = (scope["BACKBONE"], whole.variables, feed)
+    want = features(*args, np.arange(13), **plain)
+    stats = reestimate_batch_stats(*args, np.arange(24), **plain)["batch_stats"]
+    assert want.shape[0] == 13
+    for number in range(2):
+        close(leaves(two[0] / f"features.{number}.npz"), want)
+        close(leaves(two[0] / f"statistics.{number}.npz"), stats)
+        close(leaves(two[0] / f"tree.{number}.npz"), whole.params)
+
+
+def test_the_first_alone_writes_and_computes_stages_once(two):
+    folder, told = two
+    assert told[0]["files"] == ["copy", "metrics.jsonl", "tensorboard"]
+    assert len(list((folder / "tensorboard").iterdir())) == 1
+    for one in told:
+        assert one["stage"] == {"x": 0} and one["computed"] == 1
+    (stage,) = (folder / "stages").iterdir()
+    assert json.loads((stage / "done.json").read_text())["result"] == {"x": 0}
+
+
+def test_different_work_is_told(two):
+    for one in two[1]:
+        assert "not at the same work" in one["apart"]
+
+
+def test_a_request_to_one_stops_both_and_one_process_goes_on(two, whole):
+    folder, told = two
+    for one in told:
+        assert one["stopped"] == "stopped at step 4 of 6 of pretrain" and one["latest"] == 4
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["4"]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    end = one_process(make_mesh(jax.devices()[:1]), checkpoints=checkpoints, key=5)
+    checkpoints.close()
+    close(jax.tree.leaves(end.params), whole.params)
+
+
+def test_what_one_process_began_both_go_on_with(two, whole):
+    for number in range(2):
+        close(leaves(two[0] / f"resumed.{number}.npz"), whole.params)
+
+
+def test_an_error_of_one_ends_both(two):
+    assert [one["failed"] for one in two[1]] == [
+        "InputError process 1: the disk is gone",
+        "Exception the disk is gone",
+    ]
+
+
+def test_one_process_alone_asks_nobody():
+    assert processes.alone() and processes.first()
+    value = object()  # nothing is written down or sent
+    assert processes.gather(value) == [value] and processes.agree(value) is value
+    processes.barrier()
+    with pytest.raises(OSError, match="gone"), processes.together():
+        raise OSError("gone")
+    processes.start(False, None, None, None)  # without flags nothing starts
+    assert processes.alone()
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (("host:1", None, 0), "belong together"),
+        (("host:1", 2, 2), "--process_id=2 must be 0 to 2 - 1"),
+        (("host", 2, 0), "--coordinator=host is not HOST:PORT"),
+    ],
+)
+def test_flags_that_do_not_fit_together(flags, says):
+    with pytest.raises(InputError, match=says):
+        processes.start(False, *flags)
+    assert processes.alone()
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ("False, '127.0.0.1:{port}', 2, 1, seconds=2", "--coordinator=127.0.0.1:{port} did not"),
+        ("True, None, None, None", "the processes did not come together"),
+    ],
+)
+def test_nobody_there_is_told_in_one_line(arguments, says):
+    port = free_port()
+    program = f"""
+        from assl_jax.errors import InputError
+        from assl_jax.training import processes
+        try:
+            processes.start({arguments.format(port=port)})
+        except InputError as error:
+            print(error)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(says.format(port=port)) and run.stdout.count("\n") == 1
+
+
+def in_float64(a):
+    return a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_trains_alike_on_one_device_and_eight(name, monkeypatch):
+    """20 steps of Adam in float64. In float32, rounding decides on which side of zero a ReLU's
+    input lies, and Adam makes whole steps of small gradients: 3e-3 apart for Rotation."""
+    # Its state begins in the type of its parameters.
+    monkeypatch.setattr(nn, "GRUCell", functools.partial(nn.GRUCell, param_dtype=np.float64))
+    space = (16, 16, 16) if name == "rubiks_cube" else (24, 24)
+    images = np.random.default_rng(1).integers(0, 256, (32, *space, 1), dtype=np.uint8)
+    task = make_task(name, **SMALL.get(name, {}), intensity=INTENSITY)
+    optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
+    ends = []
+    with jax.enable_x64(True):
+        backbone = make_backbone("resnet10", width=1 / 16, stem="small").clone(dtype=jnp.float64)
+        begin = init_state(jax.random.key(0), backbone, [task], optimiser, images)
+        begin = jax.tree.map(in_float64, begin)
+        params = jax.tree.map(np.asarray, begin.params)
+        for devices in (1, 8):
+            end = fit(
+                begin,
+                backbone=backbone,
+                tasks={name: task},
+                feed=Feed(images, make_mesh(jax.devices()[:devices])),
+                rows=np.arange(32),
+                training=Training(steps=20, batch_size=16, optimiser=optimiser),
+                seed=0,
+            )
+            ends.append(jax.tree.map(np.asarray, (end.params, end.batch_stats)))
+    close(jax.tree.leaves(ends[0]), ends[1])
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), ends[0][0], params)
+    assert min(jax.tree.leaves(moved)) > 1e-3

@@ -1,0 +1,32 @@
+"""Fine-tuning traces its step once, whatever the folds, seeds, epochs and first weights."""
+
+import jax
+import numpy as np
+
+from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.training.feed import Feed
+from assl_jax.training.loop import Training
+from assl_jax.training.sharding import make_mesh
+from assl_jax.training.step import make_step
+
+
+def test_folds_and_seeds_share_one_trace(toy):
+    labels = np.arange(len(toy.images), dtype=np.int32) % 2
+    task = Classification(classes=2, shift=1)
+    training = Training(steps=9, batch_size=8)  # epochs of three and of two batches
+    feed = Feed(toy.images, make_mesh(jax.devices()[:1]), "device")
+    target = Target(toy.backbone, task, feed, labels, training, batch_size=16)
+    step = make_step(toy.backbone, task, training.optimiser)
+    assert step._cache_size() == 0
+    rows = np.arange(26)
+    folds = stratified_folds(labels[rows], 2, seed=0)
+    pretrained = toy.state().variables
+    for seed in (0, 1):
+        for fold in (*folds, rows[:4]):  # the last one smaller than a batch
+            kept = np.setdiff1d(rows, fold)
+            for variables in (None, pretrained):
+                state = target.finetune(variables, kept, seed=seed)
+                assert target.probabilities(state, fold).shape == (len(fold), 2)
+    assert make_step(toy.backbone, task, training.optimiser) is step
+    assert step._cache_size() == 1
