@@ -22,12 +22,17 @@ def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
 def compiler_options() -> dict[str, Any] | None:
     """What a function that trains or runs a backbone asks of XLA, for `jax.jit`.
 
-    On a CPU: 2D convolutions by Eigen. XLA's default, YNNPACK, takes nearly twice as long
-    (docs/performance.md). Elsewhere None.
+    On a CPU two things. 2D convolutions by Eigen: XLA's default, YNNPACK, takes nearly twice as
+    long. And optimisation barriers stay: XLA would drop them and then make what is behind them
+    again for every use, or keep what `jax.checkpoint` says to make again (docs/performance.md).
+    Elsewhere None.
     """
     if jax.default_backend() != "cpu":
         return None
-    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+    return {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+    }
 
 
 def convolve(
@@ -110,7 +115,8 @@ def _unfolded(x: Array, kernel: Array, stride: Sequence[int], axes: int) -> Arra
     weights = weights.reshape(*weights.shape[: len(rest)], x.shape[-1], -1)
     if not rest:
         return (x.reshape(-1, x.shape[-1]) @ weights).reshape(*x.shape[:-1], -1)
-    planes = x.reshape(-1, *x.shape[axes + 1 :])
+    # Made once: its gradient's product reads it in another order, which is slow to compute in.
+    planes = lax.optimization_barrier(x.reshape(-1, *x.shape[axes + 1 :]))
     padding = [reach.pad for reach in reaches[axes:]]
     y = lax.conv_general_dilated(
         planes, weights, stride[axes:], padding, dimension_numbers=("NHWC", "HWIO", "NHWC")

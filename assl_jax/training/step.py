@@ -124,7 +124,7 @@ def _cached(
         metrics = {"loss": loss, "gradient_norm": norm, **metrics}
         return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=_options(backbone))
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
 
 
 def _in_parts(
@@ -145,19 +145,6 @@ def _in_parts(
     (total, *after), logged = jax.lax.scan(add, start, jnp.arange(parts))
     loss, metrics = jax.tree.map(lambda values: values.mean(), logged)
     return (loss, (metrics, *after)), jax.tree.map(lambda g: g / parts, total)
-
-
-def _options(backbone: nn.Module) -> dict[str, Any] | None:
-    """What is asked of XLA, for rematerialisation too.
-
-    Its CPU compiler drops the barriers around what is made again, finds that it is computed twice,
-    and keeps it after all; without that pass it does as it is told.
-    """
-    options = compiler_options()
-    single = getattr(backbone, "backbone", backbone)  # of several side by side
-    if getattr(single, "remat", False) and jax.default_backend() == "cpu":
-        options = {**(options or {}), "xla_disable_hlo_passes": "cse_barrier_expander"}
-    return options
 
 
 def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:
