@@ -1,4 +1,4 @@
-"""The ResNet of `assl_jax.models.resnet` in PyTorch, for comparison; the layers are PyTorch's own."""
+"""The network of `assl_jax.models.resnet` in PyTorch, for comparison; layers are PyTorch's own."""
 
 from collections.abc import Sequence
 
