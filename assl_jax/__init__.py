@@ -5,7 +5,7 @@ are imported from their modules: `assl_jax.losses`, `assl_jax.lcka`, `assl_jax.t
 `assl_jax.models`. Nothing heavy is imported before it is used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "load_backbone", "load_intensity"]
 
 
