@@ -2,9 +2,8 @@
 
     python -m benchmarks.convolution [--repeats 7]
 
-XLA's convolution as JAX compiles it by default; with the window's offsets along all axes as
-channels (one matrix product); and along all but the last two (a 2D convolution). Prints a table and
-writes convolution.json. The bounds in `assl_jax/models/conv.py` come from it.
+XLA's convolution as JAX compiles it by default, and every form of `assl_jax/models/conv_cpu.py`
+that the shape can take. Prints a table and writes convolution.json. The bounds there come from it.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from assl_jax.models import conv
+from assl_jax.models import conv, conv_cpu
 from benchmarks.side_by_side import table, write
 
 # batch, space, input channels, output channels, kernel, stride
@@ -28,6 +27,9 @@ SHAPES = [
     (64, (4, 4), 128, 128, 3, 1),
     (64, (4, 4), 512, 512, 3, 1),
     (16, (96, 96), 3, 64, 7, 2),
+    (32, (12, 12), 128, 128, 3, 1),
+    (32, (6, 6), 256, 256, 3, 1),
+    (32, (3, 3), 512, 512, 3, 1),
     (16, (24, 24), 64, 64, 3, 1),
     (16, (24, 24), 64, 128, 3, 2),
     (16, (12, 12), 128, 128, 3, 1),
@@ -64,13 +66,13 @@ def measure(repeats: int) -> list[dict]:
         k = jax.random.normal(jax.random.key(1), (*(kernel,) * rank, c, d))
         strides = (stride,) * rank
         dy = jnp.ones(jax.eval_shape(lambda x, k, s=strides: conv._xla(x, k, s), x, k).shape)
-        whole, planes = (
-            functools.partial(conv._unfolded, axes=axes) for axes in (rank, max(0, rank - 2))
-        )
         image, options = c > 3, conv.compiler_options()
+        names = [f for f in conv_cpu.FORMS if f != "winograd" or (kernel, stride) == (3, 1)]
         forms = {
-            "matrix product": gradient(whole, strides, image, options),
-            "2D convolution": gradient(planes, strides, image, options),
+            name: gradient(
+                functools.partial(conv_cpu.convolve, form=name), strides, image, options or {}
+            )
+            for name in names
         }
         if rank == 2 or not stride > 1:  # the others take minutes
             forms = {"XLA's default": gradient(conv._xla, strides, image, {}), **forms}
@@ -81,15 +83,13 @@ def measure(repeats: int) -> list[dict]:
                 jax.block_until_ready(form(x, k, dy))
                 times[name].append(1e3 * (time.perf_counter() - began))
         median = {name: statistics.median(t[1:]) for name, t in times.items()}  # first: compiling
-        unfolded = conv.unfolded_axes(x.shape, k.shape, strides)
-        chosen = "matrix product" if unfolded == rank else "2D convolution"
+        chosen = conv_cpu.best_form(x.shape, k.shape, strides)
         default = median.get("XLA's default")
         rows.append(
             {
                 "shape": f"{batch}x{'x'.join(map(str, space))} {c}->{d} k{kernel} s{stride}",
                 "XLA's default (ms)": default,
-                "matrix product (ms)": median["matrix product"],
-                "2D convolution (ms)": median["2D convolution"],
+                **{f"{name} (ms)": median.get(name) for name in conv_cpu.FORMS},
                 "chosen": chosen,
                 "default / chosen": default and default / median[chosen],
             }

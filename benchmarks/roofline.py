@@ -37,9 +37,9 @@ PASSES = 3  # forward, gradient by inputs, gradient by weights
 def flops_of(function: Callable, *arguments: Any) -> float:
     """Floating-point operations of all convolutions and matrix products in `function`.
 
-    A multiplication and an addition are two; padding counts as if it were computed. A loop counts
-    as often as it runs: whatever form a convolution takes, its count is the same (less only where
-    a form leaves out offsets that see nothing but padding).
+    A multiplication and an addition are two. What is computed counts: with the zeros of padding
+    where a form of the convolution multiplies by them, and without what a form saves. A loop counts
+    as often as it runs.
     """
     return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 

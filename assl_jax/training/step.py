@@ -13,7 +13,7 @@ from assl_jax.models.conv import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.training.feed import Examples
-from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.optimiser import Optimiser, global_norm
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.state import TrainState
 
@@ -112,8 +112,8 @@ def _cached(
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
         whole = gradient if accumulate == 1 else functools.partial(_in_parts, gradient, accumulate)
         (loss, (metrics, batch_stats, queue)), grads = whole(state.params, state, batch, first)
-        norm = optax.tree.norm(grads)
-        grads = optimiser.clip(grads)
+        norm = global_norm(grads)
+        grads = optimiser.clip(grads, norm)
 
         def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
             updates, opt_state = transform.update(grads, opt_state, params)

@@ -1,5 +1,6 @@
 """Every form of the N-d convolution against a slow one, with gradients."""
 
+import functools
 import itertools
 
 import jax
@@ -7,22 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.models import conv
-from assl_jax.models.conv import Conv, compiler_options, convolve, per_axis, unfolded_axes
+from assl_jax.models import conv, conv_cpu
+from assl_jax.models.conv import Conv, compiler_options, convolve, per_axis
 
 
-def unfolded(kept):
-    """All spatial axes' offsets as channels but those of the last `kept`."""
-
-    def form(x, kernel, stride):
-        return conv._unfolded(x, kernel, stride, max(0, x.ndim - 2 - kept))
-
-    return form
+def on_cpu(form):
+    return functools.partial(conv_cpu.convolve, form=form)
 
 
-FORMS = {"xla": conv._xla, "matrix product": unfolded(0), "2d convolution": unfolded(2)}
+FORMS = {"xla": conv._xla, "offsets": on_cpu("offsets"), "direct": on_cpu("direct")}
+THREE = {"winograd": on_cpu("winograd")}  # for windows of three by three, stride one
 CASES = {  # spatial shape, kernel, stride
     "2d 3/1": ((5, 6), (3, 3), (1, 1)),
+    "2d 3/1 small": ((2, 3), (3, 3), (1, 1)),
     "2d 3/2 odd": ((7, 5), (3, 3), (2, 2)),
     "2d 1/2": ((5, 4), (1, 1), (2, 2)),
     "2d 7/2": ((9, 8), (7, 7), (2, 2)),
@@ -65,8 +63,11 @@ def test_every_form_agrees_with_the_slow_one(quick_jit, case):
         y, pull = jax.vjp(lambda x, k: form(x, k, stride), x, kernel)
         return y, *pull(cotangent)
 
+    three = window[-2:] == (3, 3) and stride[-2:] == (1, 1) and min(space[-2:]) > 1
+    forms = FORMS | THREE if three else FORMS
+
     def every_form(x, kernel):
-        return {name: everything(form, x, kernel) for name, form in FORMS.items()}
+        return {name: everything(form, x, kernel) for name, form in forms.items()}
 
     got = quick_jit(every_form)(x, kernel)
     for y, dx, dkernel in got.values():
@@ -78,32 +79,49 @@ def test_every_form_agrees_with_the_slow_one(quick_jit, case):
         np.testing.assert_allclose([np.sum(dx * x), np.sum(dkernel * kernel)], product, rtol=1e-3)
 
 
-def test_offsets_that_see_padding_alone_are_left_out():
-    """One pixel sees the middle of a 3-wide window: one matrix of 4 to 5 channels, not nine."""
-    x, kernel = normal(0, 2, 1, 1, 4), normal(1, 3, 3, 4, 5)
-    jaxpr = jax.make_jaxpr(lambda x, k: unfolded(0)(x, k, (1, 1)))(x, kernel)
-    shapes = [[v.aval.shape for v in e.invars] for e in jaxpr.eqns if "dot" in e.primitive.name]
-    assert shapes == [[(2, 4), (4, 5)]]
+def products(form, x, kernel, stride):
+    """Shapes of what is multiplied, in order."""
+    jaxpr = jax.make_jaxpr(lambda x, k: form(x, k, stride))(np.zeros(x), np.zeros(kernel))
+    return [[v.aval.shape for v in e.invars] for e in jaxpr.eqns if "dot" in e.primitive.name]
+
+
+def test_offsets_multiply_no_zeros():
+    """One pixel sees the middle of a 3-wide window. Of three positions in a row the middle one sees
+    all three offsets and the others two."""
+    assert products(FORMS["offsets"], (2, 1, 1, 4), (3, 3, 4, 5), (1, 1)) == [[(2, 4), (4, 5)]]
+    rows = [x[0] for x, _ in products(FORMS["offsets"], (2, 3, 3, 4), (3, 3, 4, 5), (1, 1))]
+    assert rows == [2 * seen for seen in (4, 6, 4, 6, 9, 6, 4, 6, 4)]
+
+
+def test_winograd_multiplies_16_times_for_four_outputs():
+    shapes = products(THREE["winograd"], (2, 4, 6, 3), (3, 3, 3, 5), (1, 1))
+    assert shapes == 16 * [[(2 * 2 * 3, 3), (3, 5)]]
 
 
 @pytest.mark.parametrize(
-    "x, kernel, stride, axes",
+    "x, kernel, stride, form",
     [
-        ((2, 32, 32, 16), (3, 3, 16, 16), (1, 1), 0),
-        ((2, 4, 4, 16), (3, 3, 16, 16), (1, 1), 0),
-        ((2, 3, 3, 16), (3, 3, 16, 16), (1, 1), 2),  # few positions
-        ((2, 12, 12, 16), (3, 3, 16, 16), (2, 2), 2),  # few positions for a strided one
-        ((2, 24, 24, 16), (3, 3, 16, 16), (2, 2), 0),
-        ((2, 32, 32, 16), (1, 1, 16, 16), (1, 1), 2),  # a matrix product already
-        ((2, 16, 16, 16, 16), (3, 3, 3, 16, 16), (1, 1, 1), 1),
-        ((2, 16, 2, 2, 16), (3, 3, 3, 16, 16), (1, 1, 1), 3),
+        ((2, 32, 32, 16), (3, 3, 16, 16), (1, 1), "direct"),
+        ((2, 4, 4, 16), (3, 3, 16, 16), (1, 1), "direct"),
+        ((2, 3, 3, 512), (3, 3, 512, 512), (1, 1), "offsets"),  # few positions
+        ((2, 6, 6, 16), (3, 3, 16, 16), (2, 2), "offsets"),
+        ((2, 32, 32, 512), (1, 1, 512, 16), (1, 1), "offsets"),  # a matrix product already
+        ((32, 12, 12, 128), (3, 3, 128, 128), (1, 1), "winograd"),
+        ((64, 12, 12, 128), (3, 3, 128, 128), (1, 1), "direct"),  # would leave the cache
+        ((64, 12, 12, 256), (3, 3, 256, 256), (1, 1), "winograd"),
+        ((2, 12, 12, 128), (3, 3, 128, 128), (2, 2), "direct"),
+        ((2, 12, 12, 128), (5, 5, 128, 128), (1, 1), "direct"),
+        ((2, 6, 6, 6, 128), (3, 3, 3, 128, 128), (1, 1, 1), "winograd"),
+        ((2, 6, 6, 6, 128), (3, 3, 3, 128, 128), (2, 1, 1), "winograd"),
+        ((16, 12, 12, 12, 128), (3, 3, 3, 128, 128), (1, 1, 1), "direct"),
+        ((2, 16, 2, 2, 256), (3, 3, 3, 256, 256), (1, 1, 1), "offsets"),
     ],
 )
-def test_the_form_on_a_cpu_depends_on_the_shape(x, kernel, stride, axes):
-    assert unfolded_axes(x, kernel, stride) == axes
-    made = jax.make_jaxpr(lambda x, k: convolve(x, k, stride))(np.zeros(x), np.zeros(kernel))
-    ranks = [e.outvars[0].aval.ndim for e in made.eqns if "conv" in e.primitive.name]
-    assert ranks == ([4] if axes < len(stride) else [])
+def test_the_form_on_a_cpu_depends_on_the_shape(x, kernel, stride, form):
+    assert conv_cpu.best_form(x, kernel, stride) == form
+    chosen = jax.make_jaxpr(lambda x, k: convolve(x, k, stride))(np.zeros(x), np.zeros(kernel))
+    named = jax.make_jaxpr(lambda x, k: conv_cpu.convolve(x, k, stride, form))
+    assert str(chosen) == str(named(np.zeros(x), np.zeros(kernel)))
 
 
 def test_other_platforms_keep_their_own_convolution(monkeypatch):

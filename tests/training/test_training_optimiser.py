@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.optimiser import Optimiser, global_norm
 
 PARAMS = {"kernel": jnp.asarray([[2.0, -4.0]]), "bias": jnp.asarray([2.0])}
 
@@ -55,12 +55,22 @@ def test_weight_decay_acts_on_kernels_only():
 
 def test_clip_scales_the_whole_tree():
     grads = {"backbone": jnp.asarray([3.0]), "heads": {"a": jnp.asarray([[4.0]])}}
-    clipped = Optimiser(clip_norm=1.0).clip(grads)
+    norm = global_norm(grads)
+    assert norm == 5.0
+    clipped = Optimiser(clip_norm=1.0).clip(grads, norm)
     np.testing.assert_allclose(clipped["backbone"], [0.6], rtol=1e-6)
     np.testing.assert_allclose(clipped["heads"]["a"], [[0.8]], rtol=1e-6)
-    for untouched in (Optimiser().clip(grads), Optimiser(clip_norm=6.0).clip(grads)):
+    for untouched in (o.clip(grads, norm) for o in (Optimiser(), Optimiser(clip_norm=6.0))):
         np.testing.assert_array_equal(untouched["backbone"], [3.0])
         np.testing.assert_array_equal(untouched["heads"]["a"], [[4.0]])
+
+
+def test_norm_of_parameters_of_every_rank():
+    rng = np.random.default_rng(0)
+    shapes = [(), (5,), (4, 3), (3, 4, 5), (3, 3, 2, 4), (2, 3, 3, 4, 5)]
+    gradients = {str(len(shape)): rng.normal(size=shape).astype(np.float32) for shape in shapes}
+    want = math.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients.values()))
+    np.testing.assert_allclose(global_norm(gradients), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
