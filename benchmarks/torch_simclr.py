@@ -86,7 +86,7 @@ def training(setting: Any, workers: int) -> Callable[[], None]:
     # On a CPU channels last is the slower layout of the two for this network.
     layout = torch.channels_last if on_gpu else torch.contiguous_format
     model: Any = torch.nn.Sequential(network, head).to(device, memory_format=layout)
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=on_gpu)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     if on_gpu:
         model = torch.compile(model)
     half = torch.autocast(device.type, torch.bfloat16, enabled=setting.dtype == "bfloat16")

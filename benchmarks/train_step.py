@@ -28,7 +28,7 @@ def of_assl_jax(batch: int, space: Sequence[int], dtype: str, steps: int) -> Non
     from assl_jax.models import make_backbone
     from assl_jax.training.feed import Examples
     from assl_jax.training.optimiser import Optimiser
-    from assl_jax.training.sharding import make_mesh, split_batch
+    from assl_jax.training.sharding import make_mesh, replicate, split_batch
     from assl_jax.training.state import init_state
     from assl_jax.training.step import make_step
 
@@ -38,9 +38,10 @@ def of_assl_jax(batch: int, space: Sequence[int], dtype: str, steps: int) -> Non
     optimiser = Optimiser()
     mesh = make_mesh(jax.devices()[:1])
     state = init_state(jax.random.key(0), backbone, [task], optimiser, (images, labels))
+    state = replicate(state, mesh)  # as what a step returns: one program
     examples = Examples(jax.tree.map(lambda a: split_batch(a, mesh), (images, labels)), None)
     step = make_step(backbone, task, optimiser)
-    key, rate = jax.random.key(1), np.float32(1e-3)
+    key, rate = replicate(jax.random.key(1), mesh), np.float32(1e-3)
 
     def work() -> None:
         nonlocal state
@@ -64,7 +65,7 @@ def of_torch(batch: int, space: Sequence[int], dtype: str, steps: int, layout: s
     network = ResNet(len(space), images.shape[-1])
     model: Any = torch.nn.Sequential(network, torch.nn.Linear(512, CLASSES))
     model = model.to(device).to(memory_format=kept)
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=on_gpu)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     if on_gpu:
         model = torch.compile(model)
         torch.backends.cudnn.benchmark = True

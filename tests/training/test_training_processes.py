@@ -8,30 +8,19 @@ import subprocess
 import sys
 import textwrap
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, make_task
+from assl_jax.tasks import TASKS
 from assl_jax.training import processes
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Logging, Training, fit
-from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.loop import Logging
 from assl_jax.training.sharding import make_mesh
-from assl_jax.training.state import init_state
-
-INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
-SMALL = {
-    **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
-    "simclr": {"width": 8},
-}
 
 WORK = """
 import flax.linen as nn
@@ -167,7 +156,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def in_two_processes(program, folder, devices=2):
+def in_two_processes(program, folder, devices=2, seconds=500):
     """Run `program COORDINATOR NUMBER FOLDER` twice; what each wrote to stderr."""
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -183,7 +172,7 @@ def in_two_processes(program, folder, devices=2):
         for number in range(2)
     ]
     try:
-        ends = [process.communicate(timeout=500) for process in both]
+        ends = [process.communicate(timeout=seconds) for process in both]
     finally:
         for process in both:
             process.kill()
@@ -192,15 +181,15 @@ def in_two_processes(program, folder, devices=2):
 
 
 @functools.cache
-def work():
-    """The names that `WORK` defines."""
+def defined(program):
+    """The names that a program defines."""
     scope: dict = {}
-    exec(compile(WORK, "work", "exec"), scope)
+    exec(compile(program, "program", "exec"), scope)
     return scope
 
 
 def one_process(mesh, **more):
-    return work()["train"](mesh=mesh, **more)
+    return defined(WORK)["train"](mesh=mesh, **more)
 
 
 def leaves(path):
@@ -258,7 +247,7 @@ def test_each_reads_its_own_part_of_a_batch(two):
 
 
 def test_both_have_all_features_and_statistics(two, whole):
-    scope = work()
+    scope = defined(WORK)
     feed = Feed(scope["IMAGES"], make_mesh(jax.devices()[:1]))
     plain = {"intensity": Intensity(), "batch_size": 8}
     args = (scope["BACKBONE"], whole.variables, feed)
@@ -362,38 +351,84 @@ def test_nobody_there_is_told_in_one_line(arguments, says):
     assert run.stdout.startswith(says.format(port=port)) and run.stdout.count("\n") == 1
 
 
+EVERY = """
+import functools
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from assl_jax.models import make_backbone
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import make_task
+from assl_jax.training.feed import Feed
+from assl_jax.training.loop import Training, fit
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.state import init_state
+
+SMALL = {
+    **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
+    "simclr": {"width": 8},
+}
+# Its state begins in the type of its parameters.
+GRU = functools.partial(nn.GRUCell, param_dtype=np.float64)
+
 def in_float64(a):
     return a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+@mock.patch.object(nn, "GRUCell", GRU)
+def train_task(name, mesh):
+    # 20 steps of Adam: where the parameters began, and where they and the statistics ended.
+    space = (16, 16, 16) if name == "rubiks_cube" else (24, 24)
+    images = np.random.default_rng(1).integers(0, 256, (32, *space, 1), dtype=np.uint8)
+    intensity = Intensity(mean=(0.4,), std=(0.2,))
+    task = make_task(name, **SMALL.get(name, {}), intensity=intensity)
+    optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
+    with jax.enable_x64(True):
+        backbone = make_backbone("resnet10", width=1 / 16, stem="small").clone(dtype=jnp.float64)
+        state = init_state(jax.random.key(0), backbone, [task], optimiser, images)
+        state = jax.tree.map(in_float64, state)
+        begin = jax.tree.map(np.asarray, state.params)
+        training = Training(steps=20, batch_size=16, optimiser=optimiser)
+        end = fit(state, backbone=backbone, tasks={name: task}, feed=Feed(images, mesh),
+                  rows=np.arange(32), training=training, seed=0)
+        return begin, jax.tree.map(np.asarray, (end.params, end.batch_stats))
+"""
+
+EVERY_IN_TWO = """
+import sys
+from assl_jax.training import processes
+
+processes.start(False, sys.argv[1], 2, int(sys.argv[2]), seconds=120)
+{every}
+from assl_jax.tasks import TASKS
+from assl_jax.training.sharding import make_mesh
+
+for name in TASKS:
+    _, end = train_task(name, make_mesh())
+    np.savez(f"{{sys.argv[3]}}/{{name}}.{{sys.argv[2]}}.npz", *jax.tree.leaves(end))
+"""
+
+
+@pytest.fixture(scope="module")
+def every_in_two(tmp_path_factory):
+    """Where two processes of two devices each left every task's network."""
+    folder = tmp_path_factory.mktemp("every")
+    in_two_processes(EVERY_IN_TWO.format(every=EVERY), folder, seconds=3000)
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_trains_alike_on_one_device_and_eight(name, monkeypatch):
-    """20 steps of Adam in float64. In float32, rounding decides on which side of zero a ReLU's
-    input lies, and Adam makes whole steps of small gradients: 3e-3 apart for Rotation."""
-    # Its state begins in the type of its parameters.
-    monkeypatch.setattr(nn, "GRUCell", functools.partial(nn.GRUCell, param_dtype=np.float64))
-    space = (16, 16, 16) if name == "rubiks_cube" else (24, 24)
-    images = np.random.default_rng(1).integers(0, 256, (32, *space, 1), dtype=np.uint8)
-    task = make_task(name, **SMALL.get(name, {}), intensity=INTENSITY)
-    optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
-    ends = []
-    with jax.enable_x64(True):
-        backbone = make_backbone("resnet10", width=1 / 16, stem="small").clone(dtype=jnp.float64)
-        begin = init_state(jax.random.key(0), backbone, [task], optimiser, images)
-        begin = jax.tree.map(in_float64, begin)
-        params = jax.tree.map(np.asarray, begin.params)
-        for devices in (1, 8):
-            end = fit(
-                begin,
-                backbone=backbone,
-                tasks={name: task},
-                feed=Feed(images, make_mesh(jax.devices()[:devices])),
-                rows=np.arange(32),
-                training=Training(steps=20, batch_size=16, optimiser=optimiser),
-                seed=0,
-            )
-            ends.append(jax.tree.map(np.asarray, (end.params, end.batch_stats)))
-    close(jax.tree.leaves(ends[0]), ends[1])
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), ends[0][0], params)
+def test_every_task_trains_alike_on_one_device_eight_and_in_two_processes(name, every_in_two):
+    """In float64. In float32, rounding decides on which side of zero a ReLU's input lies, and Adam
+    makes whole steps of small gradients: 3e-3 apart for Rotation."""
+    train_task = defined(EVERY)["train_task"]
+    begin, one = train_task(name, make_mesh(jax.devices()[:1]))
+    _, eight = train_task(name, make_mesh())
+    close(jax.tree.leaves(eight), one)
+    for number in range(2):
+        close(leaves(every_in_two / f"{name}.{number}.npz"), one)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0], begin)
     assert min(jax.tree.leaves(moved)) > 1e-3
