@@ -92,7 +92,7 @@ def init_state(
             t.name: _init_head(backbone, t, shapes)(name_key(rng, f"head {t.name}")) for t in tasks
         },
     }
-    init = _quick_jit(optimiser.transform().init)
+    init = _init_optimiser(optimiser)
     opt_state = {
         "backbone": init(params["backbone"]),
         "heads": {name: init(head) for name, head in params["heads"].items()},
@@ -129,6 +129,11 @@ class _Shapes:
 
 def _batch_shapes(task: ProxyTask, shapes: _Shapes) -> Any:
     return jax.eval_shape(task.make_batch, jax.random.key(0), shapes.unpack())
+
+
+@functools.lru_cache(maxsize=64)
+def _init_optimiser(optimiser: Optimiser):
+    return _quick_jit(optimiser.transform().init)
 
 
 @functools.lru_cache(maxsize=64)

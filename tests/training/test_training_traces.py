@@ -1,7 +1,8 @@
-"""Fine-tuning traces its step once, whatever the folds, seeds, epochs and first weights."""
+"""Fine-tuning traces and compiles once, whatever the folds, seeds, epochs and first weights."""
 
 import jax
 import numpy as np
+import pytest
 
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
@@ -11,7 +12,21 @@ from assl_jax.training.sharding import make_mesh
 from assl_jax.training.step import make_step
 
 
-def test_folds_and_seeds_share_one_trace(toy):
+@pytest.fixture
+def compiled():
+    """An entry for each program that is compiled."""
+    events = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_folds_and_seeds_share_one_trace(toy, compiled):
     labels = np.arange(len(toy.images), dtype=np.int32) % 2
     task = Classification(classes=2, shift=1)
     training = Training(steps=9, batch_size=8)  # epochs of three and of two batches
@@ -28,5 +43,7 @@ def test_folds_and_seeds_share_one_trace(toy):
             for variables in (None, pretrained):
                 state = target.finetune(variables, kept, seed=seed)
                 assert target.probabilities(state, fold).shape == (len(fold), 2)
+        first, compiled[:] = len(compiled), []
+        assert bool(first) == (seed == 0)  # the second seed finds every program there
     assert make_step(toy.backbone, task, training.optimiser) is step
     assert step._cache_size() == 1
