@@ -3,6 +3,7 @@
 import contextlib
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,19 @@ class MetricsLog:
         self._tensorboard(record)
 
     def _tensorboard(self, record: dict[str, Any]) -> None:
-        import tensorboardX
-
-        if self._writer is None:
-            self._writer = tensorboardX.SummaryWriter(str(self._events))
         curve = "/".join(filter(None, [record["task"], record.get("run")])).replace(" ", "_")
         for name, value in record.items():
             if isinstance(value, float):
-                self._writer.add_scalar(f"{curve}/{name}", value, record["step"])
+                self._scalars().add_scalar(f"{curve}/{name}", value, record["step"])
+
+    def _scalars(self) -> Any:
+        import tensorboardX
+
+        if self._writer is None:
+            # Names go by the second: one that is opened soon after would overwrite the one before.
+            suffix = f".{time.time_ns()}"
+            self._writer = tensorboardX.SummaryWriter(str(self._events), filename_suffix=suffix)
+        return self._writer
 
     def read(self) -> list[dict[str, Any]]:
         """All records, each step of a stage once, in order of first appearance."""

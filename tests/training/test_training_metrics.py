@@ -103,3 +103,13 @@ def test_recording_adds_the_place_and_closes(tmp_path):
     (found,) = MetricsLog(tmp_path).read()
     assert found == record(1, 0.5, kind="pretrain")
     assert scalars(tmp_path / "tensorboard") == {("a/loss", 1): 0.5}
+
+
+def test_a_second_writer_leaves_the_first_one_s_curves(tmp_path):
+    for step in (1, 2):
+        with recording(tmp_path, stage="pretrain-a-1") as write:
+            write({"task": "a", "step": step, "loss": 0.5})
+    with recording(tmp_path, stage="pretrain-a-1") as write:
+        write({"task": "memory", "step": 2, "peak_host_bytes": 7})  # no curve, no file
+    assert scalars(tmp_path / "tensorboard") == {("a/loss", 1): 0.5, ("a/loss", 2): 0.5}
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
