@@ -48,11 +48,11 @@ def main(_: list[str]) -> None:
     workdir = Path(WORKDIR.value or Path("runs") / name)
     from assl_jax.experiment import run  # after parsing: a mistyped flag is answered at once
     from assl_jax.training.interrupt import polite_stop
-    from assl_jax.training.processes import start, together
+    from assl_jax.training.processes import initialize, share_errors
 
     try:
-        start(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-        with polite_stop(), together():
+        initialize(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        with polite_stop(), share_errors():
             run(CONFIG.value, workdir, Path(STAGES.value) if STAGES.value else None)
     except InputError as error:
         fail(str(error))

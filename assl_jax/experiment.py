@@ -27,10 +27,10 @@ from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.processes import barrier, first
+from assl_jax.training.processes import barrier, is_primary
 from assl_jax.training.sharding import make_mesh
 
 CHOICES = {
@@ -142,7 +142,7 @@ def run(config: ConfigDict, workdir: Path, stages: Path | None = None) -> None:
         results["best"]["backbone"] = "backbone"
     best = mtassl.winner(studies[0], results) if "best" in results else None
     with claimed(workdir):
-        if first():
+        if is_primary():
             _finish(workdir, studies, settings, results, best)
             print("\n" + "\n".join(report.summary_lines(results)))
             print(f"\nReport: {workdir / 'report' / 'index.html'}")
@@ -276,7 +276,7 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
 
 def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run, in the first process; nothing has been written before."""
-    if not first():
+    if not is_primary():
         return
     for flag, folder in (("stages", stages), ("workdir", workdir)):
         require(

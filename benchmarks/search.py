@@ -52,7 +52,7 @@ CALLS = {  # module:attribute -> part
     "assl_jax.training.checkpoint:Checkpoints.save": "files",
     "assl_jax.training.checkpoint:Checkpoints.restore": "files",
     "assl_jax.training.checkpoint:Checkpoints.close": "files",
-    "assl_jax.training.metrics:MetricsLog.write": "files",
+    "assl_jax.training.metrics_log:MetricsLog.write": "files",
     "assl_jax.strategies.study:export_backbone": "files",
     "assl_jax.strategies.study:export_model": "files",
     "assl_jax.strategies.study:load_tree": "files",
@@ -227,7 +227,7 @@ def once(args: argparse.Namespace) -> dict[str, Any]:
     with clock.span("other", "rest"):
         clock.listen()
         from assl_jax.experiment import run
-        from assl_jax.training.metrics import MetricsLog
+        from assl_jax.training.metrics_log import MetricsLog
 
         clock.watch()
         config = configured(args.config, args.set, args.random)

@@ -61,7 +61,7 @@ class Dataset:
             shared.size == 0,
             f"data {self.name!r}: {shared.size} test images are also used for training",
         )
-        both = np.intersect1d(self.whose[seen], self.whose[self.test])
+        both = np.intersect1d(self.groups[seen], self.groups[self.test])
         require(
             both.size == 0,
             f"data {self.name!r}: {both.size} patients are both in the test and in the training "
@@ -69,7 +69,7 @@ class Dataset:
         )
 
     @property
-    def whose(self) -> np.ndarray:
+    def groups(self) -> np.ndarray:
         """`[n]` the patient of each image."""
         return np.arange(len(self.labels)) if self.patients is None else self.patients
 
@@ -91,7 +91,7 @@ class Dataset:
         """Hash of splits, labels, origin and images (of large sets, every k-th): its identity."""
         sha = hashlib.sha256(repr((self.images.shape, str(self.images.dtype))).encode())
         sha.update(repr((self.class_names, self.intensity, self.origin)).encode())
-        for rows in (self.labels, self.whose, self.unlabeled, self.test, *self.labelled_sets):
+        for rows in (self.labels, self.groups, self.unlabeled, self.test, *self.labelled_sets):
             sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
         for image in self.images[:: 1 + self.images.nbytes // HASHED_BYTES]:
             sha.update(np.ascontiguousarray(image).tobytes())

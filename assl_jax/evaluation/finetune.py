@@ -49,7 +49,7 @@ class Target:
           variables: the pretrained backbone; None trains from scratch.
           seed: of the head (and of the backbone, from scratch), batches and augmentation.
         """
-        feed = self.images.beside(self.labels)
+        feed = self.images.with_arrays(self.labels)
         state = init_state(
             jax.random.key(seed),
             self.backbone,
@@ -103,8 +103,8 @@ def stratified_folds(
     """
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     rng = np.random.default_rng([seed, folds])
-    whose = np.arange(len(labels)) if patients is None else patients
-    _, first, inverse = np.unique(whose, return_index=True, return_inverse=True)
+    groups = np.arange(len(labels)) if patients is None else patients
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     # Numbered in order of appearance: where nobody has a second image, that is the position.
     heads, patient = np.unique(first[inverse], return_inverse=True)
     classes, kind = np.unique(labels, return_inverse=True)

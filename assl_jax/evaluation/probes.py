@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from assl_jax.errors import require
-from assl_jax.evaluation.metrics import scores, summarise
+from assl_jax.evaluation.scores import scores, summarise
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
 FIXED = 1e-2  # C where nothing can be held out to choose it
@@ -127,17 +127,17 @@ def probe(
       "linear" and "knn", each with "metrics" and "confusion" of `summarise` over the labelled
       sets, and "runs", the accuracy of each.
     """
-    whose = np.arange(len(x)) if patients is None else patients
+    groups = np.arange(len(x)) if patients is None else patients
     linear, near = {}, {}
     for i, rows in enumerate(labelled_sets):
         x_and_y = x[rows], labels[rows], x[test]
         linear[f"set {i}"] = linear_probe(
-            *x_and_y, classes=classes, patients=whose[rows], seed=seed
+            *x_and_y, classes=classes, patients=groups[rows], seed=seed
         )
         near[f"set {i}"] = knn(*x_and_y, classes=classes, k=k)
     return {
         name: {
-            **summarise(labels[test], runs, whose[test]),
+            **summarise(labels[test], runs, groups[test]),
             "runs": [scores(labels[test], p)["accuracy"] for p in runs.values()],
         }
         for name, runs in {"linear": linear, "knn": near}.items()
@@ -150,13 +150,13 @@ def _best_strength(
     """The strength that makes the held-out labels likeliest; of equals the smallest."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    whose = np.arange(len(y)) if patients is None else patients
-    members = {c: len(np.unique(whose[y == c])) for c in np.unique(y)}
+    groups = np.arange(len(y)) if patients is None else patients
+    members = {c: len(np.unique(groups[y == c])) for c in np.unique(y)}
     folds = min(FOLDS, *members.values())
     if folds < 2:
         return FIXED
     loss = np.zeros(len(STRENGTHS))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, whose)
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
     for train, held in split:
         for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
             # A class that these folds lack, or certainty gone wrong, must not cost infinitely much.

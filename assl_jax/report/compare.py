@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assl_jax.errors import InputError
 from assl_jax.report import paper
 from assl_jax.report.html import chart_html, document, folded, section, soft, table_html
-from assl_jax.report.metrics import METRICS, metrics_table
+from assl_jax.report.metrics_table import METRICS, metrics_table
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.record import COLOURS, VARIANTS, capital, display_backbone
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs

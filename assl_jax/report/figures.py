@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assl_jax.report import planes, record
-from assl_jax.report.metrics import decides, score
+from assl_jax.report.metrics_table import decides, score
 from assl_jax.report.record import (
     GREY,
     INK,

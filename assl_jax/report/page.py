@@ -21,7 +21,7 @@ from assl_jax.report.html import (
     soft,
     table_html,
 )
-from assl_jax.report.metrics import decides, metrics_table
+from assl_jax.report.metrics_table import decides, metrics_table
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.record import RunRecord, TaskExamples, capital, display, display_backbone

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assl_jax.report import paper
-from assl_jax.report.metrics import Results
+from assl_jax.report.metrics_table import Results
 from assl_jax.report.record import by_similarity, display
 from assl_jax.report.table import (
     DASH,

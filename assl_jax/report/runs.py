@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from assl_jax.errors import InputError, require
 from assl_jax.report import paper
-from assl_jax.report.metrics import Entry, Tested, every, measured
+from assl_jax.report.metrics_table import Entry, Tested, every, measured
 from assl_jax.report.record import display_backbone
 
 Key = tuple[frozenset[str], str]  # a pool in any order, and its variant

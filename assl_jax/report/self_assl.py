@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from assl_jax.report import paper
-from assl_jax.report.metrics import Results
+from assl_jax.report.metrics_table import Results
 from assl_jax.report.record import (
     VARIANTS,
     display_backbone,

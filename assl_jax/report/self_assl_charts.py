@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUANTITIES = {
     "penalty": "penalty",
     "similarity": "similarity, mini-batch",
-    "similarity_to_first": "similarity to f_p",
+    "similarity_to_frozen": "similarity to f_p",
     "similarity_to_untrained": "similarity to untrained",
     "effective_rank": "effective rank",
 }

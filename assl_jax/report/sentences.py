@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from assl_jax.report.metrics import Entry, Results, decided_on, decides, score
+from assl_jax.report.metrics_table import Entry, Results, decided_on, decides, score
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.record import display, display_pool
 from assl_jax.report.self_assl import backbones, self_assl_headline
@@ -27,8 +27,8 @@ def _test_set(results: Results) -> str:
     images, patients = results.get("test_images"), results.get("patients")
     if not images:
         return ""
-    whose = "" if patients in (None, images) else f" from {patients:,} patients"
-    return f"test set of {images:,}{whose}"
+    people = "" if patients in (None, images) else f" from {patients:,} patients"
+    return f"test set of {images:,}{people}"
 
 
 def headline(results: Results) -> str:

@@ -6,7 +6,7 @@ A table is one model of rows; Markdown, plain text and the page's HTML are rende
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from assl_jax.report.metrics import (
+from assl_jax.report.metrics_table import (
     Entry,
     Results,
     decided_on,

@@ -9,13 +9,13 @@ import numpy as np
 
 from assl_jax.data import Dataset
 from assl_jax.evaluation.finetune import Target, stratified_folds
-from assl_jax.evaluation.metrics import scores, summarise
+from assl_jax.evaluation.scores import scores, summarise
 from assl_jax.strategies.settings import TargetSettings
 from assl_jax.strategies.stages import write_array
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging
-from assl_jax.training.processes import agree, first
-from assl_jax.training.progress import Progress
+from assl_jax.training.processes import broadcast, is_primary
+from assl_jax.console import Progress
 from assl_jax.training.state import TrainState
 
 Runs = dict[str, tuple[np.ndarray, np.ndarray, int]]  # training rows, rows to judge it on, seed
@@ -34,7 +34,7 @@ def fold_runs(dataset: Dataset, settings: TargetSettings, seed: int) -> Runs:
     """Fine-tunings of the cross-validation inside every labelled set, by name."""
     runs = {}
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
-        labels, patients = dataset.labels[rows], dataset.whose[rows]
+        labels, patients = dataset.labels[rows], dataset.groups[rows]
         folds = stratified_folds(labels, settings.folds, seed=seed, patients=patients)
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
@@ -69,9 +69,9 @@ def finetune_all(
     Raises:
       Interrupted: a stop was asked for; finished runs are kept.
     """
-    if first():
+    if is_primary():
         folder.mkdir(exist_ok=True)
-    finished = agree([name for name in runs if (folder / file_of(name)).exists()])
+    finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])
     probabilities: dict[str, np.ndarray] = {}
     with Progress(title, len(runs)) as progress:
         for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
@@ -107,7 +107,7 @@ def summary(dataset: Dataset, probabilities: Mapping[str, np.ndarray]) -> dict[s
         "accuracy": statistics.fmean(accuracies),
         "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
         "runs": accuracies,
-        **summarise(dataset.labels[rows], probabilities, dataset.whose[rows]),
+        **summarise(dataset.labels[rows], probabilities, dataset.groups[rows]),
     }
 
 

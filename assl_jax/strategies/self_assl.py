@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from assl_jax.evaluation.metrics import paired_difference
+from assl_jax.evaluation.scores import paired_difference
 from assl_jax.strategies.network import SCRATCH, Network, Pool
 from assl_jax.strategies.settings import SecondRun
 from assl_jax.strategies.share import share
@@ -79,7 +79,7 @@ def difference(study: Study, before: Network, after: Network) -> dict[str, float
       "mean" and "std" over the fine-tunings; "low" and "high", see `paired_difference`.
     """
     rows = study.dataset.test
-    labels, whose = study.dataset.labels[rows], study.dataset.whose[rows]
+    labels, groups = study.dataset.labels[rows], study.dataset.groups[rows]
     right = [
         np.array([p.argmax(1) == labels for p in study.probabilities(network)])
         for network in (before, after)

@@ -20,7 +20,7 @@ import numpy as np
 from assl_jax.errors import Interrupted, require
 from assl_jax.training.interrupt import asked_here
 from assl_jax.training.memory import log_peak, peak_memory
-from assl_jax.training.processes import agree, first, gather
+from assl_jax.training.processes import broadcast, is_primary, gather
 
 DONE = "done.json"
 
@@ -113,7 +113,7 @@ class StageCache:
         )
         done = _read_first(folder / DONE)
         if not done:
-            if first():
+            if is_primary():
                 folder.mkdir(parents=True, exist_ok=True)
             with claimed(folder, wait=self.wait):
                 if not _read_first(folder / DONE):
@@ -162,9 +162,9 @@ def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         outcome = ""
-        if first():
+        if is_primary():
             outcome = _claim(held.enter_context((folder / ".lock").open("a")), wait)
-        outcome = agree(outcome)
+        outcome = broadcast(outcome)
         if outcome == "busy":
             raise Busy(folder.name)
         if outcome == "stop":
@@ -198,7 +198,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_first(path: Path) -> dict[str, Any]:
     """What the first process reads there, in all of them."""
-    return agree(read_json(path) if first() else None)
+    return broadcast(read_json(path) if is_primary() else None)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -208,7 +208,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write a `.npy` file so that `path` holds all of it or does not exist; see `write_text`."""
-    if not first():
+    if not is_primary():
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, array, allow_pickle=False)
@@ -217,7 +217,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file by an atomic rename; of several processes the first does."""
-    if not first():
+    if not is_primary():
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)

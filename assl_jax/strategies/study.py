@@ -15,7 +15,7 @@ from assl_jax.errors import lookup
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_backbone, export_model
 from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.metrics import scores
+from assl_jax.evaluation.scores import scores
 from assl_jax.evaluation.plain import PlainImages
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import lcka_matrix
@@ -36,7 +36,7 @@ from assl_jax.training import processes
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Logging, Training, fit
-from assl_jax.training.metrics import MetricsLog, recording
+from assl_jax.training.metrics_log import MetricsLog, recording
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
@@ -164,7 +164,7 @@ class Study:
                 )
             checkpoints.close()
             fitted = self._plain.fit(state.variables)
-            if processes.first():
+            if processes.is_primary():
                 settings, intensity = dict(self.backbone_settings), self.dataset.intensity
                 place = folder / "backbone"
                 export_backbone(place, fitted, settings=settings, intensity=intensity, pool=pool)
@@ -370,7 +370,7 @@ class Study:
                 folder=folder / "predictions",
                 title=f"{WORDS[kind]} {self._label(network)}",
                 logging=Logging(every=self.log_every, record=record),
-                keep=keep if kind == "finetune" and processes.first() else None,
+                keep=keep if kind == "finetune" and processes.is_primary() else None,
             )
 
     def _target(self, backbone: nn.Module) -> Target:

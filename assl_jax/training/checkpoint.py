@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from assl_jax.training.processes import agree, first
+from assl_jax.training.processes import broadcast, is_primary
 from assl_jax.training.sharding import replicate
 
 
@@ -23,7 +23,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self._manager: ocp.CheckpointManager | None = None
-        if first():
+        if is_primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=1,
@@ -36,7 +36,7 @@ class Checkpoints:
     @property
     def latest(self) -> int | None:
         """Number of steps of the newest complete checkpoint."""
-        return agree(self._manager.latest_step() if self._manager else None)
+        return broadcast(self._manager.latest_step() if self._manager else None)
 
     def save(self, step: int, state: Any) -> None:
         """Write a state unless it is there; all processes call."""

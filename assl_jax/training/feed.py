@@ -14,7 +14,7 @@ from assl_jax.errors import lookup
 from assl_jax.training.processes import gather
 from assl_jax.training.sharding import replicate, split_batch, split_rows
 
-PLACES = ("auto", "device", "host")
+PLACEMENTS = ("auto", "device", "host")
 AHEAD = 2  # batches that are gathered while the device works
 SHARE = 0.5  # of the free memory that images may take
 
@@ -50,24 +50,24 @@ class Feed:
       on_device: where the arrays are.
     """
 
-    def __init__(self, arrays: Any, mesh: Mesh, place: str = "auto") -> None:
+    def __init__(self, arrays: Any, mesh: Mesh, placement: str = "auto") -> None:
         """Put `arrays` where they fit.
 
         Args:
           arrays: anything that has a shape and a type and gives rows by an array of indices.
           mesh: the devices.
-          place: "device", "host", or "auto": on the device where the arrays take at most half of
+          placement: "device", "host", or "auto": on the device where the arrays take at most half of
             its free memory, in every process.
 
         Raises:
-          InputError: another place.
+          InputError: another placement.
         """
-        lookup(dict.fromkeys(PLACES), place, "images_on")
+        lookup(dict.fromkeys(PLACEMENTS), placement, "images_on")
         self.mesh = mesh
-        self.on_device = place == "device" or (place == "auto" and _fits(arrays, mesh))
+        self.on_device = placement == "device" or (placement == "auto" and _fits(arrays, mesh))
         self.arrays = self._put(arrays)
 
-    def beside(self, *arrays: Any) -> "Feed":
+    def with_arrays(self, *arrays: Any) -> "Feed":
         """A feed of these examples together with others of the same length."""
         feed = object.__new__(Feed)
         feed.mesh, feed.on_device = self.mesh, self.on_device

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from assl_jax.errors import Interrupted
-from assl_jax.training.processes import alone, gather
+from assl_jax.training.processes import is_single, gather
 
 _requested = threading.Event()
 
@@ -19,7 +19,7 @@ def stop_requested(meeting: bool = True) -> bool:
     Several processes tell each other at a `meeting`, where all of them have to call this; between
     meetings the answer is no. One process alone knows at once.
     """
-    if alone():
+    if is_single():
         return asked_here()
     return meeting and any(gather(asked_here()))
 

@@ -19,7 +19,7 @@ from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import stop_requested
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.progress import Progress
+from assl_jax.console import Progress
 from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import TrainState
 from assl_jax.training.step import make_step
@@ -125,7 +125,7 @@ def fit(
     training: Training,
     seed: int,
     penalty: Penalty | None = None,
-    first: Any = None,
+    frozen: Any = None,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 0,
     logging: Logging = SILENT,
@@ -138,7 +138,7 @@ def fit(
       feed: the examples and the devices.
       rows: which of the examples to train on.
       seed: of batches, schedule and everything random inside the steps.
-      penalty, first: Self-ASSL, see `Penalty`, and the variables of the frozen first network.
+      penalty, frozen: Self-ASSL, see `Penalty`, and the variables of the frozen first network.
       checkpoint_every: steps between checkpoints; the last step is always kept.
 
     Raises:
@@ -157,7 +157,7 @@ def fit(
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
     # Handed over where it is needed alone: the plain step is one program, with and without it.
-    first = replicate(first, mesh) if penalty and penalty.weight else None
+    frozen = replicate(frozen, mesh) if penalty and penalty.weight else None
     unchecked: list[tuple[int, str, Metrics]] = []
     if start == 0:
         _observe(state, steps, logging)
@@ -171,7 +171,7 @@ def fit(
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
             compiled = make_step(backbone, task, training.optimiser, penalty, training.accumulate)
-            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), first)
+            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), frozen)
             state = state.merge(part)
             unchecked.append((step, task.name, metrics))
             done = step + 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from assl_jax.training.metrics import MetricsLog, recording
+from assl_jax.training.metrics_log import MetricsLog, recording
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 GIB = 2**30

@@ -49,12 +49,12 @@ class Queue(NamedTuple):
 
     Attributes:
       own: `[q, d]` of the network in training, as they were then.
-      first: `[q, d]` of the frozen one.
+      frozen: `[q, d]` of the frozen one.
       filled: how many rows are there.
     """
 
     own: Float[Array, "q d"]
-    first: Float[Array, "q d"]
+    frozen: Float[Array, "q d"]
     filled: Array
 
 
@@ -120,27 +120,27 @@ class Penalty:
         if not (rows and self.weight):
             return None
         # Two arrays: a donated buffer may not be given twice.
-        own, first = jnp.zeros((rows, d)), jnp.zeros((rows, d))
-        return Queue(own, first, jnp.zeros((), jnp.int32))
+        own, frozen = jnp.zeros((rows, d)), jnp.zeros((rows, d))
+        return Queue(own, frozen, jnp.zeros((), jnp.int32))
 
     def __call__(
-        self, own: Float[Array, "n d"], first: Float[Array, "n d"], queue: Queue | None = None
+        self, own: Float[Array, "n d"], frozen: Float[Array, "n d"], queue: Queue | None = None
     ) -> tuple[Float[Array, ""], Float[Array, ""], Queue | None]:
         """What is added to the loss, the similarity itself, and the queue with these features.
 
         Args:
           own: features of the network in training.
-          first: features of the frozen one; no gradient goes through them.
+          frozen: features of the frozen one; no gradient goes through them.
           queue: from the step before.
         """
-        first = jax.lax.stop_gradient(first)
+        frozen = jax.lax.stop_gradient(frozen)
         ready = jnp.asarray(True)
-        x, y = own, first
+        x, y = own, frozen
         if queue is not None:
             rows = len(queue.own)
             ready = queue.filled >= rows
             x = jnp.concatenate([own, queue.own])
-            y = jnp.concatenate([first, queue.first])
+            y = jnp.concatenate([frozen, queue.frozen])
             queue = Queue(
                 jax.lax.stop_gradient(x[:rows]),
                 y[:rows],

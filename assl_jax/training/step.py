@@ -48,12 +48,12 @@ def make_step(
 ) -> Step:
     """The jitted step of one task; the same arguments give the same, already compiled function.
 
-    The step is `step(state, examples, rng, rate, first) -> (state, metrics)`:
+    The step is `step(state, examples, rng, rate, frozen) -> (state, metrics)`:
       state: a `TrainState` with this task's head alone (`TrainState.only`); donated.
       examples: a batch of `Feed.batches`; what it gives goes to `task.make_batch`.
       rng: the run's key; the step's own number is folded in.
       rate: learning rate.
-      first: variables of the frozen network that `penalty` compares with, in evaluation mode; None
+      frozen: variables of the frozen network that `penalty` compares with, in evaluation mode; None
         without a penalty.
 
     With `accumulate` above 1 the batch is worked through in that many equal parts, one after the
@@ -86,15 +86,15 @@ def _cached(
     head = task.head()
     transform = optimiser.transform()
 
-    def loss_of(params: dict, state: TrainState, batch: Batch, first: Any) -> tuple:
+    def loss_of(params: dict, state: TrainState, batch: Batch, frozen: Any) -> tuple:
         maps, outputs, batch_stats = forward(
             backbone, head, params, state.batch_stats, batch, task.name
         )
         loss, metrics = task.loss(outputs, batch)
         queue = state.queue
         if penalty:
-            frozen: Any = backbone.apply(first, flatten_views(batch.inputs), train=False)
-            own, other = penalty.features(maps), penalty.features(frozen)
+            reference: Any = backbone.apply(frozen, flatten_views(batch.inputs), train=False)
+            own, other = penalty.features(maps), penalty.features(reference)
             added, similarity, queue = penalty(own, other, queue)
             metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
             loss = loss + added
@@ -107,11 +107,11 @@ def _cached(
         examples: Examples,
         rng: jax.Array,
         rate: jax.Array,
-        first: Any = None,
+        frozen: Any = None,
     ) -> tuple[TrainState, Metrics]:
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
         whole = gradient if accumulate == 1 else functools.partial(_in_parts, gradient, accumulate)
-        (loss, (metrics, batch_stats, queue)), grads = whole(state.params, state, batch, first)
+        (loss, (metrics, batch_stats, queue)), grads = whole(state.params, state, batch, frozen)
         norm = global_norm(grads)
         grads = optimiser.clip(grads, norm)
 
@@ -128,7 +128,7 @@ def _cached(
 
 
 def _in_parts(
-    gradient: Callable, parts: int, params: dict, state: TrainState, batch: Batch, first: Any
+    gradient: Callable, parts: int, params: dict, state: TrainState, batch: Batch, frozen: Any
 ) -> tuple[tuple, dict]:
     """What `gradient` gives, of a batch in parts: the mean; statistics and queue go through all."""
     # Every parts-th example: cut like this, the first axis stays split over the devices.
@@ -138,7 +138,7 @@ def _in_parts(
         total, batch_stats, queue = carry
         part = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False), apart)
         now = state._replace(batch_stats=batch_stats, queue=queue)
-        (loss, (metrics, *after)), grads = gradient(params, now, part, first)
+        (loss, (metrics, *after)), grads = gradient(params, now, part, frozen)
         return (jax.tree.map(jnp.add, total, grads), *after), (loss, metrics)
 
     start = (jax.tree.map(jnp.zeros_like, params), state.batch_stats, state.queue)

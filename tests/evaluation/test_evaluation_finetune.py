@@ -7,7 +7,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
-from assl_jax.evaluation.metrics import confusion, scores
+from assl_jax.evaluation.scores import confusion, scores
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser

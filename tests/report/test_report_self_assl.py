@@ -36,7 +36,7 @@ def log(label, values, **place):
 def metrics_log(prefix=""):
     penalised = [{"loss": 1.0, "penalty": 0.5 / (i + 1), "similarity": 0.5} for i in range(30)]
     observed = [
-        {"similarity_to_first": 0.9 - 0.1 * i, "similarity_to_untrained": 0.1, "effective_rank": 9}
+        {"similarity_to_frozen": 0.9 - 0.1 * i, "similarity_to_untrained": 0.1, "effective_rank": 9}
         for i in range(4)
     ]
     return [

@@ -10,7 +10,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
 from assl_jax.evaluation.features import features
-from assl_jax.evaluation.metrics import paired_difference
+from assl_jax.evaluation.scores import paired_difference
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide, make_backbone
@@ -20,7 +20,7 @@ from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.self_assl import compare, difference
 from assl_jax.strategies.settings import SecondRun
 from assl_jax.training.checkpoint import Checkpoints
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
 
 AGAIN = SecondRun(penalty=Penalty(weight=2.0, standardise="features"))
@@ -184,7 +184,7 @@ def test_what_is_logged_over_training(make_study):
     seen = [r for r in records if r["task"] == "held_out"]
     assert [r["step"] for r in seen] == [0, 1, 2, 3, 4]
     for record in seen:
-        assert 0 <= record["similarity_to_first"] <= 1 and record["effective_rank"] >= 0
+        assert 0 <= record["similarity_to_frozen"] <= 1 and record["effective_rank"] >= 0
         assert 0 <= record["similarity_to_untrained"] <= 1
     trained = [r for r in records if r["task"] == "rotation"]
     assert {"penalty", "similarity", "proxy_loss"} <= set(trained[0])

@@ -11,7 +11,7 @@ import pytest
 
 from assl_jax.strategies.stages import DONE, StageCache, digest, read_json, write_json
 from assl_jax.training import memory
-from assl_jax.training.metrics import MetricsLog, recording
+from assl_jax.training.metrics_log import MetricsLog, recording
 
 
 class Work:

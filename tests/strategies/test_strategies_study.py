@@ -19,7 +19,7 @@ from assl_jax.strategies.finetuning import summary
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.stages import digest
 from assl_jax.training.checkpoint import Checkpoints, load_tree
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 
 POOL = ("src", "rotation")
 SRC, ROTATION, BOTH = Network(("src",)), Network(("rotation",)), Network(POOL)

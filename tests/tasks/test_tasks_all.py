@@ -143,7 +143,7 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
     queue = penalty.init_queue(backbone, variables, inputs)
     step_number = jnp.zeros((), jnp.int32)
     state = TrainState(step_number, params, variables["batch_stats"], opt_state, queue)
-    assert state.queue.own.shape == state.queue.first.shape == (64, 16)
+    assert state.queue.own.shape == state.queue.frozen.shape == (64, 16)
     step = make_step(backbone, task, Optimiser(), penalty)
     examples = Examples(jnp.asarray(images), None)
     after, metrics = jax.eval_shape(step, state, examples, key, jnp.float32(0), state.variables)

@@ -61,7 +61,7 @@ def close(a, b, atol=1e-6):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=atol), a, b)
 
 
-def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, first=None):
+def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, frozen=None):
     """A compiled step, the state it begins with, and what else it is given."""
     optimiser = Optimiser(learning_rate=1e-2)
     mesh = make_mesh(jax.devices()[:devices])
@@ -130,13 +130,13 @@ def test_the_queue_and_the_statistics_go_through_the_parts(toy):
     penalty = Penalty(weight=0.5, queue=5, standardise="none")  # 20 rows of 4 features
     task = dataclasses.replace(Fixed(intensity=INTENSITY), all_rotations=False)
     first = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
-    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, first=first)
+    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, frozen=first)
     state, metrics = step(state, *arguments)
     assert int(state.queue.filled) == 16
     inputs = task.make_batch(jax.random.fold_in(jax.random.key(1), 0), jnp.asarray(IMAGES)).inputs
     pooled = toy.backbone.apply(first, inputs[:, 0])["pooled"]
     rows = np.concatenate([pooled[1::2], pooled[0::2], np.zeros((4, 4))])
-    np.testing.assert_allclose(state.queue.first, rows, atol=1e-5)
+    np.testing.assert_allclose(state.queue.frozen, rows, atol=1e-5)
     assert metrics["penalty"] == 0.0  # the queue was not yet full
     state, metrics = step(state, *arguments)
     metrics = jax.device_get(metrics)

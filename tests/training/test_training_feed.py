@@ -36,7 +36,7 @@ class Rows:
 def test_both_places_give_the_same_batches(devices):
     mesh = make_mesh(jax.devices()[:devices])
     for place in ("device", "host"):
-        feed = Feed(Rows(IMAGES), mesh, place).beside(np.arange(20))
+        feed = Feed(Rows(IMAGES), mesh, place).with_arrays(np.arange(20))
         assert feed.on_device == (place == "device")
         taken = [jax.jit(lambda e: e.take())(e) for e in feed.batches(ROWS)]
         assert len(taken) == 2

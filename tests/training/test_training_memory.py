@@ -7,7 +7,7 @@ import pytest
 
 from assl_jax.training import memory
 from assl_jax.training.memory import PeakMemory, log_peak, peak_memory
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 
 MB = 10**6
 

@@ -156,7 +156,7 @@ def test_queue_by_hand():
     alone = Penalty(weight=1.0)(jnp.asarray(own), jnp.asarray(first))
     assert added[2] == pytest.approx(float(alone[0]), abs=1e-6)
     np.testing.assert_array_equal(queue.own, own[:6])
-    np.testing.assert_array_equal(queue.first, first[:6])
+    np.testing.assert_array_equal(queue.frozen, first[:6])
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def leaves(state):
 def test_without_weight_it_is_plain_training_bit_for_bit(toy):
     plain = toy.fit()
     first = toy.state(key=5).variables
-    silent = toy.fit(penalty=Penalty(weight=0.0), first=first)
+    silent = toy.fit(penalty=Penalty(weight=0.0), frozen=first)
     jax.tree.map(np.testing.assert_array_equal, leaves(plain), leaves(silent))
-    loud = toy.fit(penalty=Penalty(weight=0.5), first=first)
+    loud = toy.fit(penalty=Penalty(weight=0.5), frozen=first)
     differs = jax.tree.map(lambda a, b: bool((a != b).any()), leaves(plain), leaves(loud))
     assert any(jax.tree.leaves(differs))
     # Nor is there a jump at zero.
-    faint = toy.fit(penalty=Penalty(weight=1e-7), first=first)
+    faint = toy.fit(penalty=Penalty(weight=1e-7), frozen=first)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
         plain.params["backbone"],
@@ -209,7 +209,7 @@ def test_the_sign_says_where_features_go(toy, queue):
         state = toy.state(optimiser=optimiser)
         inputs = jnp.zeros((2, 8, 8, 1))
         state = state._replace(queue=penalty.init_queue(toy.backbone, state.variables, inputs))
-        state = toy.fit(state=state, penalty=penalty, first=first, optimiser=optimiser, steps=40)
+        state = toy.fit(state=state, penalty=penalty, frozen=first, optimiser=optimiser, steps=40)
         own = toy.backbone.apply(state.variables, images, train=True, mutable=["batch_stats"])[0]
         return float(linear_cka(own["pooled"], target))
 
@@ -243,7 +243,7 @@ def test_what_is_logged(toy):
     logging = Logging(
         every=2, record=records.append, observe=lambda s: {"seen": float(s.step)}, observe_every=4
     )
-    toy.fit(penalty=Penalty(weight=0.5), first=first, logging=logging)
+    toy.fit(penalty=Penalty(weight=0.5), frozen=first, logging=logging)
     held_out = [(r["step"], r["seen"]) for r in records if r["task"] == "held_out"]
     assert held_out == [(0, 0.0), (4, 4.0), (6, 6.0)]
     for record in (r for r in records if r["task"] != "held_out"):

@@ -75,18 +75,18 @@ from assl_jax.errors import InputError, Interrupted
 from assl_jax.training import processes
 
 coordinator, number, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-processes.start(False, coordinator, 2, number, seconds=120)
+processes.initialize(False, coordinator, 2, number, seconds=120)
 {work}
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.strategies.stages import StageCache, claimed
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
 from assl_jax.training.interrupt import polite_stop
 from assl_jax.training.loop import Logging
-from assl_jax.training.metrics import recording
+from assl_jax.training.metrics_log import recording
 
 told = {{"devices": jax.device_count(), "own": jax.local_device_count()}}
 told["gathered"] = processes.gather(["from", number])
-told["agreed"] = processes.agree({{"value": number}})
+told["agreed"] = processes.broadcast({{"value": number}})
 
 def keep(name, tree):
     leaves = jax.tree.leaves(jax.tree.map(np.asarray, tree))
@@ -105,7 +105,7 @@ feed = Feed(IMAGES, make_mesh(), "host")
 keep("features", features(BACKBONE, whole.variables, feed, np.arange(13), **plain))
 fitted = reestimate_batch_stats(BACKBONE, whole.variables, feed, np.arange(24), **plain)
 keep("statistics", fitted["batch_stats"])
-if processes.first():
+if processes.is_primary():
     save_tree(folder / "tree", whole.params)
 processes.barrier()
 keep("tree", load_tree(folder / "tree"))
@@ -137,7 +137,7 @@ except InputError as error:
     told["apart"] = str(error)
 
 def fail():
-    with processes.together():
+    with processes.share_errors():
         if number == 1:
             raise OSError("the disk is gone")
         processes.barrier()
@@ -299,14 +299,14 @@ def test_an_error_of_one_ends_both(two):
 
 
 def test_one_process_alone_asks_nobody():
-    assert processes.alone() and processes.first()
+    assert processes.is_single() and processes.is_primary()
     value = object()  # nothing is written down or sent
-    assert processes.gather(value) == [value] and processes.agree(value) is value
+    assert processes.gather(value) == [value] and processes.broadcast(value) is value
     processes.barrier()
-    with pytest.raises(OSError, match="gone"), processes.together():
+    with pytest.raises(OSError, match="gone"), processes.share_errors():
         raise OSError("gone")
-    processes.start(False, None, None, None)  # without flags nothing starts
-    assert processes.alone()
+    processes.initialize(False, None, None, None)  # without flags nothing starts
+    assert processes.is_single()
 
 
 @pytest.mark.parametrize(
@@ -319,8 +319,8 @@ def test_one_process_alone_asks_nobody():
 )
 def test_flags_that_do_not_fit_together(flags, says):
     with pytest.raises(InputError, match=says):
-        processes.start(False, *flags)
-    assert processes.alone()
+        processes.initialize(False, *flags)
+    assert processes.is_single()
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_nobody_there_is_told_in_one_line(arguments, says):
         from assl_jax.errors import InputError
         from assl_jax.training import processes
         try:
-            processes.start({arguments.format(port=port)})
+            processes.initialize({arguments.format(port=port)})
         except InputError as error:
             print(error)
     """
@@ -400,7 +400,7 @@ EVERY_IN_TWO = """
 import sys
 from assl_jax.training import processes
 
-processes.start(False, sys.argv[1], 2, int(sys.argv[2]), seconds=120)
+processes.initialize(False, sys.argv[1], 2, int(sys.argv[2]), seconds=120)
 {every}
 from assl_jax.tasks import TASKS
 from assl_jax.training.sharding import make_mesh

@@ -106,11 +106,11 @@ def test_every_task_is_traced_and_compiled_once(toy):
     toy.fit(state=states[0], optimiser=optimiser, steps=12)
     toy.fit(state=states[1], optimiser=optimiser, steps=6, seed=9)
     toy.fit(state=states[2], optimiser=optimiser, steps=3, tasks=alone)
-    toy.fit(penalty=Penalty(weight=0.0), first=states[0].variables, optimiser=optimiser, steps=3)
+    toy.fit(penalty=Penalty(weight=0.0), frozen=states[0].variables, optimiser=optimiser, steps=3)
     assert sorted(toy.made) == ["brightness", "contrast"]
     for task in toy.pool.values():
         assert make_step(toy.backbone, task, optimiser)._cache_size() == 1
     for seed in (0, 1):
         first = toy.state(key=seed).variables
-        toy.fit(penalty=Penalty(weight=0.5, queue=0), first=first, optimiser=optimiser, seed=seed)
+        toy.fit(penalty=Penalty(weight=0.5, queue=0), frozen=first, optimiser=optimiser, seed=seed)
     assert sorted(toy.made) == 2 * ["brightness"] + 2 * ["contrast"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from assl_jax.training import progress
-from assl_jax.training.progress import Progress
+from assl_jax.console import Progress
 
 
 class Terminal(io.StringIO):

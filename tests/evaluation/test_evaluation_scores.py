@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from assl_jax.evaluation import metrics
-from assl_jax.evaluation.metrics import bootstrap, confusion, scores, summarise
+from assl_jax.evaluation.scores import bootstrap, confusion, scores, summarise
 
 # Class 1 scores 0.9, 0.5, 0.5 where it is right and 0.5, 0.2, 0.6, 0.1 where it is not.
 TWO = np.array([1, 1, 1, 0, 0, 0, 0])

@@ -22,11 +22,11 @@ from assl_jax.evaluation.probes import probe
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.models import SideBySide
 from assl_jax.ops.intensity import Intensity
-from assl_jax.report.metrics import METRICS, SMALL, measured
+from assl_jax.report.metrics_table import METRICS, SMALL, measured
 from assl_jax.report.table import Cell, Row, Table, mean_std, percent, text_lines
 from assl_jax.strategies.stages import read_json, write_json
 from assl_jax.training.feed import Feed
-from assl_jax.training.progress import Progress
+from assl_jax.console import Progress
 from assl_jax.training.sharding import make_mesh, replicate
 
 UNTRAINED = "untrained"
@@ -119,7 +119,7 @@ def probe_networks(
                 [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
                 np.searchsorted(rows, dataset.test),
                 classes=dataset.num_classes,
-                patients=dataset.whose[rows],
+                patients=dataset.groups[rows],
                 k=k,
                 seed=config["seed"],
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from assl_jax.training.processes import first
+from assl_jax.training.processes import is_primary
 
 
 class MetricsLog:
@@ -79,7 +79,7 @@ def recording(folder: Path, **place: Any) -> Iterator[Callable[[dict[str, Any]],
 
     It does nothing but in the first process.
     """
-    if not first():
+    if not is_primary():
         yield lambda values: None
         return
     with contextlib.closing(MetricsLog(folder)) as log:

@@ -6,7 +6,7 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from assl_jax.training.metrics import MetricsLog, recording
+from assl_jax.training.metrics_log import MetricsLog, recording
 
 
 def record(step, loss=1.0, **more):
