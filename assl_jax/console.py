@@ -82,8 +82,8 @@ class Progress:
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield `items` and show how many of `total` have been used."""
-    with Progress(title, total) as progress:
+    """Yield `items` and show how many of `total` have been used; nothing is shown without items."""
+    with Progress(title if total else "", total) as progress:
         for done, item in enumerate(items, 1):
             yield item
             progress.update(done, note=" ")

@@ -5,11 +5,12 @@ step. A reader sees the whole new file, the whole old one, or none.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import filelock
 import numpy as np
 
 UNFINISHED = ".unfinished-"  # temporary names begin with this
+ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 
 
 @contextlib.contextmanager
@@ -26,33 +28,48 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     The temporary file has the suffix of `path`. It is removed if the block raises.
     """
-    handle, name = tempfile.mkstemp(path.suffix, UNFINISHED, path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(path)
     try:
+        temporary.open("xb").close()
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a rename must not reach the disk before the content
-        temporary.chmod(0o666 & ~_umask())  # mkstemp lets nobody else read it
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a new temporary folder; it becomes `path` at the end of the block.
 
-    An older folder of that name is removed first. The temporary one is removed if the block raises.
+    With `replace`, an older folder of that name is removed first. Otherwise an older folder stays
+    and the new one is dropped, which suits several writers of the same content. The temporary
+    folder is removed if the block raises.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
+    temporary = _temporary(path)
     try:
+        temporary.mkdir()
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(path)
+        for attempt in range(1, ATTEMPTS + 1):
+            if replace:
+                shutil.rmtree(path, ignore_errors=True)
+            try:
+                temporary.rename(path)
+                return
+            except OSError as error:
+                exists = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+                if exists and not replace:
+                    return
+                if not exists or attempt == ATTEMPTS:
+                    raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    # Not from `tempfile`, whose files nobody else may read: the umask decides, as for other files.
+    return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -73,8 +90,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write a `.npy` file atomically; arrays of Python objects are refused."""
-    with atomic_file(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:  # a path may get a suffix
+        np.save(file, array, allow_pickle=False)
 
 
 def read_array(path: Path, *, mmap: bool = False) -> np.ndarray:
@@ -94,7 +111,7 @@ def try_lock(path: Path) -> filelock.BaseFileLock | None:
     """Lock `path` among processes, or give None where another process has locked it.
 
     The operating system releases the lock when its process ends. The caller releases it earlier
-    with `release()`, or by using it in a `with` block.
+    with `release()`. (A `with` block would lock it a second time.)
     """
     lock = filelock.FileLock(path)
     try:
@@ -102,9 +119,3 @@ def try_lock(path: Path) -> filelock.BaseFileLock | None:
     except filelock.Timeout:
         return None
     return lock
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
