@@ -90,7 +90,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write a `.npy` file atomically; arrays of Python objects are refused."""
-    with atomic_file(path) as temporary, temporary.open("wb") as file:  # a path may get a suffix
+    # Given a path, NumPy would add `.npy` to another suffix.
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 

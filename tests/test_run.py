@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assl_jax.data.write_phantom import write_phantom
+from assl_jax.commands.write_phantom import write_phantom
 
 ROOT = Path(__file__).parents[1]
 TINY = (

@@ -15,7 +15,7 @@ import numpy as np
 
 from assl_jax.data import Dataset, load
 from assl_jax.data.images import EXTENSIONS, decode_image
-from assl_jax.data.nifti import VolumeFormat, read_volume
+from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, read_volume
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import Model, load_model
 from assl_jax.evaluation.gradcam import attend
@@ -23,8 +23,6 @@ from assl_jax.ops.resample import resize
 from assl_jax.report.attention import attention_section
 from assl_jax.report.html import document
 from assl_jax.strategies.stages import read_json, write_text
-
-NIFTI = (".nii", ".nii.gz")
 
 
 def gradcam(
@@ -118,7 +116,7 @@ def _read_all(
     require(path.exists(), f"--images={images} does not exist")
     files = [path]
     if path.is_dir():
-        endings = NIFTI if len(dataset.space) == 3 else EXTENSIONS
+        endings = VOLUME_SUFFIXES if len(dataset.space) == 3 else EXTENSIONS
         visible = sorted(file for file in path.rglob("*") if file.name[0] != ".")
         files = [file for file in visible if file.name.lower().endswith(endings)][:n]
         require(bool(files), f"--images={images} holds no files that end in {' '.join(endings)}")

@@ -1,21 +1,23 @@
-"""What every data source becomes."""
+"""`Dataset`, which every data source returns."""
 
 import dataclasses
+import functools
 import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
 
-HASHED_BYTES = 2**28  # of all images; more than that, and a part of them stands for the set
-BLOCK_BYTES = 2**24  # of images looked at together
+HASHED_BYTES = 2**28  # of the images; a fingerprint of more looks at every k-th image
+BLOCK_BYTES = 2**24  # of the images whose statistics are summed at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Integer images in one array, with labels and splits as indices into it.
+    """Integer images in one array, with labels, and splits as indices into it.
 
     Attributes:
       name: the source's name.
@@ -23,15 +25,19 @@ class Dataset:
       labels: `[n]` int32 class indices; -1 marks an image without a label.
       class_names: one name per class.
       unlabeled: indices of the images that proxy tasks may see.
-      labelled_sets: one or more index arrays, each one set of labelled training images (STL-10's
-        folds, a seeded subset). Every set is fine-tuned on separately.
+      labelled_sets: one or more index arrays. Each is a set of labelled training images (a fold of
+        STL-10, a seeded subset), and fine-tuning runs on each separately.
       test: indices of the labelled test images; disjoint from the other two.
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
-      patients: `[n]` integers, whom each image is of; None means that each is of somebody else. No
-        patient is on both sides of a split, and confidence intervals are over patients.
-      origin: what the images were made from (settings, files' sizes and times), where that tells
-        more than a look at some of the images; part of `fingerprint`.
-      skipped: files left out on request (`on_error="skip"`), each with its reason.
+      patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
+        is on both sides of a split, and confidence intervals are over patients.
+      origins: for each image, what it was made from (its file's size and time, a checksum). Part
+        of both fingerprints, which look at only some images of a large set. None: nothing is known.
+      skipped: files that were left out (`on_error="skip"`), each with its reason.
+
+    Raises:
+      InputError: an image without a label in a labelled split, or an image or a patient on both
+        sides of a split.
     """
 
     name: str
@@ -43,7 +49,7 @@ class Dataset:
     test: np.ndarray
     intensity: Intensity
     patients: np.ndarray | None = None
-    origin: str = ""
+    origins: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -70,12 +76,12 @@ class Dataset:
 
     @property
     def groups(self) -> np.ndarray:
-        """`[n]` the patient of each image."""
+        """`[n]` the patient of each image; an image without a known patient is its own group."""
         return np.arange(len(self.labels)) if self.patients is None else self.patients
 
     @property
     def test_patients(self) -> int | None:
-        """How many patients the test images are of, where that is known."""
+        """The number of patients among the test images; None if patients are unknown."""
         return None if self.patients is None else len(np.unique(self.patients[self.test]))
 
     @property
@@ -87,27 +93,68 @@ class Dataset:
     def channels(self) -> int:
         return self.images.shape[-1]
 
-    def fingerprint(self) -> str:
-        """Hash of splits, labels, origin and images (of large sets, every k-th): its identity."""
-        sha = hashlib.sha256(repr((self.images.shape, str(self.images.dtype))).encode())
-        sha.update(repr((self.class_names, self.intensity, self.origin)).encode())
-        for rows in (self.labels, self.groups, self.unlabeled, self.test, *self.labelled_sets):
-            sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
-        for image in self.images[:: 1 + self.images.nbytes // HASHED_BYTES]:
-            sha.update(np.ascontiguousarray(image).tobytes())
-        return sha.hexdigest()[:16]
-
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def unlabeled_fingerprint(self) -> str:
+        """16 hex digits that change with anything that a pretraining depends on.
+
+        A hash of the unlabeled images in their order (of large sets, every k-th image), of their
+        origins, shape, type and intensity. Labels, splits and other images do not count.
+        """
+        return self._unlabeled_fingerprint
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with anything in the data set.
+
+        A hash of `unlabeled_fingerprint`, class names, labels, groups, splits, and the other images
+        (of large sets, every k-th image) with their origins.
+        """
+        return self._fingerprint
+
+    @functools.cached_property
+    def _unlabeled_fingerprint(self) -> str:
+        dtype, shape = str(self.images.dtype), self.images.shape[1:]
+        sha = hashlib.sha256(repr((len(self.unlabeled), shape, dtype, self.intensity)).encode())
+        size = self.images.nbytes * len(self.unlabeled) // max(1, len(self.images))
+        for content in self._contents(self.unlabeled, every=1 + size // HASHED_BYTES):
+            sha.update(content)
+        return sha.hexdigest()[:16]
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        sha = hashlib.sha256(self._unlabeled_fingerprint.encode())
+        sha.update(repr((len(self.images), self.class_names)).encode())
+        for rows in (self.labels, self.groups, self.unlabeled, self.test, *self.labelled_sets):
+            sha.update(repr(len(rows)).encode())
+            sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
+        others = np.setdiff1d(np.arange(len(self.images)), self.unlabeled)
+        for content in self._contents(others, every=1 + self.images.nbytes // HASHED_BYTES):
+            sha.update(content)
+        return sha.hexdigest()[:16]
+
+    def _contents(self, rows: np.ndarray, *, every: int) -> Iterator[bytes]:
+        """The origin of each row, and the pixels of each `every`-th one."""
+        if self.origins is not None:
+            for row in rows:
+                yield self.origins[row].encode(errors="surrogateescape") + b"\0"
+        for row in rows[::every]:
+            yield np.ascontiguousarray(self.images[row]).tobytes()
+
 
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
-    """Mean and standard deviation per channel of `images` `[n, *space, c]` as unit intensities.
+    """The mapping of `low` to `high` onto 0 to 1, with each channel's mean and deviation there.
 
-    Sums of integers over blocks of images: exact, whatever the size of a memory-mapped array.
-    Values outside `low` to `high` count as these. A channel without contrast gets a standard
-    deviation of 1.
+    The sums are of integers, so they are exact. Images are read in blocks; the array may be
+    memory-mapped.
+
+    Args:
+      images: `[n, *space, c]` integers; values outside `low` to `high` count as `low` or `high`.
+      low, high: whole numbers.
+
+    Returns:
+      Mean and standard deviation, rounded to 6 digits; a channel without contrast has 1.
     """
     c = images.shape[-1]
     total, squares = np.zeros(c, np.int64), np.zeros(c, np.int64)
@@ -121,32 +168,10 @@ def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0)) / (high - low)
     mean = (mean - low) / (high - low)
     std = np.where(std < 1e-6, 1.0, std)
-    # Rounded: the statistics are part of every stage's identity and are printed in reports.
+    # Rounded, since they are part of every stage's identity and are printed in reports.
     return Intensity(
         low=low,
         high=high,
         mean=tuple(round(float(m), 6) for m in mean),
         std=tuple(round(float(s), 6) for s in std),
     )
-
-
-def stratified_subset(labels: np.ndarray, total: int, *, seed: int) -> np.ndarray:
-    """Positions of `total` entries of `labels` `[n]`, the classes as equally filled as they can be.
-
-    Returns sorted positions. Raises `InputError` when a class cannot fill its share.
-    """
-    rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    share, extra = divmod(total, len(classes))
-    lucky = set(rng.permutation(len(classes))[:extra].tolist())
-    chosen = []
-    for i, c in enumerate(classes):
-        want = share + (i in lucky)
-        members = np.flatnonzero(labels == c)
-        require(
-            len(members) >= want,
-            f"labels={total} needs {want} images of class {c}, which has {len(members)}; "
-            "ask for fewer labels",
-        )
-        chosen.append(rng.permutation(members)[:want])
-    return np.sort(np.concatenate(chosen))

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from assl_jax import gradcam
+from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.data import load
-from assl_jax.data.write_phantom import write_phantom
 from assl_jax.evaluation.export import export_model
 from assl_jax.models import make_backbone
 

@@ -109,6 +109,32 @@ def test_labelled_subset(tree):
     assert "labels=50" in error(path=str(tree), labels=50)
 
 
+def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
+    first = load("folder", path=str(tree))
+
+    def again(**settings):
+        return load("folder", path=str(tree), **settings)
+
+    changed = [again(labels=4)]
+    save(tree / "train/ant/new.png", 140)
+    changed.append(again())
+    save(tree / "test/cat/new.png", 141)
+    changed.append(again())
+    for name in ("train", "test"):
+        (tree / name / "cat").rename(tree / name / "dog")
+    changed.append(again())
+    assert {data.unlabeled_fingerprint() for data in changed} == {first.unlabeled_fingerprint()}
+    assert len({data.fingerprint() for data in [first, *changed]}) == 5
+
+    before = again()
+    save(tree / "unlabeled/deep/a/0.png", 11)
+    pixels = again()
+    save(tree / "unlabeled/new.png", 12)
+    added = again()
+    assert len({d.unlabeled_fingerprint() for d in (before, pixels, added)}) == 3
+    assert len({d.fingerprint() for d in (before, pixels, added)}) == 3
+
+
 def test_bad_paths(tmp_path, monkeypatch):
     assert "data.path is empty" in error()
     assert f"{str(tmp_path / 'nowhere')!r} does not exist" in error(path=str(tmp_path / "nowhere"))
@@ -159,6 +185,7 @@ def test_a_class_of_one_cannot_be_split(tmp_path):
         {"channels": 2},
         {"side": -1},
         {"labels": -1},
+        {"seed": -1},
         {"test_fraction": 0.0},
         {"test_fraction": 1.0},
     ],

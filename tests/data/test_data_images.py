@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -218,10 +219,28 @@ def test_an_interrupted_run_is_not_trusted(pictures):
     read(root, files, on_error="skip", cache=cache)
     (entry,) = cache.iterdir()
     expected = np.load(entry / "images.npy")
-    shutil.move(entry, cache / "unfinished-x")
-    (cache / "unfinished-x" / "images.npy").write_bytes(b"half")
+    shutil.move(entry, cache / ".unfinished-x")
+    (cache / ".unfinished-x" / "images.npy").write_bytes(b"half")
     read(root, files, on_error="skip", cache=cache)
     np.testing.assert_array_equal(np.load(entry / "images.npy"), expected)
+
+
+def test_two_runs_fill_one_cache(pictures):
+    root, files, cache = pictures
+    results = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(read(root, files, on_error="skip", cache=cache))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4 and len(list(cache.iterdir())) == 1
+    for images, skipped in results:
+        assert images[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
 
 
 def test_cache_folder_errors(pictures, monkeypatch):

@@ -15,8 +15,8 @@ import pytest
 
 from assl_jax.data import volume_cache
 from assl_jax.data.dataset import intensity_of
-from assl_jax.data.nifti import VolumeFormat, read_volume
 from assl_jax.data.volume_cache import VolumeStack, read_volumes
+from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -167,11 +167,11 @@ def test_a_killed_build_is_finished_and_swept_up(files, tmp_path, monkeypatch):
     whole = stack.files[5].read_bytes()
     for file in stack.files[3:]:
         file.unlink()
-    fresh, old = folder / "unfinished-1", folder / "unfinished-2"
+    fresh, old = folder / ".unfinished-1.npy", folder / ".unfinished-2.npy"
     for scratch in (fresh, old):  # of a process that may still run, and of one that does not
         scratch.write_bytes(whole[:-9])
     os.utime(old, (0, time.time() - 25 * 3600))
-    elsewhere = cache / "another format" / "unfinished-3"
+    elsewhere = cache / "another format" / ".unfinished-3.npy"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(b"")
     os.utime(elsewhere, (0, 0))
@@ -193,7 +193,7 @@ def test_a_failed_build_keeps_what_was_finished(files, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"3\.nii\.gz cannot be used: .*on_error=skip"):
         read(files, tmp_path / "cache")
     assert len(times(tmp_path / "cache")) >= 3
-    assert not list(tmp_path.glob("cache/*/unfinished-*"))
+    assert not list(tmp_path.glob("cache/*/.unfinished-*"))
 
 
 @pytest.mark.parametrize("how", ["a file fails", "the reader stops"])
@@ -268,7 +268,7 @@ def test_useless_cache_folders(files, tmp_path, monkeypatch):
         read(files, tmp_path / "cache")
     assert not times(tmp_path / "cache")
 
-    def full(file, array):
+    def full(file, array, **_):
         file.write(b"a part")
         raise OSError(28, "No space left on device")
 
@@ -285,7 +285,7 @@ def test_statistics_are_kept(stack, monkeypatch):
     expected = intensity_of(ARRAYS[[1, 2, 5], ..., None], low=-100.0, high=100.0)
     assert rows.intensity(-100.0, 100.0) == expected
     (entry,) = folder.glob("statistics-*.json")
-    assert not list(folder.glob("unfinished-*"))
+    assert not list(folder.glob(".unfinished-*"))
     assert stack.take([1, 2]).intensity(-100.0, 100.0) != expected
     assert len(list(folder.glob("statistics-*.json"))) == 2
 
@@ -297,22 +297,35 @@ def test_statistics_are_kept(stack, monkeypatch):
     assert rows.intensity(-100.0, 100.0) == expected
 
 
+def test_temporary_names_are_those_that_are_swept_up(stack, monkeypatch):
+    """A killed build leaves what `atomic_file` was writing."""
+    folder = stack.files[0].parent
+
+    def killed(file, array, **_):
+        (left,) = folder.glob(".unfinished-*")
+        os.utime(left, (0, 0))
+        volume_cache._sweep(folder.parent)
+        assert not left.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", killed)
+    with pytest.raises(KeyboardInterrupt):
+        volume_cache.write_array(folder / "new.npy", ARRAYS[0])
+
+
 def test_progress_is_told(files, tmp_path, monkeypatch, capsys):
-    now = [0.0]
-    monkeypatch.setattr(volume_cache.time, "monotonic", lambda: now[0])
-    for results in volume_cache._shown(range(8), 8):
-        now[0] += 10.0
-        assert results < 8
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"reading volumes: {n}/8" for n in (3, 5, 7, 8)]
+    read(files, tmp_path / "cache")
+    assert capsys.readouterr().err == "reading volumes: 6/6\n"
+    read(files, tmp_path / "cache")
+    assert capsys.readouterr().err == ""
 
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     monkeypatch.setattr(sys, "stderr", Terminal())
-    read(files, tmp_path / "cache")
-    assert "reading 6 volumes" in sys.stderr.getvalue()
+    read(files, tmp_path / "other")
+    assert "reading volumes" in sys.stderr.getvalue() and "6/6" in sys.stderr.getvalue()
     monkeypatch.setattr(sys, "stderr", Terminal())
     read(files, tmp_path / "cache")
     assert sys.stderr.getvalue() == ""

@@ -1,17 +1,17 @@
-"""The phantoms of `phantom_ct` as NIfTI files with a table, as the source `volumes` reads them.
+"""Write the phantoms of `phantom_ct` as NIfTI files with a table, for the source `volumes`.
 
-python -m assl_jax.data.write_phantom FOLDER [--volumes=600 --shape=16,28,28 ...]
+python -m assl_jax write_phantom FOLDER [--volumes=600 --shape=16,28,28 ...]
 """
 
 import argparse
 import csv
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assl_jax.console import fail
 from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
 from assl_jax.errors import InputError, require
 
@@ -21,16 +21,16 @@ FIELD_OF_VIEW = 220.0  # mm along each axis
 def write_phantom(folder: str | Path, **settings: Any) -> None:
     """Write every volume of `phantom_ct(**settings)`, and `volumes.csv` with its splits.
 
-    The files hold unclipped HU on axes x, y, z in RAS millimetres, as scanners write them. With
-    `window=(-20, 100)` the source `volumes` gives the arrays and splits of `phantom_ct`.
+    The files hold HU without clipping on the axes x, y, z, in RAS millimetres like a scanner's.
+    With `window=(-20, 100)`, the source `volumes` gives the arrays and splits of `phantom_ct`.
 
     Args:
-      folder: is created; must be empty or absent.
-      **settings: of `phantom_ct`.
+      folder: a new or empty folder; it is created if needed.
+      **settings: as in `phantom_ct`.
 
     Raises:
-      InputError: the folder holds something already or cannot be written, or a setting that
-        `phantom_ct` refuses.
+      InputError: a folder that is not empty or cannot be written, or a setting that `phantom_ct`
+        refuses.
     """
     import nibabel
 
@@ -45,7 +45,7 @@ def write_phantom(folder: str | Path, **settings: Any) -> None:
     splits = dict.fromkeys(data.test.tolist(), "test")
     splits |= dict.fromkeys(data.labelled_sets[0].tolist(), "train")
     z, y, x = FIELD_OF_VIEW / np.asarray(data.space)
-    affine = np.diag([-x, -y, z, 1.0])  # ours run to the left, to the back and up
+    affine = np.diag([-x, -y, z, 1.0])  # the arrays' axes point left, back and up
     rows = []
     for i, label in enumerate(data.labels):
         name, split = f"head_{i:04d}.nii.gz", splits.get(i, "unlabeled")
@@ -60,8 +60,11 @@ def write_phantom(folder: str | Path, **settings: Any) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """The command; a mistake is one line and exit status 2."""
-    parser = argparse.ArgumentParser(prog="python -m assl_jax.data.write_phantom")
+    """Run the command with its arguments; a mistake is one line and exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m assl_jax write_phantom",
+        description="Write generated head phantoms as NIfTI files with a table.",
+    )
     parser.add_argument("folder")
     for name, parameter in inspect.signature(phantom_ct).parameters.items():
         default = parameter.default
@@ -72,8 +75,7 @@ def main(argv: list[str]) -> None:
     try:
         write_phantom(folder, **settings)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))
     low, high = map(int, WINDOW)
     print(
         f"wrote {settings['volumes']} volumes; to train on them:\n"
@@ -84,7 +86,3 @@ def main(argv: list[str]) -> None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
