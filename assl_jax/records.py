@@ -23,6 +23,8 @@ ENVIRONMENT = "environment.json"
 DONE = "done.json"
 BACKBONE = "backbone.json"
 MODEL = "model.json"
+BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
+MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
 
 Pool = tuple[str, ...]  # names of proxy tasks
 T = TypeVar("T")
@@ -74,11 +76,10 @@ class Evaluation(Record, kw_only=True):
 
 
 class Best(Record, kw_only=True):
-    """The pool that a run ends with; `backbone` is the folder of its weights in the workdir."""
+    """The pool that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir."""
 
     pool: Pool
     evaluation: Evaluation
-    backbone: str = "backbone"
 
 
 class Extension(Record, kw_only=True):
