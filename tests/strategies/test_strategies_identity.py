@@ -1,46 +1,37 @@
-"""Which code a stage depends on, in copies of the package that are edited."""
+"""Which code a stage depends on, in a copy of the package that is edited."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-import assl_jax
 from assl_jax.evaluation.finetune import Target
+from assl_jax.models import ResNet
 from assl_jax.strategies import identity
 from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.identity import Definition, code_digest, reach
 from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.tasks import TASKS
 
-PROGRAM = """
-from assl_jax.strategies.evaluating import Evaluating
-from assl_jax.strategies.identity import code_digest
-from assl_jax.strategies.pretraining import Pretraining
-from assl_jax.tasks import TASKS
-
-for name in ("simclr", "rotation", "mcpc"):
-    print(name, code_digest(Pretraining, TASKS[name]))
-print("finetune", code_digest(Evaluating))
-"""
+ROOTS = {name: (Pretraining, TASKS[name]) for name in ("simclr", "rotation", "mcpc")}
+ROOTS["finetune"] = (Evaluating,)
 
 
-def digests(root: Path) -> dict[str, str]:
-    """By what is trained: the digests that a fresh process computes of the package in `root`."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=root, capture_output=True, text=True, check=True
-    )
-    return dict(line.split() for line in done.stdout.splitlines())
+def digests() -> dict[str, str]:
+    """By what is trained: the digests of the package as it is on disk now."""
+    identity.code_digest.cache_clear()
+    identity._module.cache_clear()
+    return {name: code_digest(*roots) for name, roots in ROOTS.items()}
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    root = tmp_path_factory.mktemp("package")
-    package = Path(assl_jax.__file__).parent
-    shutil.copytree(package, root / "assl_jax", ignore=shutil.ignore_patterns("__pycache__"))
-    return root, digests(root)
+def package(tmp_path_factory):
+    """A copy of the package that can be edited, and its digests before."""
+    copy = tmp_path_factory.mktemp("package") / "assl_jax"
+    shutil.copytree(identity.ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "ROOT", copy)
+        yield copy, digests()
+    digests()  # of the package itself, for the tests that follow
 
 
 # A file, a text in it, what replaces it, and whose digest changes.
@@ -84,16 +75,14 @@ EDITS = {
 
 
 @pytest.mark.parametrize("file, old, new, changed", EDITS.values(), ids=EDITS.keys())
-def test_an_edit(original, file, old, new, changed):
-    root, before = original
-    path = root / "assl_jax" / file
+def test_an_edit(package, file, old, new, changed):
+    root, before = package
+    path = root / file
     text = path.read_text()
     assert text.count(old) == 1, f"the text to edit is not in {file}"
-    try:
-        path.write_text(text.replace(old, new))
-        after = digests(root)
-    finally:
-        path.write_text(text)
+    path.write_text(text.replace(old, new))
+    after = digests()
+    path.write_text(text)
     assert {name for name in before if before[name] != after[name]} == changed
 
 
@@ -111,11 +100,11 @@ def test_a_stage_reaches_the_compiled_step_but_no_task_that_it_does_not_train():
     for root in (Pretraining, Evaluating):
         found = reach([root])
         assert Definition("assl_jax.training.step", "make_step") in found
-        assert Definition("assl_jax.models.conv", "Conv") in found or root is Pretraining
         modules = {definition.module for definition in found}
         assert "assl_jax.tasks.simclr" not in modules
         assert not {m for m in modules if m.split(".")[1] in ("report", "console", "records")}
     assert Definition("assl_jax.evaluation.classification", "Classification") in reach([Target])
+    assert Definition("assl_jax.models.conv", "Conv") in reach([ResNet])
 
 
 def test_the_digest_depends_on_the_packages_that_compute(monkeypatch):
