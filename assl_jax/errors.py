@@ -1,7 +1,7 @@
 """The two errors that a run shows as one clear line instead of a traceback."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -31,3 +31,8 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
     near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(f"{what}={name!r} is unknown; {hint}(one of {', '.join(table)})")
+
+
+def choice(value: str, choices: Iterable[str], setting: str) -> None:
+    """Raise an `InputError` with the nearest name unless `value` is one of `choices`."""
+    lookup(dict.fromkeys(choices), value, setting)

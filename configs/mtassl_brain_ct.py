@@ -18,7 +18,7 @@ and no accuracy can be promised. One step of every task was run at this size: do
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

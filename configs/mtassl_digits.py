@@ -7,7 +7,7 @@
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

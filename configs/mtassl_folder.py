@@ -10,7 +10,7 @@ images and a CPU, see docs/results.md for the settings of a run on 45,000 images
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ train longer: `--config.backbone.name=resnet18 --config.backbone.width=1
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ quarter-width ResNet-10, and the paper's five 3D tasks. About seven minutes on t
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

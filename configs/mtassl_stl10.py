@@ -16,7 +16,7 @@ Needs a GPU; not yet run at full length, so that no time and no accuracy can be 
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -16,7 +16,7 @@ of that size and one GPU.
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config() -> ConfigDict:

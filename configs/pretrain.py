@@ -10,7 +10,7 @@ scikit-learn are used, which takes about a minute on two CPU cores.
 
 from ml_collections import ConfigDict
 
-from assl_jax.experiment import base_config
+from assl_jax.config import base_config
 
 
 def get_config(data: str = "digits") -> ConfigDict:

@@ -72,6 +72,10 @@ class Metric(NamedTuple):
         """The position of the best value; of equal ones the first."""
         return int(np.argmax(values) if self.higher_is_better else np.argmin(values))
 
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is better than `b`."""
+        return a > b if self.higher_is_better else a < b
+
 
 METRICS = {
     "accuracy": Metric("accuracy", accuracy),
