@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Dataset:
       patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
         is on both sides of a split, and confidence intervals are over patients.
       origins: for each image, what it was made from (its file's size and time, a checksum). Part
-        of both fingerprints, which look at only some images of a large set. None: nothing is known.
+        of the fingerprints, which look at only some images of a large set. None: nothing is known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
 
     Raises:
@@ -100,47 +100,70 @@ class Dataset:
     def unlabeled_fingerprint(self) -> str:
         """16 hex digits that change with anything that a pretraining depends on.
 
-        A hash of the unlabeled images in their order (of large sets, every k-th image), of their
+        A hash of the unlabeled images in their order (of a large set, every k-th image) with their
         origins, shape, type and intensity. Labels, splits and other images do not count.
         """
         return self._unlabeled_fingerprint
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, test: bool = True) -> str:
         """16 hex digits that change with anything in the data set.
 
         A hash of `unlabeled_fingerprint`, class names, labels, groups, splits, and the other images
-        (of large sets, every k-th image) with their origins.
+        (of a large set, every k-th image) with their origins.
+
+        Args:
+          test: False leaves out the test images. What remains identifies a cross-validation inside
+            the labelled sets.
         """
-        return self._fingerprint
+        return self._fingerprint if test else self._training_fingerprint
 
     @functools.cached_property
     def _unlabeled_fingerprint(self) -> str:
         dtype, shape = str(self.images.dtype), self.images.shape[1:]
-        sha = hashlib.sha256(repr((len(self.unlabeled), shape, dtype, self.intensity)).encode())
-        size = self.images.nbytes * len(self.unlabeled) // max(1, len(self.images))
-        for content in self._contents(self.unlabeled, every=1 + size // HASHED_BYTES):
-            sha.update(content)
-        return sha.hexdigest()[:16]
+        return self._hash(self.unlabeled, len(self.unlabeled), shape, dtype, self.intensity)
+
+    @functools.cached_property
+    def _training_fingerprint(self) -> str:
+        labelled = np.unique(np.concatenate(self.labelled_sets))
+        others = np.setdiff1d(labelled, self.unlabeled)
+        # Images and patients are numbered without the test images, so that these do not count.
+        training = np.concatenate([self.unlabeled, others])
+        place = np.zeros(len(self.images), np.int64)
+        place[training] = np.arange(len(training))
+        groups = np.unique(self.groups[labelled], return_inverse=True)[1]
+        known = [place[labelled], self.labels[labelled], groups]
+        sets = [place[rows] for rows in self.labelled_sets]
+        head = self._unlabeled_fingerprint, self.class_names, len(training)
+        return self._hash(others, *head, *known, *sets, size=len(training))
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        sha = hashlib.sha256(self._unlabeled_fingerprint.encode())
-        sha.update(repr((len(self.images), self.class_names)).encode())
-        for rows in (self.labels, self.groups, self.unlabeled, self.test, *self.labelled_sets):
-            sha.update(repr(len(rows)).encode())
-            sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
-        others = np.setdiff1d(np.arange(len(self.images)), self.unlabeled)
-        for content in self._contents(others, every=1 + self.images.nbytes // HASHED_BYTES):
-            sha.update(content)
-        return sha.hexdigest()[:16]
+        everything = np.arange(len(self.images))
+        others = np.setdiff1d(everything, np.concatenate([self.unlabeled, *self.labelled_sets]))
+        splits = self.unlabeled, self.test, *self.labelled_sets
+        rows = self.labels, self.groups, *splits
+        return self._hash(others, self._training_fingerprint, *rows, size=len(everything))
 
-    def _contents(self, rows: np.ndarray, *, every: int) -> Iterator[bytes]:
-        """The origin of each row, and the pixels of each `every`-th one."""
+    def _hash(self, rows: np.ndarray, *values: Any, size: int | None = None) -> str:
+        """Hash `values`, the origins of `rows`, and every k-th image of `rows`.
+
+        k is chosen such that `HASHED_BYTES` would be hashed of `size` images (default: of `rows`).
+        """
+        sha = hashlib.sha256()
+        for value in values:
+            if isinstance(value, np.ndarray):
+                sha.update(f"{len(value)} integers:".encode())
+                sha.update(np.ascontiguousarray(value, np.int64).tobytes())
+            else:
+                sha.update(f"{value!r}\n".encode(errors="surrogateescape"))
         if self.origins is not None:
             for row in rows:
-                yield self.origins[row].encode(errors="surrogateescape") + b"\0"
-        for row in rows[::every]:
-            yield np.ascontiguousarray(self.images[row]).tobytes()
+                sha.update(f"{self.origins[row]}\n".encode(errors="surrogateescape"))
+        size = len(rows) if size is None else size
+        step = 1 + self.images.nbytes * size // max(1, len(self.images)) // HASHED_BYTES
+        for row in rows[::step]:
+            sha.update(np.ascontiguousarray(self.images[row]).tobytes())
+        return sha.hexdigest()[:16]
 
 
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:

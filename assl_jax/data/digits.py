@@ -5,7 +5,7 @@ import numpy as np
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.settings import check
 from assl_jax.data.splits import stratified_subset
-from assl_jax.errors import require
+from assl_jax.errors import in_range
 
 
 def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0) -> Dataset:
@@ -31,10 +31,9 @@ def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0)
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    require(side >= 1, f"data.side={side} must be at least 1")
     check(labels=labels, seed=seed)
-    # The smallest class has 174 images.
-    require(1 <= test <= 1700, f"data.test={test} must lie in 1 to 1700")
+    in_range(side, "data.side", at_least=1)
+    in_range(test, "data.test", at_least=1, at_most=1700)  # the smallest class has 174 images
 
     source = load_digits()
     classes = source.target.astype(np.int32)

@@ -61,14 +61,8 @@ def folder(
         and `test/`, a class without images, images that differ in size or channels, a setting
         out of range.
     """
-    check(
-        labels=labels,
-        test_fraction=test_fraction,
-        channels=channels,
-        on_error=on_error,
-        seed=seed,
-    )
-    require(side >= 0, f"data.side={side} must be 0 (as they are) or a number of pixels")
+    check(labels=labels, test_fraction=test_fraction, side=side, on_error=on_error, seed=seed)
+    require(channels in (0, 1, 3), f"data.channels={channels} must be 0 (as they are), 1 or 3")
     root = existing_folder(path, "the folder that holds train/<class>/")
     require(bool(_listing(root)), f"data.path={path!r} is empty")
 

@@ -1,35 +1,30 @@
-"""Checks of the settings that several data sources share; each message is declared once."""
+"""Checks of the settings that several data sources share; each is declared once."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from assl_jax.errors import InputError, require
+from assl_jax.errors import InputError, choice, in_range, require
 
-ON_ERROR = ("raise", "skip")
-
-
-class Rule(NamedTuple):
-    """What a setting must be, as a test and as the end of "data.X=… must be …"."""
-
-    holds: Callable[[Any], bool]
-    text: str
-
-
-RULES = {
-    "channels": Rule(lambda n: n in (0, 1, 3), "be 0 (as they are), 1 or 3"),
-    "labels": Rule(lambda n: n >= 0, "be 0 (all) or a number of images"),
-    "on_error": Rule(lambda s: s in ON_ERROR, "be 'raise' or 'skip'"),
-    "seed": Rule(lambda n: n >= 0, "be 0 or a positive number"),
-    "test_fraction": Rule(lambda x: 0 < x < 1, "lie between 0 and 1"),
+RANGES: dict[str, dict[str, float]] = {
+    "labels": {"at_least": 0},  # 0 takes all
+    "seed": {"at_least": 0},
+    "side": {"at_least": 0},  # 0 keeps the size
+    "test_fraction": {"above": 0, "below": 1},
 }
+CHOICES = {"on_error": ("raise", "skip")}
 
 
 def check(**settings: Any) -> None:
-    """Raise `InputError` for the first of `settings` that breaks its rule in `RULES`."""
+    """Check settings against `RANGES` and `CHOICES`.
+
+    Raises:
+      InputError: the first setting that is out of range or not one of the choices.
+    """
     for name, value in settings.items():
-        rule = RULES[name]
-        require(rule.holds(value), f"data.{name}={value!r} must {rule.text}")
+        if name in CHOICES:
+            choice(value, CHOICES[name], f"data.{name}")
+        else:
+            in_range(value, f"data.{name}", **RANGES[name])
 
 
 def existing_folder(path: str, what: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, choice, require
 
 SHAPE = (96, 96, 3)
 IMAGE_BYTES = 96 * 96 * 3
@@ -45,7 +45,7 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
         that does not exist, or folds of a copy from TensorFlow Datasets, which stores the images in
         another order than the folds refer to.
     """
-    lookup(dict.fromkeys(READERS), reader, "data.reader")
+    choice(reader, READERS, "data.reader")
     root = Path(path).expanduser()
     require(root.exists(), f"data.path={path!r} does not exist")
     binary = _find_binary(root) if path else None

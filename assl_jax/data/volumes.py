@@ -15,7 +15,7 @@ from assl_jax.data.settings import check, existing_folder
 from assl_jax.data.splits import split_by_patient, stratified_subset
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
 from assl_jax.data.volume_file import VolumeFormat
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, choice, require
 from assl_jax.files import digest
 
 SPLITS = ("train", "test", "unlabeled")
@@ -170,7 +170,7 @@ def _read_table(table: Path) -> list[Row]:
         cell: dict[str, str] = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
         split = cell.get("split", "").lower()
         if "split" in cell:
-            lookup(dict.fromkeys(SPLITS), split, f"{where}: split")
+            choice(split, SPLITS, f"{where}: split")
         require(bool(cell["path"]), f"{where} has no path")
         require(
             bool(cell["label"]) or split == "unlabeled",

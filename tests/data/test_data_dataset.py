@@ -1,4 +1,4 @@
-"""The data set: its splits, its groups, its statistics and its two fingerprints."""
+"""The data set: its splits, its groups, its statistics and its fingerprints."""
 
 import dataclasses
 
@@ -99,6 +99,8 @@ def test_what_changes_the_whole_fingerprint_only(monkeypatch, change, hashed):
     changed, before = make(**WHOLE[change]), base(WHOLE[change])
     assert changed.unlabeled_fingerprint() == before.unlabeled_fingerprint()
     assert changed.fingerprint() != before.fingerprint()
+    same = changed.fingerprint(test=False) == before.fingerprint(test=False)
+    assert same == ("test" in change)
 
 
 def test_the_position_of_the_unlabeled_images_does_not_matter():
@@ -111,26 +113,42 @@ def test_the_position_of_the_unlabeled_images_does_not_matter():
         test=np.array([0, 1, 2]),
     )
     assert moved.unlabeled_fingerprint() == make().unlabeled_fingerprint()
+    assert moved.fingerprint(test=False) == make().fingerprint(test=False)
     assert moved.fingerprint() != make().fingerprint()
+
+
+def test_the_patients_of_test_images_do_not_count_without_them():
+    first, other, joined = (
+        make(patients=np.array(patients))
+        for patients in (
+            [0, 0, 1, 1, 2, 2, 4, 4, 5, 7, 8, 9],
+            [1, 1, 2, 2, 3, 3, 5, 5, 6, 0, 0, 0],  # of the labelled images, 6 and 7 share one
+            [0, 0, 1, 1, 2, 2, 4, 5, 5, 7, 8, 9],  # 7 and 8 share one
+        )
+    )
+    assert first.fingerprint(test=False) == other.fingerprint(test=False)
+    assert first.fingerprint(test=False) != joined.fingerprint(test=False)
+    assert len({d.fingerprint() for d in (first, other, joined)}) == 3
 
 
 def test_fingerprints_are_hex_digits_and_computed_once(monkeypatch):
     data = make()
-    first = data.fingerprint(), data.unlabeled_fingerprint()
-    assert len(set(first)) == 2
+    first = data.fingerprint(), data.unlabeled_fingerprint(), data.fingerprint(test=False)
+    assert len(set(first)) == 3
     for text in first:
         assert len(text) == 16 and int(text, 16) > 0
-    assert (make().fingerprint(), make().unlabeled_fingerprint()) == first
+    assert (make().fingerprint(), make().unlabeled_fingerprint()) == first[:2]
     monkeypatch.setattr(dataset, "hashlib", None)
-    assert (data.fingerprint(), data.unlabeled_fingerprint()) == first
+    assert (data.fingerprint(), data.unlabeled_fingerprint()) == first[:2]
+    assert data.fingerprint(test=False) == first[2]
     monkeypatch.undo()
     other = dataclasses.replace(data, **with_pixel(0))
     assert other.unlabeled_fingerprint() != first[1]
 
 
 def test_a_large_set_is_sampled(monkeypatch):
-    """Each fingerprint reads about `HASHED_BYTES` of images, whatever their number."""
-    monkeypatch.setattr(dataset, "HASHED_BYTES", 16)  # 48 bytes are unlabeled, of 72
+    """About `HASHED_BYTES` of images are read, however many there are."""
+    monkeypatch.setattr(dataset, "HASHED_BYTES", 16)  # 48 of the 72 bytes are unlabeled
     read = []
 
     class Watched(np.ndarray):
@@ -144,7 +162,7 @@ def test_a_large_set_is_sampled(monkeypatch):
     data.unlabeled_fingerprint()
     assert read == [0, 4]
     data.fingerprint()
-    assert read == [0, 4, 8]
+    assert read == [0, 4, 8, 9]  # every fourth of the labelled ones and fifth of the test images
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,37 @@
-"""The settings that sources share: one rule and one message each."""
+"""The settings that sources share: one declaration each."""
 
 import pytest
 
-from assl_jax.data.settings import RULES, check, existing_file, existing_folder
+from assl_jax.data.settings import CHOICES, RANGES, check, existing_file, existing_folder
 from assl_jax.errors import InputError
 
-CASES = {  # good values, bad values
-    "channels": ([0, 1, 3], [2, -1, 4]),
-    "labels": ([0, 5], [-1]),
-    "on_error": (["raise", "skip"], ["ignore", ""]),
-    "seed": ([0, 7], [-1]),
-    "test_fraction": ([0.01, 0.99], [0.0, 1.0, -0.5, float("nan")]),
+CASES = {  # good values, bad values, the end of the message
+    "labels": ([0, 5], [-1], "must be at least 0"),
+    "on_error": (["raise", "skip"], ["ignore", ""], "(one of raise, skip)"),
+    "seed": ([0, 7], [-1], "must be at least 0"),
+    "side": ([0, 32], [-1], "must be at least 0"),
+    "test_fraction": ([0.01, 0.99], [0.0, 1.0, -0.5, float("nan")], "must be above 0 and below 1"),
 }
 
 
-def test_every_rule_has_cases():
-    assert CASES.keys() == RULES.keys()
+def test_every_setting_has_cases():
+    assert CASES.keys() == RANGES.keys() | CHOICES.keys()
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_rules(name):
-    good, bad = CASES[name]
+@pytest.mark.parametrize("name", CASES)
+def test_values(name):
+    good, bad, words = CASES[name]
     for value in good:
         check(**{name: value})
     for value in bad:
-        with pytest.raises(InputError, match=f"^data.{name}={value!r} must ") as caught:
+        with pytest.raises(InputError, match=f"^data.{name}={value!r} ") as caught:
             check(**{name: value})
-        assert str(caught.value).endswith(RULES[name].text)
+        assert str(caught.value).endswith(words)
 
 
-def test_the_first_broken_rule_is_reported():
+def test_the_first_bad_setting_is_reported():
     check(labels=3, seed=0)
-    with pytest.raises(InputError, match="^data.labels=-1 must be 0"):
+    with pytest.raises(InputError, match="^data.labels=-1 must be at least 0"):
         check(seed=0, labels=-1, test_fraction=2.0)
 
 

