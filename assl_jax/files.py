@@ -68,7 +68,7 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    # Not from `tempfile`, whose files nobody else may read: the umask decides, as for other files.
+    # `tempfile` would make it unreadable for other users; this way the umask decides.
     return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
 
 
@@ -109,7 +109,7 @@ def digest(value: Any, length: int = 12) -> str:
 
 
 def try_lock(path: Path) -> filelock.BaseFileLock | None:
-    """Lock `path` among processes, or give None where another process has locked it.
+    """Lock `path` among processes; None if another process holds the lock.
 
     The operating system releases the lock when its process ends. The caller releases it earlier
     with `release()`. (A `with` block would lock it a second time.)

@@ -1,4 +1,4 @@
-"""What is shown while a stage runs."""
+"""Progress bars, plain lines and errors."""
 
 import io
 import sys
@@ -22,7 +22,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_plain_lines_where_there_is_no_terminal(capsys, clock):
+def test_plain_lines_without_a_terminal(capsys, clock):
     with Progress("pretrain src", 100) as shown:
         shown.update(10, "loss 2")  # too early
         clock[0] = 20.0
@@ -30,7 +30,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys, clock):
         shown.update(30, "loss 1.5")
         clock[0] = 22.0
         shown.update(40, "loss 1.4")  # too early again
-        shown.update(100, "loss 1")  # the end is always told
+        shown.update(100, "loss 1")  # the end is always shown
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == ["pretrain src: 30/100  loss 1.5", "pretrain src: 100/100  loss 1"]
@@ -55,7 +55,7 @@ def test_a_bar_on_a_terminal(monkeypatch, title):
     assert bool(text) == bool(title)
 
 
-def test_track_yields_the_items_and_tells_how_many_are_done(capsys, clock):
+def test_track_yields_the_items_and_shows_how_many_are_done(capsys, clock):
     items = []
     for item in track("abcdefgh", "reading", 8):
         items.append(item)

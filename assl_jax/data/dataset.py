@@ -12,7 +12,7 @@ from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
 
 HASHED_BYTES = 2**28  # of the images; a fingerprint of more looks at every k-th image
-BLOCK_BYTES = 2**24  # of the images whose statistics are summed at a time
+BLOCK_BYTES = 2**24  # of images per step of the statistics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -125,7 +125,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _images(root: Path, name: str) -> list[str]:
-    """Image files anywhere below `root / name`, relative to `root`, in a fixed order."""
+    """All image files below `root / name`, relative to `root`, in a fixed order."""
     found = []
     for entry in _listing(root / name):
         inner = f"{name}/{entry.name}"

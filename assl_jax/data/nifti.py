@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 
 AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as radiologists see them
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
-HEADER_BYTES = 540  # of NIfTI-2, whose header is the longer one
+HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
 SUFFIXES = (".nii", ".nii.gz")
 
 

@@ -28,7 +28,7 @@ def check(**settings: Any) -> None:
 
 
 def existing_folder(path: str, what: str) -> Path:
-    """The folder `data.path`; `what` tells a user who gave none which one to name.
+    """Return the folder `data.path`; `what` describes it in the error messages.
 
     Raises:
       InputError: an empty path, or no such folder.
@@ -39,7 +39,7 @@ def existing_folder(path: str, what: str) -> Path:
 
 
 def existing_file(path: str, what: str) -> Path:
-    """The file `data.path`; `what` tells a user who gave none which one to name.
+    """Return the file `data.path`; `what` describes it in the error messages.
 
     Raises:
       InputError: an empty path, or no such file.
@@ -53,7 +53,7 @@ def _existing(path: str, what: str) -> Path:
     require(bool(path), f"data.path is empty; name {what}")
     try:
         found = Path(path).expanduser()
-    except RuntimeError as error:  # "~name" of nobody
+    except RuntimeError as error:  # "~name" of an unknown user
         raise InputError(f"data.path={path!r}: {error}") from error
     require(found.exists(), f"data.path={path!r} does not exist; name {what}")
     return found

@@ -1,4 +1,4 @@
-"""Seeded draws of splits that treat every class alike."""
+"""Seeded draws of splits, stratified by class."""
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -48,7 +48,7 @@ def split_by_class(
       labels: each image's class.
       test_fraction: fraction of a class, rounded; at least one image goes to each side.
       seed: draws the images.
-      what: what `labels` belong to, for the error message.
+      what: the thing that has a label, for the error message.
 
     Returns:
       Sorted positions of the test images.

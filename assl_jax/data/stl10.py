@@ -169,7 +169,7 @@ def _read_tfds(path: str, folds: tuple[int, ...]) -> Dataset:
     import tensorflow_datasets as tfds
 
     root = Path(path or tfds.core.constants.DATA_DIR).expanduser()
-    # Either the folder of a version, or a TFDS directory, whose newest version is taken.
+    # `root` is the folder of a version, or a TFDS directory; its newest version is read.
     found = sorted([*root.glob("dataset_info.json"), *root.glob("stl10/*/dataset_info.json")])
     command = (
         "prepare it once with TensorFlow: pip install tensorflow && "

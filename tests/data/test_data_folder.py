@@ -1,4 +1,4 @@
-"""The user's own images: layouts, splits and every error."""
+"""Images in folders: layouts, splits and every error."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def save(path: Path, value: int = 0, *, size=(6, 4), mode="RGB") -> Path:
 
 @pytest.fixture
 def tree(tmp_path):
-    """Three folders; the pixel value tells the file: unlabeled 10.., train 100.., test 200.."""
+    """Three folders; each file has its pixel value: unlabeled 10.., train 100.., test 200.."""
     root = tmp_path / "photos"
     for i in range(5):
         save(root / f"unlabeled/deep/{'ab'[i % 2]}/{i}.png", 10 + i)
@@ -62,10 +62,10 @@ def test_three_folders(tree):
     assert data.intensity.std == pytest.approx([seen.std()] * 3, abs=1e-6)
 
 
-def test_without_unlabeled_the_training_images_serve(tree):
+def test_without_unlabeled_the_training_images_are_used(tree):
     for file in (tree / "unlabeled").rglob("*.png"):
         file.unlink()
-    assert "unlabeled" in error(path=str(tree))  # an empty folder is more likely a mistake
+    assert "unlabeled" in error(path=str(tree))  # an empty folder is probably a mistake
     for folder in ("deep/a", "deep/b", "deep", "."):
         (tree / "unlabeled" / folder).rmdir()
     data = load("folder", path=str(tree), labels=2)

@@ -45,7 +45,7 @@ def test_other_modes(tmp_path):
     assert decode_image(save(tmp_path / "cmyk.tif", mode="CMYK")).shape == (4, 6, 3)
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     rgba = np.dstack([COLOUR, np.full((4, 6), 255, np.uint8)])
     rgba[0, :, 3] = 0
     image = decode_image(save(tmp_path / "rgba.png", rgba))
@@ -214,7 +214,7 @@ def test_a_failed_run_leaves_no_entry(pictures):
 
 
 def test_an_interrupted_run_is_not_trusted(pictures):
-    # What a killed process leaves behind: an unfinished folder beside the entries.
+    # What a killed process leaves behind: an unfinished folder next to the entries.
     root, files, cache = pictures
     read(root, files, on_error="skip", cache=cache)
     (entry,) = cache.iterdir()
@@ -254,7 +254,7 @@ def test_cache_folder_errors(pictures, monkeypatch):
         read(root, files, on_error="skip", cache=cache)
 
 
-def test_a_dangling_link_beside_a_cache(pictures):
+def test_a_dangling_link_with_a_cache(pictures):
     root, files, cache = pictures
     (root / "bad.png").unlink()
     (root / "bad.png").symlink_to(root / "nowhere.png")

@@ -13,7 +13,7 @@ TRAIN, TEST = [1, 0, 2, 0, 1, 2, 0], [2, 1, 0]
 
 
 def images(n, *shape, first=0, dtype=np.uint8):
-    """Image `i` is `first + i` everywhere but at its first value, which is one more."""
+    """All values of image `i` are `first + i`, except the first, which is one more."""
     x = np.full((n, *shape), 0, dtype) + np.arange(n, dtype=dtype).reshape(n, *(1,) * len(shape))
     x.reshape(n, -1)[:, 0] += 1
     return (x + dtype(first)).astype(dtype)
@@ -83,7 +83,7 @@ def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):
     assert data.labels[data.test].tolist() == TEST
     (chosen,) = data.labelled_sets
     assert sorted(data.labels[chosen]) == [0, 1, 2] and set(values(chosen)) <= set(range(10, 17))
-    # Statistics are those of all that proxy tasks see.
+    # The statistics are of all images that proxy tasks see.
     pixels = data.images[data.unlabeled] / 255
     assert data.intensity.mean == pytest.approx([pixels.mean()], abs=1e-6)
     assert data.intensity.std == pytest.approx([pixels.std()], abs=1e-6)
@@ -101,8 +101,8 @@ def test_the_seed_draws_the_labelled_images(tmp_path):
 def test_other_integers_have_the_training_images_window(tmp_path, dtype):
     arrays = {k: v.astype(dtype) for k, v in content().items()}
     low, lower = (1, 0) if dtype == np.uint16 else (-20, -90)
-    arrays["train_images"] -= 10 - low  # 7 values and the one above
-    arrays["test_images"][0] = lower  # on either side of them
+    arrays["train_images"] -= 10 - low  # 7 values and the next one
+    arrays["test_images"][0] = lower  # a value outside these
     data = npz(path=save(tmp_path, arrays))
     assert data.images.dtype == np.int16
     assert (data.intensity.low, data.intensity.high) == (low, low + 7)

@@ -37,7 +37,7 @@ def test_heads_are_made_of_air_bone_and_brain():
 
 
 def test_the_place_of_the_blood_tells_the_class():
-    """The same heads with and without blood differ where it is."""
+    """The same heads with and without a bleeding differ at its place."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 48, 48)), indexing="ij")
     radius = np.sqrt((z / 0.88) ** 2 + (y / 0.80) ** 2 + (x / 0.66) ** 2)
     outward, height, size = {}, {}, {}
@@ -51,7 +51,7 @@ def test_the_place_of_the_blood_tells_the_class():
         outward[name] = (weight * radius).sum() / weight.sum()
         height[name] = (weight * z).sum() / weight.sum()
         size[name] = np.mean([(change > 10).sum() for change in changes])
-    # Deep and lobar bleedings reach into one another's place: that is what makes the set hard.
+    # Deep and lobar bleedings overlap in place, which makes the classes hard to tell apart.
     assert outward["lobar"] > outward["deep"] + 0.04 > outward["ventricular"] + 0.2
     assert height["subarachnoid"] < -0.25 < min(height[n] for n in CLASSES if n != "subarachnoid")
     assert size["subarachnoid"] > size["deep"] > 0

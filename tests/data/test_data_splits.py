@@ -20,12 +20,12 @@ def test_split_by_patient_by_hand():
         test = split_by_patient(labels, patients, 0.3, seed=seed)
         assert (np.diff(test) > 0).all()
         people = np.unique(patients[test])
-        # All volumes of the test patients, who are 0.3 * 10 = 3 and 0.3 * 4 = 1.2 of the classes.
+        # All volumes of the test patients: 0.3 * 10 = 3 patients and 0.3 * 4 = 1.2, rounded.
         np.testing.assert_array_equal(test, np.flatnonzero(np.isin(patients, people)))
         assert [(people < 30).sum(), (people >= 30).sum()] == [3, 1]
         np.testing.assert_array_equal(test, split_by_patient(labels, patients, 0.3, seed=seed))
         drawn |= set(people.tolist())
-    assert len(drawn) == 14  # nobody is always left out
+    assert len(drawn) == 14  # every patient is drawn for some seed
 
 
 def test_a_patient_counts_for_the_most_frequent_class():
@@ -35,7 +35,7 @@ def test_a_patient_counts_for_the_most_frequent_class():
     for seed in range(10):
         people = np.unique(patients[split_by_patient(labels, patients, 0.5, seed=seed)])
         assert len(people) == 2 and people[0] in (0, 1) and people[1] in (2, 3)
-    for fraction in (0.001, 0.999):  # at least one patient of either class on either side
+    for fraction in (0.001, 0.999):  # at least one patient of each class on each side
         people = np.unique(patients[split_by_patient(labels, patients, fraction, seed=0)])
         assert len(people) == 2
     with pytest.raises(InputError, match="class '1' has 1 patient"):
@@ -63,7 +63,7 @@ def test_split_by_class_by_hand():
             assert [int((labels[test] == c).sum()) for c in "abc"] == counts
             np.testing.assert_array_equal(test, split_by_class(labels, fraction, seed=seed))
             drawn |= set(test.tolist())
-    assert len(drawn) == 17  # every image is drawn at some time
+    assert len(drawn) == 17  # every image is drawn for some seed
     with pytest.raises(InputError, match="class 'd' has 1 scan, which cannot be on both sides"):
         split_by_class(np.array(["a", "a", "d"]), 0.5, seed=0, what="scan")
 
@@ -93,7 +93,7 @@ def test_a_stratified_subset_is_even():
 
 
 def test_the_draws_stay_the_same():
-    """The same seed gives the split of earlier results (drawn with version 0.2.0)."""
+    """A seed gives the same split as in version 0.2.0."""
     labels, patients = np.arange(12) % 3, np.arange(12) // 2
     assert stratified_subset(labels, 5, seed=1).tolist() == [0, 1, 8, 9, 10]
     assert split_by_class(labels, 0.3, seed=1).tolist() == [0, 10, 11]

@@ -91,8 +91,11 @@ def test_binary_layout(tmp_path, content, binary, where, reader):
 
 
 def test_without_folds_all_training_images_are_one_set(binary):
+    one_fold = load("stl10", path=str(binary), folds=(0,))
     (binary / "fold_indices.txt").unlink()
     data = load("stl10", path=str(binary), folds=())
+    assert data.unlabeled_fingerprint() == one_fold.unlabeled_fingerprint()
+    assert data.fingerprint() != one_fold.fingerprint()
     assert [s.tolist() for s in data.labelled_sets] == [[5, 6, 7, 8, 9, 10]]
     assert "fold_indices.txt" in error(path=str(binary))
 
@@ -194,7 +197,7 @@ def prepared(tmp_path_factory):
 
 
 class NoTensorFlow:
-    """An import finder: TensorFlow cannot be imported, installed or not."""
+    """An import finder that hides TensorFlow, whether it is installed or not."""
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "tensorflow":

@@ -1,4 +1,4 @@
-"""The cache of volumes: what is trusted, what is built again, and the array it becomes."""
+"""The cache of volumes: valid and damaged entries, and the array of all entries."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def save(path, array):
 
 @pytest.fixture
 def files(tmp_path):
-    """Six volumes; they are the rows of `ARRAYS`."""
+    """Six volumes, the rows of `ARRAYS`."""
     root = tmp_path / "scans"
     root.mkdir()
     for i, array in enumerate(ARRAYS):
@@ -103,7 +103,7 @@ def test_only_the_files_asked_for_are_read(stack):
         stack[2]
 
 
-def test_only_a_changed_file_is_built_again(files, tmp_path):
+def test_only_a_changed_file_is_read_again(files, tmp_path):
     cache = tmp_path / "cache"
     read(files, cache)
     before = times(cache)
@@ -148,7 +148,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("shape", [(), (2, 3, 4)])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_volume_is_built_again(files, tmp_path, damage, shape):
+def test_a_damaged_volume_is_read_again(files, tmp_path, damage, shape):
     cache, format = tmp_path / "cache", VolumeFormat(window=FORMAT.window, shape=shape)
     stack, _ = read(files, cache, format)
     before, whole = times(cache), stack.files[0].read_bytes()
@@ -168,7 +168,7 @@ def test_a_killed_build_is_finished_and_swept_up(files, tmp_path, monkeypatch):
     for file in stack.files[3:]:
         file.unlink()
     fresh, old = folder / ".unfinished-1.npy", folder / ".unfinished-2.npy"
-    for scratch in (fresh, old):  # of a process that may still run, and of one that does not
+    for scratch in (fresh, old):  # of a process that may still run, and of a killed one
         scratch.write_bytes(whole[:-9])
     os.utime(old, (0, time.time() - 25 * 3600))
     elsewhere = cache / "another format" / ".unfinished-3.npy"
@@ -197,7 +197,7 @@ def test_a_failed_build_keeps_what_was_finished(files, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["a file fails", "the reader stops"])
-def test_nothing_more_is_begun_after_an_error(monkeypatch, how):
+def test_no_work_begins_after_an_error(monkeypatch, how):
     monkeypatch.setattr(volume_cache, "WORKERS", 2)
     begun = []
 
@@ -243,7 +243,7 @@ def test_skipping_and_disagreeing(files, tmp_path, cached):
     assert skipped["3.nii.gz"] == "Is a directory"
 
     save(files / "5.nii.gz", ARRAYS[5][:, :2])
-    for _ in range(2):  # the second time the others lie in the cache
+    for _ in range(2):  # the second time, the others are in the cache
         with pytest.raises(InputError) as caught:
             read(files, cache, on_error="skip")
         message = str(caught.value)
@@ -297,8 +297,8 @@ def test_statistics_are_kept(stack, monkeypatch):
     assert rows.intensity(-100.0, 100.0) == expected
 
 
-def test_temporary_names_are_those_that_are_swept_up(stack, monkeypatch):
-    """A killed build leaves what `atomic_file` was writing."""
+def test_the_temporary_files_of_writers_are_swept_up(stack, monkeypatch):
+    """They are what a killed build leaves."""
     folder = stack.files[0].parent
 
     def killed(file, array, **_):
@@ -313,7 +313,7 @@ def test_temporary_names_are_those_that_are_swept_up(stack, monkeypatch):
         volume_cache.write_array(folder / "new.npy", ARRAYS[0])
 
 
-def test_progress_is_told(files, tmp_path, monkeypatch, capsys):
+def test_progress_is_shown(files, tmp_path, monkeypatch, capsys):
     read(files, tmp_path / "cache")
     assert capsys.readouterr().err == "reading volumes: 6/6\n"
     read(files, tmp_path / "cache")

@@ -86,7 +86,7 @@ def test_percentiles_by_hand(tmp_path):
 def test_foreground_is_cropped_first(tmp_path):
     values = np.full((6, 7, 8), -1000, np.int16)
     values[2:5, 1:4, 3:7] = HU[:3, :3, :4] % 100 + 1
-    values[2, 1, 3] = 0  # not above 0, but inside the box of what is
+    values[2, 1, 3] = 0  # not above 0, but inside the bounding box
     file = save(tmp_path / "a.nii", values)
     settings = {"window": (-100.0, 500.0), "foreground_above": 0.0}
     np.testing.assert_array_equal(read(file, **settings)[..., 0], values[2:5, 1:4, 3:7])
@@ -97,7 +97,7 @@ def test_foreground_is_cropped_first(tmp_path):
 
 
 def resampled(line, centres, step):
-    """Linear interpolation, or averaging under a triangle where voxels are dropped."""
+    """Linear interpolation; with a step above 1, an average with triangular weights."""
     n, width, out = len(line), max(step, 1.0), []
     for centre in centres:
         centre = min(max(centre, 0.5), n - 0.5)
@@ -131,14 +131,14 @@ def test_spacing_against_a_slow_reference(tmp_path):
     expected = reference(HU, (1 / 3, 2.0, 1.0), (12, 2, 6))
     assert volume.shape == (12, 2, 6)
     assert np.abs(volume - expected).max() <= 0.51
-    # The centre box: one more voxel is cut off at the end where the number to cut is odd.
+    # The centre box: of an odd number of voxels to cut off, one more is cut off at the end.
     np.testing.assert_array_equal(
         read(file, **settings, shape=(7, 2, 4))[..., 0], volume[2:9, :, 1:5]
     )
 
 
 def test_a_spacing_that_the_file_has_changes_nothing(tmp_path):
-    # Affines are rounded when they are stored. Half-way values show the smallest difference.
+    # A stored affine is rounded. Values half-way between integers show the smallest difference.
     file = save(tmp_path / "a.nii", HU + 0.5, spl((5.0, 0.7, 0.70003)))
     spacing = (5.0, 0.7, 0.7)
     volume = read(file, window=WIDE.window, spacing=spacing)[..., 0]
@@ -186,7 +186,7 @@ def test_bad_settings(settings):
         VolumeFormat(**settings)
 
 
-def test_a_narrow_window_is_told_what_else_there_is():
+def test_a_narrow_window_is_refused_with_an_alternative():
     with pytest.raises(InputError, match=r"set data\.window=\(\)"):
         VolumeFormat(window=(0.0, 31.0))
     assert VolumeFormat(window=(0.0, 32.0)).limits == (0.0, 32.0)

@@ -1,4 +1,4 @@
-"""The user's own volumes: the table, the splits, the data set and every error."""
+"""Volumes in a table: its rows, the splits, the data set and every error."""
 
 import os
 
@@ -16,7 +16,7 @@ WINDOW = (-500, 500)
 
 
 def save(path, value, shape=(2, 3, 4)):
-    """A volume of `value`, but for one voxel that is one more."""
+    """A volume of `value`, except one voxel, which is one more."""
     array = np.full(shape, value, np.int16)
     array[0, 0, 0] += 1
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def table(root, *lines):
 
 @pytest.fixture
 def scans(tmp_path):
-    """Files 0 to 9, whose values are 10 times the number, and no table."""
+    """Files 0 to 9 without a table; the values of file i are 10 i."""
     root = tmp_path / "scans"
     for i in range(10):
         save(root / f"deep/{i}.nii.gz", 10 * i)
@@ -94,7 +94,7 @@ def test_the_table_may_be_elsewhere_and_untidy(scans, tmp_path):
     "names, expected",
     [(["10", "9", "-1"], ("-1", "9", "10")), (["10", "9", "x"], ("10", "9", "x"))],
 )
-def test_classes_are_sorted_as_numbers_where_they_are(scans, names, expected):
+def test_classes_are_sorted_as_numbers_if_all_are(scans, names, expected):
     lines = [f"deep/{i}.nii.gz,{names[i % 3]},{('train', 'test')[i // 3]}" for i in range(6)]
     lines.append("deep/6.nii.gz,a name that no class has,unlabeled")
     table(scans, "path,label,split", *lines)
@@ -118,12 +118,12 @@ def test_drawn_splits_keep_patients_together(scans):
         assert sorted([*data.unlabeled, *data.test]) == list(range(10))
         tests.add(tuple(data.test.tolist()))
     assert len(tests) > 1
-    # 0, 4 and 8 are volumes of different patients, 0 and 2 of one.
+    # Volumes 0 and 2 are of one patient, volume 4 is of another.
     assert data.patients[0] == data.patients[2] != data.patients[4]
 
 
 def test_a_class_that_a_draw_leaves_on_one_side_only(scans):
-    # Everybody's main class is a or b; c is a second volume of one patient.
+    # All patients count for a or b; the only volume of c is of a patient with two of a.
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},{i}" for i in range(8)]
     lines += ["deep/8.nii.gz,c,0", "deep/9.nii.gz,a,0"]
     table(scans, "path,label,patient", *lines)
@@ -201,7 +201,7 @@ def test_what_the_fingerprints_depend_on(scans, monkeypatch, hashed):
 
 def test_foreground_cropping_is_asked_for(scans):
     with_splits(scans)
-    for i in range(10):  # one voxel is above its neighbours in a volume of zeros
+    for i in range(10):  # a volume of zeros, except one voxel
         save(scans / f"deep/{i}.nii.gz", 0)
     data = load(scans, crop_foreground=True, shape=(2, 2, 2))
     assert (data.images == 1).all()
