@@ -174,7 +174,10 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
 
     def command(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", "assl_jax", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "assl_jax", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

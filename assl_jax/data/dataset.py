@@ -1,10 +1,8 @@
 """`Dataset`, which every data source returns."""
 
 import dataclasses
-import functools
 import hashlib
 import math
-from typing import Any
 
 import numpy as np
 
@@ -97,71 +95,37 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    def unlabeled_fingerprint(self) -> str:
-        """16 hex digits that change with anything that a pretraining depends on.
+    def fingerprint(self, *subsets: np.ndarray, labelled: bool = False) -> str:
+        """The identity of some of the images, for what is computed from nothing else.
 
-        A hash of the unlabeled images in their order (of a large set, every k-th image) with their
-        origins, shape, type and intensity. Labels, splits and other images do not count.
-        """
-        return self._unlabeled_fingerprint
-
-    def fingerprint(self, *, test: bool = True) -> str:
-        """16 hex digits that change with anything in the data set.
-
-        A hash of `unlabeled_fingerprint`, class names, labels, groups, splits, and the other images
-        (of a large set, every k-th image) with their origins.
+        A hash of the images in their order (of many images, every k-th one), of their origins, and
+        of shape, type and intensity. Other images, and the positions in `images`, do not count.
 
         Args:
-          test: False leaves out the test images. What remains identifies a cross-validation inside
-            the labelled sets.
+          subsets: index arrays, such as `unlabeled` or `(*labelled_sets, test)`.
+          labelled: also hash labels, class names, and which images share a patient.
+
+        Returns:
+          16 hex digits.
         """
-        return self._fingerprint if test else self._training_fingerprint
-
-    @functools.cached_property
-    def _unlabeled_fingerprint(self) -> str:
-        dtype, shape = str(self.images.dtype), self.images.shape[1:]
-        return self._hash(self.unlabeled, len(self.unlabeled), shape, dtype, self.intensity)
-
-    @functools.cached_property
-    def _training_fingerprint(self) -> str:
-        labelled = np.unique(np.concatenate(self.labelled_sets))
-        others = np.setdiff1d(labelled, self.unlabeled)
-        # Images and patients are numbered without the test images, so that these do not count.
-        training = np.concatenate([self.unlabeled, others])
-        place = np.zeros(len(self.images), np.int64)
-        place[training] = np.arange(len(training))
-        groups = np.unique(self.groups[labelled], return_inverse=True)[1]
-        known = [place[labelled], self.labels[labelled], groups]
-        sets = [place[rows] for rows in self.labelled_sets]
-        head = self._unlabeled_fingerprint, self.class_names, len(training)
-        return self._hash(others, *head, *known, *sets, size=len(training))
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        everything = np.arange(len(self.images))
-        others = np.setdiff1d(everything, np.concatenate([self.unlabeled, *self.labelled_sets]))
-        splits = self.unlabeled, self.test, *self.labelled_sets
-        rows = self.labels, self.groups, *splits
-        return self._hash(others, self._training_fingerprint, *rows, size=len(everything))
-
-    def _hash(self, rows: np.ndarray, *values: Any, size: int | None = None) -> str:
-        """Hash `values`, the origins of `rows`, and every k-th image of `rows`.
-
-        k is chosen such that `HASHED_BYTES` would be hashed of `size` images (default: of `rows`).
-        """
-        sha = hashlib.sha256()
-        for value in values:
-            if isinstance(value, np.ndarray):
-                sha.update(f"{len(value)} integers:".encode())
-                sha.update(np.ascontiguousarray(value, np.int64).tobytes())
-            else:
-                sha.update(f"{value!r}\n".encode(errors="surrogateescape"))
+        rows = np.concatenate(subsets)
+        sizes = [len(subset) for subset in subsets]
+        sha = hashlib.sha256(
+            repr((sizes, self.images.shape[1:], str(self.images.dtype), self.intensity)).encode()
+        )
+        if labelled:
+            # Numbered by their first images: a patient's own number does not count.
+            _, first, inverse = np.unique(
+                self.groups[rows], return_index=True, return_inverse=True
+            )
+            sha.update(repr(self.class_names).encode(errors="surrogateescape"))
+            for numbers in (self.labels[rows], first[inverse]):
+                sha.update(np.ascontiguousarray(numbers, np.int64).tobytes())
         if self.origins is not None:
             for row in rows:
                 sha.update(f"{self.origins[row]}\n".encode(errors="surrogateescape"))
-        size = len(rows) if size is None else size
-        step = 1 + self.images.nbytes * size // max(1, len(self.images)) // HASHED_BYTES
-        for row in rows[::step]:
+        size = math.prod(self.images.shape[1:]) * self.images.dtype.itemsize * len(rows)
+        for row in rows[:: 1 + size // HASHED_BYTES]:
             sha.update(np.ascontiguousarray(self.images[row]).tobytes())
         return sha.hexdigest()[:16]
 

@@ -181,14 +181,10 @@ def estimate(values: Sequence[float], interval: tuple[float, float] | None = Non
     """Mean and sample standard deviation of at least one value, with an interval if there is one."""
     low, high = interval or (None, None)
     std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Estimate(
-        mean=statistics.fmean(values), std=std, runs=tuple(values), low=low, high=high
-    )
+    return Estimate(mean=statistics.fmean(values), std=std, runs=tuple(values), low=low, high=high)
 
 
-def summarise(
-    labels: Labels, runs: Mapping[str, Probabilities], groups: Groups
-) -> Evaluation:
+def summarise(labels: Labels, runs: Mapping[str, Probabilities], groups: Groups) -> Evaluation:
     """Metrics and confusion over several runs on the same images.
 
     Args:
@@ -211,9 +207,7 @@ def summarise(
     )
 
 
-def _measure(
-    labels: Labels, runs: Sequence[Probabilities], weights: Weights
-) -> dict[str, Values]:
+def _measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
     """The mean over runs of each metric, for every column of `weights`."""
     with np.errstate(invalid="ignore"):  # 0 / 0 is how a missing class becomes NaN
         return {

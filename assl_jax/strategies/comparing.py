@@ -55,13 +55,13 @@ class Comparing:
         parent = self.pretraining.run(network) if network.pool else None
         settings: dict[str, Any] = {
             **setup.identity,
-            "images": setup.dataset.unlabeled_fingerprint(),
+            "images": setup.inputs["unlabeled"],
             "n": compared.n,
             "layer": compared.layer,
             "reestimate_bn": compared.reestimate_bn,
         }
         if subset != "unlabeled":
-            settings[subset] = setup.dataset.fingerprint()
+            settings[subset] = setup.inputs[subset]
 
         def compute(folder: Path) -> Features:
             variables = self.pretraining.load(parent) if parent else self.pretraining.untrained()

@@ -75,7 +75,7 @@ class Evaluating:
             evaluation = summarise(dataset.labels[rows], probabilities, dataset.groups[rows])
             return Finetuned(evaluation=evaluation)
 
-        settings = {"data": dataset.fingerprint(), "seeds": self.settings.seeds}
+        settings = {"data": self.setup.inputs["labelled and test"], "seeds": self.settings.seeds}
         return self._stage("finetune", network, settings, compute)
 
     def cross_validate(self, network: Network) -> Stage:
@@ -89,7 +89,7 @@ class Evaluating:
             complete = [name for name in METRICS if all(name in fold for fold in each)]
             return Folds(metrics={m: tuple(fold[m] for fold in each) for m in complete})
 
-        settings = {"data": dataset.fingerprint(test=False), "folds": self.settings.folds}
+        settings = {"data": self.setup.inputs["labelled"], "folds": self.settings.folds}
         return self._stage("select", network, settings, compute)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:

@@ -48,7 +48,7 @@ class Pretraining:
         parent = self.run(network.plain) if second else None
         settings: dict[str, Any] = {
             **setup.identity,
-            "images": setup.dataset.unlabeled_fingerprint(),
+            "images": setup.inputs["unlabeled"],
             "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
             "training": dataclasses.asdict(training),
             # The running statistics are estimated on this sample.

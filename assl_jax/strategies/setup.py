@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ class Setup:
     def identity(self) -> dict[str, Any]:
         """What every stage depends on that trains or runs a network."""
         return {"backbone": dict(self.backbone_settings), "seed": self.seed}
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The identities of the images that stages depend on."""
+        data = self.dataset
+        return {
+            "unlabeled": data.fingerprint(data.unlabeled),
+            "held_out": data.fingerprint(data.test),
+            "labelled": data.fingerprint(*data.labelled_sets, labelled=True),
+            "labelled and test": data.fingerprint(*data.labelled_sets, data.test, labelled=True),
+        }
 
     @property
     def plain_images(self) -> PlainImages:

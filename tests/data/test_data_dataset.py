@@ -1,7 +1,5 @@
 """The data set: its splits, its groups, its statistics and its fingerprints."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -52,58 +50,62 @@ def with_one_more(role):
     return changes | {role: np.append(getattr(make(), role), 12)}
 
 
-BOTH = {
-    "an unlabeled pixel": with_pixel(2),
-    "a pixel that is unlabeled and labelled": with_pixel(7),
-    "one more unlabeled image": with_one_more("unlabeled"),
-    "one unlabeled image less": {"unlabeled": np.arange(1, 8)},
-    "the order": {"unlabeled": np.arange(8)[::-1]},
-    "the type": {"images": IMAGES.astype(np.int16)},
-    "the shape": {"images": IMAGES.reshape(12, 3, 2, 1)},
-    "the intensity": {"intensity": Intensity(low=0.0, high=255.0, mean=(0.5,), std=(0.26,))},
-    "the origin of an unlabeled image": {"origins": ("x", *"bcdefghijkl")},
+# What changes, and the fingerprints that change with it.
+CHANGES = {
+    "an unlabeled pixel": (with_pixel(2), {"unlabeled"}),
+    "a pixel that is unlabeled and labelled": (with_pixel(7), {"unlabeled", "labelled", "all"}),
+    "a labelled pixel": (with_pixel(8), {"labelled", "all"}),
+    "a test pixel": (with_pixel(10), {"all"}),
+    "one more unlabeled image": (with_one_more("unlabeled"), {"unlabeled"}),
+    "one more labelled image": (with_one_more("labelled_sets"), {"labelled", "all"}),
+    "one more test image": (with_one_more("test"), {"all"}),
+    "the order": ({"unlabeled": np.arange(8)[::-1]}, {"unlabeled"}),
+    "the type": ({"images": IMAGES.astype(np.int16)}, {"unlabeled", "labelled", "all"}),
+    "the shape": ({"images": IMAGES.reshape(12, 3, 2, 1)}, {"unlabeled", "labelled", "all"}),
+    "the intensity": (
+        {"intensity": Intensity(low=0.0, high=255.0, mean=(0.5,), std=(0.26,))},
+        {"unlabeled", "labelled", "all"},
+    ),
+    "the origin of an unlabeled image": ({"origins": ("x", *"bcdefghijkl")}, {"unlabeled"}),
+    "the origin of a test image": ({"origins": (*"abcdefghijk", "x")}, {"all"}),
+    "a label for an unlabeled image": (
+        with_label(3, 1) | {"labelled_sets": (np.array([3, 6, 7, 8]),)},
+        {"labelled", "all"},
+    ),
+    "another label": (with_label(8, 1), {"labelled", "all"}),
+    "a class name": ({"class_names": ("a", "c")}, {"labelled", "all"}),
+    "two labelled sets": (
+        {"labelled_sets": (np.array([6, 7]), np.array([8]))},
+        {"labelled", "all"},
+    ),
+    "patients": (
+        {"patients": np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6])},
+        {"labelled", "all"},
+    ),
+    "patients of test images": (
+        {"patients": np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10])},
+        {"all"},
+    ),
 }
-WHOLE = {
-    "a label for an unlabeled image": with_label(3, 1)
-    | {"labelled_sets": (np.array([3, 6, 7, 8]),)},
-    "another label": with_label(8, 1),
-    "a class name": {"class_names": ("a", "c")},
-    "a labelled pixel": with_pixel(8),
-    "a test pixel": with_pixel(10),
-    "one more labelled image": with_one_more("labelled_sets"),
-    "one more test image": with_one_more("test"),
-    "two labelled sets": {"labelled_sets": (np.array([6, 7]), np.array([8]))},
-    "patients": {"patients": np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6])},
-    "the origin of a test image": {"origins": (*"abcdefghijk", "x")},
-}
 
 
-def base(changes):
-    return make(origins=tuple("abcdefghijkl")) if "origins" in changes else make()
+def fingerprints(data):
+    return {
+        "unlabeled": data.fingerprint(data.unlabeled),
+        "labelled": data.fingerprint(*data.labelled_sets, labelled=True),
+        "all": data.fingerprint(*data.labelled_sets, data.test, labelled=True),
+    }
 
 
-@pytest.mark.parametrize("change", BOTH)
-def test_what_changes_both_fingerprints(change):
-    changed, before = make(**BOTH[change]), base(BOTH[change])
-    assert changed.unlabeled_fingerprint() != before.unlabeled_fingerprint()
-    assert changed.fingerprint() != before.fingerprint()
+@pytest.mark.parametrize("changes, expected", CHANGES.values(), ids=CHANGES.keys())
+def test_a_fingerprint_changes_with_what_it_is_of(changes, expected):
+    before = fingerprints(make(origins=tuple("abcdefghijkl")) if "origins" in changes else make())
+    after = fingerprints(make(**changes))
+    assert {name for name in before if before[name] != after[name]} == expected
+    assert all(len(text) == 16 and int(text, 16) > 0 for text in after.values())
 
 
-@pytest.mark.parametrize(
-    "change, hashed",
-    # With 16 bytes, every fourth unlabeled image is hashed, however many other images there are.
-    [(c, 2**28) for c in WHOLE] + [(c, 16) for c in WHOLE if "pixel" not in c],
-)
-def test_what_changes_the_whole_fingerprint_only(monkeypatch, change, hashed):
-    monkeypatch.setattr(dataset, "HASHED_BYTES", hashed)
-    changed, before = make(**WHOLE[change]), base(WHOLE[change])
-    assert changed.unlabeled_fingerprint() == before.unlabeled_fingerprint()
-    assert changed.fingerprint() != before.fingerprint()
-    same = changed.fingerprint(test=False) == before.fingerprint(test=False)
-    assert same == ("test" in change)
-
-
-def test_the_position_of_the_unlabeled_images_does_not_matter():
+def test_the_position_of_the_images_does_not_matter():
     order = np.array([9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7, 8])
     moved = make(
         images=IMAGES[order],
@@ -112,38 +114,7 @@ def test_the_position_of_the_unlabeled_images_does_not_matter():
         labelled_sets=(np.array([9, 10, 11]),),
         test=np.array([0, 1, 2]),
     )
-    assert moved.unlabeled_fingerprint() == make().unlabeled_fingerprint()
-    assert moved.fingerprint(test=False) == make().fingerprint(test=False)
-    assert moved.fingerprint() != make().fingerprint()
-
-
-def test_the_patients_of_test_images_do_not_count_without_them():
-    first, other, joined = (
-        make(patients=np.array(patients))
-        for patients in (
-            [0, 0, 1, 1, 2, 2, 4, 4, 5, 7, 8, 9],
-            [1, 1, 2, 2, 3, 3, 5, 5, 6, 0, 0, 0],  # of the labelled images, 6 and 7 share one
-            [0, 0, 1, 1, 2, 2, 4, 5, 5, 7, 8, 9],  # 7 and 8 share one
-        )
-    )
-    assert first.fingerprint(test=False) == other.fingerprint(test=False)
-    assert first.fingerprint(test=False) != joined.fingerprint(test=False)
-    assert len({d.fingerprint() for d in (first, other, joined)}) == 3
-
-
-def test_fingerprints_are_hex_digits_and_computed_once(monkeypatch):
-    data = make()
-    first = data.fingerprint(), data.unlabeled_fingerprint(), data.fingerprint(test=False)
-    assert len(set(first)) == 3
-    for text in first:
-        assert len(text) == 16 and int(text, 16) > 0
-    assert (make().fingerprint(), make().unlabeled_fingerprint()) == first[:2]
-    monkeypatch.setattr(dataset, "hashlib", None)
-    assert (data.fingerprint(), data.unlabeled_fingerprint()) == first[:2]
-    assert data.fingerprint(test=False) == first[2]
-    monkeypatch.undo()
-    other = dataclasses.replace(data, **with_pixel(0))
-    assert other.unlabeled_fingerprint() != first[1]
+    assert fingerprints(moved) == fingerprints(make())
 
 
 def test_a_large_set_is_sampled(monkeypatch):
@@ -159,10 +130,8 @@ def test_a_large_set_is_sampled(monkeypatch):
 
     data = make(images=IMAGES.view(Watched))
     read.clear()
-    data.unlabeled_fingerprint()
-    assert read == [0, 4]
-    data.fingerprint()
-    assert read == [0, 4, 8, 9]  # every fourth of the labelled ones and fifth of the test images
+    data.fingerprint(data.unlabeled)
+    assert read == [0, 4]  # every fourth
 
 
 @pytest.mark.parametrize(
@@ -174,9 +143,9 @@ def test_a_large_set_is_sampled(monkeypatch):
 )
 def test_sources_with_more_or_fewer_labels(name, settings, changed):
     first, second, third = (load(name, **settings | c) for c in ({}, changed, {"seed": 1}))
-    assert first.unlabeled_fingerprint() == second.unlabeled_fingerprint()
-    assert len({d.fingerprint() for d in (first, second, third)}) == 3
-    assert first.unlabeled_fingerprint() != third.unlabeled_fingerprint()  # other test images
+    one, two, three = map(fingerprints, (first, second, third))
+    assert one["unlabeled"] == two["unlabeled"] != three["unlabeled"]  # other test images
+    assert len({one["all"], two["all"], three["all"]}) == 3
 
 
 def test_an_image_without_a_known_patient_is_its_own_group():

@@ -11,6 +11,12 @@ from assl_jax.data import load
 from assl_jax.errors import InputError
 
 
+def whole(data):
+    """The fingerprint of everything that training and testing see."""
+    rows = (*data.labelled_sets, data.test, data.unlabeled)
+    return data.fingerprint(*rows, labelled=True)
+
+
 def save(path: Path, value: int = 0, *, size=(6, 4), mode="RGB") -> Path:
     """A constant image of `size` (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,16 +129,18 @@ def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
     for name in ("train", "test"):
         (tree / name / "cat").rename(tree / name / "dog")
     changed.append(again())
-    assert {data.unlabeled_fingerprint() for data in changed} == {first.unlabeled_fingerprint()}
-    assert len({data.fingerprint() for data in [first, *changed]}) == 5
+    assert {data.fingerprint(data.unlabeled) for data in changed} == {
+        first.fingerprint(first.unlabeled)
+    }
+    assert len({whole(data) for data in [first, *changed]}) == 5
 
     before = again()
     save(tree / "unlabeled/deep/a/0.png", 11)
     pixels = again()
     save(tree / "unlabeled/new.png", 12)
     added = again()
-    assert len({d.unlabeled_fingerprint() for d in (before, pixels, added)}) == 3
-    assert len({d.fingerprint() for d in (before, pixels, added)}) == 3
+    assert len({d.fingerprint(d.unlabeled) for d in (before, pixels, added)}) == 3
+    assert len({whole(d) for d in (before, pixels, added)}) == 3
 
 
 def test_bad_paths(tmp_path, monkeypatch):

@@ -15,6 +15,12 @@ SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 WINDOW = (-500, 500)
 
 
+def whole(data):
+    """The fingerprint of everything that training and testing see."""
+    rows = (*data.labelled_sets, data.test, data.unlabeled)
+    return data.fingerprint(*rows, labelled=True)
+
+
 def save(path, value, shape=(2, 3, 4)):
     """A volume of `value`, except one voxel, which is one more."""
     array = np.full(shape, value, np.int16)
@@ -87,7 +93,7 @@ def test_the_table_may_be_elsewhere_and_untidy(scans, tmp_path):
     data = load(scans, csv=str(other))
     np.testing.assert_array_equal(data.images, expected.images)
     np.testing.assert_array_equal(data.labels, expected.labels)
-    assert data.fingerprint() == expected.fingerprint()
+    assert whole(data) == whole(expected)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ def test_drawn_splits_keep_patients_together(scans):
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},p{i // 4}{i % 2}" for i in range(10)]
     table(scans, "path,label,patient", *lines)  # a: p00 p10 p20, b: p01 p11 p21
     first, again = (load(scans, test_fraction=0.34) for _ in range(2))
-    assert first.fingerprint() == again.fingerprint()
+    assert whole(first) == whole(again)
     np.testing.assert_array_equal(first.unlabeled, first.labelled_sets[0])
     tests = set()
     for seed in range(8):
@@ -150,7 +156,7 @@ def test_with_and_without_a_cache(scans, tmp_path):
         assert isinstance(cached.images, VolumeStack)
         np.testing.assert_array_equal(cached.images, memory.images)
         assert cached.intensity == memory.intensity and cached.origins == memory.origins
-        assert cached.fingerprint() == memory.fingerprint()
+        assert whole(cached) == whole(memory)
     assert (memory.intensity.low, memory.intensity.high) == (0, 1000)
 
 
@@ -187,16 +193,16 @@ def test_what_the_fingerprints_depend_on(scans, monkeypatch, hashed):
         again(labels=2),
         again(touched="deep/5.nii.gz"),  # a test volume
     ):
-        assert data.unlabeled_fingerprint() == first.unlabeled_fingerprint()
-        assert data.fingerprint() != first.fingerprint()
+        assert data.fingerprint(data.unlabeled) == first.fingerprint(first.unlabeled)
+        assert whole(data) != whole(first)
     save(scans / "deep/5.nii.gz", 50)
     for data in (
         again(text + "deep/10.nii.gz,,unlabeled\n"),
         again(touched="deep/8.nii.gz"),
         again(window=(-500, 501)),
     ):
-        assert data.unlabeled_fingerprint() != first.unlabeled_fingerprint()
-        assert data.fingerprint() != first.fingerprint()
+        assert data.fingerprint(data.unlabeled) != first.fingerprint(first.unlabeled)
+        assert whole(data) != whole(first)
 
 
 def test_foreground_cropping_is_asked_for(scans):
