@@ -1,11 +1,11 @@
-"""A whole training step of ResNet-18 (forward, backward, Adam, BatchNorm) against PyTorch's.
+"""A training step of ResNet-18 (forward, backward, Adam, BatchNorm) compared with PyTorch's.
 
     python -m benchmarks.train_step [--shapes=32x32,28x28x28] [--repeats=7] [--dtype=bfloat16]
 
-Prints images/s and ratios, and writes train_step.json. Both are given stored integers on the
-device and a label each. On a CPU PyTorch runs eagerly, in float32 and in the faster of its two
-memory layouts; on a GPU with `torch.compile`, channels last and, for bfloat16, autocast.
-PyTorch is needed by benchmarks alone: `pip install -r benchmarks/requirements.txt`.
+Prints images/s and ratios, and writes train_step.json. Both libraries start from stored integers on
+the device, with one label per image. On a CPU PyTorch runs eagerly, in float32 and in the faster of
+its two memory layouts. On a GPU it runs with `torch.compile`, channels last and, for bfloat16,
+autocast. Only benchmarks need PyTorch: `pip install -r benchmarks/requirements.txt`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.side_by_side import Failed, compare, serve, table, write
 
 SHAPES = "32x32,64x64,96x96,28x28x28,16x48x48,64x64x64"
-BATCH = {2: 32, 3: 16}  # by rank; the paper's brain CT has 16
+BATCH = {2: 32, 3: 16}  # by rank; 16 is the paper's for brain CT
 CLASSES = 10
 
 
@@ -38,7 +38,7 @@ def of_assl_jax(batch: int, space: Sequence[int], dtype: str, steps: int) -> Non
     optimiser = Optimiser()
     mesh = make_mesh(jax.devices()[:1])
     state = init_state(jax.random.key(0), backbone, [task], optimiser, (images, labels))
-    state = replicate(state, mesh)  # as what a step returns: one program
+    state = replicate(state, mesh)  # like the state that a step returns, so there is one program
     examples = Examples(jax.tree.map(lambda a: split_batch(a, mesh), (images, labels)), None)
     step = make_step(backbone, task, optimiser)
     key, rate = replicate(jax.random.key(1), mesh), np.float32(1e-3)
@@ -60,16 +60,16 @@ def of_torch(batch: int, space: Sequence[int], dtype: str, steps: int, layout: s
 
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    kept = memory_format(space) if layout == "channels last" else torch.contiguous_format
+    chosen = memory_format(space) if layout == "channels last" else torch.contiguous_format
     images, labels = _examples(batch, space)
     network = ResNet(len(space), images.shape[-1])
     model: Any = torch.nn.Sequential(network, torch.nn.Linear(512, CLASSES))
-    model = model.to(device).to(memory_format=kept)
+    model = model.to(device).to(memory_format=chosen)
     optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     if on_gpu:
         model = torch.compile(model)
         torch.backends.cudnn.benchmark = True
-    stored = torch.from_numpy(images).to(device).movedim(-1, 1).contiguous(memory_format=kept)
+    stored = torch.from_numpy(images).to(device).movedim(-1, 1).contiguous(memory_format=chosen)
     target = torch.from_numpy(labels).long().to(device)
     half = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
 
@@ -127,7 +127,7 @@ TORCH = ("PyTorch", "PyTorch channels last")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", default=SHAPES)
-    parser.add_argument("--batch", type=int, default=0, help="images; 0: 32, in 3D 16")
+    parser.add_argument("--batch", type=int, default=0, help="images; 0: 32 in 2D, 16 in 3D")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--steps", type=int, default=2, help="steps per measurement")
     parser.add_argument("--repeats", type=int, default=7)

@@ -1,4 +1,4 @@
-"""The smallest run of benchmarks/feed.py, and that it notices a wrong batch."""
+"""The feed benchmark: its smallest run, and its check of batches."""
 
 import importlib.util
 import json

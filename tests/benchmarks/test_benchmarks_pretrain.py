@@ -1,4 +1,4 @@
-"""The smallest runs of benchmarks/pretrain.py, and what it holds PyTorch to."""
+"""The pretraining benchmark: its smallest runs, and the PyTorch program it compares with."""
 
 import json
 import math
@@ -18,7 +18,7 @@ TINY = ("--batch=4", "--width=0.0625", "--steps=1", "--repeats=2")
 
 
 def run(tmp_path, *options):
-    """The rows of the JSON and the lines of the last table."""
+    """The rows of the JSON file, and the lines of all tables."""
     path = tmp_path / "out.json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.pretrain", *TINY, *options, f"--json={path}"],
@@ -45,7 +45,7 @@ def test_a_task_has_a_row(tmp_path, space, task, inputs):
     assert lines[-1].startswith(f"| {task} | {inputs} | ")
     numbers = [value for value in row.values() if isinstance(value, float)]
     assert len(numbers) == 5 and all(math.isfinite(n) and n > 0 for n in numbers)
-    counts = {part: len(times) for part, times in row["times"].items()}
+    counts = {what: len(times) for what, times in row["times"].items()}
     assert counts == {"whole": 2, "bare": 2, "batch": 2}
 
 
@@ -58,7 +58,7 @@ def test_simclr_beside_pytorch(tmp_path):
     assert row["assl_jax / PyTorch"] == pytest.approx(ours / theirs)
 
 
-def test_both_minimise_the_same_loss():
+def test_pytorch_minimises_the_same_loss():
     torch = pytest.importorskip("torch")
     from benchmarks.torch_simclr import TEMPERATURE, nt_xent
 
