@@ -8,8 +8,8 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.strategies.settings import SimilaritySettings, TargetSettings
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
