@@ -1,7 +1,6 @@
 """Every form of the N-dimensional convolution against a slow one, with gradients."""
 
 import functools
-import itertools
 
 import jax
 import numpy as np
@@ -38,24 +37,11 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def slow(x, kernel, stride):
-    """One output position at a time, with zeros around the image."""
-    window = kernel.shape[:-2]
-    x = np.pad(x, [(0, 0), *((k // 2, k // 2) for k in window), (0, 0)])
-    out = [(n - k) // s + 1 for n, k, s in zip(x.shape[1:-1], window, stride, strict=True)]
-    y = np.zeros((x.shape[0], *out, kernel.shape[-1]))
-    for place in itertools.product(*map(range, out)):
-        box = tuple(slice(p * s, p * s + k) for p, s, k in zip(place, stride, window, strict=True))
-        patch = x[(slice(None), *box)].reshape(x.shape[0], -1)
-        y[(slice(None), *place)] = patch @ kernel.reshape(-1, kernel.shape[-1])
-    return y
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_every_form_agrees_with_the_slow_one(quick_jit, case):
+def test_every_form_agrees_with_the_slow_one(quick_jit, slow_convolution, case):
     space, window, stride = CASES[case]
     x, kernel = normal(0, 2, *space, 3), normal(1, *window, 3, 4)
-    want = slow(x.astype(np.float64), kernel.astype(np.float64), stride)
+    want = slow_convolution(x.astype(np.float64), kernel.astype(np.float64), stride)
     cotangent = normal(2, *want.shape)
 
     def everything(form, x, kernel):
@@ -124,9 +110,9 @@ def test_the_form_on_a_cpu_depends_on_the_shape(x, kernel, stride, form):
     assert str(chosen(*arguments)) == str(named(*arguments))
 
 
-def test_xla_knows_the_options():
+def test_xla_knows_the_options(slow_convolution):
     """XLA refuses an option that it does not know."""
     platform = jax.devices()[0].platform
     f = jax.jit(lambda x, k: convolve(x, k, (1, 1)), compiler_options=compiler_options(platform))
     x, kernel = normal(0, 2, 5, 5, 3), normal(1, 3, 3, 3, 4)
-    np.testing.assert_allclose(f(x, kernel), slow(x, kernel, (1, 1)), atol=1e-4)
+    np.testing.assert_allclose(f(x, kernel), slow_convolution(x, kernel, (1, 1)), atol=1e-4)
