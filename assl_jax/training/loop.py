@@ -170,7 +170,10 @@ def fit(
         for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
-            compiled = make_step(backbone, task, training.optimiser, penalty, training.accumulate)
+            compiled = make_step(
+                *(backbone, task, training.optimiser, penalty, training.accumulate),
+                platform=mesh.devices.flat[0].platform,
+            )
             part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), frozen)
             state = state.merge(part)
             unchecked.append((step, task.name, metrics))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from assl_jax.models.conv import compiler_options
+from assl_jax.models.cpu import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.training.feed import Examples
@@ -45,6 +45,7 @@ def make_step(
     optimiser: Optimiser,
     penalty: Penalty | None = None,
     accumulate: int = 1,
+    platform: str | None = None,
 ) -> Step:
     """The jitted step of one task; the same arguments give the same, already compiled function.
 
@@ -68,10 +69,17 @@ def make_step(
     statistics move once per part, contrastive tasks (simclr, mcpc, cpc) take their negatives from
     it, and the penalty compares it with the queue, which the parts fill one after the other.
     Metrics are means over the parts.
+
+    `platform` is that of the devices that will run the step; None: of the process's default device.
     """
     # Without weight nothing is computed either: the step is the plain one, bit for bit.
     return _cached(
-        backbone, task, optimiser, penalty if penalty and penalty.weight else None, accumulate
+        backbone,
+        task,
+        optimiser,
+        penalty if penalty and penalty.weight else None,
+        accumulate,
+        platform or jax.default_backend(),
     )
 
 
@@ -82,6 +90,7 @@ def _cached(
     optimiser: Optimiser,
     penalty: Penalty | None,
     accumulate: int,
+    platform: str,
 ) -> Step:
     head = task.head()
     transform = optimiser.transform()
@@ -124,7 +133,7 @@ def _cached(
         metrics = {"loss": loss, "gradient_norm": norm, **metrics}
         return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform))
 
 
 def _in_parts(

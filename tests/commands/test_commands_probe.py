@@ -17,8 +17,8 @@ from assl_jax.evaluation.export import export_backbone, load_backbone, load_inte
 from assl_jax.evaluation.scores import scores
 from assl_jax.evaluation.probes import knn, linear_probe
 from assl_jax.models import SideBySide
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 
 DATA = {"name": "digits", "side": 12, "labels": 40, "test": 60}

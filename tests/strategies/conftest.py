@@ -10,8 +10,8 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.records import Estimate, Evaluation
 from assl_jax.strategies.settings import PretrainSettings, SimilaritySettings, TargetSettings
 from assl_jax.strategies.setup import Setup

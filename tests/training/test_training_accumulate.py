@@ -12,8 +12,8 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.models import SideBySide
+from assl_jax.models.base import global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, Batch, make_task
 from assl_jax.training.feed import Examples, Feed

@@ -28,7 +28,7 @@ import numpy as np
 import jax
 import jax.numpy as jnp
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed

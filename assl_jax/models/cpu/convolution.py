@@ -1,4 +1,4 @@
-"""The forms that a convolution takes on a CPU, and which of them a shape gets."""
+"""Convolution on a CPU: three forms, and the choice between them by shape."""
 
 import itertools
 import math
@@ -11,13 +11,13 @@ from jaxtyping import Array, Float
 
 
 class _Reach(NamedTuple):
-    """A convolution along one axis, without the offsets of its window that see padding alone."""
+    """A convolution along one axis, without those offsets of its window that see only padding."""
 
-    start: int  # of the window's offsets
-    stop: int
-    pad: tuple[int, int]  # what is missing at both ends; negative: not looked at
+    start: int  # first offset of the window that sees the image
+    stop: int  # one past the last
+    pad: tuple[int, int]  # zeros needed at both ends; negative: entries that no window sees
     stride: int
-    out: int
+    out: int  # output positions
 
 
 def convolve(
@@ -26,33 +26,42 @@ def convolve(
     stride: Sequence[int],
     form: str | None = None,
 ) -> Float[Array, "b *out d"]:
-    """Convolution with zero padding `k//2`, in the form named (None: `best_form`).
+    """Convolution with zero padding `k//2`.
 
-    The window's offsets along all axes but the last two become channels, which leaves planes.
+    The offsets of the window along all axes but the last two become channels. A 2D convolution of
+    planes is left, which each form computes in its own way.
+
+    Args:
+      x: `[b, *space, c]`.
+      kernel: `[*window, c, d]`, with one window axis for each spatial axis.
+      stride: one number per spatial axis.
+      form: a key of `FORMS`; None takes that of `best_form`.
     """
     form = form or best_form(x.shape, kernel.shape, stride)
     reaches = _reaches(x.shape, kernel.shape, stride)
     for axis, reach in enumerate(reaches):
         kernel = lax.slice_in_dim(kernel, reach.start, reach.stop, axis=axis)
     leading = max(0, len(reaches) - 2)
-    # The last axis first: channels end up in the kernel's order, and each step copies longer runs.
+    # From the last axis to the first: the channels get the kernel's order, and the copies along
+    # earlier axes have longer runs.
     for axis in reversed(range(leading)):
         x = _unfold(x, axis + 1, reaches[axis])
     order = (*range(leading, len(reaches)), *range(leading), kernel.ndim - 2, kernel.ndim - 1)
     kernel = kernel.transpose(order)
     kernel = kernel.reshape(*kernel.shape[: len(reaches) - leading], x.shape[-1], -1)
-    # Made once: every form reads its input, and the gradient its output's, several times.
+    # The forms read their input several times, and the gradient reads the output's cotangent
+    # several times.
     planes = lax.optimization_barrier(x.reshape(-1, *x.shape[leading + 1 :]))
     y = FORMS[form](planes, kernel, reaches[leading:])
     return y.reshape(*x.shape[: leading + 1], *y.shape[1:])
 
 
 def best_form(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: Sequence[int]) -> str:
-    """The fastest form on the two x86 cores where the bounds were measured (docs/performance.md).
+    """The fastest form for a shape, by bounds measured on two x86 cores (docs/performance.md).
 
-    XLA's 2D convolution computes the zeros of the padding, which are most of the work for few
-    positions, and its gradients are slow there. Winograd's algorithm pays while its sums stay in
-    the processor's cache or many channels outweigh them.
+    XLA's 2D convolution multiplies the zeros of the padding too. With few positions these are most
+    of the work, and the gradients are slow as well. Winograd's algorithm is faster if its sums fit
+    into the processor's cache, or if there are so many channels that the sums cost little.
     """
     reaches = _reaches(x_shape, kernel_shape, stride)
     planes, leading = reaches[-2:], reaches[:-2]
@@ -81,8 +90,10 @@ def _reach(n: int, k: int, s: int) -> _Reach:
 
 
 def _unfold(x: Array, axis: int, reach: _Reach) -> Array:
-    """The offsets of a window along one axis as channels: `[..., n, ..., c]` to `[..., out, ...,
-    k * c]`."""
+    """Turn the offsets of a window along one axis into channels.
+
+    `[..., n, ..., c]` becomes `[..., out, ..., k * c]`.
+    """
     x = _pad(x, {axis: reach.pad})
     span = (reach.out - 1) * reach.stride + 1
     shifted = [
@@ -93,14 +104,14 @@ def _unfold(x: Array, axis: int, reach: _Reach) -> Array:
 
 
 def _direct(x: Array, kernel: Array, reaches: Sequence[_Reach]) -> Array:
-    """XLA's own 2D convolution."""
+    """XLA's 2D convolution."""
     stride, padding = [r.stride for r in reaches], [r.pad for r in reaches]
     layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=layout)
 
 
 def _offsets(x: Array, kernel: Array, reaches: Sequence[_Reach]) -> Array:
-    """A matrix product for each offset of the window, of the positions where it sees the image."""
+    """A matrix product per offset of the window, over the positions where it sees the image."""
     parts = []
     offsets = list(itertools.product(*map(range, kernel.shape[:-2])))
     kernel = kernel.reshape(len(offsets), *kernel.shape[-2:])
@@ -118,9 +129,9 @@ def _offsets(x: Array, kernel: Array, reaches: Sequence[_Reach]) -> Array:
 
 
 def _winograd(x: Array, kernel: Array, reaches: Sequence[_Reach]) -> Array:
-    """Winograd's F(2x2, 3x3): 16 products for four outputs where a window has 36.
+    """Winograd's F(2x2, 3x3): 16 products for four outputs instead of 36.
 
-    Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.1.
+    Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.1.
     """
     rows, columns = reaches
     images = [_input_terms(row, 2) for row in _input_terms(x, 1)]
@@ -133,7 +144,7 @@ def _winograd(x: Array, kernel: Array, reaches: Sequence[_Reach]) -> Array:
 
 
 def _input_terms(x: Array, axis: int) -> list[Array]:
-    """Of every two positions along an axis, with one before and one after."""
+    """Four sums for each pair of positions along an axis, the neighbours on both sides included."""
     n = x.shape[axis]
     pairs = -(-n // 2)
     x = _pad(x, {axis: (1, 1 + 2 * pairs - n)})
@@ -155,7 +166,7 @@ def _outputs(terms: Sequence[Array], axis: int, out: int) -> Array:
 
 
 def _pieces(x: Array, axis: int) -> list[Array]:
-    # A split's gradient is a concatenation; that of an index adds arrays of zeros.
+    # The gradient of a split is one concatenation; the gradient of indexing adds padded arrays.
     return [p.squeeze(axis) for p in lax.split(x, [1] * x.shape[axis], axis)]
 
 
