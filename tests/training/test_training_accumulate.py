@@ -1,4 +1,4 @@
-"""A batch worked through in parts: what is the same as the whole, and what is not."""
+"""A batch in micro-batches: what is the same as with the whole batch, and what is not."""
 
 import dataclasses
 import functools
@@ -66,10 +66,10 @@ def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, fro
     optimiser = Optimiser(learning_rate=1e-2)
     mesh = make_mesh(jax.devices()[:devices])
     state = init_state(jax.random.key(0), backbone, [task], optimiser, images, penalty=penalty)
-    state, first = replicate((state, first), mesh)
+    state, frozen = replicate((state, frozen), mesh)
     examples = Examples(replicate(images, mesh), split_batch(np.arange(len(images)), mesh))
     step = make_step(backbone, task, optimiser, penalty, accumulate)
-    arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), first)
+    arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), frozen)
     return step.lower(state, *arguments).compile(), state, arguments
 
 

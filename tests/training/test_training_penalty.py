@@ -222,7 +222,7 @@ def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
     penalty, first = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
     state = toy.state()
     queue = penalty.init_queue(toy.backbone, state.variables, jnp.zeros((2, 8, 8, 1)))
-    settings = {"penalty": penalty, "first": first, "state": state._replace(queue=queue)}
+    settings = {"penalty": penalty, "frozen": first, "state": state._replace(queue=queue)}
     alone = toy.fit(**settings)
     eight = toy.fit(**settings, devices=8)
     jax.tree.map(
@@ -239,13 +239,13 @@ def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
 
 
 def test_what_is_logged(toy):
-    records, first = [], toy.state(key=5).variables
+    log, first = toy.Log(), toy.state(key=5).variables
     logging = Logging(
-        every=2, record=records.append, observe=lambda s: {"seen": float(s.step)}, observe_every=4
+        every=2, record=log, observe=lambda s: {"seen": float(s.step)}, observe_every=4
     )
     toy.fit(penalty=Penalty(weight=0.5), frozen=first, logging=logging)
-    held_out = [(r["step"], r["seen"]) for r in records if r["task"] == "held_out"]
+    held_out = [(r["step"], r["seen"]) for r in log.records if r["task"] == "held_out"]
     assert held_out == [(0, 0.0), (4, 4.0), (6, 6.0)]
-    for record in (r for r in records if r["task"] != "held_out"):
+    for record in (r for r in log.records if r["task"] != "held_out"):
         assert record["penalty"] == pytest.approx(0.5 * max(record["similarity"], 0), abs=1e-2)
         assert record["loss"] == pytest.approx(record["proxy_loss"] + record["penalty"], abs=1e-5)
