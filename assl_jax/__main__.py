@@ -27,5 +27,10 @@ def main(argv: list[str]) -> None:
         fail(str(error))
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The entry point of `assl-jax`."""
     main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

@@ -99,13 +99,17 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     """The names in `config.tasks`.
 
     Raises:
-      InputError: none, an unknown one, or one twice.
+      InputError: none, an unknown one, one twice, or one alone for an experiment on pairs.
     """
     names = tuple(name.strip() for name in config.tasks.split(",") if name.strip())
     require(bool(names), "tasks is empty; name at least one, as in tasks=src,rotation")
     require(len(set(names)) == len(names), f"tasks={config.tasks!r} names a task twice")
     for name in names:
         lookup(TASKS, name, "task")
+    require(
+        config.experiment != "pairs" or len(names) > 1,
+        f"experiment=pairs needs at least two tasks, not tasks={config.tasks}",
+    )
     return names
 
 

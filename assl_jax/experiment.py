@@ -37,9 +37,7 @@ def _pretrain(config: ConfigDict, studies: list[Study]) -> Findings:
 
 
 def _pairs(config: ConfigDict, studies: list[Study]) -> Findings:
-    tasks = pool_of(config)
-    require(len(tasks) > 1, f"experiment=pairs needs at least two tasks, not tasks={config.tasks}")
-    return pairs(studies[0], tasks=tasks)
+    return pairs(studies[0], tasks=pool_of(config))
 
 
 def _table4(config: ConfigDict, studies: list[Study]) -> Findings:

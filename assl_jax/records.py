@@ -38,7 +38,7 @@ class Record(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **changes)
 
 
-class Estimate(Record, kw_only=True):
+class Estimate(Record, frozen=True, kw_only=True):
     """A quantity over repetitions (fine-tunings, folds).
 
     Attributes:
@@ -55,7 +55,7 @@ class Estimate(Record, kw_only=True):
     high: float | None = None
 
 
-class Evaluation(Record, kw_only=True):
+class Evaluation(Record, frozen=True, kw_only=True):
     """How good a network is.
 
     Attributes:
@@ -75,14 +75,14 @@ class Evaluation(Record, kw_only=True):
         return self.metrics["accuracy"]
 
 
-class Best(Record, kw_only=True):
+class Best(Record, frozen=True, kw_only=True):
     """The pool that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir."""
 
     pool: Pool
     evaluation: Evaluation
 
 
-class Extension(Record, kw_only=True):
+class Extension(Record, frozen=True, kw_only=True):
     """A pool and one more task, measured against both: a row of Tables 1, 2 and 3.
 
     Attributes:
@@ -118,7 +118,7 @@ class Extension(Record, kw_only=True):
         return self.evaluation.accuracy.mean - base if self.evaluation else None
 
 
-class Iteration(Record, kw_only=True):
+class Iteration(Record, frozen=True, kw_only=True):
     """One turn of Algorithm 1's loop.
 
     Attributes:
@@ -134,7 +134,7 @@ class Iteration(Record, kw_only=True):
     accepted: bool
 
 
-class Similarity(Record, kw_only=True):
+class Similarity(Record, frozen=True, kw_only=True):
     """LCKA between the single tasks' features of `n` images: a `[k, k]` matrix."""
 
     tasks: Pool
@@ -144,7 +144,7 @@ class Similarity(Record, kw_only=True):
     matrix: tuple[tuple[float, ...], ...]
 
 
-class Correlation(Record, kw_only=True):
+class Correlation(Record, frozen=True, kw_only=True):
     """Of similarity with a gain over all pairs, in [-1, 1]; None where it is not defined.
 
     The p-values are those of Mantel's permutation test.
@@ -156,7 +156,7 @@ class Correlation(Record, kw_only=True):
     pearson_p: float | None = None
 
 
-class SelfASSLRow(Record, kw_only=True):
+class SelfASSLRow(Record, frozen=True, kw_only=True):
     """One pool with and without Self-ASSL.
 
     Attributes:
@@ -179,7 +179,7 @@ class SelfASSLRow(Record, kw_only=True):
     second_run: Evaluation | None = None
 
 
-class SelfASSLGroup(Record, kw_only=True):
+class SelfASSLGroup(Record, frozen=True, kw_only=True):
     """All pools on one backbone, and training from scratch."""
 
     backbone: str
@@ -187,14 +187,14 @@ class SelfASSLGroup(Record, kw_only=True):
     rows: tuple[SelfASSLRow, ...]
 
 
-class SelfASSL(Record, kw_only=True):
+class SelfASSL(Record, frozen=True, kw_only=True):
     """Table 4; `settings` are those of the group `self_assl` of the config."""
 
     settings: dict[str, Any]
     backbones: tuple[SelfASSLGroup, ...]
 
 
-class Findings(Record, kw_only=True):
+class Findings(Record, frozen=True, kw_only=True):
     """What a strategy found; each strategy fills the fields that it has something for.
 
     Attributes:
@@ -218,7 +218,7 @@ class Findings(Record, kw_only=True):
     best: Best | None = None
 
 
-class NetworkRecord(Record, kw_only=True):
+class NetworkRecord(Record, frozen=True, kw_only=True):
     """A network that was evaluated.
 
     Attributes:
@@ -237,7 +237,7 @@ class NetworkRecord(Record, kw_only=True):
     pretrain: str | None = None
 
 
-class Results(Findings, kw_only=True):
+class Results(Findings, frozen=True, kw_only=True):
     """`results.json`: what was run, and what it found.
 
     Attributes:
@@ -273,24 +273,24 @@ class Results(Findings, kw_only=True):
     version: int = VERSION
 
 
-class Pretrained(Record, kw_only=True, tag_field="type", tag="pretrained"):
+class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):
     """Result of a pretraining stage: its files hold everything."""
 
 
-class Folds(Record, kw_only=True, tag_field="type", tag="folds"):
+class Folds(Record, frozen=True, kw_only=True, tag_field="type", tag="folds"):
     """Result of a cross-validation: each metric's value on every fold."""
 
     metrics: dict[str, tuple[float, ...]]
 
 
-class Features(Record, kw_only=True, tag_field="type", tag="features"):
+class Features(Record, frozen=True, kw_only=True, tag_field="type", tag="features"):
     """Result of a feature extraction: the shape `[n, d]` of `features.npy`."""
 
     n: int
     d: int
 
 
-class Finetuned(Record, kw_only=True, tag_field="type", tag="finetuned"):
+class Finetuned(Record, frozen=True, kw_only=True, tag_field="type", tag="finetuned"):
     """Result of the fine-tunings on all labels."""
 
     evaluation: Evaluation
@@ -299,7 +299,7 @@ class Finetuned(Record, kw_only=True, tag_field="type", tag="finetuned"):
 StageResult = Pretrained | Folds | Features | Finetuned
 
 
-class StageRecord(Record, kw_only=True):
+class StageRecord(Record, frozen=True, kw_only=True):
     """`done.json`: a finished stage.
 
     Attributes:
@@ -327,7 +327,7 @@ class StageRecord(Record, kw_only=True):
     version: int = VERSION
 
 
-class BackboneRecord(Record, kw_only=True):
+class BackboneRecord(Record, frozen=True, kw_only=True):
     """`backbone.json`: what the weights of a pretrained backbone belong to.
 
     Attributes:
@@ -342,7 +342,7 @@ class BackboneRecord(Record, kw_only=True):
     version: int = VERSION
 
 
-class ModelRecord(Record, kw_only=True):
+class ModelRecord(Record, frozen=True, kw_only=True):
     """`model.json`: what the weights of a fine-tuned network belong to; see `BackboneRecord`.
 
     Attributes:
@@ -355,7 +355,7 @@ class ModelRecord(Record, kw_only=True):
     version: int = VERSION
 
 
-class LogRecord(Record, kw_only=True):
+class LogRecord(Record, frozen=True, kw_only=True):
     """One line of `metrics.jsonl`.
 
     Attributes:
