@@ -178,6 +178,12 @@ class SelfASSLRow(Record, frozen=True, kw_only=True):
     effective_rank: dict[str, float]
     second_run: Evaluation | None = None
 
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """By variant, without those that were not trained."""
+        found = {"plain": self.plain, "second_run": self.second_run, "self_assl": self.self_assl}
+        return {variant: evaluation for variant, evaluation in found.items() if evaluation}
+
 
 class SelfASSLGroup(Record, frozen=True, kw_only=True):
     """All pools on one backbone, and training from scratch."""

@@ -1,71 +1,85 @@
-"""Metrics of small sets: their table, and reports on a search that another metric decides."""
-
-import copy
+"""Metrics of small sets: their table, and reports on a search that decides on another metric."""
 
 import pytest
 
-from assl_jax.report import figures, metrics, summary_lines, tables
+from assl_jax.evaluation import scores
+from assl_jax.records import Best, Estimate, Extension, Iteration
+from assl_jax.report import figures, metrics_table, sentences, summary_lines, tables
+from assl_jax.report.evaluations import SMALL
 
 
-def entry(accuracy, auc, selection):
-    return {
-        "accuracy": accuracy,
-        "std": 0.01,
-        "selection": selection,
-        "runs": [accuracy],
-        "metrics": {
-            "accuracy": {"mean": accuracy, "std": 0.01, "low": accuracy - 0.05, "high": 0.95},
-            "balanced_accuracy": {"mean": 0.7, "std": 0.0, "low": None, "high": 0.8},
-            "auc": {"mean": auc, "std": 0.02, "low": 0.5, "high": 1.0},
-        },
-    }
+def estimate(mean, std=0.0, low=None, high=None):
+    return Estimate(mean=mean, std=std, low=low, high=high)
 
 
-def candidate(task, similarity, result):
-    parts = {"avg": 0.7, "max": 0.8, "avg_gain": 0.1, "max_gain": 0.0}
-    return {"task": task, "similarity": similarity, **parts, **result}
+@pytest.fixture(scope="module")
+def entry(evaluation):
+    def build(accuracy, auc, selection):
+        found = evaluation(
+            accuracy,
+            runs=[accuracy],
+            selection=selection,
+            balanced_accuracy=estimate(0.7, high=0.8),
+            auc=estimate(auc / 100, 0.02, 0.5, 1.0),
+        )
+        first = estimate(accuracy / 100, 0.01, accuracy / 100 - 0.05, 0.95)
+        return found.replace(metrics=found.metrics | {"accuracy": first})
+
+    return build
 
 
-# By accuracy the start is CPC, by AUC Rubik's cube; the pool of both has the better AUC alone.
-RESULTS = {
-    "experiment": "mtassl",
-    "select_on": "cv",
-    "metric": "auc",
-    "labels": 40,
-    "test_images": 30,
-    "patients": 12,
-    "classes": ["no", "yes"],
-    "scratch": entry(0.60, 0.65, 0.61),
-    "singles": {"cpc": entry(0.80, 0.70, 0.71), "rubiks_cube": entry(0.75, 0.85, 0.82)},
-    "iterations": [
-        {
-            "pool": ["rubiks_cube"],
-            "candidates": [candidate("cpc", 0.2, entry(0.72, 0.90, 0.84))],
-            "chosen": "cpc",
-            "accepted": True,
-        }
-    ],
-    "best": {"pool": ["rubiks_cube", "cpc"], **entry(0.72, 0.90, 0.84)},
-}
+def candidate(task, similarity, evaluation):
+    return Extension(
+        pool=("rubiks_cube",),
+        task=task,
+        similarity=similarity,
+        avg=0.7,
+        max=0.8,
+        evaluation=evaluation,
+    )
 
 
-def changed(**changes):
-    return copy.deepcopy(RESULTS) | changes
+@pytest.fixture(scope="module")
+def search(entry, results):
+    """By accuracy the best single task is CPC, by AUC Rubik's cube; the pool has the best AUC."""
+    best = entry(72, 90, 84)
+    return results(
+        metric="auc",
+        labels=40,
+        test_images=30,
+        patients=12,
+        classes=("no", "yes"),
+        scratch=entry(60, 65, 61),
+        singles={"cpc": entry(80, 70, 71), "rubiks_cube": entry(75, 85, 82)},
+        iterations=(
+            Iteration(
+                pool=("rubiks_cube",),
+                candidates=(candidate("cpc", 0.2, best),),
+                chosen="cpc",
+                accepted=True,
+            ),
+        ),
+        best=Best(pool=("rubiks_cube", "cpc"), evaluation=best),
+    )
 
 
-def without_metrics():
-    results = changed(metric="accuracy")
-    for tested in (results["scratch"], *results["singles"].values(), results["best"]):
-        del tested["metrics"]
-    return results
+def without(metric, results):
+    """The same results where a metric was defined nowhere."""
+
+    def less(evaluation):
+        kept = {name: value for name, value in evaluation.metrics.items() if name != metric}
+        return evaluation.replace(metrics=kept)
+
+    return results.replace(
+        scratch=less(results.scratch),
+        singles={task: less(single) for task, single in results.singles.items()},
+        best=results.best.replace(evaluation=less(results.best.evaluation)),
+        iterations=(),
+    )
 
 
-def text(row):
-    return [cell.text for cell in row.cells]
-
-
-def test_metrics_table():
-    table = metrics.metrics_table(RESULTS)
+def test_metrics_table(search, text):
+    table = metrics_table.metrics_table(search)
     assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy", "AUC")
     assert text(table.rows[0]) == [
         *("From scratch", "60.0 ± 1.0 [55.0, 95.0]", "70.0", "65.0 ± 2.0 [50.0, 100.0]")
@@ -83,106 +97,124 @@ def test_metrics_table():
     assert table.caption.endswith(
         "[95 % interval of the mean of the runs, by bootstrap over 12 patients of the test set]"
     )
-    images = metrics.metrics_table(changed(patients=None, test_images=1234))
+    images = metrics_table.metrics_table(search.replace(patients=None, test_images=1234))
     assert "over 1,234 images of the test set" in images.caption
-    assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables.render_markdown(RESULTS)
+    assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables.render_markdown(search)
 
 
-def test_what_was_not_measured_is_left_out_or_dashed():
-    assert metrics.metrics_table({}) is None
-    assert metrics.metrics_table(without_metrics()) is None
-    assert metrics.metric_lines(without_metrics()) == []
-    results = without_metrics()
-    results["best"]["metrics"] = {"accuracy": {"mean": None, "std": None}, "auc": None}
-    table = metrics.metrics_table(results)
-    assert [text(row) for row in table.rows] == [["Rubik's cube + CPC", "–"]]
-    assert table.columns == ("Pretraining", "Accuracy") and "interval" not in table.caption
-    assert "None" not in tables.render_markdown(results)
+def test_every_metric_that_was_measured_has_a_column(evaluation, results, text):
+    found = results(scratch=evaluation(50, macro_f1=estimate(0.4, 0.02)))
+    table = metrics_table.metrics_table(found)
+    assert table.columns == ("Pretraining", "Accuracy", "Macro F1")
+    assert text(table.rows[0]) == ["From scratch", "50.0 ± 0.5", "40.0 ± 2.0"]
 
 
-def test_the_summary_has_intervals_where_they_matter():
+def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text):
+    assert metrics_table.metrics_table(results()) is None
+    assert metrics_table.metric_lines(results(test_images=30)) == []
+    table = metrics_table.metrics_table(without("auc", search))
+    assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy")
+    some = results(scratch=evaluation(50, auc=estimate(0.6)), singles={"cpc": evaluation(70)})
+    table = metrics_table.metrics_table(some)
+    assert [text(row)[-1] for row in table.rows] == ["60.0", "–"]
+    assert "interval" not in table.caption and "None" not in tables.render_markdown(some)
+
+
+def test_the_summary_has_intervals_where_they_matter(search):
     lines = [
         "Rubik's cube + CPC on the test set, in % [95 % interval, by bootstrap over 12 patients]:",
         "Accuracy 72.0 ± 1.0 [67.0, 95.0], from scratch 60.0 ± 1.0 [55.0, 95.0]",
         "Balanced accuracy 70.0, from scratch 70.0",
         "AUC 90.0 ± 2.0 [50.0, 100.0], from scratch 65.0 ± 2.0 [50.0, 100.0]",
     ]
-    printed = "\n".join(summary_lines(RESULTS))
+    printed = "\n".join(summary_lines(search))
     assert "\n\n" + "\n".join(lines) + "\n\n" in printed
-    small, large = {"patients": metrics.SMALL - 1}, {"patients": metrics.SMALL}
-    assert metrics.metric_lines(changed(metric="accuracy", **small))
-    assert not metrics.metric_lines(changed(metric="accuracy", **large))
-    assert metrics.metric_lines(changed(**large))
+    by_accuracy = search.replace(metric="accuracy")
+    assert metrics_table.metric_lines(by_accuracy.replace(patients=SMALL - 1))
+    assert not metrics_table.metric_lines(by_accuracy.replace(patients=SMALL))
+    assert metrics_table.metric_lines(search.replace(patients=SMALL))
 
 
-def test_headline_names_the_metric():
-    assert tables.headline(RESULTS) == (
+def test_headline_names_the_metric(search):
+    assert sentences.headline(search) == (
         "Algorithm 1 chose Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
         "scratch (40 labels, test set of 30 from 12 patients)"
     )
-    assert tables.headline(changed(metric="balanced_accuracy")).startswith(
+    assert sentences.headline(search.replace(metric="balanced_accuracy")).startswith(
         "Algorithm 1 chose Rubik's cube + CPC: 70.0 % balanced accuracy against"
     )
-    one_each = changed(metric="accuracy", patients=30)
-    assert tables.headline(one_each).endswith(
+    one_each = search.replace(metric="accuracy", patients=30)
+    assert sentences.headline(one_each).endswith(
         "72.0 ± 1.0 % against 60.0 ± 1.0 % from scratch (40 labels, test set of 30)"
     )
-    del one_each["best"]["metrics"]["auc"]
-    assert "an unknown AUC against 65.0" in tables.headline(one_each | {"metric": "auc"})
+    undefined = search.replace(best=without("auc", search).best)
+    assert "an unknown AUC against 65.0" in sentences.headline(undefined)
 
 
-def test_headline_table_shows_the_deciding_metric():
-    table = tables.headline_table(RESULTS)
+def test_headline_table_shows_the_deciding_metric(search, text):
+    table = tables.headline_table(search)
     assert table.columns[1:] == ("Test AUC (%)", "Selection by AUC, CV (%)", "Gain over scratch")
     assert text(table.rows[-1]) == ["Rubik's cube + CPC", "90.00 ± 2.00", "84.00", "+25.00"]
     assert [row.cells[1].strong for row in table.rows] == [False, False, True, True]
 
 
-def test_search_table_and_trace_show_what_decided():
-    cv, test = (tables.search_table(changed(select_on=on)) for on in ("cv", "test"))
+def test_a_metric_whose_lower_values_are_better(search, monkeypatch):
+    lower = scores.METRICS["auc"]._replace(higher_is_better=False)
+    monkeypatch.setitem(scores.METRICS, "auc", lower)
+    headline, search_rows = tables.headline_table(search), tables.search_table(search).rows
+    assert [row.cells[1].strong for row in headline.rows] == [True, True, False, False]
+    assert [row.cells[2].strong for row in headline.rows] == [True, True, False, False]
+    assert [row.cells[9].strong for row in search_rows] == [True, False, False]
+    metrics = metrics_table.metrics_table(search)
+    assert [row.cells[3].strong for row in metrics.rows] == [True, False, False, False]
+    assert [row.cells[1].strong for row in metrics.rows] == [False, True, False, False]
+
+
+def test_search_table_and_trace_show_what_decided(search):
+    on_test = search.replace(select_on="test")
+    cv, test = tables.search_table(search), tables.search_table(on_test)
     assert (cv.columns[9], test.columns[9]) == ("AUC (CV)", "AUC (test)")
     assert [row.cells[9].text for row in cv.rows] == ["71.00", "82.00", "84.00"]
     assert [row.cells[9].text for row in test.rows] == ["70.00", "85.00", "90.00"]
     assert [row.cells[6].text for row in cv.rows] == ["80.00", "75.00", "72.00"]  # accuracies
     assert [row.verdict for row in cv.rows] == ["", "start", "accepted"]
     assert cv.caption.endswith("decided by AUC")
-    lines = tables.search_trace(changed(select_on="test"))
+    lines = sentences.search_trace(on_test)
     assert lines[0].endswith("the best single task, 85.00 % AUC on the test set.")
     assert "reached 90.00 % AUC on the test set, not below 85.00 % AUC, so it" in lines[1]
-    assert "reached 84.00 % AUC in cross-validation" in tables.search_trace(RESULTS)[1]
+    assert "reached 84.00 % AUC in cross-validation" in sentences.search_trace(search)[1]
 
 
-def test_the_chart_is_that_of_the_deciding_metric():
-    auc, plain = figures.accuracy_chart(RESULTS), figures.accuracy_chart(changed(metric="accuracy"))
+def test_the_chart_is_that_of_the_deciding_metric(search, entry):
+    auc = figures.accuracy_chart(search)
+    plain = figures.accuracy_chart(search.replace(metric="accuracy"))
     assert "<!-- test AUC (%) -->" in auc and "<!-- test accuracy (%) -->" in plain
-    assert [metrics.score(RESULTS, e)[0] for _, e, _ in figures._accuracy_rows(RESULTS)] == [
-        *(0.65, 0.70, 0.85, 0.90)
-    ]
-    moved = changed()
-    moved["best"]["accuracy"] = moved["iterations"][0]["candidates"][0]["accuracy"] = 0.1
+    means = [row.estimate.mean for row in figures.trained_pools(search)]
+    assert means == [0.65, 0.70, 0.85, 0.90]
+    moved = search.replace(scratch=entry(10, 65, 61))
     assert figures.accuracy_chart(moved) == auc  # accuracies do not matter to it
-    assert figures.accuracy_chart(without_metrics() | {"metric": "auc", "iterations": []}) == ""
+    assert figures.accuracy_chart(without("auc", search)) == ""
 
 
 @pytest.mark.parametrize("trained", ["all", "argmin"])
-def test_the_search_in_the_layout_of_table_3(trained):
+def test_the_search_in_the_layout_of_table_3(search, entry, text, trained):
     """Volumes: the paper's Table 3, with every candidate trained or the least similar alone."""
-    none = dict.fromkeys(("accuracy", "std", "selection", "avg_gain", "max_gain"))
-    other = {"accuracy": 0.9, "selection": 0.88} if trained == "all" else none
-    first = candidate("models_genesis", 0.5, other)
-    results = changed(metric="accuracy", select_on="test")
-    results["iterations"][0]["candidates"] += [first | {"similarity": 0.3}]
-    table = tables.search_table(results)
+    other = candidate("models_genesis", 0.3, entry(90, 90, 88) if trained == "all" else None)
+    (step,) = search.iterations
+    step = step.replace(candidates=(*step.candidates, other))
+    table = tables.search_table(
+        search.replace(metric="accuracy", select_on="test", iterations=(step,))
+    )
     assert table.columns == (
         *("Iter.", "A1", "A2", "Similarity", "Avg ACC", "Max ACC", "MT-ASSL ACC"),
         *("Avg (+/-)", "Max (+/-)", "Decision"),
     )
     least, models_genesis = table.rows[-2:]
     assert text(least) == [
-        *("2", "Rubik's cube", "CPC", "0.2000", "70.00", "80.00", "72.00", "+10.00", "+0.00"),
+        *("2", "Rubik's cube", "CPC", "0.2000", "70.00", "80.00", "72.00", "+2.00", "-8.00"),
         "accepted",
     ]
-    measured = ["90.00", "+10.00", "+0.00"] if trained == "all" else ["–"] * 3
+    measured = ["90.00", "+20.00", "+10.00"] if trained == "all" else ["–"] * 3
     assert text(models_genesis) == [
         *("", "", "Models Genesis", "0.3000", "70.00", "80.00", *measured, "")
     ]
