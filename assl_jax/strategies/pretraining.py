@@ -115,7 +115,7 @@ class Pretraining:
             frozen = trained.variables
             if second.init_from == "f_p":
                 state = state._replace(params=trained.params, batch_stats=trained.batch_stats)
-        checkpoints = Checkpoints(folder / "checkpoints")
+        checkpoints = Checkpoints(folder / "checkpoints", setup.checkpoint_every)
         with setup.recording(folder, "pretrain", network) as record:
             state = fit(
                 state,
@@ -128,7 +128,6 @@ class Pretraining:
                 penalty=penalty,
                 frozen=frozen,
                 checkpoints=checkpoints,
-                checkpoint_every=setup.checkpoint_every,
                 logging=Logging(
                     title=f"pretrain {setup.label(network)}",
                     every=setup.log_every,

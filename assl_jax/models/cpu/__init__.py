@@ -71,14 +71,14 @@ def compiler_options(platform: str) -> dict[str, Any] | None:
 
     Returns:
       For "cpu", two options. 2D convolutions go to Eigen, because XLA's default, YNNPACK, takes
-      nearly twice as long. (The value "LIBRARY_FUSION_TYPE_DOT" does the same and lets other
-      programs crash: the gradient of unbiased linear CKA.) Optimisation barriers stay: by default XLA removes them, and then
+      nearly twice as long. Optimisation barriers stay: by default XLA removes them, and then
       repeats the computation behind a barrier for every reader, or keeps what `jax.checkpoint` is
       meant to recompute (docs/performance.md). For other platforms, None.
     """
     if platform != "cpu":
         return None
     return {
+        # Not "LIBRARY_FUSION_TYPE_DOT": with it the gradient of unbiased linear CKA crashes.
         "xla_cpu_experimental_ynn_fusion_type": "",
         "xla_disable_hlo_passes": "cse_barrier_expander",
     }
