@@ -152,7 +152,7 @@ def _best_strength(
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
     for train, held in split:
         for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
-            # A class that the fold lacks, or a certain and wrong prediction, must not cost infinity.
+            # A class that the fold lacks, or a certain and wrong guess, must not cost infinity.
             loss[i] -= np.log(p[np.arange(len(held)), y[held]].clip(1e-12)).sum()
     return STRENGTHS[int(loss.argmin())]
 

@@ -26,7 +26,7 @@ def of_xla(x, kernel, stride):
 
 @pytest.mark.parametrize(
     "form, seen",
-    # A window of 2 at 2 positions sees 4 entries along an axis, and one of them is padding. Our form
+    # A window of 2 at 2 positions sees 4 entries along an axis, one of them padding. Our form
     # leaves it out along the last two axes.
     [(convolve, 9 / 16), (of_xla, 1)],
 )
