@@ -4,8 +4,8 @@
     python main.py --config=configs/pretrain.py:folder --config.data.path=FOLDER \\
         --config.tasks=simclr,rotation --config.backbone.name=resnet18
 
-The word after the colon is the data source (digits, folder, stl10). The default is the digits inside
-scikit-learn, which take about a minute on two CPU cores.
+The word after the colon is the data source (digits, folder, stl10). The default is the digits
+inside scikit-learn, which take about a minute on two CPU cores.
 """
 
 from ml_collections import ConfigDict
