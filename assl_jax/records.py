@@ -23,6 +23,7 @@ ENVIRONMENT = "environment.json"
 DONE = "done.json"
 BACKBONE = "backbone.json"
 MODEL = "model.json"
+PROBES = "probes.json"
 BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
 MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
 
@@ -358,6 +359,49 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     backbone: dict[str, Any]
     intensity: Intensity
     classes: tuple[str, ...]
+    version: int = VERSION
+
+
+class Probed(Record, frozen=True, kw_only=True):
+    """What a network's frozen features know of the classes.
+
+    Attributes:
+      label: of the network.
+      folder: of its weights; None for untrained ones.
+      features: their number, d.
+      effective_rank: of the features of the labelled and test images together.
+      probes: by name (`evaluation.probes.PROBES`).
+    """
+
+    label: str
+    folder: str | None
+    features: int
+    effective_rank: float
+    probes: dict[str, Evaluation]
+
+
+class Probes(Record, frozen=True, kw_only=True):
+    """`probes.json`: the probed networks of a run.
+
+    Attributes:
+      data: name of the data source.
+      layer: the features' layer.
+      k: neighbours of k-NN.
+      classes: their names.
+      labels, labelled_sets: size of a labelled set, and number of sets.
+      test_images, patients: of the test set; None where patients are not known.
+      networks: untrained ones first.
+    """
+
+    data: str
+    layer: str
+    k: int
+    classes: tuple[str, ...]
+    labels: int
+    labelled_sets: int
+    test_images: int
+    patients: int | None
+    networks: tuple[Probed, ...]
     version: int = VERSION
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from assl_jax.data import Dataset
 from assl_jax.evaluation.export import Model
 from assl_jax.models.heads import last_map
 from assl_jax.ops.resample import resize
@@ -47,6 +48,14 @@ class Attention(NamedTuple):
     originals: Float[np.ndarray, "r *space c"]
     truths: list[str]
     networks: list[Looked]
+
+
+def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]]:
+    """At most `n` test images, from one class after the other, and the names of their classes."""
+    classes = dataset.labels[dataset.test]
+    turn = [int((classes[:i] == k).sum()) for i, k in enumerate(classes)]
+    rows = dataset.test[np.lexsort((classes, turn))[:n]]
+    return dataset.images[rows], [dataset.class_names[k] for k in dataset.labels[rows]]
 
 
 def attend(

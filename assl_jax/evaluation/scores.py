@@ -178,7 +178,7 @@ def paired_difference(
 
 
 def estimate(values: Sequence[float], interval: tuple[float, float] | None = None) -> Estimate:
-    """Mean and sample standard deviation of at least one value, with an interval if there is one."""
+    """Mean and sample standard deviation of one or more values, and their interval if known."""
     low, high = interval or (None, None)
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return Estimate(mean=statistics.fmean(values), std=std, runs=tuple(values), low=low, high=high)

@@ -4,9 +4,9 @@ import copy
 import json
 
 import pytest
+from assl_jax.report.__main__ import main
 
 from assl_jax.report import compare, runs
-from assl_jax.report.__main__ import main
 
 
 def entry(percents, **more):

@@ -2,8 +2,15 @@
 
 import pytest
 
-from assl_jax.records import Best, Extension, Iteration, Pretrained, Similarity, StageRecord
-from assl_jax.records import Estimate
+from assl_jax.records import (
+    Best,
+    Estimate,
+    Extension,
+    Iteration,
+    Pretrained,
+    Similarity,
+    StageRecord,
+)
 from assl_jax.report import forms, sentences, summary_lines, table, tables
 
 SINGLES = {
