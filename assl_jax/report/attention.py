@@ -68,8 +68,8 @@ def attention_grid(shown: Attention | None) -> Grid | None:
     )
 
 
-def attention_page(title: str, shown: Attention) -> str:
-    """A page of its own."""
+def gradcam_page(title: str, shown: Attention) -> str:
+    """The grid as an HTML page of its own, which needs no other file."""
     return render("gradcam.html.j2", title=title, grid=attention_grid(shown))
 
 
