@@ -55,8 +55,9 @@ def base_config(data: str) -> ConfigDict:
             "similarity": _defaults(SimilaritySettings),
             "self_assl": {
                 **_defaults(Penalty),
-                "weight": 1.0,
                 **_defaults(SecondRun),
+                "weight": 1.0,
+                "init_from": "f_p",
                 "second_run": False,  # also a plain second run, as a control
                 "backbones": (),  # names; none means `backbone.name` alone
             },

@@ -2,9 +2,9 @@
 
 import pytest
 
+from assl_jax.config import base_config, saved_config
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
-from assl_jax.config import base_config, saved_config
 from assl_jax.experiment import run
 from assl_jax.files import write_json
 

@@ -87,7 +87,7 @@ def test_every_room_has_a_floor_and_is_looked_at():
     assert {"ops", "models", "tasks", "training", "experiment", "main"} <= rooms
     assert len(FILES) > 40
     # The reader of imports sees what it must refuse.
-    assert "assl_jax.losses" in dict(imports("assl_jax/tasks/src.py"))
+    assert "assl_jax.losses" in dict(imports("assl_jax/tasks/simclr.py"))
     assert "sklearn.datasets" in dict(imports("assl_jax/data/digits.py"))
     assert "sklearn.datasets" not in dict(imports("assl_jax/data/digits.py", top_only=True))
 

@@ -1,32 +1,38 @@
 """Grad-CAM of a finished run's fine-tuned networks as a page.
 
-python -m assl_jax.gradcam --workdir=runs/mtassl_digits [--images=FOLDER_OR_FILE --n=8 ...]
+python -m assl_jax gradcam --workdir=runs/mtassl_digits [--images=FOLDER_OR_FILE --n=8 ...]
 """
 
 import argparse
-import sys
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from assl_jax.data import Dataset, load
+from assl_jax import records
+from assl_jax.config import load_data, saved_config
+from assl_jax.data import Dataset
 from assl_jax.data.images import EXTENSIONS, decode_image
 from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, read_volume
-from assl_jax.errors import InputError, lookup, require
-from assl_jax.evaluation.export import Model, load_model
-from assl_jax.evaluation.gradcam import attend
+from assl_jax.errors import InputError, require
+from assl_jax.evaluation.export import load_models
+from assl_jax.evaluation.gradcam import attend, example_test_images
+from assl_jax.files import write_text
 from assl_jax.ops.resample import resize
-from assl_jax.report.attention import attention_section
-from assl_jax.report.html import document
-from assl_jax.strategies.stages import read_json, write_text
+from assl_jax.records import Results
+from assl_jax.report.attention import attention_page
+from assl_jax.report.html import PAGE
 
 
 def gradcam(
-    workdir: str | Path, *, images: str = "", n: int = 8, networks: str = "", out: str = ""
+    workdir: str | Path,
+    *,
+    images: str = "",
+    n: int = 8,
+    networks: Sequence[str] = (),
+    out: str = "",
 ) -> Path:
     """Write a page with Grad-CAM and Guided Grad-CAM of a run's networks.
 
@@ -34,8 +40,8 @@ def gradcam(
       workdir: of a finished run.
       images: a file, or a folder whose files are taken in the order of their names; brought to the
         shape and channels of the run's data. "" takes test images, spread over the classes.
-      n: how many images at most.
-      networks: labels of `results.json`, with commas between them; "" takes all that were kept.
+      n: number of images at most.
+      networks: labels in `results.json`; none takes all that were kept.
       out: folder of the page; "" is `gradcam/` in the workdir.
 
     Returns:
@@ -46,66 +52,29 @@ def gradcam(
     """
     workdir = Path(workdir)
     require(n >= 1, f"--n={n} must be at least 1")
-    results, config = (read_json(workdir / f"{name}.json") for name in ("results", "config"))
     require(
-        bool(results and config),
-        f"{workdir} holds no finished run (no results.json and config.json); run it first",
+        (workdir / records.RESULTS).exists() and (workdir / records.CONFIG).exists(),
+        f"{workdir} holds no finished run (no {records.RESULTS} and {records.CONFIG}); "
+        "run it first",
     )
-    models = fine_tuned(workdir, results, networks)
+    results = records.read(workdir / records.RESULTS, Results)
+    config = saved_config(workdir)
+    models = load_models(workdir, results, networks)
     require(bool(models), f"{workdir} has kept no fine-tuned network; run it again")
-    # What was a tuple came back from JSON as a list.
-    data: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in config["data"].items()
-    }
-    dataset = load(data.pop("name"), **data)
-    stored, words = _read_all(images, n, dataset, data) if images else some_test_images(dataset, n)
-    shown = attend(models, stored, words)
-    title = f"Grad-CAM: {workdir.resolve().name}"
-    html = document(title, [f"<h1>{escape(title)}</h1>", attention_section(shown)])
+    dataset = load_data(config)
+    stored, words = (
+        _read_all(images, n, dataset, config.data.to_dict())
+        if images
+        else example_test_images(dataset, n)
+    )
+    page = attention_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
     path = Path(out) if out else workdir / "gradcam"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_text(path / "index.html", html)
+        write_text(path / PAGE, page)
     except OSError as error:
         raise InputError(f"--out={path} cannot be written: {error.strerror}") from error
-    return path / "index.html"
-
-
-def some_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]]:
-    """At most `n` test images, of one class after the other, and the names of their classes."""
-    classes = dataset.labels[dataset.test]
-    turn = [int((classes[:i] == k).sum()) for i, k in enumerate(classes)]
-    rows = dataset.test[np.lexsort((classes, turn))[:n]]
-    return dataset.images[rows], [dataset.class_names[k] for k in dataset.labels[rows]]
-
-
-def fine_tuned(workdir: Path, results: Mapping[str, Any], networks: str = "") -> dict[str, Model]:
-    """Fine-tuned networks of a run by label.
-
-    Args:
-      workdir, results: the run's folder and what its `results.json` holds.
-      networks: labels, with commas between them; "" takes all that were kept, a pool's
-        Self-ASSL beside its plain network and the second run after both.
-
-    Raises:
-      InputError: an unknown label, or a network that was not kept.
-    """
-    folders = {
-        entry["label"]: workdir / results["stages"] / entry["finetune"]
-        for entry in results.get("networks") or []
-        if entry.get("finetune")
-    }
-    if networks:
-        chosen = [name.strip() for name in networks.split(",") if name.strip()]
-        return {name: load_model(lookup(folders, name, "--networks")) for name in chosen}
-    kept = [name for name, folder in folders.items() if (folder / "model").is_dir()]
-    pools = [name.partition(".")[0] for name in kept]
-
-    def place(name: str) -> tuple[int, bool]:
-        pool, _, variant = name.partition(".")
-        return pools.index(pool), variant == "second_run"
-
-    return {name: load_model(folders[name]) for name in sorted(kept, key=place)}
+    return path / PAGE
 
 
 def _read_all(
@@ -125,7 +94,7 @@ def _read_all(
 
 
 def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
-    """A file as one of the data set's images `[*space, c]`, in its stored units."""
+    """A file as an image of the data set, `[*space, c]` in its stored units."""
     read = _volume if len(dataset.space) == 3 else _image
     try:
         return read(file, dataset, settings)
@@ -137,7 +106,7 @@ def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarr
 
 
 def _image(file: Path, dataset: Dataset, _: Mapping[str, Any]) -> np.ndarray:
-    """Levels 0 to 255 stand for the data set's lowest to highest value."""
+    """A picture; its levels 0 to 255 become the data set's lowest to highest value."""
     (h, w), limits = dataset.space, dataset.intensity
     image = decode_image(file, side=h if h == w else 0, channels=dataset.channels)
     levels = np.asarray(resize(jnp.asarray(image[None], jnp.float32), (h, w))[0])
@@ -145,7 +114,7 @@ def _image(file: Path, dataset: Dataset, _: Mapping[str, Any]) -> np.ndarray:
 
 
 def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
-    """As the source `volumes` reads it; others have a window of file values."""
+    """Read as the source `volumes` does; for another source, its window is of file values."""
     require(
         dataset.channels == 1,
         f"the run's volumes have {dataset.channels} channels, NIfTI files one; leave out --images",
@@ -161,19 +130,13 @@ def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.nda
 
 
 def main(argv: list[str]) -> None:
-    """The command; a mistake is one line and exit status 2."""
-    parser = argparse.ArgumentParser(prog="python -m assl_jax.gradcam")
+    """The command; raises as `gradcam` does."""
+    parser = argparse.ArgumentParser(prog="python -m assl_jax gradcam")
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--images", default="", help="a file or a folder; default: test images")
     parser.add_argument("--n", type=int, default=8, help="number of images at most")
     parser.add_argument("--networks", default="", help="labels with commas; default: all")
     parser.add_argument("--out", default="", help="folder of the page; default WORKDIR/gradcam")
-    try:
-        print(gradcam(**vars(parser.parse_args(argv))))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    given = vars(parser.parse_args(argv))
+    labels = [name.strip() for name in given.pop("networks").split(",") if name.strip()]
+    print(gradcam(**given, networks=labels))

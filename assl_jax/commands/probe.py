@@ -1,11 +1,10 @@
-"""Linear probe and nearest neighbours on the frozen features of a run's networks.
+"""Linear probe and k-NN on the frozen features of a run's networks.
 
-python -m assl_jax.probe --workdir=runs/mtassl_digits [--networks=rotation,simclr --layer=pooled]
+python -m assl_jax probe --workdir=runs/mtassl_digits [--networks=rotation,simclr --layer=pooled]
 """
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,28 +12,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from assl_jax.data import Dataset, load
+from assl_jax import records
+from assl_jax.config import load_data, saved_config
+from assl_jax.console import Progress
+from assl_jax.data import Dataset
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import load_backbone, load_intensity
 from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.evaluation.probes import probe
+from assl_jax.evaluation.probes import PROBES, probe
+from assl_jax.evaluation.scores import METRICS
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.models import SideBySide
 from assl_jax.ops.intensity import Intensity
-from assl_jax.report.metrics_table import METRICS, SMALL, measured
-from assl_jax.report.table import Cell, Row, Table, mean_std, percent, text_lines
-from assl_jax.strategies.stages import read_json, write_json
+from assl_jax.records import Probed, Probes, Results
+from assl_jax.report.evaluations import SMALL
+from assl_jax.report.forms import mean_std, percent, with_interval
+from assl_jax.report.table import Cell, Row, Table, text_lines
 from assl_jax.training.feed import Feed
-from assl_jax.console import Progress
 from assl_jax.training.sharding import make_mesh, replicate
 
 UNTRAINED = "untrained"
-PROBES = {"linear": "Linear", "knn": "k-NN"}
 
 
-class Network(NamedTuple):
-    """A backbone under the name that it is shown by, and where it came from."""
+class ProbedBackbone(NamedTuple):
+    """A backbone with its label; `folder` holds its weights, None for random ones."""
 
     label: str
     folder: Path | None
@@ -50,25 +53,21 @@ def probe_networks(
     checkpoints: Sequence[str | Path] = (),
     layer: str = "pooled",
     k: int = 20,
-) -> dict[str, Any]:
-    """What the frozen features of a run's networks, and of untrained ones, know of the classes.
+) -> Probes:
+    """How well the frozen features of a run's networks, and of untrained ones, tell classes apart.
 
-    Features of the labelled and the test images are computed without augmentation; see
-    `evaluation.probes` and `evaluation.spectrum` for what is made of them.
+    Features of the labelled and the test images are computed without augmentation.
 
     Args:
       workdir: of the run; its config says which images and labels.
-      networks: labels of pretrained networks in the run's results; none takes every one, or none
-        of them where there are `checkpoints`.
+      networks: labels of pretrained networks in the run's results. None takes all of them, or no
+        network of the run if there are `checkpoints`.
       checkpoints: folders that `load_backbone` reads.
       layer: "pooled", or a stage of the backbone, averaged over space.
       k: neighbours that vote.
 
     Returns:
-      Settings and "networks", ready for JSON: first, for each architecture, "untrained" (random
-      weights, running statistics estimated on the images that the run estimates them on), then the
-      others. Each has "linear" and "knn" (see `probe`), and "effective_rank" of its features of
-      the labelled and test images together.
+      The untrained networks first, one for each architecture, then the others.
 
     Raises:
       InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
@@ -76,167 +75,133 @@ def probe_networks(
     """
     require(k >= 1, f"k={k} must be at least 1")
     workdir = Path(workdir)
-    config = read_json(workdir / "config.json")
-    require(bool(config), f"{workdir} holds no run (no config.json); name the --workdir of one")
+    require(
+        (workdir / records.CONFIG).exists(),
+        f"{workdir} holds no run (no {records.CONFIG}); name the --workdir of one",
+    )
+    config = saved_config(workdir)
     folders = _pretrained(workdir, networks) if networks or not checkpoints else {}
     folders |= {str(folder): Path(folder) for folder in checkpoints}
     trained = [
-        Network(label, folder, *load_backbone(folder), load_intensity(folder))
+        ProbedBackbone(label, folder, *load_backbone(folder), load_intensity(folder))
         for label, folder in folders.items()
     ]
-    # JSON has no tuples; the sources take those of the config.
-    settings: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in config["data"].items()
-    }
-    dataset = load(settings.pop("name"), **settings)
+    dataset = load_data(config)
     for network in trained:
         _check(network, dataset, layer)
 
-    images = Feed(dataset.images, make_mesh(), config["images_on"])
-    rows = np.unique(np.concatenate([*dataset.labelled_sets, dataset.test]))
-    entries = []
+    images = Feed(dataset.images, make_mesh(), config.images_on)
     compared = [*_untrained(trained, dataset, images, config), *trained]
+    probed = []
     with Progress("probe", len(compared)) as progress:
         for i, network in enumerate(compared, 1):
-            x = features(
-                network.module,
-                replicate(network.variables, images.mesh),
-                images,
-                rows,
-                intensity=network.intensity,
-                layer=layer,
-                batch_size=config["eval_batch_size"],
-            )
-            require(
-                bool(np.isfinite(x).all()),
-                f"{network.label} has features that are not finite; train it again with a lower "
-                "learning rate",
-            )
-            judged = probe(
-                x,
-                dataset.labels[rows],
-                [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
-                np.searchsorted(rows, dataset.test),
-                classes=dataset.num_classes,
-                patients=dataset.groups[rows],
-                k=k,
-                seed=config["seed"],
-            )
-            entries.append(
-                {
-                    "label": network.label,
-                    "folder": None if network.folder is None else str(network.folder),
-                    "features": x.shape[1],
-                    "effective_rank": round(effective_rank(x), 6),
-                    **judged,
-                }
-            )
-            accuracy = judged["linear"]["metrics"]["accuracy"]["mean"]
-            progress.update(i, f"{network.label}: {percent(accuracy, digits=1)} %")
-    return {
-        "data": dataset.name,
-        "layer": layer,
-        "k": k,
-        "classes": list(dataset.class_names),
-        "images": len(rows),
-        "labels": len(dataset.labelled_sets[0]),
-        "labelled_sets": len(dataset.labelled_sets),
-        "test_images": len(dataset.test),
-        "patients": dataset.test_patients,
-        "networks": entries,
-    }
-
-
-def probe_table(found: Mapping[str, Any]) -> Table:
-    """Accuracies with intervals, and effective ranks; other metrics where accuracies may mislead.
-
-    That is with two classes, and with a test set of fewer than `SMALL` patients (images, where
-    patients are not known).
-    """
-    size = found["patients"] or found["test_images"]
-    more = size < SMALL or len(found["classes"]) == 2
-    heads: list[str] = []
-    for name in PROBES.values():
-        heads += [name, *([f"{name}, balanced", f"{name}, AUC"] if more else [])]
-    rows = []
-    for entry in found["networks"]:
-        cells = [entry["label"]]
-        for which in PROBES:
-            accuracy, *others = (measured(entry[which], metric) for metric in METRICS)
-            cells.append(_with_interval(accuracy))
-            cells += [_figure(figures) for figures in others if more]
-        cells.append(f"{entry['effective_rank']:.1f}")
-        rows.append(Row(tuple(map(Cell, cells))))
-    sets = found["labelled_sets"]
-    over = f": mean ± standard deviation over {sets} labelled sets" if sets > 1 else ""
-    who = "patients" if found["patients"] else "images"
-    caption = (
-        f"Accuracy on frozen features ({found['layer']}) in %, {found['labels']:,} labels, "
-        f"{size:,} test {who}{over} [95 % interval, by bootstrap]"
+            probed.append(_probed(network, dataset, images, config, layer, k))
+            accuracy = probed[-1].probes["linear"].accuracy
+            progress.update(i, f"{network.label}: {percent(accuracy.mean, digits=1)} %")
+    return Probes(
+        data=dataset.name,
+        layer=layer,
+        k=k,
+        classes=dataset.class_names,
+        labels=len(dataset.labelled_sets[0]),
+        labelled_sets=len(dataset.labelled_sets),
+        test_images=len(dataset.test),
+        patients=dataset.test_patients,
+        networks=tuple(probed),
     )
-    return Table(caption, ("Network", *heads, "Effective rank"), tuple(rows))
+
+
+def probe_table(found: Probes) -> Table:
+    """Accuracies with intervals, and effective ranks.
+
+    The other metrics are added where accuracies may mislead: with two classes, and with a test set
+    of fewer than `SMALL` patients (images, if patients are not known).
+    """
+    size = found.patients or found.test_images
+    metrics = list(METRICS) if size < SMALL or len(found.classes) == 2 else ["accuracy"]
+    # Head and cell of a column are declared together.
+    columns: list[tuple[str, Callable[[Probed], str]]] = [("Network", lambda n: n.label)]
+    for name, title in PROBES.items():
+        for metric in metrics:
+            columns.append(_metric_column(name, title, metric))
+    columns.append(("Effective rank", lambda n: f"{n.effective_rank:.1f}"))
+    rows = [Row(tuple(Cell(cell(network)) for _, cell in columns)) for network in found.networks]
+    sets = found.labelled_sets
+    over = f": mean ± standard deviation over {sets} labelled sets" if sets > 1 else ""
+    units = "patients" if found.patients else "images"
+    caption = (
+        f"Accuracy on frozen features ({found.layer}) in %, {found.labels:,} labels, "
+        f"{size:,} test {units}{over} [95 % interval, by bootstrap]"
+    )
+    return Table(caption, tuple(head for head, _ in columns), tuple(rows))
+
+
+def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[Probed], str]]:
+    """The head of a probe's metric, and its cell; the accuracy has its interval."""
+    first = metric == "accuracy"
+    form = with_interval if first else lambda estimate: mean_std(estimate, digits=1)
+    head = title if first else f"{title}, {METRICS[metric].title}"
+    return head, lambda network: form(network.probes[name].metrics.get(metric))
 
 
 def main(argv: list[str]) -> None:
-    """The command; a mistake is one line and exit status 2."""
+    """The command.
+
+    Raises:
+      InputError: as `probe_networks`, or a file that cannot be written.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m assl_jax.probe",
-        description="Linear probe and k-NN on frozen features, beside an untrained network.",
+        prog="python -m assl_jax probe",
+        description="Linear probe and k-NN on frozen features, next to an untrained network.",
     )
-    parser.add_argument("--workdir", required=True, help="of the run whose images are taken")
+    parser.add_argument("--workdir", required=True, help="of the run; it says which images")
     parser.add_argument("--networks", default="", help="labels, as rotation,simclr; default all")
     parser.add_argument(
         "--checkpoint",
         action="append",
         default=[],
-        help="folder of a backbone, in place of the run's networks, or beside --networks",
+        help="folder of a backbone; replaces the run's networks, or joins --networks",
     )
     parser.add_argument("--layer", default="pooled", help="pooled, or a stage of the backbone")
     parser.add_argument("--k", type=int, default=20, help="neighbours that vote")
-    parser.add_argument("--out", type=Path, help="default WORKDIR/probes.json")
+    parser.add_argument("--out", type=Path, help=f"default WORKDIR/{records.PROBES}")
     given = parser.parse_args(argv)
-    out = given.out or Path(given.workdir) / "probes.json"
-    names = [name.strip() for name in given.networks.split(",") if name.strip()]
+    out = given.out or Path(given.workdir) / records.PROBES
+    require(
+        not given.out or (out.parent.is_dir() and not out.is_dir()),
+        f"--out={out} is no file in an existing folder; choose another",
+    )
+    found = probe_networks(
+        given.workdir,
+        networks=[name.strip() for name in given.networks.split(",") if name.strip()],
+        checkpoints=given.checkpoint,
+        layer=given.layer,
+        k=given.k,
+    )
     try:
-        require(
-            not given.out or (out.parent.is_dir() and not out.is_dir()),
-            f"--out={out} is no file in a folder that exists; choose another",
-        )
-        found = probe_networks(
-            given.workdir,
-            networks=names,
-            checkpoints=given.checkpoint,
-            layer=given.layer,
-            k=given.k,
-        )
-        try:
-            write_json(out, found)
-        except OSError as error:
-            raise InputError(f"{out} cannot be written: {error.strerror}; use --out") from error
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        records.write(out, found)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}; use --out") from error
     table = probe_table(found)
     print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
 
 
-def _pretrained(workdir: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Stages of the networks called `names`, or of every pretrained one, none twice."""
-    results = read_json(workdir / "results.json")
-    require(bool(results), f"{workdir} holds no finished run (no results.json); run it first")
+def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
+    """Stages of the networks called `labels`, or of every pretrained one, none twice."""
     require(
-        "networks" in results, f"{workdir}/results.json names no networks; run the same config anew"
+        (workdir / records.RESULTS).exists(),
+        f"{workdir} holds no finished run (no {records.RESULTS}); run it first",
     )
-    stages = {n["label"]: n["pretrain"] for n in results["networks"] if n["pretrain"]}
+    results = records.read(workdir / records.RESULTS, Results)
+    stages = {n.label: n.pretrain for n in results.networks if n.pretrain}
     require(bool(stages), f"{workdir} holds no pretrained network; use --checkpoint")
-    first = {stage: label for label, stage in reversed(stages.items())}
-    names = names or [label for label, stage in stages.items() if first[stage] == label]
-    chosen = {name: lookup(stages, name, "--networks") for name in names}
-    return {name: workdir / results["stages"] / stage for name, stage in chosen.items()}
+    once = {stage: label for label, stage in reversed(stages.items())}
+    labels = labels or [label for label, stage in stages.items() if once[stage] == label]
+    chosen = {label: lookup(stages, label, "--networks") for label in labels}
+    return {label: workdir / results.stages / stage for label, stage in chosen.items()}
 
 
-def _check(network: Network, dataset: Dataset, layer: str) -> None:
+def _check(network: ProbedBackbone, dataset: Dataset, layer: str) -> None:
     """Raise `InputError` unless the network takes such images and has the layer."""
     shape = (2, *dataset.images.shape[1:])
     maps, variables = jax.eval_shape(
@@ -251,31 +216,73 @@ def _check(network: Network, dataset: Dataset, layer: str) -> None:
     lookup(maps, layer, "--layer")
 
 
+def _probed(
+    network: ProbedBackbone,
+    dataset: Dataset,
+    images: Feed,
+    config: ConfigDict,
+    layer: str,
+    k: int,
+) -> Probed:
+    """The probes of one network."""
+    rows = np.unique(np.concatenate([*dataset.labelled_sets, dataset.test]))
+    x = features(
+        network.module,
+        replicate(network.variables, images.mesh),
+        images,
+        rows,
+        intensity=network.intensity,
+        layer=layer,
+        batch_size=config.eval_batch_size,
+    )
+    require(
+        bool(np.isfinite(x).all()),
+        f"{network.label} has features that are not finite; train it again with a lower learning "
+        "rate",
+    )
+    return Probed(
+        label=network.label,
+        folder=None if network.folder is None else str(network.folder),
+        features=x.shape[1],
+        effective_rank=round(effective_rank(x), 6),
+        probes=probe(
+            x,
+            dataset.labels[rows],
+            [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
+            np.searchsorted(rows, dataset.test),
+            classes=dataset.num_classes,
+            groups=dataset.groups[rows],
+            k=k,
+            seed=config.seed,
+        ),
+    )
+
+
 def _untrained(
-    trained: Sequence[Network], dataset: Dataset, images: Feed, config: Mapping[str, Any]
-) -> list[Network]:
+    trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: ConfigDict
+) -> list[ProbedBackbone]:
     """A network with random weights for every architecture, named after the first of its kind."""
     kinds: dict[Any, str] = {}
     for network in trained:
         module = network.module
         single = module.backbone if isinstance(module, SideBySide) else module
         kinds.setdefault((single, network.intensity), network.label)
-    sample = np.random.default_rng(config["seed"]).permutation(dataset.unlabeled)
+    sample = np.random.default_rng(config.seed).permutation(dataset.unlabeled)
     found = []
     for (module, intensity), like in kinds.items():
-        variables = _random(module, dataset.images.shape[1:], config["seed"])
+        variables = _random(module, dataset.images.shape[1:], config.seed)
         variables = replicate(variables, images.mesh)
-        if config["similarity"]["reestimate_bn"]:
+        if config.similarity.reestimate_bn:
             variables = reestimate_batch_stats(
                 module,
                 variables,
                 images,
-                np.sort(sample[: config["similarity"]["n"]]),
+                np.sort(sample[: config.similarity.n]),
                 intensity=intensity,
-                batch_size=config["eval_batch_size"],
+                batch_size=config.eval_batch_size,
             )
         label = UNTRAINED if len(kinds) == 1 else f"{UNTRAINED} ({like})"
-        found.append(Network(label, None, module, variables, intensity))
+        found.append(ProbedBackbone(label, None, module, variables, intensity))
     return found
 
 
@@ -283,16 +290,3 @@ def _random(module: nn.Module, shape: tuple[int, ...], seed: int) -> Any:
     """Random weights for images `[*space, c]`."""
     example = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     return jax.jit(lambda key: module.lazy_init(key, example))(jax.random.key(seed))
-
-
-def _figure(figures: Mapping[str, Any]) -> str:
-    return mean_std(figures.get("mean"), figures.get("std"), digits=1)
-
-
-def _with_interval(figures: Mapping[str, Any]) -> str:
-    low, high = (percent(figures[end], digits=1) for end in ("low", "high"))
-    return f"{_figure(figures)} [{low}, {high}]"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

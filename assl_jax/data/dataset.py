@@ -115,9 +115,7 @@ class Dataset:
         )
         if labelled:
             # Numbered by their first images: a patient's own number does not count.
-            _, first, inverse = np.unique(
-                self.groups[rows], return_index=True, return_inverse=True
-            )
+            _, first, inverse = np.unique(self.groups[rows], return_index=True, return_inverse=True)
             sha.update(repr(self.class_names).encode(errors="surrogateescape"))
             for numbers in (self.labels[rows], first[inverse]):
                 sha.update(np.ascontiguousarray(numbers, np.int64).tobytes())

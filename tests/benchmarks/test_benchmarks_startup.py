@@ -27,6 +27,7 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], done.stdout
 
 
+@pytest.mark.slow
 def test_phases_of_the_first_step_add_up(tmp_path):
     rows, out = run(tmp_path, "--tables=first", "--width=0.0625")
     assert [row.pop("start") for row in rows["first"]] == ["cold", "kept"]

@@ -14,8 +14,8 @@ from assl_jax.data import SOURCES, load
 from assl_jax.data.phantom_ct import CLASSES, phantom_ct
 from assl_jax.evaluation import export
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_intensity
-from assl_jax.evaluation.scores import scores
 from assl_jax.evaluation.probes import knn, linear_probe
+from assl_jax.evaluation.scores import scores
 from assl_jax.models import SideBySide
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv

@@ -9,7 +9,6 @@ from tensorboardX.proto.event_pb2 import Event
 from assl_jax.records import LogRecord
 from assl_jax.training.metrics_log import MetricsLog, recording
 
-
 PLACE = {"stage": "pretrain-a-1", "kind": "pretrain", "label": "a"}
 
 

@@ -1,41 +1,8 @@
-"""The files that a run leaves, as typed records: results, stages, networks, the log.
+"""`results.json` and `probes.json`: what a run found."""
 
-Each record is declared here once. Strategies fill it; the report and the commands read its
-attributes. Writing checks nothing; reading checks every field, so that a damaged file is one clear
-line and never a wrong table.
-"""
+from typing import Any
 
-import json
-from pathlib import Path
-from typing import Any, Self, TypeVar
-
-import msgspec
-
-from assl_jax import files
-from assl_jax.errors import InputError, require
-from assl_jax.ops.intensity import Intensity
-
-VERSION = 1  # of all files below; raise it when a field changes its meaning
-
-RESULTS = "results.json"
-CONFIG = "config.json"
-ENVIRONMENT = "environment.json"
-DONE = "done.json"
-BACKBONE = "backbone.json"
-MODEL = "model.json"
-BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
-MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
-
-Pool = tuple[str, ...]  # names of proxy tasks
-T = TypeVar("T")
-
-
-class Record(msgspec.Struct, frozen=True):
-    """Named values, read only."""
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed."""
-        return msgspec.structs.replace(self, **changes)
+from assl_jax.records.base import VERSION, Pool, Record
 
 
 class Estimate(Record, frozen=True, kw_only=True):
@@ -279,187 +246,44 @@ class Results(Findings, frozen=True, kw_only=True):
     version: int = VERSION
 
 
-class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):
-    """Result of a pretraining stage: its files hold everything."""
-
-
-class Folds(Record, frozen=True, kw_only=True, tag_field="type", tag="folds"):
-    """Result of a cross-validation: each metric's value on every fold."""
-
-    metrics: dict[str, tuple[float, ...]]
-
-
-class Features(Record, frozen=True, kw_only=True, tag_field="type", tag="features"):
-    """Result of a feature extraction: the shape `[n, d]` of `features.npy`."""
-
-    n: int
-    d: int
-
-
-class Finetuned(Record, frozen=True, kw_only=True, tag_field="type", tag="finetuned"):
-    """Result of the fine-tunings on all labels."""
-
-    evaluation: Evaluation
-
-
-StageResult = Pretrained | Folds | Features | Finetuned
-
-
-class StageRecord(Record, frozen=True, kw_only=True):
-    """`done.json`: a finished stage.
+class Probed(Record, frozen=True, kw_only=True):
+    """What a network's frozen features know of the classes.
 
     Attributes:
-      kind: "pretrain", "finetune", "select" or "features".
-      label: the network's.
-      settings: everything that determines the result beside the code.
-      code: digest of the source that the stage can reach, see `strategies.identity`.
-      commit: of the source tree; "" outside git.
-      result: what was computed, beside the stage's files.
-      seconds: how long it took.
-      images_per_s: throughput of training.
-      peak_host_bytes, peak_device_bytes: see `training.memory`.
+      label: of the network.
+      folder: of its weights; None for untrained ones.
+      features: their number, d.
+      effective_rank: of the features of the labelled and test images together.
+      probes: by name (`evaluation.probes.PROBES`).
     """
 
-    kind: str
     label: str
-    settings: dict[str, Any]
-    code: str
-    commit: str
-    result: StageResult
-    seconds: float
-    images_per_s: float | None = None
-    peak_host_bytes: int | None = None
-    peak_device_bytes: int | None = None
-    version: int = VERSION
+    folder: str | None
+    features: int
+    effective_rank: float
+    probes: dict[str, Evaluation]
 
 
-class BackboneRecord(Record, frozen=True, kw_only=True):
-    """`backbone.json`: what the weights of a pretrained backbone belong to.
+class Probes(Record, frozen=True, kw_only=True):
+    """`probes.json`: the probed networks of a run.
 
     Attributes:
-      backbone: keyword arguments of `models.make_backbone`.
-      intensity: how stored integers become network inputs.
-      pool: the proxy tasks it was trained on.
+      data: name of the data source.
+      layer: the features' layer.
+      k: neighbours of k-NN.
+      classes: their names.
+      labels, labelled_sets: size of a labelled set, and number of sets.
+      test_images, patients: of the test set; None where patients are not known.
+      networks: untrained ones first.
     """
 
-    backbone: dict[str, Any]
-    intensity: Intensity
-    pool: Pool
-    version: int = VERSION
-
-
-class ModelRecord(Record, frozen=True, kw_only=True):
-    """`model.json`: what the weights of a fine-tuned network belong to; see `BackboneRecord`.
-
-    Attributes:
-      classes: names, in the order of the logits.
-    """
-
-    backbone: dict[str, Any]
-    intensity: Intensity
+    data: str
+    layer: str
+    k: int
     classes: tuple[str, ...]
+    labels: int
+    labelled_sets: int
+    test_images: int
+    patients: int | None
+    networks: tuple[Probed, ...]
     version: int = VERSION
-
-
-class LogRecord(Record, frozen=True, kw_only=True):
-    """One line of `metrics.jsonl`.
-
-    Attributes:
-      stage: folder of the stage.
-      kind, label: of the stage.
-      task: the proxy task, "target", "held_out" (measured from outside) or "memory".
-      step, steps: steps taken, and in all.
-      run: which fine-tuning; "" where there is one training.
-      values: what was measured, by name.
-    """
-
-    stage: str
-    kind: str
-    label: str
-    task: str
-    step: int
-    steps: int = 0
-    run: str = ""
-    values: dict[str, float] = {}
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        """What a record is of: a resumed training repeats steps, and the last record counts."""
-        return self.stage, self.run, self.task, self.step
-
-    def to_line(self) -> str:
-        """One flat JSON object, the values next to the other fields."""
-        flat = msgspec.structs.asdict(self)
-        return json.dumps(flat | flat.pop("values"))
-
-    @classmethod
-    def from_line(cls, line: str) -> "LogRecord":
-        """The inverse of `to_line`. Raises `ValueError` for anything else."""
-        flat = json.loads(line)
-        if not isinstance(flat, dict):
-            raise ValueError("not a JSON object")
-        known = {name: flat.pop(name) for name in cls.__struct_fields__ if name in flat}
-        return msgspec.convert({**known, "values": flat}, cls)
-
-
-def read(path: Path, kind: type[T]) -> T:
-    """Read a record of type `kind`.
-
-    Raises:
-      InputError: no such file, one that is damaged or truncated, or one of another version.
-    """
-    content = _content(path)
-    try:
-        version = msgspec.json.decode(content, type=_Versioned).version
-        require(
-            version == VERSION,
-            f"{path} has format version {version}, this program reads version {VERSION}; "
-            "delete it and run the same command again",
-        )
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise _damaged(path, error) from error
-
-
-def write(path: Path, record: Record) -> None:
-    """Write a record atomically, as indented JSON."""
-    files.write_bytes(path, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a file of nested settings, `config.json` or `environment.json`; lists become tuples.
-
-    Raises:
-      InputError: as `read`.
-    """
-    try:
-        found = msgspec.json.decode(_content(path))
-    except msgspec.MsgspecError as error:
-        raise _damaged(path, error) from error
-    require(isinstance(found, dict), f"{path} holds no JSON object; delete it and run again")
-    return as_settings(found)
-
-
-def as_settings(tree: Any) -> Any:
-    """Nested settings as they come back from JSON: every list is a tuple."""
-    if isinstance(tree, dict):
-        return {key: as_settings(value) for key, value in tree.items()}
-    return tuple(map(as_settings, tree)) if isinstance(tree, list | tuple) else tree
-
-
-class _Versioned(msgspec.Struct):
-    version: int = 0
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; run it first") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"{path} is damaged ({reason}); delete it and run the same command again")
