@@ -80,7 +80,7 @@ def saved_config(workdir: Path) -> ConfigDict:
     """
     saved = records.read_settings(workdir / records.CONFIG)
     try:
-        config = base_config(saved["data"]["name"])
+        config = base_config(saved["data"]["name"]).lock()  # so that an unknown key raises
         with config.ignore_type():
             config.update(saved)
     except (KeyError, AttributeError, TypeError) as error:
