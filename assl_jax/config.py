@@ -87,7 +87,7 @@ def saved_config(workdir: Path) -> ConfigDict:
         raise InputError(
             f"{workdir / records.CONFIG} is no config of this version ({error}); run it again"
         ) from error
-    return config
+    return config.unlock()
 
 
 def load_data(config: ConfigDict) -> Dataset:
