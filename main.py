@@ -1,20 +1,23 @@
 """Run an experiment: `python main.py --config=configs/mtassl_digits.py [--config.KEY=VALUE]`."""
 
-import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.console import fail
+from assl_jax.errors import InputError, Interrupted, choice, require
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, one of configs/*.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config's name>.")
-STAGES = flags.DEFINE_string("stages", None, "Finished work; default `stages` beside the workdir.")
+STAGES = flags.DEFINE_string(
+    "stages", None, "Finished stages; default `stages` next to the workdir."
+)
+REUSE = flags.DEFINE_string("reuse", "code", "code, or settings: accept stages of other code.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train with the cluster job's processes.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, without a cluster.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0 on.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -23,6 +26,7 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         require(CONFIG.value is not None, "no config; use --config=configs/mtassl_digits.py")
         CONFIG.value.to_dict()  # a config file that cannot be read shows itself here
+        choice(REUSE.value, ("code", "settings"), "--reuse")
         require(not rest[1:], f"unknown argument {' '.join(rest[1:])!r}")
     except OSError:
         fail(f"--config={config_flags.get_config_filename(flags.FLAGS['config'])} cannot be read")
@@ -36,32 +40,32 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
-def fail(message: str) -> None:
-    """End the program with one line."""
-    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
-    sys.exit(2)
-
-
 def main(_: list[str]) -> None:
-    logging.set_verbosity(logging.FATAL)  # what matters is raised, and told in one line
-    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    logging.set_verbosity(logging.FATAL)  # errors are one line, see below
+    file, _, argument = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+    name = "_".join(filter(None, [Path(file).stem, argument]))  # pairs.py:digits is pairs_digits
     workdir = Path(WORKDIR.value or Path("runs") / name)
-    from assl_jax.experiment import run  # after parsing: a mistyped flag is answered at once
+    from assl_jax.experiment import run  # after parsing, so that a mistyped flag fails at once
     from assl_jax.training.interrupt import polite_stop
-    from assl_jax.training.processes import start, together
+    from assl_jax.training.processes import initialize, share_errors
 
     try:
-        start(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-        with polite_stop(), together():
-            run(CONFIG.value, workdir, Path(STAGES.value) if STAGES.value else None)
+        initialize(DISTRIBUTED.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        with polite_stop(), share_errors():
+            run(
+                CONFIG.value,
+                workdir,
+                Path(STAGES.value) if STAGES.value else None,
+                reuse_settings=REUSE.value == "settings",
+            )
     except InputError as error:
         fail(str(error))
     except Interrupted as error:
-        fail(f"{error}; the same command goes on from there")
+        fail(f"{error}; run the same command again to continue")
     except Exception as error:
         if "No space left on device" not in str(error):
             raise
-        fail(f"the disk of {workdir} is full; free some space, and the same command goes on")
+        fail(f"the disk of {workdir} is full; free some space and run the same command again")
 
 
 if __name__ == "__main__":

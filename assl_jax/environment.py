@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -16,11 +15,12 @@ def environment() -> dict[str, Any]:
     import jax
 
     import assl_jax
+    from assl_jax.strategies.identity import commit
 
     devices = jax.devices()
     return {
         "assl_jax": assl_jax.__version__,
-        "commit": _commit(),
+        "commit": commit(),
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -39,14 +39,3 @@ def keep_compiled(folder: Path) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def _commit() -> str:
-    """The commit of the source tree, marked where it has been changed; empty outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()

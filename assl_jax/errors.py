@@ -1,21 +1,21 @@
-"""The two errors that a run shows as one clear line instead of a traceback."""
+"""The two errors that a run shows as one line instead of a traceback, and checks of settings."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """Something the user can mend: a config value, a file, a folder. `main` exits with status 2.
+    """Something that the user can correct: a setting, a file, a folder. `main` exits with 2.
 
     The message is one line that names the thing and says what to do.
     """
 
 
 class Interrupted(RuntimeError):
-    """The run was asked to stop (Ctrl-C, SIGTERM) and has written a checkpoint."""
+    """The user or the system stopped the run (Ctrl-C, SIGTERM). A checkpoint has been written."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -25,9 +25,65 @@ def require(condition: bool, message: str) -> None:
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """`table[name]`, or an `InputError` that says what `what` may be and shows the nearest name."""
+    """Return `table[name]`.
+
+    Args:
+      table: the known names and their values.
+      name: the name that the user gave.
+      what: what the name stands for, as the user types it ("task", "search.metric").
+
+    Raises:
+      InputError: an unknown name. The message shows the nearest name and all names.
+    """
     if name in table:
         return table[name]
     near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise InputError(f"{what}={name!r} is unknown; {hint}(one of {', '.join(table)})")
+
+
+def choice(value: str, choices: Iterable[str], setting: str) -> None:
+    """Check a setting that takes one of a few names.
+
+    Args:
+      value: what the user gave.
+      choices: the names allowed.
+      setting: the setting's name as the user types it ("search.metric").
+
+    Raises:
+      InputError: another value. The message shows the nearest name and all names.
+    """
+    lookup(dict.fromkeys(choices), value, setting)
+
+
+def in_range(
+    value: float,
+    setting: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Check a setting that is a number. Name the bounds that hold; NaN is always refused.
+
+    Args:
+      value: what the user gave.
+      setting: the setting's name as the user types it ("self_assl.weight").
+      above, at_least: the lower bound, excluded or included.
+      below, at_most: the upper bound, excluded or included.
+
+    Raises:
+      InputError: a value out of range. The message names the setting, its value and the bounds.
+    """
+    holds = {
+        "above": (above, above is None or value > above),
+        "at least": (at_least, at_least is None or value >= at_least),
+        "below": (below, below is None or value < below),
+        "at most": (at_most, at_most is None or value <= at_most),
+    }
+    bounds = [f"{words} {bound}" for words, (bound, _) in holds.items() if bound is not None]
+    require(
+        all(held for _, held in holds.values()),
+        f"{setting}={value} must be {' and '.join(bounds)}",
+    )

@@ -1,10 +1,10 @@
-"""Linear centred kernel alignment (CKA): one Gram matrix of sums serves every form of it.
+"""Linear centred kernel alignment (CKA), computed from one Gram matrix of sums.
 
-The rows of all tasks' features are stacked to X `[n, D]`, shifted and scaled to be well
-conditioned, and extended by each task's squared row norms r `[n, k]` and a column of ones. The
-Gram matrix of [X, r, 1] holds every sum that either estimator needs, so a streaming update is a
-matrix product (of which symmetry spares nearly half) and an addition, and the one-shot forms are a
-stream of one batch.
+The features of all tasks are stacked side by side to X `[n, D]`, shifted and scaled for numerical
+stability. Two blocks are added: each task's squared row norms r `[n, k]`, and a column of ones. The
+Gram matrix of [X, r, 1] holds all sums that both estimators need. A streaming update is therefore
+one matrix product and one addition, and symmetry saves nearly half of the product. The functions
+for complete arrays are a stream of one batch.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,29 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
-ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> fewest samples
+from assl_jax.errors import choice
 
-# Inside every root. HSIC is in units of squared total variances, where a task's own lies in
-# [1 / rank, 1] and float32 rounding near 1e-7: this hides the second and leaves the first alone.
+ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> smallest number of samples
+
+# Added inside every root. HSIC is divided by squared total variances, so that of a task with itself
+# lies in [1 / rank, 1], and float32 rounding errors are near 1e-7. This value does not change the
+# root of such an HSIC noticeably. For constant features the root becomes 1e-5 instead of 0, and
+# rounding errors divided by it stay small.
 _EPS = 1e-10
 
 _CHUNK_ROWS = 8192
 
 
 class LCKAState(NamedTuple):
-    """What a stream of features is reduced to; a pytree whose size does not depend on n.
+    """The sums of a stream of features; a pytree whose size does not depend on n.
 
     Attributes:
-      shift: one `[d_i]` per task, the first batch's mean. CKA does not depend on it, but sums of
-        shifted features do not cancel.
-      scale: the first batch's largest magnitude per task; keeps fourth powers inside float32.
-      gram: Gram matrix of [X, r, 1], D features, k squared row norms and a one per sample; what
-        counts of it is the part on and above the diagonal.
+      shift: `[d_i]` for each task, the mean of the first batch. It is subtracted from all features.
+        CKA does not depend on it, and the sums lose less precision to cancellation.
+      scale: `[k]`, the largest magnitude of each task's features in the first batch. Features are
+        divided by it, which keeps fourth powers inside the range of float32.
+      gram: `[D + k + 1, D + k + 1]`, the Gram matrix of [X, r, 1]: D features, k squared row norms
+        and a one for each sample. Only the entries on and above the diagonal are valid.
     """
 
     shift: tuple[Float[Array, " _"], ...]
@@ -42,14 +47,14 @@ class LCKAState(NamedTuple):
 
 
 def lcka_init(dims: Sequence[int], *, dtype: DTypeLike = jnp.float32) -> LCKAState:
-    """An empty stream for `len(dims)` tasks with `dims[i]` features each.
+    """The state of an empty stream.
 
     Args:
-      dims: feature dimensions d_i.
+      dims: number of features d_i of each task.
       dtype: of all sums; float64 needs JAX's x64 mode.
 
     Returns:
-      A state that has seen no samples.
+      A state without samples.
 
     Raises:
       ValueError: no task, or a dimension below 1.
@@ -67,7 +72,7 @@ def lcka_init(dims: Sequence[int], *, dtype: DTypeLike = jnp.float32) -> LCKASta
 def lcka_update(
     state: LCKAState, features: Sequence[Shaped[Array | np.ndarray, "n _"]]
 ) -> LCKAState:
-    """Add a batch of samples to a stream; pure, may be jitted.
+    """Add a batch of samples to a stream; pure, can run under jit.
 
     Args:
       state: from `lcka_init` or an earlier update.
@@ -77,7 +82,7 @@ def lcka_update(
       The state with n more samples.
 
     Raises:
-      ValueError: shapes that differ from the state's dimensions, or n that differ.
+      ValueError: different n, or other d_i than in the state.
     """
     _check_samples(features)
     if [x.shape[1] for x in features] != [d.size for d in state.shift]:
@@ -89,7 +94,7 @@ def lcka_update(
     shifts, scales, columns, norms = [], [], [], []
     for i, x in enumerate(features):
         x = jnp.asarray(x).astype(state.gram.dtype)
-        # By way of the first row, constant features get a mean without rounding error.
+        # Relative to the first row, the mean of constant features has no rounding error.
         mean = x[0] + jnp.mean(x - x[:1], axis=0)
         shifts.append(jax.lax.stop_gradient(jnp.where(empty, mean, state.shift[i])))
         x = x - shifts[i][None]
@@ -104,38 +109,42 @@ def lcka_update(
     return LCKAState(tuple(shifts), jnp.stack(scales), gram)
 
 
-def _upper_gram(parts: Sequence[Float[Array, "n _"]]) -> Float[Array, "p p"]:
-    """Gram matrix of the columns of all parts, which are not copied together; 0 below its blocks.
+def _upper_gram(columns: Sequence[Float[Array, "n _"]]) -> Float[Array, "p p"]:
+    """The Gram matrix of all columns, computed block by block; blocks below the diagonal are 0.
 
-    On a CPU this takes about two thirds of the time of one product of all columns.
+    The columns are not copied into one array. On a CPU this takes about two thirds of the time of
+    one product of all columns.
     """
 
     def block(i: int, j: int) -> Array:
+        x, y = columns[i], columns[j]
         if i > j:
-            return jnp.zeros((parts[i].shape[1], parts[j].shape[1]), parts[i].dtype)
-        return jnp.matmul(parts[i].T, parts[j], precision=jax.lax.Precision.HIGHEST)
+            return jnp.zeros((x.shape[1], y.shape[1]), x.dtype)
+        return jnp.matmul(x.T, y, precision=jax.lax.Precision.HIGHEST)
 
-    return jnp.block([[block(i, j) for j in range(len(parts))] for i in range(len(parts))])
+    k = len(columns)
+    return jnp.block([[block(i, j) for j in range(k)] for i in range(k)])
 
 
 def lcka_result(state: LCKAState, *, estimator: str = "biased") -> Float[Array, "k k"]:
     """Linear CKA of every pair of tasks from a stream's sums.
 
-    Kornblith et al. 2019 (biased HSIC, from ||Y^T X||_F^2) and Song et al. 2012 (HSIC_1, unbiased).
+    Kornblith et al. 2019 for the biased estimator (HSIC from ||Y^T X||_F^2), Song et al. 2012 for
+    the unbiased one (HSIC_1).
 
     Args:
-      state: at least 2 samples for the biased and 4 for the unbiased estimator.
+      state: of a stream with at least 2 samples (biased) or 4 samples (unbiased).
       estimator: "biased" or "unbiased".
 
     Returns:
-      `[k, k]`, symmetric, diagonal 1; biased in [0, 1], unbiased in [-1, 1], both up to rounding.
-      A task with constant features has similarity 0 to every other.
+      `[k, k]`, symmetric, diagonal 1. Biased values lie in [0, 1] and unbiased values in [-1, 1],
+      up to rounding errors. A task with constant features has similarity 0 to all others.
 
     Raises:
-      ValueError: unknown estimator; too few samples (where n is known; under jit they give NaN or
-        a meaningless value).
+      ValueError: unknown estimator, or too few samples. Under jit the number of samples is unknown,
+        and too few give NaN or a meaningless value.
     """
-    _check_estimator(estimator)
+    choice(estimator, ESTIMATORS, "estimator")
     k, total = len(state.shift), sum(d.size for d in state.shift)
     if not isinstance(state.gram, jax.core.Tracer):
         _check_count(int(state.gram[-1, -1]), estimator)
@@ -144,15 +153,16 @@ def lcka_result(state: LCKAState, *, estimator: str = "biased") -> Float[Array, 
     n, mean = whole[-1, -1], whole[-1, :total] / whole[-1, -1]
     gram = whole[:total, :total] - n * mean[:, None] * mean[None]
     tasks = np.repeat(np.eye(k), [d.size for d in state.shift], axis=0)
-    block = jnp.asarray(tasks, gram.dtype)  # [D, k]: the task of each column
+    block = jnp.asarray(tasks, gram.dtype)  # [D, k], one-hot: the task of each column
     with jax.default_matmul_precision("highest"):
         offset = mean**2 @ block
         norms = whole[-1, total:-1] - n * offset  # sums of squared distances to the mean
         hsic = block.T @ gram**2 @ block
         if estimator == "unbiased":
-            # HSIC_1 of centred features, where K1 = 0: with the diagonals of the Gram matrices K
-            # and L removed, tr(KL) = hsic - r, 1'K1 1'L1 = norms norms' and 1'KL1 = r, with r the
-            # sums of products of squared distances |x - m|^2 = |x|^2 - 2 m'x + |m|^2.
+            # HSIC_1 of centred features, whose Gram matrices K and L satisfy K1 = L1 = 0. Without
+            # the diagonals of K and L, tr(KL) = hsic - r, 1'K1 1'L1 = norms norms' and 1'KL1 = r.
+            # Here r is the sum over samples of the products of the tasks' squared distances to
+            # the mean, |x - m|^2 = |x|^2 - 2 m'x + |m|^2.
             tilt = -2.0 * mean[:, None] * block
             cross = whole[total:-1, :total] @ tilt + norms[:, None] * offset[None]
             r = whole[total:-1, total:-1] + cross + cross.T
@@ -175,24 +185,24 @@ def lcka_matrix(
 ) -> Float[Array, "k k"]:
     """Linear CKA of every pair of k sets of features of the same samples; differentiable.
 
-    Kornblith et al. 2019, the measure behind the similarities of Tables 1 to 3. The paper's
-    Eqs. 4 and 5 as printed are `eq4_similarity`. The biased estimate for independent features is
-    near d / (n + d), not 0: use n >> d, or the unbiased estimator. Work and memory are below those
-    of one product of the stacked features with themselves, `[D, D]` with D = sum d_i; NumPy arrays
-    of many rows move to the device in pieces.
+    Kornblith et al. 2019, used for the similarities of Tables 1 to 3. `eq4_similarity` has Eqs. 4
+    and 5 of the paper as printed. The biased estimate for independent features is near
+    d / (n + d), not 0: use n >> d or the unbiased estimator. Time and memory are below those of
+    one `[D, D]` product of the stacked features with themselves, D = sum d_i. NumPy arrays with
+    many rows move to the device in chunks.
 
     Args:
-      features: k arrays `[n, d_i]` of any real dtype; computed in float32 (float64 stays in x64
-        mode).
+      features: k arrays `[n, d_i]` of any real dtype. The computation is in float32, or in float64
+        for float64 features in JAX's x64 mode.
       estimator: "biased" (n >= 2) or "unbiased" (n >= 4; Song et al. 2012).
 
     Returns:
       `[k, k]` as `lcka_result`.
 
     Raises:
-      ValueError: arrays that are not `[n, d_i]` with one n, unknown estimator, n too small.
+      ValueError: arrays other than `[n, d_i]` with the same n, unknown estimator, n too small.
     """
-    _check_estimator(estimator)
+    choice(estimator, ESTIMATORS, "estimator")
     n = _check_samples(features)
     _check_count(n, estimator)
     traced = any(isinstance(x, jax.core.Tracer) for x in features)
@@ -202,7 +212,7 @@ def lcka_matrix(
     for start in range(0, n, rows):
         state = _jit_update(state, [x[start : start + rows] for x in features])
         if not traced:
-            jax.block_until_ready(state)  # so that only one piece at a time is on the device
+            jax.block_until_ready(state)  # keeps only one chunk at a time on the device
     return _jit_result(state, estimator=estimator)
 
 
@@ -214,17 +224,17 @@ def linear_cka(
 ) -> Float[Array, ""]:
     """Linear CKA of two sets of features of the same samples; differentiable.
 
-    Kornblith et al. 2019; the off-diagonal entry of `lcka_matrix([x, y])`, which see. Both the
-    measure that selects proxy tasks and the penalty of Self-ASSL (Sec. 3.3, Eq. 6).
+    Kornblith et al. 2019; the off-diagonal entry of `lcka_matrix([x, y])`. It is the measure that
+    selects proxy tasks and the penalty of Self-ASSL (Sec. 3.3, Eq. 6).
 
     Args:
       x, y: `[n, d1]` and `[n, d2]`, any real dtype.
-      estimator: "biased" or "unbiased"; the second for mini-batches, whose n is not >> d.
+      estimator: "biased" or "unbiased". Use "unbiased" for mini-batches, which do not have n >> d.
 
     Returns:
-      A scalar, 1 for features equal up to rotation, scale and offset; biased in [0, 1], unbiased
-      in [-1, 1] and 0 on average for independent features. Constant features give 0 and a zero
-      gradient.
+      A scalar, 1 for features that are equal up to rotation, scale and offset. Biased values lie in
+      [0, 1]. Unbiased values lie in [-1, 1] and are 0 on average for independent features.
+      Constant features give 0 and a zero gradient.
 
     Raises:
       ValueError: as `lcka_matrix`.
@@ -238,22 +248,23 @@ def eq4_similarity(
     *,
     normalised: bool = False,
 ) -> Float[Array, ""]:
-    """The similarity of Eqs. 4 and 5 as printed: ||C(x x') * C(y y')||_1, * element-wise.
+    """The similarity of Eqs. 4 and 5 as printed: ||C(x x') * C(y y')||_1, with * element-wise.
 
     C(K) = K (I - 11'/n) centres a Gram matrix over samples on one side. Features are rows here,
-    so the paper's f'f is x x'. Unlike CKA it needs the two `[n, n]` Gram matrices, is not
-    invariant to scale, and does depend on an offset of the features.
+    so the paper's f'f is x x'. This similarity differs from CKA in three ways: it needs the two
+    `[n, n]` Gram matrices, it changes with the scale of the features, and it changes with their
+    offset.
 
     Args:
       x, y: `[n, d1]` and `[n, d2]`, any real dtype.
-      normalised: divide by the geometric mean of the two self-similarities (not in the paper,
-        whose tables nevertheless hold values below 1).
+      normalised: divide by the geometric mean of the two self-similarities. The paper does not
+        describe this division, but its tables hold values below 1.
 
     Returns:
-      A scalar >= 0; in [0, 1] when normalised.
+      A scalar >= 0; in [0, 1] if normalised.
 
     Raises:
-      ValueError: arrays that are not `[n, d_i]` with one n.
+      ValueError: arrays other than `[n, d_i]` with the same n.
     """
     _check_samples([x, y])
     a, b = (_one_sided(f, unit_norm=normalised) for f in (x, y))
@@ -278,11 +289,6 @@ def _check_samples(features: Sequence[Shaped[Array | np.ndarray, "n _"]]) -> int
             f"features must be non-empty [n, d] arrays with the same n samples; got shapes {shapes}"
         )
     return shapes[0][0]
-
-
-def _check_estimator(estimator: str) -> None:
-    if estimator not in ESTIMATORS:
-        raise ValueError(f'estimator must be "biased" or "unbiased", not {estimator!r}')
 
 
 def _check_count(n: int, estimator: str) -> None:

@@ -1,8 +1,8 @@
 """Losses of the proxy tasks as pure functions: per-example values, the caller reduces.
 
-Everything is computed in float32 or wider whatever the inputs' dtype, similarities at the highest
-matmul precision. No batch size is built in: negatives are whatever the arrays hold, so under `jit`
-on a sharded batch they span all devices.
+All losses compute in float32 or wider, for inputs of any dtype, and similarities at the highest
+matmul precision. No batch size is built in: the negatives are the examples in the arrays. Under
+`jit` on a sharded batch they span all devices.
 """
 
 import jax
@@ -10,22 +10,27 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num, Shaped
 
+from assl_jax.errors import choice
+
+MCPC_FORMS = ("ratio", "info_nce")
+MCPC_REDUCTIONS = ("mean", "sum")
+
 _EPS = 1e-12  # inside the root of a norm
-_RATIO_EPS = 1e-6  # added to the denominators of Eq. 3, cross-entropies of order 1
+_RATIO_EPS = 1e-6  # added to the denominators of Eq. 3, which are cross-entropies of order 1
 
 
 def softmax_cross_entropy(
     logits: Float[Array, "b k"], labels: Int[Array, " b"]
 ) -> Float[Array, " b"]:
-    """Cross-entropy of class labels; the loss of every classifying proxy task (Sec. 2.1).
+    """Cross-entropy of class labels, the loss of all classifying proxy tasks (Sec. 2.1).
 
     Args:
       logits: `[b, k]` unnormalised log-probabilities.
       labels: `[b]` integer classes in [0, k).
 
     Returns:
-      `[b]`, >= 0. NaN where a label is outside [0, k): -1, which marks an unlabeled image, must
-      not count silently as the last class.
+      `[b]`, >= 0. NaN for a label outside [0, k): the label -1 of an unlabeled image must not
+      count as the last class.
 
     Raises:
       ValueError: shapes other than `[b, k]` and `[b]`, or labels that are not integers.
@@ -47,17 +52,17 @@ def softmax_cross_entropy(
 def binary_cross_entropy(
     logits: Float[Array, "*shape"], targets: Shaped[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Cross-entropy of independent yes-or-no answers, each by itself.
+    """Cross-entropy of independent binary predictions, element by element.
 
     Args:
       logits: `[*shape]` log-odds.
       targets: `[*shape]` probabilities in [0, 1], or booleans.
 
     Returns:
-      `[*shape]`, >= 0; log 2 for a logit of 0. NaN where a target is outside [0, 1].
+      `[*shape]`, >= 0; log 2 for a logit of 0. NaN for a target outside [0, 1].
 
     Raises:
-      ValueError: shapes that are not equal.
+      ValueError: unequal shapes.
     """
     if logits.shape != targets.shape:
         raise ValueError(
@@ -74,7 +79,7 @@ def cross_entropy_matrix(
     """Binary cross-entropy between every prediction and every target, the terms of Eq. 3.
 
     Entry (i, j) is the mean over d of -z_j log a_i - (1 - z_j) log(1 - a_i), with z and a the
-    sigmoids of the logits. Both products have terms of one sign, so nothing cancels.
+    sigmoids of the logits. All terms have the same sign, so there is no cancellation.
 
     Args:
       z_logits: `[n, d]`, targets.
@@ -86,8 +91,8 @@ def cross_entropy_matrix(
     Raises:
       ValueError: shapes other than `[n, d]` and `[b, d]`.
 
-    Deviations: a mean over d where Eq. 3 leaves a vector. The ratio of Eq. 3 is the same as with a
-    sum, and temperatures do not depend on the width of the features.
+    Deviations: Eq. 3 leaves a vector; this is its mean over d. The ratio of Eq. 3 is the same for
+    a mean and a sum. With a mean, a temperature does not depend on the width of the features.
     """
     _check_pair("cross_entropy_matrix", z_logits, a_logits)
     z, a = _wide(z_logits), _wide(a_logits)
@@ -106,31 +111,30 @@ def mcpc_loss(
 ) -> Float[Array, " b"]:
     """Contrastive loss of modified CPC: tell the last tile of a route from all other tiles.
 
-    Sec. 2.2, Eq. 3. An image's positive is its tile m - 1; its negatives are the b*m - 1 other
-    tiles of the batch, its own first m - 1 included.
+    Sec. 2.2, Eq. 3. The positive of an image is its last tile. The negatives are the b*m - 1 other
+    tiles of the batch, including the image's own first m - 1 tiles.
 
     Args:
       prediction: `[b, d]` predicted features of the last tile, before the sigmoid.
       tiles: `[b, m, d]` features of each image's tiles in route order, before the sigmoid; m >= 2.
-      form: "ratio", the mean over negatives i of BCE(z_m, z') / BCE(z_i, z'); or "info_nce",
+      form: "ratio" is the mean over negatives i of BCE(z_m, z') / BCE(z_i, z'). "info_nce" is the
         softmax cross-entropy of -BCE / temperature with the positive as the class.
-      reduction: "mean" or "sum" over the negatives; the form "ratio" only.
-      temperature: > 0; the form "info_nce" only.
+      reduction: "mean" or "sum" over the negatives, for the form "ratio".
+      temperature: > 0, for the form "info_nce".
 
     Returns:
-      `[b]`, >= 0. The ratio is near 1 for a prediction that tells nothing.
+      `[b]`, >= 0. The ratio is near 1 for an uninformative prediction.
 
     Raises:
       ValueError: bad shapes, unknown form or reduction, temperature <= 0.
 
-    Deviations: the sign of Eq. 3 is dropped, since minimising it as printed raises the positive's
-    cross-entropy over the negatives'; the mean over negatives replaces the sum, which grows with
-    the batch; 1e-6 is added to the denominators. The form "info_nce" is not in the paper.
+    Deviations: the sign of Eq. 3 is dropped. With the printed sign, minimisation raises the
+    cross-entropy of the positive over that of the negatives. A mean over the negatives replaces
+    the sum, which grows with the batch. The denominators include 1e-6. The form "info_nce" is not
+    in the paper.
     """
-    if form not in ("ratio", "info_nce"):
-        raise ValueError(f'mcpc_loss: form must be "ratio" or "info_nce", not {form!r}')
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'mcpc_loss: reduction must be "mean" or "sum", not {reduction!r}')
+    choice(form, MCPC_FORMS, "mcpc_loss: form")
+    choice(reduction, MCPC_REDUCTIONS, "mcpc_loss: reduction")
     _check_temperature("mcpc_loss", temperature)
     if tiles.ndim != 3 or tiles.shape[1] < 2 or prediction.shape != tiles.shape[::2]:
         raise ValueError(
@@ -151,9 +155,9 @@ def mcpc_loss(
 def info_nce(
     queries: Float[Array, "n d"], keys: Float[Array, "n d"], *, temperature: float = 1.0
 ) -> Float[Array, " n"]:
-    """InfoNCE: tell each query's own key from the other queries' keys by dot products.
+    """InfoNCE: tell each query's own key from the keys of the other queries by dot products.
 
-    van den Oord et al. 2018, Eq. 4, as CPC uses it; the caller applies the bilinear map.
+    van den Oord et al. 2018, Eq. 4, as in CPC. The caller applies the bilinear map.
 
     Args:
       queries: `[n, d]`.
@@ -161,10 +165,10 @@ def info_nce(
       temperature: > 0, divides the dot products.
 
     Returns:
-      `[n]`, >= 0; log n for a query that tells nothing.
+      `[n]`, >= 0; log n for an uninformative query.
 
     Raises:
-      ValueError: shapes that are not equal and `[n, d]`, temperature <= 0.
+      ValueError: shapes other than two equal `[n, d]`, temperature <= 0.
     """
     _check_pair("info_nce", queries, keys, same=True)
     _check_temperature("info_nce", temperature)
@@ -175,13 +179,13 @@ def info_nce(
 def nt_xent(
     a: Float[Array, "b d"], b: Float[Array, "b d"], *, temperature: float = 0.5
 ) -> Float[Array, " b"]:
-    """NT-Xent: tell the other view of an image from both views of all other images.
+    """NT-Xent: tell the other view of an image from the two views of every other image.
 
-    SimCLR, Chen et al. 2020, Eq. 1: softmax cross-entropy over cosine similarities, a view's
-    similarity to itself left out.
+    SimCLR, Chen et al. 2020, Eq. 1: softmax cross-entropy over cosine similarities, without the
+    similarity of a view to itself.
 
     Args:
-      a, b: `[b, d]`, the projections of two views; row i of both is one image. Any b >= 1.
+      a, b: `[b, d]` projections of two views; row i of each belongs to image i. Any b >= 1.
       temperature: > 0, divides the similarities.
 
     Returns:
@@ -189,7 +193,7 @@ def nt_xent(
       projections, 0 for a single image.
 
     Raises:
-      ValueError: shapes that are not equal and `[b, d]`, temperature <= 0.
+      ValueError: shapes other than two equal `[b, d]`, temperature <= 0.
     """
     _check_pair("nt_xent", a, b, same=True)
     _check_temperature("nt_xent", temperature)
@@ -208,18 +212,18 @@ def masked_l2(
 ) -> Float[Array, " b"]:
     """Mean squared error over the masked positions of each image.
 
-    The reconstruction loss of context encoders, Pathak et al. 2016, Eq. 1, normalised by the
-    mask's area; with a mask of ones it is the plain L2 loss.
+    The reconstruction loss of context encoders, Pathak et al. 2016, Eq. 1, divided by the mask's
+    area. With a mask of ones it is the plain L2 loss.
 
     Args:
       prediction, target: `[b, *space, c]`.
-      mask: `[b, *space, 1]`, 1 or True where the error counts; serves every channel.
+      mask: `[b, *space, 1]`, 1 or True at positions that count, the same for all channels.
 
     Returns:
       `[b]`, >= 0; 0 for an empty mask.
 
     Raises:
-      ValueError: shapes that do not fit one another.
+      ValueError: other shapes.
     """
     shape = prediction.shape
     if len(shape) < 2 or target.shape != shape or mask.shape != (*shape[:-1], 1):

@@ -1,4 +1,4 @@
-"""Permutation sets whose members are as different from one another as a greedy search finds."""
+"""Sets of permutations with a large Hamming distance to each other, by a greedy search."""
 
 import functools
 import itertools
@@ -6,32 +6,32 @@ import math
 
 import numpy as np
 
-_ALL_UP_TO = 9  # 9! = 362,880 candidates; beyond, a sample stands for all
+_ALL_UP_TO = 9  # tiles; 9! = 362,880 candidates. For more tiles the candidates are a sample.
 _SAMPLE = 20_000
 
 
 @functools.lru_cache
 def max_min_hamming_permutations(n: int, count: int, *, seed: int = 0) -> np.ndarray:
-    """Permutations of n tiles chosen one by one to be far from all chosen before.
+    """Permutations of n tiles, each chosen to be far from all permutations chosen before.
 
-    Noroozi & Favaro 2016, the permutation set of jigsaw puzzles: each new member has the greatest
-    *minimum* Hamming distance to the earlier ones; of those, the greatest sum of distances; of
-    those, one drawn by the seed. The first member is drawn by the seed.
+    Noroozi & Favaro 2016, the permutation set of jigsaw puzzles. The first permutation is random.
+    Each new one has the largest minimum Hamming distance to the earlier ones. Ties are broken by
+    the largest sum of distances, then at random.
 
     Args:
       n: number of tiles, 2 to 255.
       count: size of the set, 1 to n!.
-      seed: of the draws, and of the candidates when n > 9.
+      seed: of the random choices, and of the candidates for n > 9.
 
     Returns:
-      Read-only int32 `[count, n]`, distinct rows, each a permutation of 0..n-1. A class label is
-      an index into it. n = 9, count = 100 reaches a minimum distance of 6.
+      Read-only int32 `[count, n]`, distinct rows, each a permutation of 0..n-1. A class label is a
+      row. For n = 9 and count = 100 the minimum distance is 6.
 
     Raises:
       ValueError: n or count out of range.
 
-    Deviations: for n > 9 the candidates are a seeded sample of 20,000 (more when count is larger),
-    not all n!.
+    Deviations: for n > 9 the candidates are a seeded sample of at least 20,000 permutations, not
+    all n!.
     """
     if not 2 <= n <= 255:
         raise ValueError(f"n must be between 2 and 255 tiles, not {n}")
@@ -48,7 +48,7 @@ def max_min_hamming_permutations(n: int, count: int, *, seed: int = 0) -> np.nda
             distance += row != row[chosen[-1]]
         np.minimum(nearest, distance, out=nearest)
         total += distance
-        # A chosen candidate has distance 0 to itself and every other at least 2.
+        # A chosen candidate has distance 0; all others have a distance of at least 2.
         best = np.flatnonzero(nearest == nearest.max())
         best = best[total[best] == total[best].max()]
         chosen.append(int(rng.choice(best)))
@@ -58,7 +58,7 @@ def max_min_hamming_permutations(n: int, count: int, *, seed: int = 0) -> np.nda
 
 
 def _candidates(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`[n, candidates]` uint8, one permutation per column: all n! or a sample without repeats."""
+    """`[n, candidates]` uint8, one permutation per column: all n!, or a sample without repeats."""
     if n <= _ALL_UP_TO:
         every = itertools.chain.from_iterable(itertools.permutations(range(n)))
         return np.fromiter(every, np.uint8).reshape(-1, n).T.copy()

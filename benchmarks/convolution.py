@@ -1,9 +1,10 @@
-"""The forms that a convolution can take on a CPU, forward and backward.
+"""The forms of a convolution on a CPU, forward and backward.
 
     python -m benchmarks.convolution [--repeats 7]
 
-XLA's convolution as JAX compiles it by default, and every form of `assl_jax/models/conv_cpu.py`
-that the shape can take. Prints a table and writes convolution.json. The bounds there come from it.
+Times XLA's convolution as JAX compiles it by default, and every form of
+`assl_jax/models/cpu/convolution.py` that the shape allows. Prints a table and writes
+convolution.json. The bounds in that file come from this table.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from assl_jax.models import conv, conv_cpu
+from assl_jax.models.conv import plain_convolve
+from assl_jax.models.cpu import compiler_options, convolution
 from benchmarks.side_by_side import table, write
 
 # batch, space, input channels, output channels, kernel, stride
@@ -48,7 +50,14 @@ SHAPES = [
 
 
 def gradient(form, stride, image: bool, options: dict):
-    """Jitted forward and gradients of one convolution; a first layer's images need none."""
+    """Jitted forward and gradients of one convolution.
+
+    Args:
+      form: the convolution.
+      stride: one number per spatial axis.
+      image: whether the image gets a gradient; in a first layer it needs none.
+      options: of the compiler.
+    """
 
     def run(x, k, dy):
         y, pull = jax.vjp(lambda *a: form(*((x, *a)[-2:]), stride), *((x, k) if image else (k,)))
@@ -65,31 +74,31 @@ def measure(repeats: int) -> list[dict]:
         x = jax.random.normal(jax.random.key(0), (batch, *space, c))
         k = jax.random.normal(jax.random.key(1), (*(kernel,) * rank, c, d))
         strides = (stride,) * rank
-        dy = jnp.ones(jax.eval_shape(lambda x, k, s=strides: conv._xla(x, k, s), x, k).shape)
-        image, options = c > 3, conv.compiler_options()
-        names = [f for f in conv_cpu.FORMS if f != "winograd" or (kernel, stride) == (3, 1)]
+        dy = jnp.ones(jax.eval_shape(lambda x, k, s=strides: plain_convolve(x, k, s), x, k).shape)
+        image, options = c > 3, compiler_options(jax.default_backend())
+        names = [f for f in convolution.FORMS if f != "winograd" or (kernel, stride) == (3, 1)]
         forms = {
             name: gradient(
-                functools.partial(conv_cpu.convolve, form=name), strides, image, options or {}
+                functools.partial(convolution.convolve, form=name), strides, image, options or {}
             )
             for name in names
         }
-        if rank == 2 or not stride > 1:  # the others take minutes
-            forms = {"XLA's default": gradient(conv._xla, strides, image, {}), **forms}
+        if rank == 2 or stride == 1:  # XLA takes minutes for the others
+            forms = {"XLA's default": gradient(plain_convolve, strides, image, {}), **forms}
         times: dict[str, list[float]] = {name: [] for name in forms}
         for _ in range(repeats + 1):
             for name, form in forms.items():
                 began = time.perf_counter()
                 jax.block_until_ready(form(x, k, dy))
                 times[name].append(1e3 * (time.perf_counter() - began))
-        median = {name: statistics.median(t[1:]) for name, t in times.items()}  # first: compiling
-        chosen = conv_cpu.best_form(x.shape, k.shape, strides)
+        median = {name: statistics.median(t[1:]) for name, t in times.items()}  # turn 0 compiles
+        chosen = convolution.best_form(x.shape, k.shape, strides)
         default = median.get("XLA's default")
         rows.append(
             {
                 "shape": f"{batch}x{'x'.join(map(str, space))} {c}->{d} k{kernel} s{stride}",
                 "XLA's default (ms)": default,
-                **{f"{name} (ms)": median.get(name) for name in conv_cpu.FORMS},
+                **{f"{name} (ms)": median.get(name) for name in convolution.FORMS},
                 "chosen": chosen,
                 "default / chosen": default and default / median[chosen],
             }

@@ -1,13 +1,14 @@
-"""Training from a file on the disk against training from images on the device.
+"""Training from a file on disk compared with training from images on the device.
 
     python -m benchmarks.feed [--images=20000] [--repeats=7] [--dtype=bfloat16]
     python -m benchmarks.feed --images=500 --networks=small --steps=4 --repeats=3  # in seconds
 
-Images are 96x96x3, memory-mapped; the proxy task is rotation on crops of a third of the side. Each
-step's rows lie on the device, or are read ahead by our thread, or by Grain (`pip install
--r benchmarks/requirements.txt`; "–" where it is missing) with one element an image, as is usual
-there, or one a batch. All give the same batches, which is checked; all send them to the device
-ahead. "none" has no network: how fast images can come. Prints a table and writes feed.json.
+Images are 96x96x3 and memory-mapped. The proxy task is rotation on crops of a third of the side.
+The images of a step lie on the device, or are read ahead by our own thread or by Grain. Grain reads
+one image per element, as is usual, or one batch per element (`pip install -r
+benchmarks/requirements.txt`; the table shows "–" without it). All forms send batches to the device
+ahead of time, and all give the same batches, which is checked. The network "none" shows how fast
+images can come. Prints a table and writes feed.json.
 """
 
 import argparse
@@ -28,14 +29,14 @@ NETWORKS = {
     "small": ("resnet10", 0.25, "half"),
     "resnet18": ("resnet18", 1.0, "half"),
 }
-TINY = {"tiny": ("vgg11", 0.0625, "half")}  # to see that it runs
+TINY = {"tiny": ("vgg11", 0.0625, "half")}  # for a quick test
 SIDE = 96
 Rows = list[np.ndarray]
-Form = Callable[[Rows], Iterator[Any]]  # from the rows of every batch to what a step takes
+Form = Callable[[Rows], Iterator[Any]]  # from the rows of all batches to `Examples`
 
 
 def write_images(path: Path, n: int) -> np.ndarray:
-    """Random `[n, 96, 96, 3]` uint8, written in pieces and memory-mapped."""
+    """Random `[n, 96, 96, 3]` uint8, written in chunks and memory-mapped."""
     shape, rng = (n, SIDE, SIDE, 3), np.random.default_rng(0)
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     for start in range(0, n, 1000):
@@ -45,7 +46,7 @@ def write_images(path: Path, n: int) -> np.ndarray:
 
 
 def forms(images: np.ndarray, mesh: Any, threads: int) -> dict[str, Form]:
-    """Every way in which rows reach a step."""
+    """Every way to bring images to a step, by name."""
     from assl_jax.training.feed import Feed
 
     found: dict[str, Form] = {
@@ -91,7 +92,7 @@ def check_alike(forms: dict[str, Form], images: np.ndarray, rows: Rows) -> None:
 
 
 def consumer(network: str, images: np.ndarray, mesh: Any, dtype: str) -> Callable[[Any], Any]:
-    """What is done with a batch: a training step, or nothing; returns what to wait for."""
+    """What uses a batch: a training step, or almost nothing; returns arrays to wait for."""
     import jax
 
     from assl_jax.models import make_backbone
@@ -122,7 +123,7 @@ def consumer(network: str, images: np.ndarray, mesh: Any, dtype: str) -> Callabl
 def measure(
     network: str, images: np.ndarray, forms: dict[str, Form], mesh: Any, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Images/s of every form, in turns, with one network."""
+    """Images/s of every form with one network, measured in turns."""
     import jax
 
     from assl_jax.training.loop import batch_indices
@@ -137,7 +138,7 @@ def measure(
             for examples in form(rows):
                 done = consume(examples)
             jax.block_until_ready(done)
-            if turn:  # the first one compiles
+            if turn:  # turn 0 compiles
                 times[name].append(time.perf_counter() - began)
     speed = {name: args.steps * args.batch / spread(t)["median"] for name, t in times.items()}
     row: dict[str, Any] = {"network": network}
@@ -158,8 +159,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--steps", type=int, default=16, help="steps per measurement")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1, help="Grain's; ours is one")
-    parser.add_argument("--folder", default=None, help="where the file is put for the time being")
+    parser.add_argument("--threads", type=int, default=1, help="of Grain; our form has one")
+    parser.add_argument("--folder", default=None, help="folder of the temporary file")
     parser.add_argument("--json", default="feed.json")
     args = parser.parse_args()
     import jax
@@ -171,11 +172,11 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         images = write_images(Path(folder) / "images.npy", args.images)
-        ways = forms(images, mesh, args.threads)
+        found = forms(images, mesh, args.threads)
         every = np.arange(args.images)
-        check_alike(ways, images, [batch_indices(every, args.batch, i, 1) for i in range(8)])
+        check_alike(found, images, [batch_indices(every, args.batch, i, 1) for i in range(8)])
         for network in args.networks.split(","):
-            rows.append(measure(network, images, ways, mesh, args))
+            rows.append(measure(network, images, found, mesh, args))
             print(_shown(rows[-1:]).splitlines()[-1], flush=True)
         size = images.nbytes
     write(args.json, rows, **vars(args), bytes=size)

@@ -1,12 +1,12 @@
-"""The similarity matrix of six tasks against one plain matrix product, and its memory.
+"""The similarity matrix of six tasks compared with one plain matrix product, and its memory.
 
     python -m benchmarks.lcka [--n=100000] [--d=512] [--tasks=6] [--repeats=5]
     python -m benchmarks.lcka --n=8000 --d=64 --memory_n=8000,80000     # in seconds
 
 Prints two tables and writes lcka.json. All forms compute in float32 and start from finished
-features, in host memory or on the device; a product is X^T X of all features in one array, which
-is there already. PyTorch's form is the mini-batch CKA of Nguyen et al. 2021, an average of
-estimates from 256 samples each and not the value for all of them; it needs
+features, in host memory or on the device. The product is X^T X of all features, which already lie
+in one array. PyTorch's form is the mini-batch CKA of Nguyen et al. 2021: an average of estimates
+from 256 samples each, and not the value for all samples. It needs
 `pip install -r benchmarks/requirements.txt`.
 """
 
@@ -31,11 +31,11 @@ FORMS = (
     *((TORCH, "device"), (NUMPY, "host")),
 )
 BATCH = 256
-CHUNK = 4096  # rows of a stream's piece
+CHUNK = 4096  # rows of one update of a stream
 
 
 def features(n: int, d: int, tasks: int, seed: int = 0) -> np.ndarray:
-    """`[n, tasks, d]` float32: half of every feature is what the tasks have in common."""
+    """`[n, tasks, d]` float32; half of the variance of every feature is shared by all tasks."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, tasks, d), np.float32)
     x += rng.standard_normal((n, 1, d), np.float32)
@@ -46,7 +46,7 @@ def minibatch_hsic(x: Any, off_diagonal: Any) -> Any:
     """Unbiased HSIC (Song et al. 2012) `[k, k]` of every pair of k tasks in one mini-batch.
 
     Args:
-      x: `[k, b, d]` of NumPy or PyTorch.
+      x: `[k, b, d]`, an array of NumPy or PyTorch.
       off_diagonal: `[b, b]` ones with zeros on the diagonal, of the same library.
     """
     k, b = x.shape[:2]
@@ -75,31 +75,31 @@ def work_of_torch(x: np.ndarray) -> Callable[[], Any]:
 
     def work() -> Any:
         whole = stored.shape[1] // batch * batch
-        parts = stored[:, :whole].split(batch, dim=1)
-        return minibatch_cka(sum(minibatch_hsic(part, off_diagonal) for part in parts)).cpu()
+        batches = stored[:, :whole].split(batch, dim=1)
+        return minibatch_cka(sum(minibatch_hsic(x, off_diagonal) for x in batches)).cpu()
 
     return work
 
 
-def work_of_jax(x: np.ndarray, form: str, place: str) -> Callable[[], Any]:
-    """Our similarity matrix, as a search computes it, or the plain product."""
+def work_of_jax(x: np.ndarray, form: str, source: str) -> Callable[[], Any]:
+    """Our similarity matrix as a search computes it, or the plain product."""
     import jax
 
     from assl_jax.lcka import lcka_matrix
 
-    def here(a: np.ndarray) -> Any:
-        return jax.device_put(a) if place == "device" else a
+    def put(a: np.ndarray) -> Any:
+        return jax.device_put(a) if source == "device" else a
 
     if form == OURS:
-        each = [here(np.ascontiguousarray(x[:, i])) for i in range(x.shape[1])]
+        each = [put(np.ascontiguousarray(x[:, i])) for i in range(x.shape[1])]
         return lambda: np.asarray(lcka_matrix(each, estimator="unbiased"))
-    stacked = here(x.reshape(len(x), -1))
+    stacked = put(x.reshape(len(x), -1))
     product = jax.jit(lambda z: jax.numpy.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST))
     return lambda: jax.block_until_ready(product(stacked))
 
 
-def answer(form: str, place: str, n: int, d: int, tasks: int) -> None:
-    """In a worker: one form, run whenever it is asked for."""
+def answer(form: str, source: str, n: int, d: int, tasks: int) -> None:
+    """In a worker: run one form on each request."""
     x = features(n, d, tasks)
     if form == TORCH:
         work = work_of_torch(x)
@@ -107,30 +107,30 @@ def answer(form: str, place: str, n: int, d: int, tasks: int) -> None:
         z = x.reshape(n, -1)
         work = lambda: z.T @ z  # noqa: E731 - one of four functions without arguments
     else:
-        work = work_of_jax(x, form, place)
+        work = work_of_jax(x, form, source)
     del x
     found = work()
     serve(work, similarity=float(found[0, 1]) if form in (OURS, TORCH) else None)
 
 
 def times(n: int, d: int, tasks: int, repeats: int) -> list[dict[str, Any]]:
-    """Every form's time, and how often the time of JAX's product from the same place that is."""
+    """Each form's time, and its ratio to JAX's product with features in the same memory."""
     options = [f"--n={n}", f"--d={d}", f"--tasks={tasks}"]
     forms = [f for f in FORMS if f[0] != TORCH or importlib.util.find_spec("torch")]
-    names = {f"{form}, {place}": (form, place) for form, place in forms}
+    names = {f"{form}, {source}": (form, source) for form, source in forms}
     found = compare(
         {
-            name: ["benchmarks.lcka", f"--worker={form}", f"--place={place}", *options]
-            for name, (form, place) in names.items()
+            name: ["benchmarks.lcka", f"--worker={form}", f"--source={source}", *options]
+            for name, (form, source) in names.items()
         },
         repeats,
     )
     rows = []
-    for form, place in FORMS:
-        row: dict[str, Any] = {"form": form, "features in": place}
-        if (form, place) in forms:
-            result = found[f"{form}, {place}"]
-            plain = found[f"{PRODUCT}, {place}"]["times"]
+    for form, source in FORMS:
+        row: dict[str, Any] = {"form": form, "features in": source}
+        if (form, source) in forms:
+            result = found[f"{form}, {source}"]
+            plain = found[f"{PRODUCT}, {source}"]["times"]
             ratio = spread([a / b for a, b in zip(result["times"], plain, strict=True)])
             row |= {
                 "time (s)": result["median"],
@@ -145,29 +145,29 @@ def times(n: int, d: int, tasks: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def growth(form: str, n: int, d: int, tasks: int) -> dict[str, Any]:
-    """In a process of its own: peak resident memory above that before, in GB (Linux)."""
+    """In a worker: how far the peak of resident memory rises above that before, in GB (Linux)."""
     import jax
 
     from assl_jax.lcka import _CHUNK_ROWS, lcka_init, lcka_matrix, lcka_result, lcka_update
 
     update = jax.jit(lcka_update)
 
-    def pieces(n: int) -> Any:
+    def chunks(n: int) -> Any:
         for start in range(0, n, CHUNK):
             x = features(min(CHUNK, n - start), d, tasks, seed=start)
             yield [x[:, i] for i in range(tasks)]
 
     def streamed(n: int) -> Any:
         state = lcka_init([d] * tasks)
-        for piece in pieces(n):
-            # Waited for: pieces would pile up while the device works.
-            state = jax.block_until_ready(update(state, piece))
+        for chunk in chunks(n):
+            # Wait: otherwise chunks would pile up while the device computes.
+            state = jax.block_until_ready(update(state, chunk))
         return np.asarray(lcka_result(state, estimator="unbiased"))
 
     def one_shot(x: list[np.ndarray]) -> Any:
         return np.asarray(lcka_matrix(x, estimator="unbiased"))
 
-    # Before, both shapes of a piece: what compiling takes does not count.
+    # Compile for both sizes of a chunk first, because compilation does not count.
     given = []
     if form == "stream":
         streamed(min(n, CHUNK + n % CHUNK))
@@ -175,7 +175,7 @@ def growth(form: str, n: int, d: int, tasks: int) -> dict[str, Any]:
         rng = np.random.default_rng(0)
         given = [rng.standard_normal((n, d), np.float32) for _ in range(tasks)]
         one_shot([x[: _CHUNK_ROWS + n % _CHUNK_ROWS] for x in given])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _memory("VmRSS")
     found = streamed(n) if form == "stream" else one_shot(given)
     stats = jax.devices()[0].memory_stats() or {}
@@ -184,7 +184,7 @@ def growth(form: str, n: int, d: int, tasks: int) -> dict[str, Any]:
         "n": n,
         "form": "init, update, result" if form == "stream" else "lcka_matrix",
         "features (GB)": n * d * tasks * 4 / 1e9,
-        "of these in memory": "one piece" if form == "stream" else "all",
+        "of these in memory": "one chunk" if form == "stream" else "all",
         "peak above that before (GB)": _memory("VmHWM") - before,
         "peak of the process (GB)": _memory("VmHWM"),
         "device's peak (GB)": device and device / 1e9,
@@ -192,14 +192,14 @@ def growth(form: str, n: int, d: int, tasks: int) -> dict[str, Any]:
     }
 
 
-def _memory(what: str) -> float:
-    """GB."""
+def _memory(field: str) -> float:
+    """A field of this process's `/proc` status, in GB."""
     status = Path("/proc/self/status").read_text()
-    return int(re.findall(rf"{what}:\s+(\d+) kB", status)[0]) * 1024 / 1e9
+    return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) * 1024 / 1e9
 
 
 def memory(sizes: list[int], d: int, tasks: int) -> list[dict[str, Any]]:
-    """The growth of memory with n, each in its own process; None where features do not fit."""
+    """Peak memory for each n, each in its own process; nothing for features that do not fit."""
     rows = []
     for form in ("stream", "matrix"):
         for n in sizes:
@@ -223,12 +223,12 @@ def main() -> None:
     parser.add_argument("--memory_n", default="10000,100000,1000000")
     parser.add_argument("--json", default="lcka.json")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--place", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--source", default="", help=argparse.SUPPRESS)
     parser.add_argument("--memory", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     size = (args.n, args.d, args.tasks)
     if args.worker:
-        answer(args.worker, args.place, *size)
+        answer(args.worker, args.source, *size)
         return
     if args.memory:
         print(json.dumps(growth(args.memory, *size)))

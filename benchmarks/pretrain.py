@@ -1,13 +1,13 @@
-"""What augmentation and tiling cost: whole pretraining steps against their bare network part.
+"""The cost of augmentation and tiling: whole pretraining steps compared with bare ones.
 
     python -m benchmarks.pretrain [--space=96x96x3] [--tasks=simclr,rotation] [--dtype=bfloat16]
     python -m benchmarks.pretrain --space=28x28x28x1 --batch=8
     python -m benchmarks.pretrain --against=torch [--space=96x96x3]
 
-A whole step takes rows of images that lie on the device, makes the task's batch and trains. The
-bare one has the same network, head, loss and optimiser, and its batch is ready. Both run in turns.
-With `--against=torch`, SimCLR is trained from end to end beside a PyTorch loop whose DataLoader
-augments on the host, with as many workers as cores. Prints a table and writes pretrain.json.
+A whole step takes rows of images on the device, makes the task's batch and trains. A bare step has
+the same network, head, loss and optimiser, and starts from a finished batch. Both run in turns.
+`--against=torch` trains SimCLR from end to end, in turns with a PyTorch loop. Its DataLoader
+augments on the host, with one worker per core. Prints a table and writes pretrain.json.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from typing import Any
 from benchmarks.side_by_side import compare, serve, spread, table, write
 
 TASKS = "src,mcpc,sc_assl,jigsaw,rotation,inpaint,simclr,cpc,models_genesis,rubiks_cube"
-IMAGES = 256  # that rows are drawn from
-PIXELS = 2**17  # a batch holds about so many on a CPU, at most 32 images
+IMAGES = 256  # size of the data set
+PIXELS = 2**17  # in a batch on a CPU, about; at most 32 images
 
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A task that is handed its batches ready made."""
+    """A task whose batches are finished already."""
 
     task: Any
 
@@ -64,7 +64,7 @@ class Setting:
         )
 
     def images(self) -> Any:
-        """Stored integers without fine detail, as photographs are."""
+        """Stored integers that are as smooth as photographs."""
         import numpy as np
 
         coarse = (IMAGES, *(math.ceil(n / 4) for n in self.space), self.channels)
@@ -75,7 +75,10 @@ class Setting:
 
 
 def training(setting: Setting, task: Any, ready: Any = None) -> Callable[[], None]:
-    """`setting.steps` whole steps; bare ones where `ready`, a finished batch, is given."""
+    """A function that makes `setting.steps` whole steps.
+
+    With a finished batch `ready` the steps are bare ones.
+    """
     import jax
     import numpy as np
 
@@ -110,7 +113,7 @@ def training(setting: Setting, task: Any, ready: Any = None) -> Callable[[], Non
 
 
 def measure(name: str, setting: Setting) -> dict[str, Any]:
-    """One task's whole step, bare step and batch alone, in turns."""
+    """The whole step, the bare step and the batch alone of one task, in turns."""
     import jax
 
     from assl_jax.tasks import make_task
@@ -129,16 +132,16 @@ def measure(name: str, setting: Setting) -> dict[str, Any]:
         "bare": training(setting, task, ready),
         "batch": making,
     }
-    times: dict[str, list[float]] = {part: [] for part in works}
+    times: dict[str, list[float]] = {what: [] for what in works}
     for turn in range(setting.repeats + 1):
-        for part, work in works.items():
+        for what, work in works.items():
             began = time.perf_counter()
             work()
-            if turn:  # the first one compiles
-                times[part].append((time.perf_counter() - began) / setting.steps)
+            if turn:  # turn 0 compiles
+                times[what].append((time.perf_counter() - began) / setting.steps)
     pairs = zip(times["whole"], times["bare"], strict=True)
     overhead = spread([whole / bare for whole, bare in pairs])
-    median = {part: spread(values)["median"] for part, values in times.items()}
+    median = {what: spread(values)["median"] for what, values in times.items()}
     return {
         "task": name,
         "inputs per image": "x".join(map(str, ready.inputs.shape[1:-1])),
@@ -153,7 +156,7 @@ def measure(name: str, setting: Setting) -> dict[str, Any]:
 
 
 def against_torch(setting: Setting, options: list[str], workers: int) -> dict[str, Any]:
-    """SimCLR in both libraries, images/s from end to end."""
+    """SimCLR from end to end in this library and in PyTorch, images/s."""
     programs = ["assl_jax"]
     if importlib.util.find_spec("torch"):
         programs.append("PyTorch")
@@ -181,7 +184,7 @@ def against_torch(setting: Setting, options: list[str], workers: int) -> dict[st
 
 
 def work_of(who: str, setting: Setting, workers: int) -> None:
-    """In a worker: SimCLR in one of the two libraries."""
+    """In a worker: SimCLR in one of the two libraries, on each request."""
     if who == "assl_jax":
         from assl_jax.tasks import make_task
 
@@ -195,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", default="96x96x3", help="an image's shape, channels last")
     parser.add_argument("--tasks", default="", help="default: every task of the images' rank")
-    parser.add_argument("--batch", type=int, default=0, help="images; 0: what suits a CPU")
+    parser.add_argument("--batch", type=int, default=0, help="images; 0: a size for a CPU")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--stem", default="imagenet")

@@ -1,21 +1,21 @@
-"""How near each proxy task's training step comes to what the device can do.
+"""How close the training step of each proxy task comes to the limits of the device.
 
     python -m benchmarks.roofline [--backbone=resnet18] [--space=96x96x3] [--batch=8]
     python -m benchmarks.roofline --dtype=bfloat16 --batch=128 --product=16384        # on a GPU
 
 Prints a table and writes roofline.json. A step is timed in turns with one large square matrix
-product of the same dtype (the peak: the best of several per turn) and one pass over a large array
-(the bandwidth). Its work is three times the forward pass of backbone and head (forward and both
-gradients), counted by hand from the shapes of every convolution and matrix product. XLA's own
-count, from `cost_analysis`, stands beside it: that has augmentation and optimiser too, but counts
-the body of a loop once, and what it hands to a library it may not see. The intensity is XLA's
-operations per byte, and the roof what peak and bandwidth allow at that intensity.
+product of the same dtype (the peak: the best of several per turn) and with one pass over a large
+array (the bandwidth). The work of a step is three times the forward pass of backbone and head
+(forward and both gradients), counted by hand from the shapes of all convolutions and matrix
+products. The table also shows XLA's own count, from `cost_analysis`. XLA includes augmentation and
+optimiser, but counts the body of a loop once and may not see what it hands to a library. The
+intensity is XLA's operations per byte. The roof is what peak and bandwidth allow at that intensity.
 """
 
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -31,15 +31,16 @@ from assl_jax.training.step import forward, make_step
 from benchmarks.side_by_side import spread, table, write
 
 TASKS = "src,mcpc,sc_assl,jigsaw,rotation,inpaint,simclr,cpc,models_genesis"
-PASSES = 3  # forward, gradient by inputs, gradient by weights
+PASSES = 3  # forward, gradient of the inputs, gradient of the weights
 
 
 def flops_of(function: Callable, *arguments: Any) -> float:
     """Floating-point operations of all convolutions and matrix products in `function`.
 
-    A multiplication and an addition are two. What is computed counts: with the zeros of padding
-    where a form of the convolution multiplies by them, and without what a form saves. A loop counts
-    as often as it runs.
+    A multiplication and an addition are two operations. Everything that is computed counts: zeros
+    of the padding count if the form of the convolution multiplies by them. A loop counts as often
+    as it runs. A conditional counts its most expensive branch, or, if the platform decides, the
+    branch of this platform.
     """
     return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -56,10 +57,19 @@ def _flops(jaxpr: Any) -> float:
             each = math.prod(kernel) / kernel[outputs] / math.prod(params["lhs_dilation"])
             total += 2 * _size(eqn) * each
         elif eqn.primitive.name == "cond":
-            total += max(inner)
+            total += _of_branches(inner, params.get("branches_platforms"))
         else:
             total += sum(inner) * params.get("length", 1)
     return total
+
+
+def _of_branches(costs: Sequence[float], platforms: Sequence[Sequence[str] | None] | None) -> float:
+    """The cost of a conditional with these branches; `platforms` are those of each branch."""
+    if not platforms:
+        return max(costs)
+    own = jax.default_backend()  # the branch without names is for all other platforms
+    pairs = zip(costs, platforms, strict=True)
+    return next(cost for cost, names in pairs if names is None or own in names)
 
 
 def _size(eqn: Any) -> int:
@@ -81,7 +91,7 @@ class Step:
         self._state = init_state(jax.random.key(0), backbone, [task], optimiser, images)
         self._given = (Examples(jax.device_put(images), None), jax.random.key(1), np.float32(1e-3))
         step: Any = make_step(backbone, task, optimiser)
-        # As the loop hands it over: a task's own part of the state, no frozen network.
+        # As the loop calls it without a penalty: no frozen network.
         self._run = step.lower(self._state, *self._given, None).compile()
         costs: Any = self._run.cost_analysis()
         self.flops, self.bytes = costs["flops"], costs["bytes accessed"]
@@ -99,13 +109,14 @@ class Step:
 
 
 def seconds(work: Callable[[], Any]) -> float:
+    """Wall time until everything is computed."""
     began = time.perf_counter()
     jax.block_until_ready(work())
     return time.perf_counter() - began
 
 
 class Device:
-    """What the device can do: a large product, and a pass over a large array."""
+    """The limits of the device: a large product, and a pass over a large array."""
 
     def __init__(self, size: int, dtype: str, best_of: int) -> None:
         kind = DTYPES[dtype]
@@ -118,7 +129,7 @@ class Device:
         self.measure()
 
     def measure(self) -> dict[str, float]:
-        """Operations, and bytes, per second."""
+        """Operations per second (peak) and bytes per second (bandwidth)."""
         return {
             what: self._amount[what] / min(seconds(work) for _ in range(self._best_of))
             for what, work in self._work.items()

@@ -1,7 +1,7 @@
-"""Programs timed side by side: each in a process of its own, one at a time, in turns.
+"""Times programs in turns: each in its own process, only one of them at work.
 
-Threads of one library then never spin beside another's, and whatever else the machine does meets
-all of them alike: what counts is the ratio of two columns of one table.
+Idle threads of one library then do not slow down another one. Whatever else the machine does slows
+all programs alike, so the ratio of two columns of one table is what counts.
 """
 
 import json
@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PAUSE = 0.3  # seconds in which the threads of the program before go to sleep
+PAUSE = 0.3  # seconds, in which the threads of the last program go to sleep
 
 
 class Failed(Exception):
-    """A program ended before it was done."""
+    """A program ended too early."""
 
 
 class Worker:
-    """A program that runs a piece of work whenever it is asked; its end of the pipe is `serve`."""
+    """A program that runs its work on each request; the program itself calls `serve`."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start `python -m COMMAND` and wait until it is ready; `facts` is what it said then."""
-        # On a GPU the programs share its memory.
+        """Start `python -m COMMAND` and wait until it is ready; `facts` is its first answer."""
+        # On a GPU the programs share the memory.
         environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}
         self._name = " ".join(command)
         self._process = subprocess.Popen(
@@ -39,7 +39,7 @@ class Worker:
         self.facts: dict[str, Any] = self._read()
 
     def time(self) -> float:
-        """Run the work once; seconds."""
+        """Run the work once; returns seconds."""
         assert self._process.stdin
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
@@ -52,14 +52,17 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise Failed(f"{self._name} ended with exit status {self._process.wait()}")
+            raise Failed(f"{self._name} failed with exit status {self._process.wait()}; see above")
         return json.loads(line)
 
 
 def serve(work: Callable[[], Any], **facts: Any) -> None:
-    """In a worker: run `work` whenever asked; it returns when all of it is computed.
+    """In a worker: run `work` on each request.
 
-    It runs once before (compilation, first allocations); `facts` are handed to `Worker.facts`.
+    Args:
+      work: returns when everything is computed. It runs once before the first request, for
+        compilation and first allocations.
+      facts: sent to `Worker.facts`.
     """
     began = time.perf_counter()
     work()
@@ -99,7 +102,7 @@ def spread(times: Sequence[float]) -> dict[str, float]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown; the keys of the first row are the columns."""
+    """A Markdown table; the keys of the first row are the columns."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([_shown(row.get(key)) for key in head] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -112,7 +115,7 @@ def _shown(value: Any) -> str:
 
 
 def write(path: str, rows: Any, **settings: Any) -> None:
-    """Write the measurements with the machine that they were taken on, as JSON."""
+    """Write the measurements as JSON, with a description of the machine."""
     from assl_jax.environment import environment
 
     cores = len(os.sched_getaffinity(0))

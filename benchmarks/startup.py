@@ -1,13 +1,13 @@
-"""How long a run takes to begin, part by part, and how often its steps are traced.
+"""How long a run takes to start, phase by phase, and how often its steps are traced.
 
     python -m benchmarks.startup [--repeats=5]
 
-1. Imports in fresh interpreters.
+1. Imports in new interpreters.
 2. From the command to the end of the first training step (configs/pretrain.py: rotation on the
-   digits, quarter-width ResNet-10): with nothing kept from before, and with the compiled programs
-   that a run keeps.
-3. A whole small search (two tasks, several epochs, folds and seeds): how often every step function
-   ran, and how often it was traced. The expected number is one.
+   digits, quarter-width ResNet-10): once without compiled programs, and once with those that the
+   first run kept.
+3. A small search (two tasks, several epochs, folds and seeds): how often each step function ran,
+   and how often it was traced. The expected number of traces is one.
 
 Prints three tables and writes startup.json.
 """
@@ -42,25 +42,26 @@ SEARCH = {
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:
+    """Wall time of a command."""
     began = time.perf_counter()
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
 def imports(repeats: int) -> list[dict[str, Any]]:
-    """Wall time of whole interpreters, in turns."""
+    """Wall time of interpreters that import something, in turns."""
     times: dict[str, list[float]] = {what: [] for what in IMPORTS}
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     for turn in range(repeats + 1):
         for what, program in IMPORTS.items():
             taken = seconds([sys.executable, "-c", program], environment)
-            if turn:  # the first one reads the files from the disk
+            if turn:  # turn 0 reads the files from the disk
                 times[what].append(taken)
     return [{"what": what, **_rounded(spread(t))} for what, t in times.items()]
 
 
 def first_step(repeats: int, width: float) -> list[dict[str, Any]]:
-    """Seconds of every part from the command to the first step, cold and with kept programs."""
+    """Seconds of each phase up to the first step, without and with kept programs."""
     runs: dict[str, list[dict[str, float]]] = {"cold": [], "kept": []}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -71,20 +72,20 @@ def first_step(repeats: int, width: float) -> list[dict[str, Any]]:
     return [
         {
             "start": how,
-            **{f"{part} (s)": statistics.median([run[part] for run in of]) for part in of[0]},
+            **{f"{phase} (s)": statistics.median([run[phase] for run in of]) for phase in of[0]},
         }
         for how, of in runs.items()
     ]
 
 
 def traces() -> list[dict[str, Any]]:
-    """Every step function of a whole search: steps and traces."""
+    """Steps and traces of each step function of a search."""
     with tempfile.TemporaryDirectory() as folder:
         return _child("search", f"{folder}/run")
 
 
 def _child(which: str, workdir: str, *options: str) -> Any:
-    """Run this file in a process of its own; what it says at its end."""
+    """Run this file in its own process; returns the JSON that it prints last."""
     command = [sys.executable, "-m", "benchmarks.startup", f"--child={which}", *options]
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     run = subprocess.run(
@@ -104,23 +105,23 @@ def _run(name: str, changes: dict[str, Any], workdir: Path) -> None:
 
 
 def child_first(workdir: Path, width: float, began: float) -> None:
-    """In a child: a run that ends after its first step and says when it was where."""
+    """In a child: a run that ends after its first step and prints the time of each phase."""
     now = {"start": began}
     importlib.import_module("main")  # what the command imports
     from assl_jax import experiment
     from assl_jax.training import loop
 
     now["imports"] = time.time()
-    load, make_step = experiment.load, loop.make_step
+    load_data, make_step = experiment.load_data, loop.make_step
 
-    def timed_load(*args: Any, **settings: Any) -> Any:
-        data = load(*args, **settings)
+    def timed_load_data(*args: Any) -> Any:
+        data = load_data(*args)
         now["data"] = time.time()
         return data
 
-    def timed_make_step(*args: Any) -> Any:
+    def timed_make_step(*args: Any, **named: Any) -> Any:
         now["initialisation and checkpoints"] = time.time()
-        step = make_step(*args)
+        step = make_step(*args, **named)
 
         def run(*args: Any) -> Any:
             import jax
@@ -132,25 +133,25 @@ def child_first(workdir: Path, width: float, began: float) -> None:
             jax.block_until_ready(compiled(*args))
             now["first step"] = time.time()
             moments = list(now.values())
-            parts = dict(zip(list(now)[1:], _differences(moments), strict=True))
-            print("\n" + json.dumps(parts | {"in all": moments[-1] - began}), flush=True)
-            os._exit(0)  # at once: nothing else is measured, and the folder is thrown away
+            phases = dict(zip(list(now)[1:], _differences(moments), strict=True))
+            print("\n" + json.dumps(phases | {"in all": moments[-1] - began}), flush=True)
+            os._exit(0)  # at once: nothing else is measured, and the folder is temporary
 
         return run
 
-    experiment.load, loop.make_step = timed_load, timed_make_step
+    experiment.load_data, loop.make_step = timed_load_data, timed_make_step
     _run("pretrain", {"backbone.width": width}, workdir)
 
 
 def child_search(workdir: Path) -> None:
-    """In a child: a search, and the step functions that it used."""
+    """In a child: a search; prints the steps and traces of its step functions."""
     from assl_jax.training import loop
 
     steps: Counter[tuple[str, Any]] = Counter()
     make_step = loop.make_step
 
-    def counted(backbone: Any, task: Any, *rest: Any) -> Any:
-        step = make_step(backbone, task, *rest)
+    def counted(backbone: Any, task: Any, *rest: Any, **named: Any) -> Any:
+        step = make_step(backbone, task, *rest, **named)
         steps[task.name, step] += 1
         return step
 
@@ -174,7 +175,7 @@ def _rounded(found: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--parts", default="imports,first,search")
+    parser.add_argument("--tables", default="imports,first,search")
     parser.add_argument("--json", default="startup.json")
     parser.add_argument("--width", type=float, default=0.25, help="of the first step's backbone")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -186,13 +187,13 @@ def main() -> None:
     if args.child == "search":
         return child_search(args.workdir)
     found = {}
-    for part in args.parts.split(","):
-        found[part] = {
+    for table_name in args.tables.split(","):
+        found[table_name] = {
             "imports": lambda: imports(args.repeats),
             "first": lambda: first_step(args.repeats, args.width),
             "search": traces,
-        }[part]()
-        print(table(found[part]) + "\n", flush=True)
+        }[table_name]()
+        print(table(found[table_name]) + "\n", flush=True)
     write(args.json, found)
 
 

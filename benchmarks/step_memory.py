@@ -2,8 +2,9 @@
 
     python -m benchmarks.step_memory [--tasks=rotation,cpc] [--batch=2] [--shape=30,270,230]
 
-ResNet-18 with the strides that suit the shape, float32. Every task runs in a process of its own,
-since peak memory is a process's; compilation is part of the peak, and not of the step's time.
+ResNet-18 with the strides that suit the shape, float32. Every task runs in its own process, because
+the peak of memory is that of a process. Compilation counts for the peak, but not for the step's
+time.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--shape", default="30,270,230")

@@ -1,4 +1,4 @@
-"""The network of `assl_jax.models.resnet` in PyTorch, for comparison; layers are PyTorch's own."""
+"""The network of `assl_jax.models.resnet` in PyTorch, with PyTorch's own layers, for comparison."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
 
 class Block(nn.Module):
-    """Two 3-wide convolutions and a shortcut, projected where the shape changes."""
+    """Two 3-wide convolutions and a shortcut, which is a projection if the shape changes."""
 
     def __init__(self, rank: int, c: int, d: int, stride: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images `[b, c, *space]` to features `[b, d]`, by way of the ImageNet stem."""
+    """Images `[b, c, *space]` to features `[b, d]`, with the ImageNet stem."""
 
     def __init__(self, rank: int, channels: int, depth: int = 18, width: float = 1.0) -> None:
         super().__init__()

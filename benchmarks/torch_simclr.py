@@ -1,7 +1,7 @@
-"""SimCLR as it is usually trained in PyTorch: augmentation on the host, in a DataLoader's workers.
+"""SimCLR as PyTorch usually trains it: a DataLoader's workers augment on the host.
 
-Pillow changes single images as torchvision does; probabilities and strengths are the defaults of
-`assl_jax.tasks.simclr`.
+Pillow changes one image at a time, as torchvision does. Probabilities and strengths are the
+defaults of `assl_jax.tasks.simclr`.
 """
 
 import os
@@ -32,8 +32,8 @@ class Views(Dataset):
         image = Image.fromarray(self.images[row].squeeze())
         rng = np.random.default_rng(torch.randint(2**62, ()).item())
         views = [np.asarray(_augment(image, rng), np.float32) for _ in range(2)]
-        both = torch.from_numpy(np.stack(views)).reshape(2, *self.images.shape[1:])
-        return (both.movedim(-1, 1) / 255 - 0.5) / 0.25
+        stacked = torch.from_numpy(np.stack(views)).reshape(2, *self.images.shape[1:])
+        return (stacked.movedim(-1, 1) / 255 - 0.5) / 0.25
 
 
 def _augment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -71,9 +71,9 @@ def nt_xent(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def training(setting: Any, workers: int) -> Callable[[], None]:
-    """`setting.steps` steps, from the first image that is read to the last weight.
+    """A function that makes `setting.steps` steps, reading and augmentation included.
 
-    Nothing is augmented ahead between two calls, only within one.
+    Workers augment ahead only within one call of the function.
     """
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -83,7 +83,7 @@ def training(setting: Any, workers: int) -> Callable[[], None]:
     head = torch.nn.Sequential(
         torch.nn.Linear(features, features), torch.nn.ReLU(), torch.nn.Linear(features, 128)
     )
-    # On a CPU channels last is the slower layout of the two for this network.
+    # For this network, channels last is the slower of the two layouts on a CPU.
     layout = torch.channels_last if on_gpu else torch.contiguous_format
     model: Any = torch.nn.Sequential(network, head).to(device, memory_format=layout)
     optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
@@ -101,9 +101,9 @@ def training(setting: Any, workers: int) -> Callable[[], None]:
     )
 
     def work() -> None:
-        for both in loader:
-            both = both.to(device, non_blocking=True)
-            inputs = both.flatten(0, 1).contiguous(memory_format=layout)
+        for batch in loader:
+            batch = batch.to(device, non_blocking=True)
+            inputs = batch.flatten(0, 1).contiguous(memory_format=layout)
             with half:
                 z = model(inputs)
             z = z.float().unflatten(0, (-1, 2))

@@ -4,11 +4,16 @@
 """
 
 import os
+import pathlib
 
 # Tests compile much and compute little: without optimisations they take two thirds of the time.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Workers, and the programs that tests start, share what they compile.
+CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import functools  # noqa: E402  jax reads the environment above when it is imported
 import math  # noqa: E402

@@ -1,10 +1,15 @@
 """Mistakes in a config are found before anything is written or trained."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 
+from assl_jax.config import base_config, saved_config
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
-from assl_jax.experiment import base_config, run
+from assl_jax.experiment import run
+from assl_jax.files import write_json
 
 
 def small():
@@ -35,7 +40,7 @@ def small():
         ("pretrain.accumulate", 0, "accumulate=0 must be at least 1"),
         ("target.accumulate", 3, "batch_size=8 is not accumulate=3 times"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
-        ("pretrain.schedule", "cosin", "use 'constant' or 'cosine'"),
+        ("pretrain.schedule", "cosin", "did you mean 'cosine'?"),
         ("pretrain.budget", "totl", "did you mean 'total'"),
         ("target.folds", 1, "target.folds=1"),
         ("target.seeds", 0, "target.seeds=0"),
@@ -109,3 +114,40 @@ def test_every_setting_of_the_base_config_has_a_typed_default(data):
             leaves += node.values()
         else:
             assert isinstance(node, str | int | float | bool | tuple), node
+
+
+@pytest.mark.parametrize("data", SOURCES)
+def test_a_saved_config_comes_back_equal(data, tmp_path):
+    config = base_config(data)
+    config.pretrain.steps, config.backbone.delay = 7, (1, 0)
+    write_json(tmp_path / "config.json", config.to_dict())
+    assert saved_config(tmp_path) == config
+
+
+def test_a_config_of_an_older_version(tmp_path):
+    """A setting that is missing has its default; one that is unknown is one clear line."""
+    write_json(tmp_path / "config.json", {"data": {"name": "digits"}, "seed": 3})
+    config = saved_config(tmp_path)
+    assert config.seed == 3 and config.similarity.n == base_config("digits").similarity.n
+    for broken in ({"data": {"name": "digits"}, "sead": 3}, {"seed": 3}):
+        write_json(tmp_path / "config.json", broken)
+        with pytest.raises(InputError, match="config.json is no config of this version"):
+            saved_config(tmp_path)
+    with pytest.raises(InputError, match="config.json does not exist"):
+        saved_config(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["pairs", "table4"])
+def test_one_config_for_every_data_set(name):
+    module = importlib.import_module(f"configs.{name}")
+    names = [p.stem.removeprefix("mtassl_") for p in Path("configs").glob("mtassl_*.py")]
+    assert len(names) >= 7
+    for data in names:
+        config = module.get_config(data)
+        assert config.experiment == name
+        volumes = data not in ("digits", "folder", "stl10")
+        assert ("rubiks_cube" in config.tasks) == volumes
+        assert f"{data}" in module.__doc__
+    large = module.get_config("stl10").self_assl.backbones
+    assert large == (("vgg16", "resnet18") if name == "table4" else ())
+    assert module.get_config().self_assl.backbones == ()

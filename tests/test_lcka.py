@@ -294,7 +294,7 @@ def test_eq4_jit_and_gradient(normalised):
         (lambda: eq4_similarity(np.zeros((5, 2)), np.zeros((4, 2))), "same n"),
         (lambda: linear_cka(np.ones((1, 2)), np.ones((1, 2))), "n >= 2"),
         (lambda: linear_cka(*related(0, n=3), estimator="unbiased"), "n >= 4"),
-        (lambda: linear_cka(*related(0), estimator="debiased"), '"biased" or "unbiased"'),
+        (lambda: linear_cka(*related(0), estimator="debiased"), "did you mean 'unbiased'"),
         (lambda: lcka_result(lcka_init([3, 4])), "n >= 2"),
         (lambda: lcka_init([]), "at least one"),
         (lambda: lcka_update(lcka_init([7, 11]), related(0)), r"\[7, 12\] differ"),

@@ -54,6 +54,17 @@ def test_the_six_routes_of_one_corner():
     assert {" ".join(f"{y}{x}" for y, x in r) for r in sampling_routes(2)[:6]} == want
 
 
+@pytest.mark.parametrize("tiles, count, length", [(2, 2, 3), (4, 20, 7)])
+def test_another_number_of_tiles_per_axis(monkeypatch, tiles, count, length):
+    """On a square grid of n tiles per axis, C(2n - 2, n - 1) routes start at a corner."""
+    monkeypatch.setattr("assl_jax.routes.TILES_PER_AXIS", tiles)
+    assert routes_per_corner(2) == count
+    routes = sampling_routes.__wrapped__(2, per_corner=count)
+    assert routes.shape == (4 * count, length, 2)
+    assert set(np.unique(routes[:, 0])) == {0, tiles - 1} and routes.max() == tiles - 1
+    np.testing.assert_array_equal(routes[:, -1], tiles - 1 - routes[:, 0])
+
+
 def test_the_seed_decides_the_draw():
     first = sampling_routes(3, seed=0)
     sampling_routes.cache_clear()

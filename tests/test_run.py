@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assl_jax.data.write_phantom import write_phantom
+from assl_jax import records
+from assl_jax.commands.write_phantom import write_phantom
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.records import Results
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -74,30 +77,32 @@ def finished(tmp_path_factory) -> tuple[Path, str, float]:
     return workdir, out, time.monotonic() - began
 
 
+def read(workdir: Path) -> Results:
+    return records.read(workdir / "results.json", Results)
+
+
 def test_results_have_the_documented_layout(finished):
     workdir, out, _ = finished
-    results = json.loads((workdir / "results.json").read_text())
-    assert results["experiment"] == "mtassl" and results["data"] == "digits"
-    assert results["seed"] == 0 and results["select_on"] == "cv"
-    assert set(results["singles"]) == {"src", "rotation"}
-    for entry in (results["scratch"], *results["singles"].values(), results["best"]):
-        assert 0 <= entry["accuracy"] <= 1 and 0 <= entry["selection"] <= 1
-        assert len(entry["runs"]) == 2
-        assert entry["accuracy"] == pytest.approx(np.mean(entry["runs"]))
-        assert entry["std"] == pytest.approx(np.std(entry["runs"], ddof=1))
-    similarity = results["similarity"]
-    matrix = np.asarray(similarity["matrix"])
-    assert similarity["tasks"] == ["src", "rotation"] and similarity["n"] == 64
+    results = read(workdir)
+    assert results.experiment == "mtassl" and results.data == "digits"
+    assert results.seed == 0 and results.select_on == "cv" and results.reused == ()
+    assert set(results.singles) == {"src", "rotation"}
+    for found in (results.scratch, *results.singles.values(), results.best.evaluation):
+        for estimate in (*found.metrics.values(), found.selection):
+            assert 0 <= estimate.mean <= 1 and len(estimate.runs) == 2
+            assert estimate.mean == pytest.approx(np.mean(estimate.runs))
+            assert estimate.std == pytest.approx(np.std(estimate.runs, ddof=1))
+    similarity = results.similarity
+    matrix = np.asarray(similarity.matrix)
+    assert similarity.tasks == ("src", "rotation") and similarity.n == 64
     assert matrix.shape == (2, 2) and np.allclose(np.diag(matrix), 1) and matrix[0, 1] < 1
-    (iteration,) = results["iterations"]
-    (candidate,) = iteration["candidates"]
-    assert {candidate["task"], *iteration["pool"]} == {"src", "rotation"}
-    assert candidate["similarity"] == pytest.approx(matrix[0, 1], abs=1e-5)
-    parts = [results["singles"][t]["accuracy"] for t in ("src", "rotation")]
-    assert candidate["avg"] == pytest.approx(np.mean(parts))
-    assert candidate["max_gain"] == pytest.approx(candidate["accuracy"] - max(parts))
-    best = iteration["pool"] + ([candidate["task"]] if iteration["accepted"] else [])
-    assert results["best"]["pool"] == best
+    (iteration,) = results.iterations
+    (candidate,) = iteration.candidates
+    assert set(candidate.members) == {"src", "rotation"}
+    assert candidate.similarity == pytest.approx(matrix[0, 1], abs=1e-5)
+    accuracies = [results.singles[t].accuracy.mean for t in ("src", "rotation")]
+    assert candidate.avg == pytest.approx(np.mean(accuracies))
+    assert results.best.pool == (candidate.members if iteration.accepted else iteration.pool)
     assert str(workdir / "report" / "index.html") in out
 
 
@@ -113,18 +118,18 @@ def test_a_run_leaves_its_report_and_what_it_was(finished):
 
 def test_stages_lie_beside_the_workdir(finished):
     workdir, _, _ = finished
-    results = json.loads((workdir / "results.json").read_text())
-    stages = workdir / results["stages"]
+    results = read(workdir)
+    stages = workdir / results.stages
     assert stages.resolve() == workdir.parent / "stages"
-    networks = {network["label"]: network for network in results["networks"]}
+    networks = {network.label: network for network in results.networks}
     assert set(networks) >= {"scratch", "src", "rotation"}
-    assert networks["scratch"]["pretrain"] is None and networks["src"]["variant"] == "plain"
+    assert networks["scratch"].pretrain is None and networks["src"].variant == "plain"
     for label, network in networks.items():
-        for stage in filter(None, (network["pretrain"], network["finetune"])):
+        for stage in filter(None, (network.pretrain, network.finetune)):
             lines = (stages / stage / "metrics.jsonl").read_text().splitlines()
             assert {json.loads(line)["label"] for line in lines} == {label}
             assert list((stages / stage).glob("tensorboard/events*"))
-    labels = json.loads((stages / networks["src"]["pretrain"] / "labels.json").read_text())
+    labels = json.loads((stages / networks["src"].pretrain / "labels.json").read_text())
     assert np.asarray(labels["src"]).shape == (24, 5, 2)
 
 
@@ -145,25 +150,23 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     before = pretrained()
     for experiment in ("pairs", "table4"):
         workdir = tmp_path / "runs" / experiment
-        arguments = [f"--config=configs/{experiment}_digits.py", *TINY[1:]]
+        arguments = [f"--config=configs/{experiment}.py:digits", *TINY[1:]]
         status, out, err = run(*arguments, "--config.self_assl.weight=1", f"--workdir={workdir}")
         assert status == 0, err
         assert str(workdir / "report" / "index.html") in out
     # The singles and their pool were there; Self-ASSL of both tasks was not.
-    new = sorted(name.rsplit("-", 1)[0] for name in pretrained() - before)
+    new = sorted(name.rsplit("-", 2)[0] for name in pretrained() - before)
     assert new == ["pretrain-rotation.self_assl", "pretrain-src.self_assl"]
 
-    table1 = json.loads((tmp_path / "runs" / "pairs" / "results.json").read_text())
-    (pair,) = table1["pairs"]
-    assert sorted(pair["pool"]) == ["rotation", "src"] and "best" not in table1
-    first = json.loads((finished[0] / "results.json").read_text())
-    (candidate,) = first["iterations"][0]["candidates"]
-    assert pair["accuracy"] == candidate["accuracy"]
-    assert pair["similarity"] == pytest.approx(candidate["similarity"], abs=1e-5)
-    table4 = json.loads((tmp_path / "runs" / "table4" / "results.json").read_text())
-    (backbone,) = table4["self_assl"]["backbones"]
-    assert [row["pool"] for row in backbone["rows"]] == [["src"], ["rotation"]]
-    assert backbone["rows"][0]["plain"]["runs"] == first["singles"]["src"]["runs"]
+    table1, first = read(tmp_path / "runs" / "pairs"), read(finished[0])
+    (pair,) = table1.pairs
+    assert sorted(pair.members) == ["rotation", "src"] and table1.best is None
+    (candidate,) = first.iterations[0].candidates
+    assert pair.evaluation.metrics == candidate.evaluation.metrics
+    assert pair.similarity == pytest.approx(candidate.similarity, abs=1e-5)
+    (backbone,) = read(tmp_path / "runs" / "table4").self_assl.backbones
+    assert [row.pool for row in backbone.rows] == [("src",), ("rotation",)]
+    assert backbone.rows[0].plain.metrics == first.singles["src"].metrics
     tables = (tmp_path / "runs" / "table4" / "report" / "tables.md").read_text()
     assert "w. Self-ASSL" in tables
     page = (tmp_path / "runs" / "table4" / "report" / "index.html").read_text()
@@ -171,17 +174,20 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
 
     def command(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "assl_jax", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     runs = [tmp_path / "runs" / name for name in ("work", "pairs", "table4")]
-    command("assl_jax.report", *runs, f"--out={tmp_path / 'compare'}")
+    command("report", *runs, f"--out={tmp_path / 'compare'}")
     assert "Self-ASSL" in (tmp_path / "compare" / "index.html").read_text()
-    told = command("assl_jax.probe", f"--workdir={runs[2]}")
+    told = command("probe", f"--workdir={runs[2]}")
     assert "Rotation, Self-ASSL" in told or "rotation.self_assl" in told
-    command("assl_jax.gradcam", f"--workdir={runs[2]}", "--n=2", "--networks=src,src.self_assl")
+    command("gradcam", f"--workdir={runs[2]}", "--n=2", "--networks=src,src.self_assl")
     assert (runs[2] / "gradcam" / "index.html").stat().st_size > 2000
 
 
@@ -269,7 +275,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
         if process.returncode == 0 or "Report:" in out:  # the last line; then any signal ends it
             break
         if stop == signal.SIGTERM:
-            assert process.returncode == 2 and "the same command goes on" in err, told
+            assert process.returncode == 2 and "run the same command again to continue" in err, told
     status, _, err = run(*TINY, f"--workdir={tmp_path / 'killed'}")
     assert status == 0, (seed, told, err)
     want, got = (p / "results.json" for p in (workdir, tmp_path / "killed"))
@@ -305,8 +311,8 @@ def test_pretrain_runs_a_single_pool(tmp_path):
         f"--workdir={tmp_path / 'one'}",
     )
     assert status == 0, err
-    results = json.loads((tmp_path / "one" / "results.json").read_text())
-    assert results["best"]["pool"] == ["mcpc"] and results["best"]["selection"] is None
+    results = read(tmp_path / "one")
+    assert results.best.pool == ("mcpc",) and results.best.evaluation.selection is None
     assert "MCPC" in (tmp_path / "one" / "report" / "index.html").read_text()
 
 
@@ -335,10 +341,10 @@ def test_a_folder_of_nifti_volumes(tmp_path):
         f"--workdir={tmp_path / 'work'}",
     )
     assert status == 0, err
-    results = json.loads((tmp_path / "work" / "results.json").read_text())
-    assert results["patients"] == 12 and results["metric"] == "balanced_accuracy"
-    assert set(results["scratch"]["metrics"]) == {"accuracy", "balanced_accuracy", "auc"}
-    assert np.sum(results["best"]["confusion"]) == pytest.approx(12)
+    results = read(tmp_path / "work")
+    assert results.patients == 12 and results.metric == "balanced_accuracy"
+    assert set(results.scratch.metrics) == set(METRICS)
+    assert np.sum(results.best.evaluation.confusion) == pytest.approx(12)
     assert "Balanced accuracy" in out
     assert "axial" in (tmp_path / "work" / "report" / "index.html").read_text()
     predictions = list(tmp_path.glob("stages/finetune-scratch-*/predictions/test*.npy"))

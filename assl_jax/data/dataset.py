@@ -1,4 +1,4 @@
-"""What every data source becomes."""
+"""`Dataset`, which every data source returns."""
 
 import dataclasses
 import hashlib
@@ -9,13 +9,13 @@ import numpy as np
 from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
 
-HASHED_BYTES = 2**28  # of all images; more than that, and a part of them stands for the set
-BLOCK_BYTES = 2**24  # of images looked at together
+HASHED_BYTES = 2**28  # of the images; a fingerprint of more looks at every k-th image
+BLOCK_BYTES = 2**24  # of images per step of the statistics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Integer images in one array, with labels and splits as indices into it.
+    """Integer images in one array, with labels, and splits as indices into it.
 
     Attributes:
       name: the source's name.
@@ -23,15 +23,19 @@ class Dataset:
       labels: `[n]` int32 class indices; -1 marks an image without a label.
       class_names: one name per class.
       unlabeled: indices of the images that proxy tasks may see.
-      labelled_sets: one or more index arrays, each one set of labelled training images (STL-10's
-        folds, a seeded subset). Every set is fine-tuned on separately.
+      labelled_sets: one or more index arrays. Each is a set of labelled training images (a fold of
+        STL-10, a seeded subset), and fine-tuning runs on each separately.
       test: indices of the labelled test images; disjoint from the other two.
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
-      patients: `[n]` integers, whom each image is of; None means that each is of somebody else. No
-        patient is on both sides of a split, and confidence intervals are over patients.
-      origin: what the images were made from (settings, files' sizes and times), where that tells
-        more than a look at some of the images; part of `fingerprint`.
-      skipped: files left out on request (`on_error="skip"`), each with its reason.
+      patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
+        is on both sides of a split, and confidence intervals are over patients.
+      origins: for each image, what it was made from (its file's size and time, a checksum). Part
+        of the fingerprints, which look at only some images of a large set. None: nothing is known.
+      skipped: files that were left out (`on_error="skip"`), each with its reason.
+
+    Raises:
+      InputError: an image without a label in a labelled split, or an image or a patient on both
+        sides of a split.
     """
 
     name: str
@@ -43,7 +47,7 @@ class Dataset:
     test: np.ndarray
     intensity: Intensity
     patients: np.ndarray | None = None
-    origin: str = ""
+    origins: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,7 +65,7 @@ class Dataset:
             shared.size == 0,
             f"data {self.name!r}: {shared.size} test images are also used for training",
         )
-        both = np.intersect1d(self.whose[seen], self.whose[self.test])
+        both = np.intersect1d(self.groups[seen], self.groups[self.test])
         require(
             both.size == 0,
             f"data {self.name!r}: {both.size} patients are both in the test and in the training "
@@ -69,13 +73,13 @@ class Dataset:
         )
 
     @property
-    def whose(self) -> np.ndarray:
-        """`[n]` the patient of each image."""
+    def groups(self) -> np.ndarray:
+        """`[n]` the patient of each image; an image without a known patient is its own group."""
         return np.arange(len(self.labels)) if self.patients is None else self.patients
 
     @property
     def test_patients(self) -> int | None:
-        """How many patients the test images are of, where that is known."""
+        """The number of patients among the test images; None if patients are unknown."""
         return None if self.patients is None else len(np.unique(self.patients[self.test]))
 
     @property
@@ -87,27 +91,55 @@ class Dataset:
     def channels(self) -> int:
         return self.images.shape[-1]
 
-    def fingerprint(self) -> str:
-        """Hash of splits, labels, origin and images (of large sets, every k-th): its identity."""
-        sha = hashlib.sha256(repr((self.images.shape, str(self.images.dtype))).encode())
-        sha.update(repr((self.class_names, self.intensity, self.origin)).encode())
-        for rows in (self.labels, self.whose, self.unlabeled, self.test, *self.labelled_sets):
-            sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
-        for image in self.images[:: 1 + self.images.nbytes // HASHED_BYTES]:
-            sha.update(np.ascontiguousarray(image).tobytes())
-        return sha.hexdigest()[:16]
-
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def fingerprint(self, *subsets: np.ndarray, labelled: bool = False) -> str:
+        """The identity of some of the images, for what is computed from nothing else.
+
+        A hash of the images in their order (of many images, every k-th one), of their origins, and
+        of shape, type and intensity. Other images, and the positions in `images`, do not count.
+
+        Args:
+          subsets: index arrays, such as `unlabeled` or `(*labelled_sets, test)`.
+          labelled: also hash labels, class names, and which images share a patient.
+
+        Returns:
+          16 hex digits.
+        """
+        rows = np.concatenate(subsets)
+        sizes = [len(subset) for subset in subsets]
+        sha = hashlib.sha256(
+            repr((sizes, self.images.shape[1:], str(self.images.dtype), self.intensity)).encode()
+        )
+        if labelled:
+            # Numbered by their first images: a patient's own number does not count.
+            _, first, inverse = np.unique(self.groups[rows], return_index=True, return_inverse=True)
+            sha.update(repr(self.class_names).encode(errors="surrogateescape"))
+            for numbers in (self.labels[rows], first[inverse]):
+                sha.update(np.ascontiguousarray(numbers, np.int64).tobytes())
+        if self.origins is not None:
+            for row in rows:
+                sha.update(f"{self.origins[row]}\n".encode(errors="surrogateescape"))
+        size = math.prod(self.images.shape[1:]) * self.images.dtype.itemsize * len(rows)
+        for row in rows[:: 1 + size // HASHED_BYTES]:
+            sha.update(np.ascontiguousarray(self.images[row]).tobytes())
+        return sha.hexdigest()[:16]
+
 
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
-    """Mean and standard deviation per channel of `images` `[n, *space, c]` as unit intensities.
+    """The mapping of `low` to `high` onto 0 to 1, with each channel's mean and deviation there.
 
-    Sums of integers over blocks of images: exact, whatever the size of a memory-mapped array.
-    Values outside `low` to `high` count as these. A channel without contrast gets a standard
-    deviation of 1.
+    The sums are of integers, so they are exact. Images are read in blocks; the array may be
+    memory-mapped.
+
+    Args:
+      images: `[n, *space, c]` integers; values outside `low` to `high` count as `low` or `high`.
+      low, high: whole numbers.
+
+    Returns:
+      Mean and standard deviation, rounded to 6 digits; a channel without contrast has 1.
     """
     c = images.shape[-1]
     total, squares = np.zeros(c, np.int64), np.zeros(c, np.int64)
@@ -121,32 +153,10 @@ def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0)) / (high - low)
     mean = (mean - low) / (high - low)
     std = np.where(std < 1e-6, 1.0, std)
-    # Rounded: the statistics are part of every stage's identity and are printed in reports.
+    # Rounded, since they are part of every stage's identity and are printed in reports.
     return Intensity(
         low=low,
         high=high,
         mean=tuple(round(float(m), 6) for m in mean),
         std=tuple(round(float(s), 6) for s in std),
     )
-
-
-def stratified_subset(labels: np.ndarray, total: int, *, seed: int) -> np.ndarray:
-    """Positions of `total` entries of `labels` `[n]`, the classes as equally filled as they can be.
-
-    Returns sorted positions. Raises `InputError` when a class cannot fill its share.
-    """
-    rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    share, extra = divmod(total, len(classes))
-    lucky = set(rng.permutation(len(classes))[:extra].tolist())
-    chosen = []
-    for i, c in enumerate(classes):
-        want = share + (i in lucky)
-        members = np.flatnonzero(labels == c)
-        require(
-            len(members) >= want,
-            f"labels={total} needs {want} images of class {c}, which has {len(members)}; "
-            "ask for fewer labels",
-        )
-        chosen.append(rng.permutation(members)[:want])
-    return np.sort(np.concatenate(chosen))

@@ -1,9 +1,11 @@
-"""Handwritten digits that come with scikit-learn: real images without a download."""
+"""Handwritten digits from scikit-learn: real images without a download."""
 
 import numpy as np
 
-from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
-from assl_jax.errors import require
+from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.settings import check
+from assl_jax.data.splits import stratified_subset
+from assl_jax.errors import in_range
 
 
 def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0) -> Dataset:
@@ -13,26 +15,25 @@ def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0)
     digits" set, as in `sklearn.datasets.load_digits`.
 
     Args:
-      labels: size of the labelled training set, drawn evenly from the classes; 0 takes every
-        image that is not a test image.
+      labels: size of the labelled training set, drawn evenly from the classes; 0 takes all
+        images except the test images.
       side: side of the square images in pixels (bilinear).
       test: number of test images, drawn evenly from the classes, 1 to 1,700.
       seed: draws both.
 
     Returns:
-      A data set of `[1797, side, side, 1]` uint8 images in 0..255 and ten classes. Every image
-      that is not a test image is an unlabeled one.
+      A data set of `[1797, side, side, 1]` uint8 images in 0..255 and ten classes. The unlabeled
+      images are all except the test images.
 
     Raises:
-      InputError: a setting out of range, or more labels than a class can give.
+      InputError: a setting out of range, or a class with too few images for `labels`.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    require(side >= 1, f"data.side={side} must be at least 1")
-    require(labels >= 0, f"data.labels={labels} must not be negative")
-    # The smallest class has 174 images.
-    require(1 <= test <= 1700, f"data.test={test} must lie in 1 to 1700")
+    check(labels=labels, seed=seed)
+    in_range(side, "data.side", at_least=1)
+    in_range(test, "data.test", at_least=1, at_most=1700)  # the smallest class has 174 images
 
     source = load_digits()
     classes = source.target.astype(np.int32)

@@ -1,12 +1,14 @@
-"""The user's own images in folders."""
+"""Images in the user's folders, one folder per class."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
+from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.images import EXTENSIONS, read_images
+from assl_jax.data.settings import check, existing_folder
+from assl_jax.data.splits import split_by_class, stratified_subset
 from assl_jax.errors import InputError, require
 
 UNLABELED, TRAIN, TEST = range(3)
@@ -28,42 +30,41 @@ def folder(
 ) -> Dataset:
     """Images in class folders.
 
-    Two layouts are read:
+    There are two layouts:
 
-    - `unlabeled/**`, `train/<class>/**`, `test/<class>/**`. Without `unlabeled/` the training
-      images serve as unlabeled ones; without `test/` a part of `train/` becomes the test images.
-    - `<class>/**`, when there is none of these three: read as `train/` alone.
+    - `unlabeled/**`, `train/<class>/**`, `test/<class>/**`. Without `unlabeled/`, the training
+      images are also the unlabeled images. Without `test/`, a part of `train/` becomes the test
+      images.
+    - `<class>/**`, if none of these three folders exists. It is read like `train/` alone.
 
     Class indices follow the sorted names. Names that begin with a dot, files without an image's
-    extension and files that lie beside the class folders are ignored. `data.images.decode_image`
-    says how transparency, palettes and orientation are handled.
+    extension and files next to the class folders are ignored. `data.images.decode_image` says how
+    transparency, palettes and orientation are handled.
 
     Args:
       path: the folder.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      test_fraction: share of every class that becomes test images where there is no `test/`;
-        at least one image goes to either side.
-      side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 demands
+      test_fraction: fraction of every class that becomes test images if there is no `test/`; at
+        least one image goes to each side.
+      side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 requires
         that all images have one size.
-      channels: 1 converts to grey, 3 to RGB; 0 demands that all images are the same of the two.
+      channels: 1 converts to grey, 3 to RGB; 0 requires that all images are grey, or all RGB.
       on_error: "raise", or "skip" to leave out files that cannot be decoded.
-      cache: folder that keeps the decoded array for the next run, "" for none.
+      cache: folder that keeps the decoded images for the next run; "" keeps nothing.
       seed: draws the split and the labelled set.
 
     Returns:
-      A data set of uint8 images, unlabeled ones first, then training, then test images.
+      A data set of uint8 images: first the unlabeled, then the training, then the test images.
 
     Raises:
       InputError: a folder or an image that cannot be read, classes that differ between `train/`
         and `test/`, a class without images, images that differ in size or channels, a setting
         out of range.
     """
-    require(on_error in ("raise", "skip"), f"data.on_error={on_error!r} must be 'raise' or 'skip'")
+    check(labels=labels, test_fraction=test_fraction, side=side, on_error=on_error, seed=seed)
     require(channels in (0, 1, 3), f"data.channels={channels} must be 0 (as they are), 1 or 3")
-    require(side >= 0, f"data.side={side} must be 0 (as they are) or a number of pixels")
-    require(labels >= 0, f"data.labels={labels} must be 0 (all) or a number of images")
-    require(0 < test_fraction < 1, f"data.test_fraction={test_fraction} must lie between 0 and 1")
-    root = _existing(path)
+    root = existing_folder(path, "the folder that holds train/<class>/")
+    require(bool(_listing(root)), f"data.path={path!r} is empty")
 
     present = [name for name in FOLDERS if (root / name).is_dir()]
     require(
@@ -95,10 +96,10 @@ def folder(
     lost = {(int(s), int(k)) for s, k in rows} - {(int(s), int(k)) for s, k in kept}
     for split, k in sorted(lost):
         what = f"class {names[k]!r} of {FOLDERS[split]}" if k >= 0 else FOLDERS[split]
-        raise InputError(f"{root}: every image of {what} was skipped; mend or remove it")
+        raise InputError(f"{root}: every image of {what} was skipped; repair or remove it")
 
     split, classes = kept.T
-    seen = np.flatnonzero(split == split[0])  # unlabeled images, or else training images
+    seen = np.flatnonzero(split == split[0])  # the unlabeled images; without, the training images
     chosen = np.flatnonzero(split == TRAIN)
     if labels:
         chosen = chosen[stratified_subset(classes[chosen], labels, seed=seed)]
@@ -115,15 +116,6 @@ def folder(
     )
 
 
-def _existing(path: str) -> Path:
-    require(bool(path), "data.path is empty: name the folder that holds train/<class>/")
-    root = Path(path).expanduser()
-    require(root.exists(), f"data.path={path!r} does not exist")
-    require(root.is_dir(), f"data.path={path!r} is a file, not a folder")
-    require(bool(_listing(root)), f"data.path={path!r} is empty")
-    return root
-
-
 def _listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
@@ -133,7 +125,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _images(root: Path, name: str) -> list[str]:
-    """Image files anywhere below `root / name`, relative to `root`, in a fixed order."""
+    """All image files below `root / name`, relative to `root`, in a fixed order."""
     found = []
     for entry in _listing(root / name):
         inner = f"{name}/{entry.name}"
@@ -149,11 +141,11 @@ def _classes(root: Path, name: str) -> Classes:
     prefix = f"{name}/" if name else ""
     names = [entry.name for entry in _listing(root / name) if entry.is_dir()]
     require(bool(names), f"{root / name} has no class folders: put images in train/<class>/")
-    # One folder is no classification, and usually means that `path` points too high.
+    # A single folder usually means that `path` names the folder above the right one.
     require(
         len(names) > 1,
-        f"{root / name} has one class folder only, {names[0]}/: a second class is needed, or "
-        "data.path should name the folder that holds train/",
+        f"{root / name} has one class folder only, {names[0]}/; add a second class, or let "
+        "data.path name the folder that holds train/",
     )
     classes = {c: _images(root, prefix + c) for c in names}
     for c, files in classes.items():
@@ -178,16 +170,15 @@ def _same_classes(root: Path, train: Classes, test: Classes) -> None:
 def _split(
     root: Path, classes: Classes, test_fraction: float, *, seed: int
 ) -> tuple[Classes, Classes]:
-    """Training and test files of every class."""
-    rng = np.random.default_rng(seed)
-    train, test = {}, {}
-    for c, files in classes.items():
-        n = len(files)
-        require(
-            n >= 2,
-            f"{root}: class {c!r} has 1 image, which cannot be split; add images or a test/ folder",
-        )
-        drawn = set(rng.permutation(n)[: min(max(1, round(n * test_fraction)), n - 1)].tolist())
-        test[c] = [f for i, f in enumerate(files) if i in drawn]
-        train[c] = [f for i, f in enumerate(files) if i not in drawn]
+    """The training and the test files of every class."""
+    files = [(c, file) for c, members in classes.items() for file in members]
+    try:
+        drawn = split_by_class(np.array([c for c, _ in files]), test_fraction, seed=seed)
+    except InputError as e:
+        raise InputError(f"{root}: {e}; add images or a test/ folder") from e
+    tested = set(drawn.tolist())
+    train: Classes = {c: [] for c in classes}
+    test: Classes = {c: [] for c in classes}
+    for i, (c, file) in enumerate(files):
+        (test if i in tested else train)[c].append(file)
     return train, test

@@ -1,54 +1,53 @@
-"""Image files into one uint8 array, decoded in parallel, with an optional cache on disk."""
+"""Image files to one uint8 array, decoded in parallel, with an optional cache on disk."""
 
-import hashlib
 import json
 import os
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from assl_jax.console import Progress
 from assl_jax.errors import InputError, require
+from assl_jax.files import atomic_folder, digest, read_array, write_json
 
+VERSION = 2  # of the cache's entries; entries of another version are not read
 EXTENSIONS = (  # compared in lower case
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm"),
     *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
-T = TypeVar("T")
 BLOCK = 64  # files per job of the thread pool
 
 
 def decode_image(path: Path, *, side: int = 0, channels: int = 0) -> UInt8[np.ndarray, "h w c"]:
-    """Decode one image file (the first frame, if it has several).
+    """Decode one image file (its first frame).
 
     The EXIF orientation is applied. Palette, CMYK and other colour modes become RGB, black and
-    white becomes grey, transparent images are laid on white, 16 bits per colour channel are
-    reduced to 8 by Pillow.
+    white becomes grey, transparent pixels become white, and Pillow reduces 16 bits per colour
+    channel to 8.
 
     Args:
       path: the file.
       side: 0 keeps the size; otherwise the centre square is resized to `side` pixels (bilinear,
         antialiased).
-      channels: 1 or 3 converts to grey or RGB; 0 keeps which of the two the image is.
+      channels: 1 converts to grey, 3 to RGB; 0 keeps grey images grey and the others RGB.
 
     Returns:
       `[h, w, 1]` or `[h, w, 3]`.
 
     Raises:
-      ValueError: grey pixels of more than 8 bits, whose range is the user's to choose.
-      Exception: whatever Pillow raises on a broken file, which is nearly anything.
+      ValueError: grey pixels of more than 8 bits, since only the user knows their range.
+      Exception: what Pillow raises on a broken file, which may be of any type.
     """
     from PIL import Image, ImageOps
 
     with Image.open(path) as file:
         if side:
-            file.draft(None, (2 * side, 2 * side))  # lets libjpeg shrink large photographs
+            file.draft(None, (2 * side, 2 * side))  # libjpeg decodes large ones at a smaller size
         image = ImageOps.exif_transpose(file)
     if image.mode[0] in "IF":
         raise ValueError(f"grey pixels of more than 8 bits (mode {image.mode}); save it as 8-bit")
@@ -66,23 +65,24 @@ def decode_image(path: Path, *, side: int = 0, channels: int = 0) -> UInt8[np.nd
 def read_images(
     root: Path, files: Sequence[str], *, side: int, channels: int, on_error: str, cache: str
 ) -> tuple[UInt8[np.ndarray, "n h w c"], dict[str, str]]:
-    """Decode `files`, or map the array that an earlier call has left in `cache`.
+    """Decode `files`, or memory-map the result of an earlier call from `cache`.
 
     Args:
       root: folder that `files` are relative to.
       files: paths in the order of the result.
-      side, channels: as in `decode_image`; 0 demands that all files agree.
-      on_error: "raise", or "skip" to leave out what cannot be decoded.
-      cache: folder for decoded arrays, "" for none. An entry is keyed by everything that
-        determines the array: these settings, Pillow's version, and each file's path, size and
-        modification time, in order.
+      side, channels: as in `decode_image`; 0 requires that all files agree.
+      on_error: "raise", or "skip" to leave out files that cannot be decoded.
+      cache: folder for decoded arrays; "" keeps nothing. An entry's key is a digest of everything
+        that determines the array: these settings, Pillow's version, and the path, size and
+        modification time of each file, in order.
 
     Returns:
-      The images that could be decoded, in memory or memory-mapped read-only, and the skipped
-      files with the reason of each.
+      The decoded images, in memory or memory-mapped read-only, and the reason for each skipped
+      file.
 
     Raises:
-      InputError: a file that cannot be decoded, files that do not agree, a useless cache folder.
+      InputError: a file that cannot be decoded, files that do not agree, a cache folder that cannot
+        be written.
     """
     settings: dict[str, Any] = {"side": side, "channels": channels, "on_error": on_error}
     if not cache:
@@ -92,23 +92,9 @@ def read_images(
     entry = Path(cache).expanduser() / _key(root, files, settings)
     found = _cached(entry)
     if found is None:
-        try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix="unfinished-", dir=entry.parent))
-        except OSError as e:
-            raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror}") from e
-        try:
-            images, skipped = _decode_all(root, files, scratch / "images.npy", **settings)
-            del images  # flushed; the file can be moved
-            (scratch / "skipped.json").write_text(json.dumps(skipped))
-            # A damaged entry goes; an intact one that another process has just finished stays.
-            if _cached(entry) is None:
-                shutil.rmtree(entry, ignore_errors=True)
-                scratch.rename(entry)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        _build(entry, root, files, settings)
         found = _cached(entry)
-        require(found is not None, f"data.cache={cache!r}: {entry.name} vanished; run again")
+        require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
     assert found is not None
     images, skipped = found
     return images[: len(files) - len(skipped)], skipped
@@ -117,24 +103,37 @@ def read_images(
 def _key(root: Path, files: Sequence[str], settings: dict[str, Any]) -> str:
     import PIL
 
-    digest = hashlib.sha256(json.dumps([1, PIL.__version__, settings]).encode())
+    stamps: list[tuple[str, int, int]] = []
     for file in files:
         try:
             stat = (root / file).stat()
-            state = f"{stat.st_size} {stat.st_mtime_ns}"
-        except OSError:  # a dangling link: decoding will say so, or skip it
-            state = "unreadable"
-        digest.update(f"{file}\0{state}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:20]
+            stamps.append((file, stat.st_size, stat.st_mtime_ns))
+        except OSError:  # a dangling link; decoding raises an error or skips the file
+            stamps.append((file, -1, -1))
+    return digest([VERSION, PIL.__version__, settings, stamps], 20)
 
 
 def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
-    """The cache entry, or None where it is missing or damaged."""
+    """The content of a cache entry; None if it is missing or damaged."""
     try:
         skipped = json.loads((entry / "skipped.json").read_text())
-        return np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False), skipped
+        return read_array(entry / "images.npy", mmap=True), skipped
     except (OSError, ValueError, EOFError):
         return None
+
+
+def _build(entry: Path, root: Path, files: Sequence[str], settings: dict[str, Any]) -> None:
+    """Decode the files into a new cache entry; the first of several processes keeps its entry."""
+    cache = str(entry.parent)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(entry, ignore_errors=True)  # damaged
+        with atomic_folder(entry, replace=False) as folder:
+            images, skipped = _decode_all(root, files, folder / "images.npy", **settings)
+            del images  # closes the memory map: Windows does not rename open files
+            write_json(folder / "skipped.json", skipped)
+    except OSError as e:
+        raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
 
 
 def _decode_all(
@@ -148,11 +147,12 @@ def _decode_all(
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Decode into memory, or into the file `target`.
 
-    The array has room for every file; the decoded images come first, in order.
+    The array has one row per file. The decoded images come first, in order; the rows of skipped
+    files are at the end.
     """
 
     def decode(file: str) -> np.ndarray | str:
-        """The image, or the reason why there is none."""
+        """The image, or the reason why the file cannot be decoded."""
         try:
             return decode_image(root / file, side=side, channels=channels)
         except Exception as e:
@@ -163,7 +163,7 @@ def _decode_all(
                 ) from e
             return reason
 
-    for first in files:  # the first good one settles the shape
+    for first in files:  # the first readable file sets the shape
         sample = decode(first)
         if not isinstance(sample, str):
             break
@@ -193,9 +193,13 @@ def _decode_all(
 
     images = _empty((len(files), *shape), target)
     reasons: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for block in _progress(pool.map(fill, range(0, len(files), BLOCK)), len(files)):
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        Progress("decoding images", len(files)) as progress,
+    ):
+        for block in pool.map(fill, range(0, len(files), BLOCK)):
             reasons += block
+            progress.update(len(reasons), note=" ")
 
     skipped = {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
     if skipped:
@@ -209,7 +213,7 @@ def _decode_all(
 def _empty(shape: tuple[int, ...], target: Path | None) -> np.ndarray:
     if target is None:
         return np.empty(shape, np.uint8)
-    # A memory map that runs out of disk kills the process, so look first.
+    # Check the free space first: writing to a memory map on a full disk kills the process.
     need, free = int(np.prod(shape)), shutil.disk_usage(target.parent).free
     require(
         free > need + 2**20,
@@ -225,14 +229,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"  # Pillow's own text repeats the whole path
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _progress(blocks: Iterable[T], files: int) -> Iterable[T]:
-    """`blocks`, with a bar on standard error where that is a terminal."""
-    if not sys.stderr.isatty():
-        return blocks
-    from rich.console import Console
-    from rich.progress import track
-
-    total = -(-files // BLOCK)
-    return track(blocks, f"decoding {files} images", total=total, console=Console(stderr=True))

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
+from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.settings import check, existing_file
+from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import InputError, require
 
-SPLITS = ("unlabeled", "val", "train", "test")  # their order in the result
+SPLITS = ("unlabeled", "val", "train", "test")  # in the order of the result
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
-OPTIONAL = ("unlabeled_images", "val_images")  # `val_labels` serve nobody
+OPTIONAL = ("unlabeled_images", "val_images")  # `val_labels` are not used
 
 
 def npz(*, path: str = "", labels: int = 0, seed: int = 0) -> Dataset:
@@ -20,31 +22,31 @@ def npz(*, path: str = "", labels: int = 0, seed: int = 0) -> Dataset:
     Source: the layout of MedMNIST v2 (Yang et al. 2023). The file holds `train_images`,
     `train_labels`, `test_images`, `test_labels`, and may hold `val_images` and `unlabeled_images`:
 
-    - images `[n, h, w]` or `[n, h, w, 1 or 3]`, volumes `[n, d, h, w]` or `[n, d, h, w, c]`. Four
-      axes of which the last has 1 or 3 entries are images with channels.
+    - images `[n, h, w]` or `[n, h, w, 1 or 3]`, or volumes `[n, d, h, w]` or `[n, d, h, w, c]`. An
+      array with four axes holds images with channels if the last axis has 1 or 3 entries.
     - labels `[n]` or `[n, 1]`: classes counted from 0.
 
-    Proxy tasks see training, validation and unlabeled images; published results on MedMNIST are
-    trained on `train_images` alone.
+    Proxy tasks see training, validation and unlabeled images. Published results on MedMNIST are
+    trained on `train_images` only.
 
     Args:
       path: the file.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      seed: draws it.
+      seed: draws the labelled training set.
 
     Returns:
-      A data set of unlabeled, validation, training and test images. uint8 (and booleans, as 0 and
-      255) has the window 0 to 255; other integers become int16, with the smallest and the largest
-      value of the training images as window.
+      A data set of unlabeled, validation, training and test images. The window of uint8 images is 0
+      to 255; booleans become the uint8 values 0 and 255. Other integers become int16, and the
+      smallest and the largest value of the training images are the window.
 
     Raises:
-      InputError: no such file, a damaged one, Python objects (nothing is unpickled), a key that is
-        missing, arrays that do not fit each other, values that are no integers of 16 bits, a class
-        that is missing from one side.
+      InputError: a missing or damaged file, Python objects (nothing is unpickled), a missing key,
+        arrays that do not fit each other, values that do not fit into 16-bit integers, a class
+        without training or test images.
     """
-    require(labels >= 0, f"data.labels={labels} must be 0 (all) or a number of images")
-    file = _existing(path)
-    arrays, origin = _read(file)
+    check(labels=labels, seed=seed)
+    file = existing_file(path, "an .npz file")
+    arrays, checksums = _read(file)
     parts = {s: _images(file, s, arrays[f"{s}_images"]) for s in SPLITS if f"{s}_images" in arrays}
     for split, x in parts.items():
         require(
@@ -75,24 +77,18 @@ def npz(*, path: str = "", labels: int = 0, seed: int = 0) -> Dataset:
         labelled_sets=(chosen,),
         test=np.arange(len(seen), len(images)),
         intensity=intensity_of(images[: len(seen)], low=low, high=high),
-        origin=origin,
+        origins=tuple(
+            checksums[f"{split}_images"] for split, x in parts.items() for _ in range(len(x))
+        ),
     )
 
 
-def _existing(path: str) -> Path:
-    require(bool(path), "data.path is empty: name an .npz file")
-    file = Path(path).expanduser()
-    require(file.exists(), f"data.path={path!r} does not exist")
-    require(file.is_file(), f"data.path={path!r} is a folder; name the .npz file in it")
-    return file
-
-
-def _read(file: Path) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays that are used, and the archive's checksums of them."""
-    # NumPy takes whatever is no archive for a pickle and says so.
+def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of the known keys, and the archive's checksum of each."""
+    # NumPy would report every other file as a pickle.
     require(
         zipfile.is_zipfile(file),
-        f"{file} is not an npz file, or damaged or unreadable; download it again, or write it "
+        f"{file} is not an npz file, or damaged, or unreadable; download it again, or write it "
         "with numpy.savez",
     )
     try:
@@ -113,11 +109,11 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], str]:
         not missing,
         f"{file} has no {', '.join(missing)}; it has {', '.join(there) or 'no arrays'}",
     )
-    return arrays, " ".join(f"{key} {sums.get(f'{key}.npy', 0):08x}" for key in used)
+    return arrays, {key: f"{key} {sums.get(f'{key}.npy', 0):08x}" for key in used}
 
 
 def _images(file: Path, split: str, x: np.ndarray) -> np.ndarray:
-    """`x` as `[n, *space, c]` uint8 or int16."""
+    """Convert `x` to `[n, *space, c]` uint8 or int16."""
     where = f"{file}: {split}_images"
     require(
         3 <= x.ndim <= 5,
@@ -144,12 +140,12 @@ def _images(file: Path, split: str, x: np.ndarray) -> np.ndarray:
 
 
 def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """`x` as `[n]` integers from 0, one per image."""
+    """Convert `x` to `[n]` integers from 0, one per image."""
     where = f"{file}: {split}_labels"
     columns = x.shape[1] if x.ndim == 2 else 1
     require(
         columns < 2,
-        f"{where} have {columns} columns (several labels an image); choose one as the class",
+        f"{where} have {columns} columns (several labels per image); choose one as the class",
     )
     require(
         x.ndim == 1 or x.shape[1:] == (1,),
@@ -172,7 +168,7 @@ def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.nda
 
 
 def _same_classes(file: Path, train: np.ndarray, test: np.ndarray) -> int:
-    """How many classes there are: 0 to the largest label, each in both splits."""
+    """The number of classes: 0 to the largest label, each in both splits."""
     k = 1 + int(max(train.max(), test.max()))
     for split, x in (("train", train), ("test", test)):
         found = set(np.unique(x).tolist())
@@ -182,11 +178,11 @@ def _same_classes(file: Path, train: np.ndarray, test: np.ndarray) -> int:
             f"{file}: class {missing} has no image in {split}_labels; every class from 0 to "
             f"{k - 1} needs one in train and in test",
         )
-    require(k > 1, f"{file} has one class only; a second one is needed")
+    require(k > 1, f"{file} has one class only; add images of a second class")
     return k
 
 
 def _size(images: np.ndarray) -> str:
-    """ "28x28, 3 channels" of `[n, *space, c]`."""
+    """The size of `[n, *space, c]` in words, such as "28x28, 3 channels"."""
     space, c = images.shape[1:-1], images.shape[-1]
     return f"{'x'.join(map(str, space))}, {c} channel{'s' if c > 1 else ''}"

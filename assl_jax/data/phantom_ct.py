@@ -1,13 +1,16 @@
-"""Generated head-CT-like volumes with four patterns of bleeding: 3D data without a download.
+"""Generated volumes that resemble head CT, with four patterns of bleeding.
 
-`python -m assl_jax.data.write_phantom FOLDER` writes them as NIfTI files with a CSV.
+They need no download. `python -m assl_jax write_phantom FOLDER` writes them as NIfTI files with a
+table.
 """
 
 import math
 
 import numpy as np
 
-from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
+from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.settings import check
+from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import require
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
@@ -23,33 +26,34 @@ def phantom_ct(
     test: int = 200,
     seed: int = 0,
 ) -> Dataset:
-    """Head phantoms, each with one of four lesion patterns, as many of each as of the others.
+    """Head phantoms with four patterns of bleeding, equally many of each.
 
-    A volume is made of soft-edged ellipsoids in head coordinates, which are turned, scaled and
+    A volume consists of soft-edged ellipsoids in head coordinates, which are rotated, scaled and
     shifted at random: skull, brain with a smooth texture, two lateral ventricles of different
-    size, and a bleeding of random size, density and side. Its place tells the class: "deep" beside
-    a ventricle, "lobar" under the skull, "subarachnoid" as a thin sheet along the skull's base,
-    "ventricular" inside a ventricle; large "deep" and "lobar" ones reach into each other's place.
-    Small scars and calcifications anywhere tell nothing. Noise has two parts: of single voxels, and
-    smooth, as a reconstruction leaves it. The ellipsoids are those of nobody; this is a test of
-    software, not of medicine.
+    size, and a bleeding of random size, density and side. The place of the bleeding decides the
+    class: "deep" is next to a ventricle, "lobar" under the skull, "subarachnoid" a thin sheet along
+    the skull's base, "ventricular" inside a ventricle. Large "deep" and "lobar" bleedings overlap
+    in place, which makes the classes hard to tell apart. Small scars and calcifications are
+    independent of the class. Noise is the sum of independent voxel noise and smooth noise, like
+    that of a reconstruction. No patient's data is used: the phantoms test software, not medicine.
 
     Args:
-      volumes: how many; volume i depends on `seed`, `shape` and i alone.
+      volumes: number of volumes; volume i depends only on `seed`, `shape` and i.
       shape: `[z, y, x]` voxels, z from inferior to superior, y from anterior to posterior, x from
         the patient's right to left; at least 8 each.
       labels: size of the labelled training set, drawn evenly from the classes.
       test: number of test volumes, drawn evenly from the classes.
-      seed: of the volumes and of both draws.
+      seed: generates the volumes and draws both sets.
 
     Returns:
       A data set of `[volumes, *shape, 1]` int16 volumes in HU, clipped to -20..100, and four
-      classes. Every volume that is not a test volume is an unlabeled one.
+      classes. The unlabeled volumes are all except the test volumes.
 
     Raises:
       InputError: a setting out of range.
     """
     shape = tuple(shape)
+    check(seed=seed)
     require(
         len(shape) == 3 and min(shape) >= 8,
         f"data.shape={shape} must be three axes of at least 8 voxels",
@@ -80,11 +84,11 @@ def phantom_ct(
 def phantom(
     index: int, *, shape: tuple[int, ...], seed: int = 0, lesion: str | None = None
 ) -> np.ndarray:
-    """Volume `index`, `shape` int16 HU from -1024 to 3071.
+    """Generate volume `index`: `shape` int16 values in HU, from -1024 to 3071.
 
     Args:
       index, shape, seed: determine the head and the noise.
-      lesion: one of `CLASSES`, "" for none; None is that of the volume's class, `index % 4`.
+      lesion: one of `CLASSES`, or "" for no bleeding; None takes the volume's class, `index % 4`.
     """
     rng, bleeding = (np.random.default_rng([seed, index, part]) for part in (0, 1))
     place = _head_coordinates(shape, rng)
@@ -92,7 +96,7 @@ def phantom(
     skull = _ellipsoid(place, (0, 0, 0), (0.97, 0.89, 0.75), edge=0.03)
     brain = BRAIN + 4.0 * _texture(place, rng, waves=6, frequency=5.0)
 
-    # Left and right differ, as they do in people.
+    # Left and right differ, as in people.
     sides = (-1, 1)
     length, width = rng.uniform(0.30, 0.42), rng.uniform(0.10, 0.16, 2)
     centres = [(rng.uniform(0.05, 0.2), rng.uniform(-0.1, 0.1), s * 0.18) for s in sides]
@@ -103,7 +107,7 @@ def phantom(
     hu = brain
     for ventricle in ventricles:
         hu = _mix(hu, FLUID, ventricle)
-    for density in (SCAR, CALCIUM, CALCIUM):  # nothing to do with the class
+    for density in (SCAR, CALCIUM, CALCIUM):  # independent of the class
         centre = rng.uniform(-0.5, 0.5, 3)
         hu = _mix(hu, density, _ellipsoid(place, centre, rng.uniform(0.06, 0.14, 3), edge=0.04))
     name = CLASSES[index % len(CLASSES)] if lesion is None else lesion
@@ -116,7 +120,7 @@ def phantom(
 
 
 def _lesion(name, place, centres, ventricles, inside, rng) -> np.ndarray:
-    """How much of each voxel is blood, 0 to 1."""
+    """The fraction of each voxel that is blood."""
     side = int(rng.integers(2))
     z, y, x = centres[side]
     sign = (-1, 1)[side]
@@ -140,7 +144,7 @@ def _lesion(name, place, centres, ventricles, inside, rng) -> np.ndarray:
 
 
 def _head_coordinates(shape, rng) -> np.ndarray:
-    """`[3, *shape]`: where in a head of half-axis about 1 each voxel lies."""
+    """`[3, *shape]` coordinates of the voxels; the head's half-axes are about 1."""
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
     turn = np.eye(3)
     for plane, degrees in (((1, 2), 12), ((0, 1), 7), ((0, 2), 7)):

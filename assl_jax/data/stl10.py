@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
-from assl_jax.errors import InputError, require
+from assl_jax.errors import InputError, choice, require
 
 SHAPE = (96, 96, 3)
 IMAGE_BYTES = 96 * 96 * 3
 BLOCK = 1024  # images per read
 ARCHIVE = "stl10_binary.tar.gz"
-SPLITS = ("unlabeled", "train", "test")  # their order in the result
+SPLITS = ("unlabeled", "train", "test")  # in the order of the result
+READERS = ("auto", "binary", "tfds")
 
 Members = dict[str, tuple[int, Callable[[], Any]]]  # name -> size in bytes, opener
 
@@ -30,21 +31,21 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
 
     Args:
       path: the folder `stl10_binary` or one that holds it, the archive `stl10_binary.tar.gz`
-        (about twice as slow as the unpacked folder), or a TensorFlow Datasets directory ("" is
-        its default one).
-      folds: official folds (0 to 9), each one labelled set; () makes all training images one set.
-      reader: "binary", "tfds", or "auto" to go by what lies at `path`.
+        (about twice as slow as the unpacked folder), or a directory of TensorFlow Datasets ("" is
+        its default directory).
+      folds: official folds (0 to 9), each a labelled set; () makes all training images one set.
+      reader: "binary", "tfds", or "auto" to decide by the content of `path`.
 
     Returns:
-      A data set of `[n, 96, 96, 3]` uint8 images: unlabeled, training, test. Only the unlabeled
-      ones are seen by proxy tasks, as in the paper.
+      A data set of `[n, 96, 96, 3]` uint8 images: first the unlabeled, then the training, then the
+      test images. Proxy tasks see only the unlabeled images, as in the paper.
 
     Raises:
-      InputError: no STL-10 at `path`, a file whose size or content does not fit the others, a
-        fold that does not exist, or folds from TensorFlow Datasets, which shuffles the images
-        that the folds number.
+      InputError: no STL-10 at `path`, a file whose size or content does not fit the others, a fold
+        that does not exist, or folds of a copy from TensorFlow Datasets, which stores the images in
+        another order than the folds refer to.
     """
-    require(reader in ("auto", "binary", "tfds"), f"data.reader={reader!r}: auto, binary or tfds")
+    choice(reader, READERS, "data.reader")
     root = Path(path).expanduser()
     require(root.exists(), f"data.path={path!r} does not exist")
     binary = _find_binary(root) if path else None
@@ -64,7 +65,7 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
         with tarfile.open(binary) as tar:
             files = (m for m in tar if m.isfile())
             members = {Path(m.name).name: (m.size, partial(tar.extractfile, m)) for m in files}
-            # The checksum comes last: read up to it, or a damaged image goes unnoticed.
+            # Read to the end, where gzip verifies its checksum; it reveals damaged images.
             assert tar.fileobj is not None
             while tar.fileobj.read(2**20):
                 pass
@@ -75,7 +76,7 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
 
 
 def _find_binary(root: Path) -> Path | None:
-    """The folder with the binary files or the archive at or just below `root`."""
+    """The folder of the binary files, or the archive, in `root` or one level below."""
     if root.is_file():
         return root
     for folder in (root, root / "stl10_binary"):
@@ -107,7 +108,7 @@ def _read_binary(where: Path, members: Members, folds: tuple[int, ...]) -> Datas
 
     images, rows = _allocate(counts)
     small: dict[str, bytes] = {}
-    # In the order of the archive: going back would unpack it from the start again.
+    # Members are read in the archive's order: a step back would unpack it from its start.
     for name, (_, open_member) in members.items():
         split = name.removesuffix("_X.bin")
         if split in rows and name.endswith("_X.bin"):
@@ -135,7 +136,7 @@ def _read_binary(where: Path, members: Members, folds: tuple[int, ...]) -> Datas
 
 
 def _fill(out: np.ndarray, file: BinaryIO, name: Path) -> None:
-    """Read `len(out)` images: each channel by channel, each channel column by column."""
+    """Read `len(out)` images. The file has their channels one by one, each column by column."""
     for start in range(0, len(out), BLOCK):
         block = out[start : start + BLOCK]
         raw = file.read(len(block) * IMAGE_BYTES)
@@ -168,7 +169,7 @@ def _read_tfds(path: str, folds: tuple[int, ...]) -> Dataset:
     import tensorflow_datasets as tfds
 
     root = Path(path or tfds.core.constants.DATA_DIR).expanduser()
-    # The newest version below a TFDS directory, or the version's own folder.
+    # `root` is the folder of a version, or a TFDS directory; its newest version is read.
     found = sorted([*root.glob("dataset_info.json"), *root.glob("stl10/*/dataset_info.json")])
     command = (
         "prepare it once with TensorFlow: pip install tensorflow && "
@@ -182,13 +183,13 @@ def _read_tfds(path: str, folds: tuple[int, ...]) -> Dataset:
     )
     require(
         not folds,
-        f"data.folds={folds}: {found[-1].parent} has no folds, since TensorFlow Datasets shuffles "
-        "the images they number; set data.folds=() or read stl10_binary",
+        f"data.folds={folds}: {found[-1].parent} has no folds, since TensorFlow Datasets changes "
+        "the order of the images; set data.folds=() or read stl10_binary",
     )
     builder = tfds.builder_from_directory(found[-1].parent)
     try:
         sources = {s: builder.as_data_source(split=s) for s in ("unlabelled", "train", "test")}
-    except NotImplementedError as e:  # tfrecord, which only TensorFlow reads
+    except NotImplementedError as e:  # tfrecord, which only TensorFlow can read
         raise InputError(f"{found[-1].parent} is not stored as array_record; {command}") from e
     except ValueError as e:
         raise InputError(f"{found[-1].parent} lacks a split of STL-10; {command}") from e
@@ -211,7 +212,7 @@ def _read_tfds(path: str, folds: tuple[int, ...]) -> Dataset:
 
 
 def _allocate(counts: dict[str, int]) -> tuple[np.ndarray, dict[str, slice]]:
-    """Room for all images, once (the full set is 3 GB), and the rows of every split."""
+    """One array for all images (3 GB for the full set), and the rows of every split."""
     ends = np.cumsum([counts[split] for split in SPLITS]).tolist()
     rows = {s: slice(end - counts[s], end) for s, end in zip(SPLITS, ends, strict=True)}
     return np.empty((ends[-1], *SHAPE), np.uint8), rows
@@ -224,7 +225,7 @@ def _dataset(
     rows: dict[str, slice],
     sets: list[np.ndarray],
 ) -> Dataset:
-    """`sets` hold positions among the training images."""
+    """Make the data set; `sets` hold positions among the training images."""
     position = np.arange(len(images))
     return Dataset(
         name="stl10",

@@ -1,16 +1,13 @@
-"""NIfTI files into one int16 array, read in parallel; in memory, or cached as a file per volume."""
+"""Volume files to one int16 array, read in parallel; in memory, or cached as one file each."""
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
-import sys
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,16 +16,16 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Int16
 
+from assl_jax.console import track
 from assl_jax.data.dataset import intensity_of
-from assl_jax.data.nifti import VolumeFormat, read_volume
+from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.errors import InputError, require
+from assl_jax.files import UNFINISHED, digest, read_array, write_array, write_json
 from assl_jax.ops.intensity import Intensity
 
-VERSION = 1  # of the arrays and statistics in the cache; another one is built anew
+VERSION = 2  # of the cache's arrays and statistics; files of another version are not read
 WORKERS = min(8, os.cpu_count() or 1)  # each holds a whole volume in floating point
-PLAIN_SECONDS = 15.0
 STALE_SECONDS = 24 * 3600.0
-UNFINISHED = "unfinished-"
 
 T = TypeVar("T")
 Stamp = tuple[int, int]  # a file's size in bytes and its modification time in ns
@@ -36,9 +33,9 @@ Shape = tuple[int, ...]
 
 
 class VolumeStack:
-    """A read-only array `[n, *space, c]` of int16 that lies in one `.npy` file per volume.
+    """A read-only int16 array `[n, *space, c]` with one `.npy` file per volume.
 
-    Indexing with an integer, a slice or an array of integers reads these volumes and no others.
+    Indexing with an integer, a slice or an array of integers reads only the files of these volumes.
     """
 
     dtype = np.dtype(np.int16)
@@ -65,7 +62,7 @@ class VolumeStack:
         for i, row in enumerate(rows.flat):
             file = self.files[row]
             try:
-                out[i] = np.load(file, mmap_mode="r", allow_pickle=False)
+                out[i] = read_array(file, mmap=True)
             except (OSError, ValueError, EOFError) as e:
                 raise InputError(f"{file} has changed since the run began; run again") from e
         return out.reshape(*rows.shape, *self.shape[1:])
@@ -75,41 +72,36 @@ class VolumeStack:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("a VolumeStack becomes an array by reading its files: a copy")
+            raise ValueError("a VolumeStack becomes an array by reading its files, which is a copy")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def take(self, rows: Any) -> "VolumeStack":
-        """The stack of `rows` (a slice or an array of integers); nothing is read."""
+        """The stack of `rows` (a slice or an array of integers); no file is read."""
         files = [self.files[i] for i in np.arange(len(self))[rows]]
         return VolumeStack(files, self.shape[1:])
 
     def intensity(self, low: float, high: float) -> Intensity:
-        """`intensity_of` all volumes; kept beside them, so that they are read once."""
+        """`intensity_of` all volumes, kept in a file in their folder for the next call."""
         folder = self.files[0].parent
-        entry = folder / f"statistics-{digest(low, high, [f.name for f in self.files])}.json"
+        key = digest([low, high, [file.name for file in self.files]], 20)
+        entry = folder / f"statistics-{key}.json"
         try:
             known = json.loads(entry.read_text())
-            mean, std = (tuple(float(x) for x in known[key]) for key in ("mean", "std"))
+            mean, std = (tuple(float(x) for x in known[name]) for name in ("mean", "std"))
             if len(mean) == len(std) == self.shape[-1]:
                 return Intensity(low=low, high=high, mean=mean, std=std)
         except (OSError, ValueError, TypeError, KeyError):
             pass
-        stack: Any = self  # as much of an array as is looked at
+        stack: Any = self  # has all that `intensity_of` uses of an array
         found = intensity_of(stack, low=low, high=high)
-        text = json.dumps({"mean": found.mean, "std": found.std})
-        _write(entry, lambda file: file.write(text.encode()))
+        write_json(entry, {"mean": found.mean, "std": found.std})
         return found
 
 
-def digest(*parts: Any) -> str:
-    """A short name for JSON-able `parts`."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
-
-
 def unusable(file: Path, reason: str) -> InputError:
-    """The error that `on_error="raise"` makes of a file that "skip" would leave out."""
+    """The error for a file that `on_error="skip"` would leave out."""
     return InputError(
-        f"{file} cannot be used: {reason}; mend it, take it out of the CSV or set "
+        f"{file} cannot be used: {reason}; repair it, remove it from the CSV or set "
         "data.on_error=skip"
     )
 
@@ -122,28 +114,29 @@ def read_volumes(
     on_error: str,
     cache: str,
 ) -> tuple[Int16[np.ndarray, "n z y x 1"] | VolumeStack, dict[str, str]]:
-    """Read the files in `stamps`, or open what an earlier call has left of them in `cache`.
+    """Read the files in `stamps`, or open the volumes that an earlier call left in `cache`.
 
-    A volume in the cache is keyed by everything that determines it: `format`, and its file's path,
-    size and modification time. It gets its name when it is complete, so that what a killed process
-    had finished is kept, and several processes may fill one cache.
+    The key of a cached volume is a digest of everything that determines it: `format`, and the
+    file's path, size and modification time. A volume gets its final name when it is complete. So
+    the finished volumes of a killed process are kept, and several processes may fill one cache.
 
     Args:
       root: folder that the files are relative to.
       stamps: size and time of each file, in the order of the result.
-      format: what a file becomes.
-      on_error: "raise", or "skip" to leave out what cannot be read.
-      cache: folder for the volumes, "" to keep them in memory.
+      format: how a file becomes an array.
+      on_error: "raise", or "skip" to leave out files that cannot be read.
+      cache: folder for the volumes; "" keeps them in memory.
 
     Returns:
-      The volumes that could be read, and the skipped files with the reason of each.
+      The volumes that could be read, and the reason for each skipped file.
 
     Raises:
-      InputError: a file that cannot be read, volumes that differ in shape, a useless cache folder.
+      InputError: a file that cannot be read, volumes that differ in shape, a cache folder that
+        cannot be written.
     """
 
     def read(file: str) -> np.ndarray | str:
-        """The volume, or the reason why there is none."""
+        """The volume, or the reason why the file cannot be read."""
         try:
             return read_volume(root / file, format)
         except Exception as e:
@@ -153,9 +146,9 @@ def read_volumes(
 
     if not cache:
         return _into_memory(root, list(stamps), read)
-    folder = Path(cache).expanduser() / digest(VERSION, dataclasses.asdict(format))
-    place = str(root.resolve())
-    entries = {f: folder / f"{digest(place, f, *stamp)}.npy" for f, stamp in stamps.items()}
+    folder = Path(cache).expanduser() / digest([VERSION, dataclasses.asdict(format)], 20)
+    source = str(root.resolve())
+    entries = {f: folder / f"{digest([source, f, stamp], 20)}.npy" for f, stamp in stamps.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
@@ -189,7 +182,7 @@ def _into_cache(
     read: Callable[[str], np.ndarray | str],
 ) -> tuple[VolumeStack, dict[str, str]]:
     shapes = {file: shape for file, entry in entries.items() if (shape := _stored(entry))}
-    # An entry of another shape than asked for, or than the others have, is damaged.
+    # An entry is damaged if it has another shape than `format`, or than most other entries.
     usual = Counter(shapes.values()).most_common(1)
     right: Shape = (*format.shape, 1) if format.shape else usual[0][0] if usual else ()
     shapes = {file: shape for file, shape in shapes.items() if shape == right}
@@ -200,7 +193,7 @@ def _into_cache(
         volume = read(file)
         if not isinstance(volume, str):
             _check_space(entries[file].parent, len(waiting) * volume.nbytes)
-            _write(entries[file], lambda f: np.lib.format.write_array(f, volume))
+            write_array(entries[file], volume)
         waiting.discard(file)
         return volume if isinstance(volume, str) else volume.shape
 
@@ -227,9 +220,12 @@ def _same_shape(root: Path, file: str, shape: Shape, first: str, expected: Shape
 
 
 def _stored(entry: Path) -> Shape | None:
-    """The shape of the complete volume in `entry`, by its header and the file's size, or None."""
+    """The shape of the volume in `entry`; None if it is missing or not complete.
+
+    Header and file size are checked; the voxels are not read.
+    """
     try:
-        volume = np.load(entry, mmap_mode="r", allow_pickle=False)
+        volume = read_array(entry, mmap=True)
         if not isinstance(volume, np.memmap) or volume.dtype != np.int16 or volume.ndim != 4:
             return None
         return volume.shape if volume.offset + volume.nbytes == entry.stat().st_size else None
@@ -237,23 +233,12 @@ def _stored(entry: Path) -> Shape | None:
         return None
 
 
-def _write(entry: Path, write: Callable[[Any], Any]) -> None:
-    """Give `entry` its content in one step."""
-    scratch = entry.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
-    try:
-        with scratch.open("xb") as file:
-            write(file)
-        scratch.replace(entry)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
 def _sweep(cache: Path) -> None:
-    """Remove what killed builds have left; one that is still at work touches its files."""
-    for scratch in cache.glob(f"*/{UNFINISHED}*"):
+    """Remove old temporary files of killed processes; a running one has written to its recently."""
+    for temporary in cache.glob(f"*/{UNFINISHED}*"):
         with contextlib.suppress(OSError):
-            if scratch.is_file() and time.time() - scratch.stat().st_mtime > STALE_SECONDS:
-                scratch.unlink()
+            if temporary.is_file() and time.time() - temporary.stat().st_mtime > STALE_SECONDS:
+                temporary.unlink()
 
 
 def _check_space(folder: Path, need: int) -> None:
@@ -266,32 +251,15 @@ def _check_space(folder: Path, need: int) -> None:
 
 
 def _parallel(work: Callable[[str], T], files: list[str]) -> Generator[T]:
-    """`work` of every file, in order; what has not begun is dropped where the reader stops."""
+    """Yield `work` of every file, in order; if the caller stops early, no more work begins."""
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
-            yield from _shown(pool.map(work, files), len(files))
+            yield from track(pool.map(work, files), "reading volumes", len(files))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _shown(results: Iterable[T], total: int) -> Iterator[T]:
-    """`results`, with a bar on standard error where that is a terminal, plain lines elsewhere."""
-    if total and sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(
-            results, f"reading {total} volumes", total=total, console=Console(stderr=True)
-        )
-        return
-    spoken = time.monotonic()
-    for done, result in enumerate(results, 1):
-        if done == total or time.monotonic() - spoken > PLAIN_SECONDS:
-            spoken = time.monotonic()
-            print(f"reading volumes: {done}/{total}", file=sys.stderr, flush=True)
-        yield result
-
-
 def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)  # without the path, which is told anyway
+    # Not str(OSError), which repeats the path.
+    text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()) or type(error).__name__

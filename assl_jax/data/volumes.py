@@ -1,4 +1,4 @@
-"""The user's own NIfTI volumes, with a table of labels."""
+"""The user's volumes, listed in a table of labels."""
 
 import csv as tables
 import dataclasses
@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Shaped
 
-from assl_jax.data.dataset import Dataset, intensity_of, stratified_subset
-from assl_jax.data.nifti import VolumeFormat
-from assl_jax.data.volume_cache import Stamp, VolumeStack, digest, read_volumes, unusable
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.settings import check, existing_folder
+from assl_jax.data.splits import split_by_patient, stratified_subset
+from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
+from assl_jax.data.volume_file import VolumeFormat
+from assl_jax.errors import InputError, choice, require
+from assl_jax.files import digest
 
 SPLITS = ("train", "test", "unlabeled")
 COLUMNS = ("path", "label", "split", "patient")
 
 
 class Row(NamedTuple):
-    """One line of the table; `split` is "" where the table leaves it to be drawn."""
+    """One line of the table; without a column `split`, `split` is "" until it is drawn."""
 
     number: int
     path: str
@@ -45,51 +47,50 @@ def volumes(
     cache: str = "",
     seed: int = 0,
 ) -> Dataset:
-    """NIfTI volumes listed in a CSV file.
+    """Volumes listed in a CSV file.
 
-    Its columns are `path` (relative to the folder), `label`, and, if wanted, `split` (train, test
-    or unlabeled) and `patient`; others are ignored. A label may be empty where the split is
-    unlabeled. Without `split`, a part of the patients becomes the test set; without `patient`,
-    every volume is another patient's. Class indices follow the sorted labels, as numbers where
-    all of them are integers. `data.nifti.read_volume` says how a file becomes an array.
+    The table has the columns `path` (relative to the folder) and `label`, and may have `split`
+    (train, test or unlabeled) and `patient`. Other columns are ignored. The label may be empty if
+    the split is unlabeled. Without `split`, a part of the patients becomes the test set. Without
+    `patient`, every volume is of a different patient. Class indices follow the sorted labels; the
+    labels are sorted as numbers if all are integers. The files are NIfTI (`data.volume_file` lists
+    the formats); `data.volume_file.read_volume` says how a file becomes an array.
 
     Args:
       path: the folder.
       csv: the table, relative to the folder.
-      shape: `(z, y, x)` of the volumes; () demands that all agree. With `spacing` the centre box
-        of this shape is cut out, without it the whole volume is resized.
-      spacing: voxel size in mm along z, y, x that volumes are resampled to; () keeps the files'.
+      shape: `(z, y, x)` voxels of a volume; () requires that all volumes agree. With `spacing` the
+        centre box of this shape is cut out, without it the whole volume is resized.
+      spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
       window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
         apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
-      crop_foreground: cut away, first of all, what surrounds the voxels above `foreground_above`.
-      foreground_above: in the files' units.
+      crop_foreground: crops, before all else, to the bounding box of the voxels above
+        `foreground_above`.
+      foreground_above: a value in the files' units.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      test_fraction: share of every class's patients that become test patients where there is no
-        `split`; at least one goes to either side.
+      test_fraction: fraction of every class's patients that become test patients if the table has
+        no `split`; at least one patient goes to each side.
       on_error: "raise", or "skip" to leave out files that cannot be used.
-      cache: folder that keeps the volumes for the next run, "" to hold them in memory.
+      cache: folder that keeps the volumes for the next run; "" holds them in memory.
       seed: draws the split and the labelled set.
 
     Returns:
-      A data set of `[n, z, y, x, 1]` int16 volumes in the table's order, a `VolumeStack` where
-      there is a cache. Proxy tasks see all that are not test volumes.
+      A data set of `[n, z, y, x, 1]` int16 volumes in the table's order; with a cache, they are a
+      `VolumeStack`. Proxy tasks see all volumes except the test volumes.
 
     Raises:
-      InputError: a table or a file that cannot be used, a patient on both sides, a class without
-        training or test volumes, volumes that differ in shape, a setting out of range.
+      InputError: a table or a file that cannot be used, a patient on both sides of the split, a
+        class without training or test volumes, volumes that differ in shape, a setting out of
+        range.
     """
-    require(on_error in ("raise", "skip"), f"data.on_error={on_error!r} must be 'raise' or 'skip'")
-    require(labels >= 0, f"data.labels={labels} must be 0 (all) or a number of volumes")
-    require(0 < test_fraction < 1, f"data.test_fraction={test_fraction} must lie between 0 and 1")
+    check(labels=labels, test_fraction=test_fraction, on_error=on_error, seed=seed)
     format = VolumeFormat(
         shape=tuple(shape),
         spacing=tuple(map(float, spacing)),
         window=tuple(map(float, window)),
         foreground_above=float(foreground_above) if crop_foreground else None,
     )
-    require(bool(path), "data.path is empty: name the folder that holds the volumes")
-    root = Path(path).expanduser()
-    require(root.is_dir(), f"data.path={path!r} is not a folder")
+    root = existing_folder(path, "the folder that holds the volumes")
     table = root / Path(csv).expanduser()
     rows = _read_table(table)
     names = _class_names(table, rows)
@@ -99,8 +100,8 @@ def volumes(
     for file, reason in skipped.items():
         if on_error == "raise":
             raise unusable(root / file, reason)
-    _check_sides(table, rows, names, skipped)  # before hours of reading, and again afterwards
-    images: Any  # an array, or as much of one as is looked at
+    _check_sides(table, rows, names, skipped)  # also before reading, which may take hours
+    images: Any  # an array, or a `VolumeStack`
     images, unread = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
     skipped |= unread
     kept = _check_sides(table, rows, names, skipped)
@@ -112,6 +113,7 @@ def volumes(
     if labels:
         chosen = chosen[stratified_subset(classes[chosen], labels, seed=seed)]
     low, high = format.limits
+    settings = dataclasses.asdict(format)
     return Dataset(
         name="volumes",
         images=images,
@@ -126,7 +128,7 @@ def volumes(
             else intensity_of(images[seen], low=low, high=high)
         ),
         patients=np.unique([row.patient for row in kept], return_inverse=True)[1],
-        origin=digest(dataclasses.asdict(format), [(r.path, *stamps[r.path]) for r in kept]),
+        origins=tuple(digest([settings, row.path, stamps[row.path]], 16) for row in kept),
         skipped=tuple(
             f"{file}: {skipped[file]}"
             for file in dict.fromkeys(row.path for row in rows)
@@ -135,49 +137,8 @@ def volumes(
     )
 
 
-def split_by_patient(
-    labels: Shaped[np.ndarray, " n"],
-    patients: Shaped[np.ndarray, " n"],
-    test_fraction: float,
-    *,
-    seed: int,
-) -> Int[np.ndarray, " m"]:
-    """Draw test patients, the same share of every class; a patient's class is its most frequent.
-
-    Args:
-      labels: each volume's class.
-      patients: whose each volume is.
-      test_fraction: share of a class's patients, rounded; at least one goes to either side.
-      seed: draws the patients.
-
-    Returns:
-      The sorted positions of all volumes of the test patients.
-
-    Raises:
-      InputError: a class with a single patient.
-    """
-    rng = np.random.default_rng(seed)
-    classes, label = np.unique(labels, return_inverse=True)
-    people, person = np.unique(patients, return_inverse=True)
-    counts = np.zeros((len(people), len(classes)), int)
-    np.add.at(counts, (person, label), 1)
-    main = counts.argmax(1)
-    drawn: list[int] = []
-    for k, name in enumerate(classes):
-        members = np.flatnonzero(main == k)
-        m = len(members)
-        require(
-            m != 1,
-            f"class '{name}' has 1 patient, who cannot be on both sides; add patients or say in a "
-            "column `split` which volumes are for testing",
-        )
-        share = min(max(1, round(m * test_fraction)), m - 1) if m else 0
-        drawn += rng.permutation(members)[:share].tolist()
-    return np.flatnonzero(np.isin(person, drawn))
-
-
 def _read_table(table: Path) -> list[Row]:
-    """The rows, with what a row alone can have wrong found out."""
+    """The rows of the table, each checked on its own."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = tables.reader(file)
@@ -209,7 +170,7 @@ def _read_table(table: Path) -> list[Row]:
         cell: dict[str, str] = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
         split = cell.get("split", "").lower()
         if "split" in cell:
-            lookup(dict.fromkeys(SPLITS), split, f"{where}: split")
+            choice(split, SPLITS, f"{where}: split")
         require(bool(cell["path"]), f"{where} has no path")
         require(
             bool(cell["label"]) or split == "unlabeled",
@@ -226,7 +187,7 @@ def _class_names(table: Path, rows: list[Row]) -> tuple[str, ...]:
     require(bool(found), f"{table} has no labelled volumes")
     require(
         len(found) > 1,
-        f"{table} has one class only, {', '.join(found)!r}: a second one is needed",
+        f"{table} has one class only, {', '.join(found)!r}; add volumes of a second class",
     )
     try:
         return tuple(sorted(found, key=lambda name: (int(name), name)))
@@ -235,21 +196,23 @@ def _class_names(table: Path, rows: list[Row]) -> tuple[str, ...]:
 
 
 def _with_splits(table: Path, rows: list[Row], test_fraction: float, *, seed: int) -> list[Row]:
-    """The rows with a split each, drawn where the table has none."""
+    """The rows with their splits, which are drawn if the table has none."""
     if rows[0].split:
         return rows
     labels, patients = (np.array([getattr(r, k) for r in rows]) for k in ("label", "patient"))
     try:
         test = set(split_by_patient(labels, patients, test_fraction, seed=seed).tolist())
     except InputError as e:
-        raise InputError(f"{table}: {e}") from e
+        raise InputError(
+            f"{table}: {e}; add patients, or a column `split` that names the test volumes"
+        ) from e
     return [row._replace(split="test" if i in test else "train") for i, row in enumerate(rows)]
 
 
 def _check_sides(
     table: Path, rows: list[Row], names: tuple[str, ...], skipped: Mapping[str, str]
 ) -> list[Row]:
-    """The rows that are not skipped: no patient is on both sides, every class is."""
+    """The rows that are not skipped; every class must be on both sides, no patient may be."""
     rows = [row for row in rows if row.path not in skipped]
     tested = {row.patient for row in rows if row.split == "test"}
     for row in rows:
@@ -271,7 +234,7 @@ def _check_sides(
 
 
 def _stamps(root: Path, rows: list[Row]) -> tuple[dict[str, Stamp], dict[str, str]]:
-    """Size and time of every file that can be used, and why the others cannot."""
+    """Size and time of every file that can be used, and for the others the reason."""
     stamps: dict[str, Stamp] = {}
     unfit: dict[str, str] = {}
     times = Counter(row.path for row in rows)

@@ -7,11 +7,10 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Int, Shaped
 
-from assl_jax import losses
 from assl_jax.ops.crop import random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import Batch, Metrics
-from assl_jax.tasks.base import accuracy
+from assl_jax.tasks import Batch, Metrics, ProxyTask
+from assl_jax.tasks.base import classification_loss
 
 
 class LinearHead(nn.Module):
@@ -25,24 +24,23 @@ class LinearHead(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classification:
-    """Fine-tuning: shaped like a proxy task, so that the same loop trains it.
+class Classification(ProxyTask):
+    """Fine-tuning with labels. It has the form of a proxy task, so the same loop trains it.
 
     Attributes:
       classes: number of classes.
-      shift: random translation, in pixels along each axis.
+      shift: largest random translation along each axis, in pixels.
       flip: mirror along the last spatial axis with probability 1/2.
       intensity: how stored integers become network inputs.
     """
 
     name: ClassVar[str] = "target"
+    title: ClassVar[str] = "Classification"
+    summary: ClassVar[str] = "Labelled images. The network predicts the class."
     classes: int
     shift: int = 0
     flip: bool = False
     intensity: Intensity = Intensity()
-
-    def label_table(self, rank: int) -> None:
-        return None
 
     def make_batch(
         self, rng: jax.Array, images: tuple[Shaped[Array, "b *space c"], Int[Array, " b"]]
@@ -58,5 +56,4 @@ class Classification:
         return LinearHead(classes=self.classes)
 
     def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
-        loss = losses.softmax_cross_entropy(outputs, batch.targets).mean()
-        return loss, {"accuracy": accuracy(outputs, batch.targets)}
+        return classification_loss(outputs, batch.targets)

@@ -1,22 +1,32 @@
-"""Networks on disk, and back: a backbone alone, or with the head that it was fine-tuned with."""
+"""Networks on disk: a backbone alone, or a fine-tuned network with its head."""
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import numpy as np
 from jaxtyping import Float
 
-from assl_jax.errors import require
+from assl_jax import records
+from assl_jax.errors import lookup, require
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
+from assl_jax.records import (
+    BACKBONE,
+    BACKBONE_FOLDER,
+    MODEL,
+    MODEL_FOLDER,
+    BackboneRecord,
+    ModelRecord,
+    Pool,
+    Record,
+    Results,
+)
 from assl_jax.training.checkpoint import load_tree, save_tree
 
-META = "backbone.json"
-MODEL_META = "model.json"
+WEIGHTS = "variables"  # folder of the weights, next to the record
+T = TypeVar("T", bound=Record)
 
 
 class Model(NamedTuple):
@@ -34,7 +44,7 @@ class Model(NamedTuple):
     kernel: Float[np.ndarray, "d k"]
     bias: Float[np.ndarray, " k"]
     intensity: Intensity
-    classes: list[str]
+    classes: tuple[str, ...]
 
 
 def export_backbone(
@@ -43,10 +53,19 @@ def export_backbone(
     *,
     settings: dict[str, Any],
     intensity: Intensity,
-    pool: Sequence[str],
+    pool: Pool,
 ) -> None:
-    """Write weights, architecture and intensity to `folder`; the last file makes it complete."""
-    _write(folder, META, variables, backbone=settings, intensity=intensity, pool=list(pool))
+    """Write weights, architecture and intensity to `folder`; the record is written last.
+
+    Args:
+      folder: created if missing.
+      variables: `{"params", "batch_stats"}`.
+      settings: keyword arguments of `make_backbone`.
+      intensity: how stored integers become network inputs.
+      pool: the proxy tasks.
+    """
+    record = BackboneRecord(backbone=settings, intensity=intensity, pool=pool)
+    _write(folder / BACKBONE, variables, record)
 
 
 def export_model(
@@ -55,16 +74,17 @@ def export_model(
     *,
     settings: dict[str, Any],
     intensity: Intensity,
-    classes: Sequence[str],
+    classes: tuple[str, ...],
 ) -> None:
-    """Write a fine-tuned network to `folder`: as `export_backbone`, with the head in `variables`.
+    """Write a fine-tuned network to `folder`; see `export_backbone`.
 
     Args:
+      folder, settings, intensity: as in `export_backbone`.
       variables: `{"params": {"backbone", "heads": {"target"}}, "batch_stats"}`.
+      classes: names, in the order of the logits.
     """
-    _write(
-        folder, MODEL_META, variables, backbone=settings, intensity=intensity, classes=list(classes)
-    )
+    record = ModelRecord(backbone=settings, intensity=intensity, classes=classes)
+    _write(folder / MODEL, variables, record)
 
 
 def load_backbone(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -74,59 +94,71 @@ def load_backbone(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
       folder: the run's `--workdir`, or a pretraining stage.
 
     Returns:
-      module: `module.apply(variables, inputs)` gives the mapping of feature maps, `pooled` among
-        them. Inputs are `load_intensity(folder)(images)`.
+      module: `module.apply(variables, inputs)` gives the mapping of feature maps, with the entry
+        `pooled`. Inputs are `load_intensity(folder)(images)`.
       variables: `{"params", "batch_stats"}` of NumPy arrays; running statistics fit plain images.
 
     Raises:
-      InputError: the folder holds no finished run.
+      InputError: the folder holds no finished run, or a damaged one.
     """
-    module = make_backbone(**_read(folder, "backbone", META)["backbone"])
-    return module, load_tree(Path(folder) / "backbone" / "variables")
+    record = _read(folder, BACKBONE_FOLDER, BACKBONE, BackboneRecord)
+    weights = load_tree(Path(folder) / BACKBONE_FOLDER / WEIGHTS)
+    return make_backbone(**record.backbone), weights
 
 
 def load_intensity(folder: str | Path) -> Intensity:
     """How the run turned stored integers into network inputs; raises as `load_backbone` does."""
-    return _intensity(_read(folder, "backbone", META))
+    return _read(folder, BACKBONE_FOLDER, BACKBONE, BackboneRecord).intensity
 
 
 def load_model(folder: str | Path) -> Model:
     """The fine-tuned network of a fine-tuning stage; raises as `load_backbone` does."""
-    meta = _read(folder, "model", MODEL_META)
-    tree = load_tree(Path(folder) / "model" / "variables")
+    record = _read(folder, MODEL_FOLDER, MODEL, ModelRecord)
+    tree = load_tree(Path(folder) / MODEL_FOLDER / WEIGHTS)
     (head,) = tree["params"]["heads"].values()
     return Model(
-        make_backbone(**meta["backbone"]),
+        make_backbone(**record.backbone),
         {"params": tree["params"]["backbone"], "batch_stats": tree["batch_stats"]},
         head["Dense_0"]["kernel"],
         head["Dense_0"]["bias"],
-        _intensity(meta),
-        meta["classes"],
+        record.intensity,
+        record.classes,
     )
 
 
-def _write(
-    folder: Path, name: str, variables: dict[str, Any], *, intensity: Intensity, **meta: Any
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tree(folder / "variables", variables)
-    text = json.dumps({**meta, "intensity": dataclasses.asdict(intensity)}, indent=2)
-    temporary = folder / f".{name}"
-    temporary.write_text(text + "\n")
-    temporary.replace(folder / name)
+def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> dict[str, Model]:
+    """Fine-tuned networks of a run, by label.
+
+    Args:
+      workdir: folder of the run.
+      results: of the run.
+      labels: which; none takes all that were kept. Networks of one pool then stand together, the
+        second run after Self-ASSL.
+
+    Raises:
+      InputError: an unknown label, or a network that was not kept.
+    """
+    stages = workdir / results.stages
+    folders = {network.label: stages / network.finetune for network in results.networks}
+    if labels:
+        return {label: load_model(lookup(folders, label, "--networks")) for label in labels}
+    kept = [n for n in results.networks if (folders[n.label] / MODEL_FOLDER).is_dir()]
+    starts = [network.label.partition(".")[0] for network in kept]
+
+    def order(i: int) -> tuple[int, bool]:
+        return starts.index(starts[i]), kept[i].variant == "second_run"
+
+    ordered = [kept[i].label for i in sorted(range(len(kept)), key=order)]
+    return {label: load_model(folders[label]) for label in ordered}
 
 
-def _read(folder: str | Path, kind: str, name: str) -> dict[str, Any]:
+def _write(path: Path, variables: dict[str, Any], record: Record) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tree(path.parent / WEIGHTS, variables)
+    records.write(path, record)
+
+
+def _read(folder: str | Path, kind: str, name: str, record: type[T]) -> T:
     path = Path(folder) / kind / name
     require(path.is_file(), f"{folder} holds no finished run (no {kind}/{name}); run it first")
-    return json.loads(path.read_text())
-
-
-def _intensity(meta: dict[str, Any]) -> Intensity:
-    fields = meta["intensity"]
-    return Intensity(
-        low=fields["low"],
-        high=fields["high"],
-        mean=tuple(fields["mean"]),
-        std=tuple(fields["std"]),
-    )
+    return records.read(path, record)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from assl_jax.errors import require
-from assl_jax.models.conv import compiler_options
+from assl_jax.models.cpu import compiler_options
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Examples, Feed
 from assl_jax.training.sharding import everywhere
@@ -54,7 +54,7 @@ def _apply(backbone: nn.Module, intensity: Intensity, layer: str, mesh: Mesh):
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))
 
     # A process cannot read what lies on the devices of another: each gets all of it.
-    return jax.jit(apply, out_shardings=everywhere(mesh), compiler_options=compiler_options())
+    return jax.jit(apply, out_shardings=everywhere(mesh), compiler_options=_options(mesh))
 
 
 def reestimate_batch_stats(
@@ -94,7 +94,11 @@ def _observe(backbone: nn.Module, intensity: Intensity, mesh: Mesh):
             "batch_stats"
         ]
 
-    return jax.jit(observe, out_shardings=everywhere(mesh), compiler_options=compiler_options())
+    return jax.jit(observe, out_shardings=everywhere(mesh), compiler_options=_options(mesh))
+
+
+def _options(mesh: Mesh) -> dict[str, Any] | None:
+    return compiler_options(mesh.devices.flat[0].platform)
 
 
 def _batches(rows: np.ndarray, batch_size: int, mesh: Mesh) -> Iterator[np.ndarray]:

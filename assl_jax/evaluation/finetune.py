@@ -1,4 +1,4 @@
-"""Fine-tuning of all layers, and how good the result is."""
+"""Fine-tuning of all layers on the target task, its predictions, and cross-validation folds."""
 
 import dataclasses
 from typing import Any
@@ -18,14 +18,14 @@ from assl_jax.training.state import TrainState, init_state
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Images and labels, and the network to be fine-tuned on them.
+    """Images and labels, and the network that is fine-tuned on them.
 
     Attributes:
       backbone, task: the network and its objective.
       images: of `[n, *space, c]` stored integers.
       labels: `[n]` int32.
-      training: of one fine-tuning.
-      batch_size: images looked at together once it is trained.
+      training: how long and how one fine-tuning runs.
+      batch_size: images in a batch of predictions.
     """
 
     backbone: nn.Module
@@ -47,9 +47,9 @@ class Target:
 
         Args:
           variables: the pretrained backbone; None trains from scratch.
-          seed: of the head (and of the backbone, from scratch), batches and augmentation.
+          seed: of the head (from scratch also of the backbone), batches and augmentation.
         """
-        feed = self.images.beside(self.labels)
+        feed = self.images.with_arrays(self.labels)
         state = init_state(
             jax.random.key(seed),
             self.backbone,
@@ -70,7 +70,7 @@ class Target:
         )
 
     def probabilities(self, state: TrainState, rows: np.ndarray) -> Float[np.ndarray, "n k"]:
-        """How likely each class is for every image of `rows`."""
+        """Probabilities of the classes for the images `rows`."""
         x = features(
             self.backbone,
             state.variables,
@@ -85,39 +85,40 @@ class Target:
 
 
 def stratified_folds(
-    labels: np.ndarray, folds: int, *, seed: int, patients: np.ndarray | None = None
+    labels: np.ndarray, folds: int, *, seed: int, groups: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Positions of each of `folds` disjoint validation sets, the classes spread evenly.
+    """Positions of each of `folds` disjoint validation sets, with similar shares of the classes.
+
+    Source: scikit-learn's `StratifiedGroupKFold`. All images of a patient lie in one fold.
 
     Args:
       labels: `[n]` classes.
-      folds: how many sets.
-      seed: draws them.
-      patients: `[n]` whom each image is of. All images of a patient lie in one fold, and what is
-        spread evenly are patients, by the class that most of a patient's images have (of equally
-        many, the lowest). None: each image is of somebody else.
+      folds: number of sets.
+      seed: of the shuffle.
+      groups: `[n]` the patient of each image; None means that every image has its own.
+
+    Returns:
+      Sorted positions; together they are 0 to n - 1.
 
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer members (patients, where some have
-        several images) than folds.
+      InputError: fewer than 2 folds, or a class with fewer patients than folds. A patient counts
+        for the most frequent class of the patient's images (the lowest of equally frequent ones).
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
-    rng = np.random.default_rng([seed, folds])
-    whose = np.arange(len(labels)) if patients is None else patients
-    _, first, inverse = np.unique(whose, return_index=True, return_inverse=True)
-    # Numbered in order of appearance: where nobody has a second image, that is the position.
-    heads, patient = np.unique(first[inverse], return_inverse=True)
-    classes, kind = np.unique(labels, return_inverse=True)
-    images = np.zeros((len(heads), len(classes)), np.int64)
-    np.add.at(images, (patient, kind), 1)
-    of = images.argmax(1)
-    counts = np.bincount(of, minlength=len(classes))
+    groups = np.arange(len(labels)) if groups is None else groups
+    people, person = np.unique(groups, return_inverse=True)
+    classes, index = np.unique(labels, return_inverse=True)
+    images = np.zeros((len(people), len(classes)), np.int64)
+    np.add.at(images, (person, index), 1)
+    counts = np.bincount(images.argmax(1), minlength=len(classes))
     rare = int(counts.argmin())
-    what = "labelled images" if len(heads) == len(labels) else "patients"
+    what = "labelled images" if len(people) == len(labels) else "patients"
     require(
         int(counts[rare]) >= folds,
         f"class {classes[rare]} has {counts[rare]} {what}, {folds}-fold cross-validation needs "
         f"{folds}; lower target.folds, label more, or set search.select_on=test",
     )
-    order = np.concatenate([rng.permutation(np.flatnonzero(of == c)) for c in range(len(classes))])
-    return [np.flatnonzero(np.isin(patient, order[i::folds])) for i in range(folds)]
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return [held_out for _, held_out in splitter.split(labels, labels, groups)]

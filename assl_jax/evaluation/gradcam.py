@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from assl_jax.data import Dataset
 from assl_jax.evaluation.export import Model
 from assl_jax.models.heads import last_map
 from assl_jax.ops.resample import resize
@@ -47,6 +48,14 @@ class Attention(NamedTuple):
     originals: Float[np.ndarray, "r *space c"]
     truths: list[str]
     networks: list[Looked]
+
+
+def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]]:
+    """At most `n` test images, from one class after the other, and the names of their classes."""
+    classes = dataset.labels[dataset.test]
+    turn = [int((classes[:i] == k).sum()) for i, k in enumerate(classes)]
+    rows = dataset.test[np.lexsort((classes, turn))[:n]]
+    return dataset.images[rows], [dataset.class_names[k] for k in dataset.labels[rows]]
 
 
 def attend(
@@ -106,7 +115,7 @@ def grad_cam(
     column of the head, divided by the number of positions, at every position.
 
     Args:
-      backbone: anything of which `pooled` is the mean over space of the last stage's map.
+      backbone: see `models.base.Backbone`; its `pooled` is the mean over space of its last map.
       variables: its `{"params", "batch_stats"}`.
       kernel: of the linear head on `pooled`; its bias has no part in the gradient.
       inputs: network inputs.
@@ -135,9 +144,9 @@ def guided_grad_cam(
     """Which pixels speak for a class: guided backpropagation times Grad-CAM.
 
     The gradient of the class's logit with respect to the inputs, `guided_relu` in place of every
-    ReLU. Arguments as for `grad_cam`; the backbone, or the one inside it, has a field `activation`.
+    ReLU of the backbone, through its field `activation`. Arguments as for `grad_cam`.
     """
-    guided = _with_guided_relu(backbone)
+    guided = backbone.clone(activation=guided_relu)
 
     def logits(inputs: Array) -> Array:
         each = _pooled(guided, variables, inputs) @ kernel
@@ -165,12 +174,6 @@ def _backward(x: Array, gradient: Array) -> tuple[Array]:
 
 
 guided_relu.defvjp(_forward, _backward)
-
-
-def _with_guided_relu(backbone: Any) -> Any:
-    if hasattr(backbone, "backbone"):  # several side by side
-        return backbone.clone(backbone=_with_guided_relu(backbone.backbone))
-    return backbone.clone(activation=guided_relu)
 
 
 def _apply(backbone: Any, variables: Variables, inputs: Array) -> dict[str, Array]:

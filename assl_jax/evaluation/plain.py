@@ -54,26 +54,26 @@ class PlainImages:
         )
 
     def features(
-        self, variables: Variables, place: str, *, most: int | None = None
+        self, variables: Variables, subset: str, *, most: int | None = None
     ) -> Float[np.ndarray, "n d"]:
-        """Features of (at most so many of) the rows of `place`."""
+        """Features of (at most so many of) the rows of `subset`."""
         return features(
             self.backbone,
             variables,
             self.images,
-            lookup(self.rows, place, "place")[:most],
+            lookup(self.rows, subset, "subset")[:most],
             intensity=self.intensity,
             layer=self.layer,
             batch_size=self.batch_size,
         )
 
     def observer(
-        self, first: Variables, untrained: Variables, estimator: str
+        self, frozen: Variables, untrained: Variables, estimator: str
     ) -> Callable[[TrainState], dict[str, float]]:
         """What `Logging.observe` calls while Self-ASSL trains: f' on held-out images.
 
         Args:
-          first, untrained: the networks that it is compared with.
+          frozen, untrained: the networks that it is compared with.
           estimator: of LCKA.
         """
 
@@ -81,13 +81,13 @@ class PlainImages:
             fitted = self.fit(variables, most=OBSERVED)
             return self.features(fitted, "held_out", most=OBSERVED)
 
-        others: Sequence[np.ndarray] = [of(first), of(untrained)]
+        others: Sequence[np.ndarray] = [of(frozen), of(untrained)]
 
         def observe(state: TrainState) -> dict[str, float]:
             x = of(state.variables)
             similar = lcka_matrix([x, *others], estimator=estimator)[0, 1:]
             return {
-                "similarity_to_first": float(similar[0]),
+                "similarity_to_frozen": float(similar[0]),
                 "similarity_to_untrained": float(similar[1]),
                 "effective_rank": effective_rank(x),
             }

@@ -1,16 +1,17 @@
-"""What frozen features know of the classes: a linear probe and nearest neighbours."""
+"""How well frozen features tell the classes apart: a linear probe and nearest neighbours."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from assl_jax.errors import require
-from assl_jax.evaluation.metrics import scores, summarise
+from assl_jax.evaluation.scores import summarise
+from assl_jax.records import Evaluation
 
+PROBES = {"linear": "Linear", "knn": "k-NN"}  # by name: the title
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
-FIXED = 1e-2  # C where nothing can be held out to choose it
+FIXED = 1e-2  # C if nothing can be held out to choose it
 FOLDS = 5
 CHUNK = 512  # test images compared with all training images at a time
 
@@ -25,33 +26,33 @@ def linear_probe(
     test_x: Float[np.ndarray, "m d"],
     *,
     classes: int,
-    patients: Shaped[np.ndarray, " n"] | None = None,
+    groups: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Probabilities:
     """Multinomial logistic regression on frozen features.
 
     Source: Alain & Bengio 2016, with the protocol usual for self-supervised features. The penalty
     on the squared weights is the one with the largest likelihood in stratified cross-validation
-    inside the training images, of at most `FOLDS` folds; all images of a patient lie in one fold.
+    inside the training images, with at most `FOLDS` folds. All images of a patient lie in one fold.
 
     Args:
       train_x: features, standardised by their own mean and standard deviation.
       train_y: classes, 0 to `classes` - 1.
-      test_x: features to be judged, standardised by those of `train_x`.
+      test_x: features to predict, standardised by those of `train_x`.
       classes: number of classes.
-      patients: whom each training image is of; None means that each is of somebody else.
+      groups: the patient of each training image; None means that every image has its own.
       seed: draws the folds.
 
     Returns:
       Probabilities of the classes; 0 for one that `train_y` lacks.
 
-    Deviations: where a class has a single image (patient), nothing can be held out, and the
-    strength is `FIXED`.
+    Deviations: if a class has a single image (patient), nothing can be held out, and the strength
+    is `FIXED`.
     """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # for matrices this small, several threads take 10 times as long
-        strength = _best_strength(train_x, train_y, classes, patients, seed)
+        strength = _best_strength(train_x, train_y, classes, groups, seed)
         (probabilities,) = _fits(train_x, train_y, test_x, classes, [strength])
     return probabilities
 
@@ -72,9 +73,9 @@ def knn(
     Args:
       train_x: features; only their directions count, and a row of zeros is similar to nothing.
       train_y: classes, 0 to `classes` - 1.
-      test_x: features to be judged.
+      test_x: features to predict.
       classes: number of classes.
-      k: neighbours that vote; all training images where there are fewer.
+      k: number of neighbours that vote; all training images if there are fewer.
       temperature: above 0; the smaller, the more the nearest ones count.
 
     Returns:
@@ -107,59 +108,51 @@ def probe(
     test: Int[np.ndarray, " m"],
     *,
     classes: int,
-    patients: Shaped[np.ndarray, " n"] | None = None,
+    groups: Shaped[np.ndarray, " n"] | None = None,
     k: int = 20,
     seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """`linear_probe` and `knn` trained on every labelled set, tested on the same images.
+) -> dict[str, Evaluation]:
+    """Every one of `PROBES`, trained on each labelled set and tested on the same images.
 
     Args:
       x: features of all images.
-      labels: their classes; looked at in the labelled sets and the test set alone.
+      labels: their classes; those outside the labelled sets and the test set are not used.
       labelled_sets: positions of each set's training images.
       test: positions of the test images.
       classes: number of classes.
-      patients: whom each image is of; None means that each is of somebody else.
+      groups: the patient of each image; None means that every image has its own.
       k: see `knn`.
       seed: see `linear_probe`.
 
     Returns:
-      "linear" and "knn", each with "metrics" and "confusion" of `summarise` over the labelled
-      sets, and "runs", the accuracy of each.
+      By the name of the probe, `summarise` over the labelled sets.
     """
-    whose = np.arange(len(x)) if patients is None else patients
+    groups = np.arange(len(x)) if groups is None else groups
     linear, near = {}, {}
     for i, rows in enumerate(labelled_sets):
-        x_and_y = x[rows], labels[rows], x[test]
-        linear[f"set {i}"] = linear_probe(
-            *x_and_y, classes=classes, patients=whose[rows], seed=seed
-        )
-        near[f"set {i}"] = knn(*x_and_y, classes=classes, k=k)
-    return {
-        name: {
-            **summarise(labels[test], runs, whose[test]),
-            "runs": [scores(labels[test], p)["accuracy"] for p in runs.values()],
-        }
-        for name, runs in {"linear": linear, "knn": near}.items()
-    }
+        data = x[rows], labels[rows], x[test]
+        linear[f"set {i}"] = linear_probe(*data, classes=classes, groups=groups[rows], seed=seed)
+        near[f"set {i}"] = knn(*data, classes=classes, k=k)
+    runs = dict(zip(PROBES, (linear, near), strict=True))
+    return {name: summarise(labels[test], of, groups[test]) for name, of in runs.items()}
 
 
 def _best_strength(
-    x: Features, y: Labels, classes: int, patients: np.ndarray | None, seed: int
+    x: Features, y: Labels, classes: int, groups: np.ndarray | None, seed: int
 ) -> float:
-    """The strength that makes the held-out labels likeliest; of equals the smallest."""
+    """The strength with the largest likelihood of the held-out labels; of equals the smallest."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    whose = np.arange(len(y)) if patients is None else patients
-    members = {c: len(np.unique(whose[y == c])) for c in np.unique(y)}
+    groups = np.arange(len(y)) if groups is None else groups
+    members = {c: len(np.unique(groups[y == c])) for c in np.unique(y)}
     folds = min(FOLDS, *members.values())
     if folds < 2:
         return FIXED
     loss = np.zeros(len(STRENGTHS))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, whose)
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
     for train, held in split:
         for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
-            # A class that these folds lack, or certainty gone wrong, must not cost infinitely much.
+            # A class that the fold lacks, or a certain and wrong guess, must not cost infinity.
             loss[i] -= np.log(p[np.arange(len(held)), y[held]].clip(1e-12)).sum()
     return STRENGTHS[int(loss.argmin())]
 
@@ -167,7 +160,7 @@ def _best_strength(
 def _fits(
     x: Features, y: Labels, test: np.ndarray, classes: int, strengths: Sequence[float]
 ) -> Iterator[Probabilities]:
-    """Probabilities of `test` for one strength after the other, each fit begun at the last one."""
+    """Probabilities of `test` for each strength; each fit starts from the one before."""
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(y)
@@ -183,8 +176,8 @@ def _fits(
 
 
 def _standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, by mean and deviation of `train`; a constant feature is only centred."""
-    # Seen from the first row, a constant is exactly 0, and so is its deviation.
+    """Both in float64, by mean and deviation of `train`; a constant feature is centred only."""
+    # Relative to the first row, a constant is exactly 0, and so is its deviation.
     first = train[0].astype(np.float64)
     train, test = train - first, test - first
     mean, std = train.mean(0), train.std(0)

@@ -1,28 +1,57 @@
 """Backbones and heads.
 
-A backbone maps standardised images `[b, *space, c]` to a mapping of feature maps by stage name,
-plus `pooled` `[b, d]`.
+A backbone maps standardised images `[b, *space, c]` to feature maps by name, see `Backbone`.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from assl_jax.errors import lookup, require
 from assl_jax.models import resnet, vgg
+from assl_jax.models.base import Backbone
 from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
 
+
+class Entry(NamedTuple):
+    """A backbone in `BACKBONES`.
+
+    Attributes:
+      module: its class; a `Backbone`. Its fields are the settings that it takes.
+      fixed: fields that the name decides.
+      ignored: settings of `make_backbone` that have no meaning for it. They may have any value,
+        because a run compares several backbones with the same settings.
+    """
+
+    module: type[nn.Module]
+    fixed: Mapping[str, Any] = {}
+    ignored: Sequence[str] = ()
+
+
 BACKBONES = {
-    **{f"resnet{depth}": (ResNet, depth) for depth in resnet.DEPTHS},
-    **{f"vgg{depth}": (VGG, depth) for depth in vgg.DEPTHS},
+    **{f"resnet{depth}": Entry(ResNet, {"depth": depth}) for depth in resnet.DEPTHS},
+    **{f"vgg{depth}": Entry(VGG, {"depth": depth}, ignored=("stem",)) for depth in vgg.DEPTHS},
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
-__all__ = ["BACKBONES", "DTYPES", "ResNet", "SideBySide", "VGG", "make_backbone", "suggest_delay"]
+__all__ = [
+    "BACKBONES",
+    "DTYPES",
+    "Backbone",
+    "Entry",
+    "ResNet",
+    "SideBySide",
+    "VGG",
+    "make_backbone",
+    "suggest_delay",
+]
 
 
 def make_backbone(
@@ -43,17 +72,18 @@ def make_backbone(
       stem: a key of `resnet.STEMS`; VGG has no stem and ignores it.
       dtype: compute dtype, "float32" or "bfloat16".
       delay: a tuple or list with one number per spatial axis: how many of the network's halvings
-        leave that axis alone (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
-        backbone checks its length when it is called.
-      remat: make activations again in the backward pass instead of keeping them, see `ResNet`. It
-        moves results by no more than rounding; what is computed with it is a stage of its own.
+        leave that axis unchanged (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
+        backbone checks the length when it is called.
+      remat: recompute activations in the backward pass instead of keeping them, see `ResNet`.
+        Results change by no more than rounding, but a run with it does not share stages with a run
+        without.
       copies: more than 1 gives that many networks side by side, see `SideBySide`.
 
     Raises:
       InputError: an unknown name, stem or dtype (the nearest name is shown); a width or a delay out
-        of range.
+        of range; a setting that this backbone does not take.
     """
-    backbone, depth = lookup(BACKBONES, name, "backbone.name")
+    entry = lookup(BACKBONES, name, "backbone.name")
     kind = lookup(DTYPES, dtype, "backbone.dtype")
     require(width > 0, f"backbone.width={width} must be above 0")
     require(
@@ -61,9 +91,15 @@ def make_backbone(
         f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
     )
     delay = tuple(delay)
-    common = {"depth": depth, "width": width, "delay": delay, "dtype": kind, "remat": remat}
-    if backbone is ResNet:
-        lookup(resnet.STEMS, stem, "backbone.stem")
-        common["stem"] = stem
-    network = backbone(**common)
+    given = {"width": width, "stem": stem, "dtype": dtype, "delay": delay, "remat": remat}
+    fields = {field.name for field in dataclasses.fields(entry.module)}
+    defaults = inspect.signature(make_backbone).parameters
+    for setting in given.keys() - fields - set(entry.ignored):
+        require(
+            given[setting] == defaults[setting].default,
+            f"backbone.{setting}={given[setting]!r} has no meaning for {name}; leave it out",
+        )
+    values = {**given, "dtype": kind}
+    taken = {setting: values[setting] for setting in given if setting in fields}
+    network = entry.module(**taken, **entry.fixed)
     return network if copies == 1 else SideBySide(network, copies)

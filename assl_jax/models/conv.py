@@ -4,36 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from assl_jax.models import conv_cpu
+from assl_jax.models.cpu import choose, convolution
 
 
 def per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
-    """One number for every axis, or one each."""
+    """`value` for each of `rank` axes; a sequence has one number per axis already."""
     values = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(values) != rank:
         raise ValueError(f"{value} names {len(values)} axes, the image has {rank}")
     return values
-
-
-def compiler_options() -> dict[str, Any] | None:
-    """What a function that trains or runs a backbone asks of XLA, for `jax.jit`.
-
-    On a CPU two things. 2D convolutions by Eigen: XLA's default, YNNPACK, takes nearly twice as
-    long. And optimisation barriers stay: XLA would drop them and then make what is behind them
-    again for every use, or keep what `jax.checkpoint` says to make again (docs/performance.md).
-    Elsewhere None.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    return {
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
-        "xla_disable_hlo_passes": "cse_barrier_expander",
-    }
 
 
 def convolve(
@@ -41,23 +24,21 @@ def convolve(
     kernel: Float[Array, "*window c d"],
     stride: Sequence[int],
 ) -> Float[Array, "b *out d"]:
-    """Convolution with symmetric zero padding `k//2` on each axis, as PyTorch's layers pad.
+    """Convolution with zero padding of `k//2` at both ends of each axis, like PyTorch's layers.
 
     Args:
-      x: `[b, *space, c]`; `kernel`: `[*window, c, d]`, as many window axes as `x` has spatial ones.
+      x: `[b, *space, c]`.
+      kernel: `[*window, c, d]`, with one window axis for each spatial axis.
       stride: one number per spatial axis.
 
     Returns:
       `[b, *out, d]` with `out = (n + 2*(k//2) - k)//s + 1` per axis.
-
-    On a CPU the form is chosen from the shape at trace time (`conv_cpu.py`); all agree to rounding.
     """
-    if jax.default_backend() == "cpu":
-        return conv_cpu.convolve(x, kernel, stride)
-    return _xla(x, kernel, stride)
+    return choose(plain_convolve, convolution.convolve, x, kernel, stride=tuple(stride))
 
 
-def _xla(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
+def plain_convolve(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
+    """The plain form of `convolve`: one operation."""
     space = "DHW"[5 - x.ndim :]
     layout = (f"N{space}C", f"{space}IO", f"N{space}C")
     padding = [(k // 2, k // 2) for k in kernel.shape[:-2]]
@@ -65,12 +46,12 @@ def _xla(x: Array, kernel: Array, stride: Sequence[int]) -> Array:
 
 
 class Conv(nn.Module):
-    """N-d convolution without bias unless asked for; the rank is the input's.
+    """N-dimensional convolution. Its input decides how many dimensions it has.
 
     Attributes:
       features: output channels.
-      kernel, stride: one number, or one per axis.
-      use_bias: for convolutions that no normalisation follows.
+      kernel, stride: one number, or one per spatial axis.
+      use_bias: add a bias. A convolution that a normalisation follows needs none.
       dtype: compute dtype; parameters stay float32.
     """
 

@@ -1,24 +1,22 @@
-"""Halving feature maps: which axes a step halves, and max-pooling, which does it."""
+"""How a network halves its feature maps: the strides of each step, and max-pooling."""
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from assl_jax.errors import require
 from assl_jax.models.conv import per_axis
+from assl_jax.models.cpu import choose, pooling
 
 
 def halvings(delay: Sequence[int], rank: int) -> Iterator[tuple[int, ...]]:
-    """The strides, 2 or 1 for each axis, of a network's halvings from the first on, without end.
+    """The strides of a network's halvings, first to last: 2 or 1 for each axis, without end.
 
     Args:
-      delay: how many of the halvings leave each spatial axis alone; `()` delays none.
+      delay: for each spatial axis, how many of the first halvings leave it unchanged; `()` means
+        that every halving halves every axis.
       rank: the number of spatial axes.
 
     Raises:
@@ -34,7 +32,7 @@ def halvings(delay: Sequence[int], rank: int) -> Iterator[tuple[int, ...]]:
 
 
 def suggest_delay(space: Sequence[int]) -> tuple[int, ...]:
-    """The `delay` that halves an axis once the longest is less than twice as long.
+    """A `delay` for thin volumes: a short axis waits until the others are nearly as short.
 
     Args:
       space: the images' length along each spatial axis, 1 or more.
@@ -52,43 +50,29 @@ def max_pool(
     stride: int | Sequence[int],
     padding: int | Sequence[int] = 0,
 ) -> Float[Array, "b *out c"]:
-    """Max-pooling that leaves an axis of length 1 alone, so that small images pass.
+    """Max-pooling. It leaves an axis of length 1 unchanged, so that small images pass.
+
+    If several inputs of a window are the maximum, one of them gets the gradient. The plain form and
+    the CPU form may choose different ones.
 
     Args:
       x: `[b, *space, c]`.
-      window, stride, padding: one number, or one per spatial axis; `padding` is on both sides and
-        never the maximum.
+      window, stride: one number, or one per spatial axis.
+      padding: the same, at both ends of the axis. A padded value is never the maximum.
 
     Returns:
       `[b, *out, c]` with `out = (n + 2*padding - window)//stride + 1` per axis.
-
-    On a CPU the maximum is taken along one axis after the other, since the gradient of XLA's
-    pooling is slow there (docs/performance.md). The values are the same; where several inputs are
-    the maximum, one of them gets the gradient in both forms, not always the same one.
     """
     rank = x.ndim - 2
     settings = (per_axis(value, rank) for value in (window, stride, padding))
-    axes = [
+    axes = tuple(
         wsp if n > 1 else (1, 1, 0)
         for n, wsp in zip(x.shape[1:-1], zip(*settings, strict=True), strict=True)
-    ]
-    if jax.default_backend() == "cpu":
-        return _by_axis(x, axes)
-    return _xla(x, axes)
+    )
+    return choose(plain_max_pool, pooling.max_pool, x, axes=axes)
 
 
-def _xla(x: Array, axes: Sequence[tuple[int, int, int]]) -> Array:
+def plain_max_pool(x: Array, axes: Sequence[tuple[int, int, int]]) -> Array:
+    """The plain form of `max_pool`; `axes` holds window, stride and padding of each axis."""
     windows, strides, paddings = zip(*axes, strict=True)
     return nn.max_pool(x, windows, strides, [(p, p) for p in paddings])
-
-
-def _by_axis(x: Array, axes: Sequence[tuple[int, int, int]]) -> Array:
-    # The last axis first: later ones copy longer runs.
-    for axis, (window, stride, padding) in reversed(list(enumerate(axes, 1))):
-        border = [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)]
-        x = jnp.pad(x, border, constant_values=-jnp.inf)
-        reach = (x.shape[axis] - window) // stride * stride + 1
-        shifted = [lax.slice_in_dim(x, o, o + reach, stride, axis) for o in range(window)]
-        # Not `jnp.maximum`, whose gradient divides ties and so keeps a float for every input.
-        x = functools.reduce(lambda a, b: jnp.where(b > a, b, a), shifted)
-    return x

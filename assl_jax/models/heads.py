@@ -1,6 +1,6 @@
 """Small networks between a backbone's features and a loss.
 
-None of them keeps running statistics, so that a head's state is its parameters alone.
+None of them keeps running statistics, so a head's state is its parameters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from assl_jax.models.base import LAST
 from assl_jax.models.conv import Conv
 from assl_jax.ops.resample import resize
 
 
 def last_map(features: Mapping[str, Array]) -> Array:
-    """The feature map of a backbone's last stage."""
-    return features[max(name for name in features if name.startswith("stage"))]
+    """The deepest feature map of a backbone's mapping."""
+    return features[LAST]
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them; `widths` are the outputs, the last without ReLU."""
+    """Linear layers with a ReLU after each but the last.
+
+    Attributes:
+      widths: outputs of each layer.
+    """
 
     widths: Sequence[int]
 
@@ -36,7 +41,7 @@ class NextFeature(nn.Module):
     """A GRU that reads a sequence of features and predicts the next one (paper, Eq. 2).
 
     Attributes:
-      hidden: width of the GRU's state; 0 takes the features' own.
+      hidden: width of the GRU's state; 0 takes the width of the features.
     """
 
     hidden: int = 0
@@ -49,16 +54,16 @@ class NextFeature(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From a feature map back to an image: doubled in size and convolved, again and again.
+    """A feature map back to an image, by doubling its size and convolving, several times.
 
-    Resize and convolution, no transposed convolution: the latter leaves a checkerboard (Odena et
-    al. 2016).
+    A transposed convolution would leave a checkerboard pattern (Odena et al. 2016), so the decoder
+    resizes and then convolves.
 
     Attributes:
       channels: of the image.
       width: least number of channels inside; every doubling halves the count down to it.
-      coarse: how many of the last doublings are plain resizing, which makes the decoder of a volume
-        many times cheaper and its image as much coarser.
+      coarse: how many of the last doublings only resize. The decoder of a volume is then many times
+        cheaper, and its image is coarser by the same number of doublings.
     """
 
     channels: int
@@ -81,7 +86,7 @@ class Decoder(nn.Module):
 
 
 def doublings(small: Sequence[int], space: Sequence[int]) -> list[tuple[int, ...]]:
-    """The shapes that lead from `small` to `space`, each axis doubled until it is there."""
+    """The shapes from `small` to `space`: each step doubles every axis, up to its final length."""
     shapes = [tuple(small)]
     while shapes[-1] != tuple(space):
         shapes.append(tuple(min(2 * n, m) for n, m in zip(shapes[-1], space, strict=True)))

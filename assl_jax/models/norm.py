@@ -1,7 +1,6 @@
-"""BatchNorm (Ioffe & Szegedy 2015) with a gradient of its own."""
+"""BatchNorm (Ioffe & Szegedy 2015) with a gradient written by hand."""
 
 import functools
-import math
 from typing import Any
 
 import flax.linen as nn
@@ -10,18 +9,21 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-EPSILON = 1e-5  # as PyTorch's default
+from assl_jax.models.cpu import choose, materialise
+from assl_jax.models.cpu.norm import channel_sums
+
+EPSILON = 1e-5  # PyTorch's default
 
 
 class BatchNorm(nn.Module):
-    """BatchNorm over all axes but the last, with the variables of Flax's and a faster gradient.
+    """BatchNorm over all axes but the last, with Flax's variables and a faster gradient.
 
-    Statistics are computed in float32 over the whole batch, on however many devices it lies. Their
-    gradient is written out: two sums over the activations, where automatic differentiation makes
-    four, each of them anew from what comes behind (docs/performance.md).
+    The statistics are float32 and cover the whole batch, also if it is split over several devices.
+    The gradient needs two sums over the activations. Automatic differentiation would make four, and
+    repeat the backward pass of the following layer in each of them (docs/performance.md).
 
     Attributes:
-      momentum: how much of the running statistics a training batch leaves in place.
+      momentum: the share of the running statistics that a training batch leaves.
       dtype: of the output; parameters and statistics are float32.
     """
 
@@ -30,6 +32,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch c"], *, train: bool) -> Float[Array, "*batch c"]:
+        """Normalise by the batch in training, otherwise by the running statistics."""
         c = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (c,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (c,), jnp.float32)
@@ -47,14 +50,14 @@ class BatchNorm(nn.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _normalise(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[Array, Array, Array]:
-    """The normalised batch, its mean and its variance; the latter two pass no gradient on."""
+    """The normalised batch, its mean and its variance; mean and variance have no gradient."""
     return _forward(x, scale, bias, dtype)[0]
 
 
 def _forward(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[tuple, tuple]:
     n = x.size // x.shape[-1]
     mean = _sum(x) / n
-    # Of differences: a difference of squares would lose digits.
+    # The mean of the squares less the square of the mean would lose digits.
     var = _sum(jnp.square(x.astype(jnp.float32) - _last(mean, x))) / n
     rate = lax.rsqrt(var + EPSILON)
     return (_affine(x, mean, rate, scale, bias, dtype), mean, var), (x, mean, rate, scale)
@@ -62,13 +65,12 @@ def _forward(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[tuple, tu
 
 def _backward(dtype: Any, kept: tuple, cotangents: tuple) -> tuple[Array, Array, Array]:
     x, mean, rate, scale = kept
-    # Made once, although three sums and products read it.
-    dy = lax.optimization_barrier(cotangents[0])
+    dy = materialise(cotangents[0])  # the two sums and the result read it
     n = x.size // x.shape[-1]
     total = _sum(dy)
     along = _sum(dy.astype(jnp.float32) * (x.astype(jnp.float32) - _last(mean, x))) * rate
     slope = scale * rate
-    # dx = slope * (dy - mean(dy) - x_hat * mean(dy * x_hat)), in one multiply-add of dy and of x
+    # dx = slope * (dy - mean(dy) - x_hat * mean(dy * x_hat)), written as a*dy + b*x + c.
     of_x = -slope * rate * along / n
     rest = -slope * total / n - of_x * mean
     dx = _last(slope, x) * dy + _last(of_x, x) * x + _last(rest, x)
@@ -84,17 +86,14 @@ def _affine(x: Array, mean: Array, rate: Array, scale: Array, bias: Array, dtype
 
 
 def _sum(x: Array) -> Array:
-    """Over all axes but the last, in float32."""
-    x = x.astype(jnp.float32)
-    axes = tuple(range(x.ndim - 1))
-    if jax.default_backend() != "cpu" or x.ndim < 4:
-        return x.sum(axes)
-    # Plane by plane as matrix products, which XLA does ten times faster than a sum along rows, and
-    # more exactly: few terms are added one after the other.
-    planes = x.reshape(-1, math.prod(x.shape[-3:-1]), x.shape[-1])
-    return jnp.matmul(jnp.ones((len(planes), 1, planes.shape[1])), planes).sum((0, 1))
+    """Sum over all axes but the last, in float32."""
+    return choose(_plain_sum, channel_sums, x) if x.ndim >= 4 else _plain_sum(x)
+
+
+def _plain_sum(x: Array) -> Array:
+    return x.astype(jnp.float32).sum(tuple(range(x.ndim - 1)))
 
 
 def _last(values: Array, x: Array) -> Array:
-    """`[c]` for arithmetic with `[..., c]`."""
+    """`[c]` in a shape that broadcasts with `x`, which is `[..., c]`."""
     return values.reshape(*(1,) * (x.ndim - 1), -1)

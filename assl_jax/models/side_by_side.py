@@ -1,5 +1,6 @@
 """Several networks of one architecture as one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,31 +9,36 @@ from jaxtyping import Array, Float
 
 
 class SideBySide(nn.Module):
-    """Copies of a backbone, each with its own weights, their features concatenated.
+    """Copies of a backbone, each with its own weights; their features are concatenated.
 
     The aggregated representation of Self-ASSL (paper, Figure 4): f_p and f' side by side.
 
     Attributes:
       backbone: the architecture.
       copies: how many.
+      bn_momentum, activation: of all copies; None leaves those of `backbone`.
     """
 
     backbone: nn.Module
     copies: int = 2
+    bn_momentum: float | None = None
+    activation: Callable[[Array], Array] | None = None
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b *space c"], *, train: bool = False
     ) -> dict[str, Float[Array, "b ..."]]:
-        """The mapping of a single backbone, every entry with `copies` times the channels."""
+        """The mapping of a single backbone; every entry has `copies` times the channels."""
+        own = {"bn_momentum": self.bn_momentum, "activation": self.activation}
+        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
         each = [
-            self.backbone.clone(name=f"copy{i}", parent=self)(x, train=train)
+            self.backbone.clone(name=f"copy{i}", parent=self, **given)(x, train=train)
             for i in range(self.copies)
         ]
         return {name: jnp.concatenate([maps[name] for maps in each], -1) for name in each[0]}
 
     @staticmethod
     def gather(*each: dict[str, Any]) -> dict[str, Any]:
-        """The copies' `{"params", "batch_stats"}` as those of the whole."""
+        """Join the `{"params", "batch_stats"}` of single networks into those of the whole."""
         collections = ("params", "batch_stats")
         return {kind: {f"copy{i}": v[kind] for i, v in enumerate(each)} for kind in collections}

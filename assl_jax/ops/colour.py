@@ -1,7 +1,7 @@
-"""Random colour and intensity changes, one affine map of the channels per image.
+"""Random colour and intensity changes as one affine map of the channels per image.
 
-Brightness, contrast, saturation and hue are each affine in the channels, so their composition is
-one matrix and one offset per image; nothing is clipped between them.
+Brightness, contrast, saturation and hue are affine maps of the channels. Their composition is one
+matrix and one offset per image, with no clipping between the changes.
 """
 
 import jax
@@ -18,7 +18,7 @@ FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 def grey(images: Float[Array, "*shape c"]) -> Float[Array, "*shape 1"]:
-    """Luma of RGB images; one channel is returned as it is, other counts are averaged."""
+    """The luma of RGB images; the mean of the channels for any other number of channels."""
     if images.shape[-1] == 3:
         return (images @ LUMA)[..., None]
     return images.mean(-1, keepdims=True)
@@ -37,16 +37,17 @@ def colour_jitter(
     """Random brightness, contrast and, for RGB, saturation and hue (Chen et al. 2020, App. A).
 
     Args:
-      images: unit intensities.
-      brightness, contrast, saturation: a factor is drawn from `[1 - v, 1 + v]`, at least 0.
-      hue: a turn is drawn from `[-hue, hue]`, in parts of the full circle.
-      probability: share of images that are changed.
+      images: `[b, *space, c]` unit intensities.
+      brightness, contrast, saturation: a setting v draws a factor from `[1 - v, 1 + v]`, at least
+        0.
+      hue: draws a rotation from `[-hue, hue]`, in parts of the full circle.
+      probability: share of changed images.
 
     Returns:
-      Unit intensities, clipped once at the end.
+      `[b, *space, c]` unit intensities, clipped once at the end.
 
-    Deviations: the order is fixed (brightness, contrast, saturation, hue) instead of random, and
-    hue turns in YIQ instead of HSV; both keep the whole change one affine map.
+    Deviations: the order of the changes is fixed (brightness, contrast, saturation, hue), not
+    random. The hue rotates in YIQ, not in HSV. With both, the whole change is one affine map.
     """
     b, channels = images.shape[0], images.shape[-1]
     keys = jax.random.split(rng, 5)
@@ -69,20 +70,20 @@ def colour_jitter(
 def random_grey(
     rng: jax.Array, images: Float[Array, "b *space c"], *, probability: float = 0.2
 ) -> Float[Array, "b *space c"]:
-    """Replace every channel by the luma, for some of the images."""
+    """Replace all channels by the luma in a random share of the images."""
     drop = jax.random.bernoulli(rng, probability, (images.shape[0],))
     return jnp.where(drop.reshape(-1, *(1,) * (images.ndim - 1)), grey(images), images)
 
 
 def _saturation(factor: Array) -> Float[Array, "b 3 3"]:
-    """Blend of the identity and the luma projection; acts on column vectors."""
+    """A blend of the identity and the luma projection, for column vectors."""
     luma = np.broadcast_to(LUMA, (3, 3))
     f = factor[:, None, None]
     return f * np.eye(3, dtype=np.float32)[None] + (1 - f) * luma[None]
 
 
 def _hue(turn: Array) -> Float[Array, "b 3 3"]:
-    """Rotation of the chroma plane by `turn` radians; leaves greys alone."""
+    """Rotation of the chroma plane by `turn` radians; grey stays the same."""
     cos, sin, one = jnp.cos(turn), jnp.sin(turn), jnp.ones_like(turn)
     zero = jnp.zeros_like(turn)
     rows = [[one, zero, zero], [zero, cos, -sin], [zero, sin, cos]]
@@ -93,7 +94,7 @@ def _hue(turn: Array) -> Float[Array, "b 3 3"]:
 def _mix(images: Array, first: Array, second: Array) -> Array:
     """Apply the channel matrix `second @ first` `[b, 3, 3]` to every pixel."""
     matrix = jnp.einsum("bij,bjk->bik", second, first)
-    # Written out: on a CPU, a product with matrices as small as these takes many times as long.
+    # Written out, because a product with such small matrices is many times slower on a CPU.
     columns = [matrix[:, :, j].reshape(-1, *(1,) * (images.ndim - 2), 3) for j in range(3)]
     red, green, blue = (images[..., j, None] * column for j, column in enumerate(columns))
     return red + green + blue

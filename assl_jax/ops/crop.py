@@ -17,8 +17,8 @@ def cut(
 
     Args:
       images: `[b, *space, c]`.
-      starts: `[b, v, rank]` first voxel of every box; a box must lie inside the image (as XLA's
-        dynamic slices do, one that does not is moved inside).
+      starts: `[b, v, rank]` first voxel of every box. A box must lie inside the image; XLA's
+        dynamic slice moves any other box inside.
       size: spatial shape of a box.
 
     Returns:
@@ -35,9 +35,16 @@ def cut(
 def random_starts(
     rng: jax.Array, batch: int, space: Sequence[int], size: Sequence[int]
 ) -> Int[Array, "b 1 rank"]:
-    """Uniformly random places at which a box of `size` fits inside `space`."""
+    """Uniformly random first voxels of boxes of `size` inside images of `space`."""
     room = jnp.asarray([n - s + 1 for n, s in zip(space, size, strict=True)])
     return jax.random.randint(rng, (batch, 1, len(space)), 0, room[None, None, :])
+
+
+def random_crop(
+    rng: jax.Array, images: Shaped[Array, "b *space c"], size: Sequence[int]
+) -> Shaped[Array, "b *size c"]:
+    """Cut one box of `size` at a random position out of every image."""
+    return cut(images, random_starts(rng, images.shape[0], images.shape[1:-1], size), size)[:, 0]
 
 
 def random_flip(
@@ -47,7 +54,7 @@ def random_flip(
     *,
     probability: float = 0.5,
 ) -> Shaped[Array, "b *space c"]:
-    """Mirror some of the images along `axis` (the last spatial one)."""
+    """Mirror a random share of the images along `axis`; the default is the last spatial axis."""
     flip = jax.random.bernoulli(rng, probability, (images.shape[0],))
     flip = flip.reshape(-1, *(1,) * (images.ndim - 1))
     return jnp.where(flip, jnp.flip(images, axis), images)
@@ -56,11 +63,10 @@ def random_flip(
 def random_shift(
     rng: jax.Array, images: Shaped[Array, "b *space c"], pixels: int
 ) -> Shaped[Array, "b *space c"]:
-    """Shift each image by up to `pixels` along every axis; edges are filled by reflection."""
+    """Shift each image by up to `pixels` along every axis; reflection fills the edges."""
     if pixels == 0:
         return images
     space = images.shape[1:-1]
     pad = [(0, 0), *((pixels, pixels) for _ in space), (0, 0)]
     padded = jnp.pad(images, pad, mode="reflect")
-    starts = random_starts(rng, images.shape[0], padded.shape[1:-1], space)
-    return cut(padded, starts, space)[:, 0]
+    return random_crop(rng, padded, space)

@@ -1,4 +1,4 @@
-"""Random curves through which intensities pass."""
+"""Random monotone curves of the intensities."""
 
 import jax
 import jax.numpy as jnp
@@ -7,37 +7,41 @@ from jaxtyping import Array, Float
 
 
 def bezier_table(points: Float[Array, "b 4 2"], levels: int) -> Float[Array, "b levels"]:
-    """Cubic Bézier curves as functions of their abscissa.
+    """Tables of y over x for cubic Bézier curves.
 
     Args:
-      points: `[b, 4, 2]` first point, two control points and last point as (x, y); the first x is
-        0, the last 1 and the others between, so that x never falls along the curve.
-      levels: how many abscissae, evenly from 0 to 1.
+      points: `[b, 4, 2]` first point, two control points and last point as (x, y). The first x is
+        0, the last x is 1, and the others lie between them. Then x never falls along the curve.
+      levels: number of x values, evenly spaced from 0 to 1.
 
     Returns:
-      `[b, levels]` the ordinates there.
+      `[b, levels]` the y value at each x.
     """
     t = jnp.linspace(0.0, 1.0, 4 * levels)
     s = 1 - t
     weights = jnp.stack([s**3, 3 * s**2 * t, 3 * s * t**2, t**3])
-    # Every digit counts: a rounded x is a shifted curve.
+    # At the highest precision, because a rounding error of x shifts the curve.
     x, y = jnp.einsum("bpi,pt->ibt", points, weights, precision=lax.Precision.HIGHEST)
-    x = lax.cummax(x, axis=1)  # rounding aside it is sorted already
+    x = lax.cummax(x, axis=1)  # undoes rounding errors in the order
     interpolate = jax.vmap(jnp.interp, in_axes=(None, 0, 0))
-    # In a loop of a few rounds: without one, XLA on a CPU interpolates anew at every look-up.
-    round_of = -(-levels // 4)
+    # In a loop of four rounds. Without a loop, XLA on a CPU repeats the interpolation at every
+    # look-up of the table.
+    per_round = -(-levels // 4)
     grid = jnp.linspace(0.0, 1.0, levels)
-    return lax.map(lambda at: interpolate(at, x, y), grid, batch_size=round_of).T
+    return lax.map(lambda at: interpolate(at, x, y), grid, batch_size=per_round).T
 
 
 def apply_table(
     images: Float[Array, "b *shape"], tables: Float[Array, "b levels"]
 ) -> Float[Array, "b *shape"]:
-    """Replace every unit intensity by what its image's table says, linear between two entries.
+    """Map every intensity through its image's table, with linear interpolation.
 
     Args:
-      images: unit intensities.
-      tables: `[b, levels]` the values at `levels` >= 2 intensities, evenly from 0 to 1.
+      images: `[b, *shape]` unit intensities.
+      tables: `[b, levels]` the new values at `levels` >= 2 intensities, evenly spaced from 0 to 1.
+
+    Returns:
+      `[b, *shape]`, in the range of the table.
     """
     b, steps = tables.shape[0], tables.shape[1] - 1
     x = images.reshape(b, -1) * steps
@@ -55,19 +59,20 @@ def random_curve(
     inverted: float = 0.5,
     levels: int = 1024,
 ) -> Float[Array, "b *shape"]:
-    """Pass some of the images through a random monotone curve (Zhou et al. 2019, Sec. 2.1).
+    """Map a random share of the images through random curves (Zhou et al. 2019, Sec. 2.1).
 
-    A cubic Bézier curve from (0, 0) to (1, 1), or, inverted, from (0, 1) to (1, 0); its two control
-    points are uniform in the unit square. One curve serves all channels of an image.
+    A curve is a cubic Bézier curve from (0, 0) to (1, 1), or from (0, 1) to (1, 0) if it is
+    inverted. Its two control points are uniform in the unit square. All channels of an image share
+    one curve.
 
     Args:
-      images: unit intensities.
-      probability: share of images that are changed.
-      inverted: share of curves that fall.
-      levels: size of the table that stands for a curve.
+      images: `[b, *shape]` unit intensities.
+      probability: share of changed images.
+      inverted: share of falling curves.
+      levels: number of entries in a curve's table.
 
     Returns:
-      Unit intensities.
+      `[b, *shape]` unit intensities.
     """
     b = images.shape[0]
     k_apply, k_inverted, k_points = jax.random.split(rng, 3)

@@ -1,4 +1,4 @@
-"""From stored integers to network inputs and back, and random intensity changes."""
+"""From stored integers to network inputs and back."""
 
 import dataclasses
 
@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, Shaped
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Intensity:
-    """How stored integers map to network inputs; hashable, so static under jit.
+    """The map from stored integers to network inputs; hashable, so it can be static under jit.
 
     Attributes:
-      low, high: stored values that map to 0 and 1 (0 and 255 for uint8 photographs, the window's
-        ends in HU for CT).
-      mean, std: per channel, of unit intensities; one entry serves every channel.
+      low, high: the stored values that map to 0 and 1: 0 and 255 for uint8 photographs, the ends
+        of the window in HU for CT.
+      mean, std: of unit intensities over the data set, one entry per channel or one entry for all
+        channels.
     """
 
     low: float = 0.0
@@ -24,7 +25,7 @@ class Intensity:
     std: tuple[float, ...] = (0.25,)
 
     def unit(self, images: Shaped[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-        """Stored integers to float32 in [0, 1]; what lies outside `low` to `high` is clipped."""
+        """Stored integers to float32 in [0, 1]; values outside `low` to `high` are clipped."""
         x = (jnp.asarray(images, jnp.float32) - self.low) / (self.high - self.low)
         return jnp.clip(x, 0.0, 1.0)
 
@@ -33,7 +34,7 @@ class Intensity:
         return (images - _last_axis(self.mean, images)) / _last_axis(self.std, images)
 
     def unstandardise(self, inputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The inverse of `standardise`, clipped to [0, 1]: for looking at what a network saw."""
+        """The inverse of `standardise`, clipped to [0, 1]: shows network inputs as images."""
         x = inputs * _last_axis(self.std, inputs) + _last_axis(self.mean, inputs)
         return jnp.clip(x, 0.0, 1.0)
 
@@ -43,9 +44,9 @@ class Intensity:
 
 
 def standardise_each(images: Float[Array, "b *shape"]) -> Float[Array, "b *shape"]:
-    """Give every entry along the first axis zero mean and unit variance, per channel.
+    """Standardise every image with its own mean and variance, per channel.
 
-    A constant entry becomes zeros: the variance has 1e-6 added inside the root.
+    The root of the variance includes 1e-6, so a constant image becomes zeros.
     """
     axes = tuple(range(1, images.ndim - 1))
     centred = images - images.mean(axes, keepdims=True)
@@ -53,5 +54,5 @@ def standardise_each(images: Float[Array, "b *shape"]) -> Float[Array, "b *shape
 
 
 def _last_axis(values: tuple[float, ...], images: Array) -> np.ndarray:
-    """`values` along the channels, of the same rank as `images`."""
+    """`values` along the last axis, with the rank of `images`."""
     return np.asarray(values, np.float32).reshape(*(1,) * (images.ndim - 1), -1)

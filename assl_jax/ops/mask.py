@@ -12,13 +12,16 @@ def box_mask(
     size: Sequence[int] | Int[Array, "b rank"],
     space: Sequence[int],
 ) -> Bool[Array, "b *space 1"]:
-    """True inside the box that begins at `starts`.
+    """A mask for each image that is True inside one box.
 
     Args:
-      starts: `[b, rank]` first voxel of every box.
-      size: spatial shape of the boxes, one for all or `[b, rank]` one for each; a box with a side
-        of 0 is empty.
+      starts: `[b, rank]` first voxel of each box.
+      size: spatial shape of all boxes, or `[b, rank]` the shape of each box. A box with a side of 0
+        is empty.
       space: spatial shape of the mask.
+
+    Returns:
+      `[b, *space, 1]` booleans.
     """
     sizes = jnp.broadcast_to(jnp.asarray(size).reshape(-1, len(space)), starts.shape)
     mask = jnp.ones((starts.shape[0], *space, 1), bool)
@@ -39,19 +42,22 @@ def random_boxes(
     space: Sequence[int],
     *,
     count: int = 5,
-    again: float = 0.95,
+    another_probability: float = 0.95,
 ) -> Bool[Array, "b *space 1"]:
-    """True inside the union of up to `count` boxes of random sizes at random places.
+    """A mask for each image that is True inside one or more boxes of random size and position.
 
     Args:
-      least, most: `[b, rank]` the range, ends included, of the sides of an image's boxes.
-      space: spatial shape of the mask; no side may be longer.
-      count: number of boxes if every one is drawn.
-      again: probability of another box after one; the first is always drawn.
+      least, most: `[b, rank]` smallest and largest side of an image's boxes, both included.
+      space: spatial shape of the mask; no side of a box may be longer.
+      count: largest number of boxes in an image.
+      another_probability: probability of another box after each box; the first is always drawn.
+
+    Returns:
+      `[b, *space, 1]` booleans.
     """
-    k_again, k_size, k_start = jax.random.split(rng, 3)
+    k_another, k_size, k_start = jax.random.split(rng, 3)
     b, rank = least.shape
-    more = jax.random.bernoulli(k_again, again, (count - 1, b))
+    more = jax.random.bernoulli(k_another, another_probability, (count - 1, b))
     drawn = jnp.concatenate([jnp.ones((1, b), bool), more]).cumprod(axis=0)
     sizes = jax.random.randint(k_size, (count, b, rank), least[None], most[None] + 1)
     room = jnp.asarray(space)[None, None] - sizes + 1

@@ -1,8 +1,8 @@
-"""Resizing, cropping with resize and blurring as one matrix per axis.
+"""Resize, resized crop and blur, each as one matrix per axis.
 
-Every one of these is linear and separable, so an image is resampled by a small dense matrix along
-each axis: a batch of matrix products, which every accelerator is fast at, where gathers and
-depthwise convolutions are not.
+These operations are linear and separable, so each is a product with a small dense matrix along
+every axis. All accelerators are fast at batched matrix products and slow at gathers and depthwise
+convolutions.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,15 @@ from jaxtyping import Array, Float
 def apply_matrices(
     images: Float[Array, "b *space c"], matrices: Sequence[Float[Array, "b _ _"]]
 ) -> Float[Array, "b *out c"]:
-    """Multiply axis `i` of every image by that image's `matrices[i]` `[b, out, n]`."""
+    """Multiply every spatial axis of each image by the image's own matrix for that axis.
+
+    Args:
+      images: `[b, *space, c]`.
+      matrices: `[b, out, n]` for each spatial axis of `n` pixels.
+
+    Returns:
+      `[b, *out, c]`.
+    """
     for axis, matrix in enumerate(matrices, 1):
         moved = jnp.moveaxis(images, axis, 1)
         shape = moved.shape
@@ -27,10 +35,19 @@ def apply_matrices(
 def resize_matrix(
     start: Float[Array, " b"], length: Float[Array, " b"], n: int, out: int
 ) -> Float[Array, "b out n"]:
-    """Linear interpolation of the interval `[start, start + length)` of `n` pixels to `out` pixels.
+    """The matrix that resizes the interval `[start, start + length)` of `n` pixels to `out` pixels.
 
-    Pixel `i` covers `[i, i + 1)`. Where the interval shrinks, the triangle filter widens with it
-    (antialiasing). Rows sum to 1; a pixel outside the image counts as its border.
+    Pixel `i` covers `[i, i + 1)`. The interpolation is linear. For a smaller output the triangle
+    filter is widened in proportion (antialiasing). Pixels outside the image take the value of its
+    border.
+
+    Args:
+      start, length: `[b]` the interval of each image, in pixels.
+      n: number of input pixels.
+      out: number of output pixels.
+
+    Returns:
+      `[b, out, n]`; rows sum to 1.
     """
     scale = (length / out)[:, None, None]
     centre = start[:, None, None] + (jnp.arange(out)[None, :, None] + 0.5) * scale
@@ -41,9 +58,15 @@ def resize_matrix(
 
 
 def blur_matrix(sigma: Float[Array, " b"], n: int) -> Float[Array, "b n n"]:
-    """Gaussian blur of `n` pixels with standard deviation `sigma` in pixels, `sigma` > 0.
+    """The matrix of a Gaussian blur of `n` pixels.
 
-    Rows sum to 1, so a constant image stays constant up to its border.
+    Args:
+      sigma: `[b]` standard deviation in pixels; values below 0.001 count as 0.001, which changes
+        nothing.
+      n: number of pixels.
+
+    Returns:
+      `[b, n, n]`; rows sum to 1, so a constant image stays constant up to its border.
     """
     i = jnp.arange(n)
     squared = ((i[:, None] - i[None, :]) ** 2)[None].astype(jnp.float32)
@@ -68,14 +91,16 @@ def random_resized_crop(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Float[Array, "b *space c"]:
-    """Cut a random box and resize it to the image's own shape (Szegedy et al. 2015).
+    """Cut a random box out of every image and resize it to the image's shape.
+
+    Szegedy et al. 2015.
 
     Args:
       scale: range of the box's share of the area (volume), drawn uniformly.
-      ratio: range of the aspect ratio of each axis to the last, drawn log-uniformly.
+      ratio: range of the aspect ratio of each axis to the last axis, drawn log-uniformly.
 
-    Deviation: a box that would stick out is narrowed to the image instead of being drawn again,
-    so that the operation has a fixed cost.
+    Deviations: a side that is longer than the image is cut to the image's side. The usual
+    implementation draws another box; this one has a fixed cost.
     """
     b, rank = images.shape[0], images.ndim - 2
     k_scale, k_ratio, k_start = jax.random.split(rng, 3)
@@ -100,7 +125,7 @@ def random_blur(
     sigma: tuple[float, float] = (0.1, 2.0),
     probability: float = 0.5,
 ) -> Float[Array, "b *space c"]:
-    """Gaussian blur with a random standard deviation in pixels, for some of the images."""
+    """Blur a random share of the images, each with a random standard deviation in pixels."""
     b = images.shape[0]
     k_sigma, k_apply = jax.random.split(rng)
     width = jax.random.uniform(k_sigma, (b,), minval=sigma[0], maxval=sigma[1])

@@ -1,4 +1,4 @@
-"""Rotations by multiples of 90 degrees that keep an image's shape."""
+"""Rotations by multiples of 90 degrees."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,10 +12,16 @@ IDENTITY: Rotation = ((0, 1), 0)
 
 
 def rotation_classes(space: Sequence[int]) -> tuple[Rotation, ...]:
-    """All distinct 0/90/180/270 degree turns in one coordinate plane that keep the shape `space`.
+    """The distinct rotations in one coordinate plane that keep an image's shape.
 
-    In 2D four for a square and two otherwise; in 3D ten for a cube, six when two axes are equal
-    and four for three different ones (half turns always keep the shape).
+    The angles are 0, 90, 180 and 270 degrees. Half turns keep every shape.
+
+    Args:
+      space: spatial shape of the image.
+
+    Returns:
+      In 2D four rotations for a square and two for other shapes. In 3D ten for a cube, six for a
+      box with two equal sides, four for a box with three different sides.
     """
     classes = [IDENTITY]
     for plane in itertools.combinations(range(len(space)), 2):
@@ -25,6 +31,6 @@ def rotation_classes(space: Sequence[int]) -> tuple[Rotation, ...]:
 
 
 def rotate(images: Shaped[Array, "b *space c"], rotation: Rotation) -> Shaped[Array, "b *space c"]:
-    """Turn every image of the batch."""
+    """Rotate every image of the batch."""
     plane, turns = rotation
     return jnp.rot90(images, turns, axes=(plane[0] + 1, plane[1] + 1))

@@ -1,4 +1,4 @@
-"""Shuffling of voxels inside small windows."""
+"""Shuffle voxels inside small windows."""
 
 import math
 from collections.abc import Sequence
@@ -22,28 +22,28 @@ def shuffle_windows(
 
     Args:
       images: `[b, *space, c]`; the channels of a voxel move together.
-      keys: `[b, *box]` random bits for the box that is shuffled, `box` a multiple of `window` on
-        each axis: a grid of windows.
-      starts: `[b, rank]` first voxel of every image's box, which must lie inside the image.
+      keys: `[b, *box]` random bits, one key for each voxel of the box that is shuffled. On each
+        axis `box` is a multiple of `window`, so the box is a grid of windows.
+      starts: `[b, rank]` first voxel of each image's box, which must lie inside the image.
       window: spatial shape of a window.
 
     Returns:
-      `[b, *space, c]`. Outside the box nothing moves.
+      `[b, *space, c]`. Voxels outside the box stay the same.
 
-    A window of `n` voxels gives up the lowest `log2(n)` bits of its keys to the voxels' places, so
-    that one array is sorted and not two, which is several times faster. Where the remaining bits
-    are equal (for n = 1000 one voxel in 4000) voxels keep their order.
+    The lowest `log2(n)` bits of a key are replaced by the voxel's index in its window of `n`
+    voxels. One array is then sorted instead of two, which is several times faster. Voxels whose
+    remaining bits are equal keep their order; for n = 1000 this is one voxel in 4000.
     """
     box = keys.shape[1:]
     voxels = _split(cut(images, starts[:, None], box)[:, 0], window)
     bits = (voxels.shape[-2] - 1).bit_length()
-    place = jnp.arange(voxels.shape[-2], dtype=jnp.uint32)[None, None, :, None]
+    index = jnp.arange(voxels.shape[-2], dtype=jnp.uint32)[None, None, :, None]
     high = (_split(keys[..., None], window) >> bits) << bits
-    order = (lax.sort(high | place, dimension=-2) & (2**bits - 1)).astype(jnp.int32)
+    order = (lax.sort(high | index, dimension=-2) & (2**bits - 1)).astype(jnp.int32)
     shuffled = _join(jnp.take_along_axis(voxels, order, axis=-2), box, window)
 
-    def put(image: Array, part: Array, start: Array) -> Array:
-        return lax.dynamic_update_slice(image, part, (*start, 0))
+    def put(image: Array, box_of_image: Array, start: Array) -> Array:
+        return lax.dynamic_update_slice(image, box_of_image, (*start, 0))
 
     return jax.vmap(put)(images, shuffled, starts)
 
@@ -55,15 +55,18 @@ def random_shuffle(
     fraction: float = 1 / 20,
     probability: float = 0.5,
 ) -> Shaped[Array, "b *space c"]:
-    """Shuffle some of the images inside small windows (Zhou et al. 2019, Sec. 2.2).
+    """Shuffle the voxels of a random share of the images inside small windows.
+
+    Zhou et al. 2019, Sec. 2.2.
 
     Args:
       fraction: side of a window over image side, on each axis; a side is at least 2 voxels.
-      probability: share of images that are shuffled.
+      probability: share of shuffled images.
 
-    Deviation: one grid of equal windows at a random place for each image, instead of 10,000
-    overlapping windows with sides up to 1/10 of the image's. The grid has as many whole windows as
-    fit wherever it begins; the rest, narrower than two windows, stays as it is.
+    Deviations: the paper uses 10,000 overlapping windows with sides up to 1/10 of the image side.
+    Here each image has one grid of equal windows at a random position. The grid's size is fixed:
+    as many whole windows as fit at every position. A margin narrower than two windows is not
+    shuffled.
     """
     b, space = images.shape[0], images.shape[1:-1]
     window = [min(n, max(2, round(fraction * n))) for n in space]
@@ -77,10 +80,10 @@ def random_shuffle(
 
 
 def _split(x: Shaped[Array, "b *box c"], window: Sequence[int]) -> Shaped[Array, "b k n c"]:
-    """The voxels of every window in a row, window by window."""
+    """List the voxels of each window: `[b, windows, voxels, c]`."""
     counts = [n // w for n, w in zip(x.shape[1:-1], window, strict=True)]
-    apart = [side for pair in zip(counts, window, strict=True) for side in pair]
-    x = x.reshape(x.shape[0], *apart, x.shape[-1]).transpose(_by_window(len(window)))
+    sides = [side for pair in zip(counts, window, strict=True) for side in pair]
+    x = x.reshape(x.shape[0], *sides, x.shape[-1]).transpose(_by_window(len(window)))
     return x.reshape(x.shape[0], math.prod(counts), math.prod(window), x.shape[-1])
 
 
@@ -94,5 +97,5 @@ def _join(
 
 
 def _by_window(rank: int) -> list[int]:
-    """Axes `[b, k1, w1, k2, w2, ..., c]` to `[b, k1, k2, ..., w1, w2, ..., c]`."""
+    """The permutation of axes from `[b, k1, w1, k2, w2, ..., c]` to `[b, k1, ..., w1, ..., c]`."""
     return [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]

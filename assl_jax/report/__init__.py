@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
+from assl_jax.report.html import PAGE, write_files
 from assl_jax.report.page import render_page
 from assl_jax.report.record import RunRecord, TaskExamples
-from assl_jax.report.tables import render_markdown, summary_lines
-from assl_jax.report.write import PAGE, write_files
+from assl_jax.report.tables import TABLES, render_markdown, summary_lines
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 
 
 def write_report(folder: Path, run: RunRecord) -> Path:
-    """Write `index.html` (self-contained) and `tables.md` into `folder`.
+    """Write `index.html`, which needs no other file, and `tables.md`.
 
-    Each file is replaced as a whole, so a reader never sees half of one. The same record gives the
-    same bytes.
+    Each file is replaced as a whole, so that a reader never sees half of one. The same record gives
+    the same bytes.
 
     Args:
-      folder: created when missing.
-      run: what to show; sections without material are left out.
+      folder: created if it is missing.
+      run: what to show; a section without material is left out.
 
     Returns:
       The path of `index.html`.
     """
-    return write_files(folder, {"tables.md": render_markdown(run.results), PAGE: render_page(run)})
+    return write_files(folder, {TABLES: render_markdown(run.results), PAGE: render_page(run)})

@@ -1,75 +1,108 @@
 """Grad-CAM and Guided Grad-CAM as a grid of pictures."""
 
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.report.figures import example_images
-from assl_jax.report.html import scroll, soft
-from assl_jax.report.record import display_label
+from assl_jax.report.html import Picture, render
+from assl_jax.report.names import label_title
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
-CLIPPED = 0.01  # share of the strongest guided gradients that are drawn alike
-KINDS = ("Grad-CAM", "Guided")
+CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped
 NOTE = (
-    "Grad-CAM: the brighter, the more a network's last convolution stage finds there for the class "
-    "that it predicts, which stands below. It is no finer than this stage's map, whose size stands "
-    "beside it; a map of a single place cannot say where. Guided Grad-CAM: the pixels that speak "
-    "for this class, lighter or darker than grey by the sign of the guided gradient."
+    "Grad-CAM: bright regions count most for the class that the network predicts, named below the "
+    "picture. The map is as coarse as the network's last convolution stage; its size is in the "
+    "column head, and a map of 1x1 shows no location. Guided Grad-CAM: the pixels that count for "
+    "this class, lighter or darker than grey by the sign of the guided gradient."
 )
 VOLUMES = "Volumes are shown as their axial, coronal and sagittal middle slices."
 
 
-def attention_section(shown: Attention | None) -> str:
-    """The inside of a section: a row per image, two columns per network; "" for None."""
+class NetworkHead(NamedTuple):
+    """A network's title, and the size of its last stage's map."""
+
+    title: str
+    size: str
+
+
+class ImageRow(NamedTuple):
+    """An image as the networks see it.
+
+    Attributes:
+      truth: its class.
+      original: the image.
+      explained: Grad-CAM and Guided Grad-CAM of each network in turn.
+      predicted: what each network predicts.
+    """
+
+    truth: str
+    original: Picture
+    explained: list[Picture]
+    predicted: list[str]
+
+
+class Grid(NamedTuple):
+    """What the template `attention.html.j2` shows; `kind` is the CSS class of the pictures."""
+
+    note: str
+    kind: str
+    networks: list[NetworkHead]
+    images: list[ImageRow]
+
+
+def attention_grid(shown: Attention | None) -> Grid | None:
+    """A row for each image, two columns for each network; None for None."""
     if shown is None:
-        return ""
-    each = range(len(shown.truths))
-    table = f"<table>{_head(shown)}<tbody>{''.join(_rows(shown, i) for i in each)}</tbody></table>"
+        return None
     volumes = shown.originals.ndim == 5
-    return soft(f"{NOTE} {VOLUMES}" if volumes else NOTE) + scroll(table, "Grad-CAM")
-
-
-def _head(shown: Attention) -> str:
-    names = "".join(
-        f'<th scope="colgroup" colspan="2" class="name">{escape(display_label(network.label))}</th>'
-        for network in shown.networks
+    return Grid(
+        note=f"{NOTE} {VOLUMES}" if volumes else NOTE,
+        kind="example volume" if volumes else "example",
+        networks=[
+            NetworkHead(label_title(network.label), "x".join(map(str, network.places)))
+            for network in shown.networks
+        ],
+        images=[_image_row(shown, i) for i in range(len(shown.truths))],
     )
-    kinds = "".join(
-        f'<th scope="col" class="name">{KINDS[0]} {"x".join(map(str, network.places))}</th>'
-        f'<th scope="col" class="name">{KINDS[1]}</th>'
-        for network in shown.networks
-    )
-    first = '<th scope="col" class="name" rowspan="2">Image</th>'
-    return f"<thead><tr>{first}{names}</tr><tr>{kinds}</tr></thead>"
 
 
-def _rows(shown: Attention, i: int) -> str:
-    """The pictures, and below them what each network predicts."""
-    image, truth = shown.originals[i], escape(shown.truths[i])
-    kind = "example" if image.ndim == 3 else "example volume"
-    original, _ = example_images(image, image[None])
-    pictures = f'<th scope="row" class="name">{_picture(kind, original, f"Image: {truth}")}</th>'
-    words = f'<td class="name">{truth}</td>'
+def gradcam_page(title: str, shown: Attention) -> str:
+    """The grid as an HTML page of its own, which needs no other file."""
+    return render("gradcam.html.j2", title=title, grid=attention_grid(shown))
+
+
+def _image_row(shown: Attention, i: int) -> ImageRow:
+    image, truth = shown.originals[i], shown.truths[i]
+    explained = []
     for network in shown.networks:
-        predicted = escape(network.predicted[i])
-        about = f"of {escape(display_label(network.label))} for {predicted}"
-        pair = overlay(image, network.cams[i]), relief(network.guided[i])[None]
-        for name, data in zip(KINDS, example_images(*pair), strict=True):
-            pictures += f"<td>{_picture(kind, data, f'{name} {about}')}</td>"
-        words += f'<td colspan="2" class="name">{predicted}</td>'
-    return f'<tr class="opens">{pictures}</tr><tr>{words}</tr>'
-
-
-def _picture(kind: str, data: str, alt: str) -> str:
-    return f'<figure class="{kind}"><img src="data:image/png;base64,{data}" alt="{alt}"></figure>'
+        about = f"of {label_title(network.label)} for {network.predicted[i]}"
+        pngs = example_images(
+            overlay(image, network.cams[i]), relief(network.guided[i])[np.newaxis]
+        )
+        names = ("Grad-CAM", "Guided")
+        explained += [
+            Picture(png, f"{name} {about}") for name, png in zip(names, pngs, strict=True)
+        ]
+    original, _ = example_images(image, image[np.newaxis])
+    return ImageRow(
+        truth=truth,
+        original=Picture(original, f"Image: {truth}"),
+        explained=explained,
+        predicted=[network.predicted[i] for network in shown.networks],
+    )
 
 
 def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """`[*space, 3]`: the grey image `[*space, c]`, covered with colour where `cam` is high.
+    """Cover the grey image with colour where `cam` is high.
 
-    Both in [0, 1]. Where `cam` is 0 the grey image is left as it is.
+    Args:
+      image: `[*space, c]` in [0, 1].
+      cam: `[*space]` in [0, 1]; the grey image is unchanged where it is 0.
+
+    Returns:
+      `[*space, 3]` in [0, 1].
     """
     import matplotlib
 
@@ -79,7 +112,7 @@ def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def relief(guided: np.ndarray) -> np.ndarray:
-    """Values of both signs to [0, 1] about mid grey, the strongest per cent of them at the ends."""
+    """Values of both signs to [0, 1] around grey, 0.5; the strongest 1 % are clipped."""
     strength = np.abs(guided)
     top = np.quantile(strength, 1 - CLIPPED) or strength.max() or 1.0
     return np.clip(0.5 + guided / (2 * top), 0.0, 1.0)

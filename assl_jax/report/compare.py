@@ -1,42 +1,30 @@
-"""Several finished runs on one page: `python -m assl_jax.report`."""
+"""Several finished runs on one page: `python -m assl_jax report`."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assl_jax.errors import InputError
-from assl_jax.report import paper
-from assl_jax.report.html import chart_html, document, folded, section, soft, table_html
-from assl_jax.report.metrics import METRICS, metrics_table
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.report import forms, paper
+from assl_jax.report.html import PAGE, Chart, render, write_files
+from assl_jax.report.metrics_table import metrics_table
+from assl_jax.report.names import PALETTE, VARIANTS, backbone_title, capitalised
 from assl_jax.report.pairs import correlation_lines, pairs_table
-from assl_jax.report.record import COLOURS, VARIANTS, capital, display_backbone
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
 from assl_jax.report.sentences import headline, search_trace
 from assl_jax.report.svg import canvas, known, svg
-from assl_jax.report.table import (
-    DASH,
-    Cell,
-    Row,
-    Table,
-    markdown,
-    mean_std,
-    percent,
-    plain,
-    printed,
-    winner,
-)
-from assl_jax.report.tables import search_table, similarity_table
-from assl_jax.report.write import PAGE, write_files
+from assl_jax.report.table import Cell, Row, Table, markdown, plain
+from assl_jax.report.tables import TABLES, search_table, similarity_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "oDsv^Pp"
 OTHER_DATA = (
-    "The paper's figures are of other data (STL-10 with 1,000 labels; brain CT of one hospital) "
-    "and stand here for the pattern, not to be matched."
+    "The paper's values were measured on other data (STL-10 with 1,000 labels; brain CT of one "
+    "hospital); compare the pattern, not the values."
 )
 
 
@@ -45,80 +33,93 @@ def compare(folders: Sequence[Path], out: Path | None = None) -> Path:
 
     Args:
       folders: workdirs of runs.
-      out: where to; by default `compare` beside the first of them.
+      out: folder of the page; by default `compare` next to the first workdir.
 
     Returns:
       The path of the page.
 
     Raises:
-      InputError: a folder without a finished run, a broken file, or `out` cannot be written.
+      InputError: a folder without a finished run, a damaged file, or `out` cannot be written.
     """
     runs = read_runs(folders)
     out = out or folders[0].resolve().parent / "compare"
-    texts = {"tables.md": compare_markdown(runs), PAGE: compare_page(runs)}
+    texts = {TABLES: compare_markdown(runs), PAGE: compare_page(runs)}
     try:
         return write_files(out, texts)
     except OSError as error:
         raise InputError(f"--out={out} cannot be written: {error.strerror}") from error
 
 
-def rows_of(columns: Sequence[Column], metric: str = "accuracy") -> dict[Key, str]:
-    """Everything that any of the runs tested, with its name: scratch, single tasks, pools."""
-    names: dict[Key, str] = {}
+def titles_of(columns: Sequence[Column], metric: str = "accuracy") -> dict[Key, str]:
+    """Titles of all pretrainings for which a run has the metric.
+
+    Scratch comes first, then single tasks, then pools; variants follow their plain network.
+    """
+    titles: dict[Key, str] = {}
     for column in columns:
-        for key, networks in column.found.items():
-            if known(column.score(key, metric)[0]):
-                names.setdefault(key, networks[0]._replace(backbone="").name)
+        for key, networks in column.tested.items():
+            if column.score(key, metric):
+                titles.setdefault(key, networks[0].label._replace(backbone="").title)
 
-    first = {pool: i for i, (pool, _) in reversed(list(enumerate(names)))}
-    variants = ["", *VARIANTS]
+    pools = list(dict.fromkeys(key.pool for key in titles))
+    variants = ["plain", *VARIANTS]
 
-    def place(key: Key) -> tuple[int, int, int]:
-        pool, variant = key
-        return len(pool) - (pool == {"scratch"}), first[pool], variants.index(variant)
+    def order(key: Key) -> tuple[int, int, int]:
+        return len(key.pool), pools.index(key.pool), variants.index(key.variant)
 
-    return {key: names[key] for key in sorted(names, key=place)}
+    return {key: titles[key] for key in sorted(titles, key=order)}
 
 
 def accuracy_table(columns: Sequence[Column], metric: str = "accuracy") -> Table | None:
     """A row for each pretraining, a column for each run, and the paper's accuracies at the end.
 
-    None where the metric was not measured. The best of a run is strong.
+    None if the metric was not measured. The best value of each run is strong.
     """
-    names = rows_of(columns, metric)
-    if not names:
+    titles = titles_of(columns, metric)
+    if not titles:
         return None
-    leaders = [winner([c.score(key, metric)[0] for key in names], percent) for c in columns]
-    papers = _papers(columns, names) if metric == "accuracy" else {}
-    rows = []
-    for key, name in names.items():
-        cells = []
-        for column, leader in zip(columns, leaders, strict=True):
-            mean, std = column.score(key, metric)
-            number, seeds = len(column.found.get(key, [])), len(column.runs)
-            partly = f" ({number} of {seeds})" if 0 < number < seeds else ""
-            cells.append(Cell(mean_std(mean, std) + partly, percent(mean) == leader))
-        cells += [Cell(printed(values[key])) for values in papers.values()]
-        rows.append(Row((Cell(name), *cells)))
-    caption = f"Test {METRICS[metric]} in %: mean ± standard deviation over repeated fine-tunings"
+    papers = _papers(columns, titles) if metric == "accuracy" else {}
+    shown = [_scores(column, list(titles), metric) for column in columns]
+    shown += [[Cell(forms.printed(values[key])) for key in titles] for values in papers.values()]
+    rows = tuple(
+        Row((Cell(title), *cells)) for title, *cells in zip(titles.values(), *shown, strict=True)
+    )
+    caption = (
+        f"Test {METRICS[metric].title} in %: mean ± standard deviation over repeated fine-tunings"
+    )
     if any(len(column.runs) > 1 for column in columns):
-        caption += "; where several seeds stand together, of their means"
+        caption += "; in a column of several seeds, over the means of the seeds"
     caption += f". {OTHER_DATA}" if papers else ""
-    heads = ("Pretraining", *(column.name for column in columns), *papers)
-    return Table(caption, heads, tuple(rows))
+    return Table(caption, ("Pretraining", *(column.title for column in columns), *papers), rows)
 
 
-def _papers(columns: Sequence[Column], keys: Mapping[Key, Any]) -> dict[str, dict[Key, Any]]:
-    """The paper's accuracies by the head of their column; none that would be empty but for one."""
+def _scores(column: Column, keys: Sequence[Key], metric: str) -> list[Cell]:
+    """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
+    estimates = [column.score(key, metric) for key in keys]
+    means = [estimate.mean if estimate else None for estimate in estimates]
+    higher = METRICS[metric].higher_is_better
+    best = forms.winner(means, forms.percent, higher_is_better=higher)
+    cells = []
+    for key, estimate, mean in zip(keys, estimates, means, strict=True):
+        number, seeds = len(column.tested.get(key, [])), len(column.runs)
+        partly = f" ({number} of {seeds})" if 0 < number < seeds else ""
+        cells.append(Cell(forms.mean_std(estimate) + partly, forms.percent(mean) == best))
+    return cells
+
+
+def _papers(
+    columns: Sequence[Column], keys: Mapping[Key, Any]
+) -> dict[str, dict[Key, float | None]]:
+    """The paper's accuracies by the head of their column, if it has at least two of them."""
     papers = {}
     for column in columns:
-        rank, network = column.rank, paper.network(column.backbone)
         values = {
-            (pool, variant): paper.accuracy(rank, column.backbone, pool, variant)
-            for pool, variant in keys
+            key: paper.accuracy(column.rank, column.backbone, tuple(key.pool), key.variant)
+            for key in keys
         }
         if sum(value is not None for value in values.values()) > 1:
-            papers[f"Paper ({paper.DATA[rank]}, {network})"] = values
+            network = paper.network(column.backbone)
+            papers[f"Paper ({paper.DATA[column.rank]}, {network})"] = values
     return papers
 
 
@@ -128,43 +129,39 @@ def runs_table(columns: Sequence[Column]) -> Table:
     for column in columns:
         for i, run in enumerate(column.runs):
             r = run.results
-            labels, images = (f"{r[k]:,}" if r.get(k) else DASH for k in ("labels", "test_images"))
-            facts = (r.get("experiment"), run.data, display_backbone(column.backbone))
-            last = (run.seed, labels, images, run.environment.get("commit"))
-            cells = [Cell(DASH if v in (None, "") else str(v)) for v in (*facts, *last)]
-            rows.append(Row((Cell(run.name), *cells), opens=i == 0))
+            cells = [run.name, r.experiment, run.data, backbone_title(column.backbone)]
+            cells += [str(r.seed), f"{r.labels:,}", f"{r.test_images:,}"]
+            cells += [run.environment.get("commit", "")]
+            rows.append(Row(tuple(Cell(text or forms.DASH) for text in cells), opens=i == 0))
     heads = ("Run", "Experiment", "Data", "Backbone", "Seed", "Labels", "Test set", "Commit")
-    caption = "Runs that differ in their seed alone stand together"
-    return Table(caption, heads, tuple(rows))
+    return Table("Runs that differ only in their seed are grouped", heads, tuple(rows))
 
 
 @svg
 def compare_chart(columns: Sequence[Column]) -> "Figure | None":
-    """Test accuracies, a row for each pretraining and a colour and marker for each run."""
-    names = rows_of(columns)
-    if not names:
+    """Test accuracies: a row for each pretraining, a colour and a marker for each run."""
+    titles = titles_of(columns)
+    if not titles:
         return None
     gap = 0.7 / max(len(columns), 3)
-    figure = canvas(8.4, 1.2 + 0.12 * len(columns) + len(names) * (0.16 + 0.11 * len(columns)))
+    figure = canvas(8.4, 1.2 + 0.12 * len(columns) + len(titles) * (0.16 + 0.11 * len(columns)))
     ax = figure.subplots()
-    colours = list(COLOURS.values())
     for i, column in enumerate(columns):
-        tint, marker = colours[i % len(colours)], MARKERS[i % len(MARKERS)]
-        drawn = False
-        for y, key in enumerate(names):
-            mean, std = column.score(key, "accuracy")
-            if mean is None or not known(mean):
+        tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+        label = column.title
+        for y, key in enumerate(titles):
+            estimate = column.score(key, "accuracy")
+            if estimate is None:
                 continue
-            at = y + gap * (i - (len(columns) - 1) / 2)
-            label = "" if drawn else column.name
-            ax.plot(100 * mean, at, marker, markersize=5.5, color=tint, label=label)
-            drawn = True
-            if std is not None and known(std):
-                ax.errorbar(100 * mean, at, xerr=100 * std, color=tint, linewidth=1, capsize=2)
-    for y in range(1, len(names)):
+            x, y_run = 100 * estimate.mean, y + gap * (i - (len(columns) - 1) / 2)
+            ax.plot(x, y_run, marker, markersize=5.5, color=tint, label=label)
+            label = ""  # one entry in the legend is enough
+            if known(estimate.std):
+                ax.errorbar(x, y_run, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
+    for y in range(1, len(titles)):
         ax.axhline(y - 0.5, color="#eeeeee", linewidth=0.8)
-    ax.set_yticks(range(len(names)), list(names.values()))
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(range(len(titles)), list(titles.values()))
+    ax.set_ylim(len(titles) - 0.5, -0.5)
     ax.set_xlabel("test accuracy (%)")
     ax.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=2 if len(columns) > 1 else 1)
@@ -172,17 +169,17 @@ def compare_chart(columns: Sequence[Column]) -> "Figure | None":
 
 
 def own_tables(run: Run) -> list[Table]:
-    """A run's tables, beside the paper's printed values where there are some."""
+    """A run's tables, with the paper's values if it has some."""
     r = run.results
-    found = [
+    tables = [
         metrics_table(r),
         search_table(r),
-        pairs_table(r, printed_too=True) or pairs_table(r),
-        self_assl_table(r, printed_too=True) or self_assl_table(r),
+        pairs_table(r, with_paper=True) or pairs_table(r),
+        self_assl_table(r, with_paper=True) or self_assl_table(r),
         guard_table(r),
-        similarity_table(r),
+        similarity_table(r.similarity),
     ]
-    return [table for table in found if table]
+    return [table for table in tables if table]
 
 
 def _own_lines(run: Run) -> list[str]:
@@ -193,44 +190,44 @@ def _own_lines(run: Run) -> list[str]:
 def compare_page(runs: Sequence[Run]) -> str:
     """The whole of `index.html`."""
     columns = columns_of(runs)
-    tables = {metric: accuracy_table(columns, metric) for metric in METRICS}
-    said = "; ".join(f"{run.name}: {headline(run.results)}" for run in runs)
-    alt = f"Dot chart of test accuracies in %, a row for each pretraining. {said}"
-    accuracies = chart_html(compare_chart(columns), alt) + table_html(tables.pop("accuracy"))
-    for metric, table in tables.items():
-        accuracies += folded(capital(METRICS[metric]), table_html(table))
-    body = [
-        f"<h1>{escape(_title(runs))}</h1>",
-        section("Accuracy", accuracies),
-        section("The runs", table_html(runs_table(columns))),
-        section("Each run's own tables", "".join(map(_own, runs))),
-    ]
-    return document(_title(runs), body)
+    outcomes = "; ".join(f"{run.name}: {headline(run.results)}" for run in runs)
+    alt = f"Dot chart of test accuracies in %, a row for each pretraining. {outcomes}"
+    return render(
+        "compare.html.j2",
+        title=_title(runs),
+        accuracies=Chart(compare_chart(columns), alt),
+        metrics={
+            capitalised(metric.title): accuracy_table(columns, name)
+            for name, metric in METRICS.items()
+        },
+        runs=runs_table(columns),
+        own=[
+            {
+                "name": run.name,
+                "headline": headline(run.results),
+                "command": run.environment.get("command", ""),
+                "lines": _own_lines(run),
+                "tables": own_tables(run),
+            }
+            for run in runs
+        ],
+    )
 
 
 def _title(runs: Sequence[Run]) -> str:
     return f"{len(runs)} run{'s' if len(runs) > 1 else ''} compared"
 
 
-def _own(run: Run) -> str:
-    command = run.environment.get("command")
-    body = f"<pre><code>{escape(str(command))}</code></pre>" if command else ""
-    body += "".join(soft(line) for line in _own_lines(run))
-    body += "".join(map(table_html, own_tables(run)))
-    title = f"<h3>{escape(run.name)}</h3><p>{escape(headline(run.results))}</p>"
-    return title + folded("Command and tables", body)
-
-
 def compare_markdown(runs: Sequence[Run]) -> str:
     """The whole of `tables.md`."""
     columns = columns_of(runs)
-    found = [accuracy_table(columns, metric) for metric in METRICS]
-    parts = [f"# {_title(runs)}\n", *(markdown(table) for table in found if table)]
+    tables = [accuracy_table(columns, metric) for metric in METRICS]
+    parts = [f"# {_title(runs)}\n", *(markdown(table) for table in tables if table)]
     parts += [markdown(runs_table(columns))]
     for run in runs:
         parts += [f"## {plain(run.name)}\n", f"{plain(headline(run.results))}\n"]
         if command := run.environment.get("command"):
-            parts += [f"    {' '.join(str(command).split())}\n"]
+            parts += [f"    {' '.join(command.split())}\n"]
         parts += [f"{plain(line)}\n" for line in _own_lines(run)]
         parts += [markdown(table) for table in own_tables(run)]
     return "\n".join(parts)

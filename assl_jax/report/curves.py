@@ -2,39 +2,49 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assl_jax.report import record
-from assl_jax.report.record import colour, display, display_label
+from assl_jax.records import LogRecord
+from assl_jax.report.names import Label, label_title, pool_colour, task_title
+from assl_jax.report.record import latest
 from assl_jax.report.svg import canvas, known, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Points = list[tuple[float, float]]
+
 
 @svg
 def training_curves(
-    metrics: Sequence[Mapping[str, Any]], *, kind: str, quantity: str = "loss", columns: int = 3
+    metrics: Sequence[LogRecord], *, kind: str, quantity: str = "loss", columns: int = 3
 ) -> "Figure | None":
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
-    Faint: as logged; solid: the moving mean over a twelfth of the curve. What has one label
-    (folds, seeds) shares a panel. A panel whose values differ by more than a factor of 20 has a
-    logarithmic axis. Accuracies are those on the training batches.
+    Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
+    Folds and seeds of one label share a panel. A panel has a logarithmic axis if its values differ
+    by more than a factor of 20. Accuracies are those on the training batches.
+
+    Args:
+      metrics: the log of all stages.
+      kind: of the stages that are shown, "pretrain" or "finetune".
+      quantity: name of the logged value.
+      columns: panels in a row.
     """
     from matplotlib.lines import Line2D
 
-    panels: dict[str, dict[tuple[str, str, str], list[tuple[float, float]]]] = {}
-    for r in metrics:  # in the order of the log, which is that of the stages
-        if r["kind"] == kind:
-            panels.setdefault(r["label"], {})
-    for r in record.latest(metrics):
-        if r["kind"] == kind and known(r.get(quantity)):
-            curve = (r["stage"], r.get("run") or "", r.get("task") or r["label"])
-            panels[r["label"]].setdefault(curve, []).append((r["step"], r[quantity]))
+    # The log has the order of the stages; panels keep it.
+    panels: dict[str, dict[tuple[str, str, str], Points]] = {
+        record.label: {} for record in metrics if record.kind == kind
+    }
+    for record in latest(metrics):
+        value = record.values.get(quantity)
+        if record.kind == kind and known(value):
+            curve = (record.stage, record.run, record.task)
+            panels[record.label].setdefault(curve, []).append((record.step, value))
     panels = {label: curves for label, curves in panels.items() if curves}
     if not panels:
         return None
@@ -50,23 +60,23 @@ def training_curves(
     figure.supylabel(quantity, fontsize=10)
     tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
     if kind == "pretrain" and len(tasks) > 1:
-        keys = [Line2D([], [], color=colour(task), label=display(task)) for task in tasks]
+        keys = [Line2D([], [], color=pool_colour([t]), label=task_title(t)) for t in tasks]
         figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
     return figure
 
 
 def _curve_panel(
-    ax: "Axes", label: str, curves: Mapping[tuple[str, str, str], list[Any]], *, by_task: bool
+    ax: "Axes", label: str, curves: Mapping[tuple[str, str, str], Points], *, by_task: bool
 ) -> None:
     lines = []
     for (*_, task), points in curves.items():
         steps, values = np.array(points, dtype=float).T
         lines.append(moving_mean(values, max(1, len(values) // 12)))
-        tint = colour(task if by_task else label)
+        tint = pool_colour([task] if by_task else Label.parse(label).pool)
         mark = "o" if len(values) == 1 else ""
         ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
         ax.plot(*thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
-    ax.set_title(display_label(label))
+    ax.set_title(label_title(label))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
         ax.set_yscale("log")
@@ -84,6 +94,6 @@ def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def thinned(x: np.ndarray, y: np.ndarray, *, most: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` points of a curve, its last among them: a page need not carry every step."""
+    """At most `most` points of a curve, the last one included; this keeps the page small."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), most)).round().astype(int))
     return x[keep], y[keep]

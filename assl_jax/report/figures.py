@@ -1,23 +1,18 @@
-"""Charts as SVG text and example images as PNG text, for embedding in a page."""
+"""Charts of a run as SVG text, and example images as PNG text, for embedding in a page."""
 
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from assl_jax.report import planes, record
-from assl_jax.report.metrics import decides, score
-from assl_jax.report.record import (
-    GREY,
-    INK,
-    colour,
-    display,
-    display_label,
-    display_pool,
-)
+from assl_jax.records import Estimate, Evaluation, Pool, Results, Similarity, StageRecord
+from assl_jax.report import planes
+from assl_jax.report.evaluations import named_metric, score
+from assl_jax.report.names import GREY, INK, Label, label_title, pool_colour, pool_title, task_title
+from assl_jax.report.pairs import by_similarity
 from assl_jax.report.svg import canvas, known, svg
 
 if TYPE_CHECKING:
@@ -25,13 +20,13 @@ if TYPE_CHECKING:
 
 
 @svg
-def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
+def similarity_heatmap(similarity: Similarity | None) -> "Figure | None":
     """The similarity matrix, its numbers in the cells; the diagonal, always 1, is left grey."""
-    if not similarity.get("tasks"):
+    if similarity is None:
         return None
-    names = [display(task) for task in similarity["tasks"]]
-    k = len(names)
-    matrix = np.array(similarity["matrix"], dtype=float)
+    titles = [task_title(task) for task in similarity.tasks]
+    k = len(titles)
+    matrix = np.array(similarity.matrix, float)
     shown = np.ma.masked_where(np.eye(k, dtype=bool) | ~np.isfinite(matrix), matrix)
     top = float(shown.max()) if shown.count() else 1.0
     figure = canvas(2.4 + 0.75 * k, 1.2 + 0.6 * k)
@@ -43,8 +38,8 @@ def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
             dark = i != j and matrix[i, j] > 0.6 * top
             ink = "white" if dark else GREY if i == j else INK
             ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color=ink)
-    ax.set_xticks(range(k), names, rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(k), names)
+    ax.set_xticks(range(k), titles, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(k), titles)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.grid(False)
@@ -54,69 +49,76 @@ def similarity_heatmap(similarity: Mapping[str, Any]) -> "Figure | None":
     return figure
 
 
-def _accuracy_rows(
-    results: Mapping[str, Any],
-) -> list[tuple[tuple[str, ...], Mapping[str, Any], str]]:
-    """Pool, figures and place on the search path of everything that was tested."""
-    iterations = results.get("iterations") or []
-    start = list(iterations[0]["pool"]) if iterations else []
-    rows: list[tuple[tuple[str, ...], Mapping[str, Any], str]] = []
-    if results.get("scratch"):
-        rows.append((("scratch",), results["scratch"], ""))
-    for task, single in (results.get("singles") or {}).items():
-        rows.append(((task,), single, "accepted" if [task] == start else ""))
-    for step in iterations:
-        verdict = "accepted" if step.get("accepted") else "stopped"
-        for candidate in sorted(step["candidates"], key=record.by_similarity):
-            task = candidate["task"]
-            place = verdict if task == step.get("chosen") else ""
-            rows.append(((*step["pool"], task), candidate, place))
-    for pair in sorted(results.get("pairs") or [], key=record.by_similarity):
-        rows.append((tuple(pair["pool"]), pair, ""))
-    best = results.get("best")
-    if best and tuple(best["pool"]) not in [pool for pool, *_ in rows]:
-        rows.append((tuple(best["pool"]), best, "accepted"))
-    return [row for row in rows if known(score(results, row[1])[0])]
+class Trained(NamedTuple):
+    """A row of the chart of accuracies.
+
+    Attributes:
+      pool: the tasks; empty from scratch.
+      estimate: on the test set, the metric that selection looks at.
+      verdict: of the search: "accepted", "stopped", or "" off its path.
+    """
+
+    pool: Pool
+    estimate: Estimate
+    verdict: str
+
+
+def trained_pools(results: Results) -> list[Trained]:
+    """Everything for which the metric was measured, in the order of the chart."""
+    start = results.iterations[0].pool if results.iterations else ()
+    rows: list[tuple[Pool, Evaluation | None, str]] = [((), results.scratch, "")]
+    for task, single in results.singles.items():
+        rows.append(((task,), single, "accepted" if (task,) == start else ""))
+    for step in results.iterations:
+        decision = "accepted" if step.accepted else "stopped"
+        for candidate in sorted(step.candidates, key=by_similarity):
+            verdict = decision if candidate.task == step.chosen else ""
+            rows.append((candidate.members, candidate.evaluation, verdict))
+    for pair in sorted(results.pairs, key=by_similarity):
+        rows.append((pair.members, pair.evaluation, ""))
+    if results.best and results.best.pool not in [pool for pool, *_ in rows]:
+        rows.append((results.best.pool, results.best.evaluation, "accepted"))
+    found = ((pool, score(results, evaluation), verdict) for pool, evaluation, verdict in rows)
+    return [Trained(pool, estimate, verdict) for pool, estimate, verdict in found if estimate]
 
 
 @svg
-def accuracy_chart(results: Mapping[str, Any]) -> "Figure | None":
-    """Test accuracies with their standard deviations and runs, and the search's path through them.
+def accuracy_chart(results: Results) -> "Figure | None":
+    """Test accuracies with standard deviations and single runs, and the path of the search.
 
-    Circles are single tasks, diamonds pools in the colour of the task they add, hollow when they
-    were not accepted; pairs stand in the order of their similarity. The small dots below are the
-    repeated fine-tunings. Where the search decides on another metric, that one is drawn, without
-    the runs.
+    Circles are single tasks. Diamonds are pools in the colour of the task that they add, hollow
+    unless they were accepted. Pairs are in the order of their similarity. The small dots below are
+    the repeated fine-tunings. If the search decides on another metric, that one is drawn, without
+    the single runs.
     """
-    rows = _accuracy_rows(results)
+    rows = trained_pools(results)
     if not rows:
         return None
-    metric = decides(results)
+    metric = named_metric(results)
     figure = canvas(8.4, 1.3 + 0.34 * len(rows))
     ax = figure.subplots()
     path: list[tuple[float, int, str]] = []
-    for y, (pool, entry, place) in enumerate(rows):
-        tint = colour(pool[-1])
-        mean, std = score(results, entry)
-        x = 100 * mean
-        runs = [100 * run for run in entry.get("runs") or [] if known(run) and not metric]
+    for y, (pool, estimate, verdict) in enumerate(rows):
+        tint = pool_colour(pool)
+        x = 100 * estimate.mean
+        runs = [] if metric else [100 * run for run in estimate.runs]
         ax.scatter(runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0)
-        if known(std):
-            ax.errorbar(x, y, xerr=100 * std, color=tint, capsize=3, linewidth=1)
-        single = len(pool) == 1
-        face = tint if single or place == "accepted" else "white"
-        marker = "o" if single else "D"
+        if known(estimate.std):
+            ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
+        extended = len(pool) > 1
+        face = "white" if extended and verdict != "accepted" else tint
+        marker = "D" if extended else "o"
         ax.plot(x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4)
-        if place:
-            path.append((x, y, place))
-    for (x0, y0, _), (x1, y1, place) in zip(path, path[1:], strict=False):
-        line = "-" if place == "accepted" else ":"
+        if verdict:
+            path.append((x, y, verdict))
+    for (x0, y0, _), (x1, y1, verdict) in zip(path, path[1:], strict=False):
+        line = "-" if verdict == "accepted" else ":"
         ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
-    if rows[0][0] == ("scratch",):
-        ax.axvline(100 * score(results, rows[0][1])[0], color=GREY, linestyle="--", linewidth=1)
-    ax.set_yticks(range(len(rows)), [display_pool(pool) for pool, *_ in rows])
-    for tick, (*_, place) in zip(ax.get_yticklabels(), rows, strict=True):
-        tick.set_fontweight("bold" if place == "accepted" else "normal")
+    if scratch := score(results, results.scratch):
+        ax.axvline(100 * scratch.mean, color=GREY, linestyle="--", linewidth=1)
+    ax.set_yticks(range(len(rows)), [pool_title(row.pool) for row in rows])
+    for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(f"test {metric or 'accuracy'} (%)")
     ax.grid(axis="y", visible=False)
@@ -138,39 +140,37 @@ def _path_legend(figure: "Figure") -> None:
 
 
 @svg
-def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
+def time_chart(stages: Sequence[StageRecord]) -> "Figure | None":
     """Time per label, its kinds of stages in shades of one bar, with their images per second."""
     from matplotlib.patches import Patch
 
-    groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    groups: dict[str, dict[str, list[StageRecord]]] = {}
     for stage in stages:
-        if known(stage.get("seconds")):
-            kinds = groups.setdefault(stage["label"], {})
-            kinds.setdefault(stage["kind"], []).append(stage)
+        groups.setdefault(stage.label, {}).setdefault(stage.kind, []).append(stage)
     if not groups:
         return None
     seconds = {
-        label: {kind: sum(s["seconds"] for s in group) for kind, group in kinds.items()}
+        label: {kind: sum(s.seconds for s in group) for kind, group in kinds.items()}
         for label, kinds in groups.items()
     }
     longest = max(sum(kinds.values()) for kinds in seconds.values())
     scale, unit = (60.0, "minutes") if longest > 600 else (1.0, "seconds")
-    order = dict.fromkeys(stage["kind"] for stage in stages)
+    order = dict.fromkeys(stage.kind for stage in stages)
     shades = {kind: 0.55**i for i, kind in enumerate(order)}
     figure = canvas(8.4, 1.2 + 0.3 * len(groups))
     ax = figure.subplots()
+    right_of_axes = ax.get_yaxis_transform()
     for y, (label, spent) in enumerate(seconds.items()):
         left = 0.0
         for kind, time in spent.items():
-            width, tint = time / scale, colour(label)
+            width, tint = time / scale, pool_colour(Label.parse(label).pool)
             ax.barh(y, width, 0.62, left, color=tint, alpha=shades[kind], linewidth=0)
             left += width
-        speeds = [(kind, _speed(group)) for kind, group in groups[label].items()]
+        speeds = [(kind, images_per_second(group)) for kind, group in groups[label].items()]
         words = [f"{left:,.1f} {'s' if scale == 1 else 'min'}"]
         words += [f"{kind} {speed}" for kind, speed in speeds if speed]
-        beside = ax.get_yaxis_transform()
-        ax.text(1.02, y, " · ".join(words), va="center", fontsize=8, transform=beside)
-    ax.set_yticks(range(len(groups)), [display_label(label) for label in groups], fontsize=9)
+        ax.text(1.02, y, " · ".join(words), va="center", fontsize=8, transform=right_of_axes)
+    ax.set_yticks(range(len(groups)), [label_title(label) for label in groups], fontsize=9)
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(unit)
@@ -180,12 +180,11 @@ def time_chart(stages: Sequence[Mapping[str, Any]]) -> "Figure | None":
     return figure
 
 
-def _speed(group: Sequence[Mapping[str, Any]]) -> str:
-    """Images per second over all stages of a group, or ""."""
-    timed = [s for s in group if known(s.get("images_per_s"))]
-    spent = sum(s["seconds"] for s in timed)
-    images = sum(s["images_per_s"] * s["seconds"] for s in timed)
-    return f"{images / spent:,.0f} images/s" if spent else ""
+def images_per_second(stages: Sequence[StageRecord]) -> str:
+    """The throughput over all stages that measured it, or ""."""
+    timed = [(s.images_per_s, s.seconds) for s in stages if s.images_per_s is not None]
+    spent = sum(seconds for _, seconds in timed)
+    return f"{sum(speed * s for speed, s in timed) / spent:,.0f} images/s" if spent else ""
 
 
 def example_images(image: np.ndarray, views: np.ndarray) -> tuple[str, str]:

@@ -1,112 +1,138 @@
 """Every pair of proxy tasks: Table 1, and whether dissimilarity goes with gain."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
-from assl_jax.report import paper
-from assl_jax.report.metrics import Results
-from assl_jax.report.record import by_similarity, display
-from assl_jax.report.table import (
-    DASH,
-    Cell,
-    Row,
-    Table,
-    gain,
-    mean_std,
-    percent,
-    printed,
-    similar,
-    winner,
-)
+from assl_jax.records import Correlation, Extension, Results
+from assl_jax.report import forms, paper
+from assl_jax.report.names import task_title
+from assl_jax.report.table import Cell, Row, Table
 
-Pair = Mapping[str, Any]
 GAINS = {"avg_gain": "average gain", "max_gain": "maximum gain"}
-# Head, key, how a value prints, which one is best.
-COLUMNS: tuple[tuple[str, str, Callable[..., str], Callable[..., float]], ...] = (
-    ("Similarity", "similarity", similar, min),
-    ("Avg ACC", "avg", percent, max),
-    ("Max ACC", "max", percent, max),
-    ("Int ACC", "accuracy", percent, max),
-    ("Avg (+/-)", "avg_gain", gain, max),
-    ("Max (+/-)", "max_gain", gain, max),
-)
 
 
-def grouped(results: Results) -> list[tuple[str, list[tuple[str, Pair]]]]:
-    """For each task its partners, the least similar first; every pair stands under both tasks."""
-    pairs = results.get("pairs") or []
-    groups = []
-    for a1 in dict.fromkeys(task for pair in pairs for task in pair["pool"]):
-        mine = sorted((p for p in pairs if a1 in p["pool"]), key=by_similarity)
-        partners = [next(task for task in p["pool"] if task != a1) for p in mine]
-        groups.append((a1, list(zip(partners, mine, strict=True))))
+class Column(NamedTuple):
+    """A quantity of an extension as a column.
+
+    Attributes:
+      head: of the column.
+      value: the quantity; None if the extension was not trained.
+      form: how it is printed.
+      higher_is_better: which value of a group is strong.
+    """
+
+    head: str
+    value: Callable[[Extension], float | None]
+    form: Callable[[float | None], str]
+    higher_is_better: bool = True
+
+    def winner(self, extensions: list[Extension]) -> str | None:
+        """The best value of a group as printed, see `forms.winner`."""
+        values = map(self.value, extensions)
+        return forms.winner(values, self.form, higher_is_better=self.higher_is_better)
+
+
+def extension_columns(accuracy: str) -> list[Column]:
+    """The columns of Tables 1 to 3; `accuracy` is the head of the joint training's accuracy."""
+
+    def measured(extension: Extension) -> float | None:
+        return extension.evaluation.accuracy.mean if extension.evaluation else None
+
+    return [
+        Column("Similarity", lambda e: e.similarity, forms.similar, higher_is_better=False),
+        Column("Avg ACC", lambda e: e.avg, forms.percent),
+        Column("Max ACC", lambda e: e.max, forms.percent),
+        Column(accuracy, measured, forms.percent),
+        Column("Avg (+/-)", lambda e: e.avg_gain, forms.gain),
+        Column("Max (+/-)", lambda e: e.max_gain, forms.gain),
+    ]
+
+
+def by_similarity(extension: Extension) -> float:
+    """The order of extensions in tables and charts: the least similar first."""
+    return extension.similarity
+
+
+def by_task(pairs: tuple[Extension, ...]) -> dict[str, list[tuple[str, Extension]]]:
+    """For each task its partners and their pairs, the least similar first.
+
+    Every pair is listed under both of its tasks.
+    """
+    groups: dict[str, list[tuple[str, Extension]]] = {}
+    for task in dict.fromkeys(task for pair in pairs for task in pair.members):
+        own = sorted((pair for pair in pairs if task in pair.members), key=by_similarity)
+        groups[task] = [(next(t for t in pair.members if t != task), pair) for pair in own]
     return groups
 
 
-def pairs_table(results: Results, *, both: bool = True, printed_too: bool = False) -> Table | None:
+def pairs_table(
+    results: Results, *, under_both_tasks: bool = True, with_paper: bool = False
+) -> Table | None:
     """The pairs in the layout of the paper's Table 1, or None without pairs.
 
     Args:
-      both: list each pair under both of its tasks, as the paper does; otherwise once, all pairs in
-        the order of their similarity.
-      printed_too: also what the paper printed for each pair, at the end; None where it printed none
-        of them.
+      results: of a run.
+      under_both_tasks: list each pair under both of its tasks, as the paper does; otherwise once,
+        all pairs in the order of their similarity.
+      with_paper: add the paper's values at the end; None if it has none of the pairs.
     """
-    if not results.get("pairs"):
+    pairs, rank = results.pairs, len(results.space)
+    if not pairs or (with_paper and not any(paper.pair(rank, p.members) for p in pairs)):
         return None
-    if both:
-        groups = grouped(results)
+    if under_both_tasks:
+        groups = list(by_task(pairs).items())
     else:
-        ordered = sorted(results["pairs"], key=by_similarity)
-        groups = [(p["pool"][0], [(p["pool"][1], p)]) for p in ordered]
-    rank = paper.rank(results)
-    if printed_too and not any(paper.pair(rank, p["pool"]) for p in results["pairs"]):
-        return None
-    heads = ["A1", "A2", *(head for head, *_ in COLUMNS)]
-    if printed_too:
-        data = paper.DATA[rank]
-        heads += [f"{head}, paper ({data})" for head in ("Similarity", "Int ACC", "Avg (+/-)")]
-    rivals = [p for _, group in groups for _, p in group]
+        ordered = sorted(pairs, key=by_similarity)
+        groups = [(p.members[0], [(p.members[1], p)]) for p in ordered]
+    columns = extension_columns("Int ACC")
+    heads = ["A1", "A2", *(column.head for column in columns)]
+    if with_paper:
+        heads += paper.heads(rank, "Similarity", "Int ACC", "Avg (+/-)")
     rows = []
     for a1, group in groups:
-        near = [p for _, p in group] if both else rivals
-        leaders = [winner([p.get(key) for p in near], form, best) for _, key, form, best in COLUMNS]
+        rivals = [pair for _, pair in group] if under_both_tasks else list(pairs)
+        leaders = [column.winner(rivals) for column in columns]
         for i, (a2, pair) in enumerate(group):
-            cells = [Cell(display(a1) if i == 0 else ""), Cell(display(a2))]
-            for (_, key, form, _), leader in zip(COLUMNS, leaders, strict=True):
-                text = form(pair.get(key))
-                shown = mean_std(pair.get(key), pair.get("std")) if key == "accuracy" else text
+            cells = [Cell(task_title(a1) if i == 0 else ""), Cell(task_title(a2))]
+            for column, leader in zip(columns, leaders, strict=True):
+                text = column.form(column.value(pair))
+                accuracy = pair.evaluation.accuracy if pair.evaluation else None
+                shown = forms.mean_std(accuracy) if column.head == "Int ACC" else text
                 cells.append(Cell(shown, text == leader))
-            if printed_too:
+            if with_paper:
                 cells += map(Cell, _printed(rank, a1, a2))
-            rows.append(Row(tuple(cells), opens=both and i == 0))
-    caption = "Pairs of proxy tasks, accuracies in %, "
-    caption += "A2 in the order of its similarity to A1" if both else "the least similar first"
-    caption += "; Int ACC: mean ± standard deviation over repeated fine-tunings"
+            rows.append(Row(tuple(cells), opens=under_both_tasks and i == 0))
+    order = (
+        "A2 in the order of its similarity to A1" if under_both_tasks else "the least similar first"
+    )
+    caption = (
+        f"Pairs of proxy tasks, accuracies in %, {order}; "
+        "Int ACC: mean ± standard deviation over repeated fine-tunings"
+    )
     return Table(caption, tuple(heads), tuple(rows), names=2)
 
 
 def _printed(rank: int, a1: str, a2: str) -> list[str]:
-    """Similarity, accuracy and average gain as the paper's row of a pair has them."""
+    """Similarity, accuracy and average gain of a pair in the paper."""
     row = paper.pair(rank, (a1, a2), under=a1)
     if row is None:
-        return [DASH] * 3
-    return [f"{row.similarity:.4f}", printed(row.accuracy), printed(row.avg_gain, signed=True)]
+        return [forms.DASH] * 3
+    accuracy, avg_gain = forms.printed(row.accuracy), forms.printed(row.avg_gain, signed=True)
+    return [forms.similar(row.similarity), accuracy, avg_gain]
 
 
 def correlation_lines(results: Results) -> list[str]:
-    """How similarity goes with the gains, a sentence each, and what its p-values are."""
-    found = results.get("correlation") or {}
-    number = len(results.get("pairs") or [])
+    """The correlation of similarity with each gain, and what its p-values are, as sentences."""
+    found = results.correlation
     lines = []
     for key, words in GAINS.items():
         if key in found:
             of = found[key]
-            said = ", ".join(_coefficient(of, name) for name in ("spearman", "pearson"))
-            start = f"Similarity against {words} over {number} pairs"
-            lines.append(f"{start}: {said}{_paper(results, key)}.")
-    tested = any(of.get("spearman_p") is not None for of in found.values())
-    if tested:
+            spearman = _coefficient("Spearman", of.spearman, of.spearman_p)
+            pearson = _coefficient("Pearson", of.pearson, of.pearson_p)
+            start = f"Similarity against {words} over {len(results.pairs)} pairs"
+            lines.append(f"{start}: {spearman}, {pearson}{_paper(results, key)}.")
+    if any(of.spearman_p is not None for of in found.values()):
         lines.append(
             "p: permutation test over the tasks (Mantel), since pairs that share a task are not "
             "independent."
@@ -114,32 +140,23 @@ def correlation_lines(results: Results) -> list[str]:
     return lines
 
 
-def coefficient(value: float | None) -> str:
-    """A correlation with two decimals, its minus a true one."""
-    return DASH if value is None else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-
-
-def _coefficient(of: Mapping[str, Any], name: str) -> str:
-    p = of.get(f"{name}_p")
+def _coefficient(name: str, value: float | None, p: float | None) -> str:
     size = "" if p is None else " (p < 0.001)" if p < 0.001 else f" (p = {p:.2g})"
-    value = of.get(name)
-    return f"{name.capitalize()} {'undefined' if value is None else coefficient(value)}{size}"
+    return f"{name} {'undefined' if value is None else forms.coefficient(value)}{size}"
 
 
 def _paper(results: Results, key: str) -> str:
-    """The paper's correlations, where its table of pairs has tasks of the run."""
-    rank = paper.rank(results)
-    printed = (paper.pair(rank, pair["pool"]) for pair in results["pairs"])
-    if not any(row in paper.TABLE_1 for row in printed):
+    """The correlations in the paper's Table 1, if it has pairs of the run."""
+    rank = len(results.space)
+    if not any(paper.pair(rank, pair.members) in paper.TABLE_1 for pair in results.pairs):
         return ""
-    values = ", ".join(coefficient(value) for value in paper.CORRELATION[key].values())
+    values = ", ".join(forms.coefficient(value) for value in paper.CORRELATION[key].values())
     return f"; from the paper's Table 1 ({paper.DATA[rank]}): {values}"
 
 
 def pairs_headline(results: Results) -> str:
     """The outcome in one sentence."""
-    number = len(results.get("pairs") or [])
-    of = (results.get("correlation") or {}).get("avg_gain") or {}
-    value = of.get("spearman")
-    said = "correlation undefined" if value is None else f"Spearman {coefficient(value)}"
-    return f"Similarity against gain over {number} pair{'s' * (number != 1)}: {said}"
+    number = len(results.pairs)
+    value = results.correlation.get("avg_gain", Correlation()).spearman
+    outcome = "correlation undefined" if value is None else f"Spearman {forms.coefficient(value)}"
+    return f"Similarity against gain over {number} pair{'s' * (number != 1)}: {outcome}"

@@ -1,30 +1,22 @@
-"""Similarity of two tasks against what they gain together, one dot per pair."""
+"""Similarity of two tasks against the gain of their pair, one dot per pair."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from assl_jax.report.pairs import GAINS, coefficient
-from assl_jax.report.record import GREY, INK, colour, display
+from assl_jax.records import Correlation, Extension, Results
+from assl_jax.report.forms import coefficient
+from assl_jax.report.names import GREY, INK, pool_colour, short_title
+from assl_jax.report.pairs import GAINS
 from assl_jax.report.svg import canvas, known, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHORT = {
-    "mcpc": "MC",
-    "sc_assl": "SC",
-    "rotation": "Rot",
-    "jigsaw": "Jig",
-    "inpaint": "Inp",
-    "simclr": "Sim",
-    "models_genesis": "MG",
-    "rubiks_cube": "Cube",
-}
 SIZE = (4.9, 3.7)  # inches of one panel
-LETTER = (0.066, 0.135)  # inches of one letter of a label, with its share of space
-# Where a label may stand beside its dot, in inches, the first choice first.
-PLACES = [
+LETTER = (0.066, 0.135)  # inches that one letter of a label takes
+# Possible offsets of a label from its dot, in inches, the preferred ones first.
+OFFSETS = [
     (x, y)
     for reach in (1.0, 1.8, 2.8)
     for x, y in (
@@ -33,65 +25,62 @@ PLACES = [
         *((-0.07 * reach, 0.1 * reach), (-0.07 * reach, -0.1 * reach)),
     )
 ]
-NEAR = len(PLACES) // 3  # these need no line to their dot
+NEAR = len(OFFSETS) // 3  # labels at the first offsets need no line to their dot
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 @svg
-def pairs_chart(results: Mapping[str, Any]) -> "Figure | None":
+def pairs_chart(results: Results) -> "Figure | None":
     """Average and maximum gain over the similarity; a dot has the colours of its two tasks.
 
-    Bars are the standard deviations over repeated fine-tunings. Each panel's title has its
-    correlation.
+    Bars are the standard deviations over repeated fine-tunings. The title of each panel gives the
+    correlations.
     """
-    measured = [p for p in results.get("pairs") or [] if known(p.get("similarity"))]
-    shown = {key: [p for p in measured if known(p.get(key))] for key in GAINS}
-    shown = {key: pairs for key, pairs in shown.items() if pairs}
-    if not shown:
+    pairs = [pair for pair in results.pairs if pair.evaluation]
+    if not pairs:
         return None
-    figure = canvas(SIZE[0] * len(shown), SIZE[1])
-    axes = figure.subplots(1, len(shown), squeeze=False).ravel()
-    for ax, (key, pairs) in zip(axes, shown.items(), strict=True):
+    figure = canvas(SIZE[0] * len(GAINS), SIZE[1])
+    axes = figure.subplots(1, len(GAINS), squeeze=False).ravel()
+    for ax, (key, title) in zip(axes, GAINS.items(), strict=True):
         _panel(ax, key, pairs)
-        of = (results.get("correlation") or {}).get(key) or {}
-        said = [
-            f"{name.capitalize()} {coefficient(of[name])}"
-            for name in ("spearman", "pearson")
-            if known(of.get(name))
-        ]
-        ax.set_title(f"{GAINS[key].capitalize()}: {', '.join(said)}" if said else GAINS[key])
+        of = results.correlation.get(key, Correlation())
+        values = {"Spearman": of.spearman, "Pearson": of.pearson}
+        words = [f"{name} {coefficient(value)}" for name, value in values.items() if known(value)]
+        ax.set_title(f"{title.capitalize()}: {', '.join(words)}" if words else title)
         ax.set_xlabel("similarity")
         ax.set_ylabel("gain (points)")
     return figure
 
 
-def _panel(ax: "Axes", key: str, pairs: Sequence[Mapping[str, Any]]) -> None:
+def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
     ax.axhline(0.0, color=GREY, linewidth=0.8)
     points = []
     for pair in pairs:
-        x, y, (first, second) = pair["similarity"], 100 * pair[key], pair["pool"]
-        if known(pair.get("std")):
-            ax.errorbar(x, y, yerr=100 * pair["std"], color="#bbbbbb", linewidth=0.8, zorder=1)
+        x, y = pair.similarity, 100 * getattr(pair, key)
+        left, right = pair.members
+        if pair.evaluation:
+            std = 100 * pair.evaluation.accuracy.std
+            ax.errorbar(x, y, yerr=std, color="#bbbbbb", linewidth=0.8, zorder=1)
         ax.plot(
             *(x, y, "o"),
             markersize=8,
             fillstyle="left",
-            markerfacecolor=colour(first),
-            markerfacecoloralt=colour(second),
+            markerfacecolor=pool_colour([left]),
+            markerfacecoloralt=pool_colour([right]),
             markeredgecolor="white",
             markeredgewidth=0.6,
         )
         points.append((x, y))
     ax.margins(0.16, 0.12)
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    # The axes take about this much of a panel; labels need no more exact an idea of it.
-    width, height = (SIZE[0] - 0.8) / (right - left), (SIZE[1] - 0.9) / (high - low)
-    inches = [((x - left) * width, (y - low) * height) for x, y in points]
-    labels = ["+".join(short(task) for task in pair["pool"]) for pair in pairs]
+    (left_end, right_end), (low, high) = ax.get_xlim(), ax.get_ylim()
+    # The axes take about this much of a panel; the labels need no exact value.
     frame = (0.0, 0.0, SIZE[0] - 0.8, SIZE[1] - 0.9)
-    for point, label, place in zip(points, labels, places(inches, labels, frame), strict=True):
-        dx, dy = place
-        far = PLACES.index(place) >= NEAR
+    width, height = frame[2] / (right_end - left_end), frame[3] / (high - low)
+    inches = [((x - left_end) * width, (y - low) * height) for x, y in points]
+    labels = ["+".join(map(short_title, pair.members)) for pair in pairs]
+    for point, label, offset in zip(points, labels, offsets(inches, labels, frame), strict=True):
+        dx, dy = offset
+        far = OFFSETS.index(offset) >= NEAR
         ax.annotate(
             label,
             point,
@@ -105,35 +94,32 @@ def _panel(ax: "Axes", key: str, pairs: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def short(task: str) -> str:
-    return SHORT.get(task, display(task))
-
-
-def places(
+def offsets(
     dots: Sequence[tuple[float, float]], labels: Sequence[str], frame: Box
 ) -> list[tuple[float, float]]:
-    """Where each label stands beside its dot, so that it covers no other label and no dot.
+    """Choose the offset of each label from its dot so that it covers no label and no dot.
 
-    From left to right each takes the first of `PLACES` with the least overlap. All in inches.
+    From left to right, each label takes the first of `OFFSETS` with the least overlap. All lengths
+    are in inches.
     """
     taken: list[Box] = [(x - 0.06, y - 0.06, x + 0.06, y + 0.06) for x, y in dots]
     chosen: dict[int, tuple[float, float]] = {}
     for i in sorted(range(len(dots)), key=lambda i: dots[i]):
 
-        def cost(place: tuple[float, float], i: int = i) -> float:
-            box = _box(dots[i], labels[i], place)
+        def cost(offset: tuple[float, float], i: int = i) -> float:
+            box = label_box(dots[i], labels[i], offset)
             outside = (box[2] - box[0]) * (box[3] - box[1]) - overlap(box, frame)
             others = (overlap(box, other) for k, other in enumerate(taken) if k != i)
             return round(sum(others) + outside, 6)
 
-        chosen[i] = min(PLACES, key=cost)
-        taken.append(_box(dots[i], labels[i], chosen[i]))
+        chosen[i] = min(OFFSETS, key=cost)
+        taken.append(label_box(dots[i], labels[i], chosen[i]))
     return [chosen[i] for i in range(len(dots))]
 
 
-def _box(dot: tuple[float, float], label: str, place: tuple[float, float]) -> Box:
-    """The rectangle that a label covers at a place beside its dot."""
-    (x, y), (dx, dy) = dot, place
+def label_box(dot: tuple[float, float], label: str, offset: tuple[float, float]) -> Box:
+    """The rectangle that a label covers."""
+    (x, y), (dx, dy) = dot, offset
     width, height = LETTER[0] * len(label), LETTER[1]
     left = x + dx - (0.5 * width if dx == 0 else 0.0 if dx > 0 else width)
     return left, y + dy - height / 2, left + width, y + dy + height / 2

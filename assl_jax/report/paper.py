@@ -1,18 +1,18 @@
 """The values printed in the paper "Aggregative Self-Supervised Feature Learning" (Zhu, Li, Zhou).
 
-Accuracies and gains are in % and points, as printed; tasks have this library's names. All of them
-were measured on other data than a run's own: STL-10 with 1,000 labels (2D), and brain CT of one
-hospital, four causes of haemorrhage (3D).
+Accuracies are in % and gains in points, as printed. Tasks have this library's names. The paper's
+data are STL-10 with 1,000 labels (2D), and brain CT of one hospital with four causes of haemorrhage
+(3D).
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-DATA = {2: "STL-10", 3: "brain CT"}
+DATA = {2: "STL-10", 3: "brain CT"}  # by the number of axes of an image
 
 
 class Pair(NamedTuple):
-    """Two tasks trained together: a row of Table 1, or of Tables 2 and 3 with a pool as `a1`."""
+    """A row of Tables 1, 2 or 3: the tasks `a1`, and `a2` trained together with them."""
 
     a1: tuple[str, ...]
     a2: str
@@ -25,14 +25,14 @@ class Pair(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """A row of Table 4: without and with Self-ASSL; None for what is not printed."""
+    """A row of Table 4: accuracies without and with Self-ASSL; None if not printed."""
 
     plain: float
     self_assl: float | None
     difference: float | None
 
 
-# Table 1 lists a pair under both of its tasks; here it stands once.
+# Table 1 lists each pair under both of its tasks; this table lists it once.
 TABLE_1 = (
     Pair(("jigsaw",), "rotation", 0.1543, 69.18, 70.07, 76.06, 6.88, 5.99),
     Pair(("jigsaw",), "src", 0.1891, 68.33, 68.36, 75.57, 7.25, 7.21),
@@ -50,9 +50,9 @@ TABLE_1 = (
     Pair(("inpaint",), "mcpc", 0.4125, 65.72, 66.94, 65.09, -0.63, -1.85),
     Pair(("src",), "mcpc", 0.2573, 67.65, 68.36, 72.03, 4.38, 3.67),
 )
-# The one pair with two printed results: the other one, in the rows of SRC.
-TABLE_1_AGAIN = Pair(("src",), "jigsaw", 0.1891, 68.33, 68.36, 75.05, 6.73, 6.69)
-# Not printed: of the similarity with the gains over the 15 pairs of Table 1.
+# One pair has two different results in Table 1. This is the one in the rows of SRC.
+TABLE_1_UNDER_SRC = Pair(("src",), "jigsaw", 0.1891, 68.33, 68.36, 75.05, 6.73, 6.69)
+# Between similarity and gains over the 15 pairs of Table 1; computed here, not printed.
 CORRELATION = {
     "avg_gain": {"spearman": -0.84, "pearson": -0.86},
     "max_gain": {"spearman": -0.72, "pearson": -0.75},
@@ -102,9 +102,10 @@ TABLE_3 = (
     Pair(_SC_ASSL_CUBE, "cpc", 0.1059, 87.00, 90.20, 87.50, 0.50, -2.70),
 )
 
-# By rank and network. In 3D one accuracy is printed; it is that of Table 3 where both have a task,
-# save rotation's (87.16 there). The difference of the last row cannot be read: its place repeats
-# the accuracy, which the text calls that with Self-ASSL.
+# By number of axes and network. In 3D the paper prints one accuracy. For tasks that are also in
+# Table 3 it is the same as there, except rotation's (87.16 in Table 3). The difference of the last
+# row is not known: the paper prints the accuracy a second time instead, and its text calls that the
+# accuracy with Self-ASSL.
 SCRATCH = {(2, "VGG"): 63.90, (2, "ResNet-18"): 63.19, (3, "VGG"): 72.30, (3, "ResNet-18"): 81.08}
 TABLE_4 = {
     (2, "VGG"): {
@@ -147,55 +148,53 @@ TABLE_4 = {
 
 
 def network(backbone: str) -> str:
-    """The paper's network that stands beside a backbone of ours: its VGG or its ResNet-18."""
+    """The paper's network that a backbone is compared with: VGG or ResNet-18."""
     return "VGG" if backbone.startswith("vgg") else "ResNet-18"
 
 
-def rank(results: Mapping[str, Any]) -> int:
-    """2 for images and 3 for volumes: which half of the paper stands beside a run.
-
-    Results without `space` are judged by their source and tasks.
-    """
-    if results.get("space"):
-        return len(results["space"])
-    volumes = results.get("data") in ("phantom_ct", "volumes")
-    return 3 if volumes or "rubiks_cube" in (results.get("singles") or {}) else 2
+def heads(rank: int, *names: str) -> list[str]:
+    """Heads of the columns with the paper's values."""
+    return [f"{name}, paper ({DATA[rank]})" for name in names]
 
 
 def pair(rank: int, pool: Iterable[str], *, under: str = "") -> Pair | None:
-    """The printed row of a pool of at least two tasks, in any order; None where there is none.
+    """The row of a pool of at least two tasks, in any order; None if the paper has no such row.
 
     Args:
-      under: the task that the row stands under, where that makes a difference.
+      rank: number of axes of an image, 2 or 3.
+      pool: the tasks.
+      under: the task that the row is listed under; it matters for one pair.
     """
     tables = {2: (*TABLE_1, *TABLE_2), 3: TABLE_3}
     wanted = frozenset(pool)
     if rank == 2 and under == "src" and wanted == {"src", "jigsaw"}:
-        return TABLE_1_AGAIN
-    rows = (row for row in tables.get(rank, ()) if frozenset((*row.a1, row.a2)) == wanted)
+        return TABLE_1_UNDER_SRC
+    rows = (row for row in tables[rank] if frozenset((*row.a1, row.a2)) == wanted)
     return next(rows, None)
 
 
 def improvement(rank: int, backbone: str, task: str) -> Improvement | None:
-    """The printed row of Table 4, or None."""
-    return TABLE_4.get((rank, network(backbone)), {}).get(task)
+    """A task's row of Table 4, or None."""
+    return TABLE_4[rank, network(backbone)].get(task)
 
 
-def accuracy(rank: int, backbone: str, pool: Iterable[str], variant: str = "") -> float | None:
-    """The printed accuracy (%) of one pretraining, or None: Tables 1, 2 and 3, then Table 4.
+def accuracy(rank: int, backbone: str, pool: Sequence[str], variant: str = "plain") -> float | None:
+    """The accuracy (%) after one pretraining, from Tables 1 to 3, else Table 4; or None.
 
     Args:
-      variant: "self_assl", or "" for plain pretraining; the paper has no other.
+      rank: number of axes of an image, 2 or 3.
+      backbone: name of the architecture.
+      pool: the tasks; empty from scratch.
+      variant: the paper has "plain" and "self_assl".
     """
-    pool = list(pool)
-    if pool == ["scratch"]:
-        return SCRATCH.get((rank, network(backbone)))
+    if not pool:
+        return SCRATCH[rank, network(backbone)]
     row = improvement(rank, backbone, pool[0]) if len(pool) == 1 else None
-    if variant:
+    if variant != "plain":
         return row.self_assl if row and variant == "self_assl" else None
     if network(backbone) == "VGG":
         return row.plain if row else None
     if len(pool) > 1:
-        together = pair(rank, pool)
-        return together.accuracy if together else None
-    return SINGLES.get(rank, {}).get(pool[0], row.plain if row else None)
+        extended = pair(rank, pool)
+        return extended.accuracy if extended else None
+    return SINGLES[rank].get(pool[0], row.plain if row else None)

@@ -1,171 +1,142 @@
-"""Self-ASSL: Table 4, and the figures that say whether the penalty was met by a shortcut."""
+"""Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
 
-import math
 import statistics
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assl_jax.report import paper
-from assl_jax.report.metrics import Results
-from assl_jax.report.record import (
-    VARIANTS,
-    display_backbone,
-    display_pool,
-)
-from assl_jax.report.table import (
-    DASH,
-    Cell,
-    Row,
-    Table,
-    gain,
-    mean_std,
-    percent,
-    printed,
-    similar,
-    winner,
-)
+from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
+from assl_jax.report import forms, paper
+from assl_jax.report.evaluations import self_assl_groups
+from assl_jax.report.names import VARIANTS, backbone_title, pool_title
+from assl_jax.report.table import Cell, Row, Table
 
-# Key: head, how a value prints.
-GUARDS = {
-    "similarity": ("Similarity to f_p", similar),
-    "untrained": ("Similarity to an untrained network", similar),
-    "effective_rank": ("Effective rank", lambda value: DASH if value is None else f"{value:.1f}"),
-}
 NETWORKS = {"plain": "f_p", **VARIANTS}
+# Fields of a row: head, how a value prints.
+GUARDS = {
+    "similarity": ("Similarity to f_p", forms.similar),
+    "untrained": ("Similarity to an untrained network", forms.similar),
+    "effective_rank": ("Effective rank", lambda v: forms.DASH if v is None else f"{v:.1f}"),
+}
+# Settings: what a value means; other values are shown as they are.
+MEANINGS = {
+    "sign": {"complementary": "away from f_p", "as_printed": "towards f_p (Eq. 6 as printed)"},
+    "standardise": {
+        "none": "features as they are",
+        "features": "standardised features",
+        "whiten": "whitened features",
+    },
+    "use": {
+        "f_prime": "f' alone is fine-tuned",
+        "both": "f_p and f' are fine-tuned together",
+    },
+}
 
 
-def backbones(results: Results) -> list[Mapping[str, Any]]:
-    """One entry per backbone: its `backbone`, `scratch` and `rows`."""
-    return (results.get("self_assl") or {}).get("backbones") or []
-
-
-def self_assl_table(results: Results, *, printed_too: bool = False) -> Table | None:
-    """In the layout of the paper's Table 4, or None; the plain second run beside it, if there is.
+def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | None:
+    """The layout of the paper's Table 4, with the plain second run if there is one; or None.
 
     Args:
-      printed_too: also what the paper printed, at the end; None where it printed none of it.
+      results: of a run.
+      with_paper: add the paper's values at the end; None if it has none of the rows.
     """
-    groups = backbones(results)
-    if not groups:
+    groups, rank = self_assl_groups(results), len(results.space)
+    in_paper = any(_printed(rank, group, row) for group in groups for row in group.rows)
+    if not groups or (with_paper and not in_paper):
         return None
-    second = any(row.get("second_run") for group in groups for row in group["rows"])
-    rank = paper.rank(results)
-    if printed_too and not any(_row(rank, g, row) for g in groups for row in g["rows"]):
-        return None
+    second = any(row.second_run for group in groups for row in group.rows)
+    variants = ["plain", "self_assl", *(["second_run"] if second else [])]
     heads = ["Backbone", "Method", "ACC", "w. Self-ASSL", "ACC (+/-)"]
     heads += ["Second run"] if second else []
-    if printed_too:
-        data = paper.DATA[rank]
-        heads += [f"{head}, paper ({data})" for head in ("ACC", "w. Self-ASSL", "ACC (+/-)")]
+    if with_paper:
+        heads += paper.heads(rank, "ACC", "w. Self-ASSL", "ACC (+/-)")
     rows: list[Row] = []
     for group in groups:
-        name = display_backbone(group["backbone"])
-        columns = ("plain", "self_assl", *(["second_run"] if second else []))
-        found = [{key: row.get(key) or {} for key in columns} for row in group["rows"]]
-        leaders = {key: winner([f[key].get("accuracy") for f in found], percent) for key in columns}
-        scratch = group.get("scratch") or {}
-        first = [Cell(_accuracy(scratch)), *[Cell(DASH)] * (len(columns))]
-        if printed_too:
-            value = paper.accuracy(rank, group["backbone"], ["scratch"])
-            first += [Cell(printed(value)), Cell(DASH), Cell(DASH)]
-        rows.append(Row((Cell(name), Cell("T. f. s."), *first), opens=True))
-        for row, entries in zip(group["rows"], found, strict=True):
-            accuracies = [
-                Cell(_accuracy(entry), percent(entry.get("accuracy")) == leaders[key])
-                for key, entry in entries.items()
-            ]
-            cells = [*accuracies[:2], Cell(difference_text(row)), *accuracies[2:]]
-            if printed_too:
-                cells += map(Cell, _printed(_row(rank, group, row)))
-            rows.append(Row((Cell(""), Cell(display_pool(row["pool"])), *cells)))
-    caption = "Without and with Self-ASSL: accuracies in %, mean ± standard deviation over "
-    caption += "repeated fine-tunings; ACC (+/-): their difference in pairs of fine-tunings"
-    if any(_interval(row) for group in groups for row in group["rows"]):
+        name = Cell(backbone_title(group.backbone))
+        scratch = [forms.mean_std(group.scratch.accuracy)] + [forms.DASH] * len(variants)
+        if with_paper:
+            value = paper.accuracy(rank, group.backbone, ())
+            scratch += [forms.printed(value), forms.DASH, forms.DASH]
+        rows.append(Row((name, Cell("T. f. s."), *map(Cell, scratch)), opens=True))
+        leaders = {
+            variant: forms.winner([_mean(row, variant) for row in group.rows], forms.percent)
+            for variant in variants
+        }
+        for row in group.rows:
+            plain, self_assl, *control = (
+                Cell(
+                    forms.mean_std(_accuracy(row, variant)),
+                    forms.percent(_mean(row, variant)) == leaders[variant],
+                )
+                for variant in variants
+            )
+            cells = [plain, self_assl, Cell(difference_text(row.difference)), *control]
+            if with_paper:
+                cells += map(Cell, _printed_cells(_printed(rank, group, row)))
+            rows.append(Row((Cell(""), Cell(pool_title(row.pool)), *cells)))
+    caption = (
+        "Without and with Self-ASSL: accuracies in %, mean ± standard deviation over repeated "
+        "fine-tunings; ACC (+/-): their difference, paired by fine-tuning"
+    )
+    if any(ends(row.difference) for group in groups for row in group.rows):
         caption += " [95 % interval by bootstrap over the test set's patients or images]"
-    caption += "; second run: the same again without the penalty" if second else ""
+    caption += "; second run: a second training without the penalty" if second else ""
     return Table(f"{caption}; T. f. s.: from scratch", tuple(heads), tuple(rows), names=2)
 
 
 def guard_table(results: Results) -> Table | None:
-    """How far f' is from f_p, and whether it still has learnt something; None without figures."""
-    groups = backbones(results)
-    columns = [g for g in GUARDS if any(row.get(g) for group in groups for row in group["rows"])]
-    if not columns:
-        return None
+    """How far f' is from f_p, and whether its features are still useful; None without them."""
+    groups = self_assl_groups(results)
     rows: list[Row] = []
     for group in groups:
-        name = display_backbone(group["backbone"])
-        for row in group["rows"]:
-            pool = display_pool(row["pool"])
-            found = {n: [(row.get(g) or {}).get(n) for g in columns] for n in NETWORKS}
-            shown = {n: values for n, values in found.items() if set(values) != {None}}
-            for i, (network, values) in enumerate(shown.items()):
-                first = (name, pool) if i == 0 else ("", "")
-                cells = [GUARDS[g][1](value) for g, value in zip(columns, values, strict=True)]
-                texts = (*first, NETWORKS[network], *cells)
+        name = backbone_title(group.backbone)
+        for row in group.rows:
+            pool = pool_title(row.pool)
+            for i, variant in enumerate(v for v in NETWORKS if v in row.evaluations):
+                start = (name, pool) if i == 0 else ("", "")
+                values = [form(getattr(row, g).get(variant)) for g, (_, form) in GUARDS.items()]
+                texts = (*start, NETWORKS[variant], *values)
                 rows.append(Row(tuple(map(Cell, texts)), opens=i == 0))
                 name = ""
+    if not rows:
+        return None
     caption = (
-        "On held-out images. A penalty that is met by a shortcut leaves features that are like no "
-        "other network's, an untrained one's included, or of a low effective rank"
+        "On held-out images. If a shortcut satisfied the penalty, the features resemble no other "
+        "network's, not even an untrained one's, or their effective rank is low"
     )
-    heads = ("Backbone", "Method", "Network", *(GUARDS[g][0] for g in columns))
+    heads = ("Backbone", "Method", "Network", *(head for head, _ in GUARDS.values()))
     return Table(caption, heads, tuple(rows), names=3)
-
-
-def settings_line(results: Results) -> str:
-    """What Self-ASSL was, in one sentence; "" where nothing is said."""
-    s = (results.get("self_assl") or {}).get("settings") or {}
-    words = {
-        "weight": lambda v: f"weight {v:g}",
-        "sign": lambda v: {
-            "complementary": "away from f_p",
-            "as_printed": "towards f_p (Eq. 6 as printed)",
-        }.get(v, str(v)),
-        "floor": lambda v: f"down to a similarity of {v:g}" if v else "",
-        "layer": lambda v: f"layer {v}",
-        "estimator": lambda v: f"{v} estimator",
-        "standardise": lambda v: {
-            "none": "features as they are",
-            "features": "standardised features",
-            "whiten": "whitened features",
-        }.get(v, str(v)),
-        "queue": lambda v: f"queue of {v:g} d" if v else "",
-        "init_from": lambda v: f"f' starts from {v}",
-        "use": lambda v: {
-            "f_prime": "f' alone is fine-tuned",
-            "both": "f_p and f' are fine-tuned together",
-        }.get(v, str(v)),
-    }
-    said = [form(s[key]) for key, form in words.items() if s.get(key) is not None]
-    return f"Self-ASSL: {', '.join(filter(None, said))}." if said else ""
 
 
 def self_assl_headline(results: Results) -> str:
     """The outcome in one sentence: the average difference, and how many tasks gained."""
-    groups = backbones(results)
-    said: list[str] = []
-    before = 0
+    groups = self_assl_groups(results)
+    parts: list[str] = []
+    number = 0
     for group in groups:
-        found = [value for _, value in differences(group)]
+        found = [row.difference.mean for row in group.rows]
         if not found:
             continue
-        words = f"{points(statistics.fmean(found))}{'' if said else ' points'}"
+        words = f"{forms.points(statistics.fmean(found))}{'' if parts else ' points'}"
         if len(found) == 1:
-            ((row, _),) = differences(group)
-            words += f" for {display_pool(row['pool'])}"
+            words += f" for {pool_title(group.rows[0].pool)}"
         else:
-            words += f" on average over {len(found)} tasks" if len(found) != before else ""
+            words += f" on average over {len(found)} tasks" if len(found) != number else ""
             words += f" ({sum(value > 0 for value in found)} of {len(found)} up)"
-        words += f" with {display_backbone(group['backbone'])}" if len(groups) > 1 else ""
-        said.append(words)
-        before = len(found)
-    return f"Self-ASSL: {', '.join(said) or 'no accuracy was measured'}"
+        words += f" with {backbone_title(group.backbone)}" if len(groups) > 1 else ""
+        parts.append(words)
+        number = len(found)
+    return f"Self-ASSL: {', '.join(parts) or 'no accuracy was measured'}"
+
+
+def self_assl_lines(results: Results) -> list[str]:
+    """Sentences next to the table: how certain the differences are, and the settings."""
+    sentences = (certain_line, second_line, longer_line, settings_line)
+    return [line for sentence in sentences if (line := sentence(results))]
 
 
 def certain_line(results: Results) -> str:
-    """For how many pools the interval of the difference leaves out 0; "" for fewer than two."""
-    found = [pair for g in backbones(results) for row in g["rows"] if (pair := ends(row))]
+    """For how many pools the interval of the difference excludes 0; "" for fewer than two."""
+    rows = [row for group in self_assl_groups(results) for row in group.rows]
+    found = [interval for row in rows if (interval := ends(row.difference))]
     if len(found) < 2:
         return ""
     up, down = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
@@ -176,80 +147,88 @@ def certain_line(results: Results) -> str:
 
 
 def second_line(results: Results) -> str:
-    """What a second run without the penalty gives, against which Self-ASSL is to be judged."""
+    """What a second run without the penalty gains, the control for Self-ASSL; "" without one."""
     gained = [
-        row["second_run"]["accuracy"] - row["plain"]["accuracy"]
-        for group in backbones(results)
-        for row in group["rows"]
-        if row.get("second_run")
+        row.second_run.accuracy.mean - row.plain.accuracy.mean
+        for group in self_assl_groups(results)
+        for row in group.rows
+        if row.second_run
     ]
     if not gained:
         return ""
-    mean = points(statistics.fmean(gained))
+    mean = forms.points(statistics.fmean(gained))
     average = " on average" if len(gained) > 1 else ""
     return f"A second run without the penalty: {mean} points{average} over the first."
 
 
 def longer_line(results: Results) -> str:
-    """A caution where f' has had more training than f_p and nothing shows what that gives."""
-    entry = results.get("self_assl") or {}
-    controlled = any("second_run" in row for group in backbones(results) for row in group["rows"])
-    if controlled or (entry.get("settings") or {}).get("init_from") != "f_p":
+    """A caution if f' was trained longer than f_p and there is no control for that; else ""."""
+    rows = [row for group in self_assl_groups(results) for row in group.rows]
+    continued = results.self_assl and results.self_assl.settings.get("init_from") == "f_p"
+    if not continued or any(row.second_run for row in rows):
         return ""
     return (
-        "f' has been trained twice as long as f_p: what that alone gives, a second run without "
-        "the penalty tells (self_assl.second_run=True)."
+        "f' was trained twice as long as f_p. To see what the longer training alone gains, add a "
+        "second run without the penalty (self_assl.second_run=True)."
     )
 
 
-def self_assl_lines(results: Results) -> list[str]:
-    """What is said beside the table: how sure the differences are, and what was set."""
-    forms = (certain_line, second_line, longer_line, settings_line)
-    return [line for form in forms if (line := form(results))]
+def settings_line(results: Results) -> str:
+    """The settings of Self-ASSL in one sentence; "" for other experiments."""
+    settings = results.self_assl.settings if results.self_assl else {}
+    phrases = [_phrase(key, value) for key, value in settings.items()]
+    return f"Self-ASSL: {', '.join(filter(None, phrases))}." if any(phrases) else ""
 
 
-def differences(group: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """The rows of a backbone whose difference was measured, with it."""
-    for row in group["rows"]:
-        value = (row.get("difference") or {}).get("mean")
-        if value is not None and math.isfinite(value):
-            yield row, value
+def _phrase(setting: str, value: Any) -> str:
+    match setting:
+        case "weight":
+            return f"weight {value:g}"
+        case "floor":
+            return f"down to a similarity of {value:g}" if value else ""
+        case "layer":
+            return f"layer {value}"
+        case "estimator":
+            return f"{value} estimator"
+        case "queue":
+            return f"queue of {value:g} d" if value else ""
+        case "init_from":
+            return f"f' starts from {value}"
+        case "sign" | "standardise" | "use":
+            return MEANINGS[setting].get(value, str(value))
+    return ""
 
 
-def points(value: float) -> str:
-    """A difference for a sentence: one decimal, its minus a true one."""
-    return gain(value, digits=1).replace("-", "−")
-
-
-def _accuracy(entry: Mapping[str, Any]) -> str:
-    return mean_std(entry.get("accuracy"), entry.get("std"))
-
-
-def ends(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The interval of a row's difference, or None."""
-    found = [(row.get("difference") or {}).get(end) for end in ("low", "high")]
-    low, high = (end if end is not None and math.isfinite(end) else None for end in found)
+def ends(difference: Estimate) -> tuple[float, float] | None:
+    """The interval of a difference, or None."""
+    low, high = difference.low, difference.high
     return None if low is None or high is None else (low, high)
 
 
-def _interval(row: Mapping[str, Any]) -> str:
-    found = ends(row)
-    return f"[{gain(found[0])}, {gain(found[1])}]" if found else ""
+def difference_text(difference: Estimate) -> str:
+    """A difference in points, with its interval."""
+    found = ends(difference)
+    interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
+    return forms.gain(difference.mean) + interval
 
 
-def difference_text(row: Mapping[str, Any]) -> str:
-    """A row's difference in points, with its interval."""
-    text = gain((row.get("difference") or {}).get("mean"))
-    return text if text == DASH else f"{text} {_interval(row)}".strip()
+def _accuracy(row: SelfASSLRow, variant: str) -> Estimate | None:
+    evaluations = row.evaluations
+    return evaluations[variant].accuracy if variant in evaluations else None
 
 
-def _row(rank: int, group: Mapping[str, Any], row: Mapping[str, Any]) -> paper.Improvement | None:
-    """What the paper printed for a row of a backbone."""
-    pool = row["pool"]
-    return paper.improvement(rank, group["backbone"], pool[0]) if len(pool) == 1 else None
+def _mean(row: SelfASSLRow, variant: str) -> float | None:
+    accuracy = _accuracy(row, variant)
+    return accuracy.mean if accuracy else None
 
 
-def _printed(row: paper.Improvement | None) -> list[str]:
-    if row is None:
-        return [DASH] * 3
-    return [printed(row.plain), printed(row.self_assl), printed(row.difference, signed=True)]
+def _printed(rank: int, group: SelfASSLGroup, row: SelfASSLRow) -> paper.Improvement | None:
+    """The paper's values for a row; it has single tasks only."""
+    return paper.improvement(rank, group.backbone, row.pool[0]) if len(row.pool) == 1 else None
+
+
+def _printed_cells(values: paper.Improvement | None) -> list[str]:
+    if values is None:
+        return [forms.DASH] * 3
+    plain, self_assl = forms.printed(values.plain), forms.printed(values.self_assl)
+    return [plain, self_assl, forms.printed(values.difference, signed=True)]

@@ -1,7 +1,7 @@
 """Charts as SVG text.
 
-Matplotlib is used through its object interface and imported when a chart is drawn. The same data
-gives the same bytes. Every chart has a white panel, so it reads the same on a dark page.
+Matplotlib is imported when a chart is drawn, and used through its object interface. The same data
+gives the same bytes. Charts have a white background, also on a dark page.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import functools
 import io
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def _style(salt: str) -> Iterator[None]:
 
 
 def svg(draw: Callable[..., "Figure | None"]) -> Callable[..., str]:
-    """Make a function that draws a figure return it as SVG text; "" when it had nothing to draw."""
+    """Decorate a function that draws a figure: it returns SVG text, or "" if there is no figure."""
 
     @functools.wraps(draw)
     def drawn(*args: Any, **settings: Any) -> str:
@@ -62,5 +62,6 @@ def canvas(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def known(value: float | None) -> bool:
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether a value exists and can be drawn."""
     return value is not None and math.isfinite(value)

@@ -1,11 +1,11 @@
-"""Tables: one model of rows, the forms of its numbers, and its renderings as text."""
+"""Tables: one model of rows, and its renderings as Markdown and plain text.
 
-import math
-from collections.abc import Callable, Iterable
+The templates of the page render it as HTML.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
-
-DASH = "–"
 
 
 class Cell(NamedTuple):
@@ -14,7 +14,14 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Cells, whether the row opens a group, and how the search judged it (or "")."""
+    """A row of a table.
+
+    Attributes:
+      cells: one for each column.
+      opens: whether the row begins a group.
+      verdict: what the search decided, for its colour: "start", "accepted", "stopped", "chosen"
+        or "".
+    """
 
     cells: tuple[Cell, ...]
     opens: bool = False
@@ -29,55 +36,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     names: int = 1
-
-
-def percent(value: float | None, *, digits: int = 2) -> str:
-    """A fraction of 1 as a percentage without its sign; a dash when there is none."""
-    return _fixed(None if value is None else 100 * value, f".{digits}f")
-
-
-def gain(value: float | None, *, digits: int = 2) -> str:
-    """A difference of two fractions in signed percentage points."""
-    return _fixed(None if value is None else 100 * value, f"+.{digits}f")
-
-
-def printed(value: float | None, *, signed: bool = False) -> str:
-    """A value that is in % or points already, as the paper prints it."""
-    return _fixed(value, "+.2f" if signed else ".2f")
-
-
-def mean_std(mean: float | None, std: float | None, *, digits: int = 2) -> str:
-    """Mean ± standard deviation in percent.
-
-    The mean alone when there is no deviation, or exactly 0: that of a single run.
-    """
-    texts = [percent(mean, digits=digits), percent(std or None, digits=digits)]
-    return texts[0] if DASH in texts else " ± ".join(texts)
-
-
-def _fixed(value: float | None, form: str) -> str:
-    if value is None or not math.isfinite(value):
-        return DASH
-    text = format(value, form)
-    # A loss of 0.001 points prints as no change, not as a negative zero.
-    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text
-
-
-def similar(value: float | None) -> str:
-    return _fixed(value, ".4f")
-
-
-def winner(
-    values: Iterable[float | None],
-    form: Callable[[float | None], str],
-    best: Callable[[Iterable[float]], float] = max,
-) -> str | None:
-    """The best value as printed; None when there is nothing to compare.
-
-    Whoever prints the same wins too, so equal figures look equal.
-    """
-    numbers = [v for v in values if v is not None and math.isfinite(v)]
-    return form(best(numbers)) if len({form(v) for v in numbers}) > 1 else None
 
 
 def markdown(table: Table) -> str:
@@ -96,7 +54,7 @@ def markdown(table: Table) -> str:
 
 
 def plain(text: str) -> str:
-    """Text in which Markdown sees nothing but text."""
+    """Text on one line, with Markdown's special characters escaped."""
     text = " ".join(text.split())
     return "".join(f"\\{c}" if c in "\\`*|<>[]" else c for c in text)
 

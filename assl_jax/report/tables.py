@@ -1,169 +1,175 @@
-"""Results as tables.
+"""A run's results as tables, as `tables.md` and as the lines that a run prints at its end.
 
-A table is one model of rows; Markdown, plain text and the page's HTML are renderings of it.
+Tables are rows of cells (`report.table`); Markdown, plain text and HTML are made from them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from assl_jax.report.metrics import (
-    Entry,
-    Results,
-    decided_on,
-    decides,
-    metric_lines,
-    metrics_table,
-    score,
-    tested,
-)
-from assl_jax.report.pairs import correlation_lines, pairs_table
-from assl_jax.report.record import (
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.records import Estimate, Evaluation, Results, Similarity, StageRecord
+from assl_jax.report import forms
+from assl_jax.report.evaluations import decided_on, named_metric, overview, score
+from assl_jax.report.metrics_table import metric_lines, metrics_table
+from assl_jax.report.names import capitalised, label_title, pool_title, task_title
+from assl_jax.report.pairs import (
+    Column,
     by_similarity,
-    capital,
-    display,
-    display_label,
-    display_pool,
+    correlation_lines,
+    extension_columns,
+    pairs_table,
 )
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import headline, search_trace, selection_warning
-from assl_jax.report.table import (
-    DASH,
-    Cell,
-    Row,
-    Table,
-    gain,
-    markdown,
-    mean_std,
-    percent,
-    plain,
-    similar,
-    text_lines,
-    winner,
-)
+from assl_jax.report.sentences import headline, search_trace, warnings
+from assl_jax.report.table import Cell, Row, Table, markdown, plain, text_lines
+
+TABLES = "tables.md"
 
 
-def headline_table(results: Results) -> Table:
-    """Scratch, every single task and the best pool: test accuracy, selection, gain over scratch.
+def headline_table(results: Results) -> Table | None:
+    """Scratch, every single task and the best pool; None if none of them was tested.
 
-    Where the search decides on another metric, that one stands for the accuracy. The best single
-    and the best of all are strong.
+    The columns are the test accuracy, the value that the selection looks at, and the gain over
+    scratch. If the search decides on another metric, that one replaces the accuracy. The best
+    single task and the best of all rows are strong.
     """
-    entries, metric = tested(results), decides(results)
-    chosen = list((results.get("best") or {}).get("pool") or [])
-    singles: Mapping[str, Any] = results.get("singles") or {}
-    columns: list[tuple[str, Callable[[Entry], tuple[Any, Any]]]] = [
-        (f"Test {metric or 'accuracy'} (%)", lambda entry: score(results, entry))
-    ]
-    selected = any(entry.get("selection") is not None for _, entry in entries)
-    if results.get("select_on") == "cv" and selected:
-        head = f"Selection by {metric}, CV (%)" if metric else "Selection, CV (%)"
-        columns.append((head, lambda entry: (entry.get("selection"), entry.get("selection_std"))))
-    scratch = results.get("scratch")
-    base = score(results, scratch)[0] if scratch else None
-
-    groups = [list(singles.values()), [entry for _, entry in entries]]
-    leaders = [
-        [winner([of(e)[0] for e in group], percent) for group in groups] for _, of in columns
-    ]
+    entries, metric = overview(results), named_metric(results)
+    if not entries:
+        return None
+    columns: dict[str, list[Estimate | None]] = {
+        f"Test {metric or 'accuracy'} (%)": [score(results, e) for e in entries.values()]
+    }
+    selected = [evaluation.selection for evaluation in entries.values()]
+    if results.select_on == "cv" and any(selected):
+        columns[f"Selection by {metric}, CV (%)" if metric else "Selection, CV (%)"] = selected
+    shown = [_estimates(results, entries, estimates) for estimates in columns.values()]
+    base = score(results, results.scratch)
     rows = []
-    for pool, entry in entries:
-        cells = [Cell(display_pool(pool))]
-        for (_, of), best in zip(columns, leaders, strict=True):
-            mean, std = of(entry)
-            cells.append(Cell(mean_std(mean, std), percent(mean) in best))
-        mean, _ = score(results, entry)
-        known = base is not None and entry is not scratch and mean is not None
-        cells.append(Cell(gain(mean - base if known else None)))
-        rows.append(Row(tuple(cells), verdict="chosen" if pool == chosen else ""))
-    with_labels = f" with {results['labels']:,} labels" if results.get("labels") else ""
-    caption = f"Fine-tuning{with_labels}: mean ± standard deviation over repeated fine-tunings"
-    heads = ("Pretraining", *(head for head, _ in columns), "Gain over scratch")
-    return Table(caption, heads, tuple(rows))
+    for (pool, evaluation), *cells in zip(entries.items(), *shown, strict=True):
+        value = score(results, evaluation)
+        gain = value.mean - base.mean if pool and base and value else None
+        texts = Cell(pool_title(pool)), *cells, Cell(forms.gain(gain))
+        chosen = results.best is not None and pool == results.best.pool
+        rows.append(Row(texts, verdict="chosen" if chosen else ""))
+    caption = (
+        f"Fine-tuning with {results.labels:,} labels: mean ± standard deviation over repeated "
+        "fine-tunings"
+    )
+    return Table(caption, ("Pretraining", *columns, "Gain over scratch"), tuple(rows))
 
 
-# Head, key, how a value prints, which one is best.
-SEARCH_COLUMNS: tuple[tuple[str, str, Callable[..., str], Callable[..., float]], ...] = (
-    ("Similarity", "similarity", similar, min),
-    ("Avg ACC", "avg", percent, max),
-    ("Max ACC", "max", percent, max),
-    ("MT-ASSL ACC", "accuracy", percent, max),
-    ("Avg (+/-)", "avg_gain", gain, max),
-    ("Max (+/-)", "max_gain", gain, max),
-)
+def _estimates(
+    results: Results, entries: dict[tuple[str, ...], Evaluation], estimates: list[Estimate | None]
+) -> list[Cell]:
+    """A column of estimates; the best single task and the best of all are strong."""
+    means = [estimate.mean if estimate else None for estimate in estimates]
+    singles = [m for pool, m in zip(entries, means, strict=True) if len(pool) == 1]
+    higher = METRICS[results.metric].higher_is_better
+    best = [
+        forms.winner(group, forms.percent, higher_is_better=higher) for group in (singles, means)
+    ]
+    return [
+        Cell(forms.mean_std(estimate), forms.percent(mean) in best)
+        for estimate, mean in zip(estimates, means, strict=True)
+    ]
+
+
+_KINDS = {"cv": "CV", "test": "test"}  # short words for `Results.select_on`
 
 
 def search_table(results: Results) -> Table | None:
-    """The search in the layout of the paper's Table 2; None where nothing was searched.
+    """The search in the layout of the paper's Table 2; None if nothing was searched.
 
-    Candidates stand in the order of their similarity to the pool; one that was not trained has
-    dashes. What decisions are made on has a column where it is not the test accuracy.
+    Candidates are in the order of their similarity to the pool. One that was not trained has
+    dashes. The value that decisions are made on has its own column, unless it is the test accuracy.
     """
-    iterations = results.get("iterations") or []
-    if not iterations:
+    if not results.iterations:
         return None
-    columns, metric = SEARCH_COLUMNS, decides(results)
-    if results.get("select_on") == "cv":
-        columns = (*columns, (f"{capital(metric or 'selection')} (CV)", "decided", percent, max))
-    elif metric:
-        columns = (*columns, (f"{capital(metric)} (test)", "decided", percent, max))
-    rows: list[Row] = []
-
-    def add_group(entries: list[tuple[str, str, Mapping[str, Any], str]]) -> None:
-        entries = [
-            (a1, a2, {**entry, "decided": decided_on(results, entry)}, verdict)
-            for a1, a2, entry, verdict in entries
-        ]
-        number = str(1 + sum(row.opens for row in rows))
-        leaders = [winner([e.get(key) for *_, e, _ in entries], f, b) for _, key, f, b in columns]
-        for i, (a1, a2, entry, verdict) in enumerate(entries):
-            cells = [Cell(number if i == 0 else ""), Cell(a1), Cell(a2)]
-            for (_, key, form, _), leader in zip(columns, leaders, strict=True):
-                text = form(entry[key]) if key in entry else ""
-                cells.append(Cell(text, bool(text) and text == leader))
-            rows.append(Row((*cells, Cell(verdict)), i == 0, verdict))
-
-    start = list(iterations[0]["pool"])
-    singles = results.get("singles") or {}
-    add_group([(display(t), DASH, e, "start" if [t] == start else "") for t, e in singles.items()])
-    for step in iterations:
-        verdict = "accepted" if step.get("accepted") else "stopped"
-        candidates = sorted(step["candidates"], key=by_similarity)
-        a1s = [display_pool(step["pool"]), *[""] * len(candidates)]
-        add_group(
-            [
-                (a1, display(c["task"]), c, verdict if c["task"] == step.get("chosen") else "")
-                for a1, c in zip(a1s, candidates, strict=False)
-            ]
+    metric = named_metric(results)
+    columns = extension_columns("MT-ASSL ACC")
+    decided = f"{capitalised(metric or 'selection')} ({_KINDS[results.select_on]})"
+    if results.select_on == "cv" or metric:
+        columns.append(
+            Column(
+                decided,
+                lambda extension: decided_on(results, extension.evaluation),
+                forms.percent,
+                METRICS[results.metric].higher_is_better,
+            )
         )
+    start = results.iterations[0].pool
+    group: list[_Entry] = []
+    for task, single in results.singles.items():
+        values = {"MT-ASSL ACC": single.accuracy.mean, decided: decided_on(results, single)}
+        verdict = "start" if (task,) == start else ""
+        group.append(_Entry(task_title(task), forms.DASH, values, verdict))
+    rows = _group(1, columns, group)
+    for number, step in enumerate(results.iterations, start=2):
+        group = []
+        for candidate in sorted(step.candidates, key=by_similarity):
+            a1 = "" if group else pool_title(step.pool)
+            values = {column.head: column.value(candidate) for column in columns}
+            verdict = "accepted" if step.accepted else "stopped"
+            verdict = verdict if candidate.task == step.chosen else ""
+            group.append(_Entry(a1, task_title(candidate.task), values, verdict))
+        rows += _group(number, columns, group)
     caption = "MT-ASSL search: accuracies in %, candidates in the order of their similarity to A1"
     caption += f"; decided by {metric}" if metric else ""
-    heads = ("Iter.", "A1", "A2", *(head for head, *_ in columns), "Decision")
+    heads = ("Iter.", "A1", "A2", *(column.head for column in columns), "Decision")
     return Table(caption, heads, tuple(rows), names=3)
 
 
-def similarity_table(results: Results) -> Table | None:
-    """The matrix of similarities between the candidates' features, or None."""
-    similarity = results.get("similarity") or {}
-    if not similarity.get("tasks"):
-        return None
-    names = [display(task) for task in similarity["tasks"]]
-    rows = [
-        Row((Cell(name), *(Cell(similar(v)) for v in values)))
-        for name, values in zip(names, similarity["matrix"], strict=True)
+class _Entry(NamedTuple):
+    """A row of the search, its values by the heads of their columns."""
+
+    a1: str
+    a2: str
+    values: dict[str, float | None]
+    verdict: str
+
+
+def _group(number: int, columns: list[Column], entries: list[_Entry]) -> list[Row]:
+    """The rows of one iteration."""
+    shown: list[list[Cell]] = []
+    for column in columns:
+        values = [entry.values.get(column.head) for entry in entries]
+        best = forms.winner(values, column.form, higher_is_better=column.higher_is_better)
+        texts = [
+            column.form(e.values[column.head]) if column.head in e.values else "" for e in entries
+        ]
+        shown.append([Cell(text, bool(text) and text == best) for text in texts])
+    return [
+        Row(
+            (
+                *map(Cell, (str(number) if i == 0 else "", entry.a1, entry.a2)),
+                *(cells[i] for cells in shown),
+                Cell(entry.verdict),
+            ),
+            opens=i == 0,
+            verdict=entry.verdict,
+        )
+        for i, entry in enumerate(entries)
     ]
-    return Table(similarity_caption(similarity), ("", *names), tuple(rows))
 
 
-def similarity_caption(similarity: Mapping[str, Any]) -> str:
-    """What was compared: the estimator, the layer and the number of images."""
-    parts = [f"{similarity['estimator']} estimator"] if similarity.get("estimator") else []
-    parts += [f"layer {similarity['layer']}"] if similarity.get("layer") else []
-    parts += [f"{similarity['n']:,} images"] if similarity.get("n") else []
-    return "Similarity between features" + (f" ({', '.join(parts)})" if parts else "")
+def similarity_table(similarity: Similarity | None) -> Table | None:
+    """The matrix of similarities between the candidates' features, or None."""
+    if similarity is None:
+        return None
+    titles = [task_title(task) for task in similarity.tasks]
+    rows = tuple(
+        Row((Cell(title), *(Cell(forms.similar(v)) for v in values)))
+        for title, values in zip(titles, similarity.matrix, strict=True)
+    )
+    caption = (
+        f"Similarity between features ({similarity.estimator} estimator, "
+        f"layer {similarity.layer}, {similarity.n:,} images)"
+    )
+    return Table(caption, ("", *titles), rows)
 
 
 GIB = 2**30
-# Head, key, the unit that is 1, how a value prints.
+# Head, field of a stage's record, its unit, how a value prints.
 STAGE_COLUMNS = (
     ("Time (s)", "seconds", 1, ",.1f"),
     ("Images/s", "images_per_s", 1, ",.0f"),
@@ -172,21 +178,21 @@ STAGE_COLUMNS = (
 )
 
 
-def stages_table(stages: Sequence[Mapping[str, Any]]) -> Table | None:
-    """Time, throughput and peak memory of each stage, in the order they ran; None without any.
+def stages_table(stages: Sequence[StageRecord]) -> Table | None:
+    """Time, throughput and peak memory of each stage, in the order they ran; None without stages.
 
-    What was not measured is a dash; a quantity that no stage has, as device memory on a CPU, has no
-    column.
+    A value that was not measured is a dash. A quantity that no stage has, such as device memory on
+    a CPU, has no column.
     """
-    columns = [c for c in STAGE_COLUMNS if any(stage.get(c[1]) is not None for stage in stages)]
+    columns = [c for c in STAGE_COLUMNS if any(getattr(s, c[1]) is not None for s in stages)]
     if not columns:
         return None
     rows = []
     for stage in stages:
-        cells = [Cell(display_label(stage["label"])), Cell(stage["kind"])]
-        for _, key, unit, form in columns:
-            value = stage.get(key)
-            cells.append(Cell(DASH if value is None else format(value / unit, form)))
+        cells = [Cell(label_title(stage.label)), Cell(stage.kind)]
+        for _, field, unit, form in columns:
+            value = getattr(stage, field)
+            cells.append(Cell(forms.DASH if value is None else format(value / unit, form)))
         rows.append(Row(tuple(cells)))
     caption = "Stages; the memory is that of the whole process while a stage ran"
     return Table(caption, ("Network", "Stage", *(c[0] for c in columns)), tuple(rows), names=2)
@@ -194,8 +200,6 @@ def stages_table(stages: Sequence[Mapping[str, Any]]) -> Table | None:
 
 def render_markdown(results: Results) -> str:
     """The whole of `tables.md`."""
-    warning = selection_warning(results)
-    notes = [correlation_lines(results), self_assl_lines(results)]
     tables = [
         headline_table(results),
         metrics_table(results),
@@ -203,33 +207,33 @@ def render_markdown(results: Results) -> str:
         pairs_table(results),
         self_assl_table(results),
         guard_table(results),
-        similarity_table(results),
+        similarity_table(results.similarity),
     ]
     steps = [f"{i}. {plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
     parts = [f"# {plain(headline(results))}\n"]
-    parts += [f"> **{warning}**\n"] if warning else []
-    parts += ["\n".join(map(plain, lines)) + "\n" for lines in notes if lines]
-    parts += [markdown(table) for table in tables if table and table.rows]
+    parts += [f"> **{warning}**\n" for warning in warnings(results)]
+    for lines in (correlation_lines(results), self_assl_lines(results)):
+        parts += ["\n".join(map(plain, lines)) + "\n"] if lines else []
+    parts += [markdown(table) for table in tables if table]
     parts += ["".join(steps)] if steps else []
     return "\n".join(parts)
 
 
 def summary_lines(results: Results) -> list[str]:
-    """What a run prints at its end: the outcome, aligned tables, the search in words.
+    """What a run prints at its end: the outcome, aligned tables and the search in words.
 
     Intervals are printed for small test sets and for metrics other than the accuracy.
     """
-    warning = selection_warning(results)
-    lines = [headline(results), *([warning] if warning else [])]
     tables = [
         headline_table(results),
-        pairs_table(results, both=False),
+        pairs_table(results, under_both_tasks=False),
         self_assl_table(results),
         guard_table(results),
     ]
-    parts = [text_lines(table) for table in tables if table and table.rows]
+    parts = [text_lines(table) for table in tables if table]
     parts += [correlation_lines(results), self_assl_lines(results)]
     parts += [metric_lines(results), search_trace(results)]
+    lines = [headline(results), *warnings(results)]
     for part in parts:
         lines += ["", *part] if part else []
     return lines

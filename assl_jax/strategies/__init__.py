@@ -1,1 +1,1 @@
-"""Which tasks to train together, on a cache of finished stages."""
+"""Strategies: which tasks to train together, on a cache of finished stages."""

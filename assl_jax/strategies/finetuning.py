@@ -1,44 +1,52 @@
-"""Many fine-tunings of one network: which ones, and what they found."""
+"""Many fine-tunings of one network: on which images, and what they predict."""
 
-import statistics
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from assl_jax.console import Progress
 from assl_jax.data import Dataset
 from assl_jax.evaluation.finetune import Target, stratified_folds
-from assl_jax.evaluation.metrics import scores, summarise
+from assl_jax.files import read_array, write_array
 from assl_jax.strategies.settings import TargetSettings
-from assl_jax.strategies.stages import write_array
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging
-from assl_jax.training.processes import agree, first
-from assl_jax.training.progress import Progress
+from assl_jax.training.processes import broadcast, is_primary
 from assl_jax.training.state import TrainState
 
-Runs = dict[str, tuple[np.ndarray, np.ndarray, int]]  # training rows, rows to judge it on, seed
+
+class Run(NamedTuple):
+    """One fine-tuning: rows to train on, rows to predict, and the seed of everything random."""
+
+    train: np.ndarray
+    test: np.ndarray
+    seed: int
 
 
-def runs_on_all_labels(dataset: Dataset, settings: TargetSettings, seed: int) -> Runs:
-    """Fine-tunings on all labels, by name."""
+Runs = Mapping[str, Run]
+
+
+def runs_on_all_labels(dataset: Dataset, settings: TargetSettings, seed: int) -> dict[str, Run]:
+    """Fine-tunings on every labelled set, `settings.seeds` times each, by name."""
     return {
-        f"test {i} {s}": (rows, dataset.test, 1000 * seed + s)
+        f"test {i} {s}": Run(rows, dataset.test, 1000 * seed + s)
         for i, rows in enumerate(dataset.labelled_sets)
         for s in range(settings.seeds)
     }
 
 
-def fold_runs(dataset: Dataset, settings: TargetSettings, seed: int) -> Runs:
+def fold_runs(dataset: Dataset, settings: TargetSettings, seed: int) -> dict[str, Run]:
     """Fine-tunings of the cross-validation inside every labelled set, by name."""
     runs = {}
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
-        labels, patients = dataset.labels[rows], dataset.whose[rows]
-        folds = stratified_folds(labels, settings.folds, seed=seed, patients=patients)
+        labels, groups = dataset.labels[rows], dataset.groups[rows]
+        folds = stratified_folds(labels, settings.folds, seed=seed, groups=groups)
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
-            runs[f"cv {i} {f}"] = (train, rows[fold], 1000 * seed + 500 + f)
+            runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + f)
     return runs
 
 
@@ -52,67 +60,46 @@ def finetune_all(
     logging: Logging,
     keep: Callable[[TrainState], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Fine-tune for every run, and judge it.
+    """Fine-tune for every run and predict.
 
     Args:
       target: images, labels and the network.
       variables: the pretrained backbone; None trains from scratch.
-      runs: which, by name.
-      folder: gets each run's probabilities; those that are there already are read.
+      runs: by name.
+      folder: receives the probabilities of each run. Those of an earlier call are read.
       title: of the progress bar.
-      logging: its records get the run's name.
-      keep: is given the first run's network.
+      logging: its records get the name of the run.
+      keep: receives the network of the first run.
 
     Returns:
-      By run, probabilities `[n, k]` of the rows that it is judged on.
+      Probabilities `[n, k]` of the run's test rows, by the name of the run.
 
     Raises:
-      Interrupted: a stop was asked for; finished runs are kept.
+      Interrupted: a stop was requested; finished runs are kept.
     """
-    if first():
+    if is_primary():
         folder.mkdir(exist_ok=True)
-    finished = agree([name for name in runs if (folder / file_of(name)).exists()])
+    finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])
     probabilities: dict[str, np.ndarray] = {}
     with Progress(title, len(runs)) as progress:
-        for i, (name, (train, test, seed)) in enumerate(runs.items(), 1):
-            done = folder / file_of(name)
+        for i, (name, run) in enumerate(runs.items(), 1):
+            path = folder / file_of(name)
             if name in finished:
-                probabilities[name] = np.load(done, allow_pickle=False)
+                probabilities[name] = read_array(path)
             else:
                 check_stop(title)
-                state = target.finetune(variables, train, seed=seed, logging=_named(logging, name))
+                log = dataclasses.replace(logging, run=name)
+                state = target.finetune(variables, run.train, seed=run.seed, logging=log)
                 if keep and i == 1:
                     keep(state)
-                probabilities[name] = target.probabilities(state, test)
-                write_array(done, probabilities[name])
-            found = scores(target.labels[test], probabilities[name])
-            progress.update(i, f"accuracy {100 * found['accuracy']:.1f} %")
+                probabilities[name] = target.probabilities(state, run.test)
+                if is_primary():
+                    write_array(path, probabilities[name])
+            hits = probabilities[name].argmax(1) == target.labels[run.test]
+            progress.update(i, f"accuracy {100 * hits.mean():.1f} %")
     return probabilities
 
 
 def file_of(run: str) -> str:
     """The file of a run's probabilities."""
     return f"{run.replace(' ', '_')}.npy"
-
-
-def summary(dataset: Dataset, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What fine-tunings found on the test set, from the probabilities that each run gave.
-
-    Returns:
-      `accuracy`, `std` and `runs`; `metrics` and `confusion`, see `evaluation.metrics.summarise`.
-    """
-    rows = dataset.test
-    accuracies = [scores(dataset.labels[rows], p)["accuracy"] for p in probabilities.values()]
-    return {
-        "accuracy": statistics.fmean(accuracies),
-        "std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        "runs": accuracies,
-        **summarise(dataset.labels[rows], probabilities, dataset.whose[rows]),
-    }
-
-
-def _named(logging: Logging, run: str) -> Logging:
-    record = logging.record
-    if record is None:
-        return logging
-    return Logging(every=logging.every, record=lambda values: record({"run": run, **values}))

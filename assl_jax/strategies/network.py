@@ -1,10 +1,9 @@
-"""Which network: the tasks it is trained on, and whether for the first time."""
+"""Which network: the tasks it is trained on, and whether for the first or the second time."""
 
 import dataclasses
 
+from assl_jax.records import Pool
 from assl_jax.strategies.settings import SecondRun
-
-Pool = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,34 +12,34 @@ class Network:
 
     Attributes:
       pool: the proxy tasks, in any order; empty for a network without pretraining.
-      again: None for the first training; otherwise a second one on the same tasks.
+      second: settings of a second training on the same tasks; None for the first training.
     """
 
     pool: Pool = ()
-    again: SecondRun | None = None
+    second: SecondRun | None = None
 
     @property
-    def first(self) -> "Network":
-        """The first training on the same tasks."""
+    def plain(self) -> "Network":
+        """The first training on the same tasks: f_p of Self-ASSL."""
         return Network(self.pool)
 
     @property
     def variant(self) -> str:
-        """ "scratch", "plain", "second_run" or "self_assl"."""
+        """One of "scratch", "plain", "second_run", "self_assl"."""
         if not self.pool:
             return "scratch"
-        return self.again.variant if self.again else "plain"
+        return self.second.variant if self.second else "plain"
 
     @property
     def label(self) -> str:
         """`rotation+src`, `rotation.self_assl`, `scratch`."""
         name = "+".join(sorted(self.pool)) or "scratch"
-        return f"{name}.{self.variant}" if self.again else name
+        return f"{name}.{self.variant}" if self.second else name
 
     @property
-    def both(self) -> bool:
-        """Whether first and second network are fine-tuned side by side."""
-        return self.again is not None and self.again.use == "both"
+    def side_by_side(self) -> bool:
+        """Whether f_p and f' are fine-tuned together."""
+        return self.second is not None and self.second.use == "both"
 
 
 SCRATCH = Network()

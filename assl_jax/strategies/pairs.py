@@ -2,87 +2,81 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from assl_jax.records import Correlation, Extension, Findings
 from assl_jax.strategies.mtassl import extension, similarity_of
 from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.share import share
 from assl_jax.strategies.study import Study
 
-EXACT = 8  # tasks; up to so many, every permutation is tried
+EXACT = 8  # up to so many tasks, every permutation is tried
 DRAWN = 5000  # permutations, for more tasks
 
 
-def pairs(study: Study, *, tasks: Sequence[str]) -> dict[str, Any]:
+def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
     """Pretrain and fine-tune every single task and every pair of them.
 
     Args:
+      study: trains and evaluates.
       tasks: names of the candidate proxy tasks.
 
     Returns:
-      The entries `scratch`, `singles`, `similarity`, `pairs` and `correlation` of `results.json`.
-      Nothing is selected.
+      `scratch`, `singles`, `similarity`, `pairs` and `correlation`. Nothing is selected.
     """
     pools = [(name,) for name in tasks] + list(itertools.combinations(tasks, 2))
-    share(study, [SCRATCH, *map(Network, pools)])
+    study.evaluate_all([SCRATCH, *map(Network, pools)])
     scratch = study.evaluate(SCRATCH)
     singles = {name: study.evaluate(Network((name,))) for name in tasks}
     similarity = similarity_of(study, tasks)
-    place = {name: i for i, name in enumerate(tasks)}
-    rows = []
-    for pool in itertools.combinations(tasks, 2):
-        i, j = (place[name] for name in pool)
-        row = extension(
-            pool[1],
-            similarity["matrix"][i][j],
-            singles[pool[0]],
-            singles[pool[1]],
-            study.evaluate(Network(pool)),
+    rows = tuple(
+        extension(
+            (a,),
+            b,
+            similarity.matrix[tasks.index(a)][tasks.index(b)],
+            singles[a],
+            singles[b],
+            study.evaluate(Network((a, b))),
         )
-        del row["task"]
-        rows.append({"pool": list(pool), **row})
-    return {
-        "scratch": scratch,
-        "singles": singles,
-        "similarity": similarity,
-        "pairs": rows,
-        "correlation": {gain: correlation(tasks, rows, gain) for gain in ("avg_gain", "max_gain")},
-    }
+        for a, b in itertools.combinations(tasks, 2)
+    )
+    return Findings(
+        scratch=scratch,
+        singles=singles,
+        similarity=similarity,
+        pairs=rows,
+        correlation={gain: correlation(tasks, rows, gain) for gain in ("avg_gain", "max_gain")},
+    )
 
 
-def correlation(
-    tasks: Sequence[str], rows: Sequence[dict[str, Any]], gain: str
-) -> dict[str, float | None]:
+def correlation(tasks: Sequence[str], rows: Sequence[Extension], gain: str) -> Correlation:
     """How a gain goes with the similarity of the two tasks, over all pairs.
 
-    Pairs that share a task are not independent, so that the usual p-values do not hold: those here
-    are of Mantel's test (Mantel 1967), the share of all permutations of the tasks whose correlation
-    is at least as far from 0.
+    Pairs that share a task are not independent, and the usual p-values do not hold. Those here are
+    of Mantel's test (Mantel 1967): the share of all permutations of the tasks whose correlation is
+    at least as far from 0.
 
     Args:
       tasks: names.
-      rows: one for every pair, with `pool`, `similarity` and `gain`.
+      rows: one for each pair.
       gain: "avg_gain" or "max_gain".
 
     Returns:
-      "spearman", "pearson" in [-1, 1] and "spearman_p", "pearson_p" in (0, 1]; None where a
-      correlation is not defined (fewer than three pairs, or all of them alike).
+      Correlations in [-1, 1] and p-values in (0, 1]; None where a correlation is not defined
+      (fewer than three pairs, or all of them equal).
     """
     from scipy.stats import rankdata
 
-    place = {name: i for i, name in enumerate(tasks)}
-    ends = np.array([[place[name] for name in row["pool"]] for row in rows])
-    x = np.array([row["similarity"] for row in rows], float)
-    y = np.array([row[gain] for row in rows], float)
+    index = {name: i for i, name in enumerate(tasks)}
+    ends = np.array([[index[name] for name in row.members] for row in rows])
+    x = np.array([row.similarity for row in rows], float)
+    y = np.array([getattr(row, gain) for row in rows], float)
     found: dict[str, float | None] = {}
     forms: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "spearman": rankdata,
         "pearson": np.asarray,
     }
     for name, form in forms.items():
-        found[name] = found[f"{name}_p"] = None
         a, b = _unit(form(x)), _unit(form(y))
         if len(rows) < 3 or a is None or b is None:
             continue
@@ -93,18 +87,18 @@ def correlation(
         value = float(a @ b)
         found[name] = round(value, 6)
         found[f"{name}_p"] = round(float((np.abs(each) >= abs(value) - 1e-9).mean()), 6)
-    return found
+    return Correlation(**found)
 
 
 def _unit(x: np.ndarray) -> np.ndarray | None:
-    """Centred and of length 1; None where all values are alike."""
+    """Centred and of length 1; None where all values are equal."""
     x = x - x.mean()
     length = np.linalg.norm(x)
     return x / length if length > 1e-12 else None
 
 
 def _permutations(k: int) -> np.ndarray:
-    """All permutations of k tasks, or as many as `DRAWN`, the identity among them."""
+    """All permutations of k tasks; of many tasks `DRAWN` of them, the identity included."""
     if k <= EXACT:
         return np.array(list(itertools.permutations(range(k))))
     rng = np.random.default_rng(0)

@@ -1,36 +1,71 @@
-"""Settings that the strategies share."""
+"""Settings that the strategies share; each class checks its own choices."""
 
 import dataclasses
 
-from assl_jax.errors import lookup
+from assl_jax.errors import choice, require
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.lcka import ESTIMATORS
 from assl_jax.training.loop import Training
 from assl_jax.training.penalty import Penalty
 
-METRICS = ("accuracy", "balanced_accuracy", "auc")
+BUDGETS = ("total", "per_task")
+SELECT_ON = ("cv", "test")
+CANDIDATES = ("argmin", "all")
 INIT_FROM = ("scratch", "f_p")
 USE = ("f_prime", "both")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """How a backbone is pretrained.
+
+    Attributes:
+      training: of a single task.
+      budget: "total" gives a pool as many steps as one task, "per_task" as many for each of its
+        tasks.
+
+    Raises:
+      InputError: another budget.
+    """
+
+    training: Training
+    budget: str = "total"
+
+    def __post_init__(self) -> None:
+        choice(self.budget, BUDGETS, "pretrain.budget")
+
+    def training_of(self, tasks: int) -> Training:
+        """The training of a pool with so many tasks."""
+        if self.budget == "total":
+            return self.training
+        return dataclasses.replace(self.training, steps=self.training.steps * tasks)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TargetSettings:
-    """How a backbone is judged.
+    """How a backbone is evaluated.
 
     Attributes:
       training: of one fine-tuning.
-      seeds: fine-tunings on all labels, tested on the test set; each has its own head and batches,
-        the same for every pool, so that pools are compared in pairs.
+      seeds: number of fine-tunings on all labels. They are tested on the test set. Each seed has
+        its own head and batches, the same for every network, so that networks are compared in
+        pairs.
       folds: of the cross-validation inside the labelled set that selection looks at; 0 for none.
         All images of a patient lie in one fold.
-      metric: what selection looks at, one of `METRICS`.
       shift, flip: augmentation, see `Classification`.
+
+    Raises:
+      InputError: fewer than one seed.
     """
 
     training: Training
     seeds: int = 3
     folds: int = 5
-    metric: str = "accuracy"
     shift: int = 0
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,10 +73,13 @@ class SimilaritySettings:
     """Which features are compared, and how.
 
     Attributes:
-      n: number of unlabeled images; fewer if there are not so many.
+      n: number of unlabeled images, at least 4; all images if there are fewer.
       layer: "pooled" or a stage of the backbone.
       estimator: "biased" or "unbiased", see `lcka_matrix`.
-      reestimate_bn: estimate BatchNorm's running statistics anew on plain images first.
+      reestimate_bn: first re-estimate BatchNorm's running statistics on plain images.
+
+    Raises:
+      InputError: too few images, another estimator.
     """
 
     n: int = 4096
@@ -49,14 +87,44 @@ class SimilaritySettings:
     estimator: str = "biased"
     reestimate_bn: bool = True
 
+    def __post_init__(self) -> None:
+        least = max(ESTIMATORS.values())
+        require(self.n >= least, f"similarity.n={self.n} must be at least {least} images")
+        choice(self.estimator, ESTIMATORS, "similarity.estimator")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How a search decides.
+
+    Attributes:
+      select_on: "cv" decides by cross-validation inside the labelled set, "test" by the test set
+        as the paper does.
+      metric: what it compares, one of `METRICS`.
+      candidates: "argmin" trains the least similar extension of a pool alone, "all" every one
+        (Tables 2 and 3). The least similar one decides either way.
+
+    Raises:
+      InputError: another choice.
+    """
+
+    select_on: str = "cv"
+    metric: str = "accuracy"
+    candidates: str = "argmin"
+
+    def __post_init__(self) -> None:
+        choice(self.select_on, SELECT_ON, "search.select_on")
+        choice(self.metric, METRICS, "search.metric")
+        choice(self.candidates, CANDIDATES, "search.candidates")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SecondRun:
     """The same tasks trained once more: Self-ASSL (paper, section 4), or its control.
 
     Attributes:
-      penalty: see `Penalty`; of weight 0 it is a plain second run, with other random numbers than
-        the first's. All weights share them.
+      penalty: see `Penalty`. With weight 0 it is a plain second run, with other random numbers than
+        the first run's. Second runs share their random numbers, whatever the weight.
       init_from: where f' starts, "scratch" or "f_p" (the first network and its heads).
       use: what is fine-tuned, "f_prime" or "both": f_p and f' side by side.
 
@@ -69,8 +137,8 @@ class SecondRun:
     use: str = "f_prime"
 
     def __post_init__(self) -> None:
-        lookup(dict.fromkeys(INIT_FROM), self.init_from, "self_assl.init_from")
-        lookup(dict.fromkeys(USE), self.use, "self_assl.use")
+        choice(self.init_from, INIT_FROM, "self_assl.init_from")
+        choice(self.use, USE, "self_assl.use")
 
     @property
     def variant(self) -> str:

@@ -1,28 +1,29 @@
-"""The cache of finished work: one folder per stage, named after what determines it.
+"""The cache of finished work: one folder for each stage, named after everything that determines it.
 
-Processes that train together (`training.processes`) go through the same stages. The first looks
-what is there, claims and writes; the others do as it finds.
+Processes that train together (`training.processes`) run the same stages. The primary process reads
+and writes the folders. The other processes receive its decisions.
 """
 
 import contextlib
 import dataclasses
-import fcntl
-import hashlib
-import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
+import msgspec
 
+from assl_jax import console, records
 from assl_jax.errors import Interrupted, require
+from assl_jax.files import digest, try_lock
+from assl_jax.records import StageRecord, StageResult
+from assl_jax.strategies.identity import code_digest, commit
 from assl_jax.training.interrupt import asked_here
 from assl_jax.training.memory import log_peak, peak_memory
-from assl_jax.training.processes import agree, first, gather
+from assl_jax.training.metrics_log import MetricsLog
+from assl_jax.training.processes import broadcast, gather, is_primary
 
-DONE = "done.json"
+LOCK_SECONDS = 0.5  # between two attempts to lock a folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,37 +31,24 @@ class Stage:
     """A finished stage.
 
     Attributes:
-      kind, label: what was done, and to which pool.
       folder: its files.
-      key: hash of everything that determines it.
-      result: what was computed, as JSON.
-      seconds, images_per_s: time it took, and training throughput where there was training.
-      peak_host_bytes, peak_device_bytes: memory, see `peak_memory`, of the process that finished
-        it, the first of several; None where it was not measured.
+      label: what the run calls it; another run may call it differently.
+      record: what `done.json` holds.
     """
 
-    kind: str
-    label: str
     folder: Path
-    key: str
-    result: dict[str, Any]
-    seconds: float
-    images_per_s: float | None
-    peak_host_bytes: int | None = None
-    peak_device_bytes: int | None = None
+    label: str
+    record: StageRecord
 
-    def record(self) -> dict[str, Any]:
-        """What a report shows of it."""
-        return {
-            "stage": self.folder.name,
-            "kind": self.kind,
-            "label": self.label,
-            "seconds": self.seconds,
-            "images_per_s": self.images_per_s,
-            "peak_host_bytes": self.peak_host_bytes,
-            "peak_device_bytes": self.peak_device_bytes,
-            "result": self.result,
-        }
+    @property
+    def settings_key(self) -> str:
+        """Digest of the stage's settings and of those of the stages before it."""
+        return self.folder.name.split("-")[-2]
+
+    @property
+    def code_key(self) -> str:
+        """Digest of the stage's code and of the code of the stages before it."""
+        return self.folder.name.split("-")[-1]
 
 
 class Busy(Exception):
@@ -69,102 +57,145 @@ class Busy(Exception):
 
 @dataclasses.dataclass
 class StageCache:
-    """Runs a stage once; afterwards its result is read. Several processes may share one.
+    """Computes each stage once and reads its result afterwards. Several processes may share it.
 
-    `done.json` is written last, by an atomic rename: a folder without it is work in progress, whose
-    checkpoints may be used and whose results do not exist. Deleting a folder recomputes exactly
-    that stage.
+    `done.json` is written last, atomically. A folder without it is unfinished work: its checkpoints
+    are used, its results do not exist. Deleting a folder recomputes exactly that stage.
+
+    The name of a folder ends with two digests, of the settings and of the code. Changed code
+    recomputes the stages that can reach it.
 
     Attributes:
-      folder: where the stages lie.
-      version: of the program, part of every stage's identity: another one computes anew.
-      finished: the stages that were run or read, in order.
-      wait: for a stage that another process works on; otherwise `Busy` is raised.
+      folder: of all stages.
+      reuse_settings: also accept finished stages of the same settings that other code computed.
+      finished: the stages that were computed or read, in order.
+      reused: names of the folders that `reuse_settings` accepted.
     """
 
     folder: Path
-    version: str = ""
+    reuse_settings: bool = False
     finished: list[Stage] = dataclasses.field(default_factory=list)
-    wait: bool = True
+    reused: list[str] = dataclasses.field(default_factory=list)
+    _wait: bool = dataclasses.field(default=True, init=False)
+    _warned: bool = dataclasses.field(default=False, init=False)
 
     def run(
         self,
         kind: str,
         label: str,
-        spec: dict[str, Any],
-        compute: Callable[[Path], dict[str, Any]],
+        settings: dict[str, Any],
+        compute: Callable[[Path], StageResult],
         *,
+        code: Sequence[Any],
+        parents: Sequence[Stage] = (),
         shown: str = "",
     ) -> Stage:
-        """The stage that `spec` determines, computed by `compute(folder)` unless it is done.
+        """The stage that settings, code and parents determine; computed unless it is finished.
 
         Args:
           kind, label: for people; part of the folder's name.
-          shown: what the stage is called in this run, where that is another label.
-          spec: plain values that determine the result, parent stages' keys among them.
-          compute: returns the result, JSON; an entry `images_per_s` is kept apart.
+          settings: plain values that determine the result.
+          compute: writes the files of the stage into the folder it gets and returns the result.
+          code: functions and classes that compute it, see `identity.code_digest`.
+          parents: the stages whose files it reads.
+          shown: the label in this run, if it is another one.
+
+        Raises:
+          Busy: another process works on it, inside of `without_waiting`.
+          Interrupted: a stop was requested during the wait.
         """
-        key = digest({"kind": kind, "version": self.version, **spec})
-        folder = self.folder / f"{kind}-{label}-{key}"
+        source = code_digest(*code)
+        settings_key = digest([kind, settings, [p.settings_key for p in parents]])
+        code_key = digest([source, [p.code_key for p in parents]])
         require(
-            len(set(gather(key))) == 1,
-            f"the processes are not at the same work ({kind} {label}); give all of them the same "
+            len({tuple(keys) for keys in gather([settings_key, code_key])}) == 1,
+            f"the processes do not run the same work ({kind} {label}); give all of them the same "
             "command, data and version of the program",
         )
-        done = _read_first(folder / DONE)
+        name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key))
+        folder = self.folder / name
+        done = _read_done(folder)
         if not done:
-            if first():
+            if is_primary():
                 folder.mkdir(parents=True, exist_ok=True)
-            with claimed(folder, wait=self.wait):
-                if not _read_first(folder / DONE):
-                    self._compute(folder, {"kind": kind, "label": label, "spec": spec}, compute)
-            done = _read_first(folder / DONE)
-        stage = Stage(
-            kind,
-            shown or label,
-            folder,
-            key,
-            done["result"],
-            done["seconds"],
-            done["images_per_s"],
-            done.get("peak_host_bytes"),
-            done.get("peak_device_bytes"),
-        )
+            with claimed(folder, wait=self._wait):
+                done = _read_done(folder)
+                if not done:
+                    self._compute(folder, compute, kind, label, settings, source)
+                    done = _read_done(folder)
+        assert done is not None
+        stage = Stage(folder, shown or label, done)
         if stage not in self.finished:
             self.finished.append(stage)
         return stage
 
+    @contextlib.contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """Inside, `run` raises `Busy` instead of waiting for another process."""
+        self._wait = False
+        try:
+            yield
+        finally:
+            self._wait = True
+
+    def _choose(self, stem: str, code_key: str) -> str:
+        """The name of the folder to use; looks for finished stages that other code computed."""
+        own = f"{stem}-{code_key}"
+        if not is_primary() or (self.folder / own / records.DONE).exists():
+            return own
+        others = [file.parent for file in self.folder.glob(f"{stem}-*/{records.DONE}")]
+        if others and self.reuse_settings:
+            newest = max(others, key=lambda folder: (folder / records.DONE).stat().st_mtime_ns)
+            if newest.name not in self.reused:
+                self.reused.append(newest.name)
+            return newest.name
+        if others and not self._warned:
+            self._warned = True
+            console.say(
+                f"the code has changed since {others[0].name} was computed: stages that it "
+                "changes are computed again (--reuse=settings takes the finished ones)"
+            )
+        return own
+
     def _compute(
-        self, folder: Path, what: dict[str, Any], compute: Callable[[Path], dict[str, Any]]
+        self,
+        folder: Path,
+        compute: Callable[[Path], StageResult],
+        kind: str,
+        label: str,
+        settings: dict[str, Any],
+        code: str,
     ) -> None:
         before = time.monotonic()
         with peak_memory() as peak:
             result = compute(folder)
         log_peak(folder, peak)
-        done = {
-            **what,
-            "seconds": round(time.monotonic() - before, 3),
-            "images_per_s": result.pop("images_per_s", None),
-            "peak_host_bytes": peak.host,
-            "peak_device_bytes": peak.device,
-            "result": result,
-        }
-        write_json(folder / DONE, done)
+        record = StageRecord(
+            kind=kind,
+            label=label,
+            settings=settings,
+            code=code,
+            commit=commit(),
+            result=result,
+            seconds=round(time.monotonic() - before, 3),
+            images_per_s=MetricsLog(folder).speed() if kind == "pretrain" else None,
+            peak_host_bytes=peak.host,
+            peak_device_bytes=peak.device,
+        )
+        if is_primary():
+            records.write(folder / records.DONE, record)
 
 
 @contextlib.contextmanager
 def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """One process at a time works in a folder; the claim of a process that ends is gone with it.
+    """Lock a folder for this run; the lock of a process that ends is released.
 
     Raises:
-      Busy: another one does, and `wait` is false.
-      Interrupted: a stop was asked for while waiting.
+      Busy: another run has locked it, and `wait` is false.
+      Interrupted: a stop was requested during the wait.
     """
     with contextlib.ExitStack() as held:
-        outcome = ""
-        if first():
-            outcome = _claim(held.enter_context((folder / ".lock").open("a")), wait)
-        outcome = agree(outcome)
+        outcome = broadcast(_claim(folder / ".lock", wait, held) if is_primary() else "")
         if outcome == "busy":
             raise Busy(folder.name)
         if outcome == "stop":
@@ -172,53 +203,23 @@ def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def _claim(file: IO[str], wait: bool) -> str:
+def _claim(path: Path, wait: bool, held: contextlib.ExitStack) -> str:
     while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock := try_lock(path):
+            held.callback(lock.release)
             return "claimed"
-        except BlockingIOError:
-            if not wait:
-                return "busy"
-            if asked_here():
-                return "stop"
-            time.sleep(0.5)
+        if not wait:
+            return "busy"
+        if asked_here():
+            return "stop"
+        time.sleep(LOCK_SECONDS)
 
 
-def digest(spec: Any) -> str:
-    """Twelve hex digits that change with any value of `spec`."""
-    text = json.dumps(spec, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is no file."""
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _read_first(path: Path) -> dict[str, Any]:
-    """What the first process reads there, in all of them."""
-    return agree(read_json(path) if first() else None)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that `path` holds all of it or does not exist."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a `.npy` file so that `path` holds all of it or does not exist; see `write_text`."""
-    if not first():
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
-    np.save(temporary, array, allow_pickle=False)
-    os.replace(temporary, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file by an atomic rename; of several processes the first does."""
-    if not first():
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def _read_done(folder: Path) -> StageRecord | None:
+    """The record of a finished stage, read by the primary process; None for an unfinished one."""
+    done: Any = None
+    path = folder / records.DONE
+    if is_primary() and path.exists():
+        done = msgspec.to_builtins(records.read(path, StageRecord))
+    done = broadcast(done)
+    return msgspec.convert(done, StageRecord) if done else None

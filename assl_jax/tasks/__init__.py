@@ -1,10 +1,10 @@
-"""Proxy tasks: one file each, and the mapping from a name to its class."""
+"""Proxy tasks: one file each, and the table of their names."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from assl_jax.errors import InputError, lookup
-from assl_jax.tasks.base import Batch, Metrics, ProxyTask
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask, spare_colour
 from assl_jax.tasks.cpc import CPC
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
@@ -24,14 +24,36 @@ TASKS: dict[str, type[ProxyTask]] = {
     )
 }
 
-__all__ = ["TASKS", "Batch", "Metrics", "ProxyTask", "make_task"]
+__all__ = ["TASKS", "Batch", "Label", "Metrics", "ProxyTask", "describe", "make_task"]
+
+
+class Label(NamedTuple):
+    """How a report presents a task; the fields are those of `ProxyTask`."""
+
+    title: str
+    short: str
+    summary: str
+    colour: str
+
+
+def describe(name: str) -> Label:
+    """The label of a task; a name outside `TASKS`, as in another program's run, is its own title.
+
+    Args:
+      name: a task's name.
+    """
+    if name not in TASKS:
+        return Label(title=name, short=name, summary="", colour=spare_colour(name))
+    task = TASKS[name]
+    return Label(task.title, task.short, task.summary, task.colour)
 
 
 def make_task(name: str, **settings: Any) -> ProxyTask:
     """A proxy task by name, with its settings.
 
     Raises:
-      InputError: an unknown name (the nearest is shown) or an unknown setting.
+      InputError: an unknown name or setting (the message shows the nearest), or a value out of
+        range.
     """
     kind = lookup(TASKS, name, "task")
     fields = {field.name: None for field in dataclasses.fields(kind)}

@@ -9,16 +9,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import require
+from assl_jax.errors import choice, in_range
 from assl_jax.models.heads import Decoder, flatten_views, last_map, unflatten_views
 from assl_jax.ops.crop import random_starts
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import box_mask
-from assl_jax.tasks.base import Batch, Metrics
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask
+
+REGIONS = ("random", "centre")
 
 
 class ReconstructionHead(nn.Module):
-    """The last stage's feature map decoded to the inputs' shape."""
+    """Decode the last stage's feature map to an image with the inputs' shape."""
 
     width: int
     coarse: int
@@ -33,17 +35,22 @@ class ReconstructionHead(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Inpaint:
-    """Paint in a box that was masked out, from what surrounds it.
+class Inpaint(ProxyTask):
+    """Reconstruct a masked box from its surroundings.
 
     Attributes:
-      region: "random" places the box anywhere, "centre" in the middle.
+      region: "random" masks a box at a random position, "centre" the box in the middle.
       mask_fraction: box side over image side, on each axis.
       width, coarse: of the decoder, see `models.heads.Decoder`.
-      intensity: how stored integers become network inputs; the box is filled with the mean.
+      intensity: how stored integers become network inputs. The box is filled with the mean of the
+        data set.
     """
 
     name: ClassVar[str] = "inpaint"
+    title: ClassVar[str] = "Inpaint"
+    short: ClassVar[str] = "Inp"
+    summary: ClassVar[str] = "An image with a masked box. The network fills in the box."
+    colour: ClassVar[str] = "#CC79A7"
     region: str = "random"
     mask_fraction: float = 0.5
     width: int = 16
@@ -51,21 +58,15 @@ class Inpaint:
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
-        require(
-            self.region in ("random", "centre"),
-            f"task inpaint: region={self.region!r} is unknown; use 'random' or 'centre'",
-        )
-        require(
-            0 < self.mask_fraction < 1,
-            f"task inpaint: mask_fraction={self.mask_fraction} must be between 0 and 1",
-        )
-        require(self.coarse >= 0, f"task inpaint: coarse={self.coarse} must not be negative")
-
-    def label_table(self, rank: int) -> None:
-        return None
+        choice(self.region, REGIONS, "task.inpaint.region")
+        in_range(self.mask_fraction, "task.inpaint.mask_fraction", above=0, below=1)
+        in_range(self.coarse, "task.inpaint.coarse", at_least=0)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
-        """Inputs `[b, 1, *space, c]`; targets: the whole images and the mask, shaped alike."""
+        """Inputs `[b, 1, *space, c]`.
+
+        Targets: "image" `[b, *space, c]`, the whole image; "mask" `[b, *space, 1]` booleans.
+        """
         b, space = images.shape[0], images.shape[1:-1]
         size = [max(1, round(self.mask_fraction * n)) for n in space]
         if self.region == "random":

@@ -7,15 +7,14 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Shaped
 
-from assl_jax import losses
 from assl_jax.models.heads import MLP, flatten_views, unflatten_views
 from assl_jax.ops.intensity import standardise_each
-from assl_jax.tasks.base import Batch, Metrics, accuracy
+from assl_jax.tasks.base import Batch, Metrics, classification_loss
 from assl_jax.tasks.puzzle_tiles import PuzzleTiles
 
 
 class PermutationHead(nn.Module):
-    """Tile features concatenated in the order shown, one hidden layer, one logit a permutation."""
+    """One hidden layer on the tile features, concatenated in the order shown."""
 
     classes: int
     hidden: int
@@ -28,15 +27,22 @@ class PermutationHead(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Jigsaw(PuzzleTiles):
-    """Classify by which permutation the tiles of an image were shuffled.
+    """Classify the permutation of an image's shuffled tiles.
 
     Attributes:
       grid: cells per axis; 3 in 2D, 2 or 3 in 3D.
       permutations, tile_fraction, hidden, seed: as in `PuzzleTiles`.
-      intensity: how stored integers become unit intensities; tiles are standardised one by one.
+      intensity: how stored integers become unit intensities. Each tile is then standardised with
+        its own mean and variance.
     """
 
     name: ClassVar[str] = "jigsaw"
+    title: ClassVar[str] = "Jigsaw"
+    short: ClassVar[str] = "Jig"
+    summary: ClassVar[str] = (
+        "Tiles of an image in a shuffled order. The network predicts the permutation."
+    )
+    colour: ClassVar[str] = "#A08000"
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**rank, *tile, c]` in shuffled order; targets `[b]` int32."""
@@ -48,5 +54,4 @@ class Jigsaw(PuzzleTiles):
         return PermutationHead(classes=self.permutations, hidden=self.hidden)
 
     def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
-        loss = losses.softmax_cross_entropy(outputs, batch.targets).mean()
-        return loss, {"accuracy": accuracy(outputs, batch.targets)}
+        return classification_loss(outputs, batch.targets)

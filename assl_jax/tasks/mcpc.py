@@ -7,16 +7,14 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from assl_jax import losses
-from assl_jax.errors import lookup
+from assl_jax.errors import choice, in_range
 from assl_jax.models.heads import NextFeature
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.route_tiles import RouteTiles
 
-FORMS, REDUCTIONS = ("ratio", "info_nce"), ("mean", "sum")
-
 
 class PredictionHead(nn.Module):
-    """The last tile's feature predicted from the others (Eq. 2), beside all tile features."""
+    """Predict the last tile's features from the tiles before it (Eq. 2)."""
 
     hidden: int
 
@@ -24,35 +22,53 @@ class PredictionHead(nn.Module):
     def __call__(
         self, features: dict, batch: Batch
     ) -> tuple[Float[Array, "b d"], Float[Array, "b m d"]]:
+        """The prediction `[b, d]`, and the features `[b, m, d]` of all tiles."""
         z = features["pooled"]
         return NextFeature(self.hidden)(z[:, :-1]), z
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MCPC(RouteTiles):
-    """Predict the last tile's features from those before it on the route (Eq. 2, 3).
+    """Predict the last tile's features from the tiles before it on the route (Eq. 2, 3).
 
     Attributes:
-      form: "ratio" is the corrected Eq. 3, "info_nce" a softmax over the same cross-entropies.
-      reduction: "mean" or "sum" over the negatives (the paper prints a sum, which grows with the
-        mini-batch).
-      hidden: width of the GRU; 0 takes the features' own.
+      form: "ratio" is the corrected Eq. 3; "info_nce" is a softmax over the same cross-entropies.
+      reduction: "mean" or "sum" over the negatives, for the form "ratio". The paper prints a sum,
+        which grows with the mini-batch.
+      temperature: divides the cross-entropies of the form "info_nce".
+      hidden: width of the GRU; 0 means the width of the features.
+      crop_fraction, seed, intensity: as in `RouteTiles`.
     """
 
     name: ClassVar[str] = "mcpc"
+    title: ClassVar[str] = "MCPC"
+    short: ClassVar[str] = "MC"
+    summary: ClassVar[str] = (
+        "Overlapping tiles along a sampling route. The network predicts the features of the last "
+        "tile from the tiles before it."
+    )
+    colour: ClassVar[str] = "#56B4E9"
     form: str = "ratio"
     reduction: str = "mean"
+    temperature: float = 0.1
     hidden: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting, known in {"form": FORMS, "reduction": REDUCTIONS}.items():
-            lookup(dict.fromkeys(known), getattr(self, setting), f"setting {setting} of mcpc")
+        choice(self.form, losses.MCPC_FORMS, f"task.{self.name}.form")
+        choice(self.reduction, losses.MCPC_REDUCTIONS, f"task.{self.name}.reduction")
+        in_range(self.temperature, f"task.{self.name}.temperature", above=0)
 
     def head(self) -> nn.Module:
         return PredictionHead(hidden=self.hidden)
 
     def loss(self, outputs: tuple[Array, Array], batch: Batch) -> tuple[Array, Metrics]:
         prediction, tiles = outputs
-        per_image = losses.mcpc_loss(prediction, tiles, form=self.form, reduction=self.reduction)
+        per_image = losses.mcpc_loss(
+            prediction,
+            tiles,
+            form=self.form,
+            reduction=self.reduction,
+            temperature=self.temperature,
+        )
         return per_image.mean(), {}

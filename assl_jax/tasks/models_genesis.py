@@ -10,46 +10,55 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import require
+from assl_jax.errors import in_range, require
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.curve import random_curve
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import random_boxes
 from assl_jax.ops.shuffle import random_shuffle
-from assl_jax.tasks.base import Batch, Metrics
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 from assl_jax.tasks.inpaint import ReconstructionHead
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelsGenesis:
-    """Restore an image that was shuffled locally, passed through a curve and painted over.
+class ModelsGenesis(ProxyTask):
+    """Restore an image after local shuffling, an intensity curve and noise in boxes.
 
-    Every change is drawn for each image by itself and applied in this order: mirror (the image to
-    restore, too), shuffle inside small windows, random monotone intensity curve, noise inside
-    (in-painting) or outside (out-painting) a few boxes.
+    The changes are drawn separately for each image and applied in this order:
+    1. mirror the image; the target is mirrored too;
+    2. shuffle the voxels inside small windows;
+    3. pass the intensities through a random monotone curve;
+    4. replace voxels by noise inside a few boxes (in-painting) or outside them (out-painting).
 
     Attributes:
-      flip: probability of mirroring along an axis, for each axis; 0.15 is how often the published
-        code mirrors along a given one.
+      flip: probability of mirroring along an axis, for each axis. The published code mirrors along
+        a given axis with probability 0.15.
       shuffle: probability of local shuffling.
-      window_fraction: side of a shuffled window over image side, on each axis, at least 2 voxels;
-        1/20 is the mean of the published sides.
+      window_fraction: side of a shuffled window over image side, on each axis, at least 2 voxels.
+        The mean of the published sides is 1/20.
       curve: probability of a random intensity curve.
-      inverted: share of the curves that turn dark into bright.
-      paint: probability of in- or out-painting.
-      inpaint: share of in-painting among the two.
-      boxes: most boxes in an image.
-      another: probability of another box after one.
-      inpaint_sides: least and greatest side of a box over image side, on each axis.
-      outpaint_sides: the same for out-painting, whose boxes show what is kept.
+      inverted: share of falling curves, which turn dark into bright.
+      paint: probability of in-painting or out-painting.
+      inpaint: share of in-painting among the painted images.
+      boxes: largest number of boxes in an image.
+      another: probability of another box after each box.
+      inpaint_sides: smallest and largest side of an in-painting box over image side, on each axis.
+      outpaint_sides: the same for out-painting, which keeps the voxels inside the boxes.
       width, coarse: of the decoder, see `models.heads.Decoder`.
       intensity: how stored integers become network inputs.
 
-    Deviations: see `random_shuffle`; in-painting always paints at least one box, and boxes may
-    touch the border.
+    Deviations: see `random_shuffle`. In-painting always paints at least one box. Boxes may touch
+    the border.
     """
 
     name: ClassVar[str] = "models_genesis"
+    title: ClassVar[str] = "Models Genesis"
+    short: ClassVar[str] = "MG"
+    summary: ClassVar[str] = (
+        "A distorted copy of an image: shuffled voxels, changed intensities, noise in or around "
+        "boxes. The network restores the image."
+    )
+    colour: ClassVar[str] = "#993300"
     flip: float = 0.15
     shuffle: float = 0.5
     window_fraction: float = 1 / 20
@@ -66,34 +75,25 @@ class ModelsGenesis:
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
-        for name in ("flip", "shuffle", "curve", "inverted", "paint", "inpaint", "another"):
-            value = getattr(self, name)
-            require(
-                0 <= value <= 1,
-                f"task models_genesis: {name}={value} is a probability and must lie in 0 to 1",
-            )
-        require(
-            0 < self.window_fraction <= 1,
-            f"task models_genesis: window_fraction={self.window_fraction} must be above 0 and at "
-            "most 1",
-        )
-        require(self.boxes >= 1, f"task models_genesis: boxes={self.boxes} must be at least 1")
-        for name in ("inpaint_sides", "outpaint_sides"):
-            sides = getattr(self, name)
+        for setting in ("flip", "shuffle", "curve", "inverted", "paint", "inpaint", "another"):
+            value = getattr(self, setting)
+            in_range(value, f"task.models_genesis.{setting}", at_least=0, at_most=1)
+        fraction = self.window_fraction
+        in_range(fraction, "task.models_genesis.window_fraction", above=0, at_most=1)
+        in_range(self.boxes, "task.models_genesis.boxes", at_least=1)
+        for setting in ("inpaint_sides", "outpaint_sides"):
+            sides = getattr(self, setting)
             require(
                 len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1,
-                f"task models_genesis: {name}={sides} must be two fractions of the image side, "
-                "above 0 and at most 1, the lesser first",
+                f"task.models_genesis.{setting}={sides} must be two fractions of the image side, "
+                "above 0 and at most 1, the smaller first",
             )
-        require(self.coarse >= 0, f"task models_genesis: coarse={self.coarse} must not be negative")
-
-    def label_table(self, rank: int) -> None:
-        return None
+        in_range(self.coarse, "task.models_genesis.coarse", at_least=0)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
-        """Inputs `[b, 1, *space, c]`; targets: the images as they were, mirrored as the inputs."""
+        """Inputs `[b, 1, *space, c]`; targets: "image" `[b, *space, c]`, mirrored as the inputs."""
         rank = images.ndim - 2
-        k_shuffle, k_curve, k_hidden, k_noise, *k_flip = jax.random.split(rng, 4 + rank)
+        k_shuffle, k_curve, k_noisy, k_noise, *k_flip = jax.random.split(rng, 4 + rank)
         for axis, key in enumerate(k_flip, 1):
             images = random_flip(key, images, axis, probability=self.flip)
         whole = self.intensity.unit(images)
@@ -101,13 +101,13 @@ class ModelsGenesis:
             k_shuffle, whole, fraction=self.window_fraction, probability=self.shuffle
         )
         x = random_curve(k_curve, x, probability=self.curve, inverted=self.inverted)
-        hidden = self._hidden(k_hidden, images)
-        x = jnp.where(hidden, jax.random.uniform(k_noise, x.shape), x)
+        noisy = self._noisy(k_noisy, images)
+        x = jnp.where(noisy, jax.random.uniform(k_noise, x.shape), x)
         standardise = self.intensity.standardise
         return Batch(standardise(x)[:, None], {"image": standardise(whole)})
 
-    def _hidden(self, rng: jax.Array, images: Array) -> Bool[Array, "b *space 1"]:
-        """Where there is noise: inside the boxes for in-painting, outside them for out-painting."""
+    def _noisy(self, rng: jax.Array, images: Array) -> Bool[Array, "b *space 1"]:
+        """The voxels to replace by noise: inside the boxes for in-painting, outside otherwise."""
         b, space = images.shape[0], images.shape[1:-1]
         k_paint, k_inpaint, k_boxes = jax.random.split(rng, 3)
         paint = jax.random.bernoulli(k_paint, self.paint, (b, 1))
@@ -121,7 +121,12 @@ class ModelsGenesis:
             return jnp.where(inpaint, inner, outer)
 
         boxes = random_boxes(
-            k_boxes, sides(0), sides(1), space, count=self.boxes, again=self.another
+            k_boxes,
+            sides(0),
+            sides(1),
+            space,
+            count=self.boxes,
+            another_probability=self.another,
         )
         wide = (b, *(1,) * (images.ndim - 1))
         return paint.reshape(wide) & (boxes == inpaint.reshape(wide))

@@ -1,4 +1,4 @@
-"""Overlapping tiles read along a route: what src, mcpc and sc_assl have in common."""
+"""Overlapping tiles along a sampling route, the batch of src, mcpc and sc_assl."""
 
 import dataclasses
 
@@ -7,26 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from assl_jax.errors import require
-from assl_jax.ops.crop import cut, random_starts
+from assl_jax.errors import in_range
 from assl_jax.ops.intensity import Intensity
-from assl_jax.routes import sampling_routes
-from assl_jax.tasks.base import Batch
-
-LEAST_TILE = 4
+from assl_jax.routes import TILES_PER_AXIS, sampling_routes
+from assl_jax.tasks.base import Batch, ProxyTask
+from assl_jax.tasks.tiles import TileGrid, cut_tiles, tile_grid
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RouteTiles:
+class RouteTiles(ProxyTask):
     """Tiles of a random crop along a random sampling route (paper, sections 2 and 2.3).
 
-    The crop has side 2t and 3 tiles of side t per axis, at stride t/2 (50 % overlap). A route is a
-    monotone path of tiles from one corner to the opposite one: 5 tiles and 24 routes in 2D; 7 tiles
-    and 720 routes in 3D, of which 6 per corner are drawn once with `seed`.
+    A crop holds 3 tiles per axis. Neighbouring tiles overlap by half of their side
+    (`tiles.OVERLAP`), so the crop's side is twice the tile's. A route is a monotone path of tiles
+    from one corner of the crop to the opposite corner. In 2D a route has 5 tiles, and there are 24
+    routes. In 3D it has 7 tiles; 48 of the 720 routes are used, 6 per corner.
 
     Attributes:
-      crop_fraction: crop side over image side, rounded down to an even tile; 96 gives t = 40.
-      seed: draws the 3D routes.
+      crop_fraction: crop side over image side; the tile's side is rounded down to an even number.
+        Images of 96 pixels have tiles of 40.
+      seed: of the draw of the 3D routes.
       intensity: how stored integers become network inputs.
     """
 
@@ -35,38 +35,22 @@ class RouteTiles:
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
-        require(
-            0 < self.crop_fraction <= 1,
-            f"tasks src, mcpc and sc_assl: crop_fraction={self.crop_fraction} must be above 0 "
-            "and at most 1",
-        )
+        in_range(self.crop_fraction, f"task.{self.name}.crop_fraction", above=0, at_most=1)
 
     def label_table(self, rank: int) -> np.ndarray:
-        """The routes `[K, m, rank]`; the label of a batch's example is its row."""
+        """The routes `[K, m, rank]`; a label is a row."""
         return sampling_routes(rank, seed=self.seed)
 
-    def tile_sides(self, space: tuple[int, ...]) -> tuple[int, ...]:
-        """Tile side per axis. Raises `InputError` where an image is too small."""
-        sides = tuple(2 * int(self.crop_fraction * n / 4 + 1e-6) for n in space)
-        require(
-            min(sides) >= LEAST_TILE,
-            f"tasks src, mcpc and sc_assl: images of {_by(space)} give tiles of {_by(sides)}, "
-            f"at least {LEAST_TILE} per axis are needed; use larger images or crop_fraction",
-        )
-        return sides
+    def grid(self, space: tuple[int, ...]) -> TileGrid:
+        """The tiles of an image. Raises `InputError` if the image is too small."""
+        fraction = self.crop_fraction
+        return tile_grid(self.name, space, crop_fraction=fraction, tiles=TILES_PER_AXIS)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
-        """Inputs `[b, m, *tile, c]` in route order; targets `[b]` int32 routes."""
-        b, space = images.shape[0], images.shape[1:-1]
-        sides = self.tile_sides(space)
-        routes = self.label_table(len(space))
+        """Inputs `[b, m, *tile, c]` in route order; targets `[b]` int32, the routes."""
+        space = images.shape[1:-1]
+        grid, routes = self.grid(space), self.label_table(len(space))
         k_route, k_crop = jax.random.split(rng)
-        route = jax.random.randint(k_route, (b,), 0, len(routes))
-        corner = random_starts(k_crop, b, space, [2 * t for t in sides])
-        half = np.asarray(sides)[None, None] // 2
-        tiles = cut(images, corner + jnp.asarray(routes)[route] * half, sides)
+        route = jax.random.randint(k_route, images.shape[:1], 0, len(routes))
+        tiles = cut_tiles(k_crop, images, jnp.asarray(routes)[route], grid)
         return Batch(self.intensity(tiles), route)
-
-
-def _by(sides: tuple[int, ...]) -> str:
-    return "x".join(map(str, sides))

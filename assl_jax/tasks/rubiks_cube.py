@@ -10,18 +10,18 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import require
+from assl_jax.errors import in_range, require
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.rotate import Rotation, rotate
 from assl_jax.tasks.base import Batch, Metrics, accuracy
 from assl_jax.tasks.puzzle_tiles import PuzzleTiles
 
-# About the first axis and about the last; both together are a half turn about the middle one.
+# About the first axis and about the last. Both together make a half turn about the middle axis.
 HALF_TURNS: tuple[Rotation, ...] = (((1, 2), 2), ((0, 1), 2))
 
 
 class RubiksCubeHead(nn.Module):
-    """Cube features concatenated in the order shown and one hidden layer, then both answers."""
+    """One hidden layer on the cube features in the order shown, then two linear layers."""
 
     classes: int
     hidden: int
@@ -41,26 +41,44 @@ class RubiksCubeHead(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RubiksCube(PuzzleTiles):
-    """Name the permutation of a volume's cubes and how each of them was turned.
+    """Classify the permutation of a volume's cubes, and the half turns of each cube.
 
-    The cubes are the jigsaw's tiles. Each is turned by 180 degrees about the first axis with
-    probability 1/2, and so, independently, about the last; half turns keep any shape.
+    The cubes are cut and shuffled as the tiles of a jigsaw. Each cube is turned by 180 degrees
+    about the first axis with probability 1/2 and, independently, about the last axis with
+    probability 1/2. Half turns keep the shape of every box.
 
     Attributes:
       grid: cubes per axis.
       permutations, tile_fraction, hidden, seed: as in `PuzzleTiles`.
-      permutation_weight, turn_weight: of the two losses; 0.5 each in that paper.
-      intensity: how stored integers become network inputs; the cubes keep their differences in
-        intensity, other than the jigsaw's tiles.
+      permutation_weight, turn_weight: factors of the two losses, at least 0; 0.5 each in that
+        paper.
+      intensity: how stored integers become network inputs. Cubes are not standardised one by one,
+        so they keep their differences in intensity; a jigsaw's tiles lose them.
     """
 
     name: ClassVar[str] = "rubiks_cube"
+    title: ClassVar[str] = "Rubik's cube"
+    short: ClassVar[str] = "Cube"
+    summary: ClassVar[str] = (
+        "Shuffled cubes of a volume, some of them turned by 180 degrees. The network predicts the "
+        "permutation and the turns."
+    )
+    colour: ClassVar[str] = "#2200CC"
     grid: int = 2
     permutation_weight: float = 0.5
     turn_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range(self.permutation_weight, "task.rubiks_cube.permutation_weight", at_least=0)
+        in_range(self.turn_weight, "task.rubiks_cube.turn_weight", at_least=0)
+
     def label_table(self, rank: int) -> np.ndarray:
-        """The permutations `[K, grid**3]`. Raises `InputError` for images."""
+        """The permutations `[K, grid**3]`; a label is a row.
+
+        Raises:
+          InputError: images (rank 2), or more permutations than the cubes have.
+        """
         require(
             rank == 3,
             f"task rubiks_cube needs volumes (3 spatial axes, not {rank}); use task jigsaw",
@@ -68,8 +86,11 @@ class RubiksCube(PuzzleTiles):
         return super().label_table(rank)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
-        """Inputs `[b, grid**3, *cube, c]`, shuffled and turned; targets: the permutation `[b]`
-        int32 and the turns `[b, grid**3, 2]` of the cubes in the order shown."""
+        """Inputs `[b, grid**3, *cube, c]`, shuffled and turned.
+
+        Targets: "permutation" `[b]` int32; "turns" `[b, grid**3, 2]` booleans, one pair per cube in
+        the order shown.
+        """
         k_tiles, k_turns = jax.random.split(rng)
         cubes, permutation = self.shuffled_tiles(k_tiles, images)
         turns = jax.random.bernoulli(k_turns, 0.5, (*cubes.shape[:2], len(HALF_TURNS)))

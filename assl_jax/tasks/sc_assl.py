@@ -1,19 +1,19 @@
 """SC-ASSL: src and mcpc on the same tiles (paper, section 2)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array
 
+from assl_jax.errors import in_range
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.mcpc import MCPC
-from assl_jax.tasks.route_tiles import RouteTiles
 from assl_jax.tasks.src import SRC
 
 
-class BothHeads(nn.Module):
-    """The route's logits and the prediction, from one backbone pass."""
+class SCASSLHead(nn.Module):
+    """The heads of src and mcpc on the features of one backbone pass."""
 
     src: nn.Module
     mcpc: nn.Module
@@ -23,37 +23,38 @@ class BothHeads(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SCASSL(RouteTiles):
-    """Sum of the route classification and the predictive loss.
+class SCASSL(MCPC):
+    """The sum of the route classification loss and the predictive loss.
 
     Attributes:
-      mcpc_weight: factor of the predictive loss; the paper adds the two.
-      form, reduction, hidden: as in `MCPC`.
+      mcpc_weight: factor of the predictive loss, at least 0; 1 in the paper.
+      form, reduction, temperature, hidden: as in `MCPC`.
+      crop_fraction, seed, intensity: as in `RouteTiles`.
     """
 
     name: ClassVar[str] = "sc_assl"
+    title: ClassVar[str] = "SC-ASSL"
+    short: ClassVar[str] = "SC"
+    summary: ClassVar[str] = (
+        "Overlapping tiles along a sampling route. The network predicts the route and, from the "
+        "tiles before it, the features of the last tile."
+    )
+    colour: ClassVar[str] = "#009E73"
     mcpc_weight: float = 1.0
-    form: str = "ratio"
-    reduction: str = "mean"
-    hidden: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self._mcpc  # its settings are checked there
+        in_range(self.mcpc_weight, f"task.{self.name}.mcpc_weight", at_least=0)
 
     @property
     def _src(self) -> SRC:
         return SRC(seed=self.seed)
 
-    @property
-    def _mcpc(self) -> MCPC:
-        return MCPC(form=self.form, reduction=self.reduction, hidden=self.hidden)
-
     def head(self) -> nn.Module:
-        return BothHeads(src=self._src.head(), mcpc=self._mcpc.head())
+        return SCASSLHead(src=self._src.head(), mcpc=super().head())
 
-    def loss(self, outputs: dict, batch: Batch) -> tuple[Array, Metrics]:
+    def loss(self, outputs: Any, batch: Batch) -> tuple[Array, Metrics]:
         route, metrics = self._src.loss(outputs["src"], batch)
-        prediction, _ = self._mcpc.loss(outputs["mcpc"], batch)
+        prediction, _ = super().loss(outputs["mcpc"], batch)
         total = route + self.mcpc_weight * prediction
         return total, metrics | {"src_loss": route, "mcpc_loss": prediction}

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
+from assl_jax.errors import in_range
 from assl_jax.models.heads import MLP
 from assl_jax.ops.colour import colour_jitter, random_grey
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.resample import random_blur, random_resized_crop
-from assl_jax.tasks.base import Batch, Metrics
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 
 
 class ProjectionHead(nn.Module):
@@ -30,25 +31,34 @@ class ProjectionHead(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SimCLR:
-    """Recognise another augmented view of the same image among all views of the mini-batch.
+class SimCLR(ProxyTask):
+    """Find the other augmented view of an image among all views of the mini-batch.
 
-    Augmentation: random resized crop, flip, colour jitter, grey and blur for RGB; for one channel
-    the jitter is one of brightness and contrast, and grey changes nothing.
+    The augmentation is a random resized crop, a flip, colour jitter, greyscale and blur. With one
+    channel, the jitter changes brightness and contrast only, and greyscale is left out.
 
     Attributes:
-      temperature: of NT-Xent.
-      crop_scale: least share of the area (volume) that a crop keeps.
-      jitter: strength of brightness, contrast and saturation changes; hue gets a quarter of it.
-      grey: probability of dropping the colour.
-      blur: largest standard deviation of the blur in pixels per 96 pixels of image side.
+      temperature: divides the similarities of NT-Xent.
+      crop_scale: smallest share of the area (volume) that a crop keeps.
+      jitter: strength of the brightness, contrast and saturation changes; a quarter of it is the
+        strength of the hue change.
+      grey: probability of greyscale.
+      blur: largest standard deviation of the blur in pixels per 96 pixels of image side; 0 switches
+        the blur off.
       flip: mirror along the last spatial axis with probability 1/2.
-      hidden: width of the projection's hidden layer; 0 takes the features' own.
+      hidden: width of the projection's hidden layer; 0 means the width of the features.
       width: of the projection.
       intensity: how stored integers become network inputs.
     """
 
     name: ClassVar[str] = "simclr"
+    title: ClassVar[str] = "SimCLR"
+    short: ClassVar[str] = "Sim"
+    summary: ClassVar[str] = (
+        "Two random views of each image. The network finds the other view of an image among the "
+        "views of all images."
+    )
+    colour: ClassVar[str] = "#E69F00"
     temperature: float = 0.5
     crop_scale: float = 0.2
     jitter: float = 0.4
@@ -59,8 +69,13 @@ class SimCLR:
     width: int = 128
     intensity: Intensity = Intensity()
 
-    def label_table(self, rank: int) -> None:
-        return None
+    def __post_init__(self) -> None:
+        in_range(self.temperature, "task.simclr.temperature", above=0)
+        in_range(self.crop_scale, "task.simclr.crop_scale", above=0, at_most=1)
+        in_range(self.jitter, "task.simclr.jitter", at_least=0)
+        in_range(self.grey, "task.simclr.grey", at_least=0, at_most=1)
+        in_range(self.blur, "task.simclr.blur", at_least=0)
+        in_range(self.width, "task.simclr.width", at_least=1)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, 2, *space, c]`: two views of every image; no targets."""

@@ -7,14 +7,13 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from assl_jax import losses
 from assl_jax.routes import sampling_routes
-from assl_jax.tasks.base import Batch, Metrics, accuracy
+from assl_jax.tasks.base import Batch, Metrics, classification_loss
 from assl_jax.tasks.route_tiles import RouteTiles
 
 
 class RouteHead(nn.Module):
-    """Tile features concatenated in route order, then one linear layer."""
+    """One linear layer on the tile features, concatenated in route order."""
 
     seed: int
 
@@ -27,13 +26,21 @@ class RouteHead(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SRC(RouteTiles):
-    """Classify along which route the tiles were read: 24 classes in 2D, 48 in 3D."""
+    """Classify the sampling route of the tiles: 24 classes in 2D, 48 in 3D.
+
+    Attributes:
+      crop_fraction, seed, intensity: as in `RouteTiles`.
+    """
 
     name: ClassVar[str] = "src"
+    title: ClassVar[str] = "SRC"
+    summary: ClassVar[str] = (
+        "Overlapping tiles along a sampling route. The network predicts which route it is."
+    )
+    colour: ClassVar[str] = "#0072B2"
 
     def head(self) -> nn.Module:
         return RouteHead(seed=self.seed)
 
     def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
-        loss = losses.softmax_cross_entropy(outputs, batch.targets).mean()
-        return loss, {"accuracy": accuracy(outputs, batch.targets)}
+        return classification_loss(outputs, batch.targets)

@@ -1,4 +1,4 @@
-"""How examples reach the compiled step: by index from the device, or gathered on the host."""
+"""How examples reach the compiled step: gathered on the device, or on the host."""
 
 import collections
 import os
@@ -10,21 +10,22 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from assl_jax.errors import lookup
+from assl_jax.errors import choice
 from assl_jax.training.processes import gather
 from assl_jax.training.sharding import replicate, split_batch, split_rows
 
-PLACES = ("auto", "device", "host")
+PLACEMENTS = ("auto", "device", "host")
 AHEAD = 2  # batches that are gathered while the device works
-SHARE = 0.5  # of the free memory that images may take
+SHARE = 0.5  # of the free memory that the images may take
+ASSUMED_FREE = 2 * 2**30  # bytes of memory, if the system does not say how much is free
 
 
 class Examples(NamedTuple):
-    """A batch on its way into a compiled function, which calls `take`.
+    """A batch as it is passed to a compiled function, which calls `take`.
 
     Attributes:
       arrays: a tree of `[n, ...]` arrays.
-      indices: `[b]` rows of the batch, or None where `arrays` are the batch already.
+      indices: `[b]` rows of the batch; None if `arrays` is the batch.
     """
 
     arrays: Any
@@ -38,37 +39,37 @@ class Examples(NamedTuple):
 
 
 class Feed:
-    """Examples by row number; both places give the same batches.
+    """Examples by row number; both placements give the same batches.
 
-    On the device a batch costs a few hundred bytes of traffic. On the host, rows are read (from a
-    memory-mapped cache, say) and sent ahead of time by a thread; each process reads those of its
-    own devices alone.
+    With the arrays on the device, a batch costs a few hundred bytes of traffic. With the arrays on
+    the host (in a memory-mapped cache, for example), a thread reads the rows and sends them ahead
+    of time. Each process reads only the rows for its own devices.
 
     Attributes:
       arrays: a tree of `[n, ...]` arrays, on every device or on the host.
       mesh: the devices.
-      on_device: where the arrays are.
+      on_device: whether the arrays are on the devices.
     """
 
-    def __init__(self, arrays: Any, mesh: Mesh, place: str = "auto") -> None:
-        """Put `arrays` where they fit.
+    def __init__(self, arrays: Any, mesh: Mesh, placement: str = "auto") -> None:
+        """Place `arrays` on the devices or leave them on the host.
 
         Args:
-          arrays: anything that has a shape and a type and gives rows by an array of indices.
+          arrays: anything with `shape`, `dtype` and `nbytes` that gives rows by an index array.
           mesh: the devices.
-          place: "device", "host", or "auto": on the device where the arrays take at most half of
-            its free memory, in every process.
+          placement: "device", "host" or "auto". "auto" means the device if the arrays take at most
+            half of its free memory in every process.
 
         Raises:
-          InputError: another place.
+          InputError: another placement.
         """
-        lookup(dict.fromkeys(PLACES), place, "images_on")
+        choice(placement, PLACEMENTS, "images_on")
         self.mesh = mesh
-        self.on_device = place == "device" or (place == "auto" and _fits(arrays, mesh))
+        self.on_device = placement == "device" or (placement == "auto" and _fits(arrays, mesh))
         self.arrays = self._put(arrays)
 
-    def beside(self, *arrays: Any) -> "Feed":
-        """A feed of these examples together with others of the same length."""
+    def with_arrays(self, *arrays: Any) -> "Feed":
+        """A feed of these examples together with more arrays of the same length."""
         feed = object.__new__(Feed)
         feed.mesh, feed.on_device = self.mesh, self.on_device
         feed.arrays = (self.arrays, *map(self._put, arrays))
@@ -88,13 +89,13 @@ class Feed:
     def _gather(self, rows: np.ndarray) -> Examples:
         def read(a: Any) -> jax.Array:
             shape = (len(rows), *a.shape[1:])
-            return split_rows(shape, lambda part: np.asarray(a[rows[part]]), self.mesh)
+            return split_rows(shape, lambda shard: np.asarray(a[rows[shard]]), self.mesh)
 
         return Examples(jax.tree.map(read, self.arrays), None)
 
 
 def _ahead(work: Any, items: Iterable[Any]) -> Generator[Any]:
-    """`work` of every item, in order, done by a thread while the results before are used."""
+    """`work(item)` of every item, in order; a thread computes the next ones ahead of time."""
     waiting: collections.deque[Future] = collections.deque()
     with ThreadPoolExecutor(1) as thread:
         for item in items:
@@ -112,7 +113,14 @@ def _fits(arrays: Any, mesh: Mesh) -> bool:
     if stats and "bytes_limit" in stats:
         fits = need <= SHARE * (stats["bytes_limit"] - stats["bytes_in_use"])
     else:
-        # A CPU's devices share the machine's memory, and each has its copy.
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        fits = need * len(devices) <= SHARE * free
+        # The devices of a CPU share the machine's memory, and each holds a copy.
+        fits = need * len(devices) <= SHARE * _free_memory()
     return all(gather(fits))
+
+
+def _free_memory() -> int:
+    """Bytes of the machine's memory that are free; `ASSUMED_FREE` on macOS and Windows."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return ASSUMED_FREE

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a polite request to stop."""
+"""Ctrl-C and SIGTERM as a request to stop."""
 
 import contextlib
 import signal
@@ -8,31 +8,32 @@ from types import FrameType
 from typing import Any
 
 from assl_jax.errors import Interrupted
-from assl_jax.training.processes import alone, gather
+from assl_jax.training.processes import gather, is_single
 
 _requested = threading.Event()
 
 
-def stop_requested(meeting: bool = True) -> bool:
-    """Whether a stop was asked for since `polite_stop` was entered, in any of the processes.
+def stop_requested(exchange: bool = True) -> bool:
+    """Whether a stop was requested from any process since `polite_stop` was entered.
 
-    Several processes tell each other at a `meeting`, where all of them have to call this; between
-    meetings the answer is no. One process alone knows at once.
+    Args:
+      exchange: let the processes tell each other. All of them must call this with the same value.
+        Without an exchange the answer of several processes is no. A single process always knows.
     """
-    if alone():
+    if is_single():
         return asked_here()
-    return meeting and any(gather(asked_here()))
+    return exchange and any(gather(asked_here()))
 
 
 def asked_here() -> bool:
-    """Whether this process was asked to stop."""
+    """Whether a stop was requested from this process."""
     return _requested.is_set()
 
 
-def check_stop(what: str) -> None:
-    """Raise `Interrupted` if a stop was requested; `what` is about to begin in all processes."""
+def check_stop(work: str) -> None:
+    """Raise `Interrupted` if a stop was requested; all processes call this before `work`."""
     if stop_requested():
-        raise Interrupted(f"stopped before {what}")
+        raise Interrupted(f"stopped before {work}")
 
 
 @contextlib.contextmanager

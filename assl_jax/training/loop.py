@@ -5,21 +5,22 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
 from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import stop_requested
+from assl_jax.training.metrics_log import Recorder
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.progress import Progress
 from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import TrainState
 from assl_jax.training.step import make_step
@@ -32,10 +33,12 @@ class Training:
     Attributes:
       steps: optimiser steps.
       batch_size: images per step.
-      accumulate: equal parts that a step works through one after the other, for batches whose
-        activations do not fit; where that is the same as the whole batch and where not, see
-        `make_step`.
+      accumulate: number of equal micro-batches that a step computes one after the other, for
+        batches whose activations do not fit into memory; see `make_step` for what this changes.
       optimiser: see `Optimiser`.
+
+    Raises:
+      InputError: a number out of range, or a batch that does not divide into micro-batches.
     """
 
     steps: int
@@ -48,43 +51,46 @@ class Training:
         require(self.batch_size > 1, f"batch_size={self.batch_size} must be above 1")
         require(self.accumulate >= 1, f"accumulate={self.accumulate} must be at least 1")
         require(
-            self.batch_size % self.accumulate == 0 and self.part > 1,
+            self.batch_size % self.accumulate == 0 and self.micro_batch > 1,
             f"batch_size={self.batch_size} is not accumulate={self.accumulate} times 2 or more "
             "images; use a multiple of accumulate",
         )
 
     @property
-    def part(self) -> int:
-        """Images that are worked through at once."""
+    def micro_batch(self) -> int:
+        """Images that are computed at once."""
         return self.batch_size // self.accumulate
 
     def check(self, mesh: Mesh, group: str = "") -> None:
-        """Raise `InputError` unless what is worked through at once divides over the devices.
+        """Raise `InputError` unless a micro-batch divides over the devices.
 
         Args:
-          group: before the setting's name, as in "pretrain.".
+          mesh: the devices.
+          group: precedes the setting's name in the message, as in "pretrain.".
         """
         whole = self.accumulate == 1
         name = f"{group}batch_size" if whole else f"({group}batch_size / accumulate)"
-        check_batch(self.part, mesh, name)
+        check_batch(self.micro_batch, mesh, name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Logging:
-    """What a loop tells while it runs.
+    """What a training shows and records while it runs.
 
     Attributes:
-      title: of the progress bar; none is shown without one.
-      every: steps between two records; losses and gradients are checked for NaN at the same
-        time.
-      record: called with a flat record `{"step", "steps", "task", "loss", ...}`.
-      observe: measures the network from outside, at the start, the end and every `observe_every`
-        steps between; what it returns is recorded as task "held_out".
+      title: of the progress bar; without one, no bar is shown.
+      every: steps between two records; losses and gradients are checked for NaN at the same time.
+      record: receives the records, see `metrics_log.recording`.
+      run: the name of this training, if the log has several.
+      observe: measures the network from outside, at the start, at the end and every `observe_every`
+        steps; its values are recorded as task "held_out".
+      observe_every: 0 for the start and the end alone.
     """
 
     title: str = ""
     every: int = 50
-    record: Callable[[dict[str, Any]], None] | None = None
+    record: Recorder | None = None
+    run: str = ""
     observe: Callable[[TrainState], dict[str, float]] | None = None
     observe_every: int = 0
 
@@ -93,15 +99,15 @@ SILENT = Logging()
 
 
 def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Rows of the images of batch `step`: a new order every epoch, the remainder left out.
+    """The rows of batch `step`: a new order in every epoch, without the remainder.
 
-    A set smaller than the batch is drawn from with repetition inside the batch as evenly as
+    If there are fewer rows than a batch needs, they are repeated inside the batch as evenly as
     possible (few-label fine-tuning).
     """
     per_epoch = max(1, len(rows) // batch_size)
-    epoch, place = divmod(step, per_epoch)
+    epoch, position = divmod(step, per_epoch)
     order = _epoch_order(len(rows), per_epoch * batch_size, seed, epoch)
-    return rows[order[place * batch_size : (place + 1) * batch_size]].astype(np.int32)
+    return rows[order[position * batch_size : (position + 1) * batch_size]].astype(np.int32)
 
 
 @functools.lru_cache(maxsize=2)
@@ -111,7 +117,7 @@ def _epoch_order(n: int, length: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def task_schedule(tasks: int, steps: int, seed: int) -> np.ndarray:
-    """Which of `tasks` each step trains, drawn uniformly (Doersch & Zisserman 2017)."""
+    """The number of the task that each step trains, drawn uniformly (Doersch & Zisserman 2017)."""
     return np.random.default_rng([seed, 0x7A5C]).integers(tasks, size=steps)
 
 
@@ -125,27 +131,30 @@ def fit(
     training: Training,
     seed: int,
     penalty: Penalty | None = None,
-    first: Any = None,
+    frozen: Any = None,
     checkpoints: Checkpoints | None = None,
-    checkpoint_every: int = 0,
     logging: Logging = SILENT,
 ) -> TrainState:
-    """Train `state` to `training.steps` steps; a resumed run equals an uninterrupted one.
+    """Train `state` to `training.steps` steps; a resumed training equals an uninterrupted one.
 
     Args:
-      state: where to begin; replaced by the newest of `checkpoints`, if there is one.
-      tasks: the pool; one task is drawn per mini-batch from a seeded schedule.
+      state: the start; replaced by the newest of `checkpoints` if there is one.
+      backbone: the network.
+      tasks: the pool; a seeded schedule draws one task for each step.
       feed: the examples and the devices.
-      rows: which of the examples to train on.
+      rows: the examples to train on.
+      training: how long and how.
       seed: of batches, schedule and everything random inside the steps.
-      penalty, first: Self-ASSL, see `Penalty`, and the variables of the frozen first network.
-      checkpoint_every: steps between checkpoints; the last step is always kept.
+      penalty: of Self-ASSL, see `Penalty`.
+      frozen: variables of the frozen network that `penalty` compares with.
+      checkpoints: where checkpoints are written, and how often; the last step is always written.
+      logging: what is shown and recorded.
 
     Raises:
-      InputError: a loss or gradient that is not a number (names step and task; the last
-        checkpoint stays).
-      Interrupted: a stop was asked for; a checkpoint was written if there is a place for it.
-        Several processes hear of it at the next record or checkpoint and stop together.
+      InputError: a loss or a gradient that is not a finite number. The message names the step and
+        the task; the last checkpoint stays.
+      Interrupted: a stop was requested. A checkpoint was written if `checkpoints` are given.
+        Several processes exchange the request at the next record or checkpoint and stop together.
     """
     mesh = feed.mesh
     training.check(mesh)
@@ -156,12 +165,11 @@ def fit(
     pool = list(tasks.values())
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
-    # Handed over where it is needed alone: the plain step is one program, with and without it.
-    first = replicate(first, mesh) if penalty and penalty.weight else None
-    unchecked: list[tuple[int, str, Metrics]] = []
+    # Without weight the penalty is left out, and so is the frozen network: see `make_step`.
+    frozen = replicate(frozen, mesh) if penalty and penalty.weight else None
+    recent = _Recent(training, logging)
     if start == 0:
-        _observe(state, steps, logging)
-    since = time.monotonic()
+        recent.observe(state)
     batches = feed.batches(
         batch_indices(rows, training.batch_size, step, seed) for step in range(start, steps)
     )
@@ -170,61 +178,94 @@ def fit(
         for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
-            compiled = make_step(backbone, task, training.optimiser, penalty, training.accumulate)
-            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), first)
+            compiled = make_step(
+                *(backbone, task, training.optimiser, penalty, training.accumulate),
+                platform=mesh.devices.flat[0].platform,
+            )
+            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), frozen)
             state = state.merge(part)
-            unchecked.append((step, task.name, metrics))
+            recent.add(step, task.name, metrics)
             done = step + 1
-            save = bool(checkpoint_every) and done % checkpoint_every == 0
-            due = done % logging.every == 0 or save or done == steps
+            last = done == steps
+            save = checkpoints is not None and checkpoints.due(done)
+            due = done % logging.every == 0 or save or last
             stop = stop_requested(due)
-            if due or stop:
-                values = _checked(jax.device_get(unchecked))
-                speed = len(unchecked) * training.batch_size / (time.monotonic() - since)
-                _record(values, steps, rate, speed, logging)
-                progress.update(done, f"loss {values[-1][2]['loss']:.4f}  {speed:,.0f} images/s")
-                unchecked, since = [], time.monotonic()
-            else:
-                progress.update(done)
-            if done == steps or (logging.observe_every and done % logging.observe_every == 0):
-                since += _observe(state, steps, logging)
-            if checkpoints and (save or stop or done == steps):
+            progress.update(done, recent.record(rate) if due or stop else "")
+            if last or (logging.observe_every and done % logging.observe_every == 0):
+                recent.observe(state)
+            if checkpoints and (save or stop or last):
                 checkpoints.save(done, state)
-            if stop and done < steps:
+            if stop and not last:
                 raise Interrupted(
                     f"stopped at step {done} of {steps} of {logging.title or 'training'}"
                 )
     return state
 
 
-def _checked(unchecked: list) -> list:
-    # The gradient too: a finite loss can have one that is not, and the weights would be saved.
-    for step, task, metrics in unchecked:
-        for name in ("loss", "gradient_norm"):
-            if not np.isfinite(metrics[name]):
-                raise InputError(
-                    f"the {name.replace('_', ' ')} of task {task} is {metrics[name]} at step "
-                    f"{step}; the last good checkpoint is kept; lower the learning rate, or clip "
-                    "the gradient (clip_norm)"
-                )
-    return unchecked
+class _Measured(NamedTuple):
+    """What a step returned; its metrics stay on the device until they are recorded."""
+
+    step: int
+    task: str
+    metrics: Metrics
 
 
-def _observe(state: TrainState, steps: int, logging: Logging) -> float:
-    """Measure and record; the seconds that it took."""
-    before = time.monotonic()
-    if logging.observe and logging.record:
-        place = {"step": int(state.step), "steps": steps, "task": "held_out"}
-        logging.record({**place, **logging.observe(state)})
-    return time.monotonic() - before
+class _Recent:
+    """The metrics of the steps since the last record."""
+
+    def __init__(self, training: Training, logging: Logging) -> None:
+        self._training, self._logging = training, logging
+        self._measured: list[_Measured] = []
+        self._since = time.monotonic()
+
+    def add(self, step: int, task: str, metrics: Metrics) -> None:
+        """Keep the metrics of a step."""
+        self._measured.append(_Measured(step, task, metrics))
+
+    def record(self, rate: float) -> str:
+        """Check and record the metrics, and start again; returns a note for the progress bar.
+
+        There is one record for each task, with the means of its metrics.
+        """
+        measured = jax.device_get(self._measured)
+        for each in measured:
+            _check_finite(each)
+        seconds = time.monotonic() - self._since
+        speed = len(measured) * self._training.batch_size / seconds
+        rates = {"learning_rate": rate, "images_per_s": speed}
+        last = measured[-1]
+        for task in dict.fromkeys(each.task for each in measured):
+            of_task = [each.metrics for each in measured if each.task == task]
+            means = {key: float(np.mean([m[key] for m in of_task])) for key in of_task[0]}
+            self._write(task, last.step + 1, {**means, **rates})
+        self._measured, self._since = [], time.monotonic()
+        return f"loss {last.metrics['loss']:.4f}  {speed:,.0f} images/s"
+
+    def observe(self, state: TrainState) -> None:
+        """Record what `Logging.observe` measures; its time does not count for the speed."""
+        before = time.monotonic()
+        if self._logging.observe and self._logging.record:
+            self._write("held_out", int(state.step), self._logging.observe(state))
+        self._since += time.monotonic() - before
+
+    def _write(self, task: str, step: int, values: Mapping[str, float]) -> None:
+        if self._logging.record:
+            self._logging.record(
+                task=task,
+                step=step,
+                steps=self._training.steps,
+                run=self._logging.run,
+                values=values,
+            )
 
 
-def _record(values: list, steps: int, rate: float, speed: float, logging: Logging) -> None:
-    """One record per task seen since the last, with the mean of its metrics."""
-    if logging.record is None:
-        return
-    for name in dict.fromkeys(task for _, task, _ in values):
-        of_task = [metrics for _, task, metrics in values if task == name]
-        means = {key: float(np.mean([m[key] for m in of_task])) for key in of_task[0]}
-        place = {"step": values[-1][0] + 1, "steps": steps, "task": name}
-        logging.record({**place, **means, "learning_rate": rate, "images_per_s": float(speed)})
+def _check_finite(measured: _Measured) -> None:
+    """Raise `InputError` if the loss or the gradient of a step is not finite."""
+    # A finite loss can have a gradient that is not, and the weights would be saved.
+    for name in ("loss", "gradient_norm"):
+        if not np.isfinite(measured.metrics[name]):
+            raise InputError(
+                f"the {name.replace('_', ' ')} of task {measured.task} is "
+                f"{measured.metrics[name]} at step {measured.step}; the last good checkpoint is "
+                "kept; lower the learning rate, or clip the gradient (clip_norm)"
+            )

@@ -1,7 +1,7 @@
-"""Several processes that run one program: how they start, and what they agree on.
+"""Several processes that run one program: how they start, and how they exchange values.
 
-`jax.distributed` joins them. All of them call the functions below in the same order; one process
-alone has nobody to ask, and they cost nothing.
+`jax.distributed` connects them. All processes call the functions below in the same order. A single
+process has nobody to wait for, and the functions cost nothing.
 """
 
 import contextlib
@@ -14,18 +14,16 @@ from typing import Any
 
 import jax
 
-# Its client waits without the devices and hears of a process that died; JAX has no public name.
-from jax._src.distributed import global_state
-
+from assl_jax import console
 from assl_jax.errors import InputError, require
 
-START_SECONDS = 300  # for all processes to come
-WAIT_SECONDS = 7 * 24 * 3600  # for the first, which may wait for other runs
-ERROR_SECONDS = 30  # for the others to hear of an error, or to leave
-_meetings = itertools.count()
+START_SECONDS = 300  # until all processes are connected
+WAIT_SECONDS = 7 * 24 * 3600  # for the primary process, which may wait for other runs
+ERROR_SECONDS = 30  # for the other processes to receive an error, or to leave
+_exchanges = itertools.count()
 
 
-def start(
+def initialize(
     distributed: bool,
     coordinator: str | None,
     num_processes: int | None,
@@ -33,12 +31,13 @@ def start(
     *,
     seconds: int = START_SECONDS,
 ) -> None:
-    """Join the other processes, before JAX computes anything; alone if nothing is given.
+    """Connect to the other processes, before JAX computes anything; do nothing without arguments.
 
     Args:
       distributed: let JAX find the others (SLURM, Open MPI, Kubernetes, TPU pods).
-      coordinator, num_processes, process_id: where the first process listens ("host:port"), how
-        many there are and which this is.
+      coordinator: address of the primary process, "host:port".
+      num_processes: number of processes.
+      process_id: number of this process, from 0.
       seconds: to wait for the others.
 
     Raises:
@@ -63,7 +62,7 @@ def start(
             process_id == 0 or _answers(host, int(port), seconds),
             f"--coordinator={coordinator} did not answer in {seconds} s; start process 0 there",
         )
-    # Its handler would take SIGTERM, which asks for a polite stop here.
+    # JAX's handler would take SIGTERM, which asks for a polite stop here.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -76,59 +75,60 @@ def start(
             "MPI, Kubernetes and TPU pods, otherwise give --coordinator, --num_processes and "
             "--process_id"
         ) from error
+    console.set_quiet(not is_primary())
 
 
-def alone() -> bool:
-    """Whether there is no other process."""
-    return global_state.num_processes == 1
+def is_single() -> bool:
+    """Whether this is the only process."""
+    return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
-def first() -> bool:
-    """Whether this is the process that writes."""
-    return global_state.process_id == 0
+def is_primary() -> bool:
+    """Whether this process writes files and speaks."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def gather(value: Any) -> list[Any]:
-    """What each process has, in their order; JSON. Waits for all of them.
+    """The JSON values of all processes, in their order. Waits for all of them.
 
     Raises:
-      InputError: another process has failed, see `together`.
+      InputError: another process has failed, see `share_errors`.
     """
-    if alone():
+    if is_single():
         return [value]
-    said = _meet({"value": value}, WAIT_SECONDS)
-    for number, message in enumerate(said):
+    messages = _exchange({"value": value}, WAIT_SECONDS)
+    for number, message in enumerate(messages):
         if "error" in message:
-            raise _Elsewhere(f"process {number}: {message['error']}")
-    return [message["value"] for message in said]
+            raise _RemoteError(f"process {number}: {message['error']}")
+    return [message["value"] for message in messages]
 
 
-def agree(value: Any) -> Any:
-    """What the first process has, on all of them; JSON."""
-    return gather(value if first() else None)[0]
+def broadcast(value: Any) -> Any:
+    """The JSON value of the primary process, in every process."""
+    return gather(value if is_primary() else None)[0]
 
 
 def barrier() -> None:
-    """Wait until all processes have come here."""
+    """Wait until all processes have called this."""
     gather(None)
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """An error inside of one process ends all: the others raise it where they next `gather`."""
+def share_errors() -> Iterator[None]:
+    """Send an error of one process to all others, which raise it at their next `gather`."""
     try:
         yield
-    except _Elsewhere:
+    except _RemoteError:
         raise
     except Exception as error:
-        if not alone():
+        if not is_single():
             with contextlib.suppress(RuntimeError):  # nobody comes: they end with this process
-                _meet({"error": str(error) or type(error).__name__}, ERROR_SECONDS)
+                _exchange({"error": str(error) or type(error).__name__}, ERROR_SECONDS)
         raise
 
 
 def _answers(host: str, port: int, seconds: int) -> bool:
-    """Whether somebody listens there before the time is over."""
+    """Whether a server listens there before the time is over."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -140,17 +140,22 @@ def _answers(host: str, port: int, seconds: int) -> bool:
             time.sleep(0.2)
 
 
-class _Elsewhere(InputError):
+class _RemoteError(InputError):
     """An error of another process."""
 
 
-def _meet(message: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
-    """Hand in a message, wait for all, read those of all."""
-    client: Any = global_state.client
-    number = next(_meetings)
-    client.key_value_set(f"assl_jax/{number}/{global_state.process_id:06}", json.dumps(message))
+def _exchange(message: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
+    """Send a message, wait for all processes, read the messages of all."""
+    # JAX's key-value store waits without the devices and notices a process that died. JAX gives it
+    # no public name; Orbax does.
+    import orbax.checkpoint as ocp
+
+    client: Any = ocp.multihost.get_jax_distributed_client()
+    number = next(_exchanges)
+    client.key_value_set(f"assl_jax/{number}/{jax.process_index():06}", json.dumps(message))
     client.wait_at_barrier(f"assl_jax/{number}", 1000 * seconds)
-    said = client.key_value_dir_get(f"assl_jax/{number}/")
-    if first() and number:
-        client.key_value_delete(f"assl_jax/{number - 1}/")  # all have read that: they are here
-    return [json.loads(text) for _, text in sorted(said)]
+    texts = client.key_value_dir_get(f"assl_jax/{number}/")
+    if is_primary() and number:
+        # All processes are here, so all have read the messages before.
+        client.key_value_delete(f"assl_jax/{number - 1}/")
+    return [json.loads(text) for _, text in sorted(texts)]

@@ -1,6 +1,6 @@
-"""Where arrays live: state and data on every device, batches split over them.
+"""Where arrays live: state and data are copied to every device, batches are split over the devices.
 
-The devices may belong to several processes: each then makes the part that lies on its own.
+The devices may belong to several processes. Each process then makes the shards of its own devices.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from assl_jax.errors import require
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """A one-axis mesh named `data` over all devices of all processes (or those given)."""
+    """A one-axis mesh named `data` over the given devices, or over all devices of all processes."""
     devices = devices or jax.devices()
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device has a copy of."""
+    """The sharding of an array that every device holds a copy of."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A copy of every array on every device; never an alias of what the caller holds.
+    """A copy of every array on every device; it never shares memory with the caller's arrays.
 
-    Processes must hold the same values; these are not compared, nor sent from one to another.
+    All processes must pass the same values. The values are neither compared nor sent.
     """
     sharding = everywhere(mesh)
 
     def copy(a: Any) -> jax.Array:
         if sharding.is_fully_addressable:
-            # The flag alone is not enough: on several devices JAX makes the source a replica.
+            # The flag alone is not enough: on several devices JAX uses the source as a replica.
             own = jnp.copy(a) if isinstance(a, jax.Array) else a
             return jax.device_put(own, sharding, may_alias=False)
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -47,24 +47,30 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def split_batch(indices: np.ndarray, mesh: Mesh) -> jax.Array:
-    """Indices `[b]` split over the mesh; what is gathered with them is split alike."""
-    return split_rows(indices.shape, lambda part: indices[part], mesh)
+    """Indices `[b]` split over the mesh; an array gathered with them is split in the same way."""
+    return split_rows(indices.shape, lambda shard: indices[shard], mesh)
 
 
 def split_rows(
     shape: tuple[int, ...], read: Callable[[slice], np.ndarray], mesh: Mesh
 ) -> jax.Array:
-    """An array `[b, ...]` split over the mesh; `read` gives the rows of each device here."""
+    """An array `[b, ...]` split over the mesh.
 
-    def part(index: Any) -> np.ndarray:
+    Args:
+      shape: of the whole array.
+      read: gives the rows of one device of this process.
+      mesh: the devices.
+    """
+
+    def shard(index: Any) -> np.ndarray:
         return read(index[0])
 
-    return jax.make_array_from_callback(shape, NamedSharding(mesh, PartitionSpec("data")), part)
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, PartitionSpec("data")), shard)
 
 
-def check_batch(batch_size: int, mesh: Mesh, what: str) -> None:
-    """Raise `InputError` unless a batch divides over the devices."""
+def check_batch(batch_size: int, mesh: Mesh, setting: str) -> None:
+    """Raise an `InputError` that names `setting` unless a batch divides over the devices."""
     require(
         batch_size % mesh.size == 0,
-        f"{what}={batch_size} does not divide over {mesh.size} devices; use a multiple",
+        f"{setting}={batch_size} does not divide over {mesh.size} devices; use a multiple",
     )

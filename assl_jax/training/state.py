@@ -1,8 +1,8 @@
-"""What training changes, and how it begins."""
+"""The state of a training, and its initial values."""
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,15 +18,15 @@ from assl_jax.training.penalty import Penalty, Queue
 class TrainState(NamedTuple):
     """Everything that a step reads and writes.
 
-    Optimiser state is kept per group: with one optimiser over the whole tree, the heads of idle
-    tasks would drift through momentum.
+    The backbone and each head have their own optimiser state. With one optimiser over the whole
+    tree, the heads of tasks that are not drawn would move by momentum.
 
     Attributes:
       step: number of steps taken.
       params: `{"backbone": ..., "heads": {task: ...}}`.
       batch_stats: the backbone's running statistics; heads have none.
       opt_state: `{"backbone": ..., "heads": {task: ...}}`.
-      queue: past features, where a penalty looks at them.
+      queue: past features, if there is a penalty that compares them.
     """
 
     step: jax.Array
@@ -36,11 +36,11 @@ class TrainState(NamedTuple):
     queue: Queue | None = None
 
     def only(self, task: str) -> "TrainState":
-        """The part that a step of `task` touches: its shape does not depend on the pool."""
+        """The part that a step of `task` changes; its shapes do not depend on the pool."""
         return self._replace(params=_only(self.params, task), opt_state=_only(self.opt_state, task))
 
     def merge(self, part: "TrainState") -> "TrainState":
-        """Put the part that a step returned back."""
+        """The whole state with the part that a step returned."""
         return part._replace(
             params=_merge(self.params, part.params),
             opt_state=_merge(self.opt_state, part.opt_state),
@@ -61,7 +61,7 @@ def _merge(whole: dict, part: dict) -> dict:
 
 
 def name_key(rng: jax.Array, name: str) -> jax.Array:
-    """A key for `name`: `fold_in` of a hash that is the same on every machine and Python."""
+    """A key for `name`: `fold_in` of a hash that is the same on every machine."""
     return jax.random.fold_in(rng, zlib.crc32(name.encode()))
 
 
@@ -74,12 +74,16 @@ def init_state(
     variables: dict[str, Any] | None = None,
     penalty: Penalty | None = None,
 ) -> TrainState:
-    """A fresh state; a network's weights depend on the key and its own name alone.
+    """A fresh state; the weights of a network depend only on the key and its name.
 
     Args:
+      rng: the key.
+      backbone: the network.
+      tasks: bring the heads.
+      optimiser: gives the optimiser state.
       examples: arrays or shapes of a batch as `make_batch` receives it.
-      variables: weights for the backbone to start from, copied (the state will be donated);
-        None draws new ones.
+      variables: weights that the backbone starts from; they are copied, because the state will be
+        donated. None draws new ones.
       penalty: brings an empty queue.
     """
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), examples)
@@ -105,14 +109,13 @@ def init_state(
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state, queue)
 
 
-def _quick_jit(function):
-    """Jit for what runs once: on a CPU, optimised random numbers take longer to compile than to
-    draw."""
+def _quick_jit(function: Callable) -> Callable:
+    """`jax.jit` for a function that runs once: it compiles fast and runs slowly on a CPU."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 class _Shapes:
-    """A tree of shapes that can be hashed, so that the jitted initialisers below are reused."""
+    """A tree of shapes that can be hashed, because the jitted initialisers below are cached."""
 
     def __init__(self, leaves: list, tree: Any) -> None:
         self.leaves, self.tree = tuple((s.shape, s.dtype) for s in leaves), tree
@@ -132,18 +135,18 @@ def _batch_shapes(task: ProxyTask, shapes: _Shapes) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _init_optimiser(optimiser: Optimiser):
+def _init_optimiser(optimiser: Optimiser) -> Callable:
     return _quick_jit(optimiser.transform().init)
 
 
 @functools.lru_cache(maxsize=64)
-def _init_backbone(backbone: nn.Module, task: ProxyTask, shapes: _Shapes):
+def _init_backbone(backbone: nn.Module, task: ProxyTask, shapes: _Shapes) -> Callable:
     inputs = jax.eval_shape(flatten_views, _batch_shapes(task, shapes).inputs)
     return _quick_jit(lambda key: backbone.lazy_init(key, inputs))
 
 
 @functools.lru_cache(maxsize=64)
-def _init_head(backbone: nn.Module, task: ProxyTask, shapes: _Shapes):
+def _init_head(backbone: nn.Module, task: ProxyTask, shapes: _Shapes) -> Callable:
     batch = _batch_shapes(task, shapes)
     features = jax.eval_shape(
         lambda x: jax.tree.map(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from assl_jax.models.conv import compiler_options
+from assl_jax.models.cpu import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.training.feed import Examples
@@ -23,7 +23,7 @@ Step = Callable[..., tuple[TrainState, Metrics]]
 def forward(
     backbone: nn.Module, head: nn.Module, params: dict, batch_stats: Any, batch: Batch, name: str
 ) -> tuple[Any, Any, Any]:
-    """Backbone in training mode, then the head.
+    """The backbone in training mode, then the head of the task `name`.
 
     Returns the backbone's mapping for `[b * v]` views, the head's outputs, and the new running
     statistics.
@@ -45,33 +45,41 @@ def make_step(
     optimiser: Optimiser,
     penalty: Penalty | None = None,
     accumulate: int = 1,
+    platform: str | None = None,
 ) -> Step:
-    """The jitted step of one task; the same arguments give the same, already compiled function.
+    """The jitted step of one task; equal arguments give the same function, already compiled.
 
-    The step is `step(state, examples, rng, rate, first) -> (state, metrics)`:
-      state: a `TrainState` with this task's head alone (`TrainState.only`); donated.
-      examples: a batch of `Feed.batches`; what it gives goes to `task.make_batch`.
-      rng: the run's key; the step's own number is folded in.
-      rate: learning rate.
-      first: variables of the frozen network that `penalty` compares with, in evaluation mode; None
-        without a penalty.
+    The step is `step(state, examples, rng, rate, frozen) -> (state, metrics)`:
+      state: a `TrainState` with only this task's head (`TrainState.only`); donated.
+      examples: a batch of `Feed.batches`; `task.make_batch` receives its arrays.
+      rng: the key of the run; the number of the step is folded in.
+      rate: the learning rate.
+      frozen: variables of the frozen network that `penalty` compares with, which runs in
+        evaluation mode; None without a penalty.
 
-    With `accumulate` above 1 the batch is worked through in that many equal parts, one after the
-    other, and the optimiser gets the mean of their gradients. The batch itself is made as a whole,
-    with the same random numbers: what is saved is memory for activations, not for inputs. Part k
-    has the examples k, k + accumulate, ..., so that every device has its share of each. All leaves
-    of a `Batch` must have the batch as their leading axis.
+    With `accumulate` above 1 the batch is split into that many equal micro-batches. They are
+    computed one after the other, and the optimiser gets the mean of their gradients. The batch is
+    made as a whole, with the same random numbers, so this saves memory for activations and not for
+    inputs. Micro-batch k has the examples k, k + accumulate, ...; so every device holds its share
+    of each micro-batch. All leaves of a `Batch` must have the batch as their leading axis.
 
-    Where it equals the large batch: a loss that is a mean over examples of which none sees another
-    (classification, reconstruction), where the backbone has no BatchNorm or its statistics are the
-    same in every part. Otherwise a part is what is seen: BatchNorm normalises by it, its running
-    statistics move once per part, contrastive tasks (simclr, mcpc, cpc) take their negatives from
-    it, and the penalty compares it with the queue, which the parts fill one after the other.
-    Metrics are means over the parts.
+    The result equals that of the whole batch if the loss is a mean over examples that do not depend
+    on each other (classification, reconstruction), and if the backbone has no BatchNorm or its
+    statistics are the same in every micro-batch. Otherwise it differs. BatchNorm normalises by the
+    micro-batch, and its running statistics move once for each. Contrastive tasks (simclr, mcpc,
+    cpc) take their negatives from the micro-batch. The penalty compares the micro-batch with the
+    queue, which the micro-batches fill one after the other. Metrics are means over micro-batches.
+
+    `platform` is that of the devices that run the step; None means the process's default device.
     """
-    # Without weight nothing is computed either: the step is the plain one, bit for bit.
+    # A penalty without weight is left out: the program is then that of plain training.
     return _cached(
-        backbone, task, optimiser, penalty if penalty and penalty.weight else None, accumulate
+        backbone,
+        task,
+        optimiser,
+        penalty if penalty and penalty.weight else None,
+        accumulate,
+        platform or jax.default_backend(),
     )
 
 
@@ -82,36 +90,38 @@ def _cached(
     optimiser: Optimiser,
     penalty: Penalty | None,
     accumulate: int,
+    platform: str,
 ) -> Step:
     head = task.head()
     transform = optimiser.transform()
 
-    def loss_of(params: dict, state: TrainState, batch: Batch, first: Any) -> tuple:
+    def loss_of(params: dict, state: TrainState, batch: Batch, frozen: Any) -> tuple:
         maps, outputs, batch_stats = forward(
             backbone, head, params, state.batch_stats, batch, task.name
         )
         loss, metrics = task.loss(outputs, batch)
         queue = state.queue
         if penalty:
-            frozen: Any = backbone.apply(first, flatten_views(batch.inputs), train=False)
-            own, other = penalty.features(maps), penalty.features(frozen)
+            reference: Any = backbone.apply(frozen, flatten_views(batch.inputs), train=False)
+            own, other = penalty.features(maps), penalty.features(reference)
             added, similarity, queue = penalty(own, other, queue)
             metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
             loss = loss + added
         return loss, (metrics, batch_stats, queue)
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
+    if accumulate > 1:
+        gradient = functools.partial(_accumulated, gradient, accumulate)
 
     def step(
         state: TrainState,
         examples: Examples,
         rng: jax.Array,
         rate: jax.Array,
-        first: Any = None,
+        frozen: Any = None,
     ) -> tuple[TrainState, Metrics]:
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
-        whole = gradient if accumulate == 1 else functools.partial(_in_parts, gradient, accumulate)
-        (loss, (metrics, batch_stats, queue)), grads = whole(state.params, state, batch, first)
+        (loss, (metrics, batch_stats, queue)), grads = gradient(state.params, state, batch, frozen)
         norm = global_norm(grads)
         grads = optimiser.clip(grads, norm)
 
@@ -124,35 +134,41 @@ def _cached(
         metrics = {"loss": loss, "gradient_norm": norm, **metrics}
         return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform))
 
 
-def _in_parts(
-    gradient: Callable, parts: int, params: dict, state: TrainState, batch: Batch, first: Any
+def _accumulated(
+    gradient: Callable, count: int, params: dict, state: TrainState, batch: Batch, frozen: Any
 ) -> tuple[tuple, dict]:
-    """What `gradient` gives, of a batch in parts: the mean; statistics and queue go through all."""
-    # Every parts-th example: cut like this, the first axis stays split over the devices.
-    apart = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]), batch)
+    """The result of `gradient`, computed in `count` micro-batches.
+
+    Loss, metrics and gradients are means over the micro-batches. Each micro-batch continues with
+    the running statistics and the queue of the one before.
+    """
+    # Each micro-batch takes every count-th example, so the batch axis stays split over the devices.
+    split = jax.tree.map(lambda a: a.reshape(-1, count, *a.shape[1:]), batch)
 
     def add(carry: tuple, k: jax.Array) -> tuple[tuple, tuple]:
         total, batch_stats, queue = carry
-        part = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False), apart)
-        now = state._replace(batch_stats=batch_stats, queue=queue)
-        (loss, (metrics, *after)), grads = gradient(params, now, part, first)
+        micro_batch = jax.tree.map(
+            lambda a: jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False), split
+        )
+        current = state._replace(batch_stats=batch_stats, queue=queue)
+        (loss, (metrics, *after)), grads = gradient(params, current, micro_batch, frozen)
         return (jax.tree.map(jnp.add, total, grads), *after), (loss, metrics)
 
     start = (jax.tree.map(jnp.zeros_like, params), state.batch_stats, state.queue)
-    (total, *after), logged = jax.lax.scan(add, start, jnp.arange(parts))
+    (total, *after), logged = jax.lax.scan(add, start, jnp.arange(count))
     loss, metrics = jax.tree.map(lambda values: values.mean(), logged)
-    return (loss, (metrics, *after)), jax.tree.map(lambda g: g / parts, total)
+    return (loss, (metrics, *after)), jax.tree.map(lambda g: g / count, total)
 
 
 def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:
-    """Apply `update` to the backbone and to each head by itself."""
+    """Apply `update` separately to the backbone and to the head; new parameters and states."""
     (name,) = params["heads"]
     backbone = update(grads["backbone"], opt_state["backbone"], params["backbone"])
     head = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
-    first, second = (
+    new_params, new_state = (
         {"backbone": b, "heads": {name: h}} for b, h in zip(backbone, head, strict=True)
     )
-    return first, second
+    return new_params, new_state

@@ -1,4 +1,4 @@
-"""Benchmarks run as their users run them, with the tiniest sizes."""
+"""Runs benchmarks as their users do, with the smallest sizes."""
 
 import json
 import math
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def benchmark_run(tmp_path):
-    """`benchmark_run(name, *options)`: what it printed, and the JSON that it wrote."""
+    """`benchmark_run(name, *options)` returns what the benchmark printed and the JSON it wrote."""
 
     def run(name, *options):
         file = tmp_path / f"{name}.json"
@@ -35,7 +35,7 @@ def benchmark_run(tmp_path):
 
 @pytest.fixture
 def tables_in():
-    """`tables_in(text)`: its Markdown tables, each a list of rows by column."""
+    """`tables_in(text)` returns its Markdown tables; a table is a list of rows by column."""
 
     def read(text):
         tables = []
@@ -54,7 +54,7 @@ def tables_in():
 
 @pytest.fixture
 def positive():
-    """`positive(row, *columns)`: these hold finite numbers above 0."""
+    """`positive(row, *columns)` asserts that these columns hold finite numbers above 0."""
 
     def check(row, *columns):
         for column in columns:

@@ -1,4 +1,4 @@
-"""The LCKA benchmark: its table, and that the form it is compared with measures the same."""
+"""The LCKA benchmark: its tables, and the mini-batch form that it compares with."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from benchmarks.lcka import FORMS, TORCH, features, minibatch_cka, minibatch_hsi
 
 
 def of_batches(x, batch):
-    """`x` `[n, k, d]`."""
+    """Mini-batch CKA of `x` `[n, k, d]`."""
     off_diagonal = 1 - np.eye(batch)
-    parts = np.split(x.astype(np.float64).swapaxes(0, 1), len(x) // batch, axis=1)
-    return minibatch_cka(sum(minibatch_hsic(part, off_diagonal) for part in parts))
+    batches = np.split(x.astype(np.float64).swapaxes(0, 1), len(x) // batch, axis=1)
+    return minibatch_cka(sum(minibatch_hsic(x, off_diagonal) for x in batches))
 
 
 def test_one_batch_of_all_samples_is_the_unbiased_estimate():
@@ -21,11 +21,12 @@ def test_one_batch_of_all_samples_is_the_unbiased_estimate():
 
 
 def test_mini_batches_estimate_the_same():
-    # What tasks have in common is half of each: cov = 1, var = 2, so that CKA is 1 / 4.
+    # Tasks share half of the variance: cov = 1, var = 2, so CKA is 1 / 4.
     got = of_batches(features(4096, 16, 2), 256)
     np.testing.assert_allclose(got, [[1, 0.25], [0.25, 1]], atol=0.02)
 
 
+@pytest.mark.slow
 def test_prints_both_tables(benchmark_run, tables_in, positive):
     options = ["--n=600", "--d=8", "--tasks=2", "--repeats=2", "--memory_n=5000"]
     out, written = benchmark_run("lcka", *options)

@@ -1,4 +1,4 @@
-"""The smallest runs of benchmarks/pretrain.py, and what it holds PyTorch to."""
+"""The pretraining benchmark: its smallest runs, and the PyTorch program it compares with."""
 
 import json
 import math
@@ -18,7 +18,7 @@ TINY = ("--batch=4", "--width=0.0625", "--steps=1", "--repeats=2")
 
 
 def run(tmp_path, *options):
-    """The rows of the JSON and the lines of the last table."""
+    """The rows of the JSON file, and the lines of all tables."""
     path = tmp_path / "out.json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.pretrain", *TINY, *options, f"--json={path}"],
@@ -32,11 +32,12 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], [line for line in lines if line.startswith("| ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "task", "inputs"),
     [
         ("16x16x3", "src", "5x6x6"),
-        pytest.param("10x12x12x1", "rubiks_cube", "8x4x4x4", marks=pytest.mark.slow),
+        ("10x12x12x1", "rubiks_cube", "8x4x4x4"),
     ],
 )
 def test_a_task_has_a_row(tmp_path, space, task, inputs):
@@ -45,11 +46,12 @@ def test_a_task_has_a_row(tmp_path, space, task, inputs):
     assert lines[-1].startswith(f"| {task} | {inputs} | ")
     numbers = [value for value in row.values() if isinstance(value, float)]
     assert len(numbers) == 5 and all(math.isfinite(n) and n > 0 for n in numbers)
-    counts = {part: len(times) for part, times in row["times"].items()}
+    counts = {what: len(times) for what, times in row["times"].items()}
     assert counts == {"whole": 2, "bare": 2, "batch": 2}
 
 
-def test_simclr_beside_pytorch(tmp_path):
+@pytest.mark.slow
+def test_simclr_in_both_libraries(tmp_path):
     pytest.importorskip("torch")
     options = ("--against=torch", "--space=16x16x3", "--backbone=resnet10", "--workers=1")
     (row,), _ = run(tmp_path, *options)
@@ -58,7 +60,7 @@ def test_simclr_beside_pytorch(tmp_path):
     assert row["assl_jax / PyTorch"] == pytest.approx(ours / theirs)
 
 
-def test_both_minimise_the_same_loss():
+def test_pytorch_minimises_the_same_loss():
     torch = pytest.importorskip("torch")
     from benchmarks.torch_simclr import TEMPERATURE, nt_xent
 

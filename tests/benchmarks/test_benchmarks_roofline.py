@@ -1,4 +1,4 @@
-"""The roofline benchmark: its count of operations, by hand, and its table."""
+"""The roofline benchmark: its count of operations against counts by hand, and its table."""
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ def of_xla(x, kernel, stride):
 
 @pytest.mark.parametrize(
     "form, seen",
-    # Of the two offsets' two positions along an axis, one of four is padding; ours leaves it out
-    # along the last two axes.
+    # A window of 2 at 2 positions sees 4 entries along an axis, and one of them is padding. Our
+    # form leaves it out along the last two axes.
     [(convolve, 9 / 16), (of_xla, 1)],
 )
 def test_one_convolution_by_hand(form, seen):
@@ -58,11 +58,29 @@ def test_loops_branches_and_nested_calls_count():
         return jax.lax.cond(x[0, 0] > 0, lambda x: product(product(x)), product, x)
 
     assert flops_of(branched, square) == 2 * 2 * 4**3
-    # Forward and the gradients by both operands.
+    # Forward, and the gradients of two operands.
     grads = jax.value_and_grad(lambda x, y: (x @ y).sum(), argnums=(0, 1))
     assert flops_of(grads, square, square) == 3 * 2 * 4**3
 
 
+def test_the_branch_of_this_platform_counts():
+    def product(x):
+        return x @ x
+
+    def chosen(x, **forms):
+        return jax.lax.platform_dependent(x, **forms)
+
+    own, other = jax.default_backend(), "tpu"
+    square = shape(4, 4)
+
+    def twice(x):
+        return product(product(x))
+
+    assert flops_of(lambda x: chosen(x, **{own: product}, default=twice), square) == 2 * 4**3
+    assert flops_of(lambda x: chosen(x, **{other: product}, default=twice), square) == 4 * 4**3
+
+
+@pytest.mark.slow
 def test_prints_a_table(benchmark_run, tables_in, positive):
     out, written = benchmark_run(
         *("roofline", "--tasks=rotation", "--space=16x16x3", "--batch=2", "--backbone=resnet10"),

@@ -1,8 +1,11 @@
 """The benchmark of a whole search: how time is divided, and its tables."""
 
+import importlib
+
 import pytest
 
-from benchmarks.search import PARTS, Span, innermost
+from assl_jax.errors import InputError
+from benchmarks.search import CALLS, CATEGORIES, ROWS, Span, configured, innermost
 
 
 def test_every_instant_counts_for_the_innermost_call():
@@ -24,14 +27,14 @@ def test_every_instant_counts_for_the_innermost_call():
     }
 
 
-def test_a_call_inside_its_like_counts_once():
-    # As tracing a function that calls a traced one is reported, each by itself.
+def test_nested_calls_of_one_category_count_once():
+    # JAX reports the tracing of a function and of a function inside it separately.
     spans = [Span(1, 3, None, "trace"), Span(0, 4, None, "trace")]
     assert innermost(spans) == {("rest", "trace"): 4}
 
 
-@pytest.mark.slow  # two runs of a search in processes of their own, a minute of compilation
-def test_a_run_is_taken_apart_twice(benchmark_run, tables_in, positive):
+@pytest.mark.slow  # two runs in their own processes, a minute of compilation
+def test_both_runs_have_their_times(benchmark_run, tables_in, positive):
     settings = (
         *("experiment=pretrain", "tasks=rotation", "backbone.name=resnet10", "backbone.stem=half"),
         *("backbone.width=0.0625", "pretrain.steps=4", "pretrain.batch_size=8", "log_every=2"),
@@ -39,11 +42,11 @@ def test_a_run_is_taken_apart_twice(benchmark_run, tables_in, positive):
     )
     options = ["--random=200x16", *(f"--set={setting}" for setting in settings)]
     out, written = benchmark_run("search", *options)
-    parts, speeds = tables_in(out)
+    times, speeds = tables_in(out)
     for name in ("first", "second"):
-        rows = {row["stage"]: row for row in parts if row["run"] == name}
+        rows = {row["stage"]: row for row in times if row["run"] == name}
         assert {"pretrain", "finetune", "report", "data", "**all**"} <= set(rows)
-        positive(rows["pretrain"], *PARTS, "all (s)")
+        positive(rows["pretrain"], *CATEGORIES, "all (s)")
         positive(rows["finetune"], "trace", "compile", "input", "step", "evaluation", "all (s)")
         run = written["runs"][name]
         found = sum(sum(row.values()) for row in run["seconds"].values())
@@ -56,3 +59,20 @@ def test_a_run_is_taken_apart_twice(benchmark_run, tables_in, positive):
     first, second = (written["runs"][name] for name in ("first", "second"))
     assert first["compiled"] > 0 and first["compiled"] + first["kept"] >= second["compiled"]
     assert second["kept"] > 0
+
+
+def test_every_timed_function_exists():
+    for name in (*CALLS, *ROWS):
+        module, _, path = name.partition(":")
+        owner = importlib.import_module(module)
+        for attribute in path.split("."):
+            owner = getattr(owner, attribute)
+        assert callable(owner), name
+
+
+def test_a_config_may_have_an_argument():
+    config = configured("configs/pairs.py:digits", ["pretrain.steps=7", "tasks=src,rotation"], "")
+    assert (config.experiment, config.data.name) == ("pairs", "digits")
+    assert (config.pretrain.steps, config.tasks) == (7, "src,rotation")
+    with pytest.raises(InputError, match="pretrain"):
+        configured("configs/mtassl_digits.py", ["pretrian.steps=7"], "")

@@ -1,4 +1,4 @@
-"""The smallest runs of benchmarks/startup.py, and what its bound on imports rests on."""
+"""The start-up benchmark: its smallest runs, and the imports of the package itself."""
 
 import json
 import math
@@ -27,12 +27,13 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], done.stdout
 
 
-def test_parts_of_the_first_step_add_up(tmp_path):
-    rows, out = run(tmp_path, "--parts=first", "--width=0.0625")
+@pytest.mark.slow
+def test_phases_of_the_first_step_add_up(tmp_path):
+    rows, out = run(tmp_path, "--tables=first", "--width=0.0625")
     assert [row.pop("start") for row in rows["first"]] == ["cold", "kept"]
     for row in rows["first"]:
         whole = row.pop("in all (s)")
-        assert len(row) == 6 and all(math.isfinite(part) and part > 0 for part in row.values())
+        assert len(row) == 6 and all(math.isfinite(each) and each > 0 for each in row.values())
         assert sum(row.values()) == pytest.approx(whole)
     cold, kept = (row["compiling (s)"] for row in rows["first"])
     assert kept < cold
@@ -41,7 +42,7 @@ def test_parts_of_the_first_step_add_up(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_traces_every_step_once(tmp_path):
-    rows, _ = run(tmp_path, "--parts=search")
+    rows, _ = run(tmp_path, "--tables=search")
     assert {row["step of"] for row in rows["search"]} == {"src", "rotation", "target"}
     assert [row["traces"] for row in rows["search"]] == [1, 1, 1]
 

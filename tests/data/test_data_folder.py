@@ -1,4 +1,4 @@
-"""The user's own images: layouts, splits and every error."""
+"""Images in folders: layouts, splits and every error."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,12 @@ from assl_jax.data import load
 from assl_jax.errors import InputError
 
 
+def whole(data):
+    """The fingerprint of everything that training and testing see."""
+    rows = (*data.labelled_sets, data.test, data.unlabeled)
+    return data.fingerprint(*rows, labelled=True)
+
+
 def save(path: Path, value: int = 0, *, size=(6, 4), mode="RGB") -> Path:
     """A constant image of `size` (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,7 +27,7 @@ def save(path: Path, value: int = 0, *, size=(6, 4), mode="RGB") -> Path:
 
 @pytest.fixture
 def tree(tmp_path):
-    """Three folders; the pixel value tells the file: unlabeled 10.., train 100.., test 200.."""
+    """Three folders; each file has its pixel value: unlabeled 10.., train 100.., test 200.."""
     root = tmp_path / "photos"
     for i in range(5):
         save(root / f"unlabeled/deep/{'ab'[i % 2]}/{i}.png", 10 + i)
@@ -62,10 +68,10 @@ def test_three_folders(tree):
     assert data.intensity.std == pytest.approx([seen.std()] * 3, abs=1e-6)
 
 
-def test_without_unlabeled_the_training_images_serve(tree):
+def test_without_unlabeled_the_training_images_are_used(tree):
     for file in (tree / "unlabeled").rglob("*.png"):
         file.unlink()
-    assert "unlabeled" in error(path=str(tree))  # an empty folder is more likely a mistake
+    assert "unlabeled" in error(path=str(tree))  # an empty folder is probably a mistake
     for folder in ("deep/a", "deep/b", "deep", "."):
         (tree / "unlabeled" / folder).rmdir()
     data = load("folder", path=str(tree), labels=2)
@@ -107,6 +113,34 @@ def test_labelled_subset(tree):
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
     assert "labels=50" in error(path=str(tree), labels=50)
+
+
+def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
+    first = load("folder", path=str(tree))
+
+    def again(**settings):
+        return load("folder", path=str(tree), **settings)
+
+    changed = [again(labels=4)]
+    save(tree / "train/ant/new.png", 140)
+    changed.append(again())
+    save(tree / "test/cat/new.png", 141)
+    changed.append(again())
+    for name in ("train", "test"):
+        (tree / name / "cat").rename(tree / name / "dog")
+    changed.append(again())
+    assert {data.fingerprint(data.unlabeled) for data in changed} == {
+        first.fingerprint(first.unlabeled)
+    }
+    assert len({whole(data) for data in [first, *changed]}) == 5
+
+    before = again()
+    save(tree / "unlabeled/deep/a/0.png", 11)
+    pixels = again()
+    save(tree / "unlabeled/new.png", 12)
+    added = again()
+    assert len({d.fingerprint(d.unlabeled) for d in (before, pixels, added)}) == 3
+    assert len({whole(d) for d in (before, pixels, added)}) == 3
 
 
 def test_bad_paths(tmp_path, monkeypatch):
@@ -159,6 +193,7 @@ def test_a_class_of_one_cannot_be_split(tmp_path):
         {"channels": 2},
         {"side": -1},
         {"labels": -1},
+        {"seed": -1},
         {"test_fraction": 0.0},
         {"test_fraction": 1.0},
     ],

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_other_modes(tmp_path):
     assert decode_image(save(tmp_path / "cmyk.tif", mode="CMYK")).shape == (4, 6, 3)
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     rgba = np.dstack([COLOUR, np.full((4, 6), 255, np.uint8)])
     rgba[0, :, 3] = 0
     image = decode_image(save(tmp_path / "rgba.png", rgba))
@@ -213,15 +214,33 @@ def test_a_failed_run_leaves_no_entry(pictures):
 
 
 def test_an_interrupted_run_is_not_trusted(pictures):
-    # What a killed process leaves behind: an unfinished folder beside the entries.
+    # What a killed process leaves behind: an unfinished folder next to the entries.
     root, files, cache = pictures
     read(root, files, on_error="skip", cache=cache)
     (entry,) = cache.iterdir()
     expected = np.load(entry / "images.npy")
-    shutil.move(entry, cache / "unfinished-x")
-    (cache / "unfinished-x" / "images.npy").write_bytes(b"half")
+    shutil.move(entry, cache / ".unfinished-x")
+    (cache / ".unfinished-x" / "images.npy").write_bytes(b"half")
     read(root, files, on_error="skip", cache=cache)
     np.testing.assert_array_equal(np.load(entry / "images.npy"), expected)
+
+
+def test_two_runs_fill_one_cache(pictures):
+    root, files, cache = pictures
+    results = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(read(root, files, on_error="skip", cache=cache))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4 and len(list(cache.iterdir())) == 1
+    for images, skipped in results:
+        assert images[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
 
 
 def test_cache_folder_errors(pictures, monkeypatch):
@@ -235,7 +254,7 @@ def test_cache_folder_errors(pictures, monkeypatch):
         read(root, files, on_error="skip", cache=cache)
 
 
-def test_a_dangling_link_beside_a_cache(pictures):
+def test_a_dangling_link_with_a_cache(pictures):
     root, files, cache = pictures
     (root / "bad.png").unlink()
     (root / "bad.png").symlink_to(root / "nowhere.png")

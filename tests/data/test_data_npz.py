@@ -13,7 +13,7 @@ TRAIN, TEST = [1, 0, 2, 0, 1, 2, 0], [2, 1, 0]
 
 
 def images(n, *shape, first=0, dtype=np.uint8):
-    """Image `i` is `first + i` everywhere but at its first value, which is one more."""
+    """All values of image `i` are `first + i`, except the first, which is one more."""
     x = np.full((n, *shape), 0, dtype) + np.arange(n, dtype=dtype).reshape(n, *(1,) * len(shape))
     x.reshape(n, -1)[:, 0] += 1
     return (x + dtype(first)).astype(dtype)
@@ -83,7 +83,7 @@ def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):
     assert data.labels[data.test].tolist() == TEST
     (chosen,) = data.labelled_sets
     assert sorted(data.labels[chosen]) == [0, 1, 2] and set(values(chosen)) <= set(range(10, 17))
-    # Statistics are those of all that proxy tasks see.
+    # The statistics are of all images that proxy tasks see.
     pixels = data.images[data.unlabeled] / 255
     assert data.intensity.mean == pytest.approx([pixels.mean()], abs=1e-6)
     assert data.intensity.std == pytest.approx([pixels.std()], abs=1e-6)
@@ -101,8 +101,8 @@ def test_the_seed_draws_the_labelled_images(tmp_path):
 def test_other_integers_have_the_training_images_window(tmp_path, dtype):
     arrays = {k: v.astype(dtype) for k, v in content().items()}
     low, lower = (1, 0) if dtype == np.uint16 else (-20, -90)
-    arrays["train_images"] -= 10 - low  # 7 values and the one above
-    arrays["test_images"][0] = lower  # on either side of them
+    arrays["train_images"] -= 10 - low  # 7 values and the next one
+    arrays["test_images"][0] = lower  # a value outside these
     data = npz(path=save(tmp_path, arrays))
     assert data.images.dtype == np.int16
     assert (data.intensity.low, data.intensity.high) == (low, low + 7)
@@ -129,8 +129,31 @@ def test_the_fingerprint_is_the_contents(tmp_path):
     assert npz(path=str(tmp_path / "again.npz")).fingerprint() == first.fingerprint()
     arrays["test_images"][1, 2, 3] += 1
     changed = npz(path=save(tmp_path, arrays))
-    # Of a large set the fingerprint looks at some images; the checksums cover all.
-    assert changed.origin != first.origin
+    # The fingerprint of a large set looks at some images only; the checksums cover all.
+    assert changed.origins[:7] == first.origins[:7]
+    assert not set(changed.origins[7:]) & set(first.origins)
+    assert changed.fingerprint() != first.fingerprint()
+
+
+def test_the_unlabeled_fingerprint_is_that_of_the_images_that_proxy_tasks_see(tmp_path):
+    arrays = content() | {"unlabeled_images": images(4, 4, 5, first=60)}
+    first = npz(path=save(tmp_path, arrays))
+
+    def again(changes, **settings):
+        return npz(path=save(tmp_path, arrays | changes), **settings)
+
+    more = {
+        "test_images": np.concatenate([arrays["test_images"]] * 2),
+        "test_labels": np.concatenate([arrays["test_labels"]] * 2),
+    }
+    other = {"train_labels": arrays["train_labels"][::-1]}
+    for data in (again({}, labels=3), again(more), again(other)):
+        assert data.unlabeled_fingerprint() == first.unlabeled_fingerprint()
+        assert data.fingerprint() != first.fingerprint()
+    for key in ("unlabeled_images", "train_images"):
+        data = again({key: arrays[key] + np.uint8(1)})
+        assert data.unlabeled_fingerprint() != first.unlabeled_fingerprint()
+        assert data.fingerprint() != first.fingerprint()
 
 
 def without(key):

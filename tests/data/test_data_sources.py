@@ -1,8 +1,10 @@
 """The table of sources and the embedded digits."""
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,53 @@ def test_importing_the_package_leaves_heavy_libraries_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WINDOWS = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "grp", "pwd", "resource", "termios"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import assl_jax.data, assl_jax.files, assl_jax.console
+print(assl_jax.data.load("digits", side=8).images.shape)
+"""
+
+
+def test_the_package_needs_no_module_that_windows_lacks():
+    code = [sys.executable, "-c", WINDOWS]
+    done = subprocess.run(code, capture_output=True, text=True)
+    assert done.stdout.strip() == "(1797, 8, 8, 1)", done.stderr
+
+
+def test_the_example_source_of_the_documentation(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/adding_a_data_source.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setitem(SOURCES, "arrays", SOURCES["digits"])  # is removed after the test
+    exec(compile(block, "adding_a_data_source.md", "exec"), {"__name__": "arrays"})
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 4, 5, 1), dtype=np.uint8)
+    labels = np.repeat([-1, 0, 1], 10)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    data = load("arrays", path=str(tmp_path), labels=6, test_fraction=0.3)
+    np.testing.assert_array_equal(data.images, images)
+    assert data.labels.tolist() == labels.tolist() and data.class_names == ("0", "1")
+    assert np.bincount(data.labels[data.test]).tolist() == [3, 3]
+    assert np.bincount(data.labels[data.labelled_sets[0]]).tolist() == [3, 3]
+    assert sorted([*data.unlabeled, *data.test]) == list(range(30))
+    assert source_settings("arrays").keys() == {"path", "labels", "test_fraction", "seed"}
+    for settings, message in (
+        ({"labels": -1}, "data.labels=-1"),
+        ({"path": "nowhere"}, "data.path='nowhere' does not exist"),
+        ({"pth": "x"}, "did you mean 'path'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load("arrays", **{"path": str(tmp_path)} | settings)
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -16,6 +16,12 @@ LABELS = {"train": [1, 10, 3, 3, 7, 2], "test": [5, 10, 1, 2]}  # counted from 1
 FOLDS = "0 2 4 \n5 1 \n3 \n"
 
 
+def whole(data):
+    """The fingerprint of everything that training and testing see."""
+    rows = (*data.labelled_sets, data.test, data.unlabeled)
+    return data.fingerprint(*rows, labelled=True)
+
+
 def picture(split: str, i: int) -> np.ndarray:
     """A photograph without any symmetry: `[row, column, channel]`."""
     rng = np.random.default_rng([list(COUNTS).index(split), i])
@@ -91,8 +97,11 @@ def test_binary_layout(tmp_path, content, binary, where, reader):
 
 
 def test_without_folds_all_training_images_are_one_set(binary):
+    one_fold = load("stl10", path=str(binary), folds=(0,))
     (binary / "fold_indices.txt").unlink()
     data = load("stl10", path=str(binary), folds=())
+    assert data.fingerprint(data.unlabeled) == one_fold.fingerprint(one_fold.unlabeled)
+    assert whole(data) != whole(one_fold)
     assert [s.tolist() for s in data.labelled_sets] == [[5, 6, 7, 8, 9, 10]]
     assert "fold_indices.txt" in error(path=str(binary))
 
@@ -194,7 +203,7 @@ def prepared(tmp_path_factory):
 
 
 class NoTensorFlow:
-    """An import finder: TensorFlow cannot be imported, installed or not."""
+    """An import finder that hides TensorFlow, whether it is installed or not."""
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "tensorflow":

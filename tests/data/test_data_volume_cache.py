@@ -1,4 +1,4 @@
-"""The cache of volumes: what is trusted, what is built again, and the array it becomes."""
+"""The cache of volumes: valid and damaged entries, and the array of all entries."""
 
 import io
 import json
@@ -15,8 +15,8 @@ import pytest
 
 from assl_jax.data import volume_cache
 from assl_jax.data.dataset import intensity_of
-from assl_jax.data.nifti import VolumeFormat, read_volume
 from assl_jax.data.volume_cache import VolumeStack, read_volumes
+from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def save(path, array):
 
 @pytest.fixture
 def files(tmp_path):
-    """Six volumes; they are the rows of `ARRAYS`."""
+    """Six volumes, the rows of `ARRAYS`."""
     root = tmp_path / "scans"
     root.mkdir()
     for i, array in enumerate(ARRAYS):
@@ -103,7 +103,7 @@ def test_only_the_files_asked_for_are_read(stack):
         stack[2]
 
 
-def test_only_a_changed_file_is_built_again(files, tmp_path):
+def test_only_a_changed_file_is_read_again(files, tmp_path):
     cache = tmp_path / "cache"
     read(files, cache)
     before = times(cache)
@@ -148,7 +148,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("shape", [(), (2, 3, 4)])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_volume_is_built_again(files, tmp_path, damage, shape):
+def test_a_damaged_volume_is_read_again(files, tmp_path, damage, shape):
     cache, format = tmp_path / "cache", VolumeFormat(window=FORMAT.window, shape=shape)
     stack, _ = read(files, cache, format)
     before, whole = times(cache), stack.files[0].read_bytes()
@@ -167,11 +167,11 @@ def test_a_killed_build_is_finished_and_swept_up(files, tmp_path, monkeypatch):
     whole = stack.files[5].read_bytes()
     for file in stack.files[3:]:
         file.unlink()
-    fresh, old = folder / "unfinished-1", folder / "unfinished-2"
-    for scratch in (fresh, old):  # of a process that may still run, and of one that does not
+    fresh, old = folder / ".unfinished-1.npy", folder / ".unfinished-2.npy"
+    for scratch in (fresh, old):  # of a process that may still run, and of a killed one
         scratch.write_bytes(whole[:-9])
     os.utime(old, (0, time.time() - 25 * 3600))
-    elsewhere = cache / "another format" / "unfinished-3"
+    elsewhere = cache / "another format" / ".unfinished-3.npy"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(b"")
     os.utime(elsewhere, (0, 0))
@@ -193,11 +193,11 @@ def test_a_failed_build_keeps_what_was_finished(files, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"3\.nii\.gz cannot be used: .*on_error=skip"):
         read(files, tmp_path / "cache")
     assert len(times(tmp_path / "cache")) >= 3
-    assert not list(tmp_path.glob("cache/*/unfinished-*"))
+    assert not list(tmp_path.glob("cache/*/.unfinished-*"))
 
 
 @pytest.mark.parametrize("how", ["a file fails", "the reader stops"])
-def test_nothing_more_is_begun_after_an_error(monkeypatch, how):
+def test_no_work_begins_after_an_error(monkeypatch, how):
     monkeypatch.setattr(volume_cache, "WORKERS", 2)
     begun = []
 
@@ -243,7 +243,7 @@ def test_skipping_and_disagreeing(files, tmp_path, cached):
     assert skipped["3.nii.gz"] == "Is a directory"
 
     save(files / "5.nii.gz", ARRAYS[5][:, :2])
-    for _ in range(2):  # the second time the others lie in the cache
+    for _ in range(2):  # the second time, the others are in the cache
         with pytest.raises(InputError) as caught:
             read(files, cache, on_error="skip")
         message = str(caught.value)
@@ -268,7 +268,7 @@ def test_useless_cache_folders(files, tmp_path, monkeypatch):
         read(files, tmp_path / "cache")
     assert not times(tmp_path / "cache")
 
-    def full(file, array):
+    def full(file, array, **_):
         file.write(b"a part")
         raise OSError(28, "No space left on device")
 
@@ -285,7 +285,7 @@ def test_statistics_are_kept(stack, monkeypatch):
     expected = intensity_of(ARRAYS[[1, 2, 5], ..., None], low=-100.0, high=100.0)
     assert rows.intensity(-100.0, 100.0) == expected
     (entry,) = folder.glob("statistics-*.json")
-    assert not list(folder.glob("unfinished-*"))
+    assert not list(folder.glob(".unfinished-*"))
     assert stack.take([1, 2]).intensity(-100.0, 100.0) != expected
     assert len(list(folder.glob("statistics-*.json"))) == 2
 
@@ -297,22 +297,35 @@ def test_statistics_are_kept(stack, monkeypatch):
     assert rows.intensity(-100.0, 100.0) == expected
 
 
-def test_progress_is_told(files, tmp_path, monkeypatch, capsys):
-    now = [0.0]
-    monkeypatch.setattr(volume_cache.time, "monotonic", lambda: now[0])
-    for results in volume_cache._shown(range(8), 8):
-        now[0] += 10.0
-        assert results < 8
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"reading volumes: {n}/8" for n in (3, 5, 7, 8)]
+def test_the_temporary_files_of_writers_are_swept_up(stack, monkeypatch):
+    """They are what a killed build leaves."""
+    folder = stack.files[0].parent
+
+    def killed(file, array, **_):
+        (left,) = folder.glob(".unfinished-*")
+        os.utime(left, (0, 0))
+        volume_cache._sweep(folder.parent)
+        assert not left.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", killed)
+    with pytest.raises(KeyboardInterrupt):
+        volume_cache.write_array(folder / "new.npy", ARRAYS[0])
+
+
+def test_progress_is_shown(files, tmp_path, monkeypatch, capsys):
+    read(files, tmp_path / "cache")
+    assert capsys.readouterr().err == "reading volumes: 6/6\n"
+    read(files, tmp_path / "cache")
+    assert capsys.readouterr().err == ""
 
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     monkeypatch.setattr(sys, "stderr", Terminal())
-    read(files, tmp_path / "cache")
-    assert "reading 6 volumes" in sys.stderr.getvalue()
+    read(files, tmp_path / "other")
+    assert "reading volumes" in sys.stderr.getvalue() and "6/6" in sys.stderr.getvalue()
     monkeypatch.setattr(sys, "stderr", Terminal())
     read(files, tmp_path / "cache")
     assert sys.stderr.getvalue() == ""

@@ -1,22 +1,28 @@
-"""The user's own volumes: the table, the splits, the data set and every error."""
+"""Volumes in a table: its rows, the splits, the data set and every error."""
 
-import itertools
 import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from assl_jax.data import dataset
 from assl_jax.data.volume_cache import VolumeStack
-from assl_jax.data.volumes import split_by_patient, volumes
+from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 WINDOW = (-500, 500)
 
 
+def whole(data):
+    """The fingerprint of everything that training and testing see."""
+    rows = (*data.labelled_sets, data.test, data.unlabeled)
+    return data.fingerprint(*rows, labelled=True)
+
+
 def save(path, value, shape=(2, 3, 4)):
-    """A volume of `value`, but for one voxel that is one more."""
+    """A volume of `value`, except one voxel, which is one more."""
     array = np.full(shape, value, np.int16)
     array[0, 0, 0] += 1
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +35,7 @@ def table(root, *lines):
 
 @pytest.fixture
 def scans(tmp_path):
-    """Files 0 to 9, whose values are 10 times the number, and no table."""
+    """Files 0 to 9 without a table; the values of file i are 10 i."""
     root = tmp_path / "scans"
     for i in range(10):
         save(root / f"deep/{i}.nii.gz", 10 * i)
@@ -87,14 +93,14 @@ def test_the_table_may_be_elsewhere_and_untidy(scans, tmp_path):
     data = load(scans, csv=str(other))
     np.testing.assert_array_equal(data.images, expected.images)
     np.testing.assert_array_equal(data.labels, expected.labels)
-    assert data.fingerprint() == expected.fingerprint()
+    assert whole(data) == whole(expected)
 
 
 @pytest.mark.parametrize(
     "names, expected",
     [(["10", "9", "-1"], ("-1", "9", "10")), (["10", "9", "x"], ("10", "9", "x"))],
 )
-def test_classes_are_sorted_as_numbers_where_they_are(scans, names, expected):
+def test_classes_are_sorted_as_numbers_if_all_are(scans, names, expected):
     lines = [f"deep/{i}.nii.gz,{names[i % 3]},{('train', 'test')[i // 3]}" for i in range(6)]
     lines.append("deep/6.nii.gz,a name that no class has,unlabeled")
     table(scans, "path,label,split", *lines)
@@ -107,7 +113,7 @@ def test_drawn_splits_keep_patients_together(scans):
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},p{i // 4}{i % 2}" for i in range(10)]
     table(scans, "path,label,patient", *lines)  # a: p00 p10 p20, b: p01 p11 p21
     first, again = (load(scans, test_fraction=0.34) for _ in range(2))
-    assert first.fingerprint() == again.fingerprint()
+    assert whole(first) == whole(again)
     np.testing.assert_array_equal(first.unlabeled, first.labelled_sets[0])
     tests = set()
     for seed in range(8):
@@ -118,45 +124,12 @@ def test_drawn_splits_keep_patients_together(scans):
         assert sorted([*data.unlabeled, *data.test]) == list(range(10))
         tests.add(tuple(data.test.tolist()))
     assert len(tests) > 1
-    # 0, 4 and 8 are volumes of different patients, 0 and 2 of one.
+    # Volumes 0 and 2 are of one patient, volume 4 is of another.
     assert data.patients[0] == data.patients[2] != data.patients[4]
 
 
-def test_split_by_patient_by_hand():
-    # Ten patients of class 5, four of class 7, with one to three volumes each.
-    patients = np.repeat(np.arange(14) * 3, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 1, 2, 3, 1])
-    labels = np.where(patients < 30, 5, 7)
-    shuffle = np.random.default_rng(0).permutation(len(labels))
-    labels, patients = labels[shuffle], patients[shuffle]
-    drawn = set()
-    for seed in range(20):
-        test = split_by_patient(labels, patients, 0.3, seed=seed)
-        assert (np.diff(test) > 0).all()
-        people = np.unique(patients[test])
-        # All volumes of the test patients, who are 0.3 * 10 = 3 and 0.3 * 4 = 1.2 of the classes.
-        np.testing.assert_array_equal(test, np.flatnonzero(np.isin(patients, people)))
-        assert [(people < 30).sum(), (people >= 30).sum()] == [3, 1]
-        np.testing.assert_array_equal(test, split_by_patient(labels, patients, 0.3, seed=seed))
-        drawn |= set(people.tolist())
-    assert len(drawn) == 14  # nobody is always left out
-
-
-def test_a_patient_counts_for_the_most_frequent_class():
-    # Patients 0 and 1 have mostly class 0, patients 2 and 3 class 1.
-    labels = np.array([0, 0, 1, 0, 0, 1, 1, 0, 1, 1])
-    patients = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
-    for seed in range(10):
-        people = np.unique(patients[split_by_patient(labels, patients, 0.5, seed=seed)])
-        assert len(people) == 2 and people[0] in (0, 1) and people[1] in (2, 3)
-    for fraction in (0.001, 0.999):  # at least one patient of either class on either side
-        people = np.unique(patients[split_by_patient(labels, patients, fraction, seed=0)])
-        assert len(people) == 2
-    with pytest.raises(InputError, match="class '1' has 1 patient"):
-        split_by_patient(np.array([0, 0, 1]), np.array([1, 2, 3]), 0.5, seed=0)
-
-
 def test_a_class_that_a_draw_leaves_on_one_side_only(scans):
-    # Everybody's main class is a or b; c is a second volume of one patient.
+    # All patients count for a or b; the only volume of c is of a patient with two of a.
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},{i}" for i in range(8)]
     lines += ["deep/8.nii.gz,c,0", "deep/9.nii.gz,a,0"]
     table(scans, "path,label,patient", *lines)
@@ -182,24 +155,59 @@ def test_with_and_without_a_cache(scans, tmp_path):
         cached = load(scans, **settings, cache=str(tmp_path / "cache"))
         assert isinstance(cached.images, VolumeStack)
         np.testing.assert_array_equal(cached.images, memory.images)
-        assert cached.intensity == memory.intensity and cached.origin == memory.origin
-        assert cached.fingerprint() == memory.fingerprint()
+        assert cached.intensity == memory.intensity and cached.origins == memory.origins
+        assert whole(cached) == whole(memory)
     assert (memory.intensity.low, memory.intensity.high) == (0, 1000)
 
 
-def test_the_origin_knows_files_and_settings(scans):
+def test_origins_depend_on_files_and_settings(scans):
     with_splits(scans)
-    origins = {load(scans).origin, load(scans, window=(-500, 501)).origin}
+    first = load(scans).origins
+    assert len(set(first)) == 10
+    assert not set(first) & set(load(scans, window=(-500, 501)).origins)
     os.utime(scans / "deep/3.nii.gz", ns=(1, 1))
-    origins.add(load(scans).origin)
-    assert len(origins) == 3 and load(scans).origin in origins
-    # A threshold that is not used is no other setting.
-    assert load(scans, foreground_above=5.0).origin in origins
+    touched = load(scans).origins
+    assert [i for i in range(10) if touched[i] != first[i]] == [3]
+    # A threshold that is not used does not count.
+    assert load(scans, foreground_above=5.0).origins == touched
+
+
+@pytest.mark.parametrize("hashed", [2**28, 50])  # 50 bytes: one image of each kind is hashed
+def test_what_the_fingerprints_depend_on(scans, monkeypatch, hashed):
+    monkeypatch.setattr(dataset, "HASHED_BYTES", hashed)
+    save(scans / "deep/10.nii.gz", 77)
+    with_splits(scans)
+    first = load(scans)
+    text = (scans / "volumes.csv").read_text()
+
+    def again(table=text, touched="", **settings):
+        (scans / "volumes.csv").write_text(table)
+        if touched:
+            os.utime(scans / touched, ns=(1, 1))
+        return load(scans, **settings)
+
+    for data in (
+        again(text.replace("deep/7.nii.gz,,unlabeled", "deep/7.nii.gz,b,train")),  # a new label
+        again(text + "deep/10.nii.gz,a,test\n"),  # a new test volume
+        again(text.replace(",b,", ",bee,")),
+        again(labels=2),
+        again(touched="deep/5.nii.gz"),  # a test volume
+    ):
+        assert data.fingerprint(data.unlabeled) == first.fingerprint(first.unlabeled)
+        assert whole(data) != whole(first)
+    save(scans / "deep/5.nii.gz", 50)
+    for data in (
+        again(text + "deep/10.nii.gz,,unlabeled\n"),
+        again(touched="deep/8.nii.gz"),
+        again(window=(-500, 501)),
+    ):
+        assert data.fingerprint(data.unlabeled) != first.fingerprint(first.unlabeled)
+        assert whole(data) != whole(first)
 
 
 def test_foreground_cropping_is_asked_for(scans):
     with_splits(scans)
-    for i in range(10):  # one voxel is above its neighbours in a volume of zeros
+    for i in range(10):  # a volume of zeros, except one voxel
         save(scans / f"deep/{i}.nii.gz", 0)
     data = load(scans, crop_foreground=True, shape=(2, 2, 2))
     assert (data.images == 1).all()
@@ -346,8 +354,10 @@ def test_tables_that_cannot_be_read(scans):
 
 def test_bad_paths(scans):
     assert "data.path is empty" in error("")
-    for path in (scans / "nowhere", scans / "deep/0.nii.gz"):
-        assert f"data.path={str(path)!r} is not a folder" in error(path)
+    path = scans / "nowhere"
+    assert f"data.path={str(path)!r} does not exist" in error(path)
+    path = scans / "deep/0.nii.gz"
+    assert f"data.path={str(path)!r} is a file, not a folder" in error(path)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +365,7 @@ def test_bad_paths(scans):
     [
         {"on_error": "ignore"},
         {"labels": -1},
+        {"seed": -1},
         {"test_fraction": 0.0},
         {"test_fraction": 1.0},
         {"shape": (4, 4)},
@@ -365,14 +376,3 @@ def test_bad_paths(scans):
 )
 def test_bad_settings(scans, settings):
     assert f"data.{next(iter(settings))}=" in error(with_splits(scans), **settings)
-
-
-def test_no_draw_ever_shares_a_patient():
-    rng = np.random.default_rng(1)
-    for seed, size in itertools.product(range(5), (30, 60, 90)):
-        patients = rng.integers(0, size // 2, size)
-        labels = rng.integers(0, 2, size)
-        test = split_by_patient(labels, patients, 0.25, seed=seed)
-        others = np.setdiff1d(np.arange(size), test)
-        assert len(test) and len(others)
-        assert not np.intersect1d(patients[test], patients[others]).size

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.sharding import make_mesh
 

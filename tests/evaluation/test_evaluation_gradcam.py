@@ -11,7 +11,7 @@ import pytest
 from assl_jax.evaluation.export import Model
 from assl_jax.evaluation.gradcam import attend, grad_cam, guided_grad_cam, guided_relu
 from assl_jax.models import SideBySide, make_backbone
-from assl_jax.models.resnet import global_average
+from assl_jax.models.base import feature_maps
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.resample import resize
 
@@ -27,7 +27,7 @@ class Point(nn.Module):
     def __call__(self, x, *, train=False):
         kernel = self.param("kernel", nn.initializers.ones, (x.shape[-1], 2))
         x = self.activation(x @ kernel)
-        return {"stage1": x, "pooled": global_average(x)}
+        return feature_maps({"stage1": x})
 
 
 def point(kernel):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.models import halving, make_backbone
+from assl_jax.models import make_backbone
 from assl_jax.models.conv import convolve
 from assl_jax.models.halving import max_pool
 
@@ -36,7 +36,8 @@ def test_stages(name, space):
     features, _ = shapes(name, (2, *space, 1))
     resnet = name.startswith("resnet")
     kind = "resnet" if resnet else "vgg"
-    assert set(features) == {*(["stem"] if resnet else []), *STAGES[kind], "pooled"}
+    assert set(features) == {*(["stem"] if resnet else []), *STAGES[kind], "last", "pooled"}
+    assert features["last"].shape == features[STAGES[kind][-1]].shape
     widths = (64, 128, 256, 512, 512)
     first = 2 if resnet else 0  # halvings before stage 1: stem and pool
     for i, stage in enumerate(STAGES[kind]):
@@ -115,74 +116,6 @@ def test_max_pool_takes_one_number_for_each_axis():
     np.testing.assert_array_equal(got, [[2, 8], [5, 7], [1, 6]])
     got = max_pool(image, (3, 1), (2, 1), (1, 0))[0, ..., 0]
     np.testing.assert_array_equal(got, [[5, 4, 8, 7], [5, 4, 3, 7]])
-
-
-POOLS = {  # shape, then window, stride and padding of each spatial axis
-    "2d 3/2/1": ((2, 7, 8, 3), [(3, 2, 1)] * 2),
-    "3d 3/2/1": ((2, 5, 6, 4, 2), [(3, 2, 1)] * 3),
-    "3d 2/2": ((2, 4, 5, 6, 2), [(2, 2, 0)] * 3),
-    "3d by axis": ((2, 3, 7, 6, 2), [(1, 1, 0), (3, 2, 1), (2, 2, 0)]),
-}
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("case", POOLS)
-def test_both_forms_of_max_pool_give_equal_values(case, dtype):
-    shape, axes = POOLS[case]
-    x = jnp.asarray(np.random.default_rng(0).integers(-200, 0, shape), dtype)
-    got, want = halving._by_axis(x, axes), halving._xla(x, axes)
-    assert got.dtype == dtype
-    np.testing.assert_array_equal(got, want)
-
-
-@pytest.fixture
-def pulled(quick_jit):
-    """`pulled(x, cotangent, axes, before)`: the gradient by XLA's form and by the other."""
-
-    def run(x, cotangent, axes, before=lambda x: x):
-        def pull(form, x, cotangent):
-            return jax.vjp(lambda x: form(before(x), axes), x)[1](cotangent)[0]
-
-        forms = halving._xla, halving._by_axis
-        return quick_jit(lambda x, c: [pull(form, x, c) for form in forms])(x, cotangent)
-
-    return run
-
-
-@pytest.mark.parametrize("case", POOLS)
-def test_both_forms_of_max_pool_give_equal_gradients_without_ties(pulled, case):
-    shape, axes = POOLS[case]
-    x = np.random.default_rng(1).permutation(math.prod(shape)).reshape(shape).astype(np.float32)
-    out = jax.eval_shape(lambda x: halving._xla(x, axes), x).shape
-    cotangent = np.random.default_rng(2).integers(1, 9, out).astype(np.float32)
-    xla, by_axis = pulled(x, cotangent, axes)
-    np.testing.assert_array_equal(by_axis, xla)
-    # Three quarters of the values are below 0: behind a ReLU these are ties, which pass nothing on.
-    xla, by_axis = pulled(x - 0.75 * x.size, cotangent, axes, before=jax.nn.relu)
-    assert np.count_nonzero(xla) > 0
-    np.testing.assert_array_equal(by_axis, xla)
-
-
-def test_one_of_several_maxima_gets_the_gradient(pulled):
-    _, by_axis = pulled(
-        np.ones((1, 2, 2, 1), np.float32), np.full((1, 1, 1, 1), 8.0), [(2, 2, 0)] * 2
-    )
-    np.testing.assert_array_equal(by_axis[0, ..., 0], [[8, 0], [0, 0]])
-    line = np.asarray([5, 5, 3, 4, 5], np.float32).reshape(1, 5, 1)
-    cotangent = np.asarray([2, 4, 6], np.float32).reshape(1, 3, 1)
-    _, by_axis = pulled(line, cotangent, [(3, 2, 1)])  # windows 55, 534 and 45
-    np.testing.assert_array_equal(by_axis[0, :, 0], [2, 4, 0, 0, 6])
-    x = np.random.default_rng(3).integers(0, 2, (2, 5, 6, 7, 2)).astype(np.float32)
-    cotangent = np.random.default_rng(4).integers(1, 9, (2, 3, 3, 4, 2)).astype(np.float32)
-    _, by_axis = pulled(x, cotangent, [(3, 2, 1)] * 3)
-    assert by_axis.sum() == cotangent.sum()
-
-
-@pytest.mark.parametrize("platform, xla", [("cpu", False), ("gpu", True), ("tpu", True)])
-def test_the_form_of_max_pool_depends_on_the_platform(monkeypatch, platform, xla):
-    monkeypatch.setattr(jax, "default_backend", lambda: platform)
-    jaxpr = jax.make_jaxpr(lambda x: max_pool(x, 2, 2))(jnp.zeros((1, 4, 4, 1)))
-    assert ("reduce_window" in str(jaxpr)) == xla
 
 
 TINY = {"width": 1 / 16, "stem": "small"}

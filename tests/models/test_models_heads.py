@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.models.base import feature_maps
 from assl_jax.models.heads import (
     MLP,
     Decoder,
@@ -116,10 +117,10 @@ def test_mlp_by_hand():
     np.testing.assert_allclose(y, [[-6 + 0.25], [1.5 + 0.25]])
 
 
-def test_last_map():
-    features = {"stem": 0, "stage1": 1, "stage4": 4, "stage2": 2, "pooled": 9}
-    assert last_map(features) == 4
-    assert last_map(features | {"stage5": 5}) == 5
+def test_last_map_is_the_deepest_in_any_order_of_the_names():
+    maps = {name: normal(i, 2, 3, 4, i + 1) for i, name in enumerate(["stem", "stage9", "stage10"])}
+    sorted_by_jax = jax.tree.map(lambda x: x, feature_maps(maps))
+    np.testing.assert_array_equal(last_map(sorted_by_jax), maps["stage10"])
 
 
 def test_views_are_flattened_image_by_image():

@@ -1,5 +1,6 @@
 """Rotations: as many as keep the shape, no two alike. Masks: the right voxels."""
 
+import functools
 import itertools
 
 import jax
@@ -88,12 +89,13 @@ def test_random_boxes_have_every_size_at_every_place(space):
     assert ((corners == 0).any(0) & (corners + sizes == space).any(0)).all()
 
 
-def test_every_further_box_hangs_on_the_one_before():
+def test_another_box_follows_with_its_probability():
     """Boxes of one pixel, too few to meet: as many pixels as boxes."""
     one = jnp.ones((400, 2), jnp.int32)
-    pixels = random_boxes(jax.random.key(0), one, one, (60, 60), count=3, again=0.5).sum((1, 2, 3))
+    boxes = functools.partial(random_boxes, jax.random.key(0), one, one, (60, 60))
+    pixels = boxes(count=3, another_probability=0.5).sum((1, 2, 3))
     shares = np.bincount(pixels, minlength=4)[1:] / 400
     np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.08)
-    for again, count in [(0.0, 1), (1.0, 5)]:
-        masks = random_boxes(jax.random.key(0), one, one, (60, 60), again=again)
+    for probability, count in [(0.0, 1), (1.0, 5)]:
+        masks = boxes(another_probability=probability)
         assert np.median(masks.sum((1, 2, 3))) == masks.sum((1, 2, 3)).max() == count

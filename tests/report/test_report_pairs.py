@@ -1,23 +1,23 @@
 """Table 1, its scatter plot and its sentences, on results that are the paper's own numbers."""
 
-import xml.etree.ElementTree as ET
-
 import pytest
 
-from assl_jax.report import RunRecord, figures, page, pairs, pairs_chart, summary_lines, tables
+from assl_jax.records import Correlation
+from assl_jax.report import (
+    RunRecord,
+    figures,
+    names,
+    page,
+    pairs,
+    pairs_chart,
+    paper,
+    sentences,
+    summary_lines,
+    tables,
+)
 
 
-def text(row):
-    return [cell.text for cell in row.cells]
-
-
-def words(svg):
-    """The text of a chart, which Matplotlib keeps in comments beside the outlines."""
-    parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
-    return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
-
-
-def test_table_1_to_the_digit(pairs_results):
+def test_table_1_to_the_digit(pairs_results, text):
     table = pairs.pairs_table(pairs_results)
     assert table.columns == (
         *("A1", "A2", "Similarity", "Avg ACC", "Max ACC", "Int ACC", "Avg (+/-)", "Max (+/-)"),
@@ -32,16 +32,29 @@ def test_table_1_to_the_digit(pairs_results):
     assert strong == [["0.0695", "+7.49", "+6.63"], ["71.56", "73.05", "78.21 ± 0.40"], []]
 
 
-def test_every_pair_stands_under_both_of_its_tasks_in_order(pairs_results):
-    groups = pairs.grouped(pairs_results)
-    assert [(task, len(partners)) for task, partners in groups] == [
+def test_every_row_of_table_1_prints_as_in_the_paper(pairs_results, text):
+    once = pairs.pairs_table(pairs_results, under_both_tasks=False)
+    printed = {
+        (names.task_title(row.a1[0]), names.task_title(row.a2)): [
+            f"{row.similarity:.4f}",
+            *(f"{row.avg:.2f}", f"{row.max:.2f}", f"{row.accuracy:.2f} ± 0.40"),
+            *(f"{row.avg_gain:+.2f}", f"{row.max_gain:+.2f}"),
+        ]
+        for row in paper.TABLE_1
+    }
+    assert {tuple(text(row)[:2]): text(row)[2:] for row in once.rows} == printed
+
+
+def test_every_pair_is_listed_under_both_of_its_tasks_in_order(pairs_results, text):
+    groups = pairs.by_task(pairs_results.pairs)
+    assert [(task, len(partners)) for task, partners in groups.items()] == [
         (task, 5) for task in ("jigsaw", "rotation", "src", "simclr", "inpaint", "mcpc")
     ]
-    for task, partners in groups:
+    for task, partners in groups.items():
         assert task not in [partner for partner, _ in partners]
-        similarities = [pair["similarity"] for _, pair in partners]
+        similarities = [pair.similarity for _, pair in partners]
         assert similarities == sorted(similarities)
-    once = pairs.pairs_table(pairs_results, both=False)
+    once = pairs.pairs_table(pairs_results, under_both_tasks=False)
     assert [text(row)[:3] for row in once.rows][:2] == [
         ["Rotation", "SRC", "0.0695"],
         ["Rotation", "SimCLR", "0.0866"],
@@ -50,8 +63,8 @@ def test_every_pair_stands_under_both_of_its_tasks_in_order(pairs_results):
     assert sum(row.cells[5].strong for row in once.rows) == 1  # one best of all
 
 
-def test_the_papers_values_are_beside_the_measured_ones_on_demand(pairs_results):
-    table = pairs.pairs_table(pairs_results, printed_too=True)
+def test_the_papers_values_follow_the_measured_ones_on_demand(pairs_results, text):
+    table = pairs.pairs_table(pairs_results, with_paper=True)
     assert table.columns[-2:] == ("Int ACC, paper (STL-10)", "Avg (+/-), paper (STL-10)")
     under_jigsaw, under_src = (
         next(row for row in table.rows[start : start + 5] if text(row)[1] == name)
@@ -59,8 +72,8 @@ def test_the_papers_values_are_beside_the_measured_ones_on_demand(pairs_results)
     )
     assert text(under_jigsaw)[-3:] == ["0.1891", "75.57", "+7.25"]
     assert text(under_src)[-3:] == ["0.1891", "75.05", "+6.73"]  # printed twice, differently
-    others = pairs_results | {"space": [8, 8, 8]}
-    assert pairs.pairs_table(others, printed_too=True) is None
+    volumes = pairs_results.replace(space=(8, 8, 8))
+    assert pairs.pairs_table(volumes, with_paper=True) is None
 
 
 def test_correlations_in_words(pairs_results):
@@ -71,19 +84,19 @@ def test_correlations_in_words(pairs_results):
     )
     assert lines[1].startswith("Similarity against maximum gain over 15 pairs: Spearman −0.72")
     assert "Mantel" in lines[2] and len(lines) == 3
-    undefined = dict.fromkeys(("spearman", "spearman_p", "pearson", "pearson_p"))
-    volumes = pairs_results | {"space": [8, 8, 8], "correlation": {"avg_gain": undefined}}
+    undefined = {"avg_gain": Correlation()}
+    volumes = pairs_results.replace(space=(8, 8, 8), correlation=undefined)
     assert pairs.correlation_lines(volumes) == [
         "Similarity against average gain over 15 pairs: Spearman undefined, Pearson undefined."
     ]
 
 
 def test_headline_summary_and_markdown(pairs_results):
-    assert tables.headline(pairs_results) == (
+    assert sentences.headline(pairs_results) == (
         "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, test set of 8,000)"
     )
-    unknown = pairs_results | {"correlation": {}, "pairs": pairs_results["pairs"][:1]}
-    assert "over 1 pair: correlation undefined" in tables.headline(unknown)
+    unknown = pairs_results.replace(correlation={}, pairs=pairs_results.pairs[:1])
+    assert "over 1 pair: correlation undefined" in sentences.headline(unknown)
     lines = summary_lines(pairs_results)
     assert any(line.startswith("From scratch") for line in lines)
     rows = [" ".join(line.split()) for line in lines]
@@ -94,26 +107,34 @@ def test_headline_summary_and_markdown(pairs_results):
     assert "Spearman −0.84 (p = 0.013)" in whole and "paper (STL-10)" not in whole
 
 
-def test_scatter(pairs_results):
-    svg = pairs_chart.pairs_chart(pairs_results)
-    assert svg == pairs_chart.pairs_chart(pairs_results) and "nan" not in svg.lower()
-    said = words(svg)
-    assert "Average gain: Spearman −0.84, Pearson −0.86" in said
-    assert "Maximum gain: Spearman −0.72, Pearson −0.75" in said
-    for pair in pairs_results["pairs"]:
-        assert said.count("+".join(map(pairs_chart.short, pair["pool"]))) == 2
-    assert pairs_chart.pairs_chart({}) == ""
-    moved = pairs_results["pairs"]
-    moved[0]["avg_gain"] = None  # without this dot in one of the panels
-    assert words(pairs_chart.pairs_chart(pairs_results)).count("Jig+Rot") == 1
+@pytest.fixture(scope="module")
+def scatter(pairs_results):
+    return pairs_chart.pairs_chart(pairs_results)
+
+
+def test_scatter(pairs_results, scatter, results, words):
+    assert scatter == pairs_chart.pairs_chart(pairs_results) and "nan" not in scatter.lower()
+    found = words(scatter)
+    assert "Average gain: Spearman −0.84, Pearson −0.86" in found
+    assert "Maximum gain: Spearman −0.72, Pearson −0.75" in found
+    for pair in pairs_results.pairs:
+        assert found.count("+".join(map(names.short_title, pair.members))) == 2
+    assert pairs_chart.pairs_chart(results()) == ""
+
+
+def test_a_pair_that_was_not_trained_has_no_dot(pairs_results, words):
+    untrained, *others = pairs_results.pairs[:3]
+    some = pairs_results.replace(pairs=(untrained.replace(evaluation=None), *others))
+    found = words(pairs_chart.pairs_chart(some))
+    assert "Jig+Rot" not in found and found.count("Jig+SRC") == 2
 
 
 def test_labels_cover_neither_dots_nor_each_other(pairs_results):
-    dots = [(10 * p["similarity"], 45 * p["avg_gain"]) for p in pairs_results["pairs"]]
+    dots = [(10 * p.similarity, 45 * p.avg_gain) for p in pairs_results.pairs]
     dots.append((dots[0][0], dots[0][1] + 0.05))  # one that nearly covers another
     labels = ["Rot+Cube"] * len(dots)
-    chosen = pairs_chart.places(dots, labels, (-1.0, -1.0, 6.0, 6.0))
-    boxes = [pairs_chart._box(*of) for of in zip(dots, labels, chosen, strict=True)]
+    chosen = pairs_chart.offsets(dots, labels, (-1.0, -1.0, 6.0, 6.0))
+    boxes = [pairs_chart.label_box(*of) for of in zip(dots, labels, chosen, strict=True)]
     for i, box in enumerate(boxes):
         assert all(pairs_chart.overlap(box, other) == 0 for other in boxes[:i])
         inside = [x for x, y in dots if box[0] < x < box[2] and box[1] < y < box[3]]
@@ -129,14 +150,14 @@ def test_overlap(box, area):
 
 
 def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
-    rows = [pool for pool, *_ in figures._accuracy_rows(pairs_results)]
+    rows = [row.pool for row in figures.trained_pools(pairs_results)]
     assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]
 
 
-def test_the_page(pairs_results):
+def test_the_page(pairs_results, scatter, monkeypatch):
+    monkeypatch.setattr(page, "pairs_chart", lambda _: scatter)  # drawn once
+    monkeypatch.setattr(figures, "accuracy_chart", lambda _: "")
     html = page.render_page(RunRecord(pairs_results, {}, {}))
     assert "<h2>Pairs</h2>" in html and "Spearman −0.84 (p = 0.013)" in html
-    assert (
-        html.index("+7.49") < html.index("paper&#x27;s printed values") < html.index("paper (STL")
-    )
+    assert html.index("+7.49") < html.index("paper&#39;s printed values") < html.index("paper (STL")
     assert "<h2>Self-ASSL" not in html and "Where the network looks" not in html

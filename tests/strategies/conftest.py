@@ -1,4 +1,6 @@
-"""A study small enough to run whole: random images, a tiny network, two real proxy tasks."""
+"""A study small enough to run whole, and one that answers from tables."""
+
+import types
 
 import flax.linen as nn
 import jax
@@ -8,9 +10,11 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
-from assl_jax.strategies.settings import SimilaritySettings, TargetSettings
+from assl_jax.records import Estimate, Evaluation
+from assl_jax.strategies.settings import PretrainSettings, SimilaritySettings, TargetSettings
+from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import make_task
@@ -57,35 +61,100 @@ def make_study(tmp_path):
         folder="run",
         seeds=2,
         folds=2,
-        n=24,
-        layer="pooled",
-        reestimate_bn=True,
-        place="auto",
+        steps=4,
+        budget="total",
+        metric="accuracy",
+        placement="auto",
+        similarity=(),
+        reuse_settings=False,
         **more,
     ):
         workdir = tmp_path / folder
         workdir.mkdir(exist_ok=True)
         data = more.get("dataset", dataset)
-        settings = {
+        setup = {
             "dataset": data,
-            "images": Feed(data.images, make_mesh(jax.devices()[:1]), place),
+            "images": Feed(data.images, make_mesh(jax.devices()[:1]), placement),
             "backbone": Backbone(),
             "backbone_settings": {"name": "tiny"},
             "tasks": {t: make_task(t, intensity=dataset.intensity) for t in ("src", "rotation")},
-            "pretraining": Training(steps=4, batch_size=8),
-            "budget": "total",
-            "target": TargetSettings(
-                training=Training(steps=2, batch_size=8), seeds=seeds, folds=folds
-            ),
-            "similarity": SimilaritySettings(n=n, layer=layer, reestimate_bn=reestimate_bn),
+            "similarity": SimilaritySettings(**{"n": 24, **dict(similarity)}),
             "seed": 0,
-            "stages": StageCache(workdir / "stages"),
+            "stages": StageCache(workdir / "stages", reuse_settings),
             "checkpoint_every": 2,
             "log_every": 1,
         }
-        return Study(**(settings | more))
+        training = Training(steps=2, batch_size=8)
+        return Study(
+            Setup(**(setup | more)),
+            PretrainSettings(training=Training(steps=steps, batch_size=8), budget=budget),
+            TargetSettings(training=training, seeds=seeds, folds=folds),
+            metric,
+        )
 
     return make
+
+
+def evaluation(accuracy, *, selection=None, std=0.01, **metrics):
+    """An evaluation with these means; one fold gave the selection."""
+    each = {"accuracy": accuracy, **metrics}
+    return Evaluation(
+        metrics={
+            name: Estimate(mean=mean, std=std, runs=(mean - std, mean + std))
+            for name, mean in each.items()
+        },
+        confusion=((1.0,),),
+        selection=None if selection is None else Estimate(mean=selection, std=0.0),
+    )
+
+
+class FakeStudy:
+    """Answers from tables, and remembers what had to be trained.
+
+    Pools are tuples. `accuracies` are by pool, `similarities` by pairs of pools in either order.
+    The selection of a pool is its accuracy unless `selections` has another value. The AUC is the
+    opposite of the accuracy, so that it prefers the other task.
+    """
+
+    def __init__(self, accuracies, similarities, selections=None):
+        self.accuracies, self.pairs = accuracies, similarities
+        self.selections = selections or {}
+        self.trained = []
+        self.comparing = self
+        self.setup = types.SimpleNamespace(
+            similarity=SimilaritySettings(),
+            dataset=types.SimpleNamespace(unlabeled=range(10_000)),
+        )
+
+    def evaluate(self, network):
+        pool = network.pool
+        if pool not in self.trained:
+            self.trained.append(pool)
+        accuracy = self.accuracies[pool]
+        selection = self.selections.get(pool, accuracy)
+        return evaluation(accuracy, selection=selection, auc=1 - accuracy)
+
+    def evaluate_all(self, networks):
+        for network in networks:
+            self.evaluate(network)
+
+    def similarities(self, networks):
+        pools = [network.pool for network in networks]
+
+        def between(a, b):
+            return 1.0 if a == b else self.pairs.get((a, b)) or self.pairs[b, a]
+
+        return np.asarray([[between(a, b) for b in pools] for a in pools], float)
+
+
+@pytest.fixture
+def make_evaluation():
+    return evaluation
+
+
+@pytest.fixture
+def fake_study():
+    return FakeStudy
 
 
 @pytest.fixture
@@ -96,8 +165,8 @@ def steps_taken(monkeypatch):
     taken = []
     real = loop.make_step
 
-    def counted(backbone, task, *settings):
-        step = real(backbone, task, *settings)
+    def counted(backbone, task, *settings, **more):
+        step = real(backbone, task, *settings, **more)
 
         def run(*args):
             taken.append(task.name)

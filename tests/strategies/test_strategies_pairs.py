@@ -1,12 +1,12 @@
 """Table 1 on the paper's own numbers, and Mantel's test against a slow one."""
 
 import itertools
-import types
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from assl_jax.records import Correlation, Extension
 from assl_jax.strategies.pairs import DRAWN, correlation, pairs
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
@@ -32,90 +32,81 @@ TABLE_1 = {
 }
 
 
-class FakeStudy:
-    similarity = types.SimpleNamespace(layer="pooled", estimator="biased")
-
-    stages = types.SimpleNamespace(wait=True)
-
-    def evaluate(self, network):
-        pool = network.pool
-        if not pool:
-            value = 63.19
-        elif len(pool) == 1:
-            value = SINGLES[pool[0]]
-        else:
-            value = (TABLE_1.get(pool) or TABLE_1[pool[::-1]])[1]
-        return {"accuracy": value / 100, "std": 0.0, "runs": [value / 100]}
-
-    def features(self, network):
-        return types.SimpleNamespace(result={"n": 4096})
-
-    def similarities(self, networks):
-        def between(a, b):
-            return 1.0 if a == b else (TABLE_1.get((a, b)) or TABLE_1[b, a])[0]
-
-        names = [network.pool[0] for network in networks]
-        return np.array([[between(a, b) for b in names] for a in names])
+def row(pool, similarity, gain, *, make):
+    """A pair with this gain over both its average and its maximum."""
+    return Extension(
+        pool=pool[:1],
+        task=pool[1],
+        similarity=similarity,
+        avg=0.0,
+        max=0.0,
+        evaluation=make(gain),
+    )
 
 
-def test_the_papers_table_1():
-    results = pairs(FakeStudy(), tasks=TASKS)
-    assert len(results["pairs"]) == 15 and set(results["singles"]) == set(TASKS)
-    rows = {frozenset(row["pool"]): row for row in results["pairs"]}
+def test_the_papers_table_1(fake_study):
+    accuracies = {(): 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
+    for pool, (_, accuracy) in TABLE_1.items():
+        accuracies[pool] = accuracies[pool[::-1]] = accuracy / 100
+    similarities = {((a,), (b,)): similarity for (a, b), (similarity, _) in TABLE_1.items()}
+    results = pairs(fake_study(accuracies, similarities), tasks=TASKS)
+    assert len(results.pairs) == 15 and set(results.singles) == set(TASKS)
+    rows = {frozenset(row.members): row for row in results.pairs}
     best = rows[frozenset(["simclr", "rotation"])]
-    assert best["similarity"] == 0.0866 and best["accuracy"] == pytest.approx(0.7821)
+    assert best.similarity == 0.0866
+    assert best.evaluation.accuracy.mean == pytest.approx(0.7821)
     # As printed: average 71.56, maximum 73.05, gains +6.65 and +5.16.
-    assert 100 * best["avg"] == pytest.approx(71.56) and 100 * best["max"] == pytest.approx(73.05)
-    assert 100 * best["avg_gain"] == pytest.approx(6.65)
-    assert 100 * best["max_gain"] == pytest.approx(5.16)
-    found = results["correlation"]["avg_gain"]
-    assert found["spearman"] == pytest.approx(-0.84, abs=0.005)
-    assert found["pearson"] == pytest.approx(-0.86, abs=0.005)
-    assert 0 < found["spearman_p"] < 0.05
-    assert results["correlation"]["max_gain"]["pearson"] < 0
+    assert 100 * best.avg == pytest.approx(71.56) and 100 * best.max == pytest.approx(73.05)
+    assert 100 * best.avg_gain == pytest.approx(6.65)
+    assert 100 * best.max_gain == pytest.approx(5.16)
+    found = results.correlation["avg_gain"]
+    assert found.spearman == pytest.approx(-0.84, abs=0.005)
+    assert found.pearson == pytest.approx(-0.86, abs=0.005)
+    assert 0 < found.spearman_p < 0.05
+    assert results.correlation["max_gain"].pearson < 0
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_correlation_and_p_against_a_slow_version(ties):
+def test_correlation_and_p_against_a_slow_version(ties, make_evaluation):
     tasks = list("abcd")
     rng = np.random.default_rng(3)
     rows = [
-        {"pool": list(pool), "similarity": rng.random(), "gain": rng.random()}
+        row(pool, rng.random(), rng.random(), make=make_evaluation)
         for pool in itertools.combinations(tasks, 2)
     ]
     if ties:
-        rows[0]["similarity"] = rows[1]["similarity"] = rows[2]["similarity"]
-    found = correlation(tasks, rows, "gain")
+        rows[:2] = [pair.replace(similarity=rows[2].similarity) for pair in rows[:2]]
+    found = correlation(tasks, rows, "avg_gain")
 
     def values(order):
         """Similarities with the tasks renamed, and gains as they are."""
-        table = {frozenset(row["pool"]): row["similarity"] for row in rows}
+        table = {frozenset(pair.members): pair.similarity for pair in rows}
         name = dict(zip(tasks, order, strict=True))
-        x = [table[frozenset(name[t] for t in row["pool"])] for row in rows]
-        return x, [row["gain"] for row in rows]
+        x = [table[frozenset(name[t] for t in pair.members)] for pair in rows]
+        return x, [pair.avg_gain for pair in rows]
 
     for kind, test in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
         each = [test(*values(order)).statistic for order in itertools.permutations(tasks)]
-        assert found[kind] == pytest.approx(each[0], abs=1e-6)
+        assert getattr(found, kind) == pytest.approx(each[0], abs=1e-6)
         share = np.mean(np.abs(each) >= abs(each[0]) - 1e-9)
-        assert found[f"{kind}_p"] == pytest.approx(share, abs=1e-6)
+        assert getattr(found, f"{kind}_p") == pytest.approx(share, abs=1e-6)
 
 
-def test_where_nothing_can_be_said():
+def test_where_nothing_can_be_said(make_evaluation):
     rows = [
-        {"pool": list(pool), "similarity": 0.5, "gain": i}
+        row(pool, 0.5, i / 10, make=make_evaluation)
         for i, pool in enumerate(itertools.combinations("abc", 2))
     ]
-    assert set(correlation("abc", rows, "gain").values()) == {None}
-    assert set(correlation("ab", rows[:1], "gain").values()) == {None}
+    assert correlation("abc", rows, "avg_gain") == Correlation()
+    assert correlation("ab", rows[:1], "avg_gain") == Correlation()
 
 
-def test_many_tasks_are_drawn_from():
+def test_of_many_tasks_some_permutations_are_drawn(make_evaluation):
     tasks = list("abcdefghij")
     rng = np.random.default_rng(0)
     rows = [
-        {"pool": list(pool), "similarity": s, "gain": -s + 0.01 * rng.random()}
+        row(pool, s, -s + 0.01 * rng.random(), make=make_evaluation)
         for pool, s in zip(itertools.combinations(tasks, 2), rng.random(45), strict=True)
     ]
-    found = correlation(tasks, rows, "gain")
-    assert found["pearson"] < -0.99 and found["pearson_p"] == pytest.approx(1 / DRAWN, abs=1e-3)
+    found = correlation(tasks, rows, "avg_gain")
+    assert found.pearson < -0.99 and found.pearson_p == pytest.approx(1 / DRAWN, abs=1e-3)

@@ -1,11 +1,10 @@
 """Algorithm 1 on the paper's own numbers (Tables 1 and 2), and on crafted ones."""
 
-import types
-
 import numpy as np
 import pytest
 
 from assl_jax.strategies import mtassl
+from assl_jax.strategies.settings import SearchSettings
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
 SINGLES = dict(zip(TASKS, [68.36, 68.29, 64.49, 73.05, 70.07, 66.94], strict=True))
@@ -53,195 +52,173 @@ TABLE_2 = {
 }
 
 
-class FakeStudy:
-    """Answers from tables; remembers what had to be trained."""
+@pytest.fixture
+def paper(fake_study):
+    """`paper()`: a study that finds the paper's numbers."""
 
-    similarity = types.SimpleNamespace(layer="pooled", estimator="biased")
-    target = types.SimpleNamespace(metric="accuracy")
+    def make():
+        accuracies = {(): 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
+        pairs = {((a,), (b,)): s for (a, b), s in PAIRS.items()}
+        for pool, rows in TABLE_2.items():
+            for task, (similarity, _, _, accuracy, *_) in rows.items():
+                accuracies[*pool, task] = accuracy / 100
+                pairs[pool, (task,)] = similarity
+        return fake_study(accuracies, pairs)
 
-    def __init__(self, accuracies, similarities, selections=None):
-        self.stages = types.SimpleNamespace(wait=True)
-        self.accuracies, self.pairs = accuracies, similarities
-        self.selections = selections or {}
-        self.trained = []
-
-    def pretrain(self, network):
-        return types.SimpleNamespace(folder=f"pretrain-{network.label}")
-
-    def evaluate(self, network):
-        pool = network.pool
-        if pool not in self.trained:
-            self.trained.append(pool)
-        accuracy = self.accuracies[pool]
-        selection = self.selections.get(pool, accuracy)
-        result = {"accuracy": accuracy, "std": 0.01, "runs": [accuracy], "selection": selection}
-        result["metrics"] = {"accuracy": {"mean": accuracy}, "auc": {"mean": 1 - accuracy}}
-        return result
-
-    def features(self, network):
-        return types.SimpleNamespace(result={"n": 4096, "d": 512})
-
-    def similarities(self, networks):
-        pools = [network.pool for network in networks]
-
-        def between(a, b):
-            return 1.0 if a == b else self.pairs.get((a, b)) or self.pairs[b, a]
-
-        return np.asarray([[between(a, b) for b in pools] for a in pools], float)
+    return make
 
 
-def paper():
-    accuracies = {(): 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
-    pairs = {((a,), (b,)): s for (a, b), s in PAIRS.items()}
-    for pool, rows in TABLE_2.items():
-        for task, (similarity, _, _, accuracy, *_) in rows.items():
-            accuracies[*pool, task] = accuracy / 100
-            pairs[pool, (task,)] = similarity
-    return FakeStudy(accuracies, pairs)
+@pytest.fixture
+def crafted(fake_study):
+    """`crafted(...)` with words as keys: "a b" is the pool (a, b), "a b|c" its similarity to c."""
+
+    def make(accuracies, similarities, selections=None):
+        return fake_study(
+            {(): 0.1} | {tuple(pool.split()): value for pool, value in accuracies.items()},
+            {tuple(tuple(p.split()) for p in k.split("|")): v for k, v in similarities.items()},
+            {tuple(pool.split()): value for pool, value in (selections or {}).items()},
+        )
+
+    return make
+
+
+def search(study, tasks, **settings):
+    return mtassl.search(study, tasks=tuple(tasks), settings=SearchSettings(**settings))
 
 
 @pytest.mark.parametrize("select_on", ["cv", "test"])
-def test_the_papers_numbers_give_the_papers_pool(select_on):
+def test_the_papers_numbers_give_the_papers_pool(select_on, paper):
     study = paper()
-    results = mtassl.search(study, tasks=TASKS, select_on=select_on)
-    assert results["best"]["pool"] == list(THREE)
-    assert results["best"]["accuracy"] == pytest.approx(0.7943)
-    steps = [(i["pool"], i["chosen"], i["accepted"]) for i in results["iterations"]]
+    results = search(study, TASKS, select_on=select_on)
+    assert results.best.pool == THREE
+    assert results.best.evaluation.accuracy.mean == pytest.approx(0.7943)
+    steps = [(i.pool, i.chosen, i.accepted) for i in results.iterations]
     assert steps == [
-        (["simclr"], "rotation", True),
-        (["simclr", "rotation"], "src", True),
-        (["simclr", "rotation", "src"], "inpaint", False),
+        (("simclr",), "rotation", True),
+        (TWO, "src", True),
+        (THREE, "inpaint", False),
     ]
-    assert results["scratch"]["accuracy"] == 0.6319
-    assert {t: r["accuracy"] for t, r in results["singles"].items()} == {
+    assert results.scratch.accuracy.mean == 0.6319
+    assert {t: r.accuracy.mean for t, r in results.singles.items()} == {
         t: a / 100 for t, a in SINGLES.items()
     }
     # The six singles, three extensions, and nothing else but training from scratch.
     assert len(study.trained) == 1 + 6 + 3
-    assert mtassl.winner(study, results).folder == "pretrain-rotation+simclr+src"
 
 
-def test_all_candidates_give_the_papers_table_2():
+def test_all_candidates_give_the_papers_table_2(paper):
     study = paper()
-    results = mtassl.search(study, tasks=TASKS, candidates="all")
-    assert results["best"]["pool"] == list(THREE)
+    results = search(study, TASKS, candidates="all")
+    assert results.best.pool == THREE
     assert len(study.trained) == 1 + 6 + 5 + 4 + 3
-    for iteration, (pool, rows) in zip(results["iterations"], TABLE_2.items(), strict=True):
-        assert tuple(iteration["pool"]) == pool
+    for iteration, (pool, rows) in zip(results.iterations, TABLE_2.items(), strict=True):
+        assert iteration.pool == pool
         # Sorted by similarity, as the paper prints them.
-        assert [c["task"] for c in iteration["candidates"]] == list(rows)
-        for row in iteration["candidates"]:
-            keys = ("avg", "max", "accuracy", "avg_gain", "max_gain")
-            similarity, *printed = rows[row["task"]]
-            assert row["similarity"] == similarity
-            np.testing.assert_allclose([100 * row[k] for k in keys], printed, atol=0.01)
+        assert [c.task for c in iteration.candidates] == list(rows)
+        for row in iteration.candidates:
+            similarity, *printed = rows[row.task]
+            assert row.similarity == similarity
+            accuracy = row.evaluation.accuracy.mean
+            found = [row.avg, row.max, accuracy, row.avg_gain, row.max_gain]
+            np.testing.assert_allclose(100 * np.array(found), printed, atol=0.01)
 
 
-def test_argmin_leaves_the_others_untrained_but_shows_their_similarity():
-    first = mtassl.search(paper(), tasks=TASKS)["iterations"][0]
-    assert [c["task"] for c in first["candidates"]] == list(TABLE_2["simclr",])
-    rotation, src = first["candidates"][:2]
-    assert rotation["accuracy"] == rotation["selection"] == pytest.approx(0.7821)
-    for key in ("accuracy", "std", "selection", "avg_gain", "max_gain"):
-        assert rotation[key] is not None and src[key] is None
-    assert src["similarity"] == 0.1085 and src["avg"] == pytest.approx(0.70705)
+def test_argmin_leaves_the_others_untrained_but_shows_their_similarity(paper):
+    first = search(paper(), TASKS).iterations[0]
+    assert [c.task for c in first.candidates] == list(TABLE_2["simclr",])
+    rotation, src = first.candidates[:2]
+    assert rotation.evaluation.accuracy.mean == pytest.approx(0.7821)
+    assert rotation.avg_gain is not None
+    assert src.evaluation is src.avg_gain is src.max_gain is None
+    assert src.similarity == 0.1085 and src.avg == pytest.approx(0.70705)
 
 
-def test_the_similarity_matrix_is_table_1():
-    similarity = mtassl.search(paper(), tasks=TASKS)["similarity"]
-    matrix = np.asarray(similarity["matrix"])
-    assert similarity["tasks"] == TASKS and similarity["n"] == 4096
-    assert (similarity["layer"], similarity["estimator"]) == ("pooled", "biased")
+def test_the_similarity_matrix_is_table_1(paper):
+    similarity = search(paper(), TASKS).similarity
+    matrix = np.asarray(similarity.matrix)
+    assert similarity.tasks == tuple(TASKS) and similarity.n == 4096
+    assert (similarity.layer, similarity.estimator) == ("pooled", "biased")
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_array_equal(np.diag(matrix), 1.0)
     for (a, b), value in PAIRS.items():
         assert matrix[TASKS.index(a), TASKS.index(b)] == value
 
 
-def crafted(accuracies, similarities, selections=None):
-    """Keys as words: "a b" is the pool (a, b), "a b|c" its similarity to c."""
-    return FakeStudy(
-        {(): 0.1} | {tuple(pool.split()): value for pool, value in accuracies.items()},
-        {tuple(tuple(p.split()) for p in k.split("|")): v for k, v in similarities.items()},
-        {tuple(pool.split()): value for pool, value in (selections or {}).items()},
-    )
-
-
-def test_an_equal_accuracy_is_accepted():
+def test_an_equal_accuracy_is_accepted(crafted):
     study = crafted({"a": 0.5, "b": 0.3, "a b": 0.5}, {"a|b": 0.2})
-    results = mtassl.search(study, tasks=["a", "b"])
-    assert results["best"]["pool"] == ["a", "b"]
-    assert [i["accepted"] for i in results["iterations"]] == [True]
+    results = search(study, ["a", "b"])
+    assert results.best.pool == ("a", "b")
+    assert [i.accepted for i in results.iterations] == [True]
     study.accuracies["a", "b"] = np.nextafter(0.5, 0)
-    results = mtassl.search(study, tasks=["a", "b"])
-    assert results["best"]["pool"] == ["a"] and results["best"]["accuracy"] == 0.5
+    results = search(study, ["a", "b"])
+    assert results.best.pool == ("a",) and results.best.evaluation.accuracy.mean == 0.5
 
 
-def test_earlier_tasks_win_ties():
+def test_earlier_tasks_win_ties(crafted):
     accuracies = {"a": 0.5, "b": 0.5, "c": 0.4, "a b": 0.0}
     study = crafted(accuracies, {"a|b": 0.2, "a|c": 0.2, "b|c": 0.9})
-    results = mtassl.search(study, tasks=["a", "b", "c"])
-    assert results["iterations"][0]["pool"] == ["a"]
-    assert results["iterations"][0]["chosen"] == "b"
+    results = search(study, ["a", "b", "c"])
+    assert results.iterations[0].pool == ("a",)
+    assert results.iterations[0].chosen == "b"
 
 
-def test_selection_decides_and_the_test_set_is_only_reported():
+def test_selection_decides_and_the_test_set_is_only_reported(crafted):
     """By cross-validation b is best and a joins it; by the test set a is best and stays alone."""
     accuracies = {"a": 0.6, "b": 0.5, "a b": 0.4, "b a": 0.3}
     selections = {"a": 0.5, "b": 0.6, "a b": 0.9, "b a": 0.7}
     study = crafted(accuracies, {"a|b": 0.2}, selections)
-    by_cv = mtassl.search(study, tasks=["a", "b"], select_on="cv")
-    assert by_cv["best"]["pool"] == ["b", "a"]
-    assert by_cv["best"]["accuracy"] == 0.3 and by_cv["best"]["selection"] == 0.7
-    (row,) = by_cv["iterations"][0]["candidates"]
-    assert row["max_gain"] == pytest.approx(-0.3)  # gains are of the test set either way
-    by_test = mtassl.search(study, tasks=["a", "b"], select_on="test")
-    assert by_test["best"]["pool"] == ["a"]
-    assert [i["accepted"] for i in by_test["iterations"]] == [False]
+    by_cv = search(study, ["a", "b"], select_on="cv")
+    assert by_cv.best.pool == ("b", "a")
+    assert by_cv.best.evaluation.accuracy.mean == 0.3
+    assert by_cv.best.evaluation.selection.mean == 0.7
+    (row,) = by_cv.iterations[0].candidates
+    assert row.max_gain == pytest.approx(-0.3)  # gains are of the test set either way
+    by_test = search(study, ["a", "b"], select_on="test")
+    assert by_test.best.pool == ("a",)
+    assert [i.accepted for i in by_test.iterations] == [False]
 
 
 @pytest.mark.parametrize("candidates", ["argmin", "all"])
-def test_the_least_similar_decides_even_if_another_would_do_better(candidates):
+def test_the_least_similar_decides_even_if_another_would_do_better(candidates, crafted):
     accuracies = {"a": 0.5, "b": 0.4, "c": 0.4, "a b": 0.9, "a c": 0.2}
     study = crafted(accuracies, {"a|b": 0.3, "a|c": 0.1, "b|c": 0.2})
-    results = mtassl.search(study, tasks=["a", "b", "c"], candidates=candidates)
-    assert results["best"]["pool"] == ["a"]
-    assert results["iterations"][0]["chosen"] == "c"
+    results = search(study, ["a", "b", "c"], candidates=candidates)
+    assert results.best.pool == ("a",)
+    assert results.iterations[0].chosen == "c"
     assert (("a", "b") in study.trained) == (candidates == "all")
 
 
-def test_without_cross_validation_the_test_set_decides():
+def test_without_cross_validation_the_test_set_decides(crafted):
     accuracies = {"a": 0.5, "b": 0.4, "a b": 0.6}
     study = crafted(accuracies, {"a|b": 0.2}, dict.fromkeys(accuracies))
-    results = mtassl.search(study, tasks=["a", "b"], select_on="test")
-    assert results["best"]["pool"] == ["a", "b"] and results["best"]["selection"] is None
+    results = search(study, ["a", "b"], select_on="test")
+    assert results.best.pool == ("a", "b") and results.best.evaluation.selection is None
 
 
-def test_a_single_candidate():
-    results = mtassl.search(crafted({"a": 0.5}, {}), tasks=["a"])
-    assert results["best"]["pool"] == ["a"] and results["iterations"] == []
-    assert results["similarity"]["matrix"] == [[1.0]]
+def test_a_single_candidate(crafted):
+    results = search(crafted({"a": 0.5}, {}), ["a"])
+    assert results.best.pool == ("a",) and results.iterations == ()
+    assert results.similarity.matrix == ((1.0,),)
 
 
-def test_until_no_candidate_remains():
+def test_until_no_candidate_remains(crafted):
     study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.2})
-    results = mtassl.search(study, tasks=["a", "b"])
-    assert results["best"]["pool"] == ["a", "b"] and len(results["iterations"]) == 1
+    results = search(study, ["a", "b"])
+    assert results.best.pool == ("a", "b") and len(results.iterations) == 1
 
 
-def test_single_pool_beside_training_from_scratch():
+def test_single_pool_beside_training_from_scratch(crafted):
     study = crafted({"a b": 0.6}, {})
     results = mtassl.single(study, pool=("a", "b"))
-    assert results["best"]["pool"] == ["a", "b"] and results["best"]["accuracy"] == 0.6
-    assert results["scratch"]["accuracy"] == 0.1
+    assert results.best.pool == ("a", "b") and results.best.evaluation.accuracy.mean == 0.6
+    assert results.scratch.accuracy.mean == 0.1
 
 
-def test_decisions_on_another_metric():
+def test_decisions_on_another_metric(crafted):
     """The tables' AUC is the opposite of their accuracy: it prefers the other task."""
     study = crafted({"a": 0.4, "b": 0.6, "a b": 0.7, "b a": 0.5}, {"a|b": 0.2})
-    assert mtassl.search(study, tasks=["a", "b"], select_on="test")["best"]["pool"] == ["b"]
-    study.target = types.SimpleNamespace(metric="auc")
-    results = mtassl.search(study, tasks=["a", "b"], select_on="test")
-    assert results["best"]["pool"] == ["a"] and not results["iterations"][0]["accepted"]
-    (candidate,) = results["iterations"][0]["candidates"]
-    assert candidate["metrics"]["auc"]["mean"] == pytest.approx(0.3)
+    assert search(study, ["a", "b"], select_on="test").best.pool == ("b",)
+    results = search(study, ["a", "b"], select_on="test", metric="auc")
+    assert results.best.pool == ("a",) and not results.iterations[0].accepted
+    (candidate,) = results.iterations[0].candidates
+    assert candidate.evaluation.metrics["auc"].mean == pytest.approx(0.3)

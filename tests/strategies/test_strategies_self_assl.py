@@ -10,27 +10,31 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
 from assl_jax.evaluation.features import features
-from assl_jax.evaluation.metrics import paired_difference
+from assl_jax.evaluation.scores import paired_difference
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide, make_backbone
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.check import check
+from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.self_assl import compare, difference
-from assl_jax.strategies.settings import SecondRun
+from assl_jax.strategies.settings import SearchSettings, SecondRun
 from assl_jax.training.checkpoint import Checkpoints
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
 
-AGAIN = SecondRun(penalty=Penalty(weight=2.0, standardise="features"))
+SECOND = SecondRun(penalty=Penalty(weight=2.0, standardise="features"))
 POOL = ("src", "rotation")
-FIRST, AWAY = Network(("rotation",)), Network(("rotation",), AGAIN)
-CONTROL = Network(("rotation",), AGAIN.control())
+PLAIN, AWAY = Network(("rotation",)), Network(("rotation",), SECOND)
+CONTROL = Network(("rotation",), SECOND.control())
 
 
 def params(study, network):
-    return study.load(study.pretrain(network))["params"]
+    return study.pretraining.load(study.pretraining.run(network))["params"]
+
+
+def same_stage(stage_of, a, b):
+    return stage_of(a).folder == stage_of(b).folder
 
 
 def equal(a, b):
@@ -40,88 +44,87 @@ def equal(a, b):
 def test_the_whole_comparison(make_study, steps_taken):
     study = make_study(folds=0)
     pools = [("src",), ("rotation",), POOL]
-    results = compare([study], pools=pools, again=AGAIN, second_run=True)["self_assl"]
-    assert results["settings"]["weight"] == 2.0 and results["settings"]["use"] == "f_prime"
-    (backbone,) = results["backbones"]
-    assert backbone["backbone"] == "tiny"
-    assert [tuple(row["pool"]) for row in backbone["rows"]] == pools
+    results = compare([study], pools=pools, second=SECOND, control=True).self_assl
+    assert results.settings["weight"] == 2.0 and results.settings["use"] == "f_prime"
+    (backbone,) = results.backbones
+    assert backbone.backbone == "tiny"
+    assert [row.pool for row in backbone.rows] == pools
     assert len(steps_taken) == 9 * 4 + 10 * 2 * 2
-    row = backbone["rows"][1]
-    entry = {"accuracy", "std", "runs", "metrics", "confusion", "selection", "selection_std"}
-    assert set(row["plain"]) == set(row["second_run"]) == set(row["self_assl"]) == entry
-    gained = row["self_assl"]["accuracy"] - row["plain"]["accuracy"]
-    assert row["difference"]["mean"] == pytest.approx(gained, abs=1e-6)
-    assert row["difference"]["low"] <= row["difference"]["mean"] <= row["difference"]["high"]
+    row = backbone.rows[1]
+    assert row.second_run is not None
+    gained = row.self_assl.accuracy.mean - row.plain.accuracy.mean
+    assert row.difference.mean == pytest.approx(gained)
+    assert row.difference.low <= row.difference.mean <= row.difference.high
 
     # The guards, from features computed here.
-    held_out = study.dataset.test
+    setup = study.setup
+    held_out = setup.plain_images.rows["held_out"]
     x, y = (
         features(
-            study.backbone,
-            study.load(study.pretrain(network)),
-            study.images,
-            study._plain.rows["held_out"],
-            intensity=study.dataset.intensity,
+            setup.backbone,
+            study.pretraining.load(study.pretraining.run(network)),
+            setup.images,
+            held_out,
+            intensity=setup.dataset.intensity,
         )
-        for network in (FIRST, AWAY)
+        for network in (PLAIN, AWAY)
     )
-    assert sorted(study._plain.rows["held_out"]) == sorted(held_out)
-    assert not set(study._plain.rows["held_out"]) & set(study.dataset.unlabeled)
-    assert row["similarity"]["self_assl"] == pytest.approx(float(linear_cka(x, y)), abs=1e-5)
-    assert row["effective_rank"]["self_assl"] == pytest.approx(effective_rank(y), abs=1e-2)
-    assert set(row["similarity"]) == {"second_run", "self_assl"}
-    assert set(row["untrained"]) == {"plain", "second_run", "self_assl"}
-    labels = {network["label"]: network["variant"] for network in study.record()}
+    assert set(held_out) <= set(setup.dataset.test) and len(held_out) == 20
+    assert row.similarity["self_assl"] == pytest.approx(float(linear_cka(x, y)), abs=1e-5)
+    assert row.effective_rank["self_assl"] == pytest.approx(effective_rank(y), abs=1e-2)
+    assert set(row.similarity) == {"second_run", "self_assl"}
+    assert set(row.untrained) == {"plain", "second_run", "self_assl"}
+    labels = {network.label: network.variant for network in study.record()}
     assert labels["rotation.self_assl"] == "self_assl" and labels["scratch"] == "scratch"
     assert labels["rotation+src.second_run"] == "second_run"
 
     # Finished work is read, by this and by the other strategies.
     steps_taken.clear()
-    assert compare([make_study(folds=0)], pools=pools, again=AGAIN, second_run=True) == {
-        "self_assl": results
-    }
-    mtassl.search(make_study(folds=0), tasks=list(POOL), select_on="test")
+    later = compare([make_study(folds=0)], pools=pools, second=SECOND, control=True)
+    assert later.self_assl == results
+    settings = SearchSettings(select_on="test")
+    mtassl.search(make_study(folds=0), tasks=POOL, settings=settings)
     assert not steps_taken
 
 
 def test_several_backbones_share_what_one_has_done(make_study, steps_taken):
     mtassl.single(make_study(folds=0, seeds=1), pool=("rotation",))
     steps_taken.clear()
-    wide = make_study().backbone.clone(features=8)
+    wide = make_study().setup.backbone.clone(features=8)
     studies = [
         make_study(folds=0, seeds=1, prefix="tiny"),
         make_study(
             folds=0, seeds=1, prefix="wide", backbone=wide, backbone_settings={"name": "wide"}
         ),
     ]
-    results = compare(studies, pools=[("rotation",)], again=AGAIN, second_run=False)
-    assert [b["backbone"] for b in results["self_assl"]["backbones"]] == ["tiny", "wide"]
+    results = compare(studies, pools=[("rotation",)], second=SECOND, control=False)
+    assert [b.backbone for b in results.self_assl.backbones] == ["tiny", "wide"]
     assert steps_taken.count("rotation") == 3 * 4 and steps_taken.count("target") == 4 * 2
-    labels = [network["label"] for study in studies for network in study.record()]
+    labels = [network.label for study in studies for network in study.record()]
     assert labels[1:3] == ["tiny/rotation", "tiny/rotation.self_assl"]
     assert "wide/scratch" in labels
-    shown = {stage.label for stage in studies[0].stages.finished}
+    shown = {stage.label for stage in studies[0].setup.stages.finished}
     assert shown == {"tiny/scratch", "tiny/rotation", "tiny/rotation.self_assl"}
 
 
 def test_without_weight_a_second_run_is_a_plain_one(make_study):
     study = make_study(folds=0, seeds=1)
     assert CONTROL.label == "rotation.second_run"
-    other = dataclasses.replace(AGAIN, penalty=Penalty(weight=0.0, queue=8, sign="as_printed"))
-    assert study.pretrain(CONTROL).key == study.pretrain(Network(FIRST.pool, other)).key
-    assert not equal(params(study, FIRST), params(study, CONTROL))  # other random numbers
+    other = dataclasses.replace(SECOND, penalty=Penalty(weight=0.0, queue=8, sign="as_printed"))
+    assert same_stage(study.pretraining.run, CONTROL, Network(PLAIN.pool, other))
+    assert not equal(params(study, PLAIN), params(study, CONTROL))  # other random numbers
     assert not equal(params(study, CONTROL), params(study, AWAY))
     # The same numbers: with hardly any weight it is nearly the control.
     faint = SecondRun(penalty=Penalty(weight=1e-6))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
         params(study, CONTROL),
-        params(study, Network(FIRST.pool, faint)),
+        params(study, Network(PLAIN.pool, faint)),
     )
 
 
 def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatch):
-    from assl_jax.strategies import study as module
+    from assl_jax.strategies import pretraining as module
 
     study = make_study(folds=0, seeds=1)
     began = {}
@@ -129,37 +132,41 @@ def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatc
 
     def fit(state, **more):
         began["state"] = jax.tree.map(np.asarray, (state.params, state.batch_stats))
-        began["first"], began["adam"] = more["first"], state.opt_state
+        began["frozen"], began["adam"] = more["frozen"], state.opt_state
         return real(state, **more)
 
-    first = study.pretrain(FIRST)
+    first = study.pretraining.run(PLAIN)
     monkeypatch.setattr(module, "fit", fit)
-    study.pretrain(Network(FIRST.pool, dataclasses.replace(AGAIN, init_from="f_p")))
+    study.pretraining.run(Network(PLAIN.pool, dataclasses.replace(SECOND, init_from="f_p")))
     checkpoints = Checkpoints(first.folder / "checkpoints")
-    like = study._fresh(jax.random.key(0), {"rotation": study.tasks["rotation"]}, study.pretraining)
-    last = checkpoints.restore(like, study.images.mesh)
+    tasks = {"rotation": study.setup.tasks["rotation"]}
+    training = study.pretraining.settings.training
+    like = study.pretraining._fresh(jax.random.key(0), tasks, training)
+    last = checkpoints.restore(like, study.setup.images.mesh)
     checkpoints.close()
     assert equal(began["state"], (last.params, last.batch_stats))  # its head too
     # The frozen network keeps the running statistics of the proxy task's inputs.
-    assert equal(began["first"]["batch_stats"], last.batch_stats)
+    assert equal(began["frozen"]["batch_stats"], last.batch_stats)
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(began["adam"]))
-    study.pretrain(AWAY)
+    study.pretraining.run(AWAY)
     assert not equal(began["state"], (last.params, last.batch_stats))
 
 
 def test_both_networks_side_by_side(make_study):
     study = make_study(folds=0, seeds=1)
-    both = Network(FIRST.pool, dataclasses.replace(AGAIN, use="both"))
-    assert study.pretrain(both).key == study.pretrain(AWAY).key  # only fine-tuning differs
-    assert study.finetune(both).key != study.finetune(AWAY).key
-    variables = study._pretrained(both)
-    images = study.dataset.intensity(jnp.asarray(study.dataset.images[:5]))
-    joined = SideBySide(study.backbone, 2).apply(variables, images)
-    each = [study.backbone.apply(study.load(study.pretrain(n)), images) for n in (FIRST, AWAY)]
+    both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
+    assert same_stage(study.pretraining.run, both, AWAY)  # only fine-tuning differs
+    assert not same_stage(study.evaluating.finetune, both, AWAY)
+    variables = study.evaluating._pretrained(both)
+    backbone, dataset = study.setup.backbone, study.setup.dataset
+    images = dataset.intensity(jnp.asarray(dataset.images[:5]))
+    joined = SideBySide(backbone, 2).apply(variables, images)
+    load, run = study.pretraining.load, study.pretraining.run
+    each = [backbone.apply(load(run(n)), images) for n in (PLAIN, AWAY)]
     for name in ("stage1", "pooled"):
         expected = jnp.concatenate([maps[name] for maps in each], -1)
         np.testing.assert_allclose(joined[name], expected, rtol=1e-5)
-    assert study.probabilities(both)[0].shape == (20, 2)
+    assert study.evaluating.probabilities(both)[0].shape == (20, 2)
 
 
 def test_the_exported_pair_loads(make_study):
@@ -167,46 +174,50 @@ def test_the_exported_pair_loads(make_study):
     study = make_study(
         folds=0, seeds=1, backbone=make_backbone(**settings), backbone_settings=settings
     )
-    both = Network(FIRST.pool, dataclasses.replace(AGAIN, use="both"))
-    stage = study.finetune(both)
+    both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
+    stage = study.evaluating.finetune(both)
+    dataset = study.setup.dataset
     model = load_model(stage.folder)
-    assert model.classes == ["a", "b"] and isinstance(model.backbone, SideBySide)
-    images = model.intensity(jnp.asarray(study.dataset.images[study.dataset.test]))
+    assert tuple(model.classes) == ("a", "b") and isinstance(model.backbone, SideBySide)
+    images = model.intensity(jnp.asarray(dataset.images[dataset.test]))
     pooled = model.backbone.apply(model.variables, images)["pooled"]
     predicted = (pooled @ model.kernel + model.bias[None]).argmax(-1)
-    accuracy = (predicted == study.dataset.labels[study.dataset.test]).mean()
-    assert stage.result["runs"] == [pytest.approx(accuracy)]
+    accuracy = (predicted == dataset.labels[dataset.test]).mean()
+    assert stage.record.result.evaluation.accuracy.runs == (pytest.approx(accuracy),)
 
 
 def test_what_is_logged_over_training(make_study):
     study = make_study(folds=0, seeds=1)
-    records = MetricsLog(study.pretrain(AWAY).folder).read()
-    seen = [r for r in records if r["task"] == "held_out"]
-    assert [r["step"] for r in seen] == [0, 1, 2, 3, 4]
+    records = MetricsLog(study.pretraining.run(AWAY).folder).read()
+    seen = [r for r in records if r.task == "held_out"]
+    assert [r.step for r in seen] == [0, 1, 2, 3, 4]
     for record in seen:
-        assert 0 <= record["similarity_to_first"] <= 1 and record["effective_rank"] >= 0
-        assert 0 <= record["similarity_to_untrained"] <= 1
-    trained = [r for r in records if r["task"] == "rotation"]
-    assert {"penalty", "similarity", "proxy_loss"} <= set(trained[0])
+        values = record.values
+        assert 0 <= values["similarity_to_frozen"] <= 1 and values["effective_rank"] >= 0
+        assert 0 <= values["similarity_to_untrained"] <= 1
+    trained = [r for r in records if r.task == "rotation"]
+    assert {"penalty", "similarity", "proxy_loss"} <= set(trained[0].values)
     # The control is observed too, and the first run is not.
-    control = MetricsLog(study.pretrain(CONTROL).folder).read()
-    assert any(r["task"] == "held_out" for r in control) and "penalty" not in control[-1]
-    assert all(r["task"] != "held_out" for r in MetricsLog(study.pretrain(FIRST).folder).read())
+    control = MetricsLog(study.pretraining.run(CONTROL).folder).read()
+    assert any(r.task == "held_out" for r in control)
+    assert "penalty" not in control[-1].values
+    assert all(r.task != "held_out" for r in MetricsLog(study.pretraining.run(PLAIN).folder).read())
 
 
 def test_difference_by_hand(make_study, monkeypatch):
     study = make_study()
-    truth = study.dataset.labels[study.dataset.test]
+    dataset = study.setup.dataset
+    truth = dataset.labels[dataset.test]
     wrong = 1 - truth
     before = [np.eye(2)[wrong], np.eye(2)[truth]]  # 0 and 1
     half = np.where(np.arange(20) < 10, truth, wrong)
     after = [np.eye(2)[half], np.eye(2)[truth]]  # 1/2 and 1
-    told = {FIRST: before, AWAY: after}
-    monkeypatch.setattr(type(study), "probabilities", lambda self, network: told[network])
-    found = difference(study, FIRST, AWAY)
-    assert found["mean"] == 0.25 and found["std"] == pytest.approx(0.5 / 2**0.5, abs=1e-6)
-    assert 0 < found["low"] < 0.25 < found["high"] < 0.5
-    assert difference(study, AWAY, FIRST)["mean"] == -0.25
+    told = {PLAIN: before, AWAY: after}
+    monkeypatch.setattr(Evaluating, "probabilities", lambda self, network: told[network])
+    found = difference(study, PLAIN, AWAY)
+    assert found.mean == 0.25 and found.std == pytest.approx(0.5 / 2**0.5)
+    assert 0 < found.low < 0.25 < found.high < 0.5
+    assert difference(study, AWAY, PLAIN).mean == -0.25
 
 
 def test_paired_interval():
@@ -228,5 +239,5 @@ def test_bad_settings(settings):
 
 def test_an_unknown_layer_is_found_before_anything_is_written(make_study):
     with pytest.raises(InputError, match="self_assl.layer='stage9'"):
-        check(make_study(), Penalty(layer="stage9"))
+        make_study().check(Penalty(layer="stage9"))
     assert SCRATCH.variant == "scratch"

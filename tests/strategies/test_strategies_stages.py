@@ -9,107 +9,113 @@ import time
 import numpy as np
 import pytest
 
-from assl_jax.strategies.stages import DONE, StageCache, digest, read_json, write_json
+from assl_jax import records
+from assl_jax.errors import InputError
+from assl_jax.records import Features, Folds, Pretrained
+from assl_jax.strategies import stages as module
+from assl_jax.strategies.stages import StageCache
 from assl_jax.training import memory
-from assl_jax.training.metrics import MetricsLog, recording
+from assl_jax.training.metrics_log import MetricsLog
 
 
 class Work:
     """A computation that counts how often it runs."""
 
-    def __init__(self, result):
-        self.result, self.runs = result, 0
+    def __init__(self, result=None):
+        self.result, self.runs = result or Pretrained(), 0
 
     def __call__(self, folder):
         self.runs += 1
         (folder / "weights").write_text(f"run {self.runs}")
-        return dict(self.result)
+        return self.result
 
 
-def test_digest_is_stable():
-    spec = {"b": {"d": "x", "c": True}, "a": [1, 2.5, None]}
-    # SHA-256 of {"a": [1, 2.5, null], "b": {"c": true, "d": "x"}}
-    assert digest(spec) == "77846e41d4ff"
-    assert digest({"a": (1, 2.5, None), "b": {"c": True, "d": "x"}}) == "77846e41d4ff"
-    changed = [{**spec, "a": [1, 2.5, 0]}, {**spec, "e": 1}, {"a": spec["a"]}, {**spec, "b": {}}]
-    assert len({digest(s) for s in [spec, *changed]}) == 5
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`run(work, kind, label, settings, code="1", cache=None)`: the stage in a (new) cache."""
+    monkeypatch.setattr(module, "code_digest", lambda *code: "code " + code[0])
+
+    def once(work, kind="pretrain", label="a", settings=(), *, code="1", cache=None, **more):
+        cache = cache or StageCache(tmp_path)
+        return cache.run(kind, label, dict(settings), work, code=[code], **more)
+
+    return once
 
 
-def test_runs_once_and_is_read_afterwards(tmp_path):
-    work = Work({"accuracy": 0.1 + 0.2, "runs": [1, 2], "images_per_s": 12.5})
-    first = StageCache(tmp_path).run("finetune", "a+b", {"seed": 0}, work)
+def test_runs_once_and_is_read_afterwards(run, tmp_path):
+    work = Work(Folds(metrics={"accuracy": (0.1 + 0.2, 1.0)}))
+    first = run(work, "select", "a+b", {"seed": 0, "delay": (1, 2)})
     later = StageCache(tmp_path)
-    second = later.run("finetune", "a+b", {"seed": 0}, work)
+    second = run(work, "select", "a+b", {"seed": 0, "delay": [1, 2]}, cache=later)
     assert work.runs == 1
-    assert first == second and later.finished == [second]
-    assert first.result == {"accuracy": 0.1 + 0.2, "runs": [1, 2]}
-    assert first.images_per_s == 12.5 and first.seconds >= 0
-    assert first.peak_host_bytes > 2**20 and first.peak_device_bytes is None
-    assert first.folder == tmp_path / f"finetune-a+b-{first.key}"
-    assert first.key == digest({"kind": "finetune", "version": "", "seed": 0})
-    done = json.loads((first.folder / DONE).read_text())
-    assert done["spec"] == {"seed": 0} and done["label"] == "a+b"
-    record = first.record()
-    assert json.loads(json.dumps(record)) == record and record["stage"] == first.folder.name
+    assert first.folder == second.folder and later.finished == [second]
+    assert second.record.result == Folds(metrics={"accuracy": (0.1 + 0.2, 1.0)})
+    assert second.record.seconds >= 0 and second.record.images_per_s is None
+    assert second.record.peak_host_bytes > 2**20 and second.record.peak_device_bytes is None
+    name = f"select-a+b-{first.settings_key}-{first.code_key}"
+    assert first.folder == tmp_path / name
+    done = json.loads((first.folder / "done.json").read_text())
+    assert done["settings"] == {"seed": 0, "delay": [1, 2]} and done["label"] == "a+b"
+    assert done["code"] == "code 1" and "commit" in done
 
 
-def test_a_stage_from_before_memory_was_measured_is_read(tmp_path):
-    stage = StageCache(tmp_path).run("finetune", "a", {}, Work({"x": 1}))
-    done = json.loads((stage.folder / DONE).read_text())
-    assert done.pop("peak_host_bytes") == stage.peak_host_bytes
-    assert done.pop("peak_device_bytes", "missing") is None
-    write_json(stage.folder / DONE, done)
-    old = StageCache(tmp_path).run("finetune", "a", {}, Work({"x": 2}))
-    assert old.result == {"x": 1} and old.peak_host_bytes is old.peak_device_bytes is None
-
-
-def test_memory_is_measured_around_the_work_and_logged(tmp_path):
+def test_memory_and_speed_are_measured_around_the_work_and_logged(run):
     def compute(folder):
-        with recording(folder, stage=folder.name, kind="pretrain", label="vgg16/a") as record:
-            record({"task": "a", "step": 7, "loss": 1.0, "images_per_s": 3.0})
+        line = records.LogRecord(
+            stage=folder.name,
+            kind="pretrain",
+            label="vgg16/a",
+            task="a",
+            step=7,
+            values={"loss": 1.0, "images_per_s": 3.0},
+        )
+        (folder / "metrics.jsonl").write_text(line.to_line() + "\n")
         np.ones(200 * 10**6, np.uint8)
-        return {}
+        return Pretrained()
 
-    cache = StageCache(tmp_path)
-    small = cache.run("features", "a", {}, Work({}))
-    large = cache.run("pretrain", "a", {}, compute)
+    small = run(Work(), "features")
+    large = run(compute)
+    assert large.record.images_per_s == 3.0
     if memory._clear_host_peak():  # elsewhere the peak is that of the process so far
-        assert large.peak_host_bytes - small.peak_host_bytes > 190 * 10**6
+        assert large.record.peak_host_bytes - small.record.peak_host_bytes > 190 * 10**6
     assert not (small.folder / "metrics.jsonl").exists()
-    *_, record = MetricsLog(large.folder).read()
-    assert record == {
-        **{"stage": large.folder.name, "kind": "pretrain", "label": "vgg16/a"},
-        **{"task": "memory", "step": 7},
-        "peak_host_gib": large.peak_host_bytes / 2**30,
-        "peak_device_gib": None,
-    }
+    *_, last = MetricsLog(large.folder).read()
+    assert (last.stage, last.label, last.task, last.step) == (
+        large.folder.name,
+        "vgg16/a",
+        "memory",
+        7,
+    )
+    assert last.values["peak_host_gib"] == large.record.peak_host_bytes / 2**30
 
 
-def test_a_stage_asked_for_twice_is_listed_once(tmp_path):
-    cache, work = StageCache(tmp_path), Work({})
+def test_a_stage_asked_for_twice_is_listed_once(run, tmp_path):
+    cache, work = StageCache(tmp_path), Work()
     for _ in range(2):
-        stage = cache.run("pretrain", "a", {"seed": 0}, work)
-    assert cache.finished == [stage] and stage.images_per_s is None
+        stage = run(work, cache=cache)
+    assert cache.finished == [stage]
 
 
-def test_another_spec_is_another_folder(tmp_path):
-    cache, work = StageCache(tmp_path), Work({})
+def test_other_settings_kinds_and_parents_are_other_folders(run, tmp_path):
+    cache, work = StageCache(tmp_path), Work()
+    one = run(work, settings={"seed": 0}, cache=cache)
+    two = run(work, settings={"seed": 1}, cache=cache)
     stages = [
-        cache.run("pretrain", "a", {"seed": 0}, work),
-        cache.run("pretrain", "a", {"seed": 1}, work),
-        cache.run("features", "a", {"seed": 0}, work),
+        one,
+        two,
+        run(work, "features", settings={"seed": 0}, cache=cache),
+        run(work, "features", settings={"seed": 0}, cache=cache, parents=[one]),
+        run(work, "features", settings={"seed": 0}, cache=cache, parents=[two]),
     ]
-    assert work.runs == 3
-    assert len({s.folder for s in stages}) == len({s.key for s in stages}) == 3
+    assert work.runs == 5 and len({s.folder for s in stages}) == 5
     assert cache.finished == stages
 
 
-def test_deleting_a_folder_recomputes_exactly_that(tmp_path):
-    one, two = Work({"x": 1}), Work({"x": 2})
+def test_deleting_a_folder_recomputes_exactly_that(run):
+    one, two = Work(), Work()
 
     def both():
-        cache = StageCache(tmp_path)
-        return cache.run("k", "one", {}, one), cache.run("k", "two", {}, two)
+        return run(one, label="one"), run(two, label="two")
 
     first, _ = both()
     shutil.rmtree(first.folder)
@@ -117,70 +123,104 @@ def test_deleting_a_folder_recomputes_exactly_that(tmp_path):
     assert (one.runs, two.runs) == (2, 1)
 
 
-def test_a_crash_leaves_no_result_and_the_work_so_far(tmp_path):
-    cache = StageCache(tmp_path)
-
+def test_a_crash_leaves_no_result_and_the_work_so_far(run, tmp_path):
     def crash(folder):
         (folder / "checkpoint").write_text("half")
         raise RuntimeError("power cut")
 
+    cache = StageCache(tmp_path)
     with pytest.raises(RuntimeError, match="power cut"):
-        cache.run("pretrain", "a", {}, crash)
+        run(crash, cache=cache)
     (folder,) = tmp_path.iterdir()
     assert {p.name for p in folder.iterdir()} == {".lock", "checkpoint"} and cache.finished == []
 
-    def go_on(same):
+    def resume(same):
         assert same == folder and (same / "checkpoint").read_text() == "half"
-        return {"ok": True}
+        return Features(n=1, d=2)
 
-    assert cache.run("pretrain", "a", {}, go_on).result == {"ok": True}
-
-
-def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
-    assert read_json(path) == {}
-    write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert read_json(path) == {"a": 1}
-
-    def cut(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("os.replace", cut)
-    with pytest.raises(OSError):
-        write_json(path, {"a": 2})
-    assert read_json(path) == {"a": 1}
+    assert run(resume, cache=cache).record.result == Features(n=1, d=2)
 
 
-def test_another_version_of_the_program_computes_anew(tmp_path):
-    calls = []
+def test_a_damaged_record_is_one_clear_line(run):
+    stage = run(Work())
+    path = stage.folder / "done.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(InputError, match="done.json is damaged .*; delete it and run"):
+        run(Work())
 
-    def compute(folder):
-        calls.append(folder)
-        return {}
 
-    for version in ("1", "1", "2"):
-        StageCache(tmp_path, version).run("kind", "label", {"a": 1}, compute)
-    assert len(set(calls)) == len(calls) == 2
+def test_other_code_computes_again_and_says_so_once(run, tmp_path, capsys):
+    work = Work()
+    first = run(work)
+    assert capsys.readouterr().err == ""
+    cache = StageCache(tmp_path)
+    second = run(work, code="2", cache=cache)
+    run(work, label="b", cache=cache)
+    run(work, label="b", code="2", cache=cache)
+    assert work.runs == 4 and cache.reused == []
+    assert first.settings_key == second.settings_key and first.code_key != second.code_key
+    (line,) = capsys.readouterr().err.splitlines()
+    assert first.folder.name in line and "--reuse=settings" in line
+    # Both are kept: going back to the old code finds the old stage.
+    assert run(work).folder == first.folder and work.runs == 4
+
+
+def test_children_of_other_code_are_other_stages(run):
+    work = Work()
+    parents = [run(work, code=code) for code in "12"]
+    children = [run(work, "features", parents=[parent]) for parent in parents]
+    assert work.runs == 4
+    assert children[0].settings_key == children[1].settings_key
+    assert children[0].code_key != children[1].code_key
+
+
+def test_stages_of_other_code_are_reused_on_request(run, tmp_path, capsys):
+    work = Work()
+    first = run(work)
+    cache = StageCache(tmp_path, reuse_settings=True)
+    assert run(work, code="2", cache=cache).folder == first.folder
+    assert work.runs == 1 and cache.reused == [first.folder.name]
+    assert run(work, settings={"seed": 1}, code="2", cache=cache).folder != first.folder
+    assert work.runs == 2 and cache.reused == [first.folder.name]
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unfinished_stage_of_other_code_is_not_reused(run, tmp_path, capsys):
+    def crash(folder):
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        run(crash)
+    work = Work()
+    run(work, code="2", cache=StageCache(tmp_path, reuse_settings=True))
+    assert work.runs == 1 and capsys.readouterr().err == ""
+
+
+def test_a_run_may_call_a_stage_by_another_label(run):
+    work = Work()
+    run(work)
+    stage = run(work, shown="vgg16/a")
+    assert work.runs == 1 and stage.label == "vgg16/a" and stage.record.label == "a"
 
 
 WORKER = """
 import sys, time
 from pathlib import Path
+from assl_jax.records import Features
 from assl_jax.strategies.stages import StageCache
 
 def compute(folder):
     with open(sys.argv[2], "a") as file:
         file.write("began\\n")
     time.sleep(float(sys.argv[3]))
-    return {"x": 1}
+    return Features(n=1, d=2)
 
-print(StageCache(Path(sys.argv[1])).run("pretrain", "a", {}, compute).result, flush=True)
+stage = StageCache(Path(sys.argv[1])).run("pretrain", "a", {}, compute, code=[StageCache])
+print(stage.record.result.d, flush=True)
 """
 
 
-def test_two_processes_do_a_stage_once_and_a_dead_ones_claim_is_taken_over(tmp_path):
+def test_two_processes_run_a_stage_once_and_a_dead_ones_lock_is_released(tmp_path):
     def worker(seconds):
         arguments = [str(tmp_path / "stages"), str(tmp_path / "log"), str(seconds)]
         return subprocess.Popen(
@@ -198,14 +238,21 @@ def test_two_processes_do_a_stage_once_and_a_dead_ones_claim_is_taken_over(tmp_p
     first = worker(3)
     began(2)
     second = worker(0)
-    assert first.communicate(timeout=60)[0] == second.communicate(timeout=60)[0] == "{'x': 1}\n"
+    assert first.communicate(timeout=60)[0] == second.communicate(timeout=60)[0] == "2\n"
     assert (tmp_path / "log").read_text() == "began\n" * 2
     (folder,) = (tmp_path / "stages").iterdir()
     assert folder.name.startswith("pretrain-a-")
 
 
-def test_a_run_may_call_a_stage_by_another_label(tmp_path):
-    work = Work({"x": 1})
-    StageCache(tmp_path).run("pretrain", "a", {}, work)
-    stage = StageCache(tmp_path).run("pretrain", "a", {}, work, shown="vgg16/a")
-    assert work.runs == 1 and stage.label == "vgg16/a" and stage.record()["label"] == "vgg16/a"
+def test_without_waiting_a_locked_stage_is_busy(run, tmp_path):
+    cache = StageCache(tmp_path)
+
+    def inside(folder):
+        # Another cache finds the folder locked while the work runs.
+        other = StageCache(tmp_path)
+        with pytest.raises(module.Busy), other.without_waiting():
+            run(Work(), cache=other)
+        return Pretrained()
+
+    run(inside, cache=cache)
+    assert run(Work(), cache=cache).record.result == Pretrained()

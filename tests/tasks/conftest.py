@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.models.base import feature_maps
 from assl_jax.models.conv import Conv
 from assl_jax.models.heads import flatten_views, unflatten_views
-from assl_jax.models.resnet import global_average
 from assl_jax.ops.intensity import Intensity
 
 
@@ -20,7 +20,7 @@ class OneConvolution(nn.Module):
     @nn.compact
     def __call__(self, x, *, train=True):
         x = nn.relu(Conv(8, 3, 4)(x))
-        return {"stage1": x, "stage2": x, "pooled": global_average(x)}
+        return feature_maps({"stage1": x, "stage2": x})
 
 
 @pytest.fixture(scope="session")

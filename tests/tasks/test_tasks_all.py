@@ -1,6 +1,8 @@
 """What holds for every proxy task, on RGB images, one-channel images and volumes."""
 
+import dataclasses
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.models import make_backbone
 from assl_jax.models.heads import flatten_views, unflatten_views
-from assl_jax.tasks import TASKS, Batch, ProxyTask, make_task
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import TASKS, Batch, ProxyTask, describe, make_task
+from assl_jax.tasks.base import SPARE_COLOURS, spare_colour
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
@@ -72,6 +76,49 @@ def test_is_a_proxy_task(name):
     task = task_of(name)
     assert isinstance(task, ProxyTask) and task.name == name and TASKS[name] is type(task)
     assert task == task_of(name) and hash(task) == hash(task_of(name))
+
+
+@EVERY
+def test_says_what_it_is_called(name):
+    task = TASKS[name]
+    assert describe(name) == (task.title, task.short, task.summary, task.colour)
+    assert task.title and len(task.short) <= len(task.title)
+    assert re.fullmatch(r"([A-Z].*[a-z]\.)", task.summary) and len(task.summary) < 200
+    assert re.fullmatch("#[0-9A-F]{6}", task.colour)
+
+
+def test_no_two_tasks_share_a_label():
+    for field in ("title", "short", "summary", "colour"):
+        assert len({getattr(describe(name), field) for name in TASKS}) == len(TASKS), field
+
+
+def test_a_name_without_a_task_is_its_own_title():
+    label = describe("a task of ours")
+    assert label[:3] == ("a task of ours", "a task of ours", "")
+    assert label.colour == describe("a task of ours").colour in SPARE_COLOURS
+
+
+def test_short_and_colour_have_defaults():
+    class Plain(ProxyTask):
+        name, title = "plain", "A plain task"
+
+    class Full(Plain):
+        title, short, colour = "A full task", "Full", "#123456"
+
+    assert (Plain.short, Plain.summary) == ("A plain task", "")
+    assert Plain.colour == spare_colour("plain") in SPARE_COLOURS
+    assert (Full.short, Full.colour) == ("Full", "#123456")
+    assert Plain.label_table(None, 2) is None
+
+
+def test_a_task_without_its_methods_is_refused():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Plain(ProxyTask):
+        name, title = "plain", "A plain task"
+        intensity: Intensity = Intensity()
+
+    with pytest.raises(TypeError, match="abstract methods? .*head.*loss.*make_batch"):
+        Plain()
 
 
 @EVERY
@@ -143,7 +190,7 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
     queue = penalty.init_queue(backbone, variables, inputs)
     step_number = jnp.zeros((), jnp.int32)
     state = TrainState(step_number, params, variables["batch_stats"], opt_state, queue)
-    assert state.queue.own.shape == state.queue.first.shape == (64, 16)
+    assert state.queue.own.shape == state.queue.frozen.shape == (64, 16)
     step = make_step(backbone, task, Optimiser(), penalty)
     examples = Examples(jnp.asarray(images), None)
     after, metrics = jax.eval_shape(step, state, examples, key, jnp.float32(0), state.variables)
@@ -157,11 +204,11 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
 @EVERY
 def test_label_table_is_stable(name):
     for rank in (3,) if name in ONLY_VOLUMES else (2, 3):
-        table, again = (task_of(name, rank).label_table(rank) for _ in range(2))
+        table, second = (task_of(name, rank).label_table(rank) for _ in range(2))
         if name not in CLASSES:
             assert table is None
             continue
-        np.testing.assert_array_equal(table, again)
+        np.testing.assert_array_equal(table, second)
         other = make_task(name, **SETTINGS.get(name, {}), **IN_3D.get(name, {}), seed=1)
         if rank == 3:
             assert (other.label_table(3) != table).any()
@@ -179,19 +226,26 @@ def test_label_tables_hold_what_the_labels_stand_for():
 WRONG = [
     ("simlcr", {}, "task='simlcr' is unknown; did you mean 'simclr'"),
     ("src", {"crop_fractoin": 0.5}, "setting of task src='crop_fractoin'.*'crop_fraction'"),
-    ("inpaint", {"region": "center"}, "region='center'.*'centre'"),
-    ("mcpc", {"form": "info-nce"}, "form of mcpc='info-nce'.*did you mean 'info_nce'"),
-    ("sc_assl", {"reduction": "men"}, "reduction of mcpc='men'.*did you mean 'mean'"),
-    ("src", {"crop_fraction": 1.2}, "crop_fraction=1.2 must be above 0 and at most 1"),
-    ("rotation", {"crop_fraction": 0.0}, "rotation: crop_fraction=0.0 must be above 0"),
-    ("inpaint", {"mask_fraction": 1.0}, "mask_fraction=1.0 must be between 0 and 1"),
-    ("jigsaw", {"tile_fraction": 1.5}, "tile_fraction=1.5 must be above 0 and at most 1"),
-    ("jigsaw", {"grid": 1}, "task jigsaw: grid=1 must be at least 2"),
-    ("rubiks_cube", {"grid": 1}, "task rubiks_cube: grid=1 must be at least 2"),
-    ("rubiks_cube", {"tile_fraction": 0.0}, "rubiks_cube: tile_fraction=0.0 must be above 0"),
-    ("cpc", {"crop_fraction": 1.2}, "cpc: crop_fraction=1.2 must be above 0 and at most 1"),
-    ("cpc", {"steps": 3}, "cpc: steps=3 must be at least 1 and below grid=3"),
-    ("cpc", {"steps": 0}, "cpc: steps=0 must be at least 1 and below grid=3"),
+    ("inpaint", {"region": "center"}, "task.inpaint.region='center'.*did you mean 'centre'"),
+    ("mcpc", {"form": "info-nce"}, "task.mcpc.form='info-nce'.*did you mean 'info_nce'"),
+    ("sc_assl", {"reduction": "men"}, "task.sc_assl.reduction='men'.*did you mean 'mean'"),
+    ("mcpc", {"temperature": 0.0}, "task.mcpc.temperature=0.0 must be above 0"),
+    ("sc_assl", {"temperature": -1.0}, "task.sc_assl.temperature=-1.0 must be above 0"),
+    ("sc_assl", {"mcpc_weight": -1.0}, "task.sc_assl.mcpc_weight=-1.0 must be at least 0"),
+    ("src", {"crop_fraction": 1.2}, "task.src.crop_fraction=1.2 must be above 0 and at most 1"),
+    ("rotation", {"crop_fraction": 0.0}, "task.rotation.crop_fraction=0.0 must be above 0"),
+    ("inpaint", {"mask_fraction": 1.0}, "task.inpaint.mask_fraction=1.0 must .* and below 1"),
+    ("inpaint", {"coarse": -1}, "task.inpaint.coarse=-1 must be at least 0"),
+    ("jigsaw", {"tile_fraction": 1.5}, "task.jigsaw.tile_fraction=1.5 must .* and at most 1"),
+    ("jigsaw", {"grid": 1}, "task.jigsaw.grid=1 must be at least 2"),
+    ("rubiks_cube", {"grid": 1}, "task.rubiks_cube.grid=1 must be at least 2"),
+    ("rubiks_cube", {"tile_fraction": 0.0}, "task.rubiks_cube.tile_fraction=0.0 must be above 0"),
+    ("rubiks_cube", {"turn_weight": -0.5}, "task.rubiks_cube.turn_weight=-0.5 must be at least 0"),
+    ("simclr", {"temperature": 0.0}, "task.simclr.temperature=0.0 must be above 0"),
+    ("simclr", {"crop_scale": 1.5}, "task.simclr.crop_scale=1.5 must be above 0 and at most 1"),
+    ("cpc", {"crop_fraction": 1.2}, "task.cpc.crop_fraction=1.2 must be above 0 and at most 1"),
+    ("cpc", {"steps": 3}, "task.cpc.steps=3 must be at least 1 and below task.cpc.grid=3"),
+    ("cpc", {"steps": 0}, "task.cpc.steps=0 must be at least 1 and below task.cpc.grid=3"),
 ]
 
 
@@ -205,10 +259,10 @@ def test_wrong_settings_are_one_clear_line(name, settings, message):
 @pytest.mark.parametrize(
     "name, settings, message",
     [
-        ("mcpc", {}, "images of 9x40 give tiles of 2x16, at least 4 per axis"),
-        ("jigsaw", {"permutations": 10}, "images of 9x40 give tiles of 2x10, at least 4 per axis"),
+        ("mcpc", {}, "task mcpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
+        ("jigsaw", {"permutations": 10}, "task jigsaw: images of 9x40 give tiles of 2x10"),
         ("jigsaw", {"grid": 2}, "grid=2 gives 4 tiles, permutations=100.* between 1 and 4!"),
-        ("cpc", {}, "images of 9x40 give patches of 2x16, at least 4 per axis"),
+        ("cpc", {}, "task cpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
         ("rubiks_cube", {}, r"needs volumes \(3 spatial axes, not 2\)"),
     ],
 )

@@ -52,13 +52,13 @@ def test_patches_overlap_by_half_and_tile_a_crop(make, places, as_stored, space,
         ((30, 128, 96), {"grid": 2, "steps": 1}, (16, 70, 52)),
     ],
 )
-def test_patch_sides(space, settings, sides):
-    assert CPC(**settings).patch_sides(space) == sides
+def test_sides_of_the_patches(space, settings, sides):
+    assert CPC(**settings).patches(space).tile == sides
 
 
 def test_too_small_images():
-    with pytest.raises(InputError, match="images of 12x20x20 give patches of 2x4x4.*smaller grid"):
-        CPC(grid=5).patch_sides((12, 20, 20))
+    with pytest.raises(InputError, match="task cpc: images of 12x20x20 give tiles of 2x4x4"):
+        CPC(grid=5).patches((12, 20, 20))
 
 
 @RANKS
@@ -119,7 +119,7 @@ def test_the_right_patch_and_no_other_is_rewarded(quick_jit, rank):
 
 
 @RANKS
-def test_a_prediction_that_tells_nothing_costs_the_logarithm_of_the_keys(quick_jit, rank):
+def test_an_uninformative_prediction_costs_the_logarithm_of_the_keys(quick_jit, rank):
     n = 2 * 3 ** (rank - 1)
     predictions = [np.zeros((n, 3 - k, 4), np.float32) for k in (1, 2)]
     loss, metrics = quick_jit(CPC().loss)((predictions, normal(3, n, 3, 4)), NO_BATCH)

@@ -173,17 +173,17 @@ def test_loss_counts_every_voxel(quick_jit):
 
 
 WRONG = [
-    ({"paint": 1.2}, "paint=1.2 is a probability"),
-    ({"flip": -0.1}, "flip=-0.1 is a probability"),
+    ({"paint": 1.2}, "paint=1.2 must be at least 0 and at most 1"),
+    ({"flip": -0.1}, "flip=-0.1 must be at least 0 and at most 1"),
     ({"window_fraction": 0.0}, "window_fraction=0.0 must be above 0 and at most 1"),
     ({"boxes": 0}, "boxes=0 must be at least 1"),
-    ({"inpaint_sides": (0.5, 0.2)}, r"inpaint_sides=\(0.5, 0.2\).*the lesser first"),
+    ({"inpaint_sides": (0.5, 0.2)}, r"inpaint_sides=\(0.5, 0.2\).*the smaller first"),
     ({"outpaint_sides": (0.5,)}, r"outpaint_sides=\(0.5,\) must be two fractions"),
 ]
 
 
 @pytest.mark.parametrize("settings, message", WRONG)
 def test_wrong_settings_are_one_clear_line(settings, message):
-    with pytest.raises(InputError, match=f"task models_genesis: {message}") as error:
+    with pytest.raises(InputError, match=rf"task\.models_genesis\.{message}") as error:
         ModelsGenesis(**settings)
     assert "\n" not in str(error.value)

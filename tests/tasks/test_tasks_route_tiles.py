@@ -56,9 +56,10 @@ def test_the_three_tasks_make_the_same_batch(make):
     ],
 )
 def test_tile_sides(space, fraction, sides):
-    got = SRC(crop_fraction=fraction).tile_sides(space)
-    assert got == sides
-    assert all(t % 2 == 0 and 2 * t <= n for t, n in zip(got, space, strict=True))
+    grid = SRC(crop_fraction=fraction).grid(space)
+    assert grid.tile == sides
+    assert grid.stride == tuple(t // 2 for t in sides) and grid.crop == tuple(2 * t for t in sides)
+    assert all(t % 2 == 0 and 2 * t <= n for t, n in zip(sides, space, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_tile_sides(space, fraction, sides):
 )
 def test_too_small_images(space, text):
     with pytest.raises(InputError, match=f"images of {text}.*use larger images"):
-        SRC().tile_sides(space)
+        SRC().grid(space)
 
 
 def test_sc_assl_is_the_weighted_sum(make, objective, quick_jit):
@@ -117,12 +118,31 @@ def test_mcpc_predicts_the_last_tile_without_seeing_it(drawn, quick_jit):
 
 
 @pytest.mark.parametrize("reduction, want", [("mean", 1.0), ("sum", 9.0)])
-def test_mcpc_of_a_prediction_that_tells_nothing(quick_jit, reduction, want):
+def test_mcpc_of_an_uninformative_prediction(quick_jit, reduction, want):
     """Logits 0 predict 1/2 everywhere: every cross-entropy is log 2, every ratio 1."""
     tiles = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 4)), jnp.float32)
     batch = Batch(tiles, jnp.zeros(2, int))
     loss, _ = quick_jit(MCPC(reduction=reduction).loss)((jnp.zeros((2, 4)), tiles), batch)
     np.testing.assert_allclose(loss, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind, key", [(MCPC, None), (SCASSL, "mcpc")])
+def test_the_temperature_reaches_the_loss(quick_jit, kind, key):
+    """Softmax cross-entropy of -BCE / temperature, worked out in NumPy."""
+    rng = np.random.default_rng(1)
+    prediction, tiles = rng.standard_normal((2, 4)), rng.standard_normal((2, 5, 4))
+    z, a = (1 / (1 + np.exp(-x)) for x in (tiles.reshape(10, 4), prediction))
+    bce = -(z @ np.log(a).T + (1 - z) @ np.log(1 - a).T).T / 4
+    mcpc_outputs = (jnp.asarray(prediction, jnp.float32), jnp.asarray(tiles, jnp.float32))
+    outputs = mcpc_outputs if key is None else {"src": jnp.zeros((2, 24)), key: mcpc_outputs}
+    batch = Batch(jnp.zeros((2, 5, 4, 4, 1)), jnp.zeros(2, int))
+    assert kind().temperature == 0.1
+    for temperature in (0.1, 0.5, 2.0):
+        task = kind(form="info_nce", temperature=temperature)
+        loss, metrics = quick_jit(task.loss)(outputs, batch)
+        logits = -bce / temperature
+        want = np.mean(np.log(np.exp(logits).sum(1)) - logits[[0, 1], [4, 9]])
+        np.testing.assert_allclose(metrics.get("mcpc_loss", loss), want, rtol=1e-5)
 
 
 def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick_jit):

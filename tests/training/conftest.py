@@ -1,4 +1,4 @@
-"""A tiny network and two toy tasks, so that a step compiles in a moment."""
+"""A tiny network and two toy tasks; their steps compile fast."""
 
 import dataclasses
 from typing import ClassVar
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import Batch
 from assl_jax.training.feed import Feed
@@ -19,7 +19,7 @@ from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import init_state
 
-MADE = []  # one entry per call of a toy task's make_batch, that is, per trace
+MADE = []  # one entry for each call of make_batch, which is one for each trace
 
 
 class Backbone(nn.Module):
@@ -72,7 +72,7 @@ class Brightness:
         bad = batch.targets.max() > self.limit
         if self.spoil == "loss":
             loss = jnp.where(bad, jnp.nan, loss)
-        else:  # the loss stays finite, its gradient does not: the root of zero
+        else:  # the loss stays finite, but the gradient of the root of zero does not
             loss = loss + jnp.sqrt(jnp.where(bad, 0.0 * outputs.sum(), 1.0))
         return loss, {"largest": batch.targets.max()}
 
@@ -91,12 +91,25 @@ class Contrast(Brightness):
 
 @pytest.fixture(scope="session")
 def toy():
-    """The classes and the helper below, as attributes."""
+    """The classes above and helpers, as attributes of `Toy`."""
     return Toy
 
 
+class Log:
+    """A `Recorder` that keeps the records as flat dictionaries; `watch` receives each of them."""
+
+    def __init__(self, watch=None):
+        self.records, self.watch = [], watch
+
+    def __call__(self, *, task, step, values, steps=0, run=""):
+        place = {"task": task, "step": step, "steps": steps, "run": run}
+        self.records.append(place | values)
+        if self.watch:
+            self.watch(self.records[-1])
+
+
 class Toy:
-    Brightness, Contrast, made = Brightness, Contrast, MADE
+    Brightness, Contrast, Log, made = Brightness, Contrast, Log, MADE
     backbone = Backbone()
     pool = {"brightness": Brightness(), "contrast": Contrast()}
     images = np.random.default_rng(0).integers(0, 200, (40, 8, 8, 1), dtype=np.uint8)
@@ -118,18 +131,18 @@ class Toy:
         seed=0,
         images=None,
         devices=1,
-        place="device",
+        placement="device",
         optimiser=None,
         **more,
     ):
-        """Train the pool from the state of key 0; `more` goes to `fit`."""
+        """Train the pool, by default from the state of key 0; `more` goes to `fit`."""
         tasks, optimiser = tasks or cls.pool, optimiser or Optimiser()
         mesh = make_mesh(jax.devices()[:devices])
         more.setdefault("state", cls.state(tasks, optimiser=optimiser))
         return fit(
             backbone=cls.backbone,
             tasks=tasks,
-            feed=Feed(cls.images if images is None else images, mesh, place),
+            feed=Feed(cls.images if images is None else images, mesh, placement),
             rows=cls.rows,
             training=Training(steps=steps, batch_size=8, optimiser=optimiser),
             seed=seed,

@@ -1,4 +1,4 @@
-"""A batch worked through in parts: what is the same as the whole, and what is not."""
+"""A batch in micro-batches: what is the same as with the whole batch, and what is not."""
 
 import dataclasses
 import functools
@@ -12,8 +12,8 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.models import SideBySide
+from assl_jax.models.base import global_average
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, Batch, make_task
 from assl_jax.training.feed import Examples, Feed
@@ -61,15 +61,15 @@ def close(a, b, atol=1e-6):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=atol), a, b)
 
 
-def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, first=None):
-    """A compiled step, the state it begins with, and what else it is given."""
+def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, frozen=None):
+    """A compiled step, its first state, and its other arguments."""
     optimiser = Optimiser(learning_rate=1e-2)
     mesh = make_mesh(jax.devices()[:devices])
     state = init_state(jax.random.key(0), backbone, [task], optimiser, images, penalty=penalty)
-    state, first = replicate((state, first), mesh)
+    state, frozen = replicate((state, frozen), mesh)
     examples = Examples(replicate(images, mesh), split_batch(np.arange(len(images)), mesh))
     step = make_step(backbone, task, optimiser, penalty, accumulate)
-    arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), first)
+    arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), frozen)
     return step.lower(state, *arguments).compile(), state, arguments
 
 
@@ -91,52 +91,52 @@ def heads(state):
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
-def test_without_batch_norm_parts_equal_the_whole(accumulate):
-    """Random crops too: they are drawn for the whole batch."""
+def test_without_batch_norm_micro_batches_equal_the_whole(accumulate):
+    """Random crops included: they are drawn for the whole batch."""
     whole, wanted = take(Plain(), ROTATION, IMAGES, 1)
-    parts, found = take(Plain(), ROTATION, IMAGES, accumulate)
-    close(gradients(parts), gradients(whole))
+    small, found = take(Plain(), ROTATION, IMAGES, accumulate)
+    close(gradients(small), gradients(whole))
     assert max(np.abs(g).max() for g in jax.tree.leaves(gradients(whole))) > 1e-2
     assert set(found) == set(wanted) == {"loss", "gradient_norm", "accuracy"}
     close(found, wanted)
 
 
-def test_with_equal_statistics_in_each_part_batch_norm_is_the_same_too(toy):
-    """Every image twice, side by side: one goes to each of the two parts."""
+def test_batch_norm_is_the_same_if_the_statistics_are(toy):
+    """Every image occurs twice, once in each of the two micro-batches."""
     images, task = np.repeat(IMAGES[:4], 2, axis=0), Fixed(intensity=INTENSITY)
     whole, wanted = take(toy.backbone, task, images, 1)
-    parts, found = take(toy.backbone, task, images, 2)
-    close(gradients(parts), gradients(whole))
+    small, found = take(toy.backbone, task, images, 2)
+    close(gradients(small), gradients(whole))
     close(found, wanted)
-    # The running statistics move once per part: by 1 - 0.9^2 of the way and not by 0.1.
+    # The running statistics move twice: by 1 - 0.9^2 of the way and not by 0.1.
     start = init_state(jax.random.key(0), toy.backbone, [task], Optimiser(), images).batch_stats
     went = jax.tree.map(lambda a, b: (a - b) / 0.1, whole.batch_stats, start)
-    close(parts.batch_stats, jax.tree.map(lambda a, b: a + 0.19 * b, start, went), 1e-5)
-    # Four parts of two examples differ: a part is what BatchNorm sees.
+    close(small.batch_stats, jax.tree.map(lambda a, b: a + 0.19 * b, start, went), 1e-5)
+    # Four micro-batches of two examples differ, because BatchNorm normalises each of them.
     other, _ = take(toy.backbone, task, images, 4)
     kernels = [gradients(state)[0]["conv"]["kernel"] for state in (other, whole)]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
 
 
-def test_negatives_are_those_of_the_part():
+def test_negatives_come_from_the_micro_batch():
     """Untrained SimCLR tells a view's pair from 2b - 2 others: the loss is near log(2b - 1)."""
     task = Pairs(width=8, temperature=1e3, intensity=INTENSITY)
     losses = [take(Plain(), task, IMAGES, a)[1]["loss"] for a in (1, 4)]
     np.testing.assert_allclose(losses, np.log([31, 7]), atol=5e-3)
 
 
-def test_the_queue_and_the_statistics_go_through_the_parts(toy):
-    """Two parts of 8 images: the queue has the second part's features first, then the first's."""
+def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
+    """Two micro-batches of 8 images: the queue has the second's features, then the first's."""
     penalty = Penalty(weight=0.5, queue=5, standardise="none")  # 20 rows of 4 features
     task = dataclasses.replace(Fixed(intensity=INTENSITY), all_rotations=False)
-    first = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
-    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, first=first)
+    frozen = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
+    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, frozen=frozen)
     state, metrics = step(state, *arguments)
     assert int(state.queue.filled) == 16
     inputs = task.make_batch(jax.random.fold_in(jax.random.key(1), 0), jnp.asarray(IMAGES)).inputs
-    pooled = toy.backbone.apply(first, inputs[:, 0])["pooled"]
+    pooled = toy.backbone.apply(frozen, inputs[:, 0])["pooled"]
     rows = np.concatenate([pooled[1::2], pooled[0::2], np.zeros((4, 4))])
-    np.testing.assert_allclose(state.queue.first, rows, atol=1e-5)
+    np.testing.assert_allclose(state.queue.frozen, rows, atol=1e-5)
     assert metrics["penalty"] == 0.0  # the queue was not yet full
     state, metrics = step(state, *arguments)
     metrics = jax.device_get(metrics)
@@ -152,8 +152,8 @@ def test_eight_devices_equal_one(toy):
     close((one.params, one.batch_stats, wanted), (eight.params, eight.batch_stats, found), 1e-5)
 
 
-def test_parts_stay_split_over_the_devices(toy):
-    """Nothing is sent from one device to another but sums of gradients and statistics."""
+def test_micro_batches_stay_split_over_the_devices(toy):
+    """Devices exchange only sums of gradients and statistics."""
     images = np.tile(IMAGES, (2, 1, 1, 1))
     text = compiled(toy.backbone, ROTATION, images, 2, devices=8)[0].as_text()
     assert "all-reduce" in text
@@ -170,8 +170,8 @@ def test_every_leaf_of_every_batch_can_be_cut():
         assert all(leaf.shape[0] == 6 for leaf in jax.tree.leaves(batch)), name
 
 
-def test_one_part_is_the_plain_program(toy):
-    """No loop, and the very function that a call without the setting gives."""
+def test_without_accumulation_the_program_has_no_loop(toy):
+    """And it is the function that a call without the setting gives."""
     optimiser = Optimiser(learning_rate=1e-2)
     plain = make_step(toy.backbone, ROTATION, optimiser)
     assert make_step(toy.backbone, ROTATION, optimiser, None, 1) is plain
@@ -183,19 +183,19 @@ def test_one_part_is_the_plain_program(toy):
 
 
 def temporary(backbone, accumulate=1):
-    """Bytes that a step needs beside what it is given."""
+    """Bytes that a step needs in addition to its arguments."""
     images = np.zeros((32, 16, 16, 1), np.uint8)
     step = compiled(backbone, ROTATION, images, accumulate)[0]
     return step.memory_analysis().temp_size_in_bytes
 
 
-def test_less_memory_in_parts():
+def test_micro_batches_need_less_memory():
     backbone = Plain(features=32, stride=1)
     assert temporary(backbone, 4) < 0.4 * temporary(backbone)
 
 
 class Deep(nn.Module):
-    """Blocks of four layers, made again for the gradient or not."""
+    """Blocks of four layers, recomputed for the gradient or not."""
 
     remat: bool = False
 
@@ -215,7 +215,7 @@ class Deep(nn.Module):
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_rematerialisation_takes_less_memory_on_every_platform(copies):
+def test_recomputing_takes_less_memory_on_every_platform(copies):
     """XLA's CPU compiler would undo it."""
     plain, remat = (SideBySide(Deep(remat=r), copies) for r in (False, True))
     if copies == 1:
@@ -237,7 +237,7 @@ def test_bad_sizes(sizes, says):
     assert "\n" not in str(error.value)
 
 
-def test_parts_that_do_not_divide_over_the_devices(toy):
+def test_micro_batches_that_do_not_divide_over_the_devices(toy):
     training = Training(steps=1, batch_size=8, accumulate=2)
     with pytest.raises(InputError, match=r"\(batch_size / accumulate\)=4 does not .* 8 devices"):
         fit(
@@ -251,8 +251,8 @@ def test_parts_that_do_not_divide_over_the_devices(toy):
         )
 
 
-def test_the_loop_works_through_the_parts(toy):
-    """With BatchNorm, parts give other weights than the whole."""
+def test_the_loop_accumulates(toy):
+    """With BatchNorm, micro-batches give other weights than the whole batch."""
     tasks = {"brightness": toy.pool["brightness"]}
 
     def trained(accumulate):
@@ -266,7 +266,7 @@ def test_the_loop_works_through_the_parts(toy):
             seed=0,
         )
 
-    whole, parts = trained(1), trained(4)
-    assert int(parts.step) == 3 and int(parts.opt_state["backbone"][0].count) == 3
-    kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, parts)]
+    whole, small = trained(1), trained(4)
+    assert int(small.step) == 3 and int(small.opt_state["backbone"][0].count) == 3
+    kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, small)]
     assert 1e-5 < np.abs(kernels[0] - kernels[1]).max() < 0.05

@@ -1,4 +1,4 @@
-"""Which images and which task a step gets."""
+"""The images and the task of each step."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_no_image_twice_in_an_epoch(batch):
         assert set(seen.tolist()) <= set(ROWS.tolist())
 
 
-def test_the_remainder_is_another_one_every_epoch():
+def test_every_epoch_leaves_out_another_remainder():
     left_out = [set(ROWS.tolist()) - set(epoch(number).tolist()) for number in range(40)]
     assert all(len(left) == 1 for left in left_out)
     assert set.union(*left_out) == set(ROWS.tolist())
@@ -33,7 +33,7 @@ def test_order_changes_with_epoch_and_seed_alone():
     assert epoch(0).tolist() != epoch(1).tolist()
     assert epoch(0).tolist() != epoch(0, seed=1).tolist()
     np.testing.assert_array_equal(epoch(1), epoch(1))
-    # Any step can be asked for without those before it: that is what resuming rests on.
+    # The batch of any step can be computed without those before it, as resuming needs.
     np.testing.assert_array_equal(batch_indices(ROWS, 3, 4, 0), epoch(1)[3:6])
 
 
@@ -44,7 +44,7 @@ def test_a_small_set_is_spread_evenly_over_the_batch(batch):
         assert chosen.dtype == np.int32 and len(chosen) == batch
         counts = [int((chosen == row).sum()) for row in ROWS]
         assert sum(counts) == batch and max(counts) - min(counts) <= 1
-    # Who is drawn once more changes from step to step.
+    # The row that is drawn once more changes from step to step.
     extra = [set(batch_indices(ROWS, 11, step, 0).tolist()) for step in range(20)]
     most = [
         max(ROWS.tolist(), key=batch_indices(ROWS, 11, step, 0).tolist().count)
@@ -69,7 +69,7 @@ def test_a_longer_schedule_begins_like_a_shorter_one():
     np.testing.assert_array_equal(task_schedule(2, 100, 7)[:40], task_schedule(2, 40, 7))
 
 
-def test_clear_errors():
+def test_bad_settings():
     with pytest.raises(InputError, match="steps=0"):
         Training(steps=0, batch_size=8)
     with pytest.raises(InputError, match="batch_size=1"):

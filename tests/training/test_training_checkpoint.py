@@ -18,14 +18,14 @@ def test_round_trip_from_eight_devices_to_numpy(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, back, TREE)
 
 
-def test_a_tree_takes_the_place_of_an_older_one(tmp_path):
+def test_a_tree_replaces_an_older_one(tmp_path):
     save_tree(tmp_path / "tree", TREE)
     save_tree(tmp_path / "tree", {"other": jnp.zeros(3)})
     assert list(load_tree(tmp_path / "tree")) == ["other"]
     assert [p.name for p in tmp_path.iterdir()] == ["tree"]
 
 
-def test_the_newest_checkpoint_alone_is_kept(tmp_path):
+def test_only_the_newest_checkpoint_is_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "new" / "folder")
     assert checkpoints.latest is None
     for step in (2, 4, 4):  # saving a step again changes nothing
@@ -37,3 +37,10 @@ def test_the_newest_checkpoint_alone_is_kept(tmp_path):
     assert len(back.devices()) == 8
     checkpoints.close()
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["4"]
+
+
+def test_when_a_checkpoint_is_due(tmp_path):
+    for every, steps in ((3, [3, 6]), (0, [])):
+        checkpoints = Checkpoints(tmp_path, every)
+        assert [step for step in range(1, 8) if checkpoints.due(step)] == steps
+        checkpoints.close()

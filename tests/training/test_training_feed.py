@@ -1,4 +1,4 @@
-"""Examples from the device and from the host are the same."""
+"""A feed gives the same examples from the device and from the host."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ ROWS = [np.array([3, 1, 1, 19, 0, 7, 8, 2], np.int32), np.arange(8, dtype=np.int
 
 
 class Rows:
-    """What a memory-mapped set is to a feed; it counts what is read."""
+    """Looks like a memory-mapped set to a feed, and counts the reads."""
 
     def __init__(self, array):
         self.array, self.read, self.by = array, [], set()
@@ -33,11 +33,11 @@ class Rows:
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-def test_both_places_give_the_same_batches(devices):
+def test_both_placements_give_the_same_batches(devices):
     mesh = make_mesh(jax.devices()[:devices])
-    for place in ("device", "host"):
-        feed = Feed(Rows(IMAGES), mesh, place).beside(np.arange(20))
-        assert feed.on_device == (place == "device")
+    for placement in ("device", "host"):
+        feed = Feed(Rows(IMAGES), mesh, placement).with_arrays(np.arange(20))
+        assert feed.on_device == (placement == "device")
         taken = [jax.jit(lambda e: e.take())(e) for e in feed.batches(ROWS)]
         assert len(taken) == 2
         for rows, (images, numbers) in zip(ROWS, taken, strict=True):
@@ -60,24 +60,34 @@ def test_the_host_reads_a_few_batches_ahead_in_a_thread():
     assert len(source.read) == 1 + feeds.AHEAD
 
 
-def test_what_fails_while_reading_ahead_is_raised():
+def test_an_error_while_reading_ahead_is_raised():
     batches = Feed(IMAGES, make_mesh(jax.devices()[:1]), "host").batches([np.array([99])])
     with pytest.raises(IndexError):
         list(batches)
 
 
-def test_auto_goes_by_free_memory(monkeypatch):
+def test_auto_depends_on_free_memory(monkeypatch):
     mesh = make_mesh(jax.devices()[:1])
     for free, on_device in ((2 * IMAGES.nbytes, True), (2 * IMAGES.nbytes - 2, False)):
         sizes = {"SC_AVPHYS_PAGES": free, "SC_PAGE_SIZE": 1}
         monkeypatch.setattr(feeds.os, "sysconf", sizes.__getitem__)
         assert Feed(IMAGES, mesh).on_device is on_device
+
+    def unknown(name):
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(feeds.os, "sysconf", unknown)  # as on macOS
+    assert Feed(IMAGES, mesh).on_device
+    monkeypatch.delattr(feeds.os, "sysconf")  # as on Windows
+    assert Feed(IMAGES, mesh).on_device
+    monkeypatch.setattr(feeds, "ASSUMED_FREE", IMAGES.nbytes)
+    assert not Feed(IMAGES, mesh).on_device
     with pytest.raises(InputError, match="images_on='hots'.*did you mean 'host'"):
         Feed(IMAGES, mesh, "hots")
 
 
-def test_training_is_the_same_from_either_place(toy):
-    ends = [toy.fit(steps=5, place=place, devices=2) for place in ("device", "host")]
+def test_training_is_the_same_with_both_placements(toy):
+    ends = [toy.fit(steps=5, placement=p, devices=2) for p in ("device", "host")]
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), *(e.params for e in ends)
     )

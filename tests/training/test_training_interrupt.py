@@ -1,4 +1,4 @@
-"""Signals as a polite request to stop."""
+"""Signals as a request to stop."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from assl_jax.training.interrupt import check_stop, polite_stop, stop_requested
 
 @pytest.fixture
 def heard():
-    """Signals that reach the handlers that were there before."""
+    """Signals that reach the handlers of before."""
     numbers = []
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     for n in before:
@@ -45,7 +45,7 @@ def test_handlers_are_restored(heard):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     os.kill(os.getpid(), signal.SIGTERM)
     assert heard == [signal.SIGTERM]
-    with polite_stop():  # an old request is not carried over
+    with polite_stop():  # an old request does not count
         assert not stop_requested()
 
 
@@ -59,6 +59,6 @@ def test_a_real_signal_stops_training_with_a_checkpoint(toy, heard, tmp_path):
 
     checkpoints = Checkpoints(tmp_path)
     with polite_stop(), pytest.raises(Interrupted, match="step 3 of 6"):
-        toy.fit(checkpoints=checkpoints, logging=Logging(every=1, record=kill))
+        toy.fit(checkpoints=checkpoints, logging=Logging(every=1, record=toy.Log(kill)))
     assert checkpoints.latest == 3
     checkpoints.close()

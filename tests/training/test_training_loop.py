@@ -1,4 +1,4 @@
-"""Stopping, going on, and losses that are not numbers."""
+"""Stopping, resuming, and losses that are not numbers."""
 
 import jax
 import numpy as np
@@ -33,11 +33,11 @@ def stop_after(monkeypatch):
 def checkpoints(tmp_path):
     opened = []
 
-    def at(name="checkpoints"):
-        opened.append(Checkpoints(tmp_path / name))
+    def open(every=0):
+        opened.append(Checkpoints(tmp_path / "checkpoints", every))
         return opened[-1]
 
-    yield at
+    yield open
     for manager in opened:
         manager.close()
 
@@ -48,20 +48,20 @@ def uninterrupted(toy):
 
 
 @pytest.mark.parametrize("k", [1, 4])
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+def test_a_stopped_run_resumes_and_equals_an_uninterrupted_one(
     toy, uninterrupted, stop_after, checkpoints, k
 ):
     stop_after(k)
     with pytest.raises(Interrupted, match=f"step {k} of {STEPS}"):
         toy.fit(steps=STEPS, checkpoints=checkpoints())
     stop_after(None)
-    # Another first state: everything has to come out of the checkpoint.
+    # With another first state: everything must come from the checkpoint.
     resumed = toy.fit(steps=STEPS, checkpoints=checkpoints(), state=toy.state(key=8))
     assert int(resumed.step) == STEPS
     assert_same(resumed, uninterrupted)
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(toy, uninterrupted, checkpoints, tmp_path):
+def test_a_killed_run_resumes_from_its_last_checkpoint(toy, uninterrupted, checkpoints, tmp_path):
     def die(record):
         if record["step"] == 5:
             raise KeyboardInterrupt
@@ -69,13 +69,12 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(toy, uninterrupted, check
     with pytest.raises(KeyboardInterrupt):
         toy.fit(
             steps=STEPS,
-            checkpoints=checkpoints(),
-            checkpoint_every=2,
-            logging=Logging(every=1, record=die),
+            checkpoints=checkpoints(every=2),
+            logging=Logging(every=1, record=toy.Log(die)),
         )
     folder = tmp_path / "checkpoints"
-    assert [p.name for p in folder.iterdir()] == ["4"]  # the newest alone is kept
-    # What a process that is killed while it saves leaves behind.
+    assert [p.name for p in folder.iterdir()] == ["4"]  # only the newest is kept
+    # As left by a process that was killed while it saved.
     torn = folder / "6.orbax-checkpoint-tmp"
     (torn / "default").mkdir(parents=True)
     (torn / "default" / "manifest.ocdbt").write_bytes(b"half")
@@ -86,15 +85,15 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(toy, uninterrupted, check
 
 def test_a_finished_run_is_restored_without_a_step(toy, uninterrupted, checkpoints):
     toy.fit(steps=STEPS, checkpoints=checkpoints())
-    records = []
+    log = toy.Log()
     again = toy.fit(
         steps=STEPS,
         checkpoints=checkpoints(),
         state=toy.state(key=8),
-        logging=Logging(record=records.append),
+        logging=Logging(record=log),
     )
     assert_same(again, uninterrupted)
-    assert not records
+    assert not log.records
 
 
 def test_checkpoint_of_eight_devices_serves_two(toy, stop_after, checkpoints):
@@ -113,18 +112,20 @@ def test_checkpoint_of_eight_devices_serves_two(toy, stop_after, checkpoints):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), resumed, whole)
 
 
-def test_stopping_without_a_place_for_a_checkpoint(toy, stop_after):
+def test_stopping_without_checkpoints(toy, stop_after):
     stop_after(2)
     with pytest.raises(Interrupted, match="step 2 of 5"):
         toy.fit(steps=5)
     stop_after(5)
-    assert int(toy.fit(steps=5).step) == 5  # the last step: nothing is left to be stopped
+    assert int(toy.fit(steps=5).step) == 5  # after the last step nothing is left to stop
 
 
 def test_records_are_means_per_task(toy):
-    every, each = [], []
-    toy.fit(steps=5, logging=Logging(every=3, record=every.append))
-    toy.fit(steps=5, logging=Logging(every=1, record=each.append))
+    logs = [toy.Log(), toy.Log()]
+    toy.fit(steps=5, logging=Logging(every=3, record=logs[0], run="cv 0 1"))
+    toy.fit(steps=5, logging=Logging(every=1, record=logs[1]))
+    every, each = (log.records for log in logs)
+    assert {r["run"] for r in every} == {"cv 0 1"} and {r["run"] for r in each} == {""}
     names = [list(toy.pool)[i] for i in task_schedule(2, 5, 0)]
     assert [(r["step"], r["task"]) for r in each] == list(enumerate(names, 1))
     assert [r["step"] for r in every if r["step"] > 3] == [5] * len(set(names[3:]))
@@ -139,18 +140,18 @@ def test_records_are_means_per_task(toy):
 
 @pytest.mark.parametrize("spoil", ["loss", "gradient"])
 def test_a_step_that_is_not_a_number_keeps_the_last_good_checkpoint(toy, checkpoints, spoil):
-    """One image, first seen at step 5, spoils the step before the third checkpoint."""
+    """One image, first used at step 5, spoils the step before the third checkpoint."""
     batches = [set(batch_indices(toy.rows, 8, step, 0).tolist()) for step in range(6)]
     bad = min(batches[5] - set.union(*batches[:5]))
     images = toy.images.copy()
     images[bad] = 255
     tasks = {"brightness": toy.Brightness(limit=1.5, spoil=spoil)}
-    settings = {"tasks": tasks, "steps": 8, "checkpoint_every": 2}
+    settings = {"tasks": tasks, "steps": 8}
     with pytest.raises(InputError, match=rf"the {spoil}.* task brightness .* step 5\b") as error:
-        toy.fit(**settings, images=images, checkpoints=checkpoints())
+        toy.fit(**settings, images=images, checkpoints=checkpoints(every=2))
     assert "checkpoint" in str(error.value) and "\n" not in str(error.value)
-    manager = checkpoints()
+    manager = checkpoints(every=2)
     assert manager.latest == 4
-    # Once the cause is mended, it goes on.
+    # Without the cause, the run resumes.
     resumed = toy.fit(**settings, checkpoints=manager, state=toy.state(tasks, key=8))
     assert_same(resumed, toy.fit(**settings))

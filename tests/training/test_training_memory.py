@@ -1,18 +1,21 @@
-"""Peak memory of a stretch of work, and where it is written."""
+"""Peak memory of a piece of work, and its record in the log."""
 
 import resource
+import sys
 
 import numpy as np
 import pytest
 
+from assl_jax.records import LogRecord
 from assl_jax.training import memory
 from assl_jax.training.memory import PeakMemory, log_peak, peak_memory
-from assl_jax.training.metrics import MetricsLog
+from assl_jax.training.metrics_log import MetricsLog
 
 MB = 10**6
+PLACE = {"stage": "pretrain-a-1", "kind": "pretrain", "label": "vgg16/a"}
 
 
-def test_an_allocation_shows_and_a_later_stretch_comes_down_again():
+def test_an_allocation_shows_in_its_block_and_not_in_the_next():
     if not memory._clear_host_peak():
         pytest.skip("this system does not forget its peak")
     with peak_memory() as before:
@@ -23,10 +26,10 @@ def test_an_allocation_shows_and_a_later_stretch_comes_down_again():
         pass
     assert 190 * MB < during.host - before.host < 300 * MB
     assert during.host - after.host > 190 * MB
-    assert after.device is None  # a CPU's arrays are the host's
+    assert after.device is None  # the arrays of a CPU lie in the host's memory
 
 
-def test_where_the_peak_cannot_be_cleared_it_is_that_of_the_process(tmp_path, monkeypatch):
+def test_without_clearing_the_peak_is_that_of_the_process(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "CLEAR", tmp_path / "missing" / "clear_refs")
     with peak_memory() as peak:
         pass
@@ -34,7 +37,19 @@ def test_where_the_peak_cannot_be_cleared_it_is_that_of_the_process(tmp_path, mo
     assert peak.host == pytest.approx(1024 * kib, rel=0.05)
 
 
-def test_a_failure_goes_through():
+def test_windows_has_no_figure_for_the_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CLEAR", tmp_path / "missing" / "clear_refs")
+    monkeypatch.setitem(sys.modules, "resource", None)  # importing it raises ImportError
+    with peak_memory() as peak:
+        pass
+    assert peak.host is None and peak.device is None
+    MetricsLog(tmp_path).write(LogRecord(**PLACE, task="a", step=1, values={"loss": 0.5}))
+    log_peak(tmp_path, peak)
+    *_, record = MetricsLog(tmp_path).read()
+    assert record.task == "memory" and record.values == {}
+
+
+def test_an_exception_passes_through():
     with pytest.raises(RuntimeError, match="power cut"), peak_memory() as peak:
         raise RuntimeError("power cut")
     assert peak.host > 0
@@ -46,31 +61,25 @@ class Device:
 
 
 def test_the_device_that_used_most_counts(monkeypatch):
-    def told(*stats):
+    def peak(*stats):
         monkeypatch.setattr(memory.jax, "local_devices", lambda: list(map(Device, stats)))
         return memory._device_peak()
 
-    assert told({"peak_bytes_in_use": 5}, {"peak_bytes_in_use": 7}, {"bytes_in_use": 9}) == 7
-    assert told(None, None) is None
+    assert peak({"peak_bytes_in_use": 5}, {"peak_bytes_in_use": 7}, {"bytes_in_use": 9}) == 7
+    assert peak(None, None) is None
 
 
 def test_the_log_gets_one_record_at_its_last_step(tmp_path):
     peak = PeakMemory()
     peak.host, peak.device = 3 * 2**29, 2**28
     log_peak(tmp_path, peak)
-    assert not list(tmp_path.iterdir())  # nothing was logged, nothing is
-    place = {"stage": "pretrain-a-1", "kind": "pretrain", "label": "vgg16/a"}
+    assert not list(tmp_path.iterdir())  # an empty log stays empty
     log = MetricsLog(tmp_path)
     for step in (1, 9, 8):
-        log.write({**place, "task": "a", "step": step, "loss": 0.5})
+        log.write(LogRecord(**PLACE, task="a", step=step, values={"loss": 0.5}))
     log.close()
     log_peak(tmp_path, peak)
     *losses, record = log.read()
     assert len(losses) == 3
-    assert record == {
-        **place,
-        "task": "memory",
-        "step": 9,
-        "peak_host_gib": 1.5,
-        "peak_device_gib": 0.25,
-    }
+    values = {"peak_host_gib": 1.5, "peak_device_gib": 0.25}
+    assert record == LogRecord(**PLACE, task="memory", step=9, values=values)

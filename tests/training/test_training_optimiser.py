@@ -4,22 +4,24 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.training import optimiser
 from assl_jax.training.optimiser import Optimiser, global_norm
 
 PARAMS = {"kernel": jnp.asarray([[2.0, -4.0]]), "bias": jnp.asarray([2.0])}
 
 
-def updates(optimiser, grads, params=PARAMS):
-    transform = optimiser.transform()
+def updates(settings, grads, params=PARAMS):
+    transform = settings.transform()
     return transform.update(grads, transform.init(params), params)[0]
 
 
 def test_cosine_with_warmup():
-    optimiser = Optimiser(learning_rate=0.6, warmup=0.2)
-    rates = [optimiser.rate(step, 10) for step in range(11)]
+    cosine = Optimiser(learning_rate=0.6, warmup=0.2)
+    rates = [cosine.rate(step, 10) for step in range(11)]
     expected = [0.2, 0.4, 0.6]  # two steps of warm-up, then the peak
     expected += [0.3 * (1 + math.cos(math.pi * k / 8)) for k in range(1, 9)]
     np.testing.assert_allclose(rates, expected, atol=1e-12)
@@ -73,10 +75,26 @@ def test_norm_of_parameters_of_every_rank():
     np.testing.assert_allclose(global_norm(gradients), want, rtol=1e-6)
 
 
+def test_another_optimiser_is_one_entry(monkeypatch):
+    """SGD: the update direction is the gradient; weight decay and clipping stay."""
+    monkeypatch.setitem(optimiser.OPTIMISERS, "sgd", optax.identity)
+    grads = {"kernel": jnp.asarray([[0.3, -7.0]]), "bias": jnp.asarray([1e-3])}
+    up = updates(Optimiser(algorithm="sgd", weight_decay=0.1), grads)
+    np.testing.assert_allclose(up["kernel"], [[0.5, -7.4]], rtol=1e-6)
+    np.testing.assert_allclose(up["bias"], [1e-3], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
-    "settings", [{"schedule": "cosin"}, {"learning_rate": 0.0}, {"warmup": 1.0}, {"warmup": -0.1}]
+    "settings",
+    [
+        {"algorithm": "adm"},
+        {"schedule": "cosin"},
+        {"learning_rate": 0.0},
+        {"warmup": 1.0},
+        {"warmup": -0.1},
+    ],
 )
-def test_clear_errors(settings):
+def test_bad_settings(settings):
     (name,) = settings
     with pytest.raises(InputError, match=name):
         Optimiser(**settings)

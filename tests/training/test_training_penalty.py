@@ -34,8 +34,8 @@ def test_value(estimator, sign, factor):
     assert added == pytest.approx(factor * 0.7 * float(similarity)) and queue is None
 
 
-def test_standardised_features_weigh_alike():
-    """One strong common feature makes raw features alike; standardised, it is one of eight."""
+def test_standardised_features_have_equal_weights():
+    """One strong common feature makes raw features similar; standardised, it is one of eight."""
     x, y = drawn(0), drawn(1)
     strong = drawn(2)[:, :1]
     x, y = (jnp.concatenate([100 * strong, f[:, 1:]], 1) for f in (x, y))
@@ -46,7 +46,7 @@ def test_standardised_features_weigh_alike():
     assert even(scaled, y)[1] == pytest.approx(float(even(x, y)[1]), abs=1e-4)
 
 
-def test_whitened_directions_weigh_alike():
+def test_whitened_directions_have_equal_weights():
     """Eight features that are all nearly one direction: only whitening sees the other seven."""
     mix = drawn(4, 8)
     strong = drawn(2, 256)[:, :1] * jnp.ones((1, 8))
@@ -73,8 +73,8 @@ def test_gradient_equals_finite_differences(estimator, standardise, rows):
         if rows:
             queue = penalty.init_queue(Identity(5), {}, None)
             for seed in (3, 5):
-                own, first = np.asarray(drawn(seed, 24, 5)), np.asarray(drawn(seed + 1, 24, 5))
-                queue = penalty(own, first, queue)[2]
+                own, frozen = np.asarray(drawn(seed, 24, 5)), np.asarray(drawn(seed + 1, 24, 5))
+                queue = penalty(own, frozen, queue)[2]
         value = jax.jit(lambda x, y: penalty(x, y, queue)[0])
         gradient = jax.grad(value, argnums=(0, 1))(x, y)
         direction = np.asarray(drawn(7, 24, 5), float)
@@ -112,7 +112,7 @@ def test_degenerate_features_stay_finite(case, standardise, sign):
         assert penalty(x, y)[1] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_what_a_mini_batch_of_64_sees_of_unrelated_features():
+def test_estimates_of_unrelated_features_from_a_mini_batch_of_64():
     """The biased estimate is near d / (n + d), here 0.89; the unbiased one is near 0."""
     seen = {
         estimator: np.mean(
@@ -146,17 +146,17 @@ def test_queue_by_hand():
     queue = penalty.init_queue(Identity(3), {}, None)
     steps = [(drawn(i, 4, 3), drawn(10 + i, 4, 3)) for i in range(3)]
     added = []
-    for own, first in steps:
-        value, similarity, queue = penalty(own, first, queue)
+    for own, frozen in steps:
+        value, similarity, queue = penalty(own, frozen, queue)
         added.append(float(value))
     assert added[:2] == [0.0, 0.0] and added[2] != 0.0
-    own, first = (
+    own, frozen = (
         np.concatenate([steps[2][side], steps[1][side], steps[0][side][:2]]) for side in (0, 1)
     )
-    alone = Penalty(weight=1.0)(jnp.asarray(own), jnp.asarray(first))
+    alone = Penalty(weight=1.0)(jnp.asarray(own), jnp.asarray(frozen))
     assert added[2] == pytest.approx(float(alone[0]), abs=1e-6)
     np.testing.assert_array_equal(queue.own, own[:6])
-    np.testing.assert_array_equal(queue.first, first[:6])
+    np.testing.assert_array_equal(queue.frozen, frozen[:6])
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def leaves(state):
 
 def test_without_weight_it_is_plain_training_bit_for_bit(toy):
     plain = toy.fit()
-    first = toy.state(key=5).variables
-    silent = toy.fit(penalty=Penalty(weight=0.0), first=first)
+    frozen = toy.state(key=5).variables
+    silent = toy.fit(penalty=Penalty(weight=0.0), frozen=frozen)
     jax.tree.map(np.testing.assert_array_equal, leaves(plain), leaves(silent))
-    loud = toy.fit(penalty=Penalty(weight=0.5), first=first)
+    loud = toy.fit(penalty=Penalty(weight=0.5), frozen=frozen)
     differs = jax.tree.map(lambda a, b: bool((a != b).any()), leaves(plain), leaves(loud))
     assert any(jax.tree.leaves(differs))
-    # Nor is there a jump at zero.
-    faint = toy.fit(penalty=Penalty(weight=1e-7), first=first)
+    # There is no jump at weight zero.
+    faint = toy.fit(penalty=Penalty(weight=1e-7), frozen=frozen)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
         plain.params["backbone"],
@@ -198,10 +198,10 @@ def test_without_weight_it_is_plain_training_bit_for_bit(toy):
 
 @pytest.mark.parametrize("queue", [0, 4])
 def test_the_sign_says_where_features_go(toy, queue):
-    """Forty steps from another start: pushed away, left alone, and pulled closer."""
-    first = toy.state(key=5).variables
+    """Forty steps from another start: pushed away, without penalty, and pulled closer."""
+    frozen = toy.state(key=5).variables
     images = toy.Brightness().intensity(jnp.asarray(toy.images))
-    target = toy.backbone.apply(first, images)["pooled"]
+    target = toy.backbone.apply(frozen, images)["pooled"]
 
     def similarity(weight, sign):
         penalty = Penalty(weight=weight, sign=sign, queue=queue, standardise="features")
@@ -209,7 +209,7 @@ def test_the_sign_says_where_features_go(toy, queue):
         state = toy.state(optimiser=optimiser)
         inputs = jnp.zeros((2, 8, 8, 1))
         state = state._replace(queue=penalty.init_queue(toy.backbone, state.variables, inputs))
-        state = toy.fit(state=state, penalty=penalty, first=first, optimiser=optimiser, steps=40)
+        state = toy.fit(state=state, penalty=penalty, frozen=frozen, optimiser=optimiser, steps=40)
         own = toy.backbone.apply(state.variables, images, train=True, mutable=["batch_stats"])[0]
         return float(linear_cka(own["pooled"], target))
 
@@ -219,16 +219,16 @@ def test_the_sign_says_where_features_go(toy, queue):
 
 
 def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
-    penalty, first = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
+    penalty, frozen = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
     state = toy.state()
     queue = penalty.init_queue(toy.backbone, state.variables, jnp.zeros((2, 8, 8, 1)))
-    settings = {"penalty": penalty, "first": first, "state": state._replace(queue=queue)}
+    settings = {"penalty": penalty, "frozen": frozen, "state": state._replace(queue=queue)}
     alone = toy.fit(**settings)
     eight = toy.fit(**settings, devices=8)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), leaves(alone), leaves(eight)
     )
-    for steps in (4, 6):  # the second goes on from the first's checkpoint
+    for steps in (4, 6):  # the second resumes from the checkpoint of the first
         checkpoints = Checkpoints(tmp_path / "checkpoints")
         schedule = Optimiser(schedule="constant")
         resumed = toy.fit(**settings, steps=steps, checkpoints=checkpoints, optimiser=schedule)
@@ -238,14 +238,14 @@ def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
     np.testing.assert_array_equal(whole.queue.own, resumed.queue.own)
 
 
-def test_what_is_logged(toy):
-    records, first = [], toy.state(key=5).variables
+def test_the_records_of_a_training_with_a_penalty(toy):
+    log, frozen = toy.Log(), toy.state(key=5).variables
     logging = Logging(
-        every=2, record=records.append, observe=lambda s: {"seen": float(s.step)}, observe_every=4
+        every=2, record=log, observe=lambda s: {"seen": float(s.step)}, observe_every=4
     )
-    toy.fit(penalty=Penalty(weight=0.5), first=first, logging=logging)
-    held_out = [(r["step"], r["seen"]) for r in records if r["task"] == "held_out"]
+    toy.fit(penalty=Penalty(weight=0.5), frozen=frozen, logging=logging)
+    held_out = [(r["step"], r["seen"]) for r in log.records if r["task"] == "held_out"]
     assert held_out == [(0, 0.0), (4, 4.0), (6, 6.0)]
-    for record in (r for r in records if r["task"] != "held_out"):
+    for record in (r for r in log.records if r["task"] != "held_out"):
         assert record["penalty"] == pytest.approx(0.5 * max(record["similarity"], 0), abs=1e-2)
         assert record["loss"] == pytest.approx(record["proxy_loss"] + record["penalty"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""Two processes over loopback (Gloo): they train one network, agree, stop and fail together."""
+"""Two processes over loopback (Gloo) train one network, exchange values, stop and fail together."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ import numpy as np
 import jax
 import jax.numpy as jnp
 from assl_jax.models.conv import Conv
-from assl_jax.models.resnet import batch_norm, global_average
+from assl_jax.models.base import batch_norm, global_average
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed
@@ -52,18 +52,18 @@ class Backbone(nn.Module):
 BACKBONE = Backbone()
 
 class Rows:
-    # What a memory-mapped set is to a feed; it counts the rows that are read.
+    # Looks like a memory-mapped set to a feed, and counts the rows that are read.
     shape, dtype, nbytes, read = IMAGES.shape, IMAGES.dtype, IMAGES.nbytes, 0
 
     def __getitem__(self, rows):
         self.read += len(rows)
         return IMAGES[rows]
 
-def train(place="device", images=IMAGES, mesh=None, key=0, **more):
+def train(placement="device", images=IMAGES, mesh=None, key=0, **more):
     state = init_state(
         jax.random.key(key), BACKBONE, list(TASKS.values()), TRAINING.optimiser, IMAGES
     )
-    feed = Feed(images, mesh or make_mesh(), place)
+    feed = Feed(images, mesh or make_mesh(), placement)
     return fit(state, backbone=BACKBONE, tasks=TASKS, feed=feed, rows=np.arange(24),
                training=TRAINING, seed=0, **more)
 """
@@ -75,24 +75,25 @@ from assl_jax.errors import InputError, Interrupted
 from assl_jax.training import processes
 
 coordinator, number, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-processes.start(False, coordinator, 2, number, seconds=120)
+processes.initialize(False, coordinator, 2, number, seconds=120)
 {work}
 from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.strategies.stages import StageCache, claimed
+from assl_jax.records import Features
+from assl_jax.strategies.stages import StageCache
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
 from assl_jax.training.interrupt import polite_stop
 from assl_jax.training.loop import Logging
-from assl_jax.training.metrics import recording
+from assl_jax.training.metrics_log import recording
 
 told = {{"devices": jax.device_count(), "own": jax.local_device_count()}}
 told["gathered"] = processes.gather(["from", number])
-told["agreed"] = processes.agree({{"value": number}})
+told["broadcast"] = processes.broadcast({{"value": number}})
 
 def keep(name, tree):
     leaves = jax.tree.leaves(jax.tree.map(np.asarray, tree))
     np.savez(folder / f"{{name}}.{{number}}.npz", *leaves)
 
-with recording(folder, stage="pretrain") as record:
+with recording(folder, stage="pretrain-a-1", kind="pretrain", label="a") as record:
     whole = train(logging=Logging(every=2, record=record))
 told["files"] = sorted(p.name for p in folder.iterdir())
 processes.barrier()
@@ -105,14 +106,14 @@ feed = Feed(IMAGES, make_mesh(), "host")
 keep("features", features(BACKBONE, whole.variables, feed, np.arange(13), **plain))
 fitted = reestimate_batch_stats(BACKBONE, whole.variables, feed, np.arange(24), **plain)
 keep("statistics", fitted["batch_stats"])
-if processes.first():
+if processes.is_primary():
     save_tree(folder / "tree", whole.params)
 processes.barrier()
 keep("tree", load_tree(folder / "tree"))
 
-# The second process alone is asked to stop; both do, at the next record.
-def ask(record):
-    if number == 1 and record["step"] == 2:
+# Only the second process is asked to stop; both stop at the next record.
+def ask(*, step, **record):
+    if number == 1 and step == 2:
         os.kill(os.getpid(), signal.SIGTERM)
 
 checkpoints = Checkpoints(folder / "checkpoints")
@@ -125,19 +126,27 @@ told["latest"] = checkpoints.latest
 begun = Checkpoints(folder / "copy")
 keep("resumed", train(checkpoints=begun, key=7, logging=Logging(title="again")).params)
 
-# The first process alone looks for stages, computes nothing twice, and writes.
+# Both compute a stage once. Only the primary process writes its result, which both receive.
 calls = []
 cache = StageCache(folder / "stages")
+
+def run(settings):
+    def compute(f):
+        calls.append(f)
+        return Features(n=number, d=3)
+
+    return cache.run("features", "label", settings, compute, code=[features])
+
 for _ in range(2):
-    stage = cache.run("kind", "label", {{}}, lambda f: calls.append(f) or {{"x": number}})
-told["stage"], told["computed"] = stage.result, len(calls)
+    stage = run({{}})
+told["stage"], told["computed"] = [stage.record.result.n, stage.record.result.d], len(calls)
 try:
-    cache.run("kind", f"label {{number}}", {{"number": number}}, lambda f: {{}})
+    run({{"number": number}})
 except InputError as error:
-    told["apart"] = str(error)
+    told["different"] = str(error)
 
 def fail():
-    with processes.together():
+    with processes.share_errors():
         if number == 1:
             raise OSError("the disk is gone")
         processes.barrier()
@@ -157,7 +166,7 @@ def free_port():
 
 
 def in_two_processes(program, folder, devices=2, seconds=500):
-    """Run `program COORDINATOR NUMBER FOLDER` twice; what each wrote to stderr."""
+    """Run `program COORDINATOR NUMBER FOLDER` twice; returns the text on stderr of each."""
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     coordinator = f"127.0.0.1:{free_port()}"
@@ -204,22 +213,24 @@ def close(got, want, atol=1e-5):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """What two processes of two devices each left behind: folder and their words."""
+    """Two processes of two devices each: the folder of their files, and what each observed."""
     folder = tmp_path_factory.mktemp("two")
 
-    def die(record):
-        if record["step"] == 5:
+    def die(*, step, **record):
+        if step == 5:
             raise KeyboardInterrupt
 
-    # Half a training by one process on eight devices, for both to go on with.
-    checkpoints = Checkpoints(folder / "copy")
+    # Half a training by one process on eight devices, which both resume.
+    checkpoints = Checkpoints(folder / "copy", every=3)
     with pytest.raises(KeyboardInterrupt):
         logging = Logging(every=1, record=die)
-        one_process(make_mesh(), checkpoints=checkpoints, checkpoint_every=3, logging=logging)
+        one_process(make_mesh(), checkpoints=checkpoints, logging=logging)
     assert checkpoints.latest == 3
     checkpoints.close()
     errors = in_two_processes(TWO.format(work=WORK), folder)
-    assert "again: 6/6" in errors[0] and "again" not in errors[1]  # one shows its progress
+    assert (
+        "again: 6/6" in errors[0] and "again" not in errors[1]
+    )  # only the primary process shows progress
     return folder, [json.loads((folder / f"told.{n}.json").read_text()) for n in range(2)]
 
 
@@ -228,21 +239,21 @@ def whole():
     return one_process(make_mesh(jax.devices()[:1]))
 
 
-def test_they_share_one_mesh_and_agree(two):
+def test_they_share_one_mesh_and_exchange_values(two):
     _, told = two
     for one in told:
         assert (one["devices"], one["own"]) == (4, 2)
         assert one["gathered"] == [["from", 0], ["from", 1]]
-        assert one["agreed"] == {"value": 0}
+        assert one["broadcast"] == {"value": 0}
 
 
-@pytest.mark.parametrize("place", ["device", "host"])
-def test_they_train_the_network_of_one_process(two, whole, place):
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_they_train_the_network_of_one_process(two, whole, placement):
     for number in range(2):
-        close(leaves(two[0] / f"{place}.{number}.npz"), (whole.params, whole.batch_stats))
+        close(leaves(two[0] / f"{placement}.{number}.npz"), (whole.params, whole.batch_stats))
 
 
-def test_each_reads_its_own_part_of_a_batch(two):
+def test_each_reads_only_its_share_of_a_batch(two):
     assert [one["read"] for one in two[1]] == [6 * 8 / 2] * 2
 
 
@@ -260,22 +271,23 @@ def test_both_have_all_features_and_statistics(two, whole):
         close(leaves(two[0] / f"tree.{number}.npz"), whole.params)
 
 
-def test_the_first_alone_writes_and_computes_stages_once(two):
+def test_the_primary_process_writes_and_stages_are_computed_once(two):
     folder, told = two
     assert told[0]["files"] == ["copy", "metrics.jsonl", "tensorboard"]
     assert len(list((folder / "tensorboard").iterdir())) == 1
     for one in told:
-        assert one["stage"] == {"x": 0} and one["computed"] == 1
+        assert one["stage"] == [0, 3] and one["computed"] == 1
     (stage,) = (folder / "stages").iterdir()
-    assert json.loads((stage / "done.json").read_text())["result"] == {"x": 0}
+    result = json.loads((stage / "done.json").read_text())["result"]
+    assert result == {"type": "features", "n": 0, "d": 3}
 
 
-def test_different_work_is_told(two):
+def test_different_work_is_an_error(two):
     for one in two[1]:
-        assert "not at the same work" in one["apart"]
+        assert "do not run the same work" in one["different"]
 
 
-def test_a_request_to_one_stops_both_and_one_process_goes_on(two, whole):
+def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole):
     folder, told = two
     for one in told:
         assert one["stopped"] == "stopped at step 4 of 6 of pretrain" and one["latest"] == 4
@@ -286,7 +298,7 @@ def test_a_request_to_one_stops_both_and_one_process_goes_on(two, whole):
     close(jax.tree.leaves(end.params), whole.params)
 
 
-def test_what_one_process_began_both_go_on_with(two, whole):
+def test_two_processes_resume_the_training_of_one(two, whole):
     for number in range(2):
         close(leaves(two[0] / f"resumed.{number}.npz"), whole.params)
 
@@ -298,15 +310,15 @@ def test_an_error_of_one_ends_both(two):
     ]
 
 
-def test_one_process_alone_asks_nobody():
-    assert processes.alone() and processes.first()
-    value = object()  # nothing is written down or sent
-    assert processes.gather(value) == [value] and processes.agree(value) is value
+def test_a_single_process_exchanges_nothing():
+    assert processes.is_single() and processes.is_primary()
+    value = object()  # not even JSON
+    assert processes.gather(value) == [value] and processes.broadcast(value) is value
     processes.barrier()
-    with pytest.raises(OSError, match="gone"), processes.together():
+    with pytest.raises(OSError, match="gone"), processes.share_errors():
         raise OSError("gone")
-    processes.start(False, None, None, None)  # without flags nothing starts
-    assert processes.alone()
+    processes.initialize(False, None, None, None)  # without flags nothing starts
+    assert processes.is_single()
 
 
 @pytest.mark.parametrize(
@@ -319,8 +331,8 @@ def test_one_process_alone_asks_nobody():
 )
 def test_flags_that_do_not_fit_together(flags, says):
     with pytest.raises(InputError, match=says):
-        processes.start(False, *flags)
-    assert processes.alone()
+        processes.initialize(False, *flags)
+    assert processes.is_single()
 
 
 @pytest.mark.parametrize(
@@ -330,13 +342,13 @@ def test_flags_that_do_not_fit_together(flags, says):
         ("True, None, None, None", "the processes did not come together"),
     ],
 )
-def test_nobody_there_is_told_in_one_line(arguments, says):
+def test_a_missing_coordinator_is_one_line(arguments, says):
     port = free_port()
     program = f"""
         from assl_jax.errors import InputError
         from assl_jax.training import processes
         try:
-            processes.start({arguments.format(port=port)})
+            processes.initialize({arguments.format(port=port)})
         except InputError as error:
             print(error)
     """
@@ -371,7 +383,7 @@ SMALL = {
     **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
     "simclr": {"width": 8},
 }
-# Its state begins in the type of its parameters.
+# Its state has the type of its parameters.
 GRU = functools.partial(nn.GRUCell, param_dtype=np.float64)
 
 def in_float64(a):
@@ -379,7 +391,7 @@ def in_float64(a):
 
 @mock.patch.object(nn, "GRUCell", GRU)
 def train_task(name, mesh):
-    # 20 steps of Adam: where the parameters began, and where they and the statistics ended.
+    # 20 steps of Adam: the first parameters, and the last parameters and statistics.
     space = (16, 16, 16) if name == "rubiks_cube" else (24, 24)
     images = np.random.default_rng(1).integers(0, 256, (32, *space, 1), dtype=np.uint8)
     intensity = Intensity(mean=(0.4,), std=(0.2,))
@@ -400,7 +412,7 @@ EVERY_IN_TWO = """
 import sys
 from assl_jax.training import processes
 
-processes.start(False, sys.argv[1], 2, int(sys.argv[2]), seconds=120)
+processes.initialize(False, sys.argv[1], 2, int(sys.argv[2]), seconds=120)
 {every}
 from assl_jax.tasks import TASKS
 from assl_jax.training.sharding import make_mesh
@@ -413,7 +425,7 @@ for name in TASKS:
 
 @pytest.fixture(scope="module")
 def every_in_two(tmp_path_factory):
-    """Where two processes of two devices each left every task's network."""
+    """The folder where two processes of two devices each wrote the network of every task."""
     folder = tmp_path_factory.mktemp("every")
     in_two_processes(EVERY_IN_TWO.format(every=EVERY), folder, seconds=3000)
     return folder
@@ -422,8 +434,8 @@ def every_in_two(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_trains_alike_on_one_device_eight_and_in_two_processes(name, every_in_two):
-    """In float64. In float32, rounding decides on which side of zero a ReLU's input lies, and Adam
-    makes whole steps of small gradients: 3e-3 apart for Rotation."""
+    """In float64. In float32, rounding decides the sign of some inputs of ReLUs, and Adam turns
+    small gradients into whole steps. Rotation then differs by 3e-3."""
     train_task = defined(EVERY)["train_task"]
     begin, one = train_task(name, make_mesh(jax.devices()[:1]))
     _, eight = train_task(name, make_mesh())

@@ -34,7 +34,7 @@ def test_a_batch_that_does_not_divide(toy):
         toy.fit(devices=3)
 
 
-def test_what_is_donated_survives_at_its_owner(toy):
+def test_donation_does_not_delete_the_caller_s_arrays(toy):
     for devices in (1, 8):
         state = toy.state()
         kept = jax.tree.map(np.array, state)
@@ -43,7 +43,7 @@ def test_what_is_donated_survives_at_its_owner(toy):
 
 
 def test_one_device_equals_eight(toy):
-    """A pool of tasks; the negatives of SimCLR and MCPC are the whole batch's, not a device's."""
+    """A pool of tasks; SimCLR and MCPC take their negatives from the whole batch."""
     images = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 1), dtype=np.uint8)
     tasks = {
         "simclr": make_task("simclr", width=8, blur=0.0, intensity=INTENSITY),

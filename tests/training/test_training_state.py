@@ -1,4 +1,4 @@
-"""How training begins, and which part of the state belongs to whom."""
+"""The first state of a training, and the part of it that belongs to one task."""
 
 import jax
 import numpy as np
@@ -48,7 +48,7 @@ def test_optimiser_state_is_per_group(toy):
     assert jax.tree.structure(adam.mu) == jax.tree.structure(state.params["backbone"])
 
 
-def test_only_and_merge_are_inverse_and_leave_the_rest_alone(toy):
+def test_only_and_merge_are_inverse_and_keep_the_rest(toy):
     state = toy.state()
     part = state.only("contrast")
     assert set(part.params["heads"]) == set(part.opt_state["heads"]) == {"contrast"}
@@ -61,7 +61,7 @@ def test_only_and_merge_are_inverse_and_leave_the_rest_alone(toy):
 
 
 def test_starting_weights_are_copied(toy):
-    """The state is donated to the step; what it began from must survive that."""
+    """The state is donated to the step; the weights that it started from must survive."""
     source = toy.fit(steps=2)
     before = jax.tree.map(np.array, source.variables)
     begun = toy.state(key=5, variables=source.variables)
@@ -72,5 +72,5 @@ def test_starting_weights_are_copied(toy):
     assert same(source.variables, before)
     assert same(begun, kept)  # `fit` copies too
     assert not same(trained.variables, before)
-    jax.tree.map(lambda a: a.delete(), begun)  # as donating the state itself would
+    jax.tree.map(lambda a: a.delete(), begun)  # as if the state itself were donated
     assert same(source.variables, before)

@@ -1,4 +1,4 @@
-"""A compiled step against a plain one, and what it leaves alone."""
+"""A compiled step against a plain one; what it does not change."""
 
 import functools
 
@@ -64,8 +64,8 @@ def test_equal_to_a_plain_step(toy, quick_jit, more):
     assert np.abs(start - params["backbone"]["conv"]["kernel"]).max() > 0.02
 
 
-def test_a_step_leaves_other_tasks_alone(toy):
-    state = toy.fit(steps=4)  # so that every group's moments are in motion
+def test_a_step_does_not_change_other_tasks(toy):
+    state = toy.fit(steps=4)  # after it no moment is zero
     before = jax.tree.map(np.array, state)
     step = make_step(toy.backbone, toy.pool["brightness"], Optimiser())
     part, metrics = step(
@@ -97,7 +97,7 @@ def test_every_head_counts_its_own_steps(toy):
 
 
 def test_every_task_is_traced_and_compiled_once(toy):
-    """Pools, seeds, lengths, rates, epochs and first weights change; the step does not."""
+    """Other pools, seeds, lengths, rates, epochs and first weights compile nothing again."""
     optimiser = Optimiser(learning_rate=0.02)
     alone = {"contrast": toy.pool["contrast"]}
     states = [toy.state(), toy.state(key=1), toy.state(alone)]
@@ -106,11 +106,11 @@ def test_every_task_is_traced_and_compiled_once(toy):
     toy.fit(state=states[0], optimiser=optimiser, steps=12)
     toy.fit(state=states[1], optimiser=optimiser, steps=6, seed=9)
     toy.fit(state=states[2], optimiser=optimiser, steps=3, tasks=alone)
-    toy.fit(penalty=Penalty(weight=0.0), first=states[0].variables, optimiser=optimiser, steps=3)
+    toy.fit(penalty=Penalty(weight=0.0), frozen=states[0].variables, optimiser=optimiser, steps=3)
     assert sorted(toy.made) == ["brightness", "contrast"]
     for task in toy.pool.values():
         assert make_step(toy.backbone, task, optimiser)._cache_size() == 1
     for seed in (0, 1):
-        first = toy.state(key=seed).variables
-        toy.fit(penalty=Penalty(weight=0.5, queue=0), first=first, optimiser=optimiser, seed=seed)
+        frozen = toy.state(key=seed).variables
+        toy.fit(penalty=Penalty(weight=0.5, queue=0), frozen=frozen, optimiser=optimiser, seed=seed)
     assert sorted(toy.made) == 2 * ["brightness"] + 2 * ["contrast"]

@@ -1,4 +1,4 @@
-"""Fine-tuning traces and compiles once, whatever the folds, seeds, epochs and first weights."""
+"""Fine-tuning traces and compiles once for all folds, seeds, epochs and first weights."""
 
 import jax
 import numpy as np
@@ -44,6 +44,6 @@ def test_folds_and_seeds_share_one_trace(toy, compiled):
                 state = target.finetune(variables, kept, seed=seed)
                 assert target.probabilities(state, fold).shape == (len(fold), 2)
         first, compiled[:] = len(compiled), []
-        assert bool(first) == (seed == 0)  # the second seed finds every program there
+        assert bool(first) == (seed == 0)  # the second seed compiles nothing
     assert make_step(toy.backbone, task, training.optimiser) is step
     assert step._cache_size() == 1

@@ -1,0 +1,36 @@
+"""The commands: `python -m assl_jax COMMAND ...`; `python main.py` runs experiments."""
+
+import importlib
+import sys
+
+from assl_jax.console import fail
+from assl_jax.errors import InputError, lookup
+
+COMMANDS = {
+    "probe": "linear probe and k-NN on the frozen features of a run",
+    "gradcam": "where the networks of a run look",
+    "report": "one page over several runs",
+    "write_phantom": "generated head phantoms as NIfTI files",
+}
+
+
+def main(argv: list[str]) -> None:
+    """Run one command of `COMMANDS`; each is the file of that name in `assl_jax/commands/`."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m assl_jax COMMAND ...  (COMMAND --help lists its options)\n")
+        print("\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items()))
+        return
+    try:
+        lookup(COMMANDS, argv[0], "command")
+        importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
+    except InputError as error:
+        fail(str(error))
+
+
+def command() -> None:
+    """The entry point of `assl-jax`."""
+    main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,1 @@
+"""The commands of `python -m assl_jax`; each file has a function `main(argv)`."""

@@ -1,0 +1,292 @@
+"""Linear probe and k-NN on the frozen features of a run's networks.
+
+python -m assl_jax probe --workdir=runs/mtassl_digits [--networks=rotation,simclr --layer=pooled]
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from assl_jax import records
+from assl_jax.config import load_data, saved_config
+from assl_jax.console import Progress
+from assl_jax.data import Dataset
+from assl_jax.errors import InputError, lookup, require
+from assl_jax.evaluation.export import load_backbone, load_intensity
+from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.evaluation.probes import PROBES, probe
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.spectrum import effective_rank
+from assl_jax.models import SideBySide
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import Probed, Probes, Results
+from assl_jax.report.evaluations import SMALL
+from assl_jax.report.forms import mean_std, percent, with_interval
+from assl_jax.report.table import Cell, Row, Table, text_lines
+from assl_jax.training.feed import Feed
+from assl_jax.training.sharding import make_mesh, replicate
+
+UNTRAINED = "untrained"
+
+
+class ProbedBackbone(NamedTuple):
+    """A backbone with its label; `folder` holds its weights, None for random ones."""
+
+    label: str
+    folder: Path | None
+    module: nn.Module
+    variables: Any
+    intensity: Intensity
+
+
+def probe_networks(
+    workdir: str | Path,
+    *,
+    networks: Sequence[str] = (),
+    checkpoints: Sequence[str | Path] = (),
+    layer: str = "pooled",
+    k: int = 20,
+) -> Probes:
+    """How well the frozen features of a run's networks, and of untrained ones, tell classes apart.
+
+    Features of the labelled and the test images are computed without augmentation.
+
+    Args:
+      workdir: of the run; its config says which images and labels.
+      networks: labels of pretrained networks in the run's results. None takes all of them, or no
+        network of the run if there are `checkpoints`.
+      checkpoints: folders that `load_backbone` reads.
+      layer: "pooled", or a stage of the backbone, averaged over space.
+      k: neighbours that vote.
+
+    Returns:
+      The untrained networks first, one for each architecture, then the others.
+
+    Raises:
+      InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
+        not fit the images.
+    """
+    require(k >= 1, f"k={k} must be at least 1")
+    workdir = Path(workdir)
+    require(
+        (workdir / records.CONFIG).exists(),
+        f"{workdir} holds no run (no {records.CONFIG}); name the --workdir of one",
+    )
+    config = saved_config(workdir)
+    folders = _pretrained(workdir, networks) if networks or not checkpoints else {}
+    folders |= {str(folder): Path(folder) for folder in checkpoints}
+    trained = [
+        ProbedBackbone(label, folder, *load_backbone(folder), load_intensity(folder))
+        for label, folder in folders.items()
+    ]
+    dataset = load_data(config)
+    for network in trained:
+        _check(network, dataset, layer)
+
+    images = Feed(dataset.images, make_mesh(), config.images_on)
+    compared = [*_untrained(trained, dataset, images, config), *trained]
+    probed = []
+    with Progress("probe", len(compared)) as progress:
+        for i, network in enumerate(compared, 1):
+            probed.append(_probed(network, dataset, images, config, layer, k))
+            accuracy = probed[-1].probes["linear"].accuracy
+            progress.update(i, f"{network.label}: {percent(accuracy.mean, digits=1)} %")
+    return Probes(
+        data=dataset.name,
+        layer=layer,
+        k=k,
+        classes=dataset.class_names,
+        labels=len(dataset.labelled_sets[0]),
+        labelled_sets=len(dataset.labelled_sets),
+        test_images=len(dataset.test),
+        patients=dataset.test_patients,
+        networks=tuple(probed),
+    )
+
+
+def probe_table(found: Probes) -> Table:
+    """Accuracies with intervals, and effective ranks.
+
+    The other metrics are added where accuracies may mislead: with two classes, and with a test set
+    of fewer than `SMALL` patients (images, if patients are not known).
+    """
+    size = found.patients or found.test_images
+    metrics = list(METRICS) if size < SMALL or len(found.classes) == 2 else ["accuracy"]
+    # Head and cell of a column are declared together.
+    columns: list[tuple[str, Callable[[Probed], str]]] = [("Network", lambda n: n.label)]
+    for name, title in PROBES.items():
+        for metric in metrics:
+            columns.append(_metric_column(name, title, metric))
+    columns.append(("Effective rank", lambda n: f"{n.effective_rank:.1f}"))
+    rows = [Row(tuple(Cell(cell(network)) for _, cell in columns)) for network in found.networks]
+    sets = found.labelled_sets
+    over = f": mean ± standard deviation over {sets} labelled sets" if sets > 1 else ""
+    units = "patients" if found.patients else "images"
+    caption = (
+        f"Accuracy on frozen features ({found.layer}) in %, {found.labels:,} labels, "
+        f"{size:,} test {units}{over} [95 % interval, by bootstrap]"
+    )
+    return Table(caption, tuple(head for head, _ in columns), tuple(rows))
+
+
+def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[Probed], str]]:
+    """The head of a probe's metric, and its cell; the accuracy has its interval."""
+    first = metric == "accuracy"
+    form = with_interval if first else lambda estimate: mean_std(estimate, digits=1)
+    head = title if first else f"{title}, {METRICS[metric].title}"
+    return head, lambda network: form(network.probes[name].metrics.get(metric))
+
+
+def main(argv: list[str]) -> None:
+    """The command.
+
+    Raises:
+      InputError: as `probe_networks`, or a file that cannot be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m assl_jax probe",
+        description="Linear probe and k-NN on frozen features, next to an untrained network.",
+    )
+    parser.add_argument("--workdir", required=True, help="of the run; it says which images")
+    parser.add_argument("--networks", default="", help="labels, as rotation,simclr; default all")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        help="folder of a backbone; replaces the run's networks, or joins --networks",
+    )
+    parser.add_argument("--layer", default="pooled", help="pooled, or a stage of the backbone")
+    parser.add_argument("--k", type=int, default=20, help="neighbours that vote")
+    parser.add_argument("--out", type=Path, help=f"default WORKDIR/{records.PROBES}")
+    given = parser.parse_args(argv)
+    out = given.out or Path(given.workdir) / records.PROBES
+    require(
+        not given.out or (out.parent.is_dir() and not out.is_dir()),
+        f"--out={out} is no file in an existing folder; choose another",
+    )
+    found = probe_networks(
+        given.workdir,
+        networks=[name.strip() for name in given.networks.split(",") if name.strip()],
+        checkpoints=given.checkpoint,
+        layer=given.layer,
+        k=given.k,
+    )
+    try:
+        records.write(out, found)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}; use --out") from error
+    table = probe_table(found)
+    print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
+
+
+def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
+    """Stages of the networks called `labels`, or of every pretrained one, none twice."""
+    require(
+        (workdir / records.RESULTS).exists(),
+        f"{workdir} holds no finished run (no {records.RESULTS}); run it first",
+    )
+    results = records.read(workdir / records.RESULTS, Results)
+    stages = {n.label: n.pretrain for n in results.networks if n.pretrain}
+    require(bool(stages), f"{workdir} holds no pretrained network; use --checkpoint")
+    once = {stage: label for label, stage in reversed(stages.items())}
+    labels = labels or [label for label, stage in stages.items() if once[stage] == label]
+    chosen = {label: lookup(stages, label, "--networks") for label in labels}
+    return {label: workdir / results.stages / stage for label, stage in chosen.items()}
+
+
+def _check(network: ProbedBackbone, dataset: Dataset, layer: str) -> None:
+    """Raise `InputError` unless the network takes such images and has the layer."""
+    shape = (2, *dataset.images.shape[1:])
+    maps, variables = jax.eval_shape(
+        lambda key: network.module.init_with_output(key, jnp.zeros(shape)), jax.random.key(0)
+    )
+    own, needed = (jax.tree.map(lambda a: a.shape, v) for v in (network.variables, variables))
+    require(
+        own == needed and len(network.intensity.mean) in (1, dataset.channels),
+        f"{network.label} is a network for other images than those of {dataset.name} "
+        f"({'x'.join(map(str, shape[1:]))}); name another",
+    )
+    lookup(maps, layer, "--layer")
+
+
+def _probed(
+    network: ProbedBackbone,
+    dataset: Dataset,
+    images: Feed,
+    config: ConfigDict,
+    layer: str,
+    k: int,
+) -> Probed:
+    """The probes of one network."""
+    rows = np.unique(np.concatenate([*dataset.labelled_sets, dataset.test]))
+    x = features(
+        network.module,
+        replicate(network.variables, images.mesh),
+        images,
+        rows,
+        intensity=network.intensity,
+        layer=layer,
+        batch_size=config.eval_batch_size,
+    )
+    require(
+        bool(np.isfinite(x).all()),
+        f"{network.label} has features that are not finite; train it again with a lower learning "
+        "rate",
+    )
+    return Probed(
+        label=network.label,
+        folder=None if network.folder is None else str(network.folder),
+        features=x.shape[1],
+        effective_rank=round(effective_rank(x), 6),
+        probes=probe(
+            x,
+            dataset.labels[rows],
+            [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
+            np.searchsorted(rows, dataset.test),
+            classes=dataset.num_classes,
+            groups=dataset.groups[rows],
+            k=k,
+            seed=config.seed,
+        ),
+    )
+
+
+def _untrained(
+    trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: ConfigDict
+) -> list[ProbedBackbone]:
+    """A network with random weights for every architecture, named after the first of its kind."""
+    kinds: dict[Any, str] = {}
+    for network in trained:
+        module = network.module
+        single = module.backbone if isinstance(module, SideBySide) else module
+        kinds.setdefault((single, network.intensity), network.label)
+    sample = np.random.default_rng(config.seed).permutation(dataset.unlabeled)
+    found = []
+    for (module, intensity), like in kinds.items():
+        variables = _random(module, dataset.images.shape[1:], config.seed)
+        variables = replicate(variables, images.mesh)
+        if config.similarity.reestimate_bn:
+            variables = reestimate_batch_stats(
+                module,
+                variables,
+                images,
+                np.sort(sample[: config.similarity.n]),
+                intensity=intensity,
+                batch_size=config.eval_batch_size,
+            )
+        label = UNTRAINED if len(kinds) == 1 else f"{UNTRAINED} ({like})"
+        found.append(ProbedBackbone(label, None, module, variables, intensity))
+    return found
+
+
+def _random(module: nn.Module, shape: tuple[int, ...], seed: int) -> Any:
+    """Random weights for images `[*space, c]`."""
+    example = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    return jax.jit(lambda key: module.lazy_init(key, example))(jax.random.key(seed))

@@ -1,0 +1,89 @@
+"""What a program says while it runs: progress bars on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+PLAIN_SECONDS = 15.0  # between two plain lines of one piece of work
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence `say` and `Progress`, as in every process but the primary one."""
+    global _quiet
+    _quiet = quiet
+
+
+def say(text: str) -> None:
+    """Print one line to standard error, unless the process is quiet."""
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line that begins with "error:" and end the program with exit status 2."""
+    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+class Progress:
+    """Shows the progress of one piece of work and the time left.
+
+    Use it as a context manager. `update` may be called at every step. Without a title, and in a
+    quiet process, nothing is shown.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        """Prepare to show `done` of `total` steps under `title`."""
+        self.title, self.total, self.done = "" if _quiet else title, total, done
+        self._bar: Any = None
+        self._task: Any = None
+        self._spoken = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if self.title and sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description:<34}"),
+                progress.BarColumn(bar_width=30),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[note]}"),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                self.title, total=self.total, completed=self.done, note="starting"
+            )
+        return self
+
+    def update(self, done: int, note: str = "") -> None:
+        """Show that `done` steps are finished; `note` says how the work goes.
+
+        Without a terminal, a line appears every `PLAIN_SECONDS` and at the end, if there is a note.
+        """
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, **({"note": note} if note else {}))
+        elif self.title and note and (done == self.total or self._silent_for(PLAIN_SECONDS)):
+            self._spoken = time.monotonic()
+            say(f"{self.title}: {done}/{self.total}  {note}".rstrip())
+
+    def _silent_for(self, seconds: float) -> bool:
+        return time.monotonic() - self._spoken > seconds
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Yield `items` and show how many of `total` have been used; nothing is shown without items."""
+    with Progress(title if total else "", total) as progress:
+        for done, item in enumerate(items, 1):
+            yield item
+            progress.update(done, note=" ")

@@ -1,0 +1,206 @@
+"""One volume file of any format to one array of integers."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int16
+
+from assl_jax.data import nifti
+from assl_jax.errors import require
+from assl_jax.ops.resample import resize_matrix
+
+PERCENTILES, PERCENTILE_SCALE = (0.5, 99.5), 1000
+NARROWEST_WINDOW = 32
+SAME_GRID = 1e-4  # relative difference of spacings; files store the affine in single precision
+
+# Without jit, its operations would be compiled separately for every size of a file.
+_resize_matrix = jax.jit(resize_matrix, static_argnums=(2, 3))
+
+
+class VolumeReader(NamedTuple):
+    """How to read a file format.
+
+    Attributes:
+      suffixes: endings of the format's file names, in lower case.
+      accepts: whether a path is of this format.
+      read: gives a file's values `[z, y, x]` and the size of a voxel in mm, oriented as
+        `data.nifti.read_nifti` documents. It raises any exception if the file is broken.
+    """
+
+    suffixes: tuple[str, ...]
+    accepts: Callable[[Path], bool]
+    read: Callable[[Path], tuple[np.ndarray, tuple[float, ...]]]
+
+
+# A file is read by the first reader that accepts it.
+READERS = {"NIfTI": VolumeReader(nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti)}
+VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VolumeFormat:
+    """How a file becomes an array.
+
+    Attributes:
+      shape: `(z, y, x)` voxels of the result; () keeps the shape that the other settings give.
+      spacing: size of the result's voxels in mm along z, y, x; () keeps the file's.
+      window: file values that become the lowest and the highest integer; () scales each volume
+        by its own percentiles.
+      foreground_above: crops to the bounding box of the voxels above this value, in the file's
+        units; None keeps the whole volume.
+
+    Raises:
+      InputError: a setting out of range, named as in `data.*`.
+    """
+
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    window: tuple[float, ...] = ()
+    foreground_above: float | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.shape) in (0, 3) and all(n >= 2 for n in self.shape),
+            f"data.shape={self.shape} must be three numbers of voxels (z, y, x), or ()",
+        )
+        require(
+            len(self.spacing) in (0, 3) and all(0 < s < math.inf for s in self.spacing),
+            f"data.spacing={self.spacing} must be three voxel sizes in mm (z, y, x), or ()",
+        )
+        require(
+            self.foreground_above is None or math.isfinite(self.foreground_above),
+            f"data.foreground_above={self.foreground_above} must be a number",
+        )
+        if not self.window:
+            return
+        require(
+            len(self.window) == 2 and self.window[0] < self.window[1],
+            f"data.window={self.window} must be (low, high) with low < high, or ()",
+        )
+        low, high = self.window
+        require(
+            high - low >= NARROWEST_WINDOW,
+            f"data.window={self.window} gives fewer than {NARROWEST_WINDOW} integers; set "
+            "data.window=() to scale each volume by its own percentiles",
+        )
+        require(
+            low.is_integer() and high.is_integer() and low >= -(2**15) and high < 2**15,
+            f"data.window={self.window} must be whole numbers within -32768 to 32767",
+        )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest integer of a volume."""
+        low, high = self.window or (0.0, float(PERCENTILE_SCALE))
+        return low, high
+
+
+def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"]:
+    """Read one file.
+
+    The steps are: read, rotate to the standard orientation, crop to the foreground, resample, cut,
+    convert to integers. With `format.spacing`, the grid is resampled about its centre (linear,
+    antialiased), and the centre box of `format.shape` is cut out. Without it, the whole volume is
+    resized to `format.shape`. If the grid stays the same, the integers of a window are the file's
+    values, clipped and rounded.
+
+    Args:
+      path: a file of a format in `READERS`.
+      format: how the file becomes an array.
+
+    Returns:
+      Integers within `format.limits`. Axis 0 runs from inferior to superior, axis 1 from anterior
+      to posterior, axis 2 from the patient's right to the left.
+
+    Raises:
+      ValueError: a file of an unknown format, one that is not one volume of finite real numbers,
+        no foreground, no contrast, or a volume smaller than the box to cut out.
+      Exception: what the reader raises on a broken file.
+    """
+    values, spacing = _reader(path).read(path)
+    if format.foreground_above is not None:
+        values = _foreground(values, format.foreground_above)
+    # The narrowest type that holds the file's values and interpolated ones.
+    values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    if format.spacing:
+        values = _respace(values, spacing, format.spacing)
+        values = _centre(values, format.shape) if format.shape else values
+    elif format.shape:
+        whole = [float(n) for n in values.shape]
+        values = _resample(values, whole, format.shape)
+    return _integers(values, format)[..., None]
+
+
+def _reader(path: Path) -> VolumeReader:
+    path.stat()  # a missing file is an error of its own
+    for reader in READERS.values():
+        if reader.accepts(path):
+            return reader
+    known = ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
+    raise ValueError(f"its format is none of {known}")
+
+
+def _foreground(values: np.ndarray, above: float) -> np.ndarray:
+    """Crop to the bounding box of the voxels greater than `above`."""
+    inside = values > above
+    box = []
+    for axis in range(values.ndim):
+        others = tuple(a for a in range(values.ndim) if a != axis)
+        hit = np.flatnonzero(inside.any(others))
+        if not len(hit):
+            raise ValueError(f"no voxel is above data.foreground_above={above:g}")
+        box.append(slice(hit[0], hit[-1] + 1))
+    return values[tuple(box)]
+
+
+def _respace(values: np.ndarray, old: Sequence[float], new: Sequence[float]) -> np.ndarray:
+    """Resample voxels of size `old` to size `new` about the centre; their number is rounded."""
+    ratio = [b / a for a, b in zip(old, new, strict=True)]
+    ratio = [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
+    out = [round(n / r) for n, r in zip(values.shape, ratio, strict=True)]
+    if min(out) < 1:
+        raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {values.shape}")
+    return _resample(values, [m * r for m, r in zip(out, ratio, strict=True)], out)
+
+
+def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) -> np.ndarray:
+    """Resample the centre box of `lengths` (in voxels) to `out` voxels, axis by axis."""
+    for axis, (length, m) in enumerate(zip(lengths, out, strict=True)):
+        n = values.shape[axis]
+        if m == n == length:
+            continue  # the same grid
+        start = (n - length) / 2
+        matrix = np.asarray(_resize_matrix(jnp.full(1, start), jnp.full(1, length), n, m))[0]
+        values = np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
+    return values
+
+
+def _centre(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Cut out the centre box of `shape`."""
+    starts = [(n - m) // 2 for n, m in zip(values.shape, shape, strict=True)]
+    if min(starts) < 0:
+        raise ValueError(
+            f"it has {values.shape} voxels of data.spacing, smaller than data.shape={shape}"
+        )
+    return values[tuple(slice(s, s + m) for s, m in zip(starts, shape, strict=True))]
+
+
+def _integers(values: np.ndarray, format: VolumeFormat) -> Int16[np.ndarray, "z y x"]:
+    """Apply the window, or the percentiles, and round."""
+    if format.window:
+        scaled = np.clip(values, *format.limits)
+    else:
+        low, high = np.percentile(values, PERCENTILES)
+        if not low < high:
+            raise ValueError(
+                f"it has no contrast: its percentiles {PERCENTILES} are both {low:g}; leave it out "
+                "or set data.window"
+            )
+        scaled = PERCENTILE_SCALE * np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.ascontiguousarray(np.rint(scaled), np.int16)

@@ -1,0 +1,258 @@
+"""How good predictions are, and how certain that is: the one table of metrics, and intervals."""
+
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from assl_jax.records import Estimate, Evaluation
+
+BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
+
+Labels = Int[np.ndarray, " n"]
+Probabilities = Float[np.ndarray, "n k"]
+Groups = Shaped[np.ndarray, " n"]
+Weights = Int[np.ndarray, "n r"]
+Values = Float[np.ndarray, " r"]
+
+
+def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """Share of the images whose most probable class is the true one."""
+    hits = probabilities.argmax(1) == labels
+    return weights[hits].sum(0) / weights.sum(0)
+
+
+def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """Mean recall of the classes that occur in `labels`; NaN where a draw lacks one of them."""
+    hits, sizes, _ = _by_class(labels, probabilities, weights)
+    return (hits / sizes).mean(0)
+
+
+def macro_f1(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """Mean F1 of the classes that occur in `labels`; NaN where a draw lacks one of them.
+
+    The F1 of a class is the harmonic mean of its precision and its recall; 0 without a hit.
+    """
+    hits, sizes, predicted = _by_class(labels, probabilities, weights)
+    f1 = 2 * hits / (sizes + predicted)
+    return np.where(sizes > 0, f1, np.nan).mean(0)
+
+
+def auc(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """Area under the ROC curve: of class 1 of two, else the mean of one class against the rest.
+
+    NaN where `labels` or a draw lack a class.
+    """
+    k = probabilities.shape[1]
+    if not 1 < len(np.unique(labels)) == k:
+        return np.full(weights.shape[1], np.nan)
+    curves = [1] if k == 2 else range(k)  # of two classes, one curve mirrors the other
+    each = [_area(labels == c, probabilities[:, c], weights) for c in curves]
+    return np.mean(each, axis=0)
+
+
+class Metric(NamedTuple):
+    """A metric of classification.
+
+    Attributes:
+      title: for readers, as it stands inside a sentence.
+      function: `(labels [n], probabilities [n, k], weights [n, r])` to `[r]` values in [0, 1], one
+        for each column of whole numbers that say how often an image counts; NaN where undefined.
+      higher_is_better: its direction.
+    """
+
+    title: str
+    function: Callable[[Labels, Probabilities, Weights], Values]
+    higher_is_better: bool = True
+
+    def best(self, values: Sequence[float]) -> int:
+        """The position of the best value; of equal ones the first."""
+        return int(np.argmax(values) if self.higher_is_better else np.argmin(values))
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is better than `b`."""
+        return a > b if self.higher_is_better else a < b
+
+
+METRICS = {
+    "accuracy": Metric("accuracy", accuracy),
+    "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy),
+    "macro_f1": Metric("macro F1", macro_f1),
+    "auc": Metric("AUC", auc),
+}
+
+
+def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Every metric of one run.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      probabilities: of every class, or any scores whose largest is the prediction.
+
+    Returns:
+      Values in [0, 1] by the names of `METRICS`; an undefined metric is left out.
+    """
+    once = np.ones((len(labels), 1), np.int32)
+    found = {name: float(v[0]) for name, v in _measure(labels, [probabilities], once).items()}
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "k k"]:
+    """Numbers of images: rows are true classes, columns predicted ones."""
+    from sklearn.metrics import confusion_matrix
+
+    classes = range(probabilities.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of data with a single class
+        return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
+
+
+def bootstrap(
+    labels: Labels,
+    runs: Sequence[Probabilities],
+    groups: Groups,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of the mean over `runs` of every metric.
+
+    Source: Efron 1979, with patients as the units (a cluster bootstrap). Patients are drawn with
+    replacement, each with all of its images, and the same ones for every run. The intervals tell
+    how much the choice of test patients matters. They do not cover training images or seeds.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      runs: probabilities of the same images, one array for each run.
+      groups: the patient of each image.
+      replicates: number of draws.
+      seed: of the draws.
+      level: share of the replicates inside an interval.
+
+    Returns:
+      Lower and upper end of each metric. A replicate in which a metric is undefined does not
+      count; a metric that no replicate defines is left out.
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    weights = _draw(len(names), replicates, seed)
+    blocks = [
+        _measure(labels, runs, weights[start : start + BLOCK].T[unit])
+        for start in range(0, replicates, BLOCK)
+    ]
+    intervals = {}
+    for name in METRICS:
+        values = np.concatenate([block[name] for block in blocks])
+        defined = values[~np.isnan(values)]
+        if len(defined):
+            intervals[name] = _interval(defined, level)
+    return intervals
+
+
+def paired_difference(
+    gained: Float[np.ndarray, " n"],
+    groups: Groups,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of the mean of per-image differences between two networks.
+
+    Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
+    easy cancel, so that the interval is narrower than those of the two accuracies.
+
+    Args:
+      gained: for each image, how much more often the second network is right, in [-1, 1].
+      groups: the patient of each image.
+      replicates, seed, level: as in `bootstrap`.
+
+    Returns:
+      Lower and upper end.
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    weights = _draw(len(names), replicates, seed)
+    sums = weights @ np.bincount(unit, gained, len(names))
+    return _interval(sums / (weights @ np.bincount(unit)), level)
+
+
+def estimate(values: Sequence[float], interval: tuple[float, float] | None = None) -> Estimate:
+    """Mean and sample standard deviation of one or more values, and their interval if known."""
+    low, high = interval or (None, None)
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return Estimate(mean=statistics.fmean(values), std=std, runs=tuple(values), low=low, high=high)
+
+
+def summarise(labels: Labels, runs: Mapping[str, Probabilities], groups: Groups) -> Evaluation:
+    """Metrics and confusion over several runs on the same images.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      runs: probabilities by the name of the run.
+      groups: the patient of each image.
+
+    Returns:
+      For each metric that is defined on these images its mean and spread over the runs and the
+      95 % interval of `bootstrap`; the confusion matrix, mean over the runs.
+    """
+    each = [scores(labels, p) for p in runs.values()]
+    intervals = bootstrap(labels, list(runs.values()), groups)
+    matrix = np.mean([confusion(labels, p) for p in runs.values()], axis=0)
+    return Evaluation(
+        metrics={
+            name: estimate([run[name] for run in each], intervals.get(name)) for name in each[0]
+        },
+        confusion=tuple(map(tuple, matrix.tolist())),
+    )
+
+
+def _measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
+    """The mean over runs of each metric, for every column of `weights`."""
+    with np.errstate(invalid="ignore"):  # 0 / 0 is how a missing class becomes NaN
+        return {
+            name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
+            for name, metric in METRICS.items()
+        }
+
+
+def _by_class(
+    labels: Labels, probabilities: Probabilities, weights: Weights
+) -> tuple[Int[np.ndarray, "c r"], Int[np.ndarray, "c r"], Int[np.ndarray, "c r"]]:
+    """Numbers of hits, images and predictions of each class that occurs in `labels`."""
+    predicted = probabilities.argmax(1)
+
+    def count(classes: np.ndarray, chosen: np.ndarray | bool = True) -> np.ndarray:
+        return np.stack([weights[chosen & (classes == c)].sum(0) for c in np.unique(labels)])
+
+    return count(labels, predicted == labels), count(labels), count(predicted)
+
+
+def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
+    """How often each unit is drawn."""
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(units, size=units, dtype=np.int32) for _ in range(replicates))
+    return np.array([np.bincount(d, minlength=units) for d in draws], np.int32)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+    return low, high
+
+
+def _area(positive: np.ndarray, score: np.ndarray, weights: Weights) -> Values:
+    """Area under the ROC curve; sums of whole numbers, so exact with ties.
+
+    It is the share of pairs in which the positive image scores higher. An equal score counts half.
+    """
+    others = np.flatnonzero(~positive)
+    others = others[np.argsort(score[others])]
+    below = np.zeros((len(others) + 1, weights.shape[1]), weights.dtype)
+    np.cumsum(weights.take(others, 0), axis=0, out=below[1:], dtype=weights.dtype)
+    left, right = (np.searchsorted(score[others], score[positive], s) for s in ("left", "right"))
+    w = weights[positive]
+    twice = np.einsum("ir,ir->r", w, below[left] + below[right], dtype=np.int64)
+    return twice / (2 * w.sum(0) * below[-1].astype(np.int64))

@@ -1,0 +1,122 @@
+"""Files on disk: atomic writes, digests and locks.
+
+Every write goes to a temporary file in the same folder, which then takes the final name in one
+step. A reader sees the whole new file, the whole old one, or none.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+UNFINISHED = ".unfinished-"  # temporary names begin with this
+ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path; the file written there replaces `path` at the end of the block.
+
+    The temporary file has the suffix of `path`. It is removed if the block raises.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.open("xb").close()
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a rename must not reach the disk before the content
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Give a new temporary folder; it becomes `path` at the end of the block.
+
+    With `replace`, an older folder of that name is removed first. Otherwise an older folder stays
+    and the new one is dropped, which suits several writers of the same content. The temporary
+    folder is removed if the block raises.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for attempt in range(1, ATTEMPTS + 1):
+            if replace:
+                shutil.rmtree(path, ignore_errors=True)
+            try:
+                temporary.rename(path)
+                return
+            except OSError as error:
+                exists = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+                if exists and not replace:
+                    return
+                if not exists or attempt == ATTEMPTS:
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    # `tempfile` would make it unreadable for other users; this way the umask decides.
+    return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text atomically; line ends stay as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a `.npy` file atomically; arrays of Python objects are refused."""
+    # Given a path, NumPy would add `.npy` to another suffix.
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: Path, *, mmap: bool = False) -> np.ndarray:
+    """Read a `.npy` file, or map it read-only; nothing is unpickled."""
+    return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """The first `length` hex digits of a hash that changes with any part of a JSON value.
+
+    The order of a mapping's keys does not matter; tuples count as lists.
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def try_lock(path: Path) -> filelock.BaseFileLock | None:
+    """Lock `path` among processes; None if another process holds the lock.
+
+    The operating system releases the lock when its process ends. The caller releases it earlier
+    with `release()`. (A `with` block would lock it a second time.)
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return None
+    return lock

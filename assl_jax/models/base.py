@@ -1,0 +1,122 @@
+"""What a backbone is, and what the backbones of this package share."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from assl_jax.models.norm import BatchNorm
+
+LAST = "last"
+POOLED = "pooled"
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A Flax module that maps images to feature maps; `docs/adding_a_backbone.md` has an example.
+
+    A backbone is a frozen dataclass, so it is hashable and static under jit. Every proxy task,
+    fine-tuning, feature extraction and Grad-CAM use it only in the way described here.
+
+    Attributes:
+      bn_momentum: the share of the running statistics that a training batch leaves. Feature
+        extraction sets it to 0 to estimate the statistics again. A backbone without BatchNorm has
+        the field too, and does not use it.
+      activation: the function in place of every ReLU. Guided Grad-CAM sets it to `guided_relu`.
+    """
+
+    @property
+    def bn_momentum(self) -> float | None: ...
+
+    @property
+    def activation(self) -> Callable[[Array], Array] | None: ...
+
+    def __call__(
+        self, x: Float[Array, "b *space c"], *, train: bool = False
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """Standardised images to the mapping that `feature_maps` makes.
+
+        Args:
+          x: `[b, *space, c]`, with two or three spatial axes.
+          train: normalise by the batch and move the running statistics (`batch_stats`).
+        """
+        ...
+
+    def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+    def clone(self, **updates: Any) -> Any:
+        """The same network with other fields, and with weights of the same names."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+def feature_maps(stages: Mapping[str, Float[Array, "b *space c"]]) -> dict[str, Array]:
+    """The mapping that a backbone returns.
+
+    Args:
+      stages: feature maps by name, from the shallowest to the deepest. Users choose one by its name
+        as a layer to compare, so names are `stem` and `stage1`, `stage2`, ....
+
+    Returns:
+      The stages, and two entries more:
+        last: the deepest map again. Grad-CAM explains it and the decoder of inpainting reads it.
+        pooled: `[b, d]`, its mean over the spatial axes in float32. Heads and probes read it.
+      `SideBySide` concatenates every entry along the channels.
+    """
+    *_, last = stages.values()
+    return {**stages, LAST: last, POOLED: global_average(last)}
+
+
+def global_average(x: Float[Array, "b *space c"]) -> Float[Array, "b c"]:
+    """Mean over the spatial axes, in float32."""
+    return jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim - 1)))
+
+
+def batch_norm(train: bool, dtype: Any, momentum: float, name: str) -> Callable[[Array], Array]:
+    """The BatchNorm layer `name`, in training or in evaluation mode."""
+    return functools.partial(BatchNorm(momentum, dtype, name=name), train=train)
+
+
+class ConvNet(nn.Module):
+    """The settings that ResNet and VGG share.
+
+    Attributes:
+      width: multiplier of all channel counts.
+      delay: for each spatial axis, how many of the network's halvings leave it unchanged, for
+        volumes of few slices; `()` means that every halving halves every axis.
+      dtype: compute dtype; parameters and BatchNorm statistics stay float32.
+      bn_momentum: the share of the running statistics that a training batch leaves.
+      activation: the function in place of every ReLU.
+      remat: recompute activations in the backward pass instead of keeping them (Chen et al. 2016,
+        "Training deep nets with sublinear memory cost"). It needs less memory and one more forward
+        pass. Weights have the same names, and results are the same up to rounding.
+    """
+
+    width: float = 1.0
+    delay: tuple[int, ...] = ()
+    dtype: Any = jnp.float32
+    bn_momentum: float = 0.9
+    activation: Callable[[Array], Array] = nn.relu
+    remat: bool = False
+
+    def channels(self, full: int) -> int:
+        """The channel count of a layer that has `full` channels at width 1."""
+        return max(1, round(full * self.width))
+
+    def norm(self, train: bool, name: str) -> Callable[[Array], Array]:
+        """The network's BatchNorm layer `name`."""
+        return batch_norm(train, self.dtype, self.bn_momentum, name)
+
+    def recomputed(self, layer: Any, *, static: tuple[int, ...]) -> Any:
+        """`layer`, a module class or a function of a module, recomputed if `remat` says so.
+
+        Args:
+          static: positions of the arguments that are Python values, not arrays.
+        """
+        return nn.remat(layer, static_argnums=static) if self.remat else layer

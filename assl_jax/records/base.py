@@ -1,0 +1,95 @@
+"""Reading and writing records; names and version of the files."""
+
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from assl_jax import files
+from assl_jax.errors import InputError, require
+
+VERSION = 1  # of all files below; raise it when a field changes its meaning
+
+RESULTS = "results.json"
+CONFIG = "config.json"
+ENVIRONMENT = "environment.json"
+DONE = "done.json"
+BACKBONE = "backbone.json"
+MODEL = "model.json"
+PROBES = "probes.json"
+BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
+MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
+
+Pool = tuple[str, ...]  # names of proxy tasks
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Named values, read only."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """Read a record of type `kind`.
+
+    Raises:
+      InputError: no such file, one that is damaged or truncated, or one of another version.
+    """
+    content = _content(path)
+    try:
+        version = msgspec.json.decode(content, type=_Versioned).version
+        require(
+            version == VERSION,
+            f"{path} has format version {version}, this program reads version {VERSION}; "
+            "delete it and run the same command again",
+        )
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, error) from error
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record atomically, as indented JSON."""
+    files.write_bytes(path, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a file of nested settings, `config.json` or `environment.json`; lists become tuples.
+
+    Raises:
+      InputError: as `read`.
+    """
+    try:
+        found = msgspec.json.decode(_content(path))
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, error) from error
+    require(isinstance(found, dict), f"{path} holds no JSON object; delete it and run again")
+    return as_settings(found)
+
+
+def as_settings(tree: Any) -> Any:
+    """Nested settings as they come back from JSON: every list is a tuple."""
+    if isinstance(tree, dict):
+        return {key: as_settings(value) for key, value in tree.items()}
+    return tuple(map(as_settings, tree)) if isinstance(tree, list | tuple) else tree
+
+
+class _Versioned(msgspec.Struct):
+    version: int = 0
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; run it first") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"{path} is damaged ({reason}); delete it and run the same command again")

@@ -1,0 +1,289 @@
+"""`results.json` and `probes.json`: what a run found."""
+
+from typing import Any
+
+from assl_jax.records.base import VERSION, Pool, Record
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A quantity over repetitions (fine-tunings, folds).
+
+    Attributes:
+      mean: their mean.
+      std: their sample standard deviation; 0 for a single one.
+      runs: the value of each repetition; empty where they are not kept.
+      low, high: ends of a 95 % bootstrap interval of the mean; None without one.
+    """
+
+    mean: float
+    std: float
+    runs: tuple[float, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+class Evaluation(Record, frozen=True, kw_only=True):
+    """How good a network is.
+
+    Attributes:
+      metrics: by name (`evaluation.scores.METRICS`), on the test set; a metric that is not defined
+        there, such as AUC where a class is missing, is left out.
+      confusion: `[k, k]` numbers of test images, rows the true classes, mean over the runs.
+      selection: the metric that selection looks at, over the folds of a cross-validation inside
+        the labelled set; None without folds.
+    """
+
+    metrics: dict[str, Estimate]
+    confusion: tuple[tuple[float, ...], ...]
+    selection: Estimate | None = None
+
+    @property
+    def accuracy(self) -> Estimate:
+        return self.metrics["accuracy"]
+
+
+class Best(Record, frozen=True, kw_only=True):
+    """The pool that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir."""
+
+    pool: Pool
+    evaluation: Evaluation
+
+
+class Extension(Record, frozen=True, kw_only=True):
+    """A pool and one more task, measured against both: a row of Tables 1, 2 and 3.
+
+    Attributes:
+      pool: the tasks before.
+      task: the task that joins them.
+      similarity: LCKA between the features of pool and task.
+      avg, max: mean and maximum of the two test accuracies.
+      evaluation: of the network trained on all of them; None where it was not trained.
+    """
+
+    pool: Pool
+    task: str
+    similarity: float
+    avg: float
+    max: float
+    evaluation: Evaluation | None = None
+
+    @property
+    def members(self) -> Pool:
+        return (*self.pool, self.task)
+
+    @property
+    def avg_gain(self) -> float | None:
+        """Gain in test accuracy over `avg`; None where nothing was trained."""
+        return self._gain(self.avg)
+
+    @property
+    def max_gain(self) -> float | None:
+        """Gain in test accuracy over `max`; None where nothing was trained."""
+        return self._gain(self.max)
+
+    def _gain(self, base: float) -> float | None:
+        return self.evaluation.accuracy.mean - base if self.evaluation else None
+
+
+class Iteration(Record, frozen=True, kw_only=True):
+    """One turn of Algorithm 1's loop.
+
+    Attributes:
+      pool: the incumbent.
+      candidates: its extensions, the least similar first.
+      chosen: the task whose extension was decided on.
+      accepted: whether it became the incumbent.
+    """
+
+    pool: Pool
+    candidates: tuple[Extension, ...]
+    chosen: str
+    accepted: bool
+
+
+class Similarity(Record, frozen=True, kw_only=True):
+    """LCKA between the single tasks' features of `n` images: a `[k, k]` matrix."""
+
+    tasks: Pool
+    n: int
+    layer: str
+    estimator: str
+    matrix: tuple[tuple[float, ...], ...]
+
+
+class Correlation(Record, frozen=True, kw_only=True):
+    """Of similarity with a gain over all pairs, in [-1, 1]; None where it is not defined.
+
+    The p-values are those of Mantel's permutation test.
+    """
+
+    spearman: float | None = None
+    pearson: float | None = None
+    spearman_p: float | None = None
+    pearson_p: float | None = None
+
+
+class SelfASSLRow(Record, frozen=True, kw_only=True):
+    """One pool with and without Self-ASSL.
+
+    Attributes:
+      pool: its tasks.
+      plain, self_assl: f_p and f'.
+      second_run: the control, a second training without the penalty; None without one.
+      difference: of test accuracies, f' minus f_p, paired by fine-tuning.
+      similarity: LCKA with f_p on held-out images, of "self_assl" and "second_run".
+      untrained: LCKA with an untrained network, of each variant.
+      effective_rank: of the features, of each variant.
+    """
+
+    pool: Pool
+    plain: Evaluation
+    self_assl: Evaluation
+    difference: Estimate
+    similarity: dict[str, float]
+    untrained: dict[str, float]
+    effective_rank: dict[str, float]
+    second_run: Evaluation | None = None
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """By variant, without those that were not trained."""
+        found = {"plain": self.plain, "second_run": self.second_run, "self_assl": self.self_assl}
+        return {variant: evaluation for variant, evaluation in found.items() if evaluation}
+
+
+class SelfASSLGroup(Record, frozen=True, kw_only=True):
+    """All pools on one backbone, and training from scratch."""
+
+    backbone: str
+    scratch: Evaluation
+    rows: tuple[SelfASSLRow, ...]
+
+
+class SelfASSL(Record, frozen=True, kw_only=True):
+    """Table 4; `settings` are those of the group `self_assl` of the config."""
+
+    settings: dict[str, Any]
+    backbones: tuple[SelfASSLGroup, ...]
+
+
+class Findings(Record, frozen=True, kw_only=True):
+    """What a strategy found; each strategy fills the fields that it has something for.
+
+    Attributes:
+      scratch: fine-tuning without pretraining.
+      singles: each task alone.
+      similarity: of the single tasks' features.
+      iterations: of Algorithm 1.
+      pairs: every pair of tasks (Table 1).
+      correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
+      self_assl: with and without Self-ASSL (Table 4).
+      best: the pool that the run ends with.
+    """
+
+    scratch: Evaluation | None = None
+    singles: dict[str, Evaluation] = {}
+    similarity: Similarity | None = None
+    iterations: tuple[Iteration, ...] = ()
+    pairs: tuple[Extension, ...] = ()
+    correlation: dict[str, Correlation] = {}
+    self_assl: SelfASSL | None = None
+    best: Best | None = None
+
+
+class NetworkRecord(Record, frozen=True, kw_only=True):
+    """A network that was evaluated.
+
+    Attributes:
+      label: as in the report, `rotation+src` or `vgg16/rotation.self_assl`.
+      pool: its tasks; empty from scratch.
+      variant: "scratch", "plain", "second_run" or "self_assl".
+      backbone: name of the architecture.
+      pretrain, finetune: names of its stages' folders; no pretraining from scratch.
+    """
+
+    label: str
+    pool: Pool
+    variant: str
+    backbone: str
+    finetune: str
+    pretrain: str | None = None
+
+
+class Results(Findings, frozen=True, kw_only=True):
+    """`results.json`: what was run, and what it found.
+
+    Attributes:
+      experiment, seed: of the config.
+      data: name of the data source.
+      space: shape of an image.
+      select_on: "cv" or "test".
+      metric: the metric that selection looks at.
+      labels: size of the labelled set.
+      test_images: number of test images.
+      classes: their names.
+      patients: number of test patients; None where patients are not known.
+      skipped: files that were left out, with reasons.
+      stages: folder of the stages, relative to the workdir.
+      networks: every network that was evaluated.
+      reused: folders of stages that other code computed and `--reuse=settings` took.
+    """
+
+    experiment: str
+    data: str
+    space: tuple[int, ...]
+    seed: int
+    select_on: str
+    metric: str
+    labels: int
+    test_images: int
+    classes: tuple[str, ...]
+    stages: str
+    networks: tuple[NetworkRecord, ...]
+    patients: int | None = None
+    skipped: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    version: int = VERSION
+
+
+class Probed(Record, frozen=True, kw_only=True):
+    """What a network's frozen features know of the classes.
+
+    Attributes:
+      label: of the network.
+      folder: of its weights; None for untrained ones.
+      features: their number, d.
+      effective_rank: of the features of the labelled and test images together.
+      probes: by name (`evaluation.probes.PROBES`).
+    """
+
+    label: str
+    folder: str | None
+    features: int
+    effective_rank: float
+    probes: dict[str, Evaluation]
+
+
+class Probes(Record, frozen=True, kw_only=True):
+    """`probes.json`: the probed networks of a run.
+
+    Attributes:
+      data: name of the data source.
+      layer: the features' layer.
+      k: neighbours of k-NN.
+      classes: their names.
+      labels, labelled_sets: size of a labelled set, and number of sets.
+      test_images, patients: of the test set; None where patients are not known.
+      networks: untrained ones first.
+    """
+
+    data: str
+    layer: str
+    k: int
+    classes: tuple[str, ...]
+    labels: int
+    labelled_sets: int
+    test_images: int
+    patients: int | None
+    networks: tuple[Probed, ...]
+    version: int = VERSION

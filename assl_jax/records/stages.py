@@ -1,0 +1,133 @@
+"""The files of a stage: its result, its networks, its log."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records.base import VERSION, Pool, Record
+from assl_jax.records.results import Evaluation
+
+
+class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):
+    """Result of a pretraining stage: its files hold everything."""
+
+
+class Folds(Record, frozen=True, kw_only=True, tag_field="type", tag="folds"):
+    """Result of a cross-validation: each metric's value on every fold."""
+
+    metrics: dict[str, tuple[float, ...]]
+
+
+class Features(Record, frozen=True, kw_only=True, tag_field="type", tag="features"):
+    """Result of a feature extraction: the shape `[n, d]` of `features.npy`."""
+
+    n: int
+    d: int
+
+
+class Finetuned(Record, frozen=True, kw_only=True, tag_field="type", tag="finetuned"):
+    """Result of the fine-tunings on all labels."""
+
+    evaluation: Evaluation
+
+
+StageResult = Pretrained | Folds | Features | Finetuned
+
+
+class StageRecord(Record, frozen=True, kw_only=True):
+    """`done.json`: a finished stage.
+
+    Attributes:
+      kind: "pretrain", "finetune", "select" or "features".
+      label: the network's.
+      settings: everything that determines the result beside the code.
+      code: digest of the source that the stage can reach, see `strategies.identity`.
+      commit: of the source tree; "" outside git.
+      result: what was computed, beside the stage's files.
+      seconds: how long it took.
+      images_per_s: throughput of training.
+      peak_host_bytes, peak_device_bytes: see `training.memory`.
+    """
+
+    kind: str
+    label: str
+    settings: dict[str, Any]
+    code: str
+    commit: str
+    result: StageResult
+    seconds: float
+    images_per_s: float | None = None
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    version: int = VERSION
+
+
+class BackboneRecord(Record, frozen=True, kw_only=True):
+    """`backbone.json`: what the weights of a pretrained backbone belong to.
+
+    Attributes:
+      backbone: keyword arguments of `models.make_backbone`.
+      intensity: how stored integers become network inputs.
+      pool: the proxy tasks it was trained on.
+    """
+
+    backbone: dict[str, Any]
+    intensity: Intensity
+    pool: Pool
+    version: int = VERSION
+
+
+class ModelRecord(Record, frozen=True, kw_only=True):
+    """`model.json`: what the weights of a fine-tuned network belong to; see `BackboneRecord`.
+
+    Attributes:
+      classes: names, in the order of the logits.
+    """
+
+    backbone: dict[str, Any]
+    intensity: Intensity
+    classes: tuple[str, ...]
+    version: int = VERSION
+
+
+class LogRecord(Record, frozen=True, kw_only=True):
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+      stage: folder of the stage.
+      kind, label: of the stage.
+      task: the proxy task, "target", "held_out" (measured from outside) or "memory".
+      step, steps: steps taken, and in all.
+      run: which fine-tuning; "" where there is one training.
+      values: what was measured, by name.
+    """
+
+    stage: str
+    kind: str
+    label: str
+    task: str
+    step: int
+    steps: int = 0
+    run: str = ""
+    values: dict[str, float] = {}
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What a record is of: a resumed training repeats steps, and the last record counts."""
+        return self.stage, self.run, self.task, self.step
+
+    def to_line(self) -> str:
+        """One flat JSON object, the values next to the other fields."""
+        flat = msgspec.structs.asdict(self)
+        return json.dumps(flat | flat.pop("values"))
+
+    @classmethod
+    def from_line(cls, line: str) -> "LogRecord":
+        """The inverse of `to_line`. Raises `ValueError` for anything else."""
+        flat = json.loads(line)
+        if not isinstance(flat, dict):
+            raise ValueError("not a JSON object")
+        known = {name: flat.pop(name) for name in cls.__struct_fields__ if name in flat}
+        return msgspec.convert({**known, "values": flat}, cls)

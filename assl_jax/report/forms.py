@@ -1,0 +1,82 @@
+"""How numbers are printed."""
+
+import math
+from collections.abc import Callable, Iterable
+
+from assl_jax.records import Estimate
+
+DASH = "–"  # for a number that does not exist
+
+
+def percent(value: float | None, *, digits: int = 2) -> str:
+    """A fraction of 1 as a percentage without its sign."""
+    return _fixed(None if value is None else 100 * value, f".{digits}f")
+
+
+def gain(value: float | None, *, digits: int = 2) -> str:
+    """A difference of two fractions of 1 in signed percentage points."""
+    return _fixed(None if value is None else 100 * value, f"+.{digits}f")
+
+
+def points(value: float) -> str:
+    """A difference for a sentence: one decimal, with a typographic minus."""
+    return gain(value, digits=1).replace("-", "−")
+
+
+def printed(value: float | None, *, signed: bool = False) -> str:
+    """A value of the paper, which already is in % or points."""
+    return _fixed(value, "+.2f" if signed else ".2f")
+
+
+def similar(value: float | None) -> str:
+    """A similarity in [0, 1]."""
+    return _fixed(value, ".4f")
+
+
+def coefficient(value: float | None) -> str:
+    """A correlation with two decimals and a typographic minus."""
+    return _fixed(value, ".2f").replace("-", "−")
+
+
+def mean_std(estimate: Estimate | None, *, digits: int = 2) -> str:
+    """Mean ± standard deviation in percent; the mean alone if the deviation is 0 or unknown."""
+    if estimate is None:
+        return DASH
+    texts = [percent(v, digits=digits) for v in (estimate.mean, estimate.std or None)]
+    return texts[0] if DASH in texts else " ± ".join(texts)
+
+
+def interval(estimate: Estimate | None) -> str:
+    """The ends of the interval in percent and brackets; "" without an interval."""
+    if estimate is None:
+        return ""
+    ends = [percent(end, digits=1) for end in (estimate.low, estimate.high)]
+    return "" if DASH in ends else f"[{', '.join(ends)}]"
+
+
+def with_interval(estimate: Estimate | None) -> str:
+    """Mean, standard deviation and interval in percent, with one decimal."""
+    return f"{mean_std(estimate, digits=1)} {interval(estimate)}".strip()
+
+
+def winner(
+    values: Iterable[float | None],
+    form: Callable[[float | None], str],
+    *,
+    higher_is_better: bool = True,
+) -> str | None:
+    """The best value as printed; None if all values print the same.
+
+    Every value that prints like the best one is marked as best, so equal figures look equal.
+    """
+    numbers = [v for v in values if v is not None and math.isfinite(v)]
+    best = max if higher_is_better else min
+    return form(best(numbers)) if len({form(v) for v in numbers}) > 1 else None
+
+
+def _fixed(value: float | None, form: str) -> str:
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = format(value, form)
+    # A loss of 0.001 points prints as no change, not as a negative zero.
+    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text

@@ -1,0 +1,84 @@
+"""Titles and colours of tasks, pools, networks and backbones; every part of a report uses these."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from assl_jax.tasks import TASKS, describe
+
+SCRATCH = "From scratch"  # title of an empty pool
+SCRATCH_LABEL = "scratch"
+FAMILIES = {"resnet": "ResNet", "vgg": "VGG"}
+VARIANTS = {"second_run": "second run", "self_assl": "Self-ASSL"}  # besides "plain"
+
+INK = "#222222"
+GREY = "#767676"  # also the colour of training from scratch
+PALETTE = tuple(task.colour for task in TASKS.values())
+
+
+class Label(NamedTuple):
+    """A network's label in its parts.
+
+    Attributes:
+      backbone: name of the architecture; "" if the label has none.
+      pool: the proxy tasks; empty from scratch.
+      variant: "plain", or one of `VARIANTS`.
+    """
+
+    backbone: str
+    pool: tuple[str, ...]
+    variant: str = "plain"
+
+    @classmethod
+    def parse(cls, label: str) -> "Label":
+        """Split `"vgg16/src+rotation.self_assl"`."""
+        backbone, _, rest = label.partition("/")
+        if backbone_title(backbone) == backbone:  # no architecture: the whole label is the pool
+            backbone, rest = "", label
+        pool, _, variant = rest.rpartition(".")
+        if not pool or variant not in VARIANTS:
+            pool, variant = rest, "plain"
+        return cls(backbone, () if pool == SCRATCH_LABEL else tuple(pool.split("+")), variant)
+
+    @property
+    def title(self) -> str:
+        """`"VGG-16: SRC + Rotation, Self-ASSL"`."""
+        start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
+        end = f", {VARIANTS[self.variant]}" if self.variant in VARIANTS else ""
+        return start + pool_title(self.pool) + end
+
+
+def task_title(task: str) -> str:
+    """A task's title; a name that is not in `TASKS` stays as it is."""
+    return describe(task).title
+
+
+def short_title(task: str) -> str:
+    """A task's short title, for a label inside a chart."""
+    return describe(task).short
+
+
+def pool_title(pool: Sequence[str]) -> str:
+    """`("src", "rotation")` becomes "SRC + Rotation", an empty pool "From scratch"."""
+    return " + ".join(map(task_title, pool)) or SCRATCH
+
+
+def label_title(label: str) -> str:
+    """The title of a network's label, see `Label`."""
+    return Label.parse(label).title
+
+
+def backbone_title(name: str) -> str:
+    """`"resnet18"` becomes "ResNet-18"; a name of another form stays as it is."""
+    family = name.rstrip("0123456789")
+    depth = name.removeprefix(family)
+    return f"{FAMILIES[family]}-{depth}" if family in FAMILIES and depth else name
+
+
+def pool_colour(pool: Sequence[str]) -> str:
+    """A pool has the colour of its last task, the same in every chart; grey from scratch."""
+    return describe(pool[-1]).colour if pool else GREY
+
+
+def capitalised(words: str) -> str:
+    """The first letter as a capital; the others stay as they are."""
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,83 @@
+"""Feature stages, and what is computed from features: similarities and effective ranks."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from assl_jax.evaluation.spectrum import effective_rank
+from assl_jax.files import read_array, write_array
+from assl_jax.lcka import lcka_matrix
+from assl_jax.records import Features
+from assl_jax.strategies.network import Network
+from assl_jax.strategies.pretraining import Pretraining
+from assl_jax.strategies.setup import Setup
+from assl_jax.strategies.stages import Stage
+from assl_jax.training.processes import is_primary
+
+FILE = "features.npy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparing:
+    """Compares the networks of a study by their features of fixed plain images.
+
+    Attributes:
+      setup: what all stages share; `setup.similarity` says which features.
+      pretraining: gives the backbones.
+    """
+
+    setup: Setup
+    pretraining: Pretraining
+
+    def similarities(
+        self, networks: Sequence[Network], *, subset: str = "unlabeled"
+    ) -> Float[np.ndarray, "k k"]:
+        """LCKA between the features of every two networks; see `features`."""
+        stacked = [self._read(network, subset) for network in networks]
+        return np.asarray(lcka_matrix(stacked, estimator=self.setup.similarity.estimator))
+
+    def effective_rank(self, network: Network, *, subset: str = "held_out") -> float:
+        """The effective rank of a network's features; see `features`."""
+        return effective_rank(self._read(network, subset))
+
+    def features(self, network: Network, *, subset: str = "unlabeled") -> Stage:
+        """Features of a fixed set of images, in the stage's `features.npy`.
+
+        Args:
+          network: `SCRATCH` for an untrained one.
+          subset: "unlabeled", or "held_out": images of the test set without their labels.
+        """
+        setup, compared = self.setup, self.setup.similarity
+        parent = self.pretraining.run(network) if network.pool else None
+        settings: dict[str, Any] = {
+            **setup.identity,
+            "images": setup.inputs["unlabeled"],
+            "n": compared.n,
+            "layer": compared.layer,
+            "reestimate_bn": compared.reestimate_bn,
+        }
+        if subset != "unlabeled":
+            settings[subset] = setup.inputs[subset]
+
+        def compute(folder: Path) -> Features:
+            variables = self.pretraining.load(parent) if parent else self.pretraining.untrained()
+            x = setup.plain_images.features(variables, subset)
+            if is_primary():
+                write_array(folder / FILE, x)
+            return Features(n=len(x), d=x.shape[1])
+
+        return setup.stage(
+            "features",
+            network,
+            settings,
+            compute,
+            code=[Comparing],
+            parents=[parent] if parent else [],
+        )
+
+    def _read(self, network: Network, subset: str) -> np.ndarray:
+        return read_array(self.features(network, subset=subset).folder / FILE)

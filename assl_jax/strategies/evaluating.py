@@ -1,0 +1,173 @@
+"""Evaluation stages: a network fine-tuned on few labels, tested, and cross-validated."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from assl_jax.errors import lookup
+from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.export import export_model
+from assl_jax.evaluation.finetune import Target
+from assl_jax.evaluation.scores import METRICS, estimate, scores, summarise
+from assl_jax.files import read_array
+from assl_jax.models import SideBySide
+from assl_jax.records import MODEL_FOLDER, Evaluation, Finetuned, Folds
+from assl_jax.strategies.finetuning import (
+    Runs,
+    file_of,
+    finetune_all,
+    fold_runs,
+    runs_on_all_labels,
+)
+from assl_jax.strategies.network import Network
+from assl_jax.strategies.pretraining import Pretraining
+from assl_jax.strategies.settings import TargetSettings
+from assl_jax.strategies.setup import Setup
+from assl_jax.strategies.stages import Stage
+from assl_jax.training.loop import Logging
+from assl_jax.training.processes import is_primary
+from assl_jax.training.state import TrainState
+
+TITLES = {"finetune": "fine-tune", "select": "cross-validate"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluating:
+    """Fine-tunes and tests the networks of a study.
+
+    Attributes:
+      setup: what all stages share.
+      settings: how a backbone is fine-tuned.
+      metric: what selection looks at, one of `METRICS`.
+      pretraining: gives the backbones.
+    """
+
+    setup: Setup
+    settings: TargetSettings
+    metric: str
+    pretraining: Pretraining
+
+    def run(self, network: Network) -> Evaluation:
+        """Test metrics, and the metric of selection over the folds if there are any."""
+        found = self.finetune(network).record.result
+        assert isinstance(found, Finetuned)
+        if not self.settings.folds:
+            return found.evaluation
+        folds = self.cross_validate(network).record.result
+        assert isinstance(folds, Folds)
+        values = lookup(folds.metrics, self.metric, "search.metric of a fold")
+        return found.evaluation.replace(selection=estimate(values))
+
+    def finetune(self, network: Network) -> Stage:
+        """Fine-tune on all labels, for every labelled set and seed, and test.
+
+        The probabilities of each run lie in the stage's `predictions/`, `[n, k]` in the order of
+        the test set.
+        """
+        dataset = self.setup.dataset
+
+        def compute(folder: Path) -> Finetuned:
+            probabilities = self._finetune_all(folder, "finetune", network, self.test_runs())
+            rows = dataset.test
+            evaluation = summarise(dataset.labels[rows], probabilities, dataset.groups[rows])
+            return Finetuned(evaluation=evaluation)
+
+        settings = {"data": self.setup.inputs["labelled and test"], "seeds": self.settings.seeds}
+        return self._stage("finetune", network, settings, compute)
+
+    def cross_validate(self, network: Network) -> Stage:
+        """Fine-tune inside each labelled set, fold by fold. The test set is not used."""
+        dataset = self.setup.dataset
+
+        def compute(folder: Path) -> Folds:
+            runs = self.folds()
+            probabilities = self._finetune_all(folder, "select", network, runs)
+            each = [scores(dataset.labels[runs[name].test], p) for name, p in probabilities.items()]
+            complete = [name for name in METRICS if all(name in fold for fold in each)]
+            return Folds(metrics={m: tuple(fold[m] for fold in each) for m in complete})
+
+        settings = {"data": self.setup.inputs["labelled"], "folds": self.settings.folds}
+        return self._stage("select", network, settings, compute)
+
+    def probabilities(self, network: Network) -> list[np.ndarray]:
+        """The predictions of each fine-tuning on all labels for the test set, `[n, k]`."""
+        folder = self.finetune(network).folder / "predictions"
+        return [read_array(folder / file_of(run)) for run in self.test_runs()]
+
+    def test_runs(self) -> Runs:
+        return runs_on_all_labels(self.setup.dataset, self.settings, self.setup.seed)
+
+    def folds(self) -> Runs:
+        return fold_runs(self.setup.dataset, self.settings, self.setup.seed)
+
+    def _stage(self, kind: str, network: Network, settings: dict[str, Any], compute: Any) -> Stage:
+        networks = [network.plain, network] if network.side_by_side else [network]
+        parents = [self.pretraining.run(parent) for parent in networks if parent.pool]
+        settings = {
+            **self.setup.identity,
+            **settings,
+            "training": dataclasses.asdict(self.settings.training),
+            "shift": self.settings.shift,
+            "flip": self.settings.flip,
+        }
+        return self.setup.stage(
+            kind, network, settings, compute, code=[Evaluating], parents=parents
+        )
+
+    def _finetune_all(
+        self, folder: Path, kind: str, network: Network, runs: Runs
+    ) -> dict[str, np.ndarray]:
+        """The probabilities of every run; the first network fine-tuned on all labels is kept."""
+        setup = self.setup
+        copies = 2 if network.side_by_side else 1
+        backbone = setup.backbone if copies == 1 else SideBySide(setup.backbone, copies)
+
+        def keep(state: TrainState) -> None:
+            export_model(
+                folder / MODEL_FOLDER,
+                {"params": state.params, "batch_stats": state.batch_stats},
+                settings={**setup.backbone_settings, "copies": copies},
+                intensity=setup.dataset.intensity,
+                classes=setup.dataset.class_names,
+            )
+
+        with setup.recording(folder, kind, network) as record:
+            return finetune_all(
+                self._target(backbone),
+                self._pretrained(network),
+                runs,
+                folder=folder / "predictions",
+                title=f"{TITLES[kind]} {setup.label(network)}",
+                logging=Logging(every=setup.log_every, record=record),
+                keep=keep if kind == "finetune" and is_primary() else None,
+            )
+
+    def _pretrained(self, network: Network) -> dict[str, Any] | None:
+        """What fine-tuning starts from; None from scratch."""
+        if not network.pool:
+            return None
+        load, run = self.pretraining.load, self.pretraining.run
+        own = load(run(network))
+        if not network.side_by_side:
+            return own
+        return SideBySide.gather(load(run(network.plain)), own)
+
+    def _target(self, backbone: nn.Module) -> Target:
+        settings, dataset = self.settings, self.setup.dataset
+        task = Classification(
+            classes=dataset.num_classes,
+            shift=settings.shift,
+            flip=settings.flip,
+            intensity=dataset.intensity,
+        )
+        return Target(
+            backbone,
+            task,
+            self.setup.images,
+            dataset.labels,
+            settings.training,
+            self.setup.eval_batch_size,
+        )

@@ -1,0 +1,197 @@
+"""What code a stage depends on: a digest of the definitions that it can reach.
+
+The source is read as syntax trees, so that comments and layout do not count; docstrings are
+removed. A definition is a top-level statement of a module: a function, a class, a constant. It
+reaches every definition whose name it mentions, annotations included. Thus an edited loss changes
+the digest of the tasks that call it and of no other.
+"""
+
+import ast
+import functools
+import inspect
+import subprocess
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from assl_jax.files import digest
+
+PACKAGE = "assl_jax"
+ROOT = Path(__file__).parents[1]
+# Rooms whose code can change a number. Messages, file formats and reports cannot.
+ROOMS = {
+    *("lcka", "losses", "routes", "permutations", "ops", "models", "data", "tasks"),
+    *("training", "evaluation", "strategies"),
+}
+# The cache of stages runs the code of a stage and changes nothing about its result.
+OUTSIDE = {"assl_jax.strategies.stages", "assl_jax.strategies.identity"}
+PACKAGES = ("jax", "flax", "optax")  # their versions can change a number too
+
+
+class Definition(NamedTuple):
+    """A top-level statement of a module, by one of the names that it binds."""
+
+    module: str
+    name: str
+
+
+@functools.cache
+def code_digest(*roots: Any) -> str:
+    """The digest of all code that `roots` can reach, and of the versions of JAX, Flax and Optax.
+
+    Args:
+      roots: functions and classes of this package or of the user's own modules. Code outside the
+        package is followed within its own module.
+    """
+    found = reach(roots)
+    sources = sorted((d.module, d.name, _module(d.module).source(d.name)) for d in found)
+    return digest({"code": sources, "versions": versions()})
+
+
+def versions() -> dict[str, str]:
+    """The packages that can change a number, with their versions to the minor number."""
+    return {name: ".".join(metadata.version(name).split(".")[:2]) for name in PACKAGES}
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of the source tree, marked "-dirty" when it was changed; "" outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def reach(roots: Iterable[Any]) -> set[Definition]:
+    """Every definition that the functions and classes in `roots` mention, directly or not."""
+    waiting = [Definition(root.__module__, root.__qualname__.split(".")[0]) for root in roots]
+    found: set[Definition] = set()
+    while waiting:
+        definition = waiting.pop()
+        if definition not in found:
+            found.add(definition)
+            waiting += _module(definition.module).mentions(definition.name)
+    return found
+
+
+@functools.cache
+def _module(name: str) -> "_Module":
+    return _Module(name)
+
+
+class _Module:
+    """The top-level definitions of a module, and the names that it imports."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = _path(name)
+        text = self.path.read_text(encoding="utf-8") if self.path else _loaded_source(name)
+        tree = _without_docstrings(ast.parse(text))
+        self.imports = dict(_imports(tree))
+        self.statements: dict[str, list[ast.stmt]] = {}
+        self.effects: list[ast.stmt] = []  # statements that bind no name: they always count
+        for statement in tree.body:
+            names = list(_bound(statement))
+            for bound in names:
+                self.statements.setdefault(bound, []).append(statement)
+            if not names and not isinstance(statement, ast.Import | ast.ImportFrom):
+                self.effects.append(statement)
+
+    def source(self, name: str) -> str:
+        """The source of a definition and of the module's effects, in one normal form."""
+        statements = [*self.statements.get(name, []), *self.effects]
+        return "\n".join(map(ast.unparse, statements))
+
+    def mentions(self, name: str) -> Iterator[Definition]:
+        """The definitions that one definition, or an effect of the module, mentions."""
+        for statement in [*self.statements.get(name, []), *self.effects]:
+            for mentioned, attribute in _names(statement):
+                yield from self.resolve(mentioned, attribute)
+
+    def resolve(self, name: str, attribute: str = "") -> Iterator[Definition]:
+        """What `name`, or `name.attribute` of a module called `name`, stands for here."""
+        if name in self.statements:
+            yield Definition(self.name, name)
+        module, member = self.imports.get(name, ("", ""))
+        if not _counts(module):
+            return
+        if member and _path(f"{module}.{member}"):
+            module, member = f"{module}.{member}", ""
+        if member:
+            yield from _module(module).resolve(member)
+        elif _counts(module):
+            # A module that is passed on as a whole may be used as a whole.
+            for each in [attribute] if attribute else list(_module(module).statements):
+                yield from _module(module).resolve(each)
+
+
+def _counts(module: str) -> bool:
+    """Whether a module is of this package and can change a number."""
+    parts = module.split(".")
+    whole = parts == [PACKAGE]
+    return parts[0] == PACKAGE and (whole or parts[1] in ROOMS) and module not in OUTSIDE
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module of this package; None for anything else."""
+    package, *parts = module.split(".")
+    if package != PACKAGE:
+        return None
+    path = ROOT.joinpath(*parts)
+    files = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _loaded_source(module: str) -> str:
+    """The source of a user's module; "" where Python keeps none, as in an interactive session."""
+    import sys
+
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (KeyError, OSError, TypeError):
+        return ""
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each imported name with its module and its member there, "" for the module itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield alias.asname or alias.name, (node.module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                yield alias.asname or name, (name, "")
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    """The names that a top-level statement binds; none for an import, which is followed instead."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id
+
+
+def _names(statement: ast.stmt) -> Iterator[tuple[str, str]]:
+    """The names that a statement mentions, each with the attribute that is taken of it, or ""."""
+    owners = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owners.add(node.value)
+            yield node.value.id, node.attr
+        elif isinstance(node, ast.Name) and node not in owners:
+            yield node.id, ""

@@ -1,0 +1,186 @@
+"""Pretraining stages: a backbone trained on a pool of proxy tasks, once or twice."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from assl_jax.evaluation.export import export_backbone
+from assl_jax.files import digest, write_json
+from assl_jax.records import BACKBONE_FOLDER, Pretrained
+from assl_jax.strategies.network import Network
+from assl_jax.strategies.settings import PretrainSettings
+from assl_jax.strategies.setup import Setup
+from assl_jax.strategies.stages import Stage
+from assl_jax.tasks import ProxyTask
+from assl_jax.training.checkpoint import Checkpoints, load_tree
+from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.penalty import Penalty
+from assl_jax.training.processes import is_primary
+from assl_jax.training.sharding import replicate
+from assl_jax.training.state import TrainState, init_state, name_key
+
+OBSERVATIONS = 10  # of a second run, spread over its steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretraining:
+    """Pretrains the networks of a study.
+
+    Attributes:
+      setup: what all stages share.
+      settings: how long and how.
+    """
+
+    setup: Setup
+    settings: PretrainSettings
+
+    def run(self, network: Network) -> Stage:
+        """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`.
+
+        The stage depends on the unlabeled images alone: labels and test images leave it alone.
+        """
+        setup, second = self.setup, network.second
+        tasks = {name: setup.tasks[name] for name in sorted(network.pool)}
+        training = self.settings.training_of(len(tasks))
+        parent = self.run(network.plain) if second else None
+        settings: dict[str, Any] = {
+            **setup.identity,
+            "images": setup.inputs["unlabeled"],
+            "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
+            "training": dataclasses.asdict(training),
+            # The running statistics are estimated on this sample.
+            "reestimate_bn": setup.similarity.reestimate_bn
+            and [setup.similarity.n, setup.eval_batch_size],
+        }
+        if second:
+            penalty = second.penalty
+            settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
+            settings["init_from"] = second.init_from
+
+        def compute(folder: Path) -> Pretrained:
+            self._save_label_tables(folder, tasks)
+            state = self._train(folder, network, tasks, training, parent)
+            fitted = setup.plain_images.fit(state.variables)
+            if is_primary():
+                export_backbone(
+                    folder / BACKBONE_FOLDER,
+                    fitted,
+                    settings=dict(setup.backbone_settings),
+                    intensity=setup.dataset.intensity,
+                    pool=tuple(tasks),
+                )
+            return Pretrained()
+
+        return setup.stage(
+            "pretrain",
+            network,
+            settings,
+            compute,
+            code=(Pretraining, *map(type, tasks.values())),
+            parents=[parent] if parent else [],
+        )
+
+    def load(self, stage: Stage) -> dict[str, Any]:
+        """The variables of a pretraining stage's backbone, replicated on the devices."""
+        return replicate(
+            load_tree(stage.folder / BACKBONE_FOLDER / "variables"), self.setup.images.mesh
+        )
+
+    def untrained(self) -> dict[str, Any]:
+        """Random weights, with running statistics of plain images."""
+        tasks = dict([next(iter(self.setup.tasks.items()))])
+        key = name_key(jax.random.key(self.setup.seed), "untrained")
+        fresh = self._fresh(key, tasks, self.settings.training).variables
+        return self.setup.plain_images.fit(replicate(fresh, self.setup.images.mesh))
+
+    def _train(
+        self,
+        folder: Path,
+        network: Network,
+        tasks: Mapping[str, ProxyTask],
+        training: Training,
+        parent: Stage | None,
+    ) -> TrainState:
+        setup, second = self.setup, network.second
+        seed = self._seed(network)
+        penalty = second.penalty if second else None
+        state = self._fresh(jax.random.key(seed), tasks, training, penalty)
+        frozen = None
+        if second and parent:
+            # With its running statistics of the proxy tasks' inputs, which f' sees too.
+            trained = self._last_state(parent, tasks, training)
+            frozen = trained.variables
+            if second.init_from == "f_p":
+                state = state._replace(params=trained.params, batch_stats=trained.batch_stats)
+        checkpoints = Checkpoints(folder / "checkpoints", setup.checkpoint_every)
+        with setup.recording(folder, "pretrain", network) as record:
+            state = fit(
+                state,
+                backbone=setup.backbone,
+                tasks=tasks,
+                feed=setup.images,
+                rows=setup.dataset.unlabeled,
+                training=training,
+                seed=seed,
+                penalty=penalty,
+                frozen=frozen,
+                checkpoints=checkpoints,
+                logging=Logging(
+                    title=f"pretrain {setup.label(network)}",
+                    every=setup.log_every,
+                    record=record,
+                    observe=self._observer(parent) if parent else None,
+                    observe_every=max(1, training.steps // OBSERVATIONS),
+                ),
+            )
+        checkpoints.close()
+        return state
+
+    def _seed(self, network: Network) -> int:
+        """The same for all first runs of a study, and another one for all second runs."""
+        return int(digest(["pretrain", self.setup.seed, 2 if network.second else 1])[:7], 16)
+
+    def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
+        """Labels mean nothing without the routes and permutations that they number."""
+        rank = len(self.setup.dataset.space)
+        tables = {name: task.label_table(rank) for name, task in tasks.items()}
+        if is_primary():
+            write_json(
+                folder / "labels.json",
+                {name: table.tolist() for name, table in tables.items() if table is not None},
+            )
+
+    def _fresh(
+        self,
+        key: jax.Array,
+        tasks: Mapping[str, ProxyTask],
+        training: Training,
+        penalty: Penalty | None = None,
+    ) -> TrainState:
+        return init_state(
+            key,
+            self.setup.backbone,
+            list(tasks.values()),
+            training.optimiser,
+            self.setup.images.arrays,
+            penalty=penalty,
+        )
+
+    def _last_state(
+        self, stage: Stage, tasks: Mapping[str, ProxyTask], training: Training
+    ) -> TrainState:
+        """The state at the end of a finished pretraining without a penalty."""
+        checkpoints = Checkpoints(stage.folder / "checkpoints")
+        try:
+            like = self._fresh(jax.random.key(0), tasks, training)
+            return checkpoints.restore(like, self.setup.images.mesh)
+        finally:
+            checkpoints.close()
+
+    def _observer(self, parent: Stage) -> Callable[[TrainState], dict[str, float]]:
+        return self.setup.plain_images.observer(
+            self.load(parent), self.untrained(), self.setup.similarity.estimator
+        )

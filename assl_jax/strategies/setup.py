@@ -1,0 +1,116 @@
+"""What all stages of a study share: the images, the network, and where results go."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from assl_jax.data import Dataset
+from assl_jax.evaluation.plain import PlainImages
+from assl_jax.records import StageResult
+from assl_jax.strategies.network import Network
+from assl_jax.strategies.settings import SimilaritySettings
+from assl_jax.strategies.stages import Stage, StageCache
+from assl_jax.tasks import ProxyTask
+from assl_jax.training.feed import Feed
+from assl_jax.training.metrics_log import recording
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """One data set, one backbone, a set of tasks, and the cache of stages.
+
+    Attributes:
+      dataset: images and splits.
+      images: the data set's images, on the devices or on the host.
+      backbone, backbone_settings: the network, and the plain values that determine it.
+      tasks: by name.
+      similarity: which plain images are looked at, and how.
+      seed: of everything random.
+      stages: the cache.
+      prefix: stands before every label, to tell several backbones apart.
+      eval_batch_size: images in a batch in evaluation mode.
+      checkpoint_every, log_every: steps.
+    """
+
+    dataset: Dataset
+    images: Feed
+    backbone: nn.Module
+    backbone_settings: Mapping[str, Any]
+    tasks: Mapping[str, ProxyTask]
+    similarity: SimilaritySettings
+    seed: int
+    stages: StageCache
+    prefix: str = ""
+    eval_batch_size: int = 256
+    checkpoint_every: int = 1000
+    log_every: int = 50
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every stage depends on that trains or runs a network."""
+        return {"backbone": dict(self.backbone_settings), "seed": self.seed}
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The identities of the images that stages depend on."""
+        data = self.dataset
+        return {
+            "unlabeled": data.fingerprint(data.unlabeled),
+            "held_out": data.fingerprint(data.test),
+            "labelled": data.fingerprint(*data.labelled_sets, labelled=True),
+            "labelled and test": data.fingerprint(*data.labelled_sets, data.test, labelled=True),
+        }
+
+    @property
+    def plain_images(self) -> PlainImages:
+        """Fixed images without augmentation: a sample of the unlabeled and of the test images."""
+        n, test = self.similarity.n, self.dataset.test
+        sample = np.random.default_rng(self.seed).permutation(self.dataset.unlabeled)[:n]
+        # No pretraining has seen the test images. Their labels are not used.
+        held_out = np.random.default_rng([self.seed, 1]).permutation(test)[:n]
+        return PlainImages(
+            backbone=self.backbone,
+            images=self.images,
+            rows={"unlabeled": np.sort(sample), "held_out": held_out},
+            intensity=self.dataset.intensity,
+            layer=self.similarity.layer,
+            batch_size=self.eval_batch_size,
+            reestimate=self.similarity.reestimate_bn,
+        )
+
+    def label(self, network: Network) -> str:
+        """What this study calls a network, `vgg16/rotation+src`."""
+        return f"{self.prefix}/{network.label}" if self.prefix else network.label
+
+    def stage(
+        self,
+        kind: str,
+        network: Network,
+        settings: dict[str, Any],
+        compute: Callable[[Path], StageResult],
+        *,
+        code: Sequence[Any],
+        parents: Sequence[Stage] = (),
+    ) -> Stage:
+        """See `StageCache.run`; the backbone's code is added."""
+        return self.stages.run(
+            kind,
+            network.label,
+            settings,
+            compute,
+            code=(*code, type(self.backbone)),
+            parents=parents,
+            shown=self.label(network),
+        )
+
+    def recording(
+        self, folder: Path, kind: str, network: Network
+    ) -> contextlib.AbstractContextManager[Any]:
+        """See `metrics_log.recording`: the log of a stage."""
+        return recording(folder, stage=folder.name, kind=kind, label=self.label(network))

@@ -1,0 +1,206 @@
+"""`python -m assl_jax gradcam` on a run's folder made by hand."""
+
+from html.parser import HTMLParser
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from assl_jax import records
+from assl_jax.__main__ import main
+from assl_jax.commands import gradcam
+from assl_jax.commands.write_phantom import write_phantom
+from assl_jax.config import base_config
+from assl_jax.data import load
+from assl_jax.evaluation.export import export_model
+from assl_jax.files import write_json
+from assl_jax.models import make_backbone
+from assl_jax.records import NetworkRecord, Results
+
+BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
+LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
+PHANTOMS = {"volumes": 24, "shape": [8, 12, 10], "labels": 8, "test": 8}
+
+
+class Page(HTMLParser):
+    """The words of table heads, of cells, and the pictures' addresses."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tag, self.heads, self.cells, self.sources = "", [], [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        self.tag = tag
+        self.sources += [value for key, value in attrs if key == "src"]
+
+    def handle_data(self, data):
+        if self.tag in ("th", "td"):
+            (self.heads if self.tag == "th" else self.cells).append(data)
+        self.tag = ""
+
+
+def begin(workdir, data, drawn, *, copies=1):
+    """A run's folder with five networks, of which `jigsaw` was not kept."""
+    dataset = load(**data)
+    settings = {**BACKBONE, "delay": [0] * len(dataset.space), "copies": copies}
+    backbone = make_backbone(**settings)
+    variables = drawn(backbone.init, jnp.zeros((1, *dataset.space, dataset.channels)))
+    kernel = np.random.default_rng(0).normal(size=(32 * copies, dataset.num_classes))
+    head = {"kernel": kernel.astype(np.float32), "bias": np.zeros(dataset.num_classes, np.float32)}
+    heads = {"target": {"Dense_0": head}}
+    networks = []
+    for label in LABELS:
+        pool, _, variant = label.partition(".")
+        networks.append(
+            NetworkRecord(
+                label=label,
+                pool=() if label == "scratch" else (pool,),
+                variant=variant or ("scratch" if label == "scratch" else "plain"),
+                backbone="resnet10",
+                finetune=f"finetune-{label}",
+            )
+        )
+        if label != "jigsaw":
+            export_model(
+                workdir / ".." / "stages" / f"finetune-{label}" / "model",
+                {**variables, "params": {"backbone": variables["params"], "heads": heads}},
+                settings=settings,
+                intensity=dataset.intensity,
+                classes=dataset.class_names,
+            )
+    write_run(workdir, data, networks[::-1])
+
+
+def write_run(workdir, data, networks):
+    """A finished run's results and config."""
+    results = Results(
+        experiment="table4",
+        data=data["name"],
+        space=(8, 8),
+        seed=0,
+        select_on="cv",
+        metric="accuracy",
+        labels=8,
+        test_images=8,
+        classes=("a", "b"),
+        stages="../stages",
+        networks=tuple(networks),
+    )
+    records.write(workdir / "results.json", results)
+    config = base_config(data["name"]).to_dict()
+    write_json(workdir / "config.json", config | {"data": config["data"] | data})
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory, drawn):
+    workdir = tmp_path_factory.mktemp("volumes") / "run"
+    workdir.mkdir()
+    begin(workdir, {"name": "phantom_ct", **PHANTOMS}, drawn)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, drawn):
+    workdir = tmp_path_factory.mktemp("photos") / "run"
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(2 * ("train/cat", "train/dog", "test/cat", "test/cat", "test/dog")):
+        picture = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        (workdir / "data" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(workdir / "data" / name / f"{i}.png")
+    begin(workdir, {"name": "folder", "path": str(workdir / "data")}, drawn, copies=2)
+    return workdir
+
+
+def refused(capsys, *arguments):
+    """The one line that the command says when it refuses."""
+    with pytest.raises(SystemExit) as stop:
+        main(["gradcam", *map(str, arguments)])
+    told = capsys.readouterr()
+    assert stop.value.code == 2 and told.out == ""
+    assert told.err.startswith("error: ") and told.err.count("\n") == 1
+    return told.err
+
+
+def test_test_images_of_a_run(volumes, capsys):
+    main(["gradcam", f"--workdir={volumes}", "--n=5"])
+    path = volumes / "gradcam" / "index.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    page = Page(path)
+    # Pools as the results have them, a network and its Self-ASSL side by side.
+    names = ["Rotation, Self-ASSL", "Rotation", "Rotation, second run", "From scratch"]
+    assert page.heads == ["Image", *names, *["Grad-CAM 1x1x1", "Guided"] * 4]
+    assert page.cells[::5] == ["deep", "lobar", "subarachnoid", "ventricular", "deep"]
+    assert len(page.sources) == 5 * 9
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert [file.name for file in path.parent.iterdir()] == ["index.html"]
+
+
+def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    (tmp_path / "mine" / "more").mkdir(parents=True)
+    Image.fromarray(rng.integers(0, 256, (12, 16), dtype=np.uint8)).save(tmp_path / "mine/b.png")
+    Image.fromarray(rng.integers(0, 256, (40, 20, 3), dtype=np.uint8)).save(
+        tmp_path / "mine/more/c.JPG", "JPEG"
+    )
+    (tmp_path / "mine" / "notes.txt").write_text("no image")
+    out = tmp_path / "out"
+    chosen = "--networks=scratch, rotation.self_assl"
+    main(
+        ["gradcam", f"--workdir={photos}", f"--images={tmp_path / 'mine'}", chosen, f"--out={out}"]
+    )
+    page = Page(out / "index.html")
+    assert page.heads[:3] == ["Image", "From scratch", "Rotation, Self-ASSL"]
+    assert page.cells[::3] == ["b.png", "c.JPG"]
+    assert not (photos / "gradcam").exists()
+
+
+def test_files_are_brought_to_the_data_set(photos):
+    """A test image read again is that image; a flat one of another size stays flat."""
+    dataset = load("folder", path=str(photos / "data"))
+    (file,) = (photos / "data" / "test" / "cat").glob("2.png")
+    stored, words = gradcam._read_all(str(file), 8, dataset, {})
+    assert words == ["2.png"] and stored.shape == (1, 12, 16, 3)
+    here = [np.abs(image - stored[0]).max() for image in dataset.images[dataset.test]]
+    assert sorted(here)[0] < 1e-3 < sorted(here)[1]
+    Image.fromarray(np.full((33, 9), 51, np.uint8)).save(photos / "flat.png")
+    stored, _ = gradcam._read_all(str(photos / "flat.png"), 8, dataset, {})
+    np.testing.assert_allclose(stored, np.full((1, 12, 16, 3), 51), rtol=1e-5)
+
+
+def test_nifti_files_are_brought_to_the_data_set(volumes, tmp_path):
+    """The phantoms written as files and read again, as the sources `phantom_ct` and `volumes`."""
+    write_phantom(tmp_path / "heads", **PHANTOMS)
+    dataset = load("phantom_ct", **PHANTOMS)
+    stored, words = gradcam._read_all(str(tmp_path / "heads"), 3, dataset, PHANTOMS)
+    assert words == [f"head_000{i}.nii.gz" for i in range(3)]
+    np.testing.assert_array_equal(stored, dataset.images[:3])
+    # With the percentiles of each volume, not the window of the data set.
+    settings = {"path": str(tmp_path / "heads"), "window": (), "crop_foreground": False}
+    scaled = load("volumes", **settings)
+    again, _ = gradcam._read_all(str(tmp_path / "heads"), 3, scaled, settings)
+    np.testing.assert_array_equal(again, scaled.images[:3])
+    assert np.abs(again - stored).max() > 100
+
+
+def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
+    run = f"--workdir={volumes}"
+    assert "holds no finished run" in refused(capsys, f"--workdir={tmp_path}")
+    assert "did you mean 'rotation'" in refused(capsys, run, "--networks=rotatoin")
+    assert "jigsaw holds no finished run" in refused(capsys, run, "--networks=jigsaw")
+    assert "--n=0" in refused(capsys, run, "--n=0")
+    assert "does not exist" in refused(capsys, run, f"--images={tmp_path / 'absent'}")
+    assert ".nii .nii.gz" in refused(capsys, run, f"--images={tmp_path}")
+    (tmp_path / "a.png").write_bytes(b"not an image")
+    broken = f"--images={tmp_path / 'a.png'}"
+    assert "its format is none of NIfTI" in refused(capsys, run, broken)
+    assert "a.png cannot be read" in refused(capsys, f"--workdir={photos}", broken)
+    taken = f"--out={tmp_path / 'a.png'}"
+    assert "cannot be written" in refused(capsys, run, "--n=1", taken)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png"]
+
+
+def test_a_run_that_kept_no_network(tmp_path, capsys):
+    write_run(tmp_path, {"name": "digits"}, [])
+    assert "has kept no fine-tuned network" in refused(capsys, f"--workdir={tmp_path}")

@@ -1,0 +1,37 @@
+"""`python -m assl_jax write_phantom`: the files, and their data set."""
+
+import numpy as np
+import pytest
+
+from assl_jax.commands.write_phantom import main, write_phantom
+from assl_jax.data import load
+from assl_jax.data.phantom_ct import phantom_ct
+from assl_jax.errors import InputError
+
+SMALL = {"volumes": 24, "shape": (8, 12, 10), "labels": 8, "test": 8}
+ARGUMENTS = ["--volumes=24", "--shape=8,12,10", "--labels=8", "--test=8"]
+
+
+def test_the_files_give_the_same_data_set(tmp_path, capsys):
+    direct = phantom_ct(**SMALL)
+    main([str(tmp_path / "heads"), *ARGUMENTS])
+    assert f"--config.data.path={tmp_path / 'heads'}" in capsys.readouterr().out
+    read = load("volumes", path=str(tmp_path / "heads"), window=(-20, 100), cache=str(tmp_path))
+    np.testing.assert_array_equal(np.asarray(read.images), direct.images)
+    assert read.class_names == direct.class_names and read.intensity == direct.intensity
+    np.testing.assert_array_equal(read.unlabeled, direct.unlabeled)
+    np.testing.assert_array_equal(read.test, direct.test)
+    np.testing.assert_array_equal(read.labelled_sets[0], direct.labelled_sets[0])
+    for rows in (read.test, read.labelled_sets[0]):
+        np.testing.assert_array_equal(read.labels[rows], direct.labels[rows])
+    assert read.test_patients == 8
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        write_phantom(tmp_path, **SMALL)
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path), *ARGUMENTS])
+    assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]

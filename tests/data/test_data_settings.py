@@ -1,0 +1,56 @@
+"""The settings that sources share: one declaration each."""
+
+import pytest
+
+from assl_jax.data.settings import CHOICES, RANGES, check, existing_file, existing_folder
+from assl_jax.errors import InputError
+
+CASES = {  # good values, bad values, the end of the message
+    "labels": ([0, 5], [-1], "must be at least 0"),
+    "on_error": (["raise", "skip"], ["ignore", ""], "(one of raise, skip)"),
+    "seed": ([0, 7], [-1], "must be at least 0"),
+    "side": ([0, 32], [-1], "must be at least 0"),
+    "test_fraction": ([0.01, 0.99], [0.0, 1.0, -0.5, float("nan")], "must be above 0 and below 1"),
+}
+
+
+def test_every_setting_has_cases():
+    assert CASES.keys() == RANGES.keys() | CHOICES.keys()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values(name):
+    good, bad, words = CASES[name]
+    for value in good:
+        check(**{name: value})
+    for value in bad:
+        with pytest.raises(InputError, match=f"^data.{name}={value!r} ") as caught:
+            check(**{name: value})
+        assert str(caught.value).endswith(words)
+
+
+def test_the_first_bad_setting_is_reported():
+    check(labels=3, seed=0)
+    with pytest.raises(InputError, match="^data.labels=-1 must be at least 0"):
+        check(seed=0, labels=-1, test_fraction=2.0)
+
+
+def test_paths(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert existing_folder(str(tmp_path), "a folder") == tmp_path
+    assert existing_file(str(file), "a file") == file
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert existing_file("~/file", "a file") == file
+    for function, path, message in (
+        (existing_folder, "", "data.path is empty; name the thing"),
+        (existing_file, "", "data.path is empty; name the thing"),
+        (existing_folder, str(tmp_path / "x"), "does not exist; name the thing"),
+        (existing_file, str(tmp_path / "x"), "does not exist; name the thing"),
+        (existing_folder, str(file), "is a file, not a folder; name the thing"),
+        (existing_file, str(tmp_path), "is a folder, not a file; name the thing"),
+        (existing_file, "~nobody-of-this-name/x", "data.path='~nobody"),
+    ):
+        with pytest.raises(InputError, match=message):
+            function(path, "the thing")

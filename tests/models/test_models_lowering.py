@@ -1,0 +1,139 @@
+"""Programs for GPUs and TPUs, lowered on this machine, hold plain operations only.
+
+Nothing is compiled or run. Every task is covered; the tests marked `slow` have most of them.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from assl_jax.evaluation import features
+from assl_jax.evaluation.classification import Classification
+from assl_jax.models import make_backbone
+from assl_jax.models.cpu import plain_forms
+from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import TASKS, make_task
+from assl_jax.training.feed import Examples
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.sharding import make_mesh
+from assl_jax.training.state import TrainState
+from assl_jax.training.step import make_step
+
+ELSEWHERE = ("cuda", "tpu")
+SHAPES = {2: (2, 32, 32, 1), 3: (2, 16, 16, 16, 1)}
+FEW = {"permutations": 10, "hidden": 16}
+SETTINGS = {"jigsaw": FEW, "rubiks_cube": FEW}
+IN_3D = {"jigsaw": {"grid": 2}}
+FAST = {("rotation", 2), ("inpaint", 3), ("target", 2), ("target", 3)}
+CASES = [
+    pytest.param(name, rank, marks=() if (name, rank) in FAST else pytest.mark.slow)
+    for name in ("target", *TASKS)
+    for rank in SHAPES
+    if (name, rank) != ("rubiks_cube", 2)
+]
+BACKBONE = make_backbone("resnet10", width=1 / 16, stem="half")
+KEY = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+shape = jax.eval_shape
+
+
+def stored(rank):
+    return jax.ShapeDtypeStruct(SHAPES[rank], jnp.uint8)
+
+
+def task_and_examples(name, rank):
+    """A task and the shapes of a batch as its `make_batch` takes it."""
+    if name == "target":
+        labels = jax.ShapeDtypeStruct((2,), jnp.int32)
+        return Classification(classes=3, shift=1, flip=True), (stored(rank), labels)
+    more = IN_3D.get(name, {}) if rank == 3 else {}
+    return make_task(name, **SETTINGS.get(name, {}) | more), stored(rank)
+
+
+def training_step(name, rank, platform):
+    """The jitted step for a platform, and shapes of its arguments."""
+    task, examples = task_and_examples(name, rank)
+    batch = shape(task.make_batch, KEY, examples)
+    inputs = shape(flatten_views, batch.inputs)
+    maps, variables = shape(BACKBONE.init_with_output, KEY, inputs)
+    maps = shape(lambda f: jax.tree.map(lambda a: unflatten_views(a, 2), f), maps)
+    head = shape(task.head().init, KEY, maps, batch)["params"]
+    params = {"backbone": variables["params"], "heads": {task.name: head}}
+    adam = Optimiser().transform().init
+    opt_state = {
+        "backbone": shape(adam, params["backbone"]),
+        "heads": {task.name: shape(adam, head)},
+    }
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    state = TrainState(number, params, variables["batch_stats"], opt_state)
+    rate = jax.ShapeDtypeStruct((), jnp.float32)
+    step = make_step(BACKBONE, task, Optimiser(clip_norm=1.0), platform=platform)
+    return step, (state, Examples(examples, None), KEY, rate, None)
+
+
+def extraction(rank):
+    """The jitted feature extraction, and shapes of its arguments."""
+    run = features._apply(BACKBONE, Intensity(), "stage4", make_mesh(jax.devices()[:1]))
+    x = jax.ShapeDtypeStruct(SHAPES[rank], jnp.float32)
+    return run, (shape(BACKBONE.init, KEY, x), Examples(stored(rank), None))
+
+
+def convolutions(tree):
+    """How many kernels of convolutions a tree of parameters has."""
+    return sum(leaf.ndim >= 4 for leaf in jax.tree.leaves(tree))
+
+
+def exported(jitted, arguments, platform):
+    return export.export(jitted, platforms=(platform,))(*arguments).mlir_module()
+
+
+def check(text, count):
+    assert text.count("stablehlo.convolution") == count
+    assert "optimization_barrier" not in text
+    assert "xla_cpu" not in text and "cse_barrier_expander" not in text
+
+
+@pytest.mark.parametrize("name, rank", CASES)
+def test_a_step(name, rank):
+    """A convolution has two gradients; the images need none, so the first layer has one."""
+    for platform in ELSEWHERE:
+        step, arguments = training_step(name, rank, platform)
+        check(exported(step, arguments, platform), 3 * convolutions(arguments[0].params) - 1)
+
+
+@pytest.mark.parametrize("rank", SHAPES)
+def test_feature_extraction(rank):
+    run, arguments = extraction(rank)
+    for platform in ELSEWHERE:
+        check(exported(run, arguments, platform), convolutions(arguments[0]["params"]))
+
+
+@pytest.mark.parametrize("rank", SHAPES)
+def test_a_cpu_has_forms_of_its_own(rank):
+    """What the tests above look for is there on a CPU."""
+    step, arguments = training_step("target", rank, "cpu")
+    text = exported(step, arguments, "cpu")
+    assert text.count("optimization_barrier") > 20
+    assert text.count("stablehlo.convolution") < 3 * convolutions(arguments[0].params) - 1
+    run, arguments = extraction(rank)
+    text = exported(run, arguments, "cpu")
+    assert "optimization_barrier" in text
+    assert text.count("stablehlo.convolution") < convolutions(arguments[0]["params"])
+
+
+def test_plain_forms_can_be_had_on_a_cpu():
+    step, arguments = training_step("inpaint", 2, "cpu")
+    with plain_forms():
+        text = exported(step, arguments, "cpu")
+    check(text, 3 * convolutions(arguments[0].params) - 1)
+    assert "stablehlo.case" not in text
+
+
+@pytest.mark.parametrize("platform", ["cpu", *ELSEWHERE])
+def test_xla_receives_no_conditional(platform):
+    """JAX folds the switch between forms before XLA's passes begin."""
+    step, arguments = training_step("target", 2, platform)
+    lowered = step.trace(*arguments).lower(lowering_platforms=(platform,))
+    assert "stablehlo.case" in lowered.as_text()
+    assert "conditional(" not in lowered.compiler_ir("hlo").as_hlo_text()

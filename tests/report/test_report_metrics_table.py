@@ -1,0 +1,222 @@
+"""Metrics of small sets: their table, and reports on a search that decides on another metric."""
+
+import pytest
+
+from assl_jax.evaluation import scores
+from assl_jax.records import Best, Estimate, Extension, Iteration
+from assl_jax.report import figures, metrics_table, sentences, summary_lines, tables
+from assl_jax.report.evaluations import SMALL
+
+
+def estimate(mean, std=0.0, low=None, high=None):
+    return Estimate(mean=mean, std=std, low=low, high=high)
+
+
+@pytest.fixture(scope="module")
+def entry(evaluation):
+    def build(accuracy, auc, selection):
+        found = evaluation(
+            accuracy,
+            runs=[accuracy],
+            selection=selection,
+            balanced_accuracy=estimate(0.7, high=0.8),
+            auc=estimate(auc / 100, 0.02, 0.5, 1.0),
+        )
+        first = estimate(accuracy / 100, 0.01, accuracy / 100 - 0.05, 0.95)
+        return found.replace(metrics=found.metrics | {"accuracy": first})
+
+    return build
+
+
+def candidate(task, similarity, evaluation):
+    return Extension(
+        pool=("rubiks_cube",),
+        task=task,
+        similarity=similarity,
+        avg=0.7,
+        max=0.8,
+        evaluation=evaluation,
+    )
+
+
+@pytest.fixture(scope="module")
+def search(entry, results):
+    """By accuracy the best single task is CPC, by AUC Rubik's cube; the pool has the best AUC."""
+    best = entry(72, 90, 84)
+    return results(
+        metric="auc",
+        labels=40,
+        test_images=30,
+        patients=12,
+        classes=("no", "yes"),
+        scratch=entry(60, 65, 61),
+        singles={"cpc": entry(80, 70, 71), "rubiks_cube": entry(75, 85, 82)},
+        iterations=(
+            Iteration(
+                pool=("rubiks_cube",),
+                candidates=(candidate("cpc", 0.2, best),),
+                chosen="cpc",
+                accepted=True,
+            ),
+        ),
+        best=Best(pool=("rubiks_cube", "cpc"), evaluation=best),
+    )
+
+
+def without(metric, results):
+    """The same results where a metric was defined nowhere."""
+
+    def less(evaluation):
+        kept = {name: value for name, value in evaluation.metrics.items() if name != metric}
+        return evaluation.replace(metrics=kept)
+
+    return results.replace(
+        scratch=less(results.scratch),
+        singles={task: less(single) for task, single in results.singles.items()},
+        best=results.best.replace(evaluation=less(results.best.evaluation)),
+        iterations=(),
+    )
+
+
+def test_metrics_table(search, text):
+    table = metrics_table.metrics_table(search)
+    assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy", "AUC")
+    assert text(table.rows[0]) == [
+        *("From scratch", "60.0 ± 1.0 [55.0, 95.0]", "70.0", "65.0 ± 2.0 [50.0, 100.0]")
+    ]
+    assert [row.cells[0].text for row in table.rows[1:]] == ["CPC", "Rubik's cube"] + [
+        "Rubik's cube + CPC"
+    ]
+    assert [[c.strong for c in row.cells] for row in table.rows] == [
+        [False] * 4,
+        [False, True, False, False],
+        [False] * 4,
+        [False, False, False, True],
+    ]
+    assert [row.verdict for row in table.rows] == ["", "", "", "chosen"]
+    assert table.caption.endswith(
+        "[95 % interval of the mean of the runs, by bootstrap over 12 patients of the test set]"
+    )
+    images = metrics_table.metrics_table(search.replace(patients=None, test_images=1234))
+    assert "over 1,234 images of the test set" in images.caption
+    assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables.render_markdown(search)
+
+
+def test_every_metric_that_was_measured_has_a_column(evaluation, results, text):
+    found = results(scratch=evaluation(50, macro_f1=estimate(0.4, 0.02)))
+    table = metrics_table.metrics_table(found)
+    assert table.columns == ("Pretraining", "Accuracy", "Macro F1")
+    assert text(table.rows[0]) == ["From scratch", "50.0 ± 0.5", "40.0 ± 2.0"]
+
+
+def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text):
+    assert metrics_table.metrics_table(results()) is None
+    assert metrics_table.metric_lines(results(test_images=30)) == []
+    table = metrics_table.metrics_table(without("auc", search))
+    assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy")
+    some = results(scratch=evaluation(50, auc=estimate(0.6)), singles={"cpc": evaluation(70)})
+    table = metrics_table.metrics_table(some)
+    assert [text(row)[-1] for row in table.rows] == ["60.0", "–"]
+    assert "interval" not in table.caption and "None" not in tables.render_markdown(some)
+
+
+def test_the_summary_has_intervals_where_they_matter(search):
+    lines = [
+        "Rubik's cube + CPC on the test set, in % [95 % interval, by bootstrap over 12 patients]:",
+        "Accuracy 72.0 ± 1.0 [67.0, 95.0], from scratch 60.0 ± 1.0 [55.0, 95.0]",
+        "Balanced accuracy 70.0, from scratch 70.0",
+        "AUC 90.0 ± 2.0 [50.0, 100.0], from scratch 65.0 ± 2.0 [50.0, 100.0]",
+    ]
+    printed = "\n".join(summary_lines(search))
+    assert "\n\n" + "\n".join(lines) + "\n\n" in printed
+    by_accuracy = search.replace(metric="accuracy")
+    assert metrics_table.metric_lines(by_accuracy.replace(patients=SMALL - 1))
+    assert not metrics_table.metric_lines(by_accuracy.replace(patients=SMALL))
+    assert metrics_table.metric_lines(search.replace(patients=SMALL))
+
+
+def test_headline_names_the_metric(search):
+    assert sentences.headline(search) == (
+        "Algorithm 1 chose Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
+        "scratch (40 labels, test set of 30 from 12 patients)"
+    )
+    assert sentences.headline(search.replace(metric="balanced_accuracy")).startswith(
+        "Algorithm 1 chose Rubik's cube + CPC: 70.0 % balanced accuracy against"
+    )
+    one_each = search.replace(metric="accuracy", patients=30)
+    assert sentences.headline(one_each).endswith(
+        "72.0 ± 1.0 % against 60.0 ± 1.0 % from scratch (40 labels, test set of 30)"
+    )
+    undefined = search.replace(best=without("auc", search).best)
+    assert "an unknown AUC against 65.0" in sentences.headline(undefined)
+
+
+def test_headline_table_shows_the_deciding_metric(search, text):
+    table = tables.headline_table(search)
+    assert table.columns[1:] == ("Test AUC (%)", "Selection by AUC, CV (%)", "Gain over scratch")
+    assert text(table.rows[-1]) == ["Rubik's cube + CPC", "90.00 ± 2.00", "84.00", "+25.00"]
+    assert [row.cells[1].strong for row in table.rows] == [False, False, True, True]
+
+
+def test_a_metric_whose_lower_values_are_better(search, monkeypatch):
+    lower = scores.METRICS["auc"]._replace(higher_is_better=False)
+    monkeypatch.setitem(scores.METRICS, "auc", lower)
+    headline, search_rows = tables.headline_table(search), tables.search_table(search).rows
+    assert [row.cells[1].strong for row in headline.rows] == [True, True, False, False]
+    assert [row.cells[2].strong for row in headline.rows] == [True, True, False, False]
+    assert [row.cells[9].strong for row in search_rows] == [True, False, False]
+    metrics = metrics_table.metrics_table(search)
+    assert [row.cells[3].strong for row in metrics.rows] == [True, False, False, False]
+    assert [row.cells[1].strong for row in metrics.rows] == [False, True, False, False]
+
+
+def test_search_table_and_trace_show_what_decided(search):
+    on_test = search.replace(select_on="test")
+    cv, test = tables.search_table(search), tables.search_table(on_test)
+    assert (cv.columns[9], test.columns[9]) == ("AUC (CV)", "AUC (test)")
+    assert [row.cells[9].text for row in cv.rows] == ["71.00", "82.00", "84.00"]
+    assert [row.cells[9].text for row in test.rows] == ["70.00", "85.00", "90.00"]
+    assert [row.cells[6].text for row in cv.rows] == ["80.00", "75.00", "72.00"]  # accuracies
+    assert [row.verdict for row in cv.rows] == ["", "start", "accepted"]
+    assert cv.caption.endswith("decided by AUC")
+    lines = sentences.search_trace(on_test)
+    assert lines[0].endswith("the best single task, 85.00 % AUC on the test set.")
+    assert "reached 90.00 % AUC on the test set, not below 85.00 % AUC, so it" in lines[1]
+    assert "reached 84.00 % AUC in cross-validation" in sentences.search_trace(search)[1]
+
+
+def test_the_chart_is_that_of_the_deciding_metric(search, entry):
+    auc = figures.accuracy_chart(search)
+    plain = figures.accuracy_chart(search.replace(metric="accuracy"))
+    assert "<!-- test AUC (%) -->" in auc and "<!-- test accuracy (%) -->" in plain
+    means = [row.estimate.mean for row in figures.trained_pools(search)]
+    assert means == [0.65, 0.70, 0.85, 0.90]
+    moved = search.replace(scratch=entry(10, 65, 61))
+    assert figures.accuracy_chart(moved) == auc  # accuracies do not matter to it
+    assert figures.accuracy_chart(without("auc", search)) == ""
+
+
+@pytest.mark.parametrize("trained", ["all", "argmin"])
+def test_the_search_in_the_layout_of_table_3(search, entry, text, trained):
+    """Volumes: the paper's Table 3, with every candidate trained or the least similar alone."""
+    other = candidate("models_genesis", 0.3, entry(90, 90, 88) if trained == "all" else None)
+    (step,) = search.iterations
+    step = step.replace(candidates=(*step.candidates, other))
+    table = tables.search_table(
+        search.replace(metric="accuracy", select_on="test", iterations=(step,))
+    )
+    assert table.columns == (
+        *("Iter.", "A1", "A2", "Similarity", "Avg ACC", "Max ACC", "MT-ASSL ACC"),
+        *("Avg (+/-)", "Max (+/-)", "Decision"),
+    )
+    least, models_genesis = table.rows[-2:]
+    assert text(least) == [
+        *("2", "Rubik's cube", "CPC", "0.2000", "70.00", "80.00", "72.00", "+2.00", "-8.00"),
+        "accepted",
+    ]
+    measured = ["90.00", "+20.00", "+10.00"] if trained == "all" else ["–"] * 3
+    assert text(models_genesis) == [
+        *("", "", "Models Genesis", "0.3000", "70.00", "80.00", *measured, "")
+    ]
+    assert models_genesis.cells[6].strong == (trained == "all")
+    assert not least.cells[6].strong

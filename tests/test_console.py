@@ -1,0 +1,94 @@
+"""Progress bars, plain lines and errors."""
+
+import io
+import sys
+
+import pytest
+
+from assl_jax import console
+from assl_jax.console import Progress, fail, say, set_quiet, track
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_without_a_terminal(capsys, clock):
+    with Progress("pretrain src", 100) as shown:
+        shown.update(10, "loss 2")  # too early
+        clock[0] = 20.0
+        shown.update(20)  # nothing to say
+        shown.update(30, "loss 1.5")
+        clock[0] = 22.0
+        shown.update(40, "loss 1.4")  # too early again
+        shown.update(100, "loss 1")  # the end is always shown
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["pretrain src: 30/100  loss 1.5", "pretrain src: 100/100  loss 1"]
+
+
+def test_silent_without_a_title(capsys, clock):
+    with Progress("", 10) as shown:
+        clock[0] = 99.0
+        shown.update(10, "loss 1")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("title", ["pretrain src", ""])
+def test_a_bar_on_a_terminal(monkeypatch, title):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(title, 10, done=4) as shown:
+        shown.update(5)
+        shown.update(10, "loss 1.25")
+    text = terminal.getvalue()
+    assert ("pretrain src" in text and "10/10" in text and "loss 1.25" in text) == bool(title)
+    assert bool(text) == bool(title)
+
+
+def test_track_yields_the_items_and_shows_how_many_are_done(capsys, clock):
+    items = []
+    for item in track("abcdefgh", "reading", 8):
+        items.append(item)
+        clock[0] += 10.0
+    assert "".join(items) == "abcdefgh"
+    # A line at most every 15 seconds, and one at the end.
+    lines = [f"reading: {n}/8" for n in (2, 4, 6, 8)]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_track_shows_a_bar_on_a_terminal_if_there_are_items(monkeypatch):
+    for items, shown in ((range(6), True), (range(0), False)):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert list(track(items, "reading", len(items))) == list(items)
+        assert ("reading" in terminal.getvalue() and "6/6" in terminal.getvalue()) == shown
+        assert bool(terminal.getvalue()) == shown
+
+
+def test_a_quiet_process_says_nothing(capsys, clock):
+    say("before")
+    set_quiet(True)
+    try:
+        say("nothing")
+        assert list(track([1], "reading", 1)) == [1]
+    finally:
+        set_quiet(False)
+    say("after")
+    assert capsys.readouterr() == ("", "before\nafter\n")
+
+
+def test_fail_prints_one_line_and_exits_with_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        fail("no such\n  file")
+    assert stop.value.code == 2
+    assert capsys.readouterr() == ("", "error: no such file\n")

@@ -1,0 +1,122 @@
+"""Typed records: what is written is read back, and what is damaged is one clear line."""
+
+import json
+
+import pytest
+
+from assl_jax import records
+from assl_jax.errors import InputError
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import (
+    BackboneRecord,
+    Best,
+    Estimate,
+    Evaluation,
+    Extension,
+    Finetuned,
+    LogRecord,
+    Results,
+    StageRecord,
+)
+
+EVALUATION = Evaluation(
+    metrics={"accuracy": Estimate(mean=1 / 3, std=0.1, runs=(0.1, 0.3), low=0.0)},
+    confusion=((1.5, 0.0), (2.0, 3.0)),
+)
+RESULTS = Results(
+    experiment="pretrain",
+    data="digits",
+    space=(32, 32),
+    seed=0,
+    select_on="cv",
+    metric="accuracy",
+    labels=100,
+    test_images=500,
+    classes=("0", "1"),
+    stages="../stages",
+    networks=(),
+    best=Best(pool=("src",), evaluation=EVALUATION),
+)
+STAGE = StageRecord(
+    kind="finetune",
+    label="src",
+    settings={"delay": [0, 1], "seed": 0},
+    code="abc",
+    commit="",
+    result=Finetuned(evaluation=EVALUATION),
+    seconds=1.5,
+)
+BACKBONE = BackboneRecord(
+    backbone={"name": "resnet10", "delay": [1, 0]},
+    intensity=Intensity(low=-20.0, high=100.0, mean=(0.1,), std=(0.2,)),
+    pool=("src", "rotation"),
+)
+
+
+@pytest.mark.parametrize("record", [RESULTS, STAGE, BACKBONE], ids=lambda r: type(r).__name__)
+def test_a_record_is_read_back_equal(tmp_path, record):
+    path = tmp_path / "record.json"
+    records.write(path, record)
+    assert records.read(path, type(record)) == record
+    assert json.loads(path.read_text())["version"] == records.VERSION
+
+
+@pytest.mark.parametrize(
+    "damage, says",
+    [
+        (lambda text: text[: len(text) // 2], "is damaged .*; delete it"),
+        (lambda text: "", "is damaged"),
+        (lambda text: text.replace('"labels": 100', '"labels": "many"'), "Expected `int`.*labels"),
+        (lambda text: text.replace('"seed": 0,', ""), "missing required field `seed`"),
+        (lambda text: text.replace('"version": 1', '"version": 9'), "version 9.* reads version 1"),
+        (lambda text: text.replace('"version": 1', '"old": 1'), "version 0.* reads version 1"),
+        (lambda text: "[1, 2]", "is damaged"),
+    ],
+)
+def test_a_damaged_or_older_file_is_one_clear_line(tmp_path, damage, says):
+    path = tmp_path / "results.json"
+    records.write(path, RESULTS)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError, match=says) as raised:
+        records.read(path, Results)
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="results.json does not exist"):
+        records.read(tmp_path / "results.json", Results)
+
+
+def test_gains_are_of_the_test_accuracy():
+    pair = Extension(pool=("a",), task="b", similarity=0.1, avg=0.2, max=0.3, evaluation=EVALUATION)
+    assert pair.members == ("a", "b")
+    assert pair.avg_gain == pytest.approx(1 / 3 - 0.2)
+    assert pair.max_gain == pytest.approx(1 / 3 - 0.3)
+    assert pair.replace(evaluation=None).avg_gain is None
+
+
+def test_a_line_of_the_log_is_flat():
+    record = LogRecord(
+        stage="s", kind="pretrain", label="a", task="src", step=3, steps=9, values={"loss": 0.5}
+    )
+    line = record.to_line()
+    assert json.loads(line)["loss"] == 0.5 and "\n" not in line
+    assert LogRecord.from_line(line) == record
+    assert record.key == ("s", "", "src", 3)
+
+
+@pytest.mark.parametrize("line", ["{", "3", "{}", '{"stage": 1}', '{"loss": "x"}'])
+def test_half_a_line_of_the_log(line):
+    with pytest.raises(ValueError):
+        LogRecord.from_line(line)
+
+
+def test_settings_come_back_with_tuples(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"a": {"b": [1, [2, 3]]}, "c": "x"}')
+    assert records.read_settings(path) == {"a": {"b": (1, (2, 3))}, "c": "x"}
+    assert records.as_settings({"a": [1]}) == {"a": (1,)}
+    for text in ("{", "[1]"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="config.json"):
+            records.read_settings(path)
