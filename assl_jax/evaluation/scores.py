@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -105,7 +106,9 @@ def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "
     from sklearn.metrics import confusion_matrix
 
     classes = range(probabilities.shape[1])
-    return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of data with a single class
+        return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
 
 
 def bootstrap(

@@ -1,13 +1,11 @@
 """Scores by hand and by scikit-learn; intervals against resampling row by row."""
 
-import json
-
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from assl_jax.evaluation import metrics
-from assl_jax.evaluation.scores import bootstrap, confusion, scores, summarise
+from assl_jax.evaluation import scores as module
+from assl_jax.evaluation.scores import METRICS, bootstrap, confusion, estimate, scores, summarise
 
 # Class 1 scores 0.9, 0.5, 0.5 where it is right and 0.5, 0.2, 0.6, 0.1 where it is not.
 TWO = np.array([1, 1, 1, 0, 0, 0, 0])
@@ -28,9 +26,15 @@ def one_hot(classes, k):
 
 def test_scores_of_two_classes_by_hand():
     # Ties go to class 0: predicted 1 are the scores 0.9 and 0.6. Recalls are 1/3 and 3/4. Of the 12
-    # pairs, 0.9 wins 4, each 0.5 wins two and ties once.
+    # pairs, 0.9 wins 4, each 0.5 wins two and ties once. Class 0 is predicted 5 times and right 3
+    # times, class 1 twice and right once: F1 is 2 * 3 / (4 + 5) and 2 * 1 / (3 + 2).
     assert scores(TWO, TWO_SCORES) == pytest.approx(
-        {"accuracy": 4 / 7, "balanced_accuracy": (1 / 3 + 3 / 4) / 2, "auc": (4 + 2.5 + 2.5) / 12}
+        {
+            "accuracy": 4 / 7,
+            "balanced_accuracy": (1 / 3 + 3 / 4) / 2,
+            "macro_f1": (6 / 9 + 2 / 5) / 2,
+            "auc": (4 + 2.5 + 2.5) / 12,
+        }
     )
     assert confusion(TWO, TWO_SCORES).tolist() == [[3, 1], [2, 1]]
 
@@ -41,7 +45,12 @@ def test_scores_of_three_classes_by_hand():
     # One against the rest: recall and specificity are the two sides of a curve with one corner.
     auc = np.mean([(2 / 3 + 2 / 3) / 2, (1 / 2 + 3 / 4) / 2, 1.0])
     assert scores(labels, p) == pytest.approx(
-        {"accuracy": 4 / 6, "balanced_accuracy": (2 / 3 + 1 / 2 + 1) / 3, "auc": auc}
+        {
+            "accuracy": 4 / 6,
+            "balanced_accuracy": (2 / 3 + 1 / 2 + 1) / 3,
+            "macro_f1": (4 / 6 + 2 / 4 + 1) / 3,
+            "auc": auc,
+        }
     )
     assert confusion(labels, p).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
 
@@ -61,9 +70,12 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     found = scores(labels, p)
     right = labels == np.arange(len(labels)) % k
     recalls = [right[labels == c].mean() for c in np.unique(labels)]
-    assert found == pytest.approx({"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls)})
+    predicted = p.argmax(1)
+    f1 = f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
+    expected = {"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls), "macro_f1": f1}
+    assert found == pytest.approx(expected)
     assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
-    assert summarise(labels, {"a": p}, labels)["metrics"].keys() == found.keys()
+    assert summarise(labels, {"a": p}, labels).metrics.keys() == found.keys()
 
 
 def slow_replicate(labels, runs, patients, draw):
@@ -73,10 +85,12 @@ def slow_replicate(labels, runs, patients, draw):
     values = []
     for p in (run[rows] for run in runs):
         if (np.bincount(y, minlength=k) == 0).any():
-            values.append([(p.argmax(1) == y).mean(), np.nan, np.nan])
+            values.append([(p.argmax(1) == y).mean(), np.nan, np.nan, np.nan])
             continue
         auc = roc_auc_score(y, p[:, 1] if k == 2 else p, multi_class="ovr")
-        values.append([(p.argmax(1) == y).mean(), balanced_accuracy_score(y, p.argmax(1)), auc])
+        f1 = f1_score(y, p.argmax(1), average="macro", zero_division=0)
+        balanced = balanced_accuracy_score(y, p.argmax(1))
+        values.append([(p.argmax(1) == y).mean(), balanced, f1, auc])
     return np.mean(values, axis=0)
 
 
@@ -87,15 +101,15 @@ def test_weighted_replicates_are_resampled_rows(k):
     labels = rng.choice(k, size=len(patients), p=[0.8, 0.2] if k == 2 else [0.6, 0.3, 0.1])
     runs = [predictions(seed, labels, k, skill=0.4) for seed in range(3)]
     names, unit = np.unique(patients, return_inverse=True)
-    weights = metrics._draw(len(names), 150, 0)
+    weights = module._draw(len(names), 150, 0)
     assert (weights.sum(1) == len(names)).all() and weights.max() > 2
-    found = metrics._replicate(labels, runs, unit, weights)
+    found = module._measure(labels, runs, weights.T[unit])
     expected = np.array(
         [slow_replicate(labels, runs, patients, np.repeat(names, w)) for w in weights]
     )
     missing = np.isnan(expected[:, 2]).sum()
     assert 0 < missing < 150  # both cases are met
-    for i, name in enumerate(("accuracy", "balanced_accuracy", "auc")):
+    for i, name in enumerate(METRICS):
         np.testing.assert_allclose(found[name], expected[:, i], rtol=0, atol=1e-12)
 
     intervals = bootstrap(labels, runs, patients, replicates=150, level=0.8)
@@ -107,8 +121,7 @@ def test_weighted_replicates_are_resampled_rows(k):
 def test_unit_weights_give_the_scores():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 3]))
     runs = [predictions(seed, labels, 3, skill=0.3) for seed in range(2)]
-    ones = np.ones((1, len(labels)), np.int32)
-    found = metrics._replicate(labels, runs, np.arange(len(labels)), ones)
+    found = module._measure(labels, runs, np.ones((len(labels), 1), np.int32))
     for name, value in found.items():
         assert value[0] == pytest.approx(np.mean([scores(labels, p)[name] for p in runs]))
 
@@ -166,22 +179,30 @@ def test_summary_by_hand():
     labels = np.array([0, 0, 1, 1])
     runs = {"a": one_hot([0, 0, 1, 1], 2), "b": one_hot([0, 1, 1, 0], 2)}
     found = summarise(labels, runs, np.arange(4))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["confusion"] == [[1.5, 0.5], [0.5, 1.5]]
+    assert found.confusion == ((1.5, 0.5), (0.5, 1.5)) and found.selection is None
     intervals = bootstrap(labels, list(runs.values()), np.arange(4))
-    for name in ("accuracy", "balanced_accuracy", "auc"):
-        entry = found["metrics"][name]
-        assert (entry["mean"], entry["std"]) == (0.75, round(0.5 / 2**0.5, 6))
-        assert (entry["low"], entry["high"]) == pytest.approx(intervals[name], abs=1e-6)
-    # Every number is plain, with 6 digits: a third is 0.333333.
+    assert set(found.metrics) == set(METRICS)
+    for name, measured in found.metrics.items():
+        assert measured.runs == (1.0, 0.5) and measured.mean == 0.75
+        assert measured.std == pytest.approx(0.5 / 2**0.5)
+        assert (measured.low, measured.high) == intervals[name]
     one = summarise(np.array([0, 1, 1]), {"a": one_hot([1, 1, 0], 2)}, np.arange(3))
-    assert one["metrics"]["accuracy"]["mean"] == 0.333333
-    assert {entry["std"] for entry in one["metrics"].values()} == {0.0}
+    assert one.accuracy.mean == 1 / 3
+    assert {measured.std for measured in one.metrics.values()} == {0.0}
 
 
 def test_a_metric_without_any_replicate_has_no_interval():
     """Twenty patients of twenty classes: a draw with all of them does not happen."""
     labels = np.arange(20)
-    found = summarise(labels, {"a": one_hot(labels, 20)}, labels)["metrics"]
-    assert found["auc"] == {"mean": 1.0, "std": 0.0, "low": None, "high": None}
-    assert found["accuracy"]["low"] == 1.0
+    found = summarise(labels, {"a": one_hot(labels, 20)}, labels).metrics
+    assert found["auc"] == estimate([1.0])
+    assert found["auc"].low is None and found["accuracy"].low == 1.0
+
+
+def test_direction():
+    """The best value and a better one, for metrics of both directions."""
+    accuracy = METRICS["accuracy"]
+    loss = accuracy._replace(higher_is_better=False)
+    assert accuracy.best([0.1, 0.5, 0.5]) == 1 and loss.best([0.3, 0.1, 0.1]) == 1
+    assert accuracy.better(0.5, 0.4) and not accuracy.better(0.4, 0.4)
+    assert loss.better(0.4, 0.5) and not loss.better(0.4, 0.4)

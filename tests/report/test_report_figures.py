@@ -133,11 +133,11 @@ def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
 
 def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
     first = losses("src", [5.0, 4.0, 3.0], stage="s")
-    again = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
+    resumed = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
     other = losses("src", [7.0, 7.0, 7.0], stage="s", task="mcpc")[2:]
     elsewhere = losses("src", [1.0], stage="t")
     fold = losses("src", [6.0], stage="s", run="cv 0 1")
-    kept = record.latest([*first, *other, *again, *elsewhere, *fold])
+    kept = record.latest([*first, *other, *resumed, *elsewhere, *fold])
     assert [(r.stage, r.step, r.task, r.values["loss"]) for r in kept] == [
         ("s", 0, "src", 5.0),
         ("t", 0, "src", 1.0),
@@ -147,7 +147,7 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
         ("s", 2, "mcpc", 7.0),
     ]
     straight = losses("src", [5.0, 4.0, 2.0], stage="s")
-    drawn = curves.training_curves([*first, *again], kind="pretrain")
+    drawn = curves.training_curves([*first, *resumed], kind="pretrain")
     assert drawn == curves.training_curves(straight, kind="pretrain")
     assert drawn != curves.training_curves(first, kind="pretrain")
 
