@@ -66,7 +66,7 @@ def run_two(*arguments):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_write_what_one_writes(tmp_path):
     one = start(*TINY, f"--workdir={tmp_path / 'one' / 'work'}", devices=2)
     out, err = one.communicate(timeout=500)

@@ -431,7 +431,7 @@ def every_in_two(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_trains_alike_on_one_device_eight_and_in_two_processes(name, every_in_two):
     """In float64. In float32, rounding decides the sign of some inputs of ReLUs, and Adam turns
