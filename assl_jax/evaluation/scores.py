@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 
 from assl_jax.records import Estimate, Evaluation
 
-BLOCK = 128  # replicates at a time: few sorts, and weights that stay in the processor's cache
+BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
 
 Labels = Int[np.ndarray, " n"]
 Probabilities = Float[np.ndarray, "n k"]
@@ -23,7 +23,7 @@ Values = Float[np.ndarray, " r"]
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Share of the images whose most probable class is the true one."""
     hits = probabilities.argmax(1) == labels
-    return _sum(weights[hits]) / _sum(weights)
+    return weights[hits].sum(0) / weights.sum(0)
 
 
 def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
@@ -226,14 +226,9 @@ def _by_class(
     predicted = probabilities.argmax(1)
 
     def count(classes: np.ndarray, chosen: np.ndarray | bool = True) -> np.ndarray:
-        return np.stack([_sum(weights[chosen & (classes == c)]) for c in np.unique(labels)])
+        return np.stack([weights[chosen & (classes == c)].sum(0) for c in np.unique(labels)])
 
     return count(labels, predicted == labels), count(labels), count(predicted)
-
-
-def _sum(weights: Weights) -> Int[np.ndarray, " r"]:
-    """How often the images count together; NumPy would convert each number to 64 bits first."""
-    return weights.sum(0, dtype=weights.dtype)
 
 
 def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
@@ -255,10 +250,8 @@ def _area(positive: np.ndarray, score: np.ndarray, weights: Weights) -> Values:
     """
     others = np.flatnonzero(~positive)
     others = others[np.argsort(score[others])]
-    # Row i: how often the i lowest others count together. In place, it takes a third less time.
-    below = weights.take(np.append(0, others), 0)
-    below[0] = 0
-    np.cumsum(below, axis=0, out=below, dtype=weights.dtype)
+    below = np.zeros((len(others) + 1, weights.shape[1]), weights.dtype)
+    np.cumsum(weights.take(others, 0), axis=0, out=below[1:], dtype=weights.dtype)
     left, right = (np.searchsorted(score[others], score[positive], s) for s in ("left", "right"))
     w = weights[positive]
     twice = np.einsum("ir,ir->r", w, below[left] + below[right], dtype=np.int64)
