@@ -20,10 +20,10 @@ from assl_jax.errors import choice
 
 ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> smallest number of samples
 
-# Added inside every root. HSIC is divided by squared total variances, so that of a task with itself
-# lies in [1 / rank, 1], and float32 rounding errors are near 1e-7. This value does not change the
-# root of such an HSIC noticeably. For constant features the root becomes 1e-5 instead of 0, and
-# rounding errors divided by it stay small.
+# Added inside every root. Division by the squared total variance brings the HSIC of a task with
+# itself into [1 / rank, 1]; this value hardly changes the root of such a number. For constant
+# features the root is 1e-5 instead of 0, so float32 rounding errors, near 1e-7, stay small after
+# the division by it.
 _EPS = 1e-10
 
 _CHUNK_ROWS = 8192

@@ -32,9 +32,10 @@ def test_readme_examples(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"images": images})
 
 
-def test_the_example_task_trains_on_images_and_volumes():
+def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
+    from assl_jax.errors import InputError
     from assl_jax.models import make_backbone
-    from assl_jax.tasks import ProxyTask
+    from assl_jax.tasks import TASKS, ProxyTask, describe, make_task
     from assl_jax.training.feed import Examples
     from assl_jax.training.optimiser import Optimiser
     from assl_jax.training.state import init_state
@@ -43,8 +44,13 @@ def test_the_example_task_trains_on_images_and_volumes():
     (block,) = blocks("docs/adding_a_task.md")
     scope: dict = {"__name__": "mirror"}
     exec(compile(block, "adding_a_task.md", "exec"), scope)
-    task = scope["Mirror"]()
-    assert isinstance(task, ProxyTask)
+    monkeypatch.setitem(TASKS, "mirror", scope["Mirror"])  # its entry
+    task = make_task("mirror", probability=0.25)
+    assert isinstance(task, ProxyTask) and task.label_table(2) is None
+    assert describe("mirror")[:2] == ("Mirror", "Mirror") and describe("mirror").summary
+    assert describe("mirror").colour not in [t.colour for n, t in TASKS.items() if n != "mirror"]
+    with pytest.raises(InputError, match="task.mirror.probability=1.5 must be above 0 and below 1"):
+        make_task("mirror", probability=1.5)
     backbone = make_backbone("resnet10", width=1 / 16, stem="half")
     for space in ((16, 16), (8, 8, 8)):
         images = jax.random.randint(jax.random.key(1), (4, *space, 1), 0, 255).astype(np.uint8)

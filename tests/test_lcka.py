@@ -116,7 +116,7 @@ def test_matrix_holds_the_pairs(estimator):
 @pytest.mark.parametrize("cuts", [[1, 4, 50], [59]])
 def test_streaming_equals_one_shot(estimator, cuts):
     x, y = related(5)
-    x = x + np.linspace(0, 20, 60, dtype=np.float32)[:, None]  # the first batch is not typical
+    x = x + np.linspace(0, 20, 60, dtype=np.float32)[:, None]  # the batches differ
     y = y + 50
     update = jax.jit(lcka_update)
     state = lcka_init([7, 12])
@@ -223,13 +223,13 @@ MEMORY = """
     import numpy as np
     from assl_jax.lcka import _CHUNK_ROWS, lcka_matrix
 
-    def peak():  # not getrusage, whose figure begins at that of the parent process
+    def peak():  # not getrusage, which starts at the peak of the parent process
         status = open("/proc/self/status").read()
         return int(re.search(r"VmHWM:\\s+(\\d+) kB", status).group(1)) * 1024 / 1e9
 
     base = np.random.default_rng(0).standard_normal((N, D), np.float32)
     features = [np.roll(base, i, axis=0) for i in range(6)]
-    # The same shapes as below: what compiling takes is not counted.
+    # The same shapes as below, so compilation is not counted.
     lcka_matrix([f[: 2 * _CHUNK_ROWS + N % _CHUNK_ROWS] for f in features], estimator="unbiased")
     before = peak()
     matrix = lcka_matrix(features, estimator="unbiased")
@@ -241,7 +241,7 @@ MEMORY = """
 # The features take 0.6 and 1.2 GB, and are never on the device as a whole.
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "n, d, limit_gb", [(800_000, 32, 1.5), pytest.param(100_000, 512, 3.0, marks=pytest.mark.slow)]
+    "n, d, limit_gb", [(800_000, 32, 1.5), pytest.param(100_000, 512, 3.0, marks=pytest.mark.long)]
 )
 def test_memory_of_many_samples(n, d, limit_gb):
     program = textwrap.dedent(MEMORY).replace("N, D", f"{n}, {d}").replace("N %", f"{n} %")

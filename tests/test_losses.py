@@ -155,14 +155,14 @@ def test_binary_cross_entropy_of_booleans_in_any_shape(shape):
     np.testing.assert_allclose(got, -np.log(np.where(yes, p, 1 - p)), rtol=1e-5)
 
 
-def test_binary_cross_entropy_of_what_is_no_probability():
+def test_binary_cross_entropy_outside_probabilities():
     targets = jnp.asarray([-1.0, 0.0, 1.0, 1.1])
     got = run(losses.binary_cross_entropy, jnp.zeros(4), targets)
     np.testing.assert_array_equal(jnp.isnan(got), [True, False, False, True])
 
 
-def test_binary_cross_entropy_of_certain_answers_keeps_its_slope():
-    """-log sigmoid(-50) is 50, where the logarithm of a rounded probability would be infinite."""
+def test_binary_cross_entropy_of_certain_predictions_keeps_its_slope():
+    """-log sigmoid(-50) is 50; the logarithm of a rounded probability would be infinite."""
     loss = jax.value_and_grad(lambda x: run(losses.binary_cross_entropy, x, jnp.zeros(1)).sum())
     value, slope = loss(jnp.asarray([50.0]))
     np.testing.assert_allclose([value, slope[0]], [50.0, 1.0], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Permutation sets against a slow greedy search, and the distance the paper's size reaches."""
+"""Permutation sets against a slow greedy search, and the minimum distance of the paper's set."""
 
 import itertools
 

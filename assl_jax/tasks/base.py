@@ -89,8 +89,7 @@ class ProxyTask(Protocol):
         ...
 
     def __hash__(self) -> int:
-        """Tasks are hashable, because they are static under jit; a frozen dataclass hashes its
-        settings in place of this."""
+        """A task must be hashable, as a static argument of jit; a frozen dataclass always is."""
         return hash(type(self))
 
     def label_table(self, rank: int) -> np.ndarray | None:

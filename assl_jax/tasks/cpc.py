@@ -88,7 +88,13 @@ class CPC(ProxyTask):
 
     def patches(self, space: tuple[int, ...]) -> TileGrid:
         """The patches of an image. Raises `InputError` if the image is too small."""
-        return tile_grid(self.name, space, crop_fraction=self.crop_fraction, tiles=self.grid)
+        return tile_grid(
+            self.name,
+            space,
+            crop_fraction=self.crop_fraction,
+            tiles=self.grid,
+            advice="a larger crop_fraction or a smaller grid",
+        )
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**rank, *patch, c]`, the last axis of the grid fastest; no targets."""

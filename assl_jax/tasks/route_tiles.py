@@ -43,8 +43,13 @@ class RouteTiles(ProxyTask):
 
     def grid(self, space: tuple[int, ...]) -> TileGrid:
         """The tiles of an image. Raises `InputError` if the image is too small."""
-        fraction = self.crop_fraction
-        return tile_grid(self.name, space, crop_fraction=fraction, tiles=TILES_PER_AXIS)
+        return tile_grid(
+            self.name,
+            space,
+            crop_fraction=self.crop_fraction,
+            tiles=TILES_PER_AXIS,
+            advice="a larger crop_fraction",
+        )
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, m, *tile, c]` in route order; targets `[b]` int32, the routes."""

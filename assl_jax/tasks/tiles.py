@@ -33,7 +33,9 @@ class TileGrid(NamedTuple):
     crop: tuple[int, ...]
 
 
-def tile_grid(task: str, space: Sequence[int], *, crop_fraction: float, tiles: int) -> TileGrid:
+def tile_grid(
+    task: str, space: Sequence[int], *, crop_fraction: float, tiles: int, advice: str
+) -> TileGrid:
     """The largest grid of overlapping tiles inside a fraction of the image.
 
     Args:
@@ -41,6 +43,7 @@ def tile_grid(task: str, space: Sequence[int], *, crop_fraction: float, tiles: i
       space: spatial shape of the image.
       crop_fraction: upper bound of crop side over image side.
       tiles: number of tiles per axis.
+      advice: for the error message, see `require_tile_sides`.
 
     Returns:
       The grid. A tile's side is a multiple of the denominator of `OVERLAP`, so the stride is a
@@ -56,7 +59,7 @@ def tile_grid(task: str, space: Sequence[int], *, crop_fraction: float, tiles: i
     # Pixels per unit; the small summand undoes the rounding of fractions such as 5/6.
     scale = [int(crop_fraction * n / whole + 1e-6) for n in space]
     tile, stride, crop = (tuple(units * s for s in scale) for units in (unit, step, whole))
-    require_tile_sides(task, space, tile, advice="a larger crop_fraction or fewer tiles per axis")
+    require_tile_sides(task, space, tile, advice=advice)
     return TileGrid(tile, stride, crop)
 
 
@@ -69,12 +72,12 @@ def require_tile_sides(
       task: the task's name.
       space: spatial shape of the image.
       sides: side of a tile on each axis.
-      advice: a remedy in addition to larger images.
+      advice: what the user can change instead of using larger images.
     """
     require(
         min(sides) >= SMALLEST_TILE,
         f"task {task}: images of {_by(space)} give tiles of {_by(sides)}, at least "
-        f"{SMALLEST_TILE} per axis are needed; use larger images, {advice}",
+        f"{SMALLEST_TILE} per axis are needed; use larger images or {advice}",
     )
 
 

@@ -32,7 +32,7 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], [line for line in lines if line.startswith("| ")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("space", "task", "inputs"),
     [
@@ -50,7 +50,7 @@ def test_a_task_has_a_row(tmp_path, space, task, inputs):
     assert counts == {"whole": 2, "bare": 2, "batch": 2}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_simclr_in_both_libraries(tmp_path):
     pytest.importorskip("torch")
     options = ("--against=torch", "--space=16x16x3", "--backbone=resnet10", "--workers=1")

@@ -80,7 +80,7 @@ def test_the_branch_of_this_platform_counts():
     assert flops_of(lambda x: chosen(x, **{other: product}, default=twice), square) == 4 * 4**3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_prints_a_table(benchmark_run, tables_in, positive):
     out, written = benchmark_run(
         *("roofline", "--tasks=rotation", "--space=16x16x3", "--batch=2", "--backbone=resnet10"),

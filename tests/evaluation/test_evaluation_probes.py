@@ -99,18 +99,18 @@ def test_the_penalty_is_chosen_by_what_is_held_out():
 
 
 def test_no_patient_is_on_both_sides_of_the_choice():
-    """Ten pictures of each patient: to know the patient helps only where he was seen before."""
+    """Ten pictures of each patient: to recognise a patient helps only on images of that patient."""
     rng = np.random.default_rng(0)
-    patients = np.repeat(np.arange(16), 10)
-    x = rng.normal(size=(16, 30))[patients] + 0.05 * rng.normal(size=(160, 30))
-    y = (np.arange(16) % 2)[patients]
+    groups = np.repeat(np.arange(16), 10)
+    x = rng.normal(size=(16, 30))[groups] + 0.05 * rng.normal(size=(160, 30))
+    y = (np.arange(16) % 2)[groups]
     assert probes._best_strength(x, y, 2, None, 0) == max(probes.STRENGTHS)
-    apart = probes._best_strength(x, y, 2, patients, 0)
+    apart = probes._best_strength(x, y, 2, groups, 0)
     assert apart <= max(probes.STRENGTHS) / 1000
-    names = np.array([f"p{i:02}" for i in patients])
+    names = np.array([f"p{i:02}" for i in groups])
     assert probes._best_strength(x, y, 2, names, 0) == apart
-    # One patient of a class: nobody to hold out, however many pictures.
-    assert probes._best_strength(x, y, 2, np.where(y == 1, 99, patients), 0) == probes.FIXED
+    # A class with one patient: nothing can be held out, however many pictures there are.
+    assert probes._best_strength(x, y, 2, np.where(y == 1, 99, groups), 0) == probes.FIXED
 
 
 def test_votes_by_hand():
@@ -177,26 +177,26 @@ def test_neighbours_out_of_range(setting):
 
 
 def test_both_probes_over_labelled_sets():
-    """The second set has its labels exchanged: right always, then never."""
+    """The second set has its labels exchanged: every prediction is right, then none."""
     x, y = blobs(0, 20, classes=2)
-    x = np.vstack([x, x[:3]])  # three more images, which nobody has labelled
+    x = np.vstack([x, x[:3]])  # three more images without a label
     labels = np.append(y, [-1, -1, -1])
     labels[20:30] = 1 - labels[20:30]
     sets, test = [np.arange(20), np.arange(20, 30)], np.arange(30, 40)
     found = probe(x, labels, sets, test, classes=2)
-    assert set(found) == {"linear", "knn"}
+    assert list(found) == list(probes.PROBES) == ["linear", "knn"]
     for evaluation in found.values():
-        assert evaluation.accuracy.runs == (1.0, 0.0)
         assert evaluation.confusion == ((2.5, 2.5), (2.5, 2.5))
-        assert set(evaluation.metrics) == set(METRICS)
+        assert list(evaluation.metrics) == list(METRICS)
         for estimate in evaluation.metrics.values():
-            assert estimate.mean == 0.5 and estimate.std == pytest.approx(0.5**0.5)
+            assert estimate.runs == (1.0, 0.0) and estimate.mean == 0.5
+            assert estimate.std == pytest.approx(0.5**0.5)
 
 
 def test_intervals_and_choices_are_over_patients(monkeypatch):
     """Four pictures of every test patient: as wide an interval as with one of each."""
     x, y = blobs(0, 40, classes=2, spread=0.9)
-    patients = np.append(np.arange(40), np.repeat(np.arange(40, 50), 4))
+    groups = np.append(np.arange(40), np.repeat(np.arange(40, 50), 4))
     x[40:], y[40:] = np.repeat(x[40:50], 4, axis=0), np.repeat(y[40:50], 4)
     seen = []
     real = probes.linear_probe
@@ -209,7 +209,7 @@ def test_intervals_and_choices_are_over_patients(monkeypatch):
         accuracy = probe(*arguments, classes=2, **more)["knn"].accuracy
         return accuracy.high - accuracy.low
 
-    assert width(groups=patients) > 1.6 * width()
+    assert width(groups=groups) > 1.6 * width()
     np.testing.assert_array_equal(seen[0]["groups"], np.arange(40))
 
 

@@ -1,4 +1,4 @@
-"""Boxes, flips and shifts: the right pixels, inside the image, every place reached."""
+"""Boxes, flips and shifts: the right pixels, inside the image, at every position."""
 
 import functools
 import itertools
@@ -33,11 +33,11 @@ def test_cut_is_slicing(space, size):
 
 
 @pytest.mark.parametrize("space, size", [((5, 4), (3, 3)), ((3, 6, 2), (1, 4, 2))])
-def test_random_starts_reach_every_place_inside(space, size):
+def test_random_starts_reach_every_position_inside(space, size):
     starts = random_starts(KEY, 600, space, size)
     assert starts.shape == (600, 1, len(space)) and jnp.issubdtype(starts.dtype, jnp.integer)
-    places = set(map(tuple, np.asarray(starts[:, 0]).tolist()))
-    assert places == set(
+    positions = set(map(tuple, np.asarray(starts[:, 0]).tolist()))
+    assert positions == set(
         itertools.product(*(range(n - s + 1) for n, s in zip(space, size, strict=True)))
     )
 

@@ -1,4 +1,4 @@
-"""Intensity curves against slow NumPy, and what every one of them must satisfy."""
+"""Intensity curves against slow NumPy, and the properties of all curves."""
 
 import functools
 
@@ -89,7 +89,7 @@ def test_table_is_applied_as_numpy_interpolates(quick_jit, shape, levels):
 
 
 def ramps(b, channels=1):
-    """Images whose pixels go evenly from 0 to 1, alike in every channel."""
+    """Images whose pixels rise evenly from 0 to 1, the same in every channel."""
     ramp = np.linspace(0, 1, 81, dtype=np.float32).reshape(1, 9, 9, 1)
     return np.broadcast_to(ramp, (b, 9, 9, channels))
 
@@ -100,7 +100,7 @@ def curved(images, **settings):
 
 
 @pytest.mark.parametrize("inverted", [0.0, 0.3, 1.0])
-def test_random_curves_rise_or_fall_and_none_is_like_another(inverted):
+def test_random_curves_rise_or_fall_and_all_differ(inverted):
     y = curved(ramps(200, 3), probability=1.0, inverted=inverted)
     assert (y == y[..., :1]).all()  # one curve for all channels
     y = y[..., 0].reshape(200, -1)

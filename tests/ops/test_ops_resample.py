@@ -102,7 +102,7 @@ def test_a_box_of_the_image_agrees_with_pillow():
     "space, scale", [((40, 30), (0.2, 0.5)), ((24, 30, 28), (0.1, 0.3))], ids=["2d", "3d"]
 )
 def test_random_resized_crop_takes_boxes_within_the_ranges(space, scale):
-    """The image holds its own coordinates, so the output tells which box was cut."""
+    """The image holds its coordinates, so the output shows which box was cut."""
     rank = len(space)
     grid = np.stack(np.meshgrid(*map(np.arange, space), indexing="ij"), -1) + 0.5
     x = np.broadcast_to(grid.astype(np.float32), (128, *grid.shape))
@@ -126,7 +126,7 @@ def test_random_resized_crop_takes_boxes_within_the_ranges(space, scale):
     assert start.min() < 0.1 and (start + length).max() > 0.9
 
 
-def test_random_resized_crop_keeps_a_constant_and_narrows_what_sticks_out():
+def test_random_resized_crop_keeps_a_constant_and_narrows_long_sides():
     x = np.full((16, 6, 5, 4, 1), 0.3, np.float32)
     y = run(random_resized_crop, x, scale=(0.9, 1.0), ratio=(0.2, 5.0))
     np.testing.assert_allclose(y, x, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Rotations: as many as keep the shape, no two alike. Masks: the right voxels."""
+"""Rotations: all that keep the shape, all distinct. Masks: the right voxels."""
 
 import functools
 import itertools
@@ -33,7 +33,7 @@ def test_classes_are_distinct_and_keep_the_shape(space, count):
     np.testing.assert_array_equal(turned[0], x)
     for a, b in itertools.combinations(turned, 2):
         assert (a != b).any()
-    for y in turned:  # nothing lost, and channels and images stay apart
+    for y in turned:  # the same values in every channel of every image
         np.testing.assert_array_equal(
             np.sort(y.reshape(2, -1, 2), 1), np.sort(x.reshape(2, -1, 2), 1)
         )
@@ -68,7 +68,7 @@ def test_box_mask_with_a_size_for_each():
 
 
 @pytest.mark.parametrize("space", [(9, 12), (5, 6, 7)])
-def test_random_boxes_have_every_size_at_every_place(space):
+def test_random_boxes_have_every_size_at_every_position(space):
     b, rank = 800, len(space)
     least = np.tile([2, 1, 3][:rank], (b, 1))
     most = np.tile([4, 3, 3][:rank], (b, 1))
@@ -90,7 +90,7 @@ def test_random_boxes_have_every_size_at_every_place(space):
 
 
 def test_another_box_follows_with_its_probability():
-    """Boxes of one pixel, too few to meet: as many pixels as boxes."""
+    """Boxes of one pixel hardly ever overlap, so the pixels count the boxes."""
     one = jnp.ones((400, 2), jnp.int32)
     boxes = functools.partial(random_boxes, jax.random.key(0), one, one, (60, 60))
     pixels = boxes(count=3, another_probability=0.5).sum((1, 2, 3))

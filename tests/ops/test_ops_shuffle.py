@@ -1,4 +1,4 @@
-"""Shuffling: window by window as a slow loop does it, never farther than a window."""
+"""Shuffling: equal to a slow loop over windows, and never farther than a window."""
 
 import functools
 
@@ -66,7 +66,7 @@ def test_a_window_by_hand():
 )
 def test_random_shuffle_moves_every_voxel_within_a_window(space, fraction, window):
     grid = np.stack(np.meshgrid(*map(np.arange, space), indexing="ij"), -1)
-    x = np.broadcast_to(grid, (200, *grid.shape))  # every voxel holds its place
+    x = np.broadcast_to(grid, (200, *grid.shape))  # every voxel holds its position
     run = jax.jit(functools.partial(random_shuffle, fraction=fraction, probability=1.0))
     y = np.asarray(run(KEY, jnp.asarray(x)))
     flat = [np.ravel_multi_index(tuple(np.moveaxis(v, -1, 0)), space).ravel() for v in y]
@@ -74,9 +74,9 @@ def test_random_shuffle_moves_every_voxel_within_a_window(space, fraction, windo
     step = np.abs(y - x)
     np.testing.assert_array_equal(step.reshape(-1, len(space)).max(0), np.subtract(window, 1))
     moved = step.any(-1)
-    assert moved.any(0).all()  # the grid begins anywhere, so that no voxel is always spared
+    assert moved.any(0).all()  # the grid starts at any position, so every voxel moves in some image
     assert len(np.unique(moved.reshape(len(x), -1), axis=0)) == len(x)
-    # As many whole windows as fit wherever the grid begins, and 1 voxel in a window's n stays.
+    # The grid has as many whole windows as fit at every start; 1 of n voxels of a window stays.
     box = [(n - w + 1) // w * w for n, w in zip(space, window, strict=True)]
     share = np.prod(box) / np.prod(space) * (1 - 1 / np.prod(window))
     assert moved.mean() == pytest.approx(share, abs=0.01)

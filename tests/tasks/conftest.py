@@ -1,4 +1,4 @@
-"""Tasks compiled once, a network of one convolution, and images that hold their coordinates."""
+"""Compiled tasks, a network of one convolution, and images of coordinates."""
 
 import functools
 
@@ -15,7 +15,7 @@ from assl_jax.ops.intensity import Intensity
 
 
 class OneConvolution(nn.Module):
-    """What heads read from a backbone, at the cost of one convolution."""
+    """A cheap backbone: one convolution gives all feature maps that the heads read."""
 
     @nn.compact
     def __call__(self, x, *, train=True):
@@ -65,8 +65,8 @@ def objective(drawn):
 
 
 @pytest.fixture(scope="session")
-def places():
-    """`places(b, *space)`: images whose channels are the coordinates of the pixel."""
+def coordinates():
+    """`coordinates(b, *space)`: images whose channels are the coordinates of the pixel."""
 
     def images(b, *space):
         grid = np.stack(np.meshgrid(*map(np.arange, space), indexing="ij"), -1)
@@ -77,5 +77,5 @@ def places():
 
 @pytest.fixture(scope="session")
 def as_stored():
-    """Network inputs that are the stored integers, up to 1024."""
+    """An intensity whose network inputs equal the stored integers, up to 1024."""
     return Intensity(low=0.0, high=1024.0, mean=(0.0,), std=(1 / 1024,))

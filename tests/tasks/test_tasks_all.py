@@ -1,4 +1,4 @@
-"""What holds for every proxy task, on RGB images, one-channel images and volumes."""
+"""Properties of all proxy tasks, on RGB images, one-channel images and volumes."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ EVERY = pytest.mark.parametrize("name", TASKS)
 
 
 def every_on(*cases):
-    """Each task on each of the cases that it takes."""
+    """Parametrize by task and case; tasks for volumes skip the other cases."""
     pairs = [
         (name, case)
         for name in TASKS

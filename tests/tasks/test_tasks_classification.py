@@ -14,8 +14,8 @@ def run(task, x, labels):
 
 
 @pytest.mark.parametrize("shape", [(30, 6, 5, 2), (30, 4, 5, 6, 3)])
-def test_batch_without_augmentation_is_the_images(places, as_stored, shape):
-    x = places(*shape[:-1]) + np.arange(30).reshape(-1, *[1] * (len(shape) - 1))
+def test_batch_without_augmentation_is_the_images(coordinates, as_stored, shape):
+    x = coordinates(*shape[:-1]) + np.arange(30).reshape(-1, *[1] * (len(shape) - 1))
     task = Classification(classes=30, intensity=as_stored)
     batch = run(task, x, np.arange(30))
     np.testing.assert_array_equal(batch.inputs[:, 0], x)
@@ -24,8 +24,8 @@ def test_batch_without_augmentation_is_the_images(places, as_stored, shape):
     assert hash(task) == hash(Classification(classes=30, intensity=as_stored))
 
 
-def test_flip_and_shift(places, as_stored):
-    x = places(300, 8, 8)
+def test_flip_and_shift(coordinates, as_stored):
+    x = coordinates(300, 8, 8)
     flipped = run(Classification(classes=2, flip=True, intensity=as_stored), x, np.zeros(300, int))
     left = np.asarray(flipped.inputs[:, 0, 0, 0, 1])
     assert set(left) == {0, 7}

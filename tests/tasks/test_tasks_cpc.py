@@ -1,4 +1,4 @@
-"""cpc: the right patches, predictions from what was read alone, and their loss."""
+"""cpc: the right patches, predictions that depend only on earlier patches, and the loss."""
 
 import itertools
 
@@ -24,13 +24,13 @@ def normal(seed, *shape):
     "space, grid, sides",
     [((26, 34), 3, (10, 14)), ((26, 34), 5, (6, 8)), ((14, 20, 26), 3, (4, 8, 10))],
 )
-def test_patches_overlap_by_half_and_tile_a_crop(make, places, as_stored, space, grid, sides):
+def test_patches_overlap_by_half_and_tile_a_crop(make, coordinates, as_stored, space, grid, sides):
     task, b, rank = CPC(grid=grid, intensity=as_stored), 64, len(space)
-    patches = np.asarray(make(task, places(b, *space)).inputs)
+    patches = np.asarray(make(task, coordinates(b, *space)).inputs)
     assert patches.shape == (b, grid**rank, *sides, rank)
     # A patch is the box of its side at its first pixel.
     first = patches[(slice(None), slice(None), *[0] * rank)]
-    box = places(1, *sides)[0]
+    box = coordinates(1, *sides)[0]
     np.testing.assert_array_equal(patches, first[:, :, *[None] * rank] + box)
     corner = first[:, 0]
     for view, cell in enumerate(itertools.product(range(grid), repeat=rank)):
@@ -57,13 +57,13 @@ def test_sides_of_the_patches(space, settings, sides):
 
 
 def test_too_small_images():
-    with pytest.raises(InputError, match="task cpc: images of 12x20x20 give tiles of 2x4x4"):
+    with pytest.raises(InputError, match="images of 12x20x20 give tiles of 2x4x4.*smaller grid"):
         CPC(grid=5).patches((12, 20, 20))
 
 
 @RANKS
 @pytest.mark.parametrize("grid, steps", [(3, 2), (4, 3)])
-def test_a_prediction_depends_on_what_was_read_of_its_own_line(drawn, quick_jit, rank, grid, steps):
+def test_a_prediction_depends_on_earlier_patches_of_its_line(drawn, quick_jit, rank, grid, steps):
     b, columns, d = 2, grid ** (rank - 1), 5
     z = normal(0, b, grid**rank, d)
     head = CPC(grid=grid, steps=steps, hidden=6).head()
@@ -85,7 +85,7 @@ def test_a_prediction_depends_on_what_was_read_of_its_own_line(drawn, quick_jit,
 
 @pytest.mark.parametrize("b, rank, grid, steps", [(2, 2, 3, 2), (1, 3, 3, 1), (2, 2, 4, 3)])
 def test_loss_by_loops(quick_jit, b, rank, grid, steps):
-    """Each prediction against every patch that is as many steps ahead of a context."""
+    """The keys of a prediction k steps ahead are all patches k steps ahead of a context."""
     n, d = b * grid ** (rank - 1), 6
     lines = normal(1, n, grid, d)
     predictions = [2 * normal(1 + k, n, grid - k, d) for k in range(1, steps + 1)]
@@ -107,7 +107,7 @@ def test_loss_by_loops(quick_jit, b, rank, grid, steps):
 
 @RANKS
 def test_the_right_patch_and_no_other_is_rewarded(quick_jit, rank):
-    """Predictions that are the features ahead, those beside them, and those one patch nearer."""
+    """Predict the features ahead, those of the neighbouring line, and those one patch too near."""
     lines = 4 * normal(2, 2 * 3 ** (rank - 1), 3, 64)
     loss_of = quick_jit(CPC().loss)
     loss, metrics = loss_of(([lines[:, 1:], lines[:, 2:]], lines), NO_BATCH)

@@ -48,7 +48,7 @@ def test_mask_fraction(make):
     np.testing.assert_array_equal(batch.targets["mask"].sum((1, 2, 3)), 16)
 
 
-def test_the_loss_ignores_what_was_seen(make, quick_jit):
+def test_the_loss_ignores_the_unmasked_pixels(make, quick_jit):
     shape = (40, 12, 9, 3)
     _, batch = batch_of(make, shape, region="random")
     mask, image = batch.targets["mask"], batch.targets["image"]

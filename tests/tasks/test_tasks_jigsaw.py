@@ -1,4 +1,4 @@
-"""Jigsaw: every tile is found again in its image, in the cell that the label names."""
+"""Jigsaw: every tile comes from the cell of its image that the label gives."""
 
 import itertools
 
@@ -10,14 +10,14 @@ from assl_jax.tasks.jigsaw import Jigsaw
 
 
 def find(tile, image):
-    """Where in `image` `[*space]` the standardised `tile` was cut, by comparing every place."""
+    """The first voxel of the standardised `tile` in `image` `[*space]`, by a full search."""
     axes = tuple(range(tile.ndim, 2 * tile.ndim))
     windows = sliding_window_view(image.astype(np.float32), tile.shape)
     mean, std = windows.mean(axes, keepdims=True), windows.std(axes, keepdims=True)
     error = np.abs((windows - mean) / std - tile).mean(axes)
-    place = np.unravel_index(error.argmin(), error.shape)
-    assert error[place] < 1e-2 < 0.1 < np.partition(error.ravel(), 1)[1]
-    return place
+    start = np.unravel_index(error.argmin(), error.shape)
+    assert error[start] < 1e-2 < 0.1 < np.partition(error.ravel(), 1)[1]
+    return start
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def find(tile, image):
     [(3, (30, 24), (10, 8), (8, 6)), (2, (12, 14, 16), (6, 7, 8), (4, 5, 6))],
 )
 def test_tiles_in_the_order_of_the_label(make, grid, space, cell, tile):
-    """The space is a multiple of the cells, so the grid has one place only."""
+    """The space is a multiple of the cells, so the grid has only one position."""
     rank, b = len(space), 4
     images = np.random.default_rng(0).integers(0, 256, (b, *space, 1), dtype=np.uint8)
     task = Jigsaw(grid=grid, permutations=20)
@@ -37,12 +37,12 @@ def test_tiles_in_the_order_of_the_label(make, grid, space, cell, tile):
         permutation = task.label_table(rank)[label]
         in_order = shown[np.argsort(permutation)]  # undo: position i showed cell permutation[i]
         for index, one in zip(raster, in_order, strict=True):
-            place = np.asarray(find(one[..., 0], image))
-            np.testing.assert_array_equal(place // cell, index)
-            jitters.append(place - np.asarray(index) * cell)
+            start = np.asarray(find(one[..., 0], image))
+            np.testing.assert_array_equal(start // cell, index)
+            jitters.append(start - np.asarray(index) * cell)
     room = np.asarray(cell) - tile
     assert (np.asarray(jitters) >= 0).all() and (np.asarray(jitters) <= room).all()
-    for axis in range(rank):  # every place in the cell is used
+    for axis in range(rank):  # every position in the cell occurs
         assert set(np.asarray(jitters)[:, axis]) == set(range(room[axis] + 1))
 
 
@@ -58,7 +58,7 @@ def test_the_grid_itself_moves(make):
     assert origins == set(itertools.product((0, 1), repeat=2))
 
 
-def test_every_tile_is_standardised_by_itself(make):
+def test_every_tile_is_standardised_separately(make):
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3)).astype(np.uint8)
     images[:, :12] //= 4
     tiles = np.asarray(make(Jigsaw(permutations=4), images).inputs)

@@ -1,4 +1,4 @@
-"""Models Genesis: what each change does, alone, and that the image to restore stays whole."""
+"""Models Genesis: each change alone, and an undistorted image as the target."""
 
 import itertools
 
@@ -18,7 +18,7 @@ SHAPES = pytest.mark.parametrize("shape", [(20, 14, 21, 3), (20, 21, 14, 1), (20
 
 
 def stored(shape):
-    """Integers from 1 to 254, so that no two changes meet in a clipped value."""
+    """Integers from 1 to 254: no value is clipped."""
     return np.random.default_rng(0).integers(1, 255, shape, dtype=np.uint8)
 
 
@@ -27,7 +27,7 @@ def unit(inputs):
 
 
 def run(make, images, key=0, **settings):
-    """Inputs and image to restore, both as unit intensities `[b, *space, c]`."""
+    """Inputs and target image, both as unit intensities `[b, *space, c]`."""
     batch = make(ModelsGenesis(intensity=INTENSITY, **OFF | settings), images, key=key)
     assert batch.inputs.shape == (len(images), 1, *images.shape[1:])
     assert batch.inputs.dtype == batch.targets["image"].dtype == jnp.float32
@@ -59,7 +59,7 @@ def test_without_changes_the_inputs_are_the_images(make, shape):
 
 @SHAPES
 @pytest.mark.parametrize("change", ["shuffle", "curve", "paint"])
-def test_every_change_spares_the_image_to_restore(make, shape, change):
+def test_no_change_reaches_the_target_image(make, shape, change):
     images = stored(shape)
     inputs, whole = run(make, images, **{change: 1.0})
     np.testing.assert_allclose(whole, images / 255, atol=1e-6)
@@ -90,7 +90,7 @@ def test_flips_mirror_inputs_and_image_alike(make, shape):
         for subset in (s for r in range(len(axes) + 1) for s in itertools.combinations(axes, r)):
             same = np.abs(np.flip(images, subset) / 255 - whole) < 1e-6
             seen[subset] = seen.get(subset, 0) + same.reshape(len(images), -1).all(1).sum()
-    assert sum(seen.values()) == 100 and min(seen.values()) > 0  # each axis by itself
+    assert sum(seen.values()) == 100 and min(seen.values()) > 0  # each axis independently
     for axis in axes:
         assert 25 <= sum(n for subset, n in seen.items() if axis in subset) <= 55
 
@@ -123,7 +123,7 @@ def test_more_boxes_hide_or_keep_more(make, inpaint, side):
 
 @pytest.mark.parametrize("change", ["shuffle", "curve"])
 def test_painting_comes_last(make, change):
-    """Noise is neither shuffled nor curved, and what out-painting keeps is."""
+    """Noise is not shuffled or curved; voxels that out-painting keeps are."""
     images = stored((20, 24, 24, 1))
     setting = {change: 1.0, "inverted": 1.0, "boxes": 1}
     inputs, _ = run(make, images, **setting)
@@ -150,7 +150,7 @@ def test_one_in_five_is_painted_inside(make):
 
 
 def test_all_at_once_on_what_the_window_clips(make):
-    """Stored values beyond the window are clipped before anything else."""
+    """Stored values outside the window are clipped first."""
     images = np.random.default_rng(0).integers(-2000, 2000, (8, 7, 12, 14, 1)).astype(np.int16)
     task = ModelsGenesis(intensity=Intensity(low=-1000.0, high=1000.0, mean=(0.4,), std=(0.3,)))
     batch = make(task, images)

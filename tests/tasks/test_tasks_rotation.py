@@ -1,4 +1,4 @@
-"""Rotation: labels and turns belong together."""
+"""Rotation: every label belongs to the rotation of its view."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from assl_jax.tasks.rotation import Rotation
 
 
 def is_a_crop(view):
-    """Whether a view of a coordinate image is an unturned box of it."""
+    """Whether a view of a coordinate image is a box that was not rotated."""
     rank = view.ndim - 1
     return all(
         (np.diff(view[..., i], axis=j) == (i == j)).all() for i in range(rank) for j in range(rank)
@@ -18,8 +18,8 @@ def is_a_crop(view):
 
 
 @pytest.mark.parametrize("space, size", [((16, 16), (14, 14)), ((16, 24), (14, 21))])
-def test_labels_are_the_quarter_turns_of_the_crop(make, places, as_stored, space, size):
-    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), places(20, *space)))
+def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, space, size):
+    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), coordinates(20, *space)))
     turns = [0, 1, 2, 3] if space[0] == space[1] else [0, 2]
     assert views.shape == (20, len(turns), *size, 2)
     np.testing.assert_array_equal(labels, [range(len(turns))] * 20)
@@ -33,8 +33,8 @@ def test_labels_are_the_quarter_turns_of_the_crop(make, places, as_stored, space
 
 
 @pytest.mark.parametrize("space, classes", [((8, 8, 8), 10), ((8, 16, 16), 6), ((8, 16, 24), 4)])
-def test_volumes_show_every_turn_that_keeps_the_shape(make, places, as_stored, space, classes):
-    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), places(2, *space)))
+def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stored, space, classes):
+    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), coordinates(2, *space)))
     assert views.shape[1] == classes and labels.max() == classes - 1
     size = views.shape[2:-1]
     for label, (plane, quarter) in enumerate(rotation_classes(size)):
@@ -44,9 +44,9 @@ def test_volumes_show_every_turn_that_keeps_the_shape(make, places, as_stored, s
 
 
 @pytest.mark.parametrize("space, classes", [((16, 16), 4), ((8, 8, 8), 10)])
-def test_one_rotation_at_random(make, places, as_stored, space, classes):
+def test_one_rotation_at_random(make, coordinates, as_stored, space, classes):
     task = Rotation(all_rotations=False, intensity=as_stored)
-    views, labels = map(np.asarray, make(task, places(64, *space)))
+    views, labels = map(np.asarray, make(task, coordinates(64, *space)))
     assert views.shape[:2] == labels.shape == (64, 1) and labels.dtype == np.int32
     assert set(labels[:, 0]) == set(range(classes))
     table = rotation_classes(views.shape[2:-1])

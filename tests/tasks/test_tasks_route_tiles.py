@@ -14,15 +14,15 @@ from assl_jax.tasks.src import SRC
 
 
 @pytest.mark.parametrize("space, sides", [((26, 34), (10, 14)), ((14, 20, 26), (4, 8, 10))])
-def test_tiles_are_the_pixels_of_the_route(make, places, as_stored, space, sides):
+def test_tiles_are_the_pixels_of_the_route(make, coordinates, as_stored, space, sides):
     task, b = SRC(intensity=as_stored), 64
-    tiles, labels = make(task, places(b, *space))
+    tiles, labels = make(task, coordinates(b, *space))
     tiles, routes = np.asarray(tiles), task.label_table(len(space))[np.asarray(labels)]
     rank, sides = len(space), np.asarray(sides)
     assert tiles.shape == (b, 2 * rank + 1, *sides, rank)
     # A tile is the box of side t at its first pixel.
     start = tiles[(slice(None), slice(None), *[0] * rank)]
-    box = places(1, *sides)[0]
+    box = coordinates(1, *sides)[0]
     np.testing.assert_array_equal(tiles, start[:, :, *[None] * rank] + box)
     # The route visits two opposite corners, so the least start is the crop's corner.
     corner = start.min(1)
@@ -66,7 +66,7 @@ def test_tile_sides(space, fraction, sides):
     "space, text", [((9, 9), "9x9 give tiles of 2x2"), ((4, 96, 96), "4x96x96")]
 )
 def test_too_small_images(space, text):
-    with pytest.raises(InputError, match=f"images of {text}.*use larger images"):
+    with pytest.raises(InputError, match=f"task src: images of {text}.*or a larger crop_fraction"):
         SRC().grid(space)
 
 

@@ -1,4 +1,4 @@
-"""Rubik's cube: every cube is rebuilt from its volume, placed and turned as the label says."""
+"""Rubik's cube: every cube is a box of its volume; the labels give the order and the turns."""
 
 import itertools
 
@@ -16,15 +16,15 @@ RASTER = list(itertools.product(range(2), repeat=3))
 
 
 @pytest.fixture(scope="module")
-def played(make, places, as_stored):
+def cubes_batch(make, coordinates, as_stored):
     """A task, its images (coordinates) and a batch of them as NumPy arrays."""
-    task, images = RubiksCube(permutations=10, intensity=as_stored), places(64, *SPACE)
+    task, images = RubiksCube(permutations=10, intensity=as_stored), coordinates(64, *SPACE)
     return task, images, jax.tree.map(np.asarray, make(task, images))
 
 
-def test_cubes_are_boxes_of_the_volume_in_the_order_and_turn_of_the_label(played):
-    """The space is a multiple of the cells, so the grid has one place only."""
-    task, images, (cubes, targets) = played
+def test_cubes_are_boxes_of_the_volume_in_the_order_and_turn_of_the_label(cubes_batch):
+    """The space is a multiple of the cells, so the grid has only one position."""
+    task, images, (cubes, targets) = cubes_batch
     assert cubes.shape == (64, 8, *CUBE, 3)
     jitters = []
     for i, permutation in enumerate(task.label_table(3)[targets["permutation"]]):
@@ -40,12 +40,12 @@ def test_cubes_are_boxes_of_the_volume_in_the_order_and_turn_of_the_label(played
             np.testing.assert_array_equal(shown, box)
             jitters.append(first - np.asarray(RASTER[cell]) * CELL)
     room = np.asarray(CELL) - CUBE
-    for axis in range(3):  # every place in the cell is used, none outside it
+    for axis in range(3):  # every position in the cell occurs, and no other
         assert set(np.asarray(jitters)[:, axis]) == set(range(room[axis] + 1))
 
 
-def test_a_turn_about_an_axis_keeps_the_order_along_it(played):
-    _, _, (cubes, targets) = played
+def test_a_turn_about_an_axis_keeps_the_order_along_it(cubes_batch):
+    _, _, (cubes, targets) = cubes_batch
     about_first, about_last = targets["turns"][..., 0], targets["turns"][..., 1]
     rising = np.stack(  # whether a coordinate grows along its own axis, from first to last voxel
         [cubes[:, :, -1, -1, -1, axis] > cubes[:, :, 0, 0, 0, axis] for axis in range(3)]
@@ -55,13 +55,13 @@ def test_a_turn_about_an_axis_keeps_the_order_along_it(played):
     np.testing.assert_array_equal(rising[2], ~about_first)
 
 
-def test_classes_and_turns_are_drawn_independently(played):
-    _, _, (_, targets) = played
+def test_classes_and_turns_are_drawn_independently(cubes_batch):
+    _, _, (_, targets) = cubes_batch
     turns = targets["turns"]
     assert turns.shape == (64, 8, 2) and turns.dtype == bool
     assert set(targets["permutation"]) == set(range(10))
     assert np.abs(turns.mean(0) - 0.5).max() < 0.25  # each cube and axis, over 64 volumes
-    assert np.abs(turns.mean((1, 2)) - 0.5).max() < 0.5  # no volume has all bits alike
+    assert np.abs(turns.mean((1, 2)) - 0.5).max() < 0.5  # no volume has the same bit everywhere
     pairs = np.bincount((turns @ [2, 1]).ravel(), minlength=4)
     assert pairs.min() > 80  # of 512 cubes, 128 expected of each pair
 
@@ -75,15 +75,15 @@ def test_cubes_keep_their_differences_in_intensity(make):
     np.testing.assert_allclose(values.std(-1), 0, atol=1e-5)
 
 
-def test_head_answers_both_questions(drawn, quick_jit):
+def test_head_predicts_permutation_and_turns(drawn, quick_jit):
     batch = Batch(jnp.zeros((2, 8, 4, 4, 4, 1)), {})
     z = np.random.default_rng(0).standard_normal((2, 8, 5)).astype(np.float32)
     head = RubiksCube(permutations=10, hidden=7).head()
     variables = drawn(head.init, {"pooled": z}, batch)
-    answers = quick_jit(lambda z: head.apply(variables, {"pooled": z}, batch))
-    assert jax.tree.map(np.shape, answers(z)) == {"permutation": (2, 10), "turns": (2, 8, 2)}
-    swapped = answers(z[:, [1, 0, *range(2, 8)]])
-    for name, logits in answers(z).items():  # the order of the cubes counts
+    predict = quick_jit(lambda z: head.apply(variables, {"pooled": z}, batch))
+    assert jax.tree.map(np.shape, predict(z)) == {"permutation": (2, 10), "turns": (2, 8, 2)}
+    swapped = predict(z[:, [1, 0, *range(2, 8)]])
+    for name, logits in predict(z).items():  # the order of the cubes counts
         assert np.abs(logits - swapped[name]).max() > 0.01
 
 

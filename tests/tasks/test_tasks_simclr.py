@@ -13,7 +13,7 @@ SHAPES = pytest.mark.parametrize("shape", [(8, 12, 12, 3), (6, 8, 8, 8, 1)])
 
 @SHAPES
 def test_both_views_come_from_their_own_image(make, shape):
-    """Constant images stay constant under crop, flip and blur, so each view names its image."""
+    """Constant images stay constant under crop, flip and blur, so a view shows its image."""
     values = (np.arange(1, shape[0] + 1) * 10).reshape(-1, *(1,) * (len(shape) - 1))
     images = np.broadcast_to(values, shape).astype(np.uint8)
     task = SimCLR(**PLAIN)
@@ -34,7 +34,7 @@ def test_views_differ_from_each_other_and_from_the_image(make, shape):
 
 
 def test_flip_is_along_the_last_spatial_axis_and_a_setting(make):
-    """Without blur and with whole crops, what changes is the direction of a ramp."""
+    """Without blur and with whole crops, only the direction of a ramp changes."""
     ramp = np.broadcast_to(np.arange(12)[None, None, :, None] * 20, (32, 12, 12, 1)).astype(
         np.uint8
     )

@@ -34,7 +34,7 @@ def test_all_cells_are_in_raster_order():
 )
 def test_every_size_follows_from_the_overlap(monkeypatch, overlap, per_axis, sizes):
     monkeypatch.setattr(tiles, "OVERLAP", overlap)
-    grid = tiles.tile_grid("src", (96, 48), crop_fraction=5 / 6, tiles=per_axis)
+    grid = tiles.tile_grid("src", (96, 48), crop_fraction=5 / 6, tiles=per_axis, advice="")
     assert tuple(sides[0] for sides in grid) == sizes
     for tile, stride, crop, side in zip(*grid, (96, 48), strict=True):
         assert tile - stride == overlap * tile
@@ -45,14 +45,14 @@ def test_every_size_follows_from_the_overlap(monkeypatch, overlap, per_axis, siz
 def test_an_overlap_out_of_range_is_one_clear_line(monkeypatch, overlap):
     monkeypatch.setattr(tiles, "OVERLAP", overlap)
     with pytest.raises(InputError, match="OVERLAP=.* must be at least 0 and below 1"):
-        tiles.tile_grid("src", (96, 96), crop_fraction=1.0, tiles=3)
+        tiles.tile_grid("src", (96, 96), crop_fraction=1.0, tiles=3, advice="")
 
 
 @pytest.mark.parametrize("space", [(64, 64), (32, 40, 32)])
-def test_a_quarter_reaches_every_task_with_overlapping_tiles(monkeypatch, places, as_stored, space):
+def test_a_quarter_reaches_src_and_cpc(monkeypatch, coordinates, as_stored, space):
     """Neighbouring tiles share a quarter of their side, on coordinate images."""
     monkeypatch.setattr(tiles, "OVERLAP", QUARTER)
-    images, rank = places(3, *space), len(space)
+    images, rank = coordinates(3, *space), len(space)
     for task in (SRC(intensity=as_stored), CPC(intensity=as_stored)):
         batch = task.make_batch(jax.random.key(0), jnp.asarray(images))
         views = np.asarray(batch.inputs)
