@@ -55,8 +55,9 @@ def base_config(data: str) -> ConfigDict:
             "similarity": _defaults(SimilaritySettings),
             "self_assl": {
                 **_defaults(Penalty),
-                "weight": 1.0,
                 **_defaults(SecondRun),
+                "weight": 1.0,
+                "init_from": "f_p",
                 "second_run": False,  # also a plain second run, as a control
                 "backbones": (),  # names; none means `backbone.name` alone
             },
@@ -79,14 +80,14 @@ def saved_config(workdir: Path) -> ConfigDict:
     """
     saved = records.read_settings(workdir / records.CONFIG)
     try:
-        config = base_config(saved["data"]["name"])
+        config = base_config(saved["data"]["name"]).lock()  # so that an unknown key raises
         with config.ignore_type():
             config.update(saved)
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{workdir / records.CONFIG} is no config of this version ({error}); run it again"
         ) from error
-    return config
+    return config.unlock()
 
 
 def load_data(config: ConfigDict) -> Dataset:

@@ -119,9 +119,9 @@ def child_first(workdir: Path, width: float, began: float) -> None:
         now["data"] = time.time()
         return data
 
-    def timed_make_step(*args: Any) -> Any:
+    def timed_make_step(*args: Any, **named: Any) -> Any:
         now["initialisation and checkpoints"] = time.time()
-        step = make_step(*args)
+        step = make_step(*args, **named)
 
         def run(*args: Any) -> Any:
             import jax
@@ -150,8 +150,8 @@ def child_search(workdir: Path) -> None:
     steps: Counter[tuple[str, Any]] = Counter()
     make_step = loop.make_step
 
-    def counted(backbone: Any, task: Any, *rest: Any) -> Any:
-        step = make_step(backbone, task, *rest)
+    def counted(backbone: Any, task: Any, *rest: Any, **named: Any) -> Any:
+        step = make_step(backbone, task, *rest, **named)
         steps[task.name, step] += 1
         return step
 

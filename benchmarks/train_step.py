@@ -9,10 +9,11 @@ autocast. Only benchmarks need PyTorch: `pip install -r benchmarks/requirements.
 """
 
 import argparse
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.side_by_side import Failed, compare, serve, table, write
+from benchmarks.side_by_side import compare, serve, table, write
 
 SHAPES = "32x32,64x64,96x96,28x28x28,16x48x48,64x64x64"
 BATCH = {2: 32, 3: 16}  # by rank; 16 is the paper's for brain CT
@@ -100,20 +101,17 @@ def measure(shape: str, batch: int, dtype: str, steps: int, repeats: int) -> dic
     space = tuple(map(int, shape.split("x")))
     batch = batch or BATCH[len(space)]
     options = [f"--shapes={shape}", f"--batch={batch}", f"--dtype={dtype}", f"--steps={steps}"]
-    commands = {
-        who: ["benchmarks.train_step", f"--worker={who}", *options] for who in ("assl_jax", *TORCH)
-    }
-    try:
-        found = compare(commands, repeats)
-    except Failed:  # no PyTorch
-        found = compare({"assl_jax": commands["assl_jax"]}, repeats)
+    programs = ("assl_jax", *(TORCH if importlib.util.find_spec("torch") else ()))
+    found = compare(
+        {who: ["benchmarks.train_step", f"--worker={who}", *options] for who in programs}, repeats
+    )
     speeds = {who: batch * steps / result["median"] for who, result in found.items()}
     theirs = max((speed for who, speed in speeds.items() if who != "assl_jax"), default=None)
     ours = found["assl_jax"]
     return {
         "shape": shape,
         "batch": batch,
-        **{f"{who} (images/s)": speeds.get(who) for who in commands},
+        **{f"{who} (images/s)": speeds.get(who) for who in ("assl_jax", *TORCH)},
         "assl_jax / PyTorch": theirs and speeds["assl_jax"] / theirs,
         "spread": (ours["high"] - ours["low"]) / ours["median"],
         "compilation (s)": ours["first"],
@@ -142,6 +140,8 @@ def main() -> None:
         else:
             of_torch(*given, layout=args.worker.removeprefix("PyTorch "))
         return
+    if not importlib.util.find_spec("torch"):
+        print("PyTorch is missing: pip install -r benchmarks/requirements.txt")
     rows = []
     for shape in args.shapes.split(","):
         rows.append(measure(shape, args.batch, args.dtype, args.steps, args.repeats))

@@ -2,18 +2,18 @@
 
     python main.py --config=configs/mtassl_brain_ct.py --config.data.path=FOLDER
 
-FOLDER holds NIfTI volumes and `volumes.csv` with the columns path and label, and patient and split
-where known. The paper's data set (1,486 volumes, four causes of cerebral haemorrhage) is not
-public. From its section 5: 30x270x230 voxels, 80:20, ResNet-18, five tasks, Adam, batch 16,
-learning rates 2e-5 (proxy) and 1.5e-5 (target). Not given there and chosen here: the window of 0 to
+FOLDER holds NIfTI volumes and `volumes.csv` with the columns path and label; the columns patient
+and split are optional. The paper's data set (1,486 volumes, four causes of cerebral haemorrhage) is
+not public. Section 5 of the paper gives: 30x270x230 voxels, 80:20, ResNet-18, five tasks, Adam,
+batch 16, learning rates 2e-5 (proxy) and 1.5e-5 (target). We chose the rest: a window of 0 to
 120 HU, a split by patient, 100 epochs of pretraining for that many volumes (7,400 steps), 50 epochs
 of fine-tuning, a cosine schedule, random shift and left-right flip.
 
-The paper selects on the test set; add `--config.search.select_on=test` to do the same, and
-`--config.search.candidates=all` to train every row of Table 3.
+The paper selects on the test set; `--config.search.select_on=test` does the same.
+`--config.search.candidates=all` trains every row of Table 3.
 
-Needs a GPU of 80 GB (or several, or a smaller batch); not yet run at full length, so that no time
-and no accuracy can be promised. One step of every task was run at this size: docs/results.md.
+Needs a GPU with 80 GB (or several GPUs, or a smaller batch). It has not been run at full length, so
+its time and accuracy are unknown. One step of every task was run at this size: docs/results.md.
 """
 
 from ml_collections import ConfigDict

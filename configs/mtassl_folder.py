@@ -2,10 +2,11 @@
 
     python main.py --config=configs/mtassl_folder.py --config.data.path=FOLDER
 
-FOLDER holds `unlabeled/**`, `train/<class>/*` and `test/<class>/*` (without `test/`, a share of
-`train/` is kept for testing). Images of mixed size need `--config.data.side=96`, of mixed channels
-`--config.data.channels=3`. Defaults suit photographs of 64 to 128 pixels and one GPU; for small
-images and a CPU, see docs/results.md for the settings of a run on 45,000 images of 32x32.
+FOLDER holds `unlabeled/**`, `train/<class>/*` and `test/<class>/*`. Without `test/`, a share of
+`train/` is kept for testing. Images of different sizes need `--config.data.side=96`, images with
+different channels `--config.data.channels=3`. The defaults suit photographs of 64 to 128 pixels and
+one GPU. For small images and a CPU, docs/results.md has the settings of a run on 45,000 images of
+32x32.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,11 @@
-"""Algorithm 1 on a 3D data set of MedMNIST (Yang et al. 2023), or any npz in its layout.
+"""Algorithm 1 on a 3D data set of MedMNIST (Yang et al. 2023), or any npz file in its layout.
 
     python main.py --config=configs/mtassl_medmnist3d.py --config.data.path=adrenalmnist3d.npz
 
-The small classes of these sets are why decisions are made on the balanced accuracy. A quarter-width
-ResNet-10 and few steps keep the sets of 28x28x28 voxels within reach of two CPU cores; with a GPU,
-train longer: `--config.backbone.name=resnet18 --config.backbone.width=1
---config.pretrain.steps=10000`. Measured in docs/results.md.
+Some classes of these sets are small, so the search decides by balanced accuracy. With a
+quarter-width ResNet-10 and few steps, sets of 28x28x28 voxels run on two CPU cores; docs/results.md
+has the time and the accuracies. With a GPU, train longer: `--config.backbone.name=resnet18
+--config.backbone.width=1 --config.pretrain.steps=10000`.
 """
 
 from ml_collections import ConfigDict

@@ -2,16 +2,16 @@
 
     python main.py --config=configs/mtassl_stl10.py --config.data.path=stl10_binary
 
-100,000 unlabeled images of 96x96, 1,000 labels (fold 0 of the ten predefined ones), 8,000 test
-images, ResNet-18, Adam, batch 128, learning rates 1e-3 (proxy) and 1e-4 (target), as in section 5
-of the paper. Not given there and chosen here: 100 epochs of pretraining (78,125 steps), a cosine
-schedule, 2,000 steps of fine-tuning with random shift and flip.
+Section 5 of the paper gives: 100,000 unlabeled images of 96x96, 1,000 labels (fold 0 of the ten
+predefined ones), 8,000 test images, ResNet-18, Adam, batch 128, learning rates 1e-3 (proxy) and
+1e-4 (target). We chose the rest: 100 epochs of pretraining (78,125 steps), a cosine schedule, 2,000
+steps of fine-tuning with random shift and flip.
 
-The paper selects on the test set; add `--config.search.select_on=test` to do the same, and
-`--config.search.candidates=all` to train every row of Table 2. All ten folds:
-`--config.data.folds="(0,1,2,3,4,5,6,7,8,9)"`.
+The paper selects on the test set; `--config.search.select_on=test` does the same.
+`--config.search.candidates=all` trains every row of Table 2.
+`--config.data.folds="(0,1,2,3,4,5,6,7,8,9)"` uses all ten folds.
 
-Needs a GPU; not yet run at full length, so that no time and no accuracy can be promised.
+Needs a GPU. It has not been run at full length, so its time and accuracy are unknown.
 """
 
 from ml_collections import ConfigDict

@@ -2,16 +2,16 @@
 
     python main.py --config=configs/mtassl_volumes.py --config.data.path=FOLDER
 
-FOLDER holds the volumes and `volumes.csv` with the columns path and label, and, where you have
-them, patient and split (train, test or unlabeled; an unlabeled volume needs no label). Volumes are
-brought to one orientation; to bring them to one size, name a shape in voxels from bottom to top,
-front to back and side to side, and for CT a window in HU:
+FOLDER holds the volumes and `volumes.csv` with the columns path and label. The columns patient and
+split (train, test or unlabeled) are optional; an unlabeled volume needs no label. Volumes are
+brought to one orientation. To bring them to one size, give a shape in voxels: bottom to top, front
+to back, side to side. For CT also give a window in HU:
 
     --config.data.shape="(32,96,96)" --config.data.window="(-20,100)"
 
-Without a window each volume's own 0.5 and 99.5 percentiles become black and white, as suits MRI.
-Decoded volumes are kept in `cache/` (`--config.data.cache`). The defaults suit some hundred volumes
-of that size and one GPU.
+Without a window, the 0.5 and 99.5 percentiles of each volume become black and white, which suits
+MRI. Decoded volumes are kept in `cache/` (`--config.data.cache`). The defaults suit some hundred
+volumes of that size and one GPU.
 """
 
 from ml_collections import ConfigDict

@@ -3,10 +3,10 @@
     python main.py --config=configs/pairs.py:digits
     python main.py --config=configs/pairs.py:folder --config.data.path=FOLDER
 
-The word after the colon names a config `mtassl_*.py`: digits, stl10, folder, phantom3d, volumes,
-brain_ct or medmnist3d. Its settings are used, and its finished stages where they lie in the same
-folder of runs. Every proxy task is trained alone and with every other one (15 pairs of 6 tasks, 10
-of 5). Nothing is selected.
+The word after the colon chooses a config `mtassl_*.py`: digits, stl10, folder, phantom3d, volumes,
+brain_ct or medmnist3d. The run has its settings, and shares finished stages with its runs in the
+same folder. Every proxy task is trained alone and with every other one (15 pairs of 6 tasks, 10 of
+5). Nothing is selected.
 """
 
 import importlib

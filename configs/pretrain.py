@@ -1,11 +1,11 @@
-"""Pretrain one proxy task, or a pool of them, on any data, and fine-tune the result.
+"""Pretrain one proxy task or a pool on any data, and fine-tune the result.
 
     python main.py --config=configs/pretrain.py --config.tasks=rotation
     python main.py --config=configs/pretrain.py:folder --config.data.path=FOLDER \\
         --config.tasks=simclr,rotation --config.backbone.name=resnet18
 
-The word after the colon is the data source (digits, folder, stl10); without one the digits inside
-scikit-learn are used, which takes about a minute on two CPU cores.
+The word after the colon is the data source (digits, folder, stl10). The default is the digits
+inside scikit-learn, which take about a minute on two CPU cores.
 """
 
 from ml_collections import ConfigDict

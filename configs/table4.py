@@ -3,11 +3,11 @@
     python main.py --config=configs/table4.py:digits
     python main.py --config=configs/table4.py:stl10 --config.data.path=stl10_binary
 
-The word after the colon names a config `mtassl_*.py`: digits, stl10, folder, phantom3d, volumes,
-brain_ct or medmnist3d. Its settings are used, and its finished stages where they lie in the same
-folder of runs. The paper's seven tasks are trained plain and with Self-ASSL, and the target task
-from scratch. Where the config has a ResNet-18, a VGG-16 is trained too, as in the paper (which does
-not say which VGG).
+The word after the colon chooses a config `mtassl_*.py`: digits, stl10, folder, phantom3d, volumes,
+brain_ct or medmnist3d. The run has its settings, and shares finished stages with its runs in the
+same folder. It trains the paper's seven tasks without and with Self-ASSL, and the target task from
+scratch. If the config has a ResNet-18, a VGG-16 is trained too, as in the paper (which does not say
+which VGG).
 """
 
 import importlib

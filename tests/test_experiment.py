@@ -1,5 +1,8 @@
 """Mistakes in a config are found before anything is written or trained."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 from assl_jax.config import base_config, saved_config
@@ -37,7 +40,7 @@ def small():
         ("pretrain.accumulate", 0, "accumulate=0 must be at least 1"),
         ("target.accumulate", 3, "batch_size=8 is not accumulate=3 times"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
-        ("pretrain.schedule", "cosin", "use 'constant' or 'cosine'"),
+        ("pretrain.schedule", "cosin", "did you mean 'cosine'?"),
         ("pretrain.budget", "totl", "did you mean 'total'"),
         ("target.folds", 1, "target.folds=1"),
         ("target.seeds", 0, "target.seeds=0"),

@@ -66,7 +66,7 @@ def run_two(*arguments):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_write_what_one_writes(tmp_path):
     one = start(*TINY, f"--workdir={tmp_path / 'one' / 'work'}", devices=2)
     out, err = one.communicate(timeout=500)
@@ -92,6 +92,7 @@ def test_two_processes_write_what_one_writes(tmp_path):
     assert names[0] == names[1]  # nobody has written a second time, or left something behind
 
 
+@pytest.mark.slow
 def test_a_mistake_in_data_ends_both_with_one_line(tmp_path):
     ends = run_two(*TINY, "--config.pretrain.batch_size=7", f"--workdir={tmp_path / 'new'}")
     for number, (status, out, err) in enumerate(ends):

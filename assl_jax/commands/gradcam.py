@@ -19,11 +19,10 @@ from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, read_volume
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
-from assl_jax.files import write_text
 from assl_jax.ops.resample import resize
 from assl_jax.records import Results
-from assl_jax.report.attention import attention_page
-from assl_jax.report.html import PAGE
+from assl_jax.report.attention import gradcam_page
+from assl_jax.report.html import PAGE, write_files
 
 
 def gradcam(
@@ -67,14 +66,12 @@ def gradcam(
         if images
         else example_test_images(dataset, n)
     )
-    page = attention_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
+    page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
     path = Path(out) if out else workdir / "gradcam"
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(path / PAGE, page)
+        return write_files(path, {PAGE: page})
     except OSError as error:
         raise InputError(f"--out={path} cannot be written: {error.strerror}") from error
-    return path / PAGE
 
 
 def _read_all(

@@ -33,8 +33,15 @@ def features(
     """Features of the images `rows`, in that order, without augmentation.
 
     Args:
-      images: of `[N, *space, c]` stored integers.
+      backbone, variables: the network, which runs in evaluation mode.
+      images: a feed of `[N, *space, c]` stored integers.
+      rows: numbers of n images; a row may occur more than once.
+      intensity: how stored integers become network inputs.
       layer: "pooled", or a stage of the backbone, averaged over space.
+      batch_size: images per batch.
+
+    Returns:
+      `[n, d]` float32.
 
     Raises:
       InputError: a layer that the backbone does not have.
@@ -53,7 +60,7 @@ def _apply(backbone: nn.Module, intensity: Intensity, layer: str, mesh: Mesh):
         chosen = maps[layer].astype(jnp.float32)
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))
 
-    # A process cannot read what lies on the devices of another: each gets all of it.
+    # Every device gets the whole result, because a process reads only its own devices.
     return jax.jit(apply, out_shardings=everywhere(mesh), compiler_options=_options(mesh))
 
 
@@ -66,15 +73,22 @@ def reestimate_batch_stats(
     intensity: Intensity,
     batch_size: int = 256,
 ) -> Variables:
-    """`variables` with running statistics estimated anew, on plain images.
+    """`variables` with the running statistics re-estimated on plain images.
 
-    A network trained on tiles, masked or turned images, or on a mixture of tasks, carries running
-    statistics that do not fit whole images. Mean and variance of every layer are averaged over the
-    batches of the images `rows`; a remainder is left out.
+    The running statistics of a pretrained network come from tiles, masked or rotated images, or
+    from several tasks. They do not fit whole images. Here the mean and the variance of every layer
+    are averaged over batches of whole images.
+
+    Args:
+      backbone, variables: the network.
+      images: a feed of `[N, *space, c]` stored integers.
+      rows: numbers of the images; those that do not fill a batch are left out.
+      intensity: how stored integers become network inputs.
+      batch_size: images per batch.
     """
     mesh = images.mesh
     observe = _observe(backbone.clone(bn_momentum=0.0), intensity, mesh)
-    # Whole batches alone: an image that fills one up would count twice.
+    # Only whole batches: an image that fills up a batch would count twice.
     size = max(1, min(batch_size, len(rows)) // mesh.size) * mesh.size
     whole = rows[: max(1, len(rows) // size) * size]
     batches = images.batches(_batches(whole, size, mesh))
@@ -102,7 +116,7 @@ def _options(mesh: Mesh) -> dict[str, Any] | None:
 
 
 def _batches(rows: np.ndarray, batch_size: int, mesh: Mesh) -> Iterator[np.ndarray]:
-    """Batches of one size that divides over the devices; the last is filled up with repeats."""
+    """Batches of one size that divides over the devices; repeated rows fill up the last batch."""
     batch_size = -(-batch_size // mesh.size) * mesh.size
     for start in range(0, len(rows), batch_size):
         yield np.resize(rows[start : start + batch_size], batch_size).astype(np.int32)

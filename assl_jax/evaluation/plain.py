@@ -1,4 +1,4 @@
-"""How networks are compared: by their features of fixed sets of plain images."""
+"""Fixed sets of plain images; networks are compared by their features of these images."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,21 +15,21 @@ from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Feed
 from assl_jax.training.state import TrainState
 
-OBSERVED = 1024  # images that a network is observed on while it is trained
+OBSERVED = 1024  # images on which a network is measured while it is trained
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlainImages:
-    """Images without augmentation, seen in evaluation mode.
+    """Images without augmentation, and a backbone in evaluation mode.
 
     Attributes:
       backbone: the architecture.
-      images: of `[n, *space, c]` stored integers.
-      rows: fixed rows by name, "unlabeled" and "held_out".
+      images: a feed of `[n, *space, c]` stored integers.
+      rows: row numbers of two fixed subsets, "unlabeled" and "held_out".
       intensity: how stored integers become network inputs.
-      layer: "pooled" or a stage of the backbone.
+      layer: "pooled", or a stage of the backbone, averaged over space.
       batch_size: images per batch.
-      reestimate: whether `fit` estimates running statistics anew.
+      reestimate: whether `fit` re-estimates the running statistics; if not, it changes nothing.
     """
 
     backbone: nn.Module
@@ -41,7 +41,7 @@ class PlainImages:
     reestimate: bool = True
 
     def fit(self, variables: Variables, *, most: int | None = None) -> Variables:
-        """With running statistics of (at most so many) plain unlabeled images."""
+        """`variables` with running statistics of the unlabeled images, `most` of them at most."""
         if not self.reestimate:
             return variables
         return reestimate_batch_stats(
@@ -56,7 +56,7 @@ class PlainImages:
     def features(
         self, variables: Variables, subset: str, *, most: int | None = None
     ) -> Float[np.ndarray, "n d"]:
-        """Features of (at most so many of) the rows of `subset`."""
+        """Features `[n, d]` of the images of `subset`, of `most` images at most."""
         return features(
             self.backbone,
             variables,
@@ -70,21 +70,25 @@ class PlainImages:
     def observer(
         self, frozen: Variables, untrained: Variables, estimator: str
     ) -> Callable[[TrainState], dict[str, float]]:
-        """What `Logging.observe` calls while Self-ASSL trains: f' on held-out images.
+        """A function for `Logging.observe` that measures f' on held-out images during Self-ASSL.
 
         Args:
-          frozen, untrained: the networks that it is compared with.
-          estimator: of LCKA.
+          frozen, untrained: variables of the networks that f' is compared with.
+          estimator: of LCKA, see `lcka_matrix`.
+
+        Returns:
+          A function from the state to "similarity_to_frozen", "similarity_to_untrained" and
+          "effective_rank".
         """
 
-        def of(variables: Variables) -> Float[np.ndarray, "n d"]:
+        def held_out_features(variables: Variables) -> Float[np.ndarray, "n d"]:
             fitted = self.fit(variables, most=OBSERVED)
             return self.features(fitted, "held_out", most=OBSERVED)
 
-        others: Sequence[np.ndarray] = [of(frozen), of(untrained)]
+        others: Sequence[np.ndarray] = [held_out_features(frozen), held_out_features(untrained)]
 
         def observe(state: TrainState) -> dict[str, float]:
-            x = of(state.variables)
+            x = held_out_features(state.variables)
             similar = lcka_matrix([x, *others], estimator=estimator)[0, 1:]
             return {
                 "similarity_to_frozen": float(similar[0]),

@@ -102,10 +102,7 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
 
 def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "k k"]:
     """Numbers of images: rows are true classes, columns predicted ones."""
-    from sklearn.metrics import confusion_matrix
-
-    classes = range(probabilities.shape[1])
-    return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
+    return _tables(labels, probabilities, np.ones((len(labels), 1), np.int64))[..., 0]
 
 
 def bootstrap(
@@ -220,12 +217,17 @@ def _by_class(
     labels: Labels, probabilities: Probabilities, weights: Weights
 ) -> tuple[Int[np.ndarray, "c r"], Int[np.ndarray, "c r"], Int[np.ndarray, "c r"]]:
     """Numbers of hits, images and predictions of each class that occurs in `labels`."""
-    predicted = probabilities.argmax(1)
+    tables, present = _tables(labels, probabilities, weights), np.unique(labels)
+    return tables[present, present], tables.sum(1)[present], tables.sum(0)[present]
 
-    def count(classes: np.ndarray, chosen: np.ndarray | bool = True) -> np.ndarray:
-        return np.stack([weights[chosen & (classes == c)].sum(0) for c in np.unique(labels)])
 
-    return count(labels, predicted == labels), count(labels), count(predicted)
+def _tables(
+    labels: Labels, probabilities: Probabilities, weights: Weights
+) -> Int[np.ndarray, "k k r"]:
+    """A confusion matrix for each column of `weights`."""
+    k = probabilities.shape[1]
+    cells = labels.astype(np.int64) * k + probabilities.argmax(1)
+    return _sums(cells, k * k, weights).reshape(k, k, -1)
 
 
 def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
@@ -245,11 +247,20 @@ def _area(positive: np.ndarray, score: np.ndarray, weights: Weights) -> Values:
 
     It is the share of pairs in which the positive image scores higher. An equal score counts half.
     """
-    others = np.flatnonzero(~positive)
-    others = others[np.argsort(score[others])]
-    below = np.zeros((len(others) + 1, weights.shape[1]), weights.dtype)
-    np.cumsum(weights.take(others, 0), axis=0, out=below[1:], dtype=weights.dtype)
-    left, right = (np.searchsorted(score[others], score[positive], s) for s in ("left", "right"))
-    w = weights[positive]
-    twice = np.einsum("ir,ir->r", w, below[left] + below[right], dtype=np.int64)
-    return twice / (2 * w.sum(0) * below[-1].astype(np.int64))
+    levels, level = np.unique(score[positive], return_inverse=True)
+    # A negative image goes to 2 i + 1 if its score is level i, to 2 i if it lies just below.
+    slots = sum(np.searchsorted(levels, score[~positive], side) for side in ("left", "right"))
+    up_to = np.cumsum(_sums(slots, 2 * len(levels) + 1, weights[~positive]), axis=0)
+    wins_and_ties = up_to[:-1:2] + up_to[1::2]  # twice the wins of a level, and its ties
+    w = _sums(level, len(levels), weights[positive])
+    twice = np.einsum("ir,ir->r", w, wins_and_ties, dtype=np.int64)
+    return twice / (2 * w.sum(0) * up_to[-1].astype(np.int64))
+
+
+def _sums(groups: Int[np.ndarray, " n"], count: int, weights: Weights) -> Int[np.ndarray, "g r"]:
+    """Sums of the rows of `weights` in each group 0 to `count` - 1."""
+    from scipy.sparse import csc_array
+
+    n = len(groups)
+    members = csc_array((np.ones(n, weights.dtype), groups, np.arange(n + 1)), (count, n))
+    return members @ weights

@@ -10,7 +10,7 @@ from assl_jax.report.html import Picture, render
 from assl_jax.report.names import label_title
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
-CLIPPED = 0.01  # share of the strongest guided gradients that are drawn alike
+CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped
 NOTE = (
     "Grad-CAM: bright regions count most for the class that the network predicts, named below the "
     "picture. The map is as coarse as the network's last convolution stage; its size is in the "
@@ -68,8 +68,8 @@ def attention_grid(shown: Attention | None) -> Grid | None:
     )
 
 
-def attention_page(title: str, shown: Attention) -> str:
-    """A page of its own."""
+def gradcam_page(title: str, shown: Attention) -> str:
+    """The grid as an HTML page of its own, which needs no other file."""
     return render("gradcam.html.j2", title=title, grid=attention_grid(shown))
 
 

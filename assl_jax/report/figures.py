@@ -181,7 +181,7 @@ def time_chart(stages: Sequence[StageRecord]) -> "Figure | None":
 
 
 def images_per_second(stages: Sequence[StageRecord]) -> str:
-    """The throughput over all stages whose throughput was measured, or ""."""
+    """The throughput over all stages that measured it, or ""."""
     timed = [(s.images_per_s, s.seconds) for s in stages if s.images_per_s is not None]
     spent = sum(seconds for _, seconds in timed)
     return f"{sum(speed * s for speed, s in timed) / spent:,.0f} images/s" if spent else ""

@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The SVG as a data URL: an image of its own, whose ids cannot meet another chart's."""
+        """The SVG as a data URL. As separate images, two charts may use the same ids."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode('ascii')}"
 
 

@@ -1,10 +1,9 @@
 """Titles and colours of tasks, pools, networks and backbones; every part of a report uses these."""
 
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from assl_jax.tasks import TASKS
+from assl_jax.tasks import TASKS, describe
 
 SCRATCH = "From scratch"  # title of an empty pool
 SCRATCH_LABEL = "scratch"
@@ -14,7 +13,6 @@ VARIANTS = {"second_run": "second run", "self_assl": "Self-ASSL"}  # besides "pl
 INK = "#222222"
 GREY = "#767676"  # also the colour of training from scratch
 PALETTE = tuple(task.colour for task in TASKS.values())
-OTHER_COLOURS = ("#332288", "#882255", "#44AA99", "#999933", "#6699CC")  # of tasks not in TASKS
 
 
 class Label(NamedTuple):
@@ -51,12 +49,12 @@ class Label(NamedTuple):
 
 def task_title(task: str) -> str:
     """A task's title; a name that is not in `TASKS` stays as it is."""
-    return TASKS[task].title if task in TASKS else task
+    return describe(task).title
 
 
 def short_title(task: str) -> str:
     """A task's short title, for a label inside a chart."""
-    return TASKS[task].short if task in TASKS else task
+    return describe(task).short
 
 
 def pool_title(pool: Sequence[str]) -> str:
@@ -78,11 +76,7 @@ def backbone_title(name: str) -> str:
 
 def pool_colour(pool: Sequence[str]) -> str:
     """A pool has the colour of its last task, the same in every chart; grey from scratch."""
-    if not pool:
-        return GREY
-    if pool[-1] in TASKS:
-        return TASKS[pool[-1]].colour
-    return OTHER_COLOURS[zlib.crc32(pool[-1].encode()) % len(OTHER_COLOURS)]
+    return describe(pool[-1]).colour if pool else GREY
 
 
 def capitalised(words: str) -> str:

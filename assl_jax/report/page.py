@@ -20,7 +20,7 @@ from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
 from assl_jax.report.self_assl_charts import curve_backbones, self_assl_chart, self_assl_curves
 from assl_jax.report.sentences import headline, search_trace, warnings
-from assl_jax.tasks import TASKS
+from assl_jax.tasks import describe
 
 PLANES = (
     "A volume is shown as its three middle slices: axial, coronal, sagittal, from top to bottom; "
@@ -137,7 +137,6 @@ def _examples(examples: Mapping[str, TaskExamples]) -> dict[str, Any]:
 def _task_examples(task: str, shown: TaskExamples) -> dict[str, Any]:
     volumes = shown.originals.ndim == 5
     number = _number_of_views(shown.inputs[0])
-    summary = TASKS[task].summary if task in TASKS else ""
     few = f"{number} are shown." if " of " in number else ""
     examples = []
     for image, views, caption in zip(*shown, strict=True):
@@ -147,7 +146,7 @@ def _task_examples(task: str, shown: TaskExamples) -> dict[str, Any]:
         examples.append(_Example(Picture(original, what), Picture(strip, alt), caption))
     return {
         "title": task_title(task),
-        "words": f"{summary} {few}".strip(),
+        "words": f"{describe(task).summary} {few}".strip(),
         "kind": "example volume" if volumes else "example",
         "volumes": volumes,
         "examples": examples,

@@ -113,6 +113,8 @@ def self_assl_headline(results: Results) -> str:
     number = 0
     for group in groups:
         found = [row.difference.mean for row in group.rows]
+        if not found:
+            continue
         words = f"{forms.points(statistics.fmean(found))}{'' if parts else ' points'}"
         if len(found) == 1:
             words += f" for {pool_title(group.rows[0].pool)}"
@@ -122,7 +124,7 @@ def self_assl_headline(results: Results) -> str:
         words += f" with {backbone_title(group.backbone)}" if len(groups) > 1 else ""
         parts.append(words)
         number = len(found)
-    return f"Self-ASSL: {', '.join(parts)}"
+    return f"Self-ASSL: {', '.join(parts) or 'no accuracy was measured'}"
 
 
 def self_assl_lines(results: Results) -> list[str]:

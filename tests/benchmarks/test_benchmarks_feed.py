@@ -17,6 +17,7 @@ from benchmarks.feed import check_alike, write_images
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_every_form_has_a_number(tmp_path):
     path = tmp_path / "out.json"
     options = ["--images=40", "--batch=8", "--networks=none,tiny", "--steps=2", "--repeats=2"]

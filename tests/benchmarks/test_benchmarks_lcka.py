@@ -26,6 +26,7 @@ def test_mini_batches_estimate_the_same():
     np.testing.assert_allclose(got, [[1, 0.25], [0.25, 1]], atol=0.02)
 
 
+@pytest.mark.long
 def test_prints_both_tables(benchmark_run, tables_in, positive):
     options = ["--n=600", "--d=8", "--tasks=2", "--repeats=2", "--memory_n=5000"]
     out, written = benchmark_run("lcka", *options)

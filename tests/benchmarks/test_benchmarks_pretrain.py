@@ -32,11 +32,12 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], [line for line in lines if line.startswith("| ")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("space", "task", "inputs"),
     [
         ("16x16x3", "src", "5x6x6"),
-        pytest.param("10x12x12x1", "rubiks_cube", "8x4x4x4", marks=pytest.mark.slow),
+        ("10x12x12x1", "rubiks_cube", "8x4x4x4"),
     ],
 )
 def test_a_task_has_a_row(tmp_path, space, task, inputs):
@@ -49,7 +50,8 @@ def test_a_task_has_a_row(tmp_path, space, task, inputs):
     assert counts == {"whole": 2, "bare": 2, "batch": 2}
 
 
-def test_simclr_beside_pytorch(tmp_path):
+@pytest.mark.long
+def test_simclr_in_both_libraries(tmp_path):
     pytest.importorskip("torch")
     options = ("--against=torch", "--space=16x16x3", "--backbone=resnet10", "--workers=1")
     (row,), _ = run(tmp_path, *options)

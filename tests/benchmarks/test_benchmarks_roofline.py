@@ -26,8 +26,8 @@ def of_xla(x, kernel, stride):
 
 @pytest.mark.parametrize(
     "form, seen",
-    # A window of 2 at 2 positions sees 4 entries along an axis, one of them padding. Our form
-    # leaves it out along the last two axes.
+    # A window of 2 at 2 positions sees 4 entries along an axis, and one of them is padding. Our
+    # form leaves it out along the last two axes.
     [(convolve, 9 / 16), (of_xla, 1)],
 )
 def test_one_convolution_by_hand(form, seen):
@@ -80,6 +80,7 @@ def test_the_branch_of_this_platform_counts():
     assert flops_of(lambda x: chosen(x, **{other: product}, default=twice), square) == 4 * 4**3
 
 
+@pytest.mark.long
 def test_prints_a_table(benchmark_run, tables_in, positive):
     out, written = benchmark_run(
         *("roofline", "--tasks=rotation", "--space=16x16x3", "--batch=2", "--backbone=resnet10"),

@@ -33,7 +33,7 @@ def test_nested_calls_of_one_category_count_once():
     assert innermost(spans) == {("rest", "trace"): 4}
 
 
-@pytest.mark.slow  # two runs in their own processes, a minute of compilation
+@pytest.mark.long  # two runs in their own processes, a minute of compilation
 def test_both_runs_have_their_times(benchmark_run, tables_in, positive):
     settings = (
         *("experiment=pretrain", "tasks=rotation", "backbone.name=resnet10", "backbone.stem=half"),

@@ -27,6 +27,7 @@ def run(tmp_path, *options):
     return json.loads(path.read_text())["rows"], done.stdout
 
 
+@pytest.mark.long
 def test_phases_of_the_first_step_add_up(tmp_path):
     rows, out = run(tmp_path, "--tables=first", "--width=0.0625")
     assert [row.pop("start") for row in rows["first"]] == ["cold", "kept"]
@@ -39,7 +40,7 @@ def test_phases_of_the_first_step_add_up(tmp_path):
     assert out.splitlines()[2].startswith("| cold | ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_traces_every_step_once(tmp_path):
     rows, _ = run(tmp_path, "--tables=search")
     assert {row["step of"] for row in rows["search"]} == {"src", "rotation", "target"}

@@ -1,6 +1,5 @@
-"""`python -m assl_jax.gradcam` on a run's folder made by hand."""
+"""`python -m assl_jax gradcam` on a run's folder made by hand."""
 
-import json
 from html.parser import HTMLParser
 
 import jax.numpy as jnp
@@ -8,11 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax import gradcam
+from assl_jax import records
+from assl_jax.__main__ import main
+from assl_jax.commands import gradcam
 from assl_jax.commands.write_phantom import write_phantom
+from assl_jax.config import base_config
 from assl_jax.data import load
 from assl_jax.evaluation.export import export_model
+from assl_jax.files import write_json
 from assl_jax.models import make_backbone
+from assl_jax.records import NetworkRecord, Results
 
 BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
@@ -48,7 +52,16 @@ def begin(workdir, data, drawn, *, copies=1):
     heads = {"target": {"Dense_0": head}}
     networks = []
     for label in LABELS:
-        networks.append({"label": label, "finetune": f"finetune-{label}"})
+        pool, _, variant = label.partition(".")
+        networks.append(
+            NetworkRecord(
+                label=label,
+                pool=() if label == "scratch" else (pool,),
+                variant=variant or ("scratch" if label == "scratch" else "plain"),
+                backbone="resnet10",
+                finetune=f"finetune-{label}",
+            )
+        )
         if label != "jigsaw":
             export_model(
                 workdir / ".." / "stages" / f"finetune-{label}" / "model",
@@ -57,9 +70,27 @@ def begin(workdir, data, drawn, *, copies=1):
                 intensity=dataset.intensity,
                 classes=dataset.class_names,
             )
-    results = {"stages": "../stages", "networks": networks[::-1]}
-    (workdir / "results.json").write_text(json.dumps(results))
-    (workdir / "config.json").write_text(json.dumps({"data": data}))
+    write_run(workdir, data, networks[::-1])
+
+
+def write_run(workdir, data, networks):
+    """A finished run's results and config."""
+    results = Results(
+        experiment="table4",
+        data=data["name"],
+        space=(8, 8),
+        seed=0,
+        select_on="cv",
+        metric="accuracy",
+        labels=8,
+        test_images=8,
+        classes=("a", "b"),
+        stages="../stages",
+        networks=tuple(networks),
+    )
+    records.write(workdir / "results.json", results)
+    config = base_config(data["name"]).to_dict()
+    write_json(workdir / "config.json", config | {"data": config["data"] | data})
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +116,7 @@ def photos(tmp_path_factory, drawn):
 def refused(capsys, *arguments):
     """The one line that the command says when it refuses."""
     with pytest.raises(SystemExit) as stop:
-        gradcam.main([str(a) for a in arguments])
+        main(["gradcam", *map(str, arguments)])
     told = capsys.readouterr()
     assert stop.value.code == 2 and told.out == ""
     assert told.err.startswith("error: ") and told.err.count("\n") == 1
@@ -93,7 +124,7 @@ def refused(capsys, *arguments):
 
 
 def test_test_images_of_a_run(volumes, capsys):
-    gradcam.main([f"--workdir={volumes}", "--n=5"])
+    main(["gradcam", f"--workdir={volumes}", "--n=5"])
     path = volumes / "gradcam" / "index.html"
     assert capsys.readouterr().out == f"{path}\n"
     page = Page(path)
@@ -116,7 +147,9 @@ def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
     (tmp_path / "mine" / "notes.txt").write_text("no image")
     out = tmp_path / "out"
     chosen = "--networks=scratch, rotation.self_assl"
-    gradcam.main([f"--workdir={photos}", f"--images={tmp_path / 'mine'}", chosen, f"--out={out}"])
+    main(
+        ["gradcam", f"--workdir={photos}", f"--images={tmp_path / 'mine'}", chosen, f"--out={out}"]
+    )
     page = Page(out / "index.html")
     assert page.heads[:3] == ["Image", "From scratch", "Rotation, Self-ASSL"]
     assert page.cells[::3] == ["b.png", "c.JPG"]
@@ -161,7 +194,7 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
     assert ".nii .nii.gz" in refused(capsys, run, f"--images={tmp_path}")
     (tmp_path / "a.png").write_bytes(b"not an image")
     broken = f"--images={tmp_path / 'a.png'}"
-    assert "not a NIfTI" in refused(capsys, run, broken)
+    assert "its format is none of NIfTI" in refused(capsys, run, broken)
     assert "a.png cannot be read" in refused(capsys, f"--workdir={photos}", broken)
     taken = f"--out={tmp_path / 'a.png'}"
     assert "cannot be written" in refused(capsys, run, "--n=1", taken)
@@ -169,6 +202,5 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
 
 
 def test_a_run_that_kept_no_network(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"data": {"name": "digits"}}')
-    (tmp_path / "results.json").write_text('{"best": {}}')  # as an earlier version left it
+    write_run(tmp_path, {"name": "digits"}, [])
     assert "has kept no fine-tuned network" in refused(capsys, f"--workdir={tmp_path}")

@@ -1,7 +1,6 @@
-"""`python -m assl_jax.probe` on runs made by hand: two networks with random weights, and digits."""
+"""`python -m assl_jax probe` on runs made by hand: two networks with random weights, and digits."""
 
 import functools
-import json
 
 import flax.linen as nn
 import jax
@@ -9,26 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax import probe
+from assl_jax import records
+from assl_jax.__main__ import main
+from assl_jax.commands import probe
+from assl_jax.config import base_config
 from assl_jax.data import SOURCES, load
 from assl_jax.data.phantom_ct import CLASSES, phantom_ct
 from assl_jax.evaluation import export
+from assl_jax.evaluation import scores as metrics
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_intensity
 from assl_jax.evaluation.probes import knn, linear_probe
-from assl_jax.evaluation.scores import scores
+from assl_jax.evaluation.scores import METRICS, scores
+from assl_jax.files import write_json
 from assl_jax.models import SideBySide
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.ops.intensity import Intensity
+from assl_jax.records import Estimate, Evaluation, NetworkRecord, Probed, Probes, Results
 
 DATA = {"name": "digits", "side": 12, "labels": 40, "test": 60}
-CONFIG = {
-    "data": DATA,
-    "seed": 3,
-    "images_on": "auto",
-    "eval_batch_size": 64,
-    "similarity": {"n": 128, "reestimate_bn": True},
-}
+CONFIG = {"seed": 3, "eval_batch_size": 64, "similarity": {"n": 128}}
 SETTINGS = {"width": 8}
 
 
@@ -58,8 +57,38 @@ def small_networks():
         yield
 
 
-def network(label, pretrain):
-    return {"label": label, "pretrain": pretrain, "finetune": "finetune-x", "backbone": "resnet10"}
+def write_config(workdir, data=DATA, **changes):
+    config = base_config(data["name"])
+    config.update({**CONFIG, **changes, "data": data})
+    write_json(workdir / "config.json", config.to_dict())
+
+
+def write_results(workdir, networks, stages="../stages"):
+    """A finished run with networks (label, pretraining stage)."""
+    results = Results(
+        experiment="mtassl",
+        data="digits",
+        space=(12, 12),
+        seed=3,
+        select_on="cv",
+        metric="accuracy",
+        labels=40,
+        test_images=60,
+        classes=tuple("0123456789"),
+        stages=stages,
+        networks=tuple(
+            NetworkRecord(
+                label=label,
+                pool=(),
+                variant="plain",
+                backbone="resnet10",
+                finetune="finetune-x",
+                pretrain=pretrain,
+            )
+            for label, pretrain in networks
+        ),
+    )
+    records.write(workdir / "results.json", results)
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +108,17 @@ def runs(tmp_path_factory, weights):
     """A run with its stages beside it, and beside both a network for colour images."""
     root = tmp_path_factory.mktemp("runs")
     (root / "run").mkdir()
-    (root / "run" / "config.json").write_text(json.dumps(CONFIG))
-    networks = [
-        network("scratch", None),
-        network("simclr", "pretrain-simclr-1"),
-        network("simclr+rotation", "pretrain-simclr+rotation-2"),
-        network("simclr.again", "pretrain-simclr-1"),
-    ]
-    (root / "run" / "results.json").write_text(
-        json.dumps({"stages": "../stages", "networks": networks})
+    write_config(root / "run")
+    write_results(
+        root / "run",
+        [
+            ("scratch", None),
+            ("simclr", "pretrain-simclr-1"),
+            ("simclr+rotation", "pretrain-simclr+rotation-2"),
+            ("simclr.again", "pretrain-simclr-1"),
+        ],
     )
-    more = {"settings": SETTINGS, "pool": ["simclr"]}
+    more = {"settings": SETTINGS, "pool": ("simclr",)}
     intensity = load(**DATA).intensity
     for i, name in enumerate(("simclr-1", "simclr+rotation-2")):
         folder = root / "stages" / f"pretrain-{name}" / "backbone"
@@ -107,7 +136,7 @@ def runs(tmp_path_factory, weights):
 
 
 def command(*arguments):
-    probe.main([str(a) for a in arguments])
+    main(["probe", *map(str, arguments)])
 
 
 def direct(folder, layer="pooled", k=20):
@@ -131,41 +160,40 @@ def direct(folder, layer="pooled", k=20):
 @pytest.fixture(scope="module")
 def finished(runs):
     command(f"--workdir={runs / 'run'}")
-    return json.loads((runs / "run" / "probes.json").read_text())
+    return records.read(runs / "run" / "probes.json", Probes)
 
 
 def test_every_pretrained_network_once_after_an_untrained_one(finished, runs):
-    labels = [entry["label"] for entry in finished["networks"]]
+    labels = [entry.label for entry in finished.networks]
     assert labels == ["untrained", "simclr", "simclr+rotation"]
-    assert (finished["images"], finished["labels"], finished["test_images"]) == (100, 40, 60)
-    assert finished["layer"] == "pooled" and finished["k"] == 20
-    for entry in finished["networks"]:
-        assert entry["features"] == 8 and 1 < entry["effective_rank"] < 8
+    assert (finished.labels, finished.test_images) == (40, 60)
+    assert finished.layer == "pooled" and finished.k == 20
+    for entry in finished.networks:
+        assert entry.features == 8 and 1 < entry.effective_rank < 8
         for which in ("linear", "knn"):
-            figures = entry[which]["metrics"]
-            assert set(figures) == {"accuracy", "balanced_accuracy", "auc"}
-            assert entry[which]["runs"] == [pytest.approx(figures["accuracy"]["mean"], abs=1e-6)]
-            assert figures["accuracy"]["low"] < figures["accuracy"]["high"]
-            assert np.sum(entry[which]["confusion"]) == 60
+            evaluation = entry.probes[which]
+            assert set(evaluation.metrics) == set(METRICS)
+            assert evaluation.accuracy.low < evaluation.accuracy.high
+            assert np.sum(evaluation.confusion) == 60
 
 
 def test_the_figures_are_those_of_a_direct_call(finished, runs):
-    for entry in finished["networks"][1:]:
-        stage = next((runs / "stages").glob(f"pretrain-{entry['label']}-*"))
-        assert entry["folder"].endswith(stage.name)
+    for entry in finished.networks[1:]:
+        stage = next((runs / "stages").glob(f"pretrain-{entry.label}-*"))
+        assert entry.folder.endswith(stage.name)
         for which, expected in direct(stage).items():
             for metric, value in expected.items():
-                found = entry[which]["metrics"][metric]["mean"]
-                assert found == pytest.approx(value, abs=0.02), (entry["label"], which, metric)
-    one, two = finished["networks"][1:]
-    assert one["linear"]["metrics"] != two["linear"]["metrics"]
+                found = entry.probes[which].metrics[metric].mean
+                assert found == pytest.approx(value, abs=0.02), (entry.label, which, metric)
+    one, two = finished.networks[1:]
+    assert one.probes["linear"].metrics != two.probes["linear"].metrics
 
 
 def test_random_weights_see_digits_better_than_chance(finished):
-    untrained = finished["networks"][0]
-    assert untrained["folder"] is None
+    untrained = finished.networks[0]
+    assert untrained.folder is None
     for which in ("linear", "knn"):
-        assert untrained[which]["metrics"]["accuracy"]["mean"] > 0.25
+        assert untrained.probes[which].accuracy.mean > 0.25
 
 
 def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
@@ -178,32 +206,35 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
         "--k=1",
         f"--out={out}",
     )
-    found = json.loads(out.read_text())
-    assert [e["label"] for e in found["networks"]] == [
+    found = records.read(out, Probes)
+    assert [e.label for e in found.networks] == [
         "untrained",
         "simclr.again",
         "simclr+rotation",
     ]
     expected = direct(runs / "stages" / "pretrain-simclr-1", "stem", 1)
-    entry = found["networks"][1]
-    assert entry["features"] == 4 and (found["layer"], found["k"]) == ("stem", 1)
-    figures = {which: entry[which]["metrics"]["accuracy"] for which in ("linear", "knn")}
+    entry = found.networks[1]
+    assert entry.features == 4 and (found.layer, found.k) == ("stem", 1)
+    figures = {which: entry.probes[which].accuracy for which in ("linear", "knn")}
     for which, values in figures.items():
-        assert values["mean"] == pytest.approx(expected[which]["accuracy"], abs=0.02)
+        assert values.mean == pytest.approx(expected[which]["accuracy"], abs=0.02)
     assert (runs / "run" / "probes.json").read_bytes() == before
 
     shown, err = capsys.readouterr()
     caption, _, head, _, *rows = shown.splitlines()
     assert "(stem)" in caption and "40 labels, 60 test images" in caption
     # 60 test images are few: all metrics are shown.
-    columns = ["Linear", "Linear, balanced", "Linear, AUC", "k-NN", "k-NN, balanced", "k-NN, AUC"]
+    others = [metric.title for name, metric in METRICS.items() if name != "accuracy"]
+    columns = [
+        f"{which}{end}" for which in ("Linear", "k-NN") for end in ("", *(f", {o}" for o in others))
+    ]
     places = [head.index(f"  {column}") for column in [*columns, "Effective rank"]]
     assert places == sorted(places)
     row = next(r for r in rows if r.startswith("simclr.again"))
     for values in figures.values():
-        mean, low, high = (f"{100 * values[key]:.1f}" for key in ("mean", "low", "high"))
+        mean, low, high = (f"{100 * v:.1f}" for v in (values.mean, values.low, values.high))
         assert f"{mean} [{low}, {high}]" in row
-    assert row.endswith(f"{entry['effective_rank']:.1f}")
+    assert row.endswith(f"{entry.effective_rank:.1f}")
     assert str(out) in rows[-1]
     assert "probe: 3/3" in err
 
@@ -211,29 +242,28 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
 def test_checkpoints_in_place_of_and_beside_the_networks(finished, runs, tmp_path):
     def labels(*arguments):
         found = probe.probe_networks(runs / "run", **dict(arguments))
-        return {e["label"]: e["linear"]["metrics"] for e in found["networks"]}
+        return {e.label: e.probes["linear"].metrics for e in found.networks}
 
     exported, wider = runs / "run", runs / "wider"
     alone = labels(("checkpoints", [exported]))
     assert list(alone) == ["untrained", str(exported)]
     # The run's backbone is that of simclr+rotation.
-    assert alone[str(exported)] == finished["networks"][2]["linear"]["metrics"]
-    assert alone["untrained"] == finished["networks"][0]["linear"]["metrics"]
+    assert alone[str(exported)] == finished.networks[2].probes["linear"].metrics
+    assert alone["untrained"] == finished.networks[0].probes["linear"].metrics
     both = labels(("networks", ["simclr"]), ("checkpoints", [wider]))
     assert list(both) == ["untrained (simclr)", f"untrained ({wider})", "simclr", str(wider)]
     # A run that is not finished has a config, and that is enough.
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    write_config(tmp_path)
     found = probe.probe_networks(tmp_path, checkpoints=[exported])
-    assert found["networks"][1]["linear"]["metrics"] == alone[str(exported)]
+    assert found.networks[1].probes["linear"].metrics == alone[str(exported)]
 
 
 def test_statistics_of_the_untrained_network_are_estimated_anew(finished, runs, tmp_path):
-    plain = CONFIG | {"similarity": {"n": 128, "reestimate_bn": False}}
-    (tmp_path / "config.json").write_text(json.dumps(plain))
+    write_config(tmp_path, similarity={"n": 128, "reestimate_bn": False})
     found = probe.probe_networks(tmp_path, checkpoints=[runs / "run"])
-    before, now = finished["networks"], found["networks"]
-    assert now[0]["effective_rank"] != before[0]["effective_rank"]
-    assert now[1]["effective_rank"] == before[2]["effective_rank"]
+    before, now = finished.networks, found.networks
+    assert now[0].effective_rank != before[0].effective_rank
+    assert now[1].effective_rank == before[2].effective_rank
 
 
 def test_seed_patients_and_neighbours_arrive(runs, monkeypatch):
@@ -246,31 +276,49 @@ def test_seed_patients_and_neighbours_arrive(runs, monkeypatch):
 
     monkeypatch.setattr(probe, "probe", recorded)
     probe.probe_networks(runs / "run", networks=["simclr"], k=3)
-    assert (given["seed"], given["k"]) == (3, 3) and len(np.unique(given["patients"])) == 100
+    assert (given["seed"], given["k"]) == (3, 3) and len(np.unique(given["groups"])) == 100
 
 
 def found_with(patients=None, test_images=500, classes=10, sets=1):
-    metric = {"mean": 0.5, "std": 0.02 * (sets > 1), "low": 0.4, "high": 0.6}
-    entry = {"metrics": {"accuracy": metric, "balanced_accuracy": metric, "auc": metric}}
-    return {
-        "layer": "pooled",
-        "labels": 1000,
-        "labelled_sets": sets,
-        "test_images": test_images,
-        "patients": patients,
-        "classes": ["c"] * classes,
-        "networks": [{"label": "src", "linear": entry, "knn": entry, "effective_rank": 3.0}],
-    }
+    estimate = Estimate(mean=0.5, std=0.02 * (sets > 1), low=0.4, high=0.6)
+    entry = Evaluation(metrics=dict.fromkeys(METRICS, estimate), confusion=())
+    network = Probed(
+        label="src",
+        folder=None,
+        features=8,
+        effective_rank=3.0,
+        probes={"linear": entry, "knn": entry},
+    )
+    return Probes(
+        data="digits",
+        layer="pooled",
+        k=20,
+        classes=("c",) * classes,
+        labels=1000,
+        labelled_sets=sets,
+        test_images=test_images,
+        patients=patients,
+        networks=(network,),
+    )
 
 
 @pytest.mark.parametrize(
     "kind, columns",
-    [({}, 4), ({"test_images": 150}, 8), ({"patients": 50}, 8), ({"classes": 2}, 8)],
+    [({}, 4), ({"test_images": 150}, 10), ({"patients": 50}, 10), ({"classes": 2}, 10)],
     ids=str,
 )
 def test_more_metrics_for_small_test_sets_and_two_classes(kind, columns):
     table = probe.probe_table(found_with(**kind))
     assert len(table.columns) == columns == len(table.rows[0].cells)
+
+
+def test_another_metric_is_another_column_and_never_more_cells_than_heads(monkeypatch):
+    found = found_with(classes=2)
+    monkeypatch.setitem(METRICS, "kappa", metrics.Metric("kappa", metrics.accuracy))
+    table = probe.probe_table(found)
+    assert len(table.columns) == 12 == len(table.rows[0].cells)
+    assert "Linear, kappa" in table.columns  # not measured here: a dash
+    assert table.rows[0].cells[table.columns.index("Linear, kappa")].text == "–"
 
 
 def test_the_deviation_over_labelled_sets():
@@ -282,8 +330,8 @@ def test_the_deviation_over_labelled_sets():
 
 def test_networks_side_by_side_are_held_against_a_single_one(finished, runs):
     found = probe.probe_networks(runs / "run", networks=["simclr"], checkpoints=[runs / "two"])
-    assert [entry["features"] for entry in found["networks"]] == [8, 8, 16]
-    assert found["networks"][0] == finished["networks"][0]
+    assert [entry.features for entry in found.networks] == [8, 8, 16]
+    assert found.networks[0] == finished.networks[0]
 
 
 def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatch):
@@ -297,14 +345,14 @@ def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatc
         return phantom_ct(**settings)
 
     monkeypatch.setitem(SOURCES, "phantom_ct", source)
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"data": data}))
+    write_config(tmp_path, data)
     variables = drawn(Backbone().init, jnp.zeros((1, 8, 12, 10, 1)))
-    more = {"settings": SETTINGS, "intensity": Intensity(low=-20, high=100), "pool": ["rotation"]}
+    more = {"settings": SETTINGS, "intensity": Intensity(low=-20, high=100), "pool": ("rotation",)}
     export_backbone(tmp_path / "backbone", variables, **more)
     found = probe.probe_networks(tmp_path, checkpoints=[tmp_path])
     assert shapes == [(8, 12, 10)] and type(shapes[0]) is tuple
-    assert found["classes"] == list(CLASSES) and found["data"] == "phantom_ct"
-    assert [entry["features"] for entry in found["networks"]] == [8, 8]
+    assert found.classes == CLASSES and found.data == "phantom_ct"
+    assert [entry.features for entry in found.networks] == [8, 8]
 
 
 @pytest.mark.parametrize(
@@ -316,8 +364,8 @@ def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatc
         (("--workdir={runs}/run", "--networks=scratch"), "--networks='scratch' is unknown"),
         (("--workdir={runs}/run", "--layer=poold"), "--layer='poold' is unknown; did you mean"),
         (("--workdir={runs}/none", "--k=0"), "k=0 must be at least 1"),
-        (("--workdir={runs}/run", "--out={runs}/none/x.json"), "no file in a folder that exists"),
-        (("--workdir={runs}/run", "--out={runs}"), "no file in a folder that exists"),
+        (("--workdir={runs}/run", "--out={runs}/none/x.json"), "no file in an existing folder"),
+        (("--workdir={runs}/run", "--out={runs}"), "no file in an existing folder"),
         (("--workdir={runs}/run", "--checkpoint={runs}/none"), "none holds no finished run"),
         (("--workdir={runs}/run", "--checkpoint={runs}/colour"), "other images than those of dig"),
         (("--workdir={runs}/run", "--checkpoint={runs}/mean"), "of digits (12x12x1)"),
@@ -326,7 +374,7 @@ def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatc
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, says, runs, tmp_path, capsys):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    write_config(tmp_path)
     before = sorted(runs.rglob("*"))
     with pytest.raises(SystemExit) as stop:
         command(*(a.format(runs=runs, tmp=tmp_path) for a in arguments))
@@ -339,16 +387,16 @@ def test_a_mistake_is_one_line_and_status_2(arguments, says, runs, tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    "results, says",
+    "networks, says",
     [
-        ({"best": {}}, "names no networks"),
-        ({"networks": [network("scratch", None)], "stages": "../stages"}, "no pretrained network"),
-        ({"networks": [network("src", "pretrain-src-1")], "stages": "s"}, "pretrain-src-1 holds"),
+        ([], "no pretrained network"),
+        ([("scratch", None)], "no pretrained network"),
+        ([("src", "pretrain-src-1")], "pretrain-src-1 holds"),
     ],
 )
-def test_results_that_do_not_help(results, says, tmp_path, capsys):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    (tmp_path / "results.json").write_text(json.dumps(results))
+def test_results_that_do_not_help(networks, says, tmp_path, capsys):
+    write_config(tmp_path)
+    write_results(tmp_path, networks)
     with pytest.raises(SystemExit) as stop:
         command(f"--workdir={tmp_path}")
     assert stop.value.code == 2 and says in capsys.readouterr().err
@@ -358,7 +406,7 @@ def test_a_file_that_cannot_be_written(runs, capsys, monkeypatch):
     def full(path, value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(probe, "write_json", full)
+    monkeypatch.setattr(records, "write", full)
     with pytest.raises(SystemExit) as stop:
         command(f"--workdir={runs / 'run'}", "--networks=simclr", f"--out={runs / 'x.json'}")
     assert stop.value.code == 2 and "No space left on device" in capsys.readouterr().err

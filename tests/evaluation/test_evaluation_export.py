@@ -40,7 +40,7 @@ def test_round_trip(tmp_path, arguments):
         replicate(variables, make_mesh()),
         settings=arguments,
         intensity=INTENSITY,
-        pool=["simclr", "rotation"],
+        pool=("simclr", "rotation"),
     )
     loaded, back = load_backbone(str(tmp_path))
     assert loaded == module and load_intensity(tmp_path) == INTENSITY
@@ -57,7 +57,7 @@ def test_round_trip(tmp_path, arguments):
 def test_a_backbone_from_before_a_setting_was_there(tmp_path):
     """Settings that its file does not name have their defaults."""
     module = make_backbone(**settings())
-    more = {"intensity": INTENSITY, "pool": ["src"]}
+    more = {"intensity": INTENSITY, "pool": ("src",)}
     export_backbone(tmp_path / "backbone", weights(module), settings=settings(), **more)
     file = tmp_path / "backbone" / "backbone.json"
     assert "remat" not in json.loads(file.read_text())["backbone"]
@@ -73,7 +73,7 @@ def test_an_unfinished_folder(tmp_path):
         with pytest.raises(InputError, match="no finished run"):
             load(tmp_path)
     module = make_backbone(**settings())
-    more = {"settings": settings(), "intensity": INTENSITY, "pool": ["src"]}
+    more = {"settings": settings(), "intensity": INTENSITY, "pool": ("src",)}
     folder = tmp_path / "backbone"
     export_backbone(folder, weights(module), **more)
     load_backbone(tmp_path)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.classification import Classification
@@ -86,8 +87,19 @@ def test_folds_are_disjoint_complete_and_stratified(folds):
     for c in (0, 1, 4):
         counts = [int((labels[fold] == c).sum()) for fold in sets]
         assert max(counts) - min(counts) <= 1 and min(counts) >= 1
-    sizes = [len(fold) for fold in sets]
-    assert max(sizes) - min(sizes) <= 1
+    assert all((np.diff(fold) > 0).all() for fold in sets)  # sorted
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_folds_are_scikit_learns(grouped):
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(30), 2))
+    labels = (np.arange(30) % 3)[groups]
+    splitter = StratifiedGroupKFold(4, shuffle=True, random_state=7)
+    expected = splitter.split(labels, labels, groups if grouped else np.arange(60))
+    found = stratified_folds(labels, 4, seed=7, groups=groups if grouped else None)
+    for fold, (_, held_out) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(fold, held_out)
 
 
 def test_folds_are_seeded():
@@ -109,43 +121,45 @@ def test_one_fold_leaves_nothing_to_train_on():
         stratified_folds(np.repeat([0, 1], 10), 1, seed=0)
 
 
-def test_folds_keep_patients_together_and_spread_them_by_class():
+def test_folds_keep_patients_together_and_spread_the_images_of_a_class():
     rng = np.random.default_rng(0)
     classes = np.repeat([0, 2, 5], [7, 11, 20])  # of 38 patients
-    patients = rng.permutation(np.repeat(np.arange(38), rng.integers(1, 5, 38)))
-    labels = classes[patients]
-    sets = stratified_folds(labels, 5, seed=0, patients=patients * 10 - 50)
+    groups = rng.permutation(np.repeat(np.arange(38), rng.integers(1, 5, 38)))
+    labels = classes[groups]
+    sets = stratified_folds(labels, 5, seed=0, groups=groups * 10 - 50)
     np.testing.assert_array_equal(np.sort(np.concatenate(sets)), np.arange(len(labels)))
-    sides = [set(patients[fold]) for fold in sets]
-    assert sum(len(side) for side in sides) == 38  # nobody is on two
+    sides = [set(groups[fold]) for fold in sets]
+    assert sum(len(side) for side in sides) == 38  # no patient is in two folds
     for c in (0, 2, 5):
-        counts = [sum(classes[who] == c for who in side) for side in sides]
+        counts = [int((labels[fold] == c).sum()) for fold in sets]
         assert max(counts) - min(counts) <= 1
-    # Without patients, images of one are torn apart: the test above can fail.
-    torn = [set(patients[fold]) for fold in stratified_folds(labels, 5, seed=0)]
+        assert all(any(classes[patient] == c for patient in side) for side in sides)
+    # Without groups the images of a patient are torn apart: the test above can fail.
+    torn = [set(groups[fold]) for fold in stratified_folds(labels, 5, seed=0)]
     assert sum(len(side) for side in torn) > 38
 
 
-def test_a_patient_counts_for_its_most_frequent_class():
-    # Patients 0 to 3 are of class 0 although each has an image of class 1; two others are of 1.
-    patients = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5])
+def test_a_patient_counts_for_the_most_frequent_class_of_its_images():
+    # Patients 0 to 3 count for class 0, although each has an image of class 1.
+    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5])
     labels = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1])
-    for fold in stratified_folds(labels, 2, seed=0, patients=patients):
-        assert len(set(patients[fold]) & {0, 1, 2, 3}) == 2
-        assert len(set(patients[fold]) & {4, 5}) == 1
+    sides = [set(groups[fold]) for fold in stratified_folds(labels, 2, seed=0, groups=groups)]
+    assert sides[0] | sides[1] == set(range(6)) and not sides[0] & sides[1]
     with pytest.raises(InputError, match="class 1 has 2 patients, 3-fold"):
-        stratified_folds(labels, 3, seed=0, patients=patients)
+        stratified_folds(labels, 3, seed=0, groups=groups)
     with pytest.raises(InputError, match="class 1 has 0 patients"):
-        stratified_folds(labels[:9], 2, seed=0, patients=patients[:9])
+        stratified_folds(labels[:9], 2, seed=0, groups=groups[:9])
+    # A patient with as many images of one class as of the other counts for the lower class.
+    with pytest.raises(InputError, match="class 1 has 1 patients"):
+        stratified_folds(np.array([0, 1, 0, 0, 1, 1]), 2, seed=0, groups=[0, 0, 1, 1, 2, 2])
 
 
-@pytest.mark.parametrize("order", [np.arange(12), np.arange(12)[::-1] * 3, np.arange(12) * 5 % 12])
-def test_folds_of_patients_with_one_image_each_are_those_of_images(order):
+@pytest.mark.parametrize("groups", [None, np.arange(12), np.arange(12) * 5 - 7])
+def test_folds_of_patients_with_one_image_each_are_those_of_images(groups):
     labels = np.array([0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0])
-    # Written down from a run: finished stages stand for these very folds.
-    expected = [[1, 3, 8, 11], [2, 4, 6, 9], [0, 5, 7, 10]]
-    for patients in (None, order):
-        sets = stratified_folds(labels, 3, seed=0, patients=patients)
-        assert [fold.tolist() for fold in sets] == expected
+    # Written down from a run: the settings of a finished stage stand for these very folds.
+    expected = [[1, 5, 6, 10], [2, 3, 7, 11], [0, 4, 8, 9]]
+    sets = stratified_folds(labels, 3, seed=0, groups=groups)
+    assert [fold.tolist() for fold in sets] == expected
     with pytest.raises(InputError, match="class 0 has 6 labelled images"):
-        stratified_folds(labels, 7, seed=0, patients=order)
+        stratified_folds(labels, 7, seed=0, groups=groups)

@@ -1,6 +1,5 @@
 """Linear probe and nearest neighbours: by hand, against slow loops, and what must not matter."""
 
-import json
 import math
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation import probes
 from assl_jax.evaluation.probes import knn, linear_probe, probe
+from assl_jax.evaluation.scores import METRICS
 
 
 def blobs(seed, each, *, classes=3, d=8, spread=0.1):
@@ -99,18 +99,18 @@ def test_the_penalty_is_chosen_by_what_is_held_out():
 
 
 def test_no_patient_is_on_both_sides_of_the_choice():
-    """Ten pictures of each patient: to know the patient helps only where he was seen before."""
+    """Ten pictures of each patient: to recognise a patient helps only on images of that patient."""
     rng = np.random.default_rng(0)
-    patients = np.repeat(np.arange(16), 10)
-    x = rng.normal(size=(16, 30))[patients] + 0.05 * rng.normal(size=(160, 30))
-    y = (np.arange(16) % 2)[patients]
+    groups = np.repeat(np.arange(16), 10)
+    x = rng.normal(size=(16, 30))[groups] + 0.05 * rng.normal(size=(160, 30))
+    y = (np.arange(16) % 2)[groups]
     assert probes._best_strength(x, y, 2, None, 0) == max(probes.STRENGTHS)
-    apart = probes._best_strength(x, y, 2, patients, 0)
+    apart = probes._best_strength(x, y, 2, groups, 0)
     assert apart <= max(probes.STRENGTHS) / 1000
-    names = np.array([f"p{i:02}" for i in patients])
+    names = np.array([f"p{i:02}" for i in groups])
     assert probes._best_strength(x, y, 2, names, 0) == apart
-    # One patient of a class: nobody to hold out, however many pictures.
-    assert probes._best_strength(x, y, 2, np.where(y == 1, 99, patients), 0) == probes.FIXED
+    # A class with one patient: nothing can be held out, however many pictures there are.
+    assert probes._best_strength(x, y, 2, np.where(y == 1, 99, groups), 0) == probes.FIXED
 
 
 def test_votes_by_hand():
@@ -177,26 +177,26 @@ def test_neighbours_out_of_range(setting):
 
 
 def test_both_probes_over_labelled_sets():
-    """The second set has its labels exchanged: right always, then never."""
+    """The second set has its labels exchanged: every prediction is right, then none."""
     x, y = blobs(0, 20, classes=2)
-    x = np.vstack([x, x[:3]])  # three more images, which nobody has labelled
+    x = np.vstack([x, x[:3]])  # three more images without a label
     labels = np.append(y, [-1, -1, -1])
     labels[20:30] = 1 - labels[20:30]
     sets, test = [np.arange(20), np.arange(20, 30)], np.arange(30, 40)
     found = probe(x, labels, sets, test, classes=2)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found) == {"linear", "knn"}
-    for entry in found.values():
-        assert entry["runs"] == [1.0, 0.0] and entry["confusion"] == [[2.5, 2.5], [2.5, 2.5]]
-        assert set(entry["metrics"]) == {"accuracy", "balanced_accuracy", "auc"}
-        for figures in entry["metrics"].values():
-            assert (figures["mean"], figures["std"]) == (0.5, round(0.5**0.5, 6))
+    assert list(found) == list(probes.PROBES) == ["linear", "knn"]
+    for evaluation in found.values():
+        assert evaluation.confusion == ((2.5, 2.5), (2.5, 2.5))
+        assert list(evaluation.metrics) == list(METRICS)
+        for estimate in evaluation.metrics.values():
+            assert estimate.runs == (1.0, 0.0) and estimate.mean == 0.5
+            assert estimate.std == pytest.approx(0.5**0.5)
 
 
 def test_intervals_and_choices_are_over_patients(monkeypatch):
     """Four pictures of every test patient: as wide an interval as with one of each."""
     x, y = blobs(0, 40, classes=2, spread=0.9)
-    patients = np.append(np.arange(40), np.repeat(np.arange(40, 50), 4))
+    groups = np.append(np.arange(40), np.repeat(np.arange(40, 50), 4))
     x[40:], y[40:] = np.repeat(x[40:50], 4, axis=0), np.repeat(y[40:50], 4)
     seen = []
     real = probes.linear_probe
@@ -206,16 +206,16 @@ def test_intervals_and_choices_are_over_patients(monkeypatch):
     arguments = x, y, [np.arange(40)], np.arange(40, 80)
 
     def width(**more):
-        figures = probe(*arguments, classes=2, **more)["knn"]["metrics"]["accuracy"]
-        return figures["high"] - figures["low"]
+        accuracy = probe(*arguments, classes=2, **more)["knn"].accuracy
+        return accuracy.high - accuracy.low
 
-    assert width(patients=patients) > 1.6 * width()
-    np.testing.assert_array_equal(seen[0]["patients"], np.arange(40))
+    assert width(groups=groups) > 1.6 * width()
+    np.testing.assert_array_equal(seen[0]["groups"], np.arange(40))
 
 
 def test_the_number_of_neighbours_arrives():
     """The nearest image is of the right class, the next four are nearly as near and are not."""
     x = np.array([[1, 0], *[[1, 0.1]] * 4, [1, 0]])
     arguments = x, np.array([0, 1, 1, 1, 1, 0]), [np.arange(5)], np.array([5])
-    assert probe(*arguments, classes=2, k=1)["knn"]["runs"] == [1.0]
-    assert probe(*arguments, classes=2, k=5)["knn"]["runs"] == [0.0]
+    assert probe(*arguments, classes=2, k=1)["knn"].accuracy.runs == (1.0,)
+    assert probe(*arguments, classes=2, k=5)["knn"].accuracy.runs == (0.0,)

@@ -1,15 +1,28 @@
 """Scores by hand and by scikit-learn; intervals against resampling row by row."""
 
-import json
+import statistics
 
+import msgspec
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from assl_jax.evaluation import metrics
-from assl_jax.evaluation.scores import bootstrap, confusion, scores, summarise
+from assl_jax import records
+from assl_jax.evaluation.scores import (
+    METRICS,
+    Metric,
+    _draw,
+    _measure,
+    bootstrap,
+    confusion,
+    estimate,
+    paired_difference,
+    scores,
+    summarise,
+)
+from assl_jax.records import Estimate, Evaluation
 
-# Class 1 scores 0.9, 0.5, 0.5 where it is right and 0.5, 0.2, 0.6, 0.1 where it is not.
+# The score of class 1 is 0.9, 0.5, 0.5 for its images and 0.5, 0.2, 0.6, 0.1 for the others.
 TWO = np.array([1, 1, 1, 0, 0, 0, 0])
 ONE_SCORE = np.array([0.9, 0.5, 0.5, 0.5, 0.2, 0.6, 0.1])
 TWO_SCORES = np.stack([0 * ONE_SCORE + 0.5, ONE_SCORE], 1)
@@ -28,9 +41,14 @@ def one_hot(classes, k):
 
 def test_scores_of_two_classes_by_hand():
     # Ties go to class 0: predicted 1 are the scores 0.9 and 0.6. Recalls are 1/3 and 3/4. Of the 12
-    # pairs, 0.9 wins 4, each 0.5 wins two and ties once.
+    # pairs, 0.9 wins 4, each 0.5 wins two and ties once. F1 is 2 hits / (images + predictions).
     assert scores(TWO, TWO_SCORES) == pytest.approx(
-        {"accuracy": 4 / 7, "balanced_accuracy": (1 / 3 + 3 / 4) / 2, "auc": (4 + 2.5 + 2.5) / 12}
+        {
+            "accuracy": 4 / 7,
+            "balanced_accuracy": (1 / 3 + 3 / 4) / 2,
+            "macro_f1": (2 * 1 / (3 + 2) + 2 * 3 / (4 + 5)) / 2,
+            "auc": (4 + 2.5 + 2.5) / 12,
+        }
     )
     assert confusion(TWO, TWO_SCORES).tolist() == [[3, 1], [2, 1]]
 
@@ -38,12 +56,44 @@ def test_scores_of_two_classes_by_hand():
 def test_scores_of_three_classes_by_hand():
     labels = np.array([0, 0, 0, 1, 1, 2])
     p = one_hot([0, 0, 1, 1, 0, 2], 3)
-    # One against the rest: recall and specificity are the two sides of a curve with one corner.
+    # A curve of one class against the rest has one corner: the area is the mean of recall and
+    # specificity.
     auc = np.mean([(2 / 3 + 2 / 3) / 2, (1 / 2 + 3 / 4) / 2, 1.0])
     assert scores(labels, p) == pytest.approx(
-        {"accuracy": 4 / 6, "balanced_accuracy": (2 / 3 + 1 / 2 + 1) / 3, "auc": auc}
+        {
+            "accuracy": 4 / 6,
+            "balanced_accuracy": (2 / 3 + 1 / 2 + 1) / 3,
+            "macro_f1": (2 * 2 / (3 + 3) + 2 * 1 / (2 + 2) + 1) / 3,
+            "auc": auc,
+        }
     )
     assert confusion(labels, p).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def test_macro_f1_by_hand():
+    """Precision and recall: 3/4 and 3/5 of class 0, 1/3 and 1 of class 1, no hit of class 2."""
+    labels = np.array([0, 0, 0, 0, 0, 1, 2])
+    p = one_hot([0, 0, 0, 1, 1, 1, 0], 4)
+
+    def harmonic(precision, recall):
+        return 2 / (1 / precision + 1 / recall)
+
+    expected = (harmonic(3 / 4, 3 / 5) + harmonic(1 / 3, 1) + 0) / 3  # class 3 does not occur
+    assert scores(labels, p)["macro_f1"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sizes", [[20, 20], [40, 25, 3, 1], [30, 0, 5], [7, 0, 0, 0, 2]])
+def test_macro_f1_is_scikit_learns(sizes):
+    """Also with predicted classes that do not occur, and with classes that are never hit."""
+    k = len(sizes)
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(k), sizes))
+    for skill in (0.0, 0.4, 5.0):
+        p = predictions(1, labels, k, skill=skill)
+        expected = f1_score(
+            labels, p.argmax(1), labels=np.unique(labels), average="macro", zero_division=0
+        )
+        assert scores(labels, p)["macro_f1"] == pytest.approx(expected, abs=1e-12)
+    assert expected == 1.0
 
 
 def test_auc_is_scikit_learns_over_several_classes():
@@ -61,56 +111,102 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     found = scores(labels, p)
     right = labels == np.arange(len(labels)) % k
     recalls = [right[labels == c].mean() for c in np.unique(labels)]
-    assert found == pytest.approx({"accuracy": right.mean(), "balanced_accuracy": np.mean(recalls)})
+    assert set(found) == {"accuracy", "balanced_accuracy", "macro_f1"}
+    assert found["accuracy"] == right.mean()
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
-    assert summarise(labels, {"a": p}, labels)["metrics"].keys() == found.keys()
+    assert summarise(labels, {"a": p}, labels).metrics.keys() == found.keys()
 
 
-def slow_replicate(labels, runs, patients, draw):
+def slow_replicate(labels, runs, groups, draw):
     """Scores of the drawn patients' rows, one after the other, by scikit-learn."""
-    rows = np.concatenate([np.flatnonzero(patients == who) for who in draw])
+    rows = np.concatenate([np.flatnonzero(groups == patient) for patient in draw])
     y, k = labels[rows], runs[0].shape[1]
     values = []
     for p in (run[rows] for run in runs):
+        predicted = p.argmax(1)
         if (np.bincount(y, minlength=k) == 0).any():
-            values.append([(p.argmax(1) == y).mean(), np.nan, np.nan])
+            values.append([(predicted == y).mean(), np.nan, np.nan, np.nan])
             continue
-        auc = roc_auc_score(y, p[:, 1] if k == 2 else p, multi_class="ovr")
-        values.append([(p.argmax(1) == y).mean(), balanced_accuracy_score(y, p.argmax(1)), auc])
+        values.append(
+            [
+                (predicted == y).mean(),
+                balanced_accuracy_score(y, predicted),
+                f1_score(y, predicted, average="macro", zero_division=0),
+                roc_auc_score(y, p[:, 1] if k == 2 else p, multi_class="ovr"),
+            ]
+        )
     return np.mean(values, axis=0)
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_weighted_replicates_are_resampled_rows(k):
     rng = np.random.default_rng(k)
-    patients = rng.permutation(np.repeat(np.arange(9) * 5 - 3, rng.integers(1, 6, 9)))
-    labels = rng.choice(k, size=len(patients), p=[0.8, 0.2] if k == 2 else [0.6, 0.3, 0.1])
+    groups = rng.permutation(np.repeat(np.arange(9) * 5 - 3, rng.integers(1, 6, 9)))
+    labels = rng.choice(k, size=len(groups), p=[0.8, 0.2] if k == 2 else [0.6, 0.3, 0.1])
     runs = [predictions(seed, labels, k, skill=0.4) for seed in range(3)]
-    names, unit = np.unique(patients, return_inverse=True)
-    weights = metrics._draw(len(names), 150, 0)
-    assert (weights.sum(1) == len(names)).all() and weights.max() > 2
-    found = metrics._replicate(labels, runs, unit, weights)
-    expected = np.array(
-        [slow_replicate(labels, runs, patients, np.repeat(names, w)) for w in weights]
-    )
-    missing = np.isnan(expected[:, 2]).sum()
-    assert 0 < missing < 150  # both cases are met
-    for i, name in enumerate(("accuracy", "balanced_accuracy", "auc")):
-        np.testing.assert_allclose(found[name], expected[:, i], rtol=0, atol=1e-12)
+    names, unit = np.unique(groups, return_inverse=True)
+    draws = _draw(len(names), 150, 0)
+    assert (draws.sum(1) == len(names)).all() and draws.max() > 2
+    found = _measure(labels, runs, draws.T[unit])
+    expected = np.array([slow_replicate(labels, runs, groups, np.repeat(names, w)) for w in draws])
+    missing = np.isnan(expected[:, 1:]).sum(0)
+    assert (missing > 0).all() and (missing < 150).all()  # both cases are met
+    assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
+    for i, values in enumerate(found.values()):
+        np.testing.assert_allclose(values, expected[:, i], rtol=0, atol=1e-12)
 
-    intervals = bootstrap(labels, runs, patients, replicates=150, level=0.8)
+    intervals = bootstrap(labels, runs, groups, replicates=150, level=0.8)
+    assert list(intervals) == list(found)
     for i, name in enumerate(intervals):
         ends = np.nanpercentile(expected[:, i], [10, 90])
         np.testing.assert_allclose(intervals[name], ends, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("digits", [1, 6])
+def test_weights_count_images_so_often(digits):
+    """Against scikit-learn with sample weights: continuous scores, and many ties."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    p = predictions(0, labels, 3, skill=0.4, digits=digits)
+    weights = rng.integers(0, 4, (60, 5))
+    found = _measure(labels, [p], weights)
+    for r, w in enumerate(weights.T):
+        area = np.mean([roc_auc_score(labels == c, p[:, c], sample_weight=w) for c in range(3)])
+        assert found["auc"][r] == pytest.approx(area, abs=1e-12)
+        f1 = f1_score(labels, p.argmax(1), average="macro", sample_weight=w)
+        assert found["macro_f1"][r] == pytest.approx(f1, abs=1e-12)
+        balanced = balanced_accuracy_score(labels, p.argmax(1), sample_weight=w)
+        assert found["balanced_accuracy"][r] == pytest.approx(balanced, abs=1e-12)
+
+
 def test_unit_weights_give_the_scores():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 3]))
     runs = [predictions(seed, labels, 3, skill=0.3) for seed in range(2)]
-    ones = np.ones((1, len(labels)), np.int32)
-    found = metrics._replicate(labels, runs, np.arange(len(labels)), ones)
+    found = _measure(labels, runs, np.ones((len(labels), 1), np.int32))
     for name, value in found.items():
         assert value[0] == pytest.approx(np.mean([scores(labels, p)[name] for p in runs]))
+
+
+def test_a_new_metric_has_scores_and_intervals(monkeypatch):
+    """One entry of `METRICS` is all that a metric needs."""
+
+    def errors(labels, probabilities, weights):
+        wrong = probabilities.argmax(1) != labels
+        return weights[wrong].sum(0) / weights.sum(0)
+
+    monkeypatch.setitem(METRICS, "errors", Metric("errors", errors, higher_is_better=False))
+    found = summarise(TWO, {"a": TWO_SCORES}, np.arange(7)).metrics
+    assert found["errors"].mean == pytest.approx(1 - found["accuracy"].mean)
+    assert found["errors"].low == pytest.approx(1 - found["accuracy"].high)
+
+
+def test_the_direction_of_a_metric():
+    up, down = METRICS["auc"], Metric("loss", METRICS["auc"].function, higher_is_better=False)
+    values = [0.5, 0.9, 0.2, 0.9, 0.2]
+    assert (up.best(values), down.best(values)) == (1, 2)  # of equal ones the first
+    assert up.better(0.9, 0.5) and not up.better(0.5, 0.9) and not up.better(0.5, 0.5)
+    assert down.better(0.5, 0.9) and not down.better(0.9, 0.5) and not down.better(0.5, 0.5)
 
 
 def widths(intervals):
@@ -155,33 +251,56 @@ def test_copies_of_a_patient_are_no_new_evidence():
 def test_an_interval_depends_on_seed_and_level_not_on_names_of_patients():
     labels = np.arange(40) % 2
     runs = [predictions(0, labels, 2, skill=0.3)]
-    patients = np.repeat(np.arange(20), 2)
-    first = bootstrap(labels, runs, patients)
-    assert bootstrap(labels, runs, np.array([f"p{i:02}" for i in patients])) == first
-    assert bootstrap(labels, runs, patients, seed=1) != first
-    assert (widths(bootstrap(labels, runs, patients, level=0.5)) < widths(first)).all()
+    groups = np.repeat(np.arange(20), 2)
+    first = bootstrap(labels, runs, groups)
+    assert bootstrap(labels, runs, np.array([f"p{i:02}" for i in groups])) == first
+    assert bootstrap(labels, runs, groups, seed=1) != first
+    assert (widths(bootstrap(labels, runs, groups, level=0.5)) < widths(first)).all()
 
 
-def test_summary_by_hand():
+def test_a_paired_difference_is_resampled_patient_by_patient():
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(7), rng.integers(1, 5, 7)))
+    gained = rng.integers(-2, 3, len(groups)) / 2
+    draws = _draw(7, 200, 3)
+    means = [
+        np.concatenate([np.tile(gained[groups == who], n) for who, n in enumerate(w)]).mean()
+        for w in draws
+    ]
+    found = paired_difference(gained, groups, replicates=200, seed=3, level=0.9)
+    np.testing.assert_allclose(found, np.percentile(means, [5, 95]), rtol=0, atol=1e-12)
+
+
+def test_an_estimate_by_hand():
+    assert estimate([0.5]) == Estimate(mean=0.5, std=0.0, runs=(0.5,))
+    values, interval = [0.25, 0.5, 0.75], (0.1, 0.9)
+    expected = Estimate(mean=0.5, std=0.25, runs=(0.25, 0.5, 0.75), low=0.1, high=0.9)
+    assert estimate(values, interval) == expected
+
+
+def test_summary_by_hand(tmp_path):
     labels = np.array([0, 0, 1, 1])
     runs = {"a": one_hot([0, 0, 1, 1], 2), "b": one_hot([0, 1, 1, 0], 2)}
     found = summarise(labels, runs, np.arange(4))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["confusion"] == [[1.5, 0.5], [0.5, 1.5]]
+    assert found.confusion == ((1.5, 0.5), (0.5, 1.5)) and found.selection is None
+    assert list(found.metrics) == list(METRICS)
     intervals = bootstrap(labels, list(runs.values()), np.arange(4))
-    for name in ("accuracy", "balanced_accuracy", "auc"):
-        entry = found["metrics"][name]
-        assert (entry["mean"], entry["std"]) == (0.75, round(0.5 / 2**0.5, 6))
-        assert (entry["low"], entry["high"]) == pytest.approx(intervals[name], abs=1e-6)
-    # Every number is plain, with 6 digits: a third is 0.333333.
+    for name, estimated in found.metrics.items():
+        assert estimated.runs == (1.0, 0.5) and estimated.mean == 0.75
+        assert estimated.std == pytest.approx(statistics.stdev([1.0, 0.5]))
+        assert (estimated.low, estimated.high) == intervals[name]
+    # Every number is a plain one: the record is written, and read back equal.
+    records.write(tmp_path / "found.json", found)
+    written = (tmp_path / "found.json").read_bytes()
+    assert msgspec.json.decode(written, type=Evaluation) == found
     one = summarise(np.array([0, 1, 1]), {"a": one_hot([1, 1, 0], 2)}, np.arange(3))
-    assert one["metrics"]["accuracy"]["mean"] == 0.333333
-    assert {entry["std"] for entry in one["metrics"].values()} == {0.0}
+    assert one.accuracy.mean == pytest.approx(1 / 3)
+    assert {estimated.std for estimated in one.metrics.values()} == {0.0}
 
 
 def test_a_metric_without_any_replicate_has_no_interval():
-    """Twenty patients of twenty classes: a draw with all of them does not happen."""
+    """Twenty patients of twenty classes: no draw has all of them."""
     labels = np.arange(20)
-    found = summarise(labels, {"a": one_hot(labels, 20)}, labels)["metrics"]
-    assert found["auc"] == {"mean": 1.0, "std": 0.0, "low": None, "high": None}
-    assert found["accuracy"]["low"] == 1.0
+    found = summarise(labels, {"a": one_hot(labels, 20)}, labels).metrics
+    assert found["auc"] == Estimate(mean=1.0, std=0.0, runs=(1.0,))
+    assert found["macro_f1"].low is None and found["accuracy"].low == 1.0

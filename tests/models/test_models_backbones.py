@@ -1,4 +1,4 @@
-"""Backbones: shapes and parameter counts without computing, BatchNorm by computing a little."""
+"""Backbones: shapes and parameter counts without computing; BatchNorm in a small network."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.models import make_backbone
+from assl_jax.models import BACKBONES, Backbone, make_backbone
 from assl_jax.models.conv import convolve
 from assl_jax.models.halving import max_pool
 
@@ -19,7 +19,7 @@ STAGES["vgg"] = [*STAGES["resnet"], "stage5"]
 
 @functools.cache
 def shapes(name, shape, **settings):
-    """The variables and the features that a batch of `shape` gives, as shapes."""
+    """Shapes of the features of a batch of `shape`, and of the variables."""
     backbone = make_backbone(name, **settings)
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     features, variables = jax.eval_shape(backbone.init_with_output, jax.random.key(0), x)
@@ -59,16 +59,17 @@ def test_stems(stem, first):
 
 
 def test_parameter_counts_are_those_of_torchvision():
-    """Its published counts less the linear layer of 512,000 weights and 1,000 biases."""
+    """The published counts without the linear layer of 512,000 weights and 1,000 biases."""
     resnet18 = count(shapes("resnet18", (1, 64, 64, 3))[1]["params"])
     assert resnet18 == 11_689_512 - 513_000
     assert count(shapes("resnet34", (1, 64, 64, 3))[1]["params"]) == 21_797_672 - 513_000
-    # VGG-16: its 13 layers by hand; a scale and a shift per channel, no convolution bias.
+    # VGG-16: 13 layers, each with a scale and a bias per channel and no bias of the convolution.
     widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
     convs = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
     vgg16 = count(shapes("vgg16", (1, 64, 64, 3))[1]["params"])
     assert vgg16 == convs + 2 * sum(widths[1:]) == 14_710_464 + 8_448
-    # In 3D, with one channel: 3-wide kernels grow threefold, 1-wide ones and BatchNorm do not.
+    # In 3D, with one channel: 3-wide kernels have three times the weights; 1-wide kernels and
+    # BatchNorm have as many as before.
     narrow = (64 * 128 + 128 * 256 + 256 * 512) + 2 * 4_800
     wide = 3 * (resnet18 - narrow - 49 * 3 * 64)
     assert count(shapes("resnet18", (1, 32, 48, 64, 1))[1]["params"]) == wide + narrow + 343 * 64
@@ -198,6 +199,35 @@ def test_wrong_settings_name_the_nearest(settings, message):
     with pytest.raises(InputError, match=message) as error:
         make_backbone(**settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_fulfils_the_contract(name, copies):
+    backbone = make_backbone(name, width=1 / 16, copies=copies)
+    assert isinstance(backbone, Backbone)
+    x = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
+    variables = jax.eval_shape(backbone.init, jax.random.key(0), x)
+    changed = backbone.clone(bn_momentum=0.0, activation=jnp.tanh)
+    text = str(jax.make_jaxpr(changed.apply)(variables, x))
+    assert "tanh" in text and "relu" not in text  # the same weights, another activation
+
+
+def test_last_is_the_deepest_map_and_pooled_its_mean(tiny):
+    _, _, features, _ = tiny((3, 8, 8, 3), False)
+    np.testing.assert_array_equal(features["last"], features["stage4"])
+    np.testing.assert_allclose(features["pooled"], features["last"].mean((1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name, copies", [("resnet10", 1), ("vgg11", 1), ("resnet10", 2)])
+def test_bn_momentum_reaches_every_batch_norm(quick_jit, drawn, name, copies):
+    """With momentum 0 the new statistics do not depend on the old ones."""
+    backbone = make_backbone(name, width=1 / 16, copies=copies).clone(bn_momentum=0.0)
+    x = np.random.default_rng(0).standard_normal((2, 32, 32, 1)).astype(np.float32)
+    variables = drawn(backbone.init, x)
+    other = variables | {"batch_stats": jax.tree.map(lambda a: a + 5, variables["batch_stats"])}
+    run = quick_jit(lambda v: backbone.apply(v, x, train=True, mutable=["batch_stats"])[1])
+    jax.tree.map(np.testing.assert_array_equal, run(variables), run(other))
 
 
 def test_equal_settings_are_one_static_argument():

@@ -90,7 +90,7 @@ def bn(n):
 
 
 def resnet10(stem):
-    """The parameters of a 3D ResNet-10 for one channel, written down."""
+    """The shapes of the parameters of a 3D ResNet-10 for one channel, written out."""
     tree = {"stem_conv": {"kernel": (*stem, 1, 64)}, "stem_bn": bn(64)}
     for stage, (c, d) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], 1):
         block = {
@@ -117,7 +117,7 @@ def resnet10(stem):
 )
 def test_a_delay_changes_no_parameter_but_the_width_of_the_stem(settings, stem):
     assert shapes("resnet10", CT, **settings)[1]["params"] == resnet10(stem)
-    # They are the network's, whatever volume it is shown first.
+    # The volume that initialises the network does not change them.
     assert shapes("resnet10", (1, 1, 40, 9, 1), **settings)[1]["params"] == resnet10(stem)
 
 
@@ -126,7 +126,7 @@ def test_vgg_has_the_same_parameters_with_any_delay():
 
 
 def apply(name, shape, quick_jit, drawn, **settings):
-    """A narrow network in evaluation, from images to features, and images."""
+    """A function from images to a narrow network's features in evaluation mode, and images."""
     backbone = make_backbone(name, width=1 / 16, **settings)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     variables = drawn(backbone.init, x)
@@ -146,7 +146,7 @@ def test_a_max_pool_does_not_mix_the_slices_that_it_leaves_alone(quick_jit, draw
     before = run(x)
     x[:, 0] += 3.0
     after = run(x)
-    # The stem's kernel reaches one slice further and so do both convolutions of stage 1.
+    # The stem's kernel reaches one slice further, and so does each convolution of stage 1.
     for stage, count in {"stem": 2, "stage1": 4}.items():
         changed = np.any(before[stage] != after[stage], axis=(0, 2, 3, 4))
         np.testing.assert_array_equal(changed, np.arange(12) < count, err_msg=stage)

@@ -55,7 +55,7 @@ def test_decoder_halves_its_channels_down_to_the_width():
 
 
 def test_decoder_sees_the_whole_map(quick_jit, drawn):
-    """Moving one entry of the map moves the image, most of all where the entry lies."""
+    """A change of one entry of the map changes the image, most of all at the place of the entry."""
     x = normal(0, 1, 4, 4, 8)
 
     decoder, space = Decoder(1, 8), (8, 8)
@@ -75,7 +75,7 @@ def test_decoder_leaves_the_last_doublings_to_resizing(quick_jit, drawn):
         assert len(names) == convolutions
         image = quick_jit(lambda v, x, d=decoder: d.apply(v, x, space))(variables, x)
         assert image.shape == (2, *space, 1)
-    # Without any doubling left, the image is the small one resized.
+    # With no doubling left, the image is the small one resized.
     small = quick_jit(lambda v, x: decoder.apply(v, x, (1, 2, 2)))(variables, x)
     np.testing.assert_allclose(image, resize(small, space), atol=1e-5)
 

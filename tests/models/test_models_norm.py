@@ -1,4 +1,4 @@
-"""BatchNorm against Flax's, whose gradient JAX derives."""
+"""BatchNorm against Flax's with its automatic gradient."""
 
 import contextlib
 

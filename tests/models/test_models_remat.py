@@ -1,4 +1,4 @@
-"""Rematerialisation: the same weights and numbers, and less that is kept for the gradient."""
+"""Rematerialisation: the same weights and results, and less memory for the gradient."""
 
 import functools
 import math
@@ -16,12 +16,12 @@ INPUTS = {"resnet10": (3, 8, 8, 3), "vgg11": (2, 4, 16, 16, 1)}
 
 
 def both(name, **more):
-    """Without and with."""
+    """The network without and with rematerialisation."""
     return [make_backbone(name, remat=remat, **SMALL | more) for remat in (False, True)]
 
 
 def loss_of(backbone, variables, inputs):
-    """A loss of the parameters that every feature map has a part in, and the new statistics."""
+    """A function of the parameters: a loss to which every feature map adds, and new statistics."""
 
     def loss(params):
         whole = {**variables, "params": params}
@@ -46,7 +46,7 @@ def test_outputs_gradients_and_statistics_are_the_same(name, quick_jit, drawn):
         for b in (plain, remat)
     )
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, wanted)
-    # Once, and not again where a block is made again.
+    # The statistics move once, although the block is computed twice.
     ((_, new), _), _ = found
     inside = "stage1_block1" if name == "resnet10" else "stage1_bn1"
     old = variables["batch_stats"][inside]
@@ -67,7 +67,7 @@ def test_weights_have_the_same_names(name, space):
 
 
 def kept(backbone, inputs):
-    """Bytes that are kept for the gradient beside the parameters."""
+    """Bytes kept for the gradient, without the parameters."""
     variables = jax.eval_shape(backbone.init, jax.random.key(0), inputs)
 
     def pullback(variables, inputs):
@@ -92,7 +92,7 @@ def test_less_is_kept_for_the_gradient(name, share, space):
 
 
 def test_guided_gradients_go_through_it(drawn):
-    """Another activation than ReLU inside of what is made again."""
+    """The recomputed blocks use the network's activation too."""
     inputs = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 1)), jnp.float32)
     head, classes = jnp.ones((32, 3)) * jnp.arange(1.0, 4.0)[None], jnp.array([0, 2])
     plain, remat = both("resnet10")

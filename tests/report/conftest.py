@@ -10,12 +10,15 @@ from assl_jax.records import (
     Estimate,
     Evaluation,
     Extension,
+    LogRecord,
     NetworkRecord,
+    Pretrained,
     Results,
     SelfASSL,
     SelfASSLGroup,
     SelfASSLRow,
     Similarity,
+    StageRecord,
 )
 from assl_jax.report import paper
 
@@ -51,6 +54,35 @@ def _results(**changes):
 def _network(label, backbone):
     return NetworkRecord(
         label=label, pool=(), variant="scratch", backbone=backbone, finetune=f"finetune-{label}"
+    )
+
+
+def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""):
+    """The records of one training, `values` at one step after the other."""
+    return [
+        LogRecord(
+            stage=stage or f"{kind}-{label}",
+            kind=kind,
+            label=label,
+            task=label if task is None else task,
+            step=every * i,
+            run=run,
+            values=named,
+        )
+        for i, named in enumerate(values)
+    ]
+
+
+def _stage(label="simclr", seconds=2.0, *, kind="pretrain", **measured):
+    return StageRecord(
+        kind=kind,
+        label=label,
+        settings={},
+        code="",
+        commit="",
+        result=Pretrained(),
+        seconds=seconds,
+        **measured,
     )
 
 
@@ -137,6 +169,16 @@ def evaluation():
 @pytest.fixture(scope="session")
 def results():
     return _results
+
+
+@pytest.fixture(scope="session")
+def log():
+    return _log
+
+
+@pytest.fixture(scope="session")
+def stage():
+    return _stage
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from assl_jax.evaluation.gradcam import Attention, Looked
-from assl_jax.report.attention import attention_section, overlay, relief
+from assl_jax.report.attention import attention_grid, gradcam_page, overlay, relief
+from assl_jax.report.html import render
 
 EVIL = '<b>"&'
 
@@ -36,19 +37,24 @@ def attention(*space, c=1, networks=2):
     return Attention(rng.random((2, *space, c)), [EVIL, "cat"], looked)
 
 
+def part(shown):
+    """The part of a page that shows the grid."""
+    return render("attention.html.j2", grid=attention_grid(shown))
+
+
 def tree(html):
     closed = re.sub("(<img [^>]*)>", r"\1/>", html)
     return ET.fromstring(f"<div>{closed}</div>")
 
 
 def test_nothing_to_show():
-    assert attention_section(None) == ""
+    assert part(None).strip() == ""
 
 
 @pytest.mark.parametrize("c", [1, 3])
 def test_rows_and_columns(c):
     shown = attention(5, 4, c=c)
-    root = tree(attention_section(shown))
+    root = tree(part(shown))
     head, rows = root.findall(".//thead/tr"), root.findall(".//tbody/tr")
     names = ["Image", "Rotation", "Rotation, Self-ASSL"]
     assert [th.text for th in head[0]] == names
@@ -66,15 +72,23 @@ def test_rows_and_columns(c):
     np.testing.assert_allclose(pictures[4].reshape(5, 4, c) / 255, levels, rtol=0, atol=0.003)
 
 
+def test_a_page_of_its_own():
+    shown = attention(5, 4)
+    page = gradcam_page(f"Grad-CAM: {EVIL}", shown)
+    assert page.startswith("<!doctype html>") and part(shown).strip() in page
+    assert page.count("Grad-CAM: &lt;b&gt;&#34;&amp;") == 2  # the title and the headline
+    assert "<b>" not in page and "http" not in page
+
+
 def test_volumes_are_three_slices():
-    html = attention_section(attention(4, 8, 8))
-    assert "sagittal" in html and "sagittal" not in attention_section(attention(4, 8))
+    html = part(attention(4, 8, 8))
+    assert "sagittal" in html and "sagittal" not in part(attention(4, 8))
     for image in tree(html).findall(".//img"):
         assert decoded(image.get("src")).shape[:2] == (8 + 1 + 4 + 1 + 4, 8)
 
 
 def test_many_networks_scroll_inside_the_page():
-    root = tree(attention_section(attention(4, 4, networks=1)))
+    root = tree(part(attention(4, 4, networks=1)))
     (region,) = [div for div in root.iter("div") if div.get("tabindex")]
     assert region.get("aria-label") and region.find("table") is not None
 

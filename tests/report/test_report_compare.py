@@ -1,42 +1,47 @@
-"""Several runs on one page: what is joined, what stands beside what, and what is refused."""
+"""Several runs on one page: which runs share a column, their tables, and what is refused."""
 
 import copy
 import json
 
 import pytest
-from assl_jax.report.__main__ import main
 
+from assl_jax import records
+from assl_jax.__main__ import main
+from assl_jax.records import Best, Estimate, Extension, Iteration
 from assl_jax.report import compare, runs
 
-
-def entry(percents, **more):
-    return {"accuracy": percents / 100, "std": 0.01, "runs": [], **more}
-
-
-def results(start="simclr", **changes):
-    """A search that ended with SimCLR + Rotation, or began with Rotation."""
-    other = {"simclr": "rotation", "rotation": "simclr"}[start]
-    return {
-        "experiment": "mtassl",
-        "data": "stl10",
-        "seed": 0,
-        "select_on": "cv",
-        "labels": 1000,
-        "scratch": entry(60),
-        "singles": {"rotation": entry(70), "simclr": entry(72)},
-        "iterations": [
-            {
-                "pool": [start],
-                "candidates": [{"task": other, "similarity": 0.1, **entry(75)}],
-                "chosen": other,
-                "accepted": True,
-            }
-        ],
-        "best": {"pool": [start, other], **entry(75)},
-    } | changes
-
-
+EVIL = '<b>&"'
 CONFIG = {"backbone": {"name": "resnet18"}, "seed": 0, "data": {"name": "stl10"}}
+VGG = CONFIG | {"backbone": {"name": "vgg16"}}
+
+
+@pytest.fixture(scope="module")
+def network(results):
+    """`network(backbone)`: what `Results.networks` says."""
+    plain = results().networks[0]
+    return lambda backbone: (plain.replace(backbone=backbone),)
+
+
+@pytest.fixture(scope="module")
+def search(evaluation, results):
+    """`search(start)`: it ended with SimCLR + Rotation, or began with Rotation."""
+
+    def build(start="simclr", **changes):
+        other = {"simclr": "rotation", "rotation": "simclr"}[start]
+        pool = evaluation(75, 1)
+        joined = Extension(
+            pool=(start,), task=other, similarity=0.1, avg=0.71, max=0.72, evaluation=pool
+        )
+        step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
+        found = {
+            "scratch": evaluation(60, 1),
+            "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},
+            "iterations": (step,),
+            "best": Best(pool=(start, other), evaluation=pool),
+        }
+        return results(**found | changes)
+
+    return build
 
 
 @pytest.fixture
@@ -44,60 +49,61 @@ def write(tmp_path):
     def written(name, found, config=CONFIG, environment=None):
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        texts = {"results": found, "config": config, "environment": environment}
-        for file, text in texts.items():
-            if text is not None:
-                (folder / f"{file}.json").write_text(json.dumps(text))
+        records.write(folder / records.RESULTS, found)
+        (folder / records.CONFIG).write_text(json.dumps(config))
+        (folder / records.ENVIRONMENT).write_text(json.dumps(environment or {}))
         return folder
 
     return written
 
 
-def text(row):
-    return [cell.text for cell in row.cells]
+@pytest.fixture
+def seeds(write, search, evaluation):
+    """Folders of three runs that differ in their seed; from scratch they reach 60, 62 and 67 %."""
+    return [
+        write(
+            f"run{seed}",
+            search(seed=seed, scratch=evaluation(value, 1)),
+            CONFIG | {"seed": seed},
+        )
+        for seed, value in enumerate([60, 62, 67])
+    ]
 
 
-def seeds(write, accuracies, name="run"):
-    folders = []
-    for seed, value in enumerate(accuracies):
-        found = results(seed=seed, scratch=entry(value))
-        folders.append(write(f"{name}{seed}", found, CONFIG | {"seed": seed}))
-    return folders
+def columns(*folders):
+    return runs.columns_of(runs.read_runs(folders))
 
 
-def test_runs_that_differ_in_their_seed_alone_are_joined(write):
-    folders = seeds(write, [60, 62, 67])
-    other = write("wide", results(seed=1), CONFIG | {"seed": 1, "backbone": {"name": "resnet34"}})
-    columns = runs.columns_of(runs.read_runs([*folders, other]))
-    assert [(c.name, len(c.runs)) for c in columns] == [("run0 … run2 (3 seeds)", 3), ("wide", 1)]
-    table = compare.accuracy_table(columns)
+def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, network, text):
+    config = CONFIG | {"seed": 1, "backbone": {"name": "resnet34"}}
+    other = write("wide", search(seed=1, networks=network("resnet34")), config)
+    found = columns(*seeds, other)
+    assert [(c.title, len(c.runs), c.backbone) for c in found] == [
+        ("run0 … run2 (3 seeds)", 3, "resnet18"),
+        ("wide", 1, "resnet34"),
+    ]
+    table = compare.accuracy_table(found)
     # The mean of 60, 62 and 67, and their standard deviation: sqrt((9 + 1 + 16) / 2).
     assert text(table.rows[0])[:3] == ["From scratch", "63.00 ± 3.61", "60.00 ± 1.00"]
     assert text(table.rows[1])[1] == "70.00"  # the same with every seed
     assert "seeds" in table.caption
 
 
-def test_what_only_some_seeds_tested_says_so(write):
-    folders = seeds(write, [60, 62, 67])
-    found = results(seed=2, iterations=[], best={"pool": ["simclr"], **entry(72)})
-    (folders[2] / "results.json").write_text(json.dumps(found))
-    table = compare.accuracy_table(runs.columns_of(runs.read_runs(folders)))
+def test_what_only_some_seeds_tested_says_so(search, seeds, evaluation, text):
+    best = Best(pool=("simclr",), evaluation=evaluation(72, 1))
+    records.write(seeds[2] / records.RESULTS, search(seed=2, iterations=(), best=best))
+    table = compare.accuracy_table(columns(*seeds))
     assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 (2 of 3)"]
 
 
-def test_not_joined(write):
-    same = [write("a", results()), write("b", results())]  # the same seed twice
-    bare = [write(n, results(seed=i), config=None) for i, n in enumerate("cd")]  # no settings
-    columns = runs.columns_of(runs.read_runs([*same, *bare]))
-    assert [c.name for c in columns] == ["a", "b", "c", "d"]
+def test_two_runs_with_the_same_seed_are_not_joined(write, search):
+    found = columns(write("a", search()), write("b", search()))
+    assert [c.title for c in found] == ["a", "b"]
 
 
-def test_pools_meet_in_any_order_beside_the_papers(write):
-    folders = [
-        write("a", results()),
-        write("b", results("rotation"), CONFIG | {"backbone": {"name": "vgg16"}}),
-    ]
-    table = compare.accuracy_table(runs.columns_of(runs.read_runs(folders)))
+def test_pools_meet_in_any_order_next_to_the_papers_values(write, search, network, text):
+    folders = write("a", search()), write("b", search("rotation", networks=network("vgg16")), VGG)
+    table = compare.accuracy_table(columns(*folders))
     assert table.columns == (
         *("Pretraining", "a", "b", "Paper (STL-10, ResNet-18)", "Paper (STL-10, VGG)"),
     )
@@ -111,21 +117,21 @@ def test_pools_meet_in_any_order_beside_the_papers(write):
     assert [row.cells[1].strong for row in table.rows] == [False, False, False, True]
 
 
-def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write):
-    found = results(singles={"a task of ours": entry(70)}, iterations=[], best=None)
-    table = compare.accuracy_table(runs.columns_of(runs.read_runs([write("a", found)])))
+def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write, search, evaluation):
+    found = search(singles={"a task of ours": evaluation(70)}, iterations=(), best=None)
+    table = compare.accuracy_table(columns(write("a", found)))
     assert table.columns == ("Pretraining", "a") and "other data" not in table.caption
 
 
-def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_results):
-    folders = [write("pairs", pairs_results), write("table4", table4_results)]
-    columns = runs.columns_of(runs.read_runs(folders))
-    assert [(c.name, c.backbone) for c in columns] == [
+def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_results, text):
+    folders = write("pairs", pairs_results), write("table4", table4_results)
+    found = columns(*folders)
+    assert [(c.title, c.backbone) for c in found] == [
         ("pairs", "resnet18"),
         ("table4, VGG-16", "vgg16"),
         ("table4, ResNet-18", "resnet18"),
     ]
-    table = compare.accuracy_table(columns)
+    table = compare.accuracy_table(found)
     rows = {row.cells[0].text: text(row)[1:] for row in table.rows}
     assert rows["Jigsaw"] == [
         *("68.29 ± 0.50", "62.84 ± 0.50", "68.29 ± 0.50", "68.29", "62.84"),
@@ -134,35 +140,52 @@ def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_resu
     assert rows["Rotation + SRC"] == ["76.70 ± 0.40", "–", "–", "76.70", "–"]
     assert list(rows)[:4] == ["From scratch", "SRC", "SRC, second run", "SRC, Self-ASSL"]
     own = compare.own_tables(runs.read_runs(folders)[1])
-    assert [table.columns[-1] for table in own] == ["ACC (+/-), paper (STL-10)", "Effective rank"]
+    assert [table.columns[-1] for table in own] == [
+        *("Accuracy", "ACC (+/-), paper (STL-10)", "Effective rank"),
+    ]
 
 
-def test_other_metrics_have_their_own_tables(write):
-    found = results()
-    found["scratch"]["metrics"] = {"auc": {"mean": 0.8, "std": 0.02, "low": 0.7, "high": 0.9}}
-    columns = runs.columns_of(runs.read_runs([write("a", found)]))
-    table = compare.accuracy_table(columns, "auc")
-    assert [text(row) for row in table.rows] == [["From scratch", "80.00 ± 2.00"]]
-    assert compare.accuracy_table(columns, "balanced_accuracy") is None
-    assert "AUC" in compare.compare_page([columns[0].runs[0]])
+def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
+    auc, f1 = Estimate(mean=0.8, std=0.02, low=0.7, high=0.9), Estimate(mean=0.6, std=0.0)
+    folder = write("a", search(scratch=evaluation(60, auc=auc, macro_f1=f1)))
+    (column,) = columns(folder)
+    tables = {
+        name: compare.accuracy_table([column], name)
+        for name in ("auc", "macro_f1", "balanced_accuracy")
+    }
+    assert [text(row) for row in tables["auc"].rows] == [["From scratch", "80.00 ± 2.00"]]
+    assert [text(row) for row in tables["macro_f1"].rows] == [["From scratch", "60.00"]]
+    assert tables["balanced_accuracy"] is None
+    html = compare.compare_page(column.runs)
+    assert "<summary>AUC</summary>" in html and "<summary>Macro F1</summary>" in html
+    assert "<summary>Balanced accuracy</summary>" not in html
 
 
-def test_what_each_run_is(write):
-    environment = {"commit": "abc123", "command": "main.py --config=<evil>"}
-    config = CONFIG | {"data": {"name": "npz", "path": "/some/where/nodules.npz"}}
-    folder = write("a", results(data="npz", test_images=8000), config, environment)
+def test_a_metric_whose_lower_values_are_better(write, search, evaluation, monkeypatch):
+    lower = compare.METRICS["accuracy"]._replace(higher_is_better=False)
+    monkeypatch.setitem(compare.METRICS, "accuracy", lower)
+    table = compare.accuracy_table(columns(write("a", search())))
+    assert [row.cells[1].strong for row in table.rows] == [True, False, False, False]
+
+
+def test_what_each_run_is(write, search, text, monkeypatch):
+    monkeypatch.setattr(compare, "compare_chart", lambda _: "")
+    environment = {"commit": "abc123", "command": f"main.py --config={EVIL}"}
+    config = CONFIG | {"data": {"name": "npz", "path": f"/some/where/{EVIL}.npz"}}
+    folder = write(f"a{EVIL}", search(data="npz", test_images=8000), config, environment)
     found = runs.read_runs([folder])
     table = compare.runs_table(runs.columns_of(found))
     assert text(table.rows[0]) == [
-        *("a", "mtassl", "npz: nodules.npz", "ResNet-18", "0", "1,000", "8,000", "abc123"),
+        *(f"a{EVIL}", "mtassl", f"npz: {EVIL}.npz", "ResNet-18", "0", "1,000", "8,000", "abc123"),
     ]
-    assert "main.py --config=&lt;evil&gt;" in compare.compare_page(found)
-    assert "    main.py --config=<evil>\n" in compare.compare_markdown(found)
+    html = compare.compare_page(found)
+    assert "main.py --config=&lt;b&gt;&amp;&#34;" in html and "<b>" not in html
+    assert f"    main.py --config={EVIL}\n" in compare.compare_markdown(found)
 
 
-def test_the_command_writes_a_page_and_tables(write, capsys):
-    folders = [write("deep/a/run", results()), write("deep/b/run", results("rotation"))]
-    main([str(folder) for folder in folders])
+def test_the_command_writes_a_page_and_tables(write, search, capsys):
+    folders = write("deep/a/run", search()), write("deep/b/run", search("rotation"))
+    main(["report", *map(str, folders)])
     out = folders[0].parent / "compare"
     assert capsys.readouterr().out == f"{out / 'index.html'}\n"
     assert sorted(p.name for p in out.iterdir()) == ["index.html", "tables.md"]
@@ -172,34 +195,42 @@ def test_the_command_writes_a_page_and_tables(write, capsys):
     tables = (out / "tables.md").read_text(encoding="utf-8")
     assert tables.startswith("# 2 runs compared") and "MT-ASSL search" in tables
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    main([*map(str, folders), f"--out={folders[0] / 'here'}"])
+    main(["report", *map(str, folders), f"--out={folders[0] / 'here'}"])
     assert {p.name: p.read_bytes() for p in (folders[0] / "here").iterdir()} == before
 
 
-def test_results_without_anything_are_tolerated(write):
-    folders = [write("a", {}, config=None), write("b", {"best": None, "singles": None})]
-    found = runs.read_runs(folders)
+def test_runs_that_found_nothing_are_tolerated(write, results):
+    found = runs.read_runs([write("a", results()), write("b", results())])
     html, tables = compare.compare_page(found), compare.compare_markdown(found)
     assert html.count("No accuracy was measured") == 2 and "None" not in tables
     assert compare.compare_chart(runs.columns_of(found)) == ""
 
 
-def test_mistakes_are_one_line(write, tmp_path, capsys):
-    good = write("good", results())
-    broken, listed = write("broken", results()), write("listed", [1])
-    (broken / "results.json").write_text('{"scratch": ')
+def test_mistakes_are_one_line(write, search, tmp_path, capsys):
+    good = write("good", search())
+    broken, listed, bare = (write(name, search()) for name in ("broken", "listed", "bare"))
+    (broken / records.RESULTS).write_text('{"scratch": ')
+    (listed / records.RESULTS).write_text("[1]")
+    (bare / records.CONFIG).unlink()
+    old = write("old", search(version=records.VERSION + 1))
+    unknown = write("unknown", search(metric="acuracy"))
+    flat = write("flat", search(), {"seed": 0})
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     for arguments, words in [
         ([tmp_path / "nowhere"], "is no folder"),
-        ([good, tmp_path / "empty"], "holds no finished run"),
-        ([good, broken], "broken/results.json cannot be read"),
-        ([listed], "holds no JSON object"),
+        ([good, tmp_path / "empty"], "holds no finished run (no results.json)"),
+        ([bare], "holds no finished run (no config.json)"),
+        ([good, broken], "broken/results.json is damaged"),
+        ([listed], "listed/results.json is damaged"),
+        ([old], "old/results.json has format version 2, this program reads version 1"),
+        ([unknown], "did you mean 'accuracy'"),
+        ([flat], "flat/config.json is not the config of a run"),
         ([good, tmp_path / "." / "good"], "is named twice"),
         ([good, f"--out={tmp_path / 'file'}"], "cannot be written"),
     ]:
         with pytest.raises(SystemExit) as stopped:
-            main([str(a) for a in arguments])
+            main(["report", *map(str, arguments)])
         captured = capsys.readouterr()
         assert stopped.value.code == 2 and captured.out == ""
         assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
@@ -207,14 +238,15 @@ def test_mistakes_are_one_line(write, tmp_path, capsys):
     assert not (tmp_path / "compare").exists()
 
 
-def test_the_chart_is_deterministic_and_changes_with_the_runs(write):
-    found = runs.read_runs([write("a", results()), write("b", results(scratch=entry(50)))])
-    charts = [compare.compare_chart(runs.columns_of(some)) for some in (found, found, found[:1])]
+def test_the_chart_is_deterministic_and_changes_with_the_runs(write, search, evaluation):
+    found = columns(write("a", search()), write("b", search(scratch=evaluation(50))))
+    charts = [compare.compare_chart(some) for some in (found, found, found[:1])]
     assert charts[0] == charts[1] != charts[2]
     assert "<!-- b -->" in charts[0] and "<!-- b -->" not in charts[2]
 
 
-def test_runs_are_not_changed(write, table4_results):
+def test_runs_are_not_changed(write, table4_results, monkeypatch):
+    monkeypatch.setattr(compare, "compare_chart", lambda _: "")
     found = runs.read_runs([write("a", table4_results)])
     before = copy.deepcopy(found)
     compare.compare_page(found)

@@ -9,71 +9,82 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.report import curves, figures, record
+from assl_jax.records import Best, Evaluation, Extension, Iteration, Similarity
+from assl_jax.report import curves, figures, names, record
+from assl_jax.tasks import TASKS
 
 NAN = float("nan")
-SIMILARITY = {
-    "tasks": ["src", "$\\bad{", "<b>"],
-    "matrix": [[1.0, 0.2, 0.1], [0.2, 1.0, None], [0.1, NAN, 1.0]],
-}
-
-RESULTS = {
-    "scratch": {"accuracy": 0.5, "std": 0.02, "runs": [0.48, 0.52]},
-    "singles": {"src": {"accuracy": 0.6, "std": 0.01}, "a&b": {"accuracy": 0.55, "std": None}},
-    "iterations": [
-        {
-            "pool": ["src"],
-            "candidates": [
-                {"task": "a&b", "similarity": 0.1, "accuracy": 0.65, "std": 0.01},
-                {"task": "new", "similarity": 0.3, "accuracy": None},
-            ],
-            "chosen": "a&b",
-            "accepted": True,
-        }
-    ],
-    "best": {"pool": ["src", "a&b"], "accuracy": 0.65},
-}
+TITLE = "$\\bad{"  # Matplotlib would read it as mathematics
 
 
-def log(stage, task, losses, *, kind="pretrain", label=None):
+def similarity(tasks, matrix):
+    return Similarity(tasks=tasks, n=64, layer="pooled", estimator="biased", matrix=matrix)
+
+
+@pytest.fixture(scope="module")
+def search(evaluation, results):
+    """Two singles; of two candidates one was trained, and accepted."""
+
+    def candidate(task, similarity, evaluation):
+        return Extension(
+            pool=("src",), task=task, similarity=similarity, avg=0.5, max=0.6, evaluation=evaluation
+        )
+
+    pool = evaluation(65, 1)
+    candidates = candidate("a&b", 0.1, pool), candidate("new", 0.3, None)
+    step = Iteration(pool=("src",), candidates=candidates, chosen="a&b", accepted=True)
+    return results(
+        scratch=evaluation(50, 2, runs=[48, 52]),
+        singles={"src": evaluation(60, 1), "a&b": evaluation(55, NAN)},
+        iterations=(step,),
+        best=Best(pool=("src", "a&b"), evaluation=pool),
+    )
+
+
+@pytest.fixture(scope="module")
+def losses(log):
+    """`losses(label, values, ...)`: the log of losses."""
+    return lambda label, values, **place: log(label, [{"loss": v} for v in values], **place)
+
+
+@pytest.fixture(scope="module")
+def metrics(losses):
     return [
-        {
-            "stage": stage,
-            "kind": kind,
-            "label": label or task,
-            "step": i,
-            "task": task,
-            "loss": loss,
-        }
-        for i, loss in enumerate(losses)
+        *losses("src", np.linspace(3, 1, 40)),
+        *losses("src+inpaint", np.linspace(3, 1, 40), task="src"),
+        *losses("src+inpaint", np.linspace(0.05, 0.01, 40), task="inpaint"),
+        *losses("src", [1.0], kind="finetune", task="target"),
     ]
 
 
-METRICS = [
-    *log("one", "src", np.linspace(3, 1, 40)),
-    *log("two", "src", np.linspace(3, 1, 40), label="src+inpaint"),
-    *log("two", "inpaint", np.linspace(0.05, 0.01, 40), label="src+inpaint"),
-    *log("three", "target", [1.0], kind="finetune", label="src"),
-]
-STAGES = [
-    {"stage": "one", "kind": "pretrain", "label": "src", "seconds": 10.0, "images_per_s": 100.0},
-    {"stage": "1b", "kind": "pretrain", "label": "src", "seconds": 30.0, "images_per_s": 200.0},
-    {"stage": "x", "kind": "features", "label": "src", "seconds": 1.0, "images_per_s": None},
-]
-CHARTS = {
-    "similarity": lambda: figures.similarity_heatmap(SIMILARITY),
-    "accuracy": lambda: figures.accuracy_chart(RESULTS),
-    "pretrain": lambda: curves.training_curves(METRICS, kind="pretrain"),
-    "finetune": lambda: curves.training_curves(METRICS, kind="finetune"),
-    "time": lambda: figures.time_chart(STAGES),
-}
+@pytest.fixture(scope="module")
+def stages(stage):
+    return [
+        stage("src", 10.0, images_per_s=100.0),
+        stage("src", 30.0, images_per_s=200.0),
+        stage("src", 1.0, kind="features"),
+    ]
 
 
-@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
-def test_charts_are_the_same_well_formed_svg_each_time(chart):
+@pytest.fixture(scope="module")
+def charts(search, metrics, stages):
+    """Functions that draw, by name."""
+    matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
+    similar = similarity(("src", TITLE, "<b>"), matrix)
+    return {
+        "similarity": lambda: figures.similarity_heatmap(similar),
+        "accuracy": lambda: figures.accuracy_chart(search),
+        "pretrain": lambda: curves.training_curves(metrics, kind="pretrain"),
+        "finetune": lambda: curves.training_curves(metrics, kind="finetune"),
+        "time": lambda: figures.time_chart(stages),
+    }
+
+
+@pytest.mark.parametrize("name", ["similarity", "accuracy", "pretrain", "finetune", "time"])
+def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     before = dict(matplotlib.rcParams)
-    svg = chart()
-    assert chart() == svg
+    svg = charts[name]()
+    assert charts[name]() == svg
     assert dict(matplotlib.rcParams) == before
     root = ET.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -83,45 +94,51 @@ def test_charts_are_the_same_well_formed_svg_each_time(chart):
             assert not key.endswith("href") or value.startswith(("#", "data:"))
 
 
-def test_a_record_of_memory_is_no_curve():
-    place = {"stage": "one", "kind": "pretrain", "label": "src", "step": 39, "task": "memory"}
-    more = [*METRICS, {**place, "peak_host_gib": 1.5, "peak_device_gib": None}]
+def test_names_are_not_mathematics(charts, words):
+    assert words(charts["similarity"]()).count(TITLE) == 2
+
+
+def test_a_record_of_memory_is_no_curve(log, metrics):
+    memory = log("src", [{"peak_host_gib": 1.5}], task="memory")
     for quantity in ("loss", "accuracy"):
-        plain = curves.training_curves(METRICS, kind="pretrain", quantity=quantity)
+        plain = curves.training_curves(metrics[:40], kind="pretrain", quantity=quantity)
+        more = [*metrics[:40], *memory]
         assert curves.training_curves(more, kind="pretrain", quantity=quantity) == plain
-    assert curves.training_curves(more[-1:], kind="pretrain") == ""
+    assert curves.training_curves(memory, kind="pretrain") == ""
 
 
-def test_nothing_to_draw():
-    assert figures.similarity_heatmap({}) == ""
-    assert figures.accuracy_chart({"best": {"pool": ["src"], "accuracy": None}}) == ""
-    assert curves.training_curves(METRICS, kind="probe") == ""
-    assert curves.training_curves(log("s", "src", [NAN]), kind="pretrain") == ""
+def test_nothing_to_draw(results, metrics, losses):
+    unknown = Best(pool=("src",), evaluation=Evaluation(metrics={}, confusion=()))
+    assert figures.similarity_heatmap(None) == ""
+    assert figures.accuracy_chart(results()) == ""
+    assert figures.accuracy_chart(results(best=unknown)) == ""
+    assert curves.training_curves(metrics, kind="probe") == ""
+    assert curves.training_curves(losses("src", [NAN]), kind="pretrain") == ""
     assert figures.time_chart([]) == ""
 
 
 def test_one_task_has_one_similarity():
-    assert figures.similarity_heatmap({"tasks": ["src"], "matrix": [[1.0]]})
+    assert figures.similarity_heatmap(similarity(("src",), ((1.0,),)))
 
 
-def test_every_trained_pool_has_a_row_and_its_place_on_the_path():
-    rows = figures._accuracy_rows(RESULTS)
-    assert [(pool, place) for pool, _, place in rows] == [
-        (("scratch",), ""),
+def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
+    rows = figures.trained_pools(search)
+    assert [(row.pool, row.verdict) for row in rows] == [
+        ((), ""),
         (("src",), "accepted"),
         (("a&b",), ""),
         (("src", "a&b"), "accepted"),
     ]
 
 
-def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
-    first = log("s", "src", [5.0, 4.0, 3.0])
-    again = log("s", "src", [9.0, 9.0, 2.0])[2:]
-    other = log("s", "mcpc", [7.0, 7.0, 7.0])[2:]
-    elsewhere = log("t", "src", [1.0])
-    fold = [{**r, "run": "cv 0 1"} for r in log("s", "src", [6.0])]
-    kept = record.latest([*first, *other, *again, *elsewhere, *fold])
-    assert [(r["stage"], r["step"], r["task"], r["loss"]) for r in kept] == [
+def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
+    first = losses("src", [5.0, 4.0, 3.0], stage="s")
+    resumed = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
+    other = losses("src", [7.0, 7.0, 7.0], stage="s", task="mcpc")[2:]
+    elsewhere = losses("src", [1.0], stage="t")
+    fold = losses("src", [6.0], stage="s", run="cv 0 1")
+    kept = record.latest([*first, *other, *resumed, *elsewhere, *fold])
+    assert [(r.stage, r.step, r.task, r.values["loss"]) for r in kept] == [
         ("s", 0, "src", 5.0),
         ("t", 0, "src", 1.0),
         ("s", 0, "src", 6.0),
@@ -129,20 +146,21 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
         ("s", 2, "src", 2.0),
         ("s", 2, "mcpc", 7.0),
     ]
-    straight = log("s", "src", [5.0, 4.0, 2.0])
-    drawn = curves.training_curves([*first, *again], kind="pretrain")
+    straight = losses("src", [5.0, 4.0, 2.0], stage="s")
+    drawn = curves.training_curves([*first, *resumed], kind="pretrain")
     assert drawn == curves.training_curves(straight, kind="pretrain")
     assert drawn != curves.training_curves(first, kind="pretrain")
 
 
-def test_runs_of_one_stage_are_curves_of_their_own():
-    runs = [
-        log("s", "src", [3.0, 2.0], kind="finetune"),
-        log("s", "src", [5.0, 1.0], kind="finetune"),
-    ]
-    both = [{**r, "run": name} for name, run in zip("ab", runs, strict=True) for r in run]
-    lines = [curves.training_curves(m, kind="finetune").count("<path d=") for m in (runs[1], both)]
-    assert lines[1] > lines[0]
+def test_runs_of_one_stage_are_curves_of_their_own(losses):
+    a, b = (
+        losses("src", values, kind="finetune", task="target", run=run)
+        for run, values in {"a": [3.0, 2.0], "b": [5.0, 1.0]}.items()
+    )
+    one, both = (
+        curves.training_curves(m, kind="finetune").count("<path d=") for m in (b, [*a, *b])
+    )
+    assert both > one
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 9])
@@ -163,17 +181,18 @@ def test_thinning_keeps_the_ends():
     np.testing.assert_array_equal(curves.thinned(x[:7], x[:7])[0], x[:7])
 
 
-def test_images_per_second_are_weighted_by_time():
-    assert figures._speed(STAGES[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
-    assert figures._speed(STAGES[2:]) == ""
+def test_images_per_second_are_weighted_by_time(stages):
+    assert figures.images_per_second(stages[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
+    assert figures.images_per_second(stages[2:]) == ""
 
 
 def test_every_task_has_its_own_colour_and_a_pool_that_of_its_last():
-    assert len(set(record.COLOURS.values())) == len(record.COLOURS)
-    assert record.colour("rotation+src") == record.colour("src") == record.COLOURS["src"]
-    assert record.colour("a task of ours") == record.colour("a task of ours")
-    assert record.display("a task of ours") == "a task of ours"
-    assert record.display_label("rotation+sc_assl") == "Rotation + SC-ASSL"
+    colours = [names.pool_colour([task]) for task in TASKS]
+    assert len({*colours, names.pool_colour([])}) == len(TASKS) + 1
+    assert names.pool_colour(["rotation", "src"]) == TASKS["src"].colour
+    assert names.pool_colour(["a task of ours"]) == names.pool_colour(["a task of ours"])
+    assert names.task_title("a task of ours") == "a task of ours"
+    assert names.label_title("rotation+sc_assl") == "Rotation + SC-ASSL"
 
 
 def decoded(png):
@@ -207,11 +226,15 @@ def test_a_volume_shows_its_middle_slices():
     np.testing.assert_array_equal(strip[:4, 7:, 0], 0)
 
 
-def test_another_quantity_is_drawn_where_it_was_logged():
+def test_another_quantity_is_drawn_where_it_was_logged(metrics):
     def draw(records):
         return curves.training_curves(records, kind="pretrain", quantity="accuracy")
 
-    assert draw(METRICS) == ""
-    rising = [r | {"accuracy": 0.1 + r["step"] / 100} for r in METRICS]
-    flat = [r | {"accuracy": 0.1} for r in METRICS]
-    assert "accuracy" in draw(rising) and draw(rising) != draw(flat)
+    def with_accuracy(rise):
+        return [
+            r.replace(values=r.values | {"accuracy": 0.1 + rise * r.step}) for r in metrics[:40]
+        ]
+
+    assert draw(metrics) == ""
+    rising = draw(with_accuracy(0.01))
+    assert "<!-- accuracy -->" in rising and rising != draw(with_accuracy(0.0))

@@ -1,17 +1,24 @@
 """The page: self-contained, escaped, complete, and the same for the same run."""
 
+import ast
 import base64
+import tomllib
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assl_jax.report import RunRecord, TaskExamples, page, record, write_report
-from assl_jax.tasks import TASKS
+from assl_jax.records import Best, Estimate, Extension, Iteration, Similarity
+from assl_jax.report import RunRecord, TaskExamples, page, write_report
+from assl_jax.report.tables import render_markdown
+from assl_jax.tasks import TASKS, Label
 
-EVIL = '<script>alert("x")</script>&'
+EVIL = '<script>alert("x")</script><b>&"'
 VOID = {"meta", "link", "img", "br"}
+ATTRIBUTES = {"lang", "charset", "name", "content", "rel", "href", "class", "role", "aria-label"}
+ATTRIBUTES |= {"tabindex", "src", "alt", "scope", "open", "aria-hidden"}
 
 
 class Page(HTMLParser):
@@ -27,7 +34,7 @@ class Page(HTMLParser):
         attributes = dict(attrs)
         self.tags.append(tag)
         self.resources += [attributes[k] for k in ("src", "href", "srcset") if k in attributes]
-        assert not any(name.startswith("on") for name in attributes)
+        assert set(attributes) <= ATTRIBUTES, attributes
         if tag == "img":
             self.alts.append(attributes["alt"])
         if tag not in VOID:
@@ -41,59 +48,88 @@ class Page(HTMLParser):
             self.text += data
 
 
-def run(**changes):
-    results = {
-        "experiment": "mtassl",
-        "data": EVIL,
-        "seed": 3,
-        "select_on": "cv",
-        "labels": 100,
-        "classes": [EVIL, "b"],
-        "scratch": {"accuracy": 0.5, "std": 0.02, "selection": 0.4, "runs": [0.48, 0.52]},
-        "singles": {
-            "simclr": {"accuracy": 0.6, "std": 0.01, "selection": 0.5, "runs": [0.6]},
-            EVIL: {"accuracy": 0.55, "std": float("nan"), "selection": None, "runs": []},
-        },
-        "similarity": {
-            "tasks": ["simclr", EVIL],
-            "n": 64,
-            "layer": "pooled",
-            "estimator": "biased",
-            "matrix": [[1.0, 0.25], [0.25, 1.0]],
-        },
-        "iterations": [
-            {
-                "pool": ["simclr"],
-                "candidates": [
-                    {
-                        **{"task": EVIL, "similarity": 0.25, "accuracy": 0.65, "std": 0.01},
-                        **{"selection": 0.45, "avg": 0.575, "max": 0.6},
-                        **{"avg_gain": 0.075, "max_gain": 0.05},
-                    }
-                ],
-                "chosen": EVIL,
-                "accepted": False,
-            }
-        ],
-        "best": {"pool": ["simclr"], "accuracy": 0.6, "std": 0.01, "backbone": "stages/a/b"},
-        "skipped": [f"{EVIL}.png: not an image"],
-    } | changes
-    metrics = [
-        {"stage": kind, "kind": kind, "label": "simclr", "step": i, "loss": 1 / (i + 1)}
-        for kind in ("pretrain", "finetune")
-        for i in range(5)
-    ]
-    stages = [{"stage": "s", "kind": "pretrain", "label": EVIL, "seconds": 2.0, "result": {}}]
-    images = np.linspace(0, 1, 2 * 4 * 4 * 3).reshape(2, 4, 4, 3)
-    examples = {"simclr": TaskExamples(images, np.stack([images] * 2, 1), [EVIL, ""])}
-    config = {"data": {"name": EVIL, "size": 32}, EVIL: {}, "seed": 3}
-    environment = {"jax": "0.10", "command": f"python main.py --config={EVIL}", "python": "3.11"}
-    return RunRecord(results, config, environment, metrics, stages, examples)
+@pytest.fixture(scope="module")
+def hostile_task():
+    """A proxy task whose title is HTML."""
+    with pytest.MonkeyPatch.context() as patch:
+        label = Label(title=EVIL, short=EVIL, summary=EVIL, colour="#123456")
+        patch.setitem(TASKS, "evil", type("Evil", (), label._asdict()))
+        yield "evil"
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    return write_report(tmp_path_factory.mktemp("run"), run()).read_text(encoding="utf-8")
+def run(evaluation, results, log, stage, hostile_task):
+    """`run(**changes)`: a search; names of the data, classes, tasks and files are HTML."""
+
+    def build(**changes):
+        scratch = evaluation(50, 2, runs=[48, 52], selection=40)
+        simclr = evaluation(60, 1, runs=[60], selection=50)
+        other = Extension(
+            pool=("simclr",),
+            task=hostile_task,
+            similarity=0.25,
+            avg=0.575,
+            max=0.6,
+            evaluation=evaluation(65, 1, selection=45),
+        )
+        step = Iteration(pool=("simclr",), candidates=(other,), chosen=other.task, accepted=False)
+        found = {
+            "data": EVIL,
+            "seed": 3,
+            "labels": 100,
+            "classes": (EVIL, "b"),
+            "scratch": scratch,
+            "singles": {"simclr": simclr, hostile_task: evaluation(55, float("nan"))},
+            "similarity": Similarity(
+                tasks=("simclr", hostile_task),
+                n=64,
+                layer="pooled",
+                estimator="biased",
+                matrix=((1.0, 0.25), (0.25, 1.0)),
+            ),
+            "iterations": (step,),
+            "best": Best(pool=("simclr",), evaluation=simclr),
+            "skipped": (f"{EVIL}.png: not an image",),
+        }
+        losses = [{"loss": 1 / (i + 1)} for i in range(5)]
+        images = np.linspace(0, 1, 2 * 4 * 4 * 3).reshape(2, 4, 4, 3)
+        views = np.stack([images] * 2, 1)
+        return RunRecord(
+            results=results(**found | changes),
+            config={"data": {"name": EVIL, "size": 32}, EVIL: {}, "seed": 3},
+            environment={"jax": "0.10", "command": f"python main.py --config={EVIL}"},
+            metrics=[
+                *log("simclr", losses),
+                *log("simclr", losses, kind="finetune", task="target"),
+            ],
+            stages=[stage(EVIL)],
+            examples={
+                "simclr": TaskExamples(images, views, [EVIL, ""]),
+                hostile_task: TaskExamples(images[:1], views[:1], [""]),
+            },
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, run):
+    """The path of the page."""
+    return write_report(tmp_path_factory.mktemp("run") / "deep" / "a", run())
+
+
+@pytest.fixture(scope="module")
+def html(written):
+    return written.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def drawn_once(monkeypatch):
+    """Charts of these tests are not looked at; each has tests of its own."""
+    for chart in ("accuracy_chart", "similarity_heatmap", "time_chart"):
+        monkeypatch.setattr(page.figures, chart, lambda *_: "<svg/>")
+    for chart in ("training_curves", "confusion_chart"):
+        monkeypatch.setattr(page, chart, lambda *_, **__: "<svg/>")
 
 
 def test_every_resource_is_inline(html):
@@ -103,7 +139,7 @@ def test_every_resource_is_inline(html):
     assert not {"script", "iframe", "object", "form"} & set(page.tags)
     kinds = [r.split(";")[0].removeprefix("data:image/") for r in page.resources[1:]]
     assert kinds.count("svg+xml") == 5  # accuracy, similarity, two of losses, time
-    assert kinds.count("png") == 4  # two originals, two strips of views
+    assert kinds.count("png") == 6  # three originals, three strips of views
     for resource in page.resources[1:]:
         data = base64.b64decode(resource.split("base64,")[1], validate=True)
         if "svg" in resource[:20]:
@@ -114,7 +150,7 @@ def test_every_resource_is_inline(html):
 
 def test_images_have_alternative_texts_and_the_page_its_landmarks(html):
     page = Page(html)
-    assert len(page.alts) == 9 and all(len(alt) > 10 for alt in page.alts)
+    assert len(page.alts) == 11 and all(len(alt) > 10 for alt in page.alts)
     assert "SimCLR, 2 views" in page.alts and page.tags.count("figcaption") == 1
     assert page.tags.count("h1") == page.tags.count("main") == page.tags.count("title") == 1
     assert '<html lang="en">' in html and 'name="viewport"' in html
@@ -134,7 +170,7 @@ def test_the_headline_comes_first_and_the_sections_follow(html):
         "moving mean",
         "1 file, with reasons",
         "python main.py",
-        "stages/a/b",
+        "Weights of the backbone: backbone",
         "data.size",
     ]
     places = [page.text.index(part, page.text.index("seed 3")) for part in parts]
@@ -142,9 +178,20 @@ def test_the_headline_comes_first_and_the_sections_follow(html):
 
 
 def test_hostile_names_are_text(html):
-    assert "<script" not in html
-    assert f"data {EVIL}" in Page(html).text
+    page = Page(html)
+    assert not {"script", "b"} & set(page.tags)
+    assert "<script" not in html and "<b>" not in html
     assert 'alert("x")' not in html  # in attributes too, quotes are escaped
+    for text in (
+        f"data {EVIL}",  # the data
+        f"SimCLR + {EVIL}",  # the task
+        f"{EVIL} was least similar to SimCLR",
+        f"{EVIL}.png: not an image",
+        f"python main.py --config={EVIL}",
+        f"data.name{EVIL}",
+    ):
+        assert text in "".join(page.text.split("\n")), text
+    assert f"{EVIL}, 2 views" in page.alts and f"SimCLR, 2 views: {EVIL}" in page.alts
 
 
 def test_no_missing_value_shows(html):
@@ -152,19 +199,18 @@ def test_no_missing_value_shows(html):
     assert "nan" not in text and "none" not in text
 
 
-def test_same_run_same_bytes_and_nothing_left_behind(tmp_path):
-    first = write_report(tmp_path / "deep" / "a", run())
-    second = write_report(tmp_path / "b", run())
-    assert first == tmp_path / "deep" / "a" / "index.html"
-    write_report(tmp_path / "b", run())  # over an older report
-    for folder in (first.parent, second.parent):
+def test_same_run_same_bytes_and_nothing_left_behind(written, run, tmp_path):
+    assert written.parts[-3:] == ("deep", "a", "index.html")
+    (tmp_path / "index.html").write_text("an older report")
+    second = write_report(tmp_path, run())
+    for folder in (written.parent, second.parent):
         assert sorted(p.name for p in folder.iterdir()) == ["index.html", "tables.md"]
     for name in ("index.html", "tables.md"):
-        assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
+        assert (written.parent / name).read_bytes() == (second.parent / name).read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
-    page = write_report(tmp_path, run())
+def test_a_failed_write_leaves_the_old_report(results, tmp_path, monkeypatch):
+    page = write_report(tmp_path, RunRecord(results(), {}, {}))
     before = page.read_bytes()
 
     def fail(*_):
@@ -172,68 +218,61 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_report(tmp_path, run(seed=4))
+        write_report(tmp_path, RunRecord(results(seed=4), {}, {}))
     assert page.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "tables.md"]
 
 
-def test_selection_on_the_test_set_is_said_at_the_top(html, tmp_path):
-    warned = write_report(tmp_path, run(select_on="test")).read_text(encoding="utf-8")
-    assert 'class="warning"' in warned and 'class="warning"' not in html
-    text = Page(warned).text
-    assert text.index("has seen the test set") < text.index("Fine-tuning with")
-
-
 @pytest.mark.parametrize(
-    "results",
+    ("change", "warning"),
     [
-        {},
-        {
-            "experiment": "pretrain",
-            "select_on": "cv",
-            "scratch": {"accuracy": 0.5, "std": 0.1, "selection": 0.5, "runs": [0.5]},
-            "best": {"pool": ["simclr"], "accuracy": 0.6, "std": 0.1, "selection": 0.6},
-            "similarity": {},
-            "iterations": [],
-        },
+        ({"select_on": "test"}, "has seen the test set"),
+        ({"reused": ("pretrain-a", "finetune-b")}, "2 stages were computed by other code"),
     ],
 )
-def test_missing_sections_are_left_out(results, tmp_path):
-    html = write_report(tmp_path, RunRecord(results, {}, {})).read_text(encoding="utf-8")
-    page = Page(html)
-    assert (
-        "Search" not in page.text and "Training curves" not in page.text and "Time" not in page.text
+def test_cautions_are_at_the_top(html, run, drawn_once, change, warning):
+    shown = run(**change)
+    warned = page.render_page(shown)
+    assert warned.count('class="warning"') == 1 and 'class="warning"' not in html
+    text = Page(warned).text
+    assert text.count(warning) == 1
+    assert text.index(warning) < text.index("Fine-tuning with")
+    assert render_markdown(shown.results).count(warning) == 1
+
+
+def test_missing_sections_are_left_out(results, evaluation):
+    found = results(
+        experiment="pretrain",
+        scratch=evaluation(50, 10, selection=50),
+        best=Best(pool=("simclr",), evaluation=evaluation(60, 10, selection=60)),
     )
-    assert ("SimCLR: 60.0 ± 10.0 % against 50.0 ± 10.0 %" in page.text) == bool(results)
-    assert page.tags.count("img") == (1 if results else 0)
+    for some, images in ((results(), 0), (found, 1)):
+        shown = Page(page.render_page(RunRecord(some, {}, {})))
+        headings = ("Search", "Training curves", "Time", "Pairs", "Similarity of", "Files left out")
+        assert not any(heading in shown.text for heading in headings)
+        outcome = "SimCLR: 60.0 ± 10.0 % against 50.0 ± 10.0 %"
+        assert (outcome in shown.text) == bool(images)
+        assert shown.tags.count("img") == images
 
 
-def test_the_memory_of_the_stages_is_below_their_time(tmp_path):
+def test_the_memory_of_the_stages_is_below_their_time(results, stage):
     stages = [
-        {"stage": "s", "kind": kind, "label": "simclr", "seconds": 2.0, "result": {}}
-        | {"peak_host_bytes": 5 * 2**29, "peak_device_bytes": on_device}
+        stage(kind=kind, peak_host_bytes=5 * 2**29, peak_device_bytes=on_device)
         for kind, on_device in (("pretrain", 2**30), ("features", None))
     ]
-    shown = Page(
-        write_report(tmp_path, RunRecord({}, {}, {}, stages=stages)).read_text(encoding="utf-8")
-    )
-    after = shown.text[shown.text.index("Time and memory") :]
+    shown = Page(page.render_page(RunRecord(results(), {}, {}, stages=stages)))
+    after = "".join(shown.text[shown.text.index("Time and memory") :].split("\n"))
     assert "Peak host memory (GiB)Peak device memory (GiB)" in after
     assert "SimCLRpretrain2.02.501.00" in after and "SimCLRfeatures2.02.50–" in after
 
 
-def test_every_task_has_a_name_a_colour_and_a_description():
-    assert set(TASKS) <= set(page.SHOWN)
-    assert set(page.SHOWN) | {"scratch"} == set(record.NAMES) == set(record.COLOURS)
-
-
-def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, tmp_path):
+def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, results):
     volumes = np.linspace(0, 1, 2 * 4 * 6 * 6).reshape(2, 4, 6, 6, 1)
     examples = {
         "cpc": TaskExamples(volumes, np.stack([volumes[:, :2, :3, :3]] * 27, 1), ["", "class 3"]),
         "models_genesis": TaskExamples(volumes, volumes[:, None], ["", ""]),
     }
-    shown = Page(write_report(tmp_path, RunRecord({}, {}, {}, examples=examples)).read_text())
+    shown = Page(page.render_page(RunRecord(results(), {}, {}, examples=examples)))
     assert shown.text.count("axial, coronal, sagittal") == 1
     assert "axial" not in Page(html).text
     assert shown.text.count("10 of 27 views are shown") == 1
@@ -244,18 +283,37 @@ def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, tmp_
     ]
 
 
-def test_metrics_and_confusions_have_a_section(html, tmp_path):
-    figures = {"mean": 0.8, "std": 0.01, "low": 0.7, "high": 0.9}
-    tested = {"metrics": {"accuracy": figures, "auc": figures}, "confusion": [[3, 1], [0, 0]]}
-    results = run().results | {"metric": "auc", "test_images": 4, "select_on": "cv"}
-    results["best"] = results["best"] | tested
-    results["scratch"] = results["scratch"] | tested
-    written = write_report(tmp_path, RunRecord(results, {}, {})).read_text(encoding="utf-8")
+def test_metrics_and_confusions_have_a_section(html, run, evaluation, drawn_once):
+    auc = Estimate(mean=0.8, std=0.01, low=0.7, high=0.9)
+    tested = evaluation(75, auc=auc, confusion=((3.0, 1.0), (0.0, 0.0)))
+    found = run(
+        metric="auc", test_images=4, scratch=tested, best=Best(pool=("simclr",), evaluation=tested)
+    )
+    written = page.render_page(found)
     shown = Page(written)
     assert "80.0 ± 1.0 [70.0, 90.0]" in shown.text and "<h2>AUC</h2>" in written
-    assert "<h2>Metrics</h2>" in written and "<h2>Metrics</h2>" not in html
-    assert "bootstrap over 4 images" in shown.text and "share of the true class" in shown.text
+    assert "<h2>Metrics</h2>" in written
+    assert "bootstrap over 4 images" in shown.text and "share of the true\nclass" in shown.text
+    assert "share of the true\nclass" not in Page(html).text  # no room for its confusions
     parts = f"{EVIL} 75 % right, b 0 % right"
     assert f"Confusion matrices. SimCLR: {parts}; From scratch: {parts}" in shown.alts
     assert shown.alts[0].startswith("Dot chart of test AUC in %: From scratch 80.00")
-    assert "<script" not in written
+    assert "<script" not in written and "<b>" not in written
+
+
+def test_only_the_papers_values_name_tasks():
+    """Titles, colours and summaries are the tasks' own, so that a new task needs no change here."""
+    for path in Path(page.__file__).parent.glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        assert not texts & set(TASKS) or path.name == "paper.py", path
+
+
+def test_templates_are_part_of_the_package():
+    """An installed package has them: setuptools copies what `package-data` names."""
+    root = Path(__file__).parents[2]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["assl_jax.report"]
+    folder = root / "assl_jax" / "report"
+    copied = {path for pattern in patterns for path in folder.glob(pattern)}
+    assert copied == set((folder / "templates").iterdir())

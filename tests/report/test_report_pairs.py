@@ -156,6 +156,7 @@ def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
 
 def test_the_page(pairs_results, scatter, monkeypatch):
     monkeypatch.setattr(page, "pairs_chart", lambda _: scatter)  # drawn once
+    monkeypatch.setattr(figures, "accuracy_chart", lambda _: "")
     html = page.render_page(RunRecord(pairs_results, {}, {}))
     assert "<h2>Pairs</h2>" in html and "Spearman −0.84 (p = 0.013)" in html
     assert html.index("+7.49") < html.index("paper&#39;s printed values") < html.index("paper (STL")

@@ -1,54 +1,66 @@
 """Table 4, its guards, charts and sentences, on results that are the paper's own numbers."""
 
-import xml.etree.ElementTree as ET
-
 import pytest
 
+from assl_jax.records import SelfASSL
 from assl_jax.report import (
     RunRecord,
-    metrics,
+    metrics_table,
+    names,
     page,
-    record,
     self_assl,
     self_assl_charts,
+    sentences,
     summary_lines,
     tables,
 )
+from assl_jax.tasks import TASKS
 
 
-def text(row):
-    return [cell.text for cell in row.cells]
-
-
-def words(svg):
-    """The text of a chart, which Matplotlib keeps in comments beside the outlines."""
-    parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
-    return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
-
-
-def log(label, values, **place):
-    return [
-        {"stage": f"s-{label}", "kind": "pretrain", "label": label, "step": 10 * i, **place, **v}
-        for i, v in enumerate(values)
-    ]
-
-
-def metrics_log(prefix=""):
+@pytest.fixture(scope="module")
+def metrics_log(log):
+    """`metrics_log(prefix)`: three trainings, the first of them plain; 98 records."""
+    trained = [{"loss": 1.0}] * 30
     penalised = [{"loss": 1.0, "penalty": 0.5 / (i + 1), "similarity": 0.5} for i in range(30)]
     observed = [
         {"similarity_to_frozen": 0.9 - 0.1 * i, "similarity_to_untrained": 0.1, "effective_rank": 9}
         for i in range(4)
     ]
-    return [
-        *log(f"{prefix}rotation", [{"loss": 1.0}] * 30, task="rotation"),
-        *log(f"{prefix}rotation.second_run", [{"loss": 1.0}] * 30, task="rotation"),
-        *log(f"{prefix}rotation.second_run", observed, task="held_out"),
-        *log(f"{prefix}rotation.self_assl", penalised, task="rotation"),
-        *log(f"{prefix}rotation.self_assl", observed, task="held_out"),
-    ]
+
+    def build(prefix=""):
+        return [
+            *log(f"{prefix}rotation", trained, task="rotation", every=10),
+            *log(f"{prefix}rotation.second_run", trained, task="rotation", every=10),
+            *log(f"{prefix}rotation.second_run", observed, task="held_out", every=10),
+            *log(f"{prefix}rotation.self_assl", penalised, task="rotation", every=10),
+            *log(f"{prefix}rotation.self_assl", observed, task="held_out", every=10),
+        ]
+
+    return build
 
 
-def test_table_4_to_the_digit(table4_results):
+def with_rows(results, change):
+    """Every group of rows replaced by `change(rows)`."""
+    found = results.self_assl
+    groups = tuple(group.replace(rows=change(group.rows)) for group in found.backbones)
+    return results.replace(self_assl=found.replace(backbones=groups))
+
+
+def with_settings(results, **settings):
+    found = results.self_assl
+    return results.replace(self_assl=found.replace(settings=found.settings | settings))
+
+
+def one_backbone(results, number):
+    found = results.self_assl
+    return results.replace(self_assl=found.replace(backbones=(found.backbones[number],)))
+
+
+def without_second_run(rows):
+    return tuple(row.replace(second_run=None) for row in rows)
+
+
+def test_table_4_to_the_digit(table4_results, text):
     table = self_assl.self_assl_table(table4_results)
     assert table.columns == (
         *("Backbone", "Method", "ACC", "w. Self-ASSL", "ACC (+/-)", "Second run"),
@@ -70,33 +82,36 @@ def test_table_4_to_the_digit(table4_results):
     ]
 
 
-def test_without_a_second_run_and_without_an_interval(table4_results):
-    for group in table4_results["self_assl"]["backbones"]:
-        for row in group["rows"]:
-            del row["second_run"], row["difference"]["low"]
-            row["difference"]["high"] = None
-    table = self_assl.self_assl_table(table4_results)
+def test_without_a_second_run_and_without_an_interval(table4_results, text, words):
+    def bare(rows):
+        return tuple(
+            row.replace(difference=row.difference.replace(low=None, high=None))
+            for row in without_second_run(rows)
+        )
+
+    results = with_rows(table4_results, bare)
+    table = self_assl.self_assl_table(results)
     assert table.columns[-1] == "ACC (+/-)" and text(table.rows[9])[-1] == "+2.51"
     assert "interval" not in table.caption and "second run" not in table.caption
-    assert self_assl.certain_line(table4_results) == self_assl.second_line(table4_results) == ""
-    assert "second run" not in words(self_assl_charts.self_assl_chart(table4_results))
+    assert self_assl.certain_line(results) == self_assl.second_line(results) == ""
+    chart = words(self_assl_charts.self_assl_chart(with_rows(results, lambda rows: rows[:1])))
+    assert "second run" not in chart and "95 % of the difference" not in chart
 
 
-def test_the_papers_values_on_demand(table4_results):
-    table = self_assl.self_assl_table(table4_results, printed_too=True)
+def test_the_papers_values_on_demand(table4_results, text):
+    table = self_assl.self_assl_table(table4_results, with_paper=True)
     assert table.columns[-3].endswith("paper (STL-10)")
     assert text(table.rows[8])[-3:] == ["63.19", "–", "–"]
     assert text(table.rows[9])[-3:] == ["68.29", "70.80", "+2.51"]
-    volumes = table4_results | {"space": [8, 8, 8]}
-    table = self_assl.self_assl_table(volumes, printed_too=True)
+    volumes = table4_results.replace(space=(8, 8, 8))
+    table = self_assl.self_assl_table(volumes, with_paper=True)
     assert text(table.rows[-1])[-3:] == ["89.53", "–", "–"]  # SC-ASSL: cannot be read
     assert text(table.rows[1])[-3:] == ["–", "–", "–"]  # no jigsaw in 3D
-    for group in table4_results["self_assl"]["backbones"]:
-        group["rows"] = [{**group["rows"][0], "pool": ["simclr", "src"]}]
-    assert self_assl.self_assl_table(table4_results, printed_too=True) is None
+    pools = with_rows(table4_results, lambda rows: (rows[0].replace(pool=("simclr", "src")),))
+    assert self_assl.self_assl_table(pools, with_paper=True) is None
 
 
-def test_guards(table4_results):
+def test_guards(table4_results, results, text):
     table = self_assl.guard_table(table4_results)
     assert table.columns[2:] == (
         *("Network", "Similarity to f_p", "Similarity to an untrained network", "Effective rank"),
@@ -108,61 +123,56 @@ def test_guards(table4_results):
         ["", "Inpaint", "f_p", "–", "0.1000", "20.2"],
     ]
     assert len(table.rows) == 2 * 7 * 3
-    assert self_assl.guard_table({}) is self_assl.self_assl_table({}) is None
+    assert self_assl.guard_table(results()) is self_assl.self_assl_table(results()) is None
 
 
 def test_headline_and_sentences(table4_results):
     # Means of the printed differences: (0.98+0.49-0.24+2.73+0.31+3.17+0.76)/7 and of ResNet-18's.
-    assert tables.headline(table4_results) == (
+    assert sentences.headline(table4_results) == (
         "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up) with VGG-16, +1.4 (7 of 7 up) "
         "with ResNet-18 (1,000 labels, test set of 8,000)"
     )
-    groups = table4_results["self_assl"]["backbones"]
     assert self_assl.self_assl_lines(table4_results) == [
         "The 95 % interval of the difference is above 0 for 5 of 14, and below 0 for 0.",
         "A second run without the penalty: +0.7 points on average over the first.",
         "Self-ASSL: weight 1, away from f_p, layer pooled, unbiased estimator, whitened "
         "features, queue of 4 d, f' starts from scratch, f' alone is fine-tuned.",
     ]
-    del groups[1]
-    assert self_assl.self_assl_headline(table4_results) == (
+    vgg = one_backbone(table4_results, 0)
+    assert self_assl.self_assl_headline(vgg) == (
         "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up)"
     )
-    groups[0]["rows"] = groups[0]["rows"][2:3]
-    assert self_assl.self_assl_headline(table4_results) == "Self-ASSL: −0.2 points for Rotation"
-    groups[0]["rows"][0]["difference"] = None
-    assert self_assl.self_assl_headline(table4_results).endswith("no accuracy was measured")
+    rotation = with_rows(vgg, lambda rows: rows[2:3])
+    assert self_assl.self_assl_headline(rotation) == "Self-ASSL: −0.2 points for Rotation"
+    nothing = with_rows(vgg, lambda rows: ())
+    assert self_assl.self_assl_headline(nothing).endswith("no accuracy was measured")
 
 
 def test_what_longer_training_gives_is_told_or_asked_for(table4_results):
     assert self_assl.longer_line(table4_results) == ""  # from scratch, and with a control
-    entry = table4_results["self_assl"]
-    entry["settings"]["init_from"] = "f_p"
-    assert self_assl.longer_line(table4_results) == ""
-    for group in entry["backbones"]:
-        for row in group["rows"]:
-            row.pop("second_run", None)
-    assert "self_assl.second_run=True" in self_assl.longer_line(table4_results)
-    assert self_assl.longer_line(table4_results) in self_assl.self_assl_lines(table4_results)
-    entry["settings"]["init_from"] = "scratch"
-    assert self_assl.longer_line(table4_results) == ""
+    assert self_assl.longer_line(with_settings(table4_results, init_from="f_p")) == ""
+    alone = with_rows(table4_results, without_second_run)
+    assert self_assl.longer_line(alone) == ""  # from scratch
+    continued = with_settings(alone, init_from="f_p")
+    assert "self_assl.second_run=True" in self_assl.longer_line(continued)
+    assert self_assl.longer_line(continued) in self_assl.self_assl_lines(continued)
 
 
-def test_settings_that_differ():
+def test_settings_that_differ(results):
     settings = {"weight": 0.5, "sign": "as_printed", "floor": 0.1, "standardise": "none"}
     settings |= {"queue": 0, "init_from": "f_p", "use": "both", "a new one": 3}
-    assert self_assl.settings_line({"self_assl": {"settings": settings}}) == (
+    found = results(self_assl=SelfASSL(settings=settings, backbones=()))
+    assert self_assl.settings_line(found) == (
         "Self-ASSL: weight 0.5, towards f_p (Eq. 6 as printed), down to a similarity of 0.1, "
         "features as they are, f' starts from f_p, f_p and f' are fine-tuned together."
     )
-    assert self_assl.settings_line({}) == ""
+    assert self_assl.settings_line(results()) == ""
 
 
 def test_summary_and_markdown(table4_results):
     lines = summary_lines(table4_results)
     assert lines[2].split()[:2] == ["Backbone", "Method"]
     assert not any("Pretraining" in line for line in lines)  # no table of nothing
-    assert tables.render_markdown({"experiment": "self_assl"}).count("|") == 0
     whole = tables.render_markdown(table4_results)
     assert "|  | Jigsaw | 68.29 ± 0.50 | 70.80 ± 0.30 | +2.51 \\[+1.01, +4.01\\] |" in whole
     assert "None" not in whole and "nan" not in whole.lower()
@@ -182,62 +192,84 @@ def test_summary_and_markdown(table4_results):
     ],
 )
 def test_labels(label, shown):
-    assert record.display_label(label) == shown
+    assert names.label_title(label) == shown
 
 
 def test_a_network_has_the_colour_of_its_task():
-    assert record.colour("vgg16/src+rotation.self_assl") == record.COLOURS["rotation"]
+    pool = names.Label.parse("vgg16/src+rotation.self_assl").pool
+    assert pool == ("src", "rotation")
+    assert names.pool_colour(pool) == TASKS["rotation"].colour
 
 
-def test_dumbbells(table4_results):
-    svg = self_assl_charts.self_assl_chart(table4_results)
-    assert svg == self_assl_charts.self_assl_chart(table4_results) and "nan" not in svg.lower()
+def test_dumbbells(table4_results, results, words):
+    few = with_rows(table4_results, lambda rows: rows[:2])
+    svg = self_assl_charts.self_assl_chart(few)
+    assert svg == self_assl_charts.self_assl_chart(few) and "nan" not in svg.lower()
     said = words(svg)
-    assert said.count("Jigsaw") == said.count("SC-ASSL") == 2
+    assert said.count("Jigsaw") == said.count("Inpaint") == 2
     assert {"VGG-16", "ResNet-18", "second run", "from scratch"} <= set(said)
-    assert "+2.51 [+1.01, +4.01]" in said
-    group = table4_results["self_assl"]["backbones"][1]
-    group["rows"][0]["self_assl"] = {"accuracy": None}
-    group["scratch"] = None
-    left = self_assl_charts.self_assl_chart(table4_results)
-    assert words(left).count("Jigsaw") == 1
-    assert self_assl_charts.self_assl_chart({}) == ""
+    assert {"+2.51 [+1.01, +4.01]", "95 % of the difference"} <= set(said)
+    assert self_assl_charts.self_assl_chart(results()) == ""
 
 
-def test_curves_over_training():
-    logged = metrics_log("vgg16/") + metrics_log("resnet18/")[:60]
-    assert self_assl_charts.curve_backbones(logged) == ["vgg16", "resnet18"]
-    svg = self_assl_charts.self_assl_curves(logged, "vgg16")
-    said = words(svg)
+@pytest.fixture(scope="module")
+def vgg_curves(metrics_log):
+    return self_assl_charts.self_assl_curves(metrics_log("vgg16/"), "vgg16")
+
+
+def test_curves_over_training(metrics_log, vgg_curves, words):
+    said = words(vgg_curves)
     titles = list(self_assl_charts.QUANTITIES.values())
     assert [t for t in said if t in titles] == titles and said.count("Rotation") == 1
     # Without its penalty a run has no such panels, and a plain training none at all.
     second = self_assl_charts.self_assl_curves(metrics_log()[:64])
     assert [t for t in words(second) if t in titles] == titles[2:]
     assert self_assl_charts.self_assl_curves(metrics_log()[:30]) == ""
+
+
+def test_the_backbones_that_have_curves(metrics_log):
+    logged = metrics_log("vgg16/") + metrics_log("resnet18/")[:60]
+    assert self_assl_charts.curve_backbones(logged) == ["vgg16", "resnet18"]
     assert self_assl_charts.curve_backbones(metrics_log()[:30]) == []
-    # Both variants are drawn.
-    without = [r for r in logged if r["label"] != "vgg16/rotation.second_run"]
-    assert self_assl_charts.self_assl_curves(without, "vgg16") != svg
 
 
-def test_the_page_has_its_sections(table4_results):
+def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):
+    def ranks(records):
+        """A chart of one panel."""
+        few = [r for r in records if "effective_rank" in r.values]
+        few = [r.replace(values={"effective_rank": r.values["effective_rank"]}) for r in few]
+        return self_assl_charts.self_assl_curves(few, "vgg16")
+
+    vgg, resnet = metrics_log("vgg16/"), metrics_log("resnet18/")
+    assert ranks(vgg + resnet) == ranks(vgg) != ""
+    assert ranks([r for r in vgg if r.label != "vgg16/rotation.second_run"]) != ranks(vgg)
+
+
+def test_the_page_has_its_sections(table4_results, results, metrics_log, monkeypatch):
+    charts = ("self_assl_curves", "training_curves")
+    for chart in charts:  # they have tests of their own
+        monkeypatch.setattr(page, chart, lambda first, *_, **__: "<svg/>" if first else "")
     html = page.render_page(RunRecord(table4_results, {}, {}, metrics_log("vgg16/")))
     for title in ("Self-ASSL", "Self-ASSL over training"):
         assert f"<h2>{title}</h2>" in html
     assert "<h3>VGG-16</h3>" in html and "<h2>Accuracy</h2>" not in html
     assert html.index("+2.51") < html.index("paper (STL-10)")  # folded, below
-    plain = page.render_page(RunRecord({}, {}, {}, metrics_log()[:30]))
+    plain = page.render_page(RunRecord(results(), {}, {}, metrics_log()[:30]))
     assert "Self-ASSL" not in plain and "Training curves" in plain
 
 
-def test_metrics_of_every_network(table4_results):
-    measured = {"accuracy": {"mean": 0.7, "std": 0.01}, "auc": {"mean": 0.9, "std": 0.0}}
-    group = table4_results["self_assl"]["backbones"][0]
-    for key in ("plain", "second_run", "self_assl"):
-        group["rows"][0][key]["metrics"] = measured
-    table = metrics.metrics_table(table4_results)
+def test_metrics_of_every_network(table4_results, evaluation, text):
+    measured = evaluation(70, 1, auc=evaluation(90, 0).accuracy)
+    vgg = one_backbone(table4_results, 0).self_assl.backbones[0]
+    row = vgg.rows[0].replace(plain=measured, second_run=measured, self_assl=measured)
+    resnet = one_backbone(table4_results, 1).self_assl.backbones[0].replace(rows=())
+    groups = vgg.replace(rows=(row,)), resnet
+    found = table4_results.self_assl.replace(backbones=groups)
+    table = metrics_table.metrics_table(table4_results.replace(self_assl=found))
     assert [text(row) for row in table.rows] == [
-        [name, "70.0 ± 1.0", "90.0"]
-        for name in ("VGG-16: Jigsaw", "VGG-16: Jigsaw, second run", "VGG-16: Jigsaw, Self-ASSL")
+        ["VGG-16: From scratch", "63.9 ± 0.5", "–"],
+        ["VGG-16: Jigsaw", "70.0 ± 1.0", "90.0"],
+        ["VGG-16: Jigsaw, second run", "70.0 ± 1.0", "90.0"],
+        ["VGG-16: Jigsaw, Self-ASSL", "70.0 ± 1.0", "90.0"],
+        ["ResNet-18: From scratch", "63.2 ± 0.5", "–"],
     ]

@@ -2,15 +2,7 @@
 
 import pytest
 
-from assl_jax.records import (
-    Best,
-    Estimate,
-    Extension,
-    Iteration,
-    Pretrained,
-    Similarity,
-    StageRecord,
-)
+from assl_jax.records import Best, Estimate, Extension, Iteration, Similarity
 from assl_jax.report import forms, sentences, summary_lines, table, tables
 
 SINGLES = {
@@ -261,19 +253,7 @@ def test_summary_lines_are_aligned_plain_text(paper):
     assert not any("**" in line or "|" in line for line in lines)
 
 
-def stage(label="simclr", **measured):
-    return StageRecord(
-        kind="pretrain",
-        label=label,
-        settings={},
-        code="",
-        commit="",
-        result=Pretrained(),
-        **measured,
-    )
-
-
-def test_stages_with_their_memory(text):
+def test_stages_with_their_memory(stage, text):
     stages = [
         stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
         stage("vgg16/src+mcpc", seconds=2.0),

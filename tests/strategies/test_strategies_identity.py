@@ -58,7 +58,7 @@ EDITS = {
     ),
     "a docstring changes nothing": ("losses.py", '"""NT-Xent: tell', '"""NT-Xent, to tell', set()),
     "a comment changes nothing": ("losses.py", "import optax\n", "import optax  # losses\n", set()),
-    "a report changes nothing": ("report/table.py", '+.{digits}f"', '+.{digits}g"', set()),
+    "a report changes nothing": ("report/forms.py", '+.{digits}f"', '+.{digits}g"', set()),
     "the cache itself changes nothing": (
         "strategies/stages.py",
         "LOCK_SECONDS = 0.5",

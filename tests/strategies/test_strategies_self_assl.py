@@ -41,6 +41,7 @@ def equal(a, b):
     return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x == y).all()), a, b)))
 
 
+@pytest.mark.slow
 def test_the_whole_comparison(make_study, steps_taken):
     study = make_study(folds=0)
     pools = [("src",), ("rotation",), POOL]
@@ -87,6 +88,7 @@ def test_the_whole_comparison(make_study, steps_taken):
     assert not steps_taken
 
 
+@pytest.mark.slow
 def test_several_backbones_share_what_one_has_done(make_study, steps_taken):
     mtassl.single(make_study(folds=0, seeds=1), pool=("rotation",))
     steps_taken.clear()
@@ -107,6 +109,7 @@ def test_several_backbones_share_what_one_has_done(make_study, steps_taken):
     assert shown == {"tiny/scratch", "tiny/rotation", "tiny/rotation.self_assl"}
 
 
+@pytest.mark.slow
 def test_without_weight_a_second_run_is_a_plain_one(make_study):
     study = make_study(folds=0, seeds=1)
     assert CONTROL.label == "rotation.second_run"
@@ -123,6 +126,7 @@ def test_without_weight_a_second_run_is_a_plain_one(make_study):
     )
 
 
+@pytest.mark.slow
 def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatch):
     from assl_jax.strategies import pretraining as module
 
@@ -152,6 +156,7 @@ def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatc
     assert not equal(began["state"], (last.params, last.batch_stats))
 
 
+@pytest.mark.slow
 def test_both_networks_side_by_side(make_study):
     study = make_study(folds=0, seeds=1)
     both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
@@ -169,6 +174,7 @@ def test_both_networks_side_by_side(make_study):
     assert study.evaluating.probabilities(both)[0].shape == (20, 2)
 
 
+@pytest.mark.slow
 def test_the_exported_pair_loads(make_study):
     settings = {"name": "resnet10", "width": 1 / 32, "stem": "small"}
     study = make_study(

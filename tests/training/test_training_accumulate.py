@@ -125,6 +125,7 @@ def test_negatives_come_from_the_micro_batch():
     np.testing.assert_allclose(losses, np.log([31, 7]), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
     """Two micro-batches of 8 images: the queue has the second's features, then the first's."""
     penalty = Penalty(weight=0.5, queue=5, standardise="none")  # 20 rows of 4 features
@@ -214,6 +215,7 @@ class Deep(nn.Module):
         return {"stage1": x, "pooled": global_average(x)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 2])
 def test_recomputing_takes_less_memory_on_every_platform(copies):
     """XLA's CPU compiler would undo it."""

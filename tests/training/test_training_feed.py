@@ -86,6 +86,7 @@ def test_auto_depends_on_free_memory(monkeypatch):
         Feed(IMAGES, mesh, "hots")
 
 
+@pytest.mark.slow
 def test_training_is_the_same_with_both_placements(toy):
     ends = [toy.fit(steps=5, placement=p, devices=2) for p in ("device", "host")]
     jax.tree.map(

@@ -179,6 +179,7 @@ def leaves(state):
     return jax.tree.map(np.asarray, (state.params, state.batch_stats, state.opt_state))
 
 
+@pytest.mark.slow
 def test_without_weight_it_is_plain_training_bit_for_bit(toy):
     plain = toy.fit()
     frozen = toy.state(key=5).variables
@@ -196,6 +197,7 @@ def test_without_weight_it_is_plain_training_bit_for_bit(toy):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queue", [0, 4])
 def test_the_sign_says_where_features_go(toy, queue):
     """Forty steps from another start: pushed away, without penalty, and pulled closer."""
@@ -218,6 +220,7 @@ def test_the_sign_says_where_features_go(toy, queue):
     assert away < 0.75 * alone and closer > 1.25 * alone
 
 
+@pytest.mark.slow
 def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
     penalty, frozen = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
     state = toy.state()

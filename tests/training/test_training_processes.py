@@ -239,6 +239,7 @@ def whole():
     return one_process(make_mesh(jax.devices()[:1]))
 
 
+@pytest.mark.slow
 def test_they_share_one_mesh_and_exchange_values(two):
     _, told = two
     for one in told:
@@ -247,6 +248,7 @@ def test_they_share_one_mesh_and_exchange_values(two):
         assert one["broadcast"] == {"value": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["device", "host"])
 def test_they_train_the_network_of_one_process(two, whole, placement):
     for number in range(2):
@@ -431,7 +433,7 @@ def every_in_two(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_trains_alike_on_one_device_eight_and_in_two_processes(name, every_in_two):
     """In float64. In float32, rounding decides the sign of some inputs of ReLUs, and Adam turns

@@ -42,6 +42,7 @@ def test_donation_does_not_delete_the_caller_s_arrays(toy):
         jax.tree.map(np.testing.assert_array_equal, state, kept)
 
 
+@pytest.mark.slow
 def test_one_device_equals_eight(toy):
     """A pool of tasks; SimCLR and MCPC take their negatives from the whole batch."""
     images = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 1), dtype=np.uint8)

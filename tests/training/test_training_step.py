@@ -52,6 +52,7 @@ def plain_steps(toy, task, optimiser, steps, quick_jit, seed=0):
     return params, stats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"weight_decay": 0.5, "clip_norm": 0.05}])
 def test_equal_to_a_plain_step(toy, quick_jit, more):
     optimiser = Optimiser(learning_rate=0.01, schedule="constant", **more)
@@ -96,6 +97,7 @@ def test_every_head_counts_its_own_steps(toy):
         assert int(state.opt_state["heads"][name][0].count) == count
 
 
+@pytest.mark.slow
 def test_every_task_is_traced_and_compiled_once(toy):
     """Other pools, seeds, lengths, rates, epochs and first weights compile nothing again."""
     optimiser = Optimiser(learning_rate=0.02)

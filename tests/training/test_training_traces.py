@@ -26,6 +26,7 @@ def compiled():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.slow
 def test_folds_and_seeds_share_one_trace(toy, compiled):
     labels = np.arange(len(toy.images), dtype=np.int32) % 2
     task = Classification(classes=2, shift=1)

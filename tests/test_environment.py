@@ -1,0 +1,34 @@
+"""Where a run takes place, and where its compiled programs go."""
+
+import jax
+import pytest
+
+from assl_jax.environment import environment, keep_compiled
+
+
+@pytest.fixture
+def cache_settings():
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_programs_are_kept_in_a_folder(tmp_path, monkeypatch, cache_settings):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    keep_compiled(tmp_path / "compiled")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+
+
+def test_a_folder_of_the_user_stays(tmp_path, monkeypatch, cache_settings):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
+    keep_compiled(tmp_path / "compiled")
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_the_environment_is_flat_and_printable():
+    found = environment()
+    assert {"assl_jax", "commit", "command", "devices", "jax"} <= set(found)
+    assert all(isinstance(value, str) for value in found.values())
