@@ -8,8 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.data import Dataset
 from assl_jax.evaluation.export import Model
-from assl_jax.evaluation.gradcam import attend, grad_cam, guided_grad_cam, guided_relu
+from assl_jax.evaluation.gradcam import (
+    attend,
+    example_test_images,
+    grad_cam,
+    guided_grad_cam,
+    guided_relu,
+)
 from assl_jax.models import SideBySide, make_backbone
 from assl_jax.models.base import feature_maps
 from assl_jax.ops.intensity import Intensity
@@ -200,3 +207,24 @@ def test_the_bias_has_a_say_in_the_prediction():
     model = Model(*point([[1.0, -1.0]]), eye, bias, Intensity(), ["a", "b"])
     shown = attend({"one": model}, np.full((1, 2, 2, 1), 255, np.uint8), [""])
     assert shown.networks[0].predicted == ["b (100 %)"]
+
+
+@pytest.mark.parametrize(
+    "n, rows", [(1, [9]), (3, [9, 4, 8]), (5, [9, 4, 8, 7, 6]), (99, [9, 4, 8, 7, 6, 5])]
+)
+def test_example_images_take_turns_over_the_classes(n, rows):
+    """The test images 5 to 9 and 4, in another order; class 0 has one, class 2 has three."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 2, 1, 2, 0], np.int32)
+    dataset = Dataset(
+        name="numbers",
+        images=np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1),
+        labels=labels,
+        class_names=("a", "b", "c"),
+        unlabeled=np.arange(4),
+        labelled_sets=(np.arange(4),),
+        test=np.array([8, 4, 7, 6, 5, 9]),
+        intensity=Intensity(),
+    )
+    images, names = example_test_images(dataset, n)
+    assert images.ravel().tolist() == rows
+    assert names == ["abc"[labels[row]] for row in rows]
