@@ -50,7 +50,7 @@ def test_by_hand():
     # Maps 2x where x > 0 and -x where x < 0: class 1 sees 6x where x > 0, and -(-x) elsewhere.
     cam = grad_cam(backbone, variables, head, x, jnp.array([1, 0]))
     np.testing.assert_allclose(cam[0], [[0.25, 0.0], [0.0, 1.0]], atol=1e-6)
-    np.testing.assert_array_equal(cam[1], np.zeros((2, 2)))  # nothing speaks for class 0
+    np.testing.assert_array_equal(cam[1], np.zeros((2, 2)))  # nothing supports class 0
     # Backwards 3/4 reaches the first channel and nothing the second: 2 * 3/4 where x > 0.
     guided = guided_grad_cam(backbone, variables, head, x, jnp.array([1, 0]))
     np.testing.assert_allclose(guided[0, ..., 0], [[1.5 * 0.25, 0], [0, 1.5]], atol=1e-6)
@@ -142,7 +142,7 @@ def test_the_activation_is_every_relu_of_a_backbone(name, relus):
 
 
 def test_the_last_relu_is_guided(network):
-    """Of a head that speaks against the class with every channel, nothing comes back."""
+    """If all weights of the head are negative, the result is 0."""
     backbone, variables, head, inputs = network
     against = guided_grad_cam(backbone, variables, -jnp.abs(head), inputs, CLASSES)
     np.testing.assert_array_equal(against, np.zeros(inputs.shape))
@@ -197,7 +197,7 @@ def test_attention_of_several_networks():
     corner = np.array([[1.0, 0.0], [0.0, 0.0]])
     for network in shown.networks:
         np.testing.assert_allclose(network.cams, [1 - corner, 1 - corner], atol=1e-6)
-        # Darkness speaks for the first image's class, light for the second's.
+        # Dark pixels support the class of the first image, bright pixels that of the second.
         signs = np.sign(network.guided[..., 0])
         np.testing.assert_array_equal(signs, [corner - 1, 1 - corner])
 
