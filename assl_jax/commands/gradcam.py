@@ -37,11 +37,12 @@ def gradcam(
 
     Args:
       workdir: of a finished run.
-      images: a file, or a folder whose files are taken in the order of their names; brought to the
-        shape and channels of the run's data. "" takes test images, spread over the classes.
+      images: a file, or a folder, whose files are read in the order of their names. They are
+        converted to the shape and the channels of the run's data. "" takes test images of all
+        classes in turn.
       n: number of images at most.
-      networks: labels in `results.json`; none takes all that were kept.
-      out: folder of the page; "" is `gradcam/` in the workdir.
+      networks: labels in `results.json`; without labels, all networks that were kept.
+      out: folder of the page; "" means `gradcam/` in the workdir.
 
     Returns:
       The path of `index.html`.
@@ -77,7 +78,7 @@ def gradcam(
 def _read_all(
     images: str, n: int, dataset: Dataset, settings: Mapping[str, Any]
 ) -> tuple[np.ndarray, list[str]]:
-    """At most `n` of the user's images in the data set's stored units, and their files' names."""
+    """At most `n` of the user's images in the stored units of the data set, and the file names."""
     path = Path(images).expanduser()
     require(path.exists(), f"--images={images} does not exist")
     files = [path]
@@ -111,7 +112,10 @@ def _image(file: Path, dataset: Dataset, _: Mapping[str, Any]) -> np.ndarray:
 
 
 def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
-    """Read as the source `volumes` does; for another source, its window is of file values."""
+    """Read a file as the source `volumes` does.
+
+    For another source without a window, the window is the range of its intensity.
+    """
     require(
         dataset.channels == 1,
         f"the run's volumes have {dataset.channels} channels, NIfTI files one; leave out --images",

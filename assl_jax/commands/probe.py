@@ -54,20 +54,20 @@ def probe_networks(
     layer: str = "pooled",
     k: int = 20,
 ) -> Probes:
-    """How well the frozen features of a run's networks, and of untrained ones, tell classes apart.
+    """Probe the frozen features of a run's pretrained networks, and of untrained networks.
 
     Features of the labelled and the test images are computed without augmentation.
 
     Args:
-      workdir: of the run; its config says which images and labels.
-      networks: labels of pretrained networks in the run's results. None takes all of them, or no
-        network of the run if there are `checkpoints`.
+      workdir: of the run; its config names the images and the labels.
+      networks: labels of pretrained networks in the run's results. Without labels, all of them are
+        probed, or none of them if there are `checkpoints`.
       checkpoints: folders that `load_backbone` reads.
       layer: "pooled", or a stage of the backbone, averaged over space.
-      k: neighbours that vote.
+      k: number of neighbours that vote.
 
     Returns:
-      The untrained networks first, one for each architecture, then the others.
+      The untrained networks come first, one for each architecture.
 
     Raises:
       InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
@@ -114,12 +114,12 @@ def probe_networks(
 def probe_table(found: Probes) -> Table:
     """Accuracies with intervals, and effective ranks.
 
-    The other metrics are added where accuracies may mislead: with two classes, and with a test set
-    of fewer than `SMALL` patients (images, if patients are not known).
+    Accuracies may mislead with two classes, and with a test set of fewer than `SMALL` patients
+    (images, if patients are not known). In these cases the table has all metrics.
     """
     size = found.patients or found.test_images
     metrics = list(METRICS) if size < SMALL or len(found.classes) == 2 else ["accuracy"]
-    # Head and cell of a column are declared together.
+    # One list declares head and cell of each column, so their numbers agree.
     columns: list[tuple[str, Callable[[Probed], str]]] = [("Network", lambda n: n.label)]
     for name, title in PROBES.items():
         for metric in metrics:
@@ -137,7 +137,7 @@ def probe_table(found: Probes) -> Table:
 
 
 def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[Probed], str]]:
-    """The head of a probe's metric, and its cell; the accuracy has its interval."""
+    """The head and the cell of a metric of a probe; the cell of the accuracy has the interval."""
     first = metric == "accuracy"
     form = with_interval if first else lambda estimate: mean_std(estimate, digits=1)
     head = title if first else f"{title}, {METRICS[metric].title}"
@@ -187,7 +187,7 @@ def main(argv: list[str]) -> None:
 
 
 def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
-    """Stages of the networks called `labels`, or of every pretrained one, none twice."""
+    """Pretraining stages by label: those of `labels`, or every stage once."""
     require(
         (workdir / records.RESULTS).exists(),
         f"{workdir} holds no finished run (no {records.RESULTS}); run it first",
@@ -202,7 +202,7 @@ def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
 
 
 def _check(network: ProbedBackbone, dataset: Dataset, layer: str) -> None:
-    """Raise `InputError` unless the network takes such images and has the layer."""
+    """Raise `InputError` unless the network fits the images and has the layer."""
     shape = (2, *dataset.images.shape[1:])
     maps, variables = jax.eval_shape(
         lambda key: network.module.init_with_output(key, jnp.zeros(shape)), jax.random.key(0)
@@ -261,7 +261,10 @@ def _probed(
 def _untrained(
     trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: ConfigDict
 ) -> list[ProbedBackbone]:
-    """A network with random weights for every architecture, named after the first of its kind."""
+    """A network with random weights for each architecture and intensity.
+
+    If there are several, the label of each names the first trained network of that kind.
+    """
     kinds: dict[Any, str] = {}
     for network in trained:
         module = network.module

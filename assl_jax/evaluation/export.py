@@ -88,7 +88,7 @@ def export_model(
 
 
 def load_backbone(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The backbone that a run left behind.
+    """Load the backbone of a finished run or pretraining stage.
 
     Args:
       folder: the run's `--workdir`, or a pretraining stage.
@@ -132,8 +132,9 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
     Args:
       workdir: folder of the run.
       results: of the run.
-      labels: which; none takes all that were kept. Networks of one pool then stand together, the
-        second run after Self-ASSL.
+      labels: of the networks to load, in this order. Without labels, all networks that were kept
+        are loaded. They keep the order of the results, but the variants of a pool stand together,
+        the second run last.
 
     Raises:
       InputError: an unknown label, or a network that was not kept.

@@ -21,11 +21,11 @@ class Target:
     """Images and labels, and the network that is fine-tuned on them.
 
     Attributes:
-      backbone, task: the network and its objective.
-      images: of `[n, *space, c]` stored integers.
+      backbone, task: the network, and its loss.
+      images: a feed of `[n, *space, c]` stored integers.
       labels: `[n]` int32.
-      training: how long and how one fine-tuning runs.
-      batch_size: images in a batch of predictions.
+      training: the settings of one fine-tuning.
+      batch_size: images per batch of predictions.
     """
 
     backbone: nn.Module
@@ -46,8 +46,13 @@ class Target:
         """Train all layers and a new linear head on `rows`.
 
         Args:
-          variables: the pretrained backbone; None trains from scratch.
-          seed: of the head (from scratch also of the backbone), batches and augmentation.
+          variables: the pretrained backbone; None trains from scratch. The arrays stay valid.
+          rows: numbers of the training images.
+          seed: of the new weights, the batches and the augmentation.
+          logging: see `fit`.
+
+        Returns:
+          The state after the last step.
         """
         feed = self.images.with_arrays(self.labels)
         state = init_state(
@@ -70,7 +75,7 @@ class Target:
         )
 
     def probabilities(self, state: TrainState, rows: np.ndarray) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the classes for the images `rows`."""
+        """Probabilities of the k classes for the n images `rows`, in evaluation mode."""
         x = features(
             self.backbone,
             state.variables,
@@ -101,20 +106,20 @@ def stratified_folds(
       Sorted positions; together they are 0 to n - 1.
 
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer patients than folds. A patient counts
-        for the most frequent class of the patient's images (the lowest of equally frequent ones).
+      InputError: fewer than 2 folds, or a class with fewer patients than folds. The class of a
+        patient is the most frequent one of its images, or the lowest of equally frequent ones.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     groups = np.arange(len(labels)) if groups is None else groups
-    people, person = np.unique(groups, return_inverse=True)
+    patients, patient = np.unique(groups, return_inverse=True)
     classes, index = np.unique(labels, return_inverse=True)
-    images = np.zeros((len(people), len(classes)), np.int64)
-    np.add.at(images, (person, index), 1)
+    images = np.zeros((len(patients), len(classes)), np.int64)
+    np.add.at(images, (patient, index), 1)
     counts = np.bincount(images.argmax(1), minlength=len(classes))
     rare = int(counts.argmin())
-    what = "labelled images" if len(people) == len(labels) else "patients"
+    what = "labelled images" if len(patients) == len(labels) else "patients"
     require(
         int(counts[rare]) >= folds,
         f"class {classes[rare]} has {counts[rare]} {what}, {folds}-fold cross-validation needs "

@@ -19,12 +19,12 @@ Variables = dict[str, Any]
 
 
 class Looked(NamedTuple):
-    """What one network sees in some images.
+    """The explanations of one network for some images.
 
     Attributes:
-      label: the network's.
-      places: the spatial shape of its last stage's map; Grad-CAM is no finer.
-      predicted: class and probability of each image, for people.
+      label: of the network.
+      places: spatial shape of the last stage's map, which is the resolution of Grad-CAM.
+      predicted: predicted class and its probability as text, for each image.
       cams: `[r, *space]` Grad-CAM of the predicted class, in [0, 1].
       guided: `[r, *space, c]` Guided Grad-CAM, of both signs.
     """
@@ -37,11 +37,11 @@ class Looked(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """The same images through the eyes of several networks.
+    """Several networks' explanations for the same images.
 
     Attributes:
       originals: `[r, *space, c]` in [0, 1]; c is 1 or 3.
-      truths: true class of each image, or what else is known of it.
+      truths: a line for each image: its true class, or its file.
       networks: in the order of the columns.
     """
 
@@ -51,7 +51,10 @@ class Attention(NamedTuple):
 
 
 def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]]:
-    """At most `n` test images, from one class after the other, and the names of their classes."""
+    """At most `n` test images and the names of their classes.
+
+    The classes take turns: the first image of each class, then the second of each, and so on.
+    """
     classes = dataset.labels[dataset.test]
     turn = [int((classes[:i] == k).sum()) for i, k in enumerate(classes)]
     rows = dataset.test[np.lexsort((classes, turn))[:n]]
@@ -64,9 +67,9 @@ def attend(
     """Explain every network's own prediction of every image.
 
     Args:
-      models: by label, at least one; all of the same data.
-      images: stored values, as the data set has them.
-      truths: one line per image.
+      models: at least one, by label; all of the same data set.
+      images: stored values of that data set.
+      truths: one line per image, see `Attention`.
     """
     unit = next(iter(models.values())).intensity.unit
     return Attention(
@@ -79,7 +82,7 @@ def attend(
 def _look(label: str, model: Model, images: np.ndarray) -> Looked:
     backbone, variables, kernel, bias, intensity, classes = model
     inputs = intensity(images)
-    # One image at a time: the gradients of a large volume fill a device's memory.
+    # One image at a time, because the gradients of one large volume can fill a device's memory.
     each = [
         jax.device_get(_explain(backbone, variables, kernel, bias, inputs[i : i + 1]))
         for i in range(len(images))
@@ -94,7 +97,7 @@ def _look(label: str, model: Model, images: np.ndarray) -> Looked:
 def _explain(
     backbone: nn.Module, variables: Variables, kernel: Array, bias: Array, inputs: Array
 ) -> tuple[Array, Array, Array]:
-    """Probabilities `[b, k]`, and both maps of the likeliest class."""
+    """Probabilities `[b, k]`, Grad-CAM and Guided Grad-CAM of the most probable class."""
     logits = _pooled(backbone, variables, inputs) @ kernel + bias.reshape(1, -1)
     about = (backbone, variables, kernel, inputs, logits.argmax(-1))
     return jax.nn.softmax(logits), grad_cam(*about), guided_grad_cam(*about)
@@ -108,22 +111,23 @@ def grad_cam(
     inputs: Float[Array, "b *space c"],
     classes: Int[Array, " b"],
 ) -> Float[Array, "b *space"]:
-    """How much each place speaks for a class (Selvaraju et al. 2017, Eq. 1 and 2).
+    """Grad-CAM: how much each position supports a class.
 
-    The ReLU of the last stage's map, its channels weighted with the spatial mean of the gradient of
-    the class's logit. The logit is linear in the map's mean over space, so that this gradient is a
-    column of the head, divided by the number of positions, at every position.
+    Source: Selvaraju et al. 2017, Eq. 1 and 2. The weight of a channel of the last stage's map is
+    the spatial mean of the gradient of the class's logit. The result is the ReLU of the weighted
+    sum over channels. The logit is linear in the map's mean over space. Its gradient is therefore
+    the class's column of the head, divided by the number of positions, at every position.
 
     Args:
       backbone: see `models.base.Backbone`; its `pooled` is the mean over space of its last map.
       variables: its `{"params", "batch_stats"}`.
-      kernel: of the linear head on `pooled`; its bias has no part in the gradient.
+      kernel: of the linear head on `pooled`; the gradient does not depend on the bias.
       inputs: network inputs.
       classes: the class to explain, for each image.
 
     Returns:
-      Maps resized (linear) to the inputs' shape, each with maximum 1, or 0 everywhere where nothing
-      speaks for the class.
+      Maps in [0, 1], resized (linear) to the shape of the inputs. The maximum of each map is 1. A
+      map is 0 everywhere if no position supports the class.
     """
     maps = last_map(_apply(backbone, variables, inputs)).astype(jnp.float32)
     positions = maps[0, ..., 0].size
@@ -141,10 +145,17 @@ def guided_grad_cam(
     inputs: Float[Array, "b *space c"],
     classes: Int[Array, " b"],
 ) -> Float[Array, "b *space c"]:
-    """Which pixels speak for a class: guided backpropagation times Grad-CAM.
+    """Guided Grad-CAM: guided backpropagation times Grad-CAM.
 
-    The gradient of the class's logit with respect to the inputs, `guided_relu` in place of every
-    ReLU of the backbone, through its field `activation`. Arguments as for `grad_cam`.
+    Source: Selvaraju et al. 2017. Guided backpropagation is the gradient of the class's
+    logit with respect to the inputs, with `guided_relu` for every ReLU (the field `activation` of
+    the backbone).
+
+    Args:
+      backbone, variables, kernel, inputs, classes: as for `grad_cam`.
+
+    Returns:
+      Values of both signs, one for each input value.
     """
     guided = backbone.clone(activation=guided_relu)
 
@@ -158,7 +169,7 @@ def guided_grad_cam(
 
 @jax.custom_vjp
 def guided_relu(x: Array) -> Array:
-    """ReLU that hands back a gradient only where both its input and the gradient are positive.
+    """ReLU that passes a gradient back only where both its input and the gradient are positive.
 
     Source: guided backpropagation, Springenberg et al. 2015.
     """

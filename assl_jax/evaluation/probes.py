@@ -1,4 +1,4 @@
-"""How well frozen features tell the classes apart: a linear probe and nearest neighbours."""
+"""Linear probe and k-NN: how well frozen features separate the classes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,9 +11,9 @@ from assl_jax.records import Evaluation
 
 PROBES = {"linear": "Linear", "knn": "k-NN"}  # by name: the title
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
-FIXED = 1e-2  # C if nothing can be held out to choose it
+FIXED = 1e-2  # C if a class is too small for a cross-validation
 FOLDS = 5
-CHUNK = 512  # test images compared with all training images at a time
+CHUNK = 512  # test images whose similarities are in memory together
 
 Features = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, " n"]
@@ -31,27 +31,26 @@ def linear_probe(
 ) -> Probabilities:
     """Multinomial logistic regression on frozen features.
 
-    Source: Alain & Bengio 2016, with the protocol usual for self-supervised features. The penalty
-    on the squared weights is the one with the largest likelihood in stratified cross-validation
-    inside the training images, with at most `FOLDS` folds. All images of a patient lie in one fold.
+    Source: Alain & Bengio 2016, with the usual protocol for self-supervised features. Stratified
+    cross-validation inside the training images, with at most `FOLDS` folds, chooses the penalty on
+    the squared weights with the largest likelihood. All images of a patient lie in one fold.
 
     Args:
-      train_x: features, standardised by their own mean and standard deviation.
+      train_x: features. Their mean and standard deviation standardise all features.
       train_y: classes, 0 to `classes` - 1.
-      test_x: features to predict, standardised by those of `train_x`.
+      test_x: features to predict.
       classes: number of classes.
       groups: the patient of each training image; None means that every image has its own.
-      seed: draws the folds.
+      seed: of the folds.
 
     Returns:
-      Probabilities of the classes; 0 for one that `train_y` lacks.
+      Probabilities of the classes; 0 for a class that `train_y` lacks.
 
-    Deviations: if a class has a single image (patient), nothing can be held out, and the strength
-    is `FIXED`.
+    Deviations: if a class has a single patient, nothing can be held out and C is `FIXED`.
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # for matrices this small, several threads take 10 times as long
+    with threadpool_limits(1):  # several threads are 10 times slower on matrices this small
         strength = _best_strength(train_x, train_y, classes, groups, seed)
         (probabilities,) = _fits(train_x, train_y, test_x, classes, [strength])
     return probabilities
@@ -71,15 +70,15 @@ def knn(
     Source: Wu et al. 2018, as in the evaluation of Caron et al. 2021 (DINO).
 
     Args:
-      train_x: features; only their directions count, and a row of zeros is similar to nothing.
+      train_x: features; only their directions count. A row of zeros has similarity 0 to all.
       train_y: classes, 0 to `classes` - 1.
       test_x: features to predict.
       classes: number of classes.
       k: number of neighbours that vote; all training images if there are fewer.
-      temperature: above 0; the smaller, the more the nearest ones count.
+      temperature: above 0; a lower one gives the nearest images more weight.
 
     Returns:
-      Each class's share of the votes. Of equally near images the earlier ones vote.
+      The share of the votes of each class. The earlier of equally near images votes first.
 
     Raises:
       InputError: k or temperature out of range.
@@ -92,7 +91,7 @@ def knn(
         similarity = test[start : start + CHUNK] @ train.T
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         near = np.take_along_axis(similarity, nearest, 1)
-        # The nearest one weighs 1: no temperature overflows.
+        # The weight of the nearest image is 1, so no temperature overflows.
         weights = np.exp((near - near[:, :1]) / temperature)
         rows = np.arange(len(near)).reshape(-1, 1)
         cells = rows * classes + train_y[nearest]
@@ -112,11 +111,11 @@ def probe(
     k: int = 20,
     seed: int = 0,
 ) -> dict[str, Evaluation]:
-    """Every one of `PROBES`, trained on each labelled set and tested on the same images.
+    """Train each of `PROBES` on each labelled set, and test it on the same images.
 
     Args:
       x: features of all images.
-      labels: their classes; those outside the labelled sets and the test set are not used.
+      labels: their classes; only those of the labelled sets and the test set are used.
       labelled_sets: positions of each set's training images.
       test: positions of the test images.
       classes: number of classes.
@@ -125,7 +124,7 @@ def probe(
       seed: see `linear_probe`.
 
     Returns:
-      By the name of the probe, `summarise` over the labelled sets.
+      `summarise` over the labelled sets, by the name of the probe.
     """
     groups = np.arange(len(x)) if groups is None else groups
     linear, near = {}, {}
@@ -140,7 +139,7 @@ def probe(
 def _best_strength(
     x: Features, y: Labels, classes: int, groups: np.ndarray | None, seed: int
 ) -> float:
-    """The strength with the largest likelihood of the held-out labels; of equals the smallest."""
+    """The C with the largest likelihood of the held-out labels, the smallest if several tie."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.arange(len(y)) if groups is None else groups
@@ -152,7 +151,7 @@ def _best_strength(
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
     for train, held in split:
         for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
-            # A class that the fold lacks, or a certain and wrong guess, must not cost infinity.
+            # A class missing from the fold, or a certain wrong guess, must not cost infinity.
             loss[i] -= np.log(p[np.arange(len(held)), y[held]].clip(1e-12)).sum()
     return STRENGTHS[int(loss.argmin())]
 
@@ -160,7 +159,7 @@ def _best_strength(
 def _fits(
     x: Features, y: Labels, test: np.ndarray, classes: int, strengths: Sequence[float]
 ) -> Iterator[Probabilities]:
-    """Probabilities of `test` for each strength; each fit starts from the one before."""
+    """Probabilities of `test` for each C of `strengths`; a fit starts from the one before."""
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(y)
@@ -170,14 +169,14 @@ def _fits(
         p = np.zeros((len(test), classes))
         if len(present) > 1:
             p[:, present] = model.set_params(C=strength).fit(x, y).predict_proba(test)
-        else:  # there is nothing to tell apart
+        else:  # a single class needs no fit
             p[:, present] = 1.0
         yield p
 
 
 def _standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, by mean and deviation of `train`; a constant feature is centred only."""
-    # Relative to the first row, a constant is exactly 0, and so is its deviation.
+    """Both in float64, standardised by `train`; a constant feature is only centred."""
+    # After subtracting the first row, a constant feature is exactly 0, and so is its deviation.
     first = train[0].astype(np.float64)
     train, test = train - first, test - first
     mean, std = train.mean(0), train.std(0)
@@ -186,7 +185,7 @@ def _standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _directions(x: np.ndarray) -> np.ndarray:
-    """Rows of length 1, in float64; a row of zeros stays one."""
+    """Rows of length 1, in float64; a row of zeros stays zero."""
     x = x.astype(np.float64)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norms > 0, norms, 1.0)

@@ -1,4 +1,4 @@
-"""How good predictions are, and how certain that is: the one table of metrics, and intervals."""
+"""Metrics of predictions in one table, `METRICS`, and their bootstrap intervals."""
 
 import math
 import statistics
@@ -22,17 +22,18 @@ Values = Float[np.ndarray, " r"]
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Share of the images whose most probable class is the true one."""
     hits = probabilities.argmax(1) == labels
-    return weights[hits].sum(0) / weights.sum(0)
+    wrong, right = _sums(hits.astype(np.int64), 2, weights)
+    return right / (right + wrong)
 
 
 def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
-    """Mean recall of the classes that occur in `labels`; NaN where a draw lacks one of them."""
+    """Mean recall of the classes that occur in `labels`; NaN in a draw that lacks one of them."""
     hits, sizes, _ = _by_class(labels, probabilities, weights)
     return (hits / sizes).mean(0)
 
 
 def macro_f1(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
-    """Mean F1 of the classes that occur in `labels`; NaN where a draw lacks one of them.
+    """Mean F1 of the classes that occur in `labels`; NaN in a draw that lacks one of them.
 
     The F1 of a class is the harmonic mean of its precision and its recall; 0 without a hit.
     """
@@ -44,12 +45,12 @@ def macro_f1(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
 def auc(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Area under the ROC curve: of class 1 of two, else the mean of one class against the rest.
 
-    NaN where `labels` or a draw lack a class.
+    NaN if `labels` lack a class, and in a draw that lacks one.
     """
     k = probabilities.shape[1]
     if not 1 < len(np.unique(labels)) == k:
         return np.full(weights.shape[1], np.nan)
-    curves = [1] if k == 2 else range(k)  # of two classes, one curve mirrors the other
+    curves = [1] if k == 2 else range(k)  # with two classes, both curves have the same area
     each = [_area(labels == c, probabilities[:, c], weights) for c in curves]
     return np.mean(each, axis=0)
 
@@ -58,10 +59,11 @@ class Metric(NamedTuple):
     """A metric of classification.
 
     Attributes:
-      title: for readers, as it stands inside a sentence.
-      function: `(labels [n], probabilities [n, k], weights [n, r])` to `[r]` values in [0, 1], one
-        for each column of whole numbers that say how often an image counts; NaN where undefined.
-      higher_is_better: its direction.
+      title: for readers, in the form for the middle of a sentence.
+      function: from labels `[n]`, probabilities `[n, k]` and weights `[n, r]` to `[r]` values in
+        [0, 1], one for each column of the weights. A weight is a whole number: how often the image
+        counts. A value that is not defined is NaN.
+      higher_is_better: whether a higher value is better.
     """
 
     title: str
@@ -69,7 +71,7 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
 
     def best(self, values: Sequence[float]) -> int:
-        """The position of the best value; of equal ones the first."""
+        """The position of the best value, the first one if several are equal."""
         return int(np.argmax(values) if self.higher_is_better else np.argmin(values))
 
     def better(self, a: float, b: float) -> bool:
@@ -158,7 +160,7 @@ def paired_difference(
     """Percentile interval of the mean of per-image differences between two networks.
 
     Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
-    easy cancel, so that the interval is narrower than those of the two accuracies.
+    easy cancel, so the interval is narrower than those of the two accuracies.
 
     Args:
       gained: for each image, how much more often the second network is right, in [-1, 1].
@@ -206,7 +208,7 @@ def summarise(labels: Labels, runs: Mapping[str, Probabilities], groups: Groups)
 
 def _measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
     """The mean over runs of each metric, for every column of `weights`."""
-    with np.errstate(invalid="ignore"):  # 0 / 0 is how a missing class becomes NaN
+    with np.errstate(invalid="ignore"):  # a missing class becomes NaN as 0 / 0
         return {
             name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
             for name, metric in METRICS.items()
@@ -243,17 +245,19 @@ def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _area(positive: np.ndarray, score: np.ndarray, weights: Weights) -> Values:
-    """Area under the ROC curve; sums of whole numbers, so exact with ties.
+    """Area under the ROC curve. The sums are of whole numbers, so they are exact with ties too.
 
-    It is the share of pairs in which the positive image scores higher. An equal score counts half.
+    The area is the share of pairs in which the positive image scores higher than the negative one.
+    An equal score counts half.
     """
     levels, level = np.unique(score[positive], return_inverse=True)
-    # A negative image goes to 2 i + 1 if its score is level i, to 2 i if it lies just below.
+    # Slot 2 i + 1 holds the negative images with the score of level i, slot 2 i those between the
+    # levels i - 1 and i.
     slots = sum(np.searchsorted(levels, score[~positive], side) for side in ("left", "right"))
     up_to = np.cumsum(_sums(slots, 2 * len(levels) + 1, weights[~positive]), axis=0)
-    wins_and_ties = up_to[:-1:2] + up_to[1::2]  # twice the wins of a level, and its ties
+    wins = up_to[:-1:2] + up_to[1::2]  # of each level: a lower score counts 2, an equal one 1
     w = _sums(level, len(levels), weights[positive])
-    twice = np.einsum("ir,ir->r", w, wins_and_ties, dtype=np.int64)
+    twice = np.einsum("ir,ir->r", w, wins, dtype=np.int64)
     return twice / (2 * w.sum(0) * up_to[-1].astype(np.int64))
 
 

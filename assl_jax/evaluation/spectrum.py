@@ -1,4 +1,4 @@
-"""How many directions features vary in."""
+"""The number of directions in which features vary."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,23 +7,24 @@ from jaxtyping import Float
 def effective_rank(x: Float[np.ndarray, "n d"]) -> float:
     """Exponential of the entropy of the covariance's eigenvalues, as shares of their sum.
 
-    Source: Roy & Vetterli 2007. Features that collapse to few directions have a low rank. It does
-    not change with the features' offset, scale or rotation.
+    Source: Roy & Vetterli 2007. Features that collapse to few directions have a low effective rank.
+    The offset, scale and rotation of the features do not change it.
 
     Args:
       x: features of n images.
 
     Returns:
-      From 1 (one direction) to `min(n - 1, d)` (all directions alike); 0 where all rows are equal:
-      there is no direction.
+      From 1 (one direction) to `min(n - 1, d)` (equal variance in all directions); 0 if all rows
+      are equal.
 
-    Deviations: the source takes the singular values, here of the centred features; their squares,
-    which are the eigenvalues taken here, are the shares of variance. Weak directions count less.
+    Deviations: the features are centred first. The source uses the singular values. This function
+    uses their squares, the eigenvalues, whose shares are shares of variance, so weak directions
+    count less.
     """
-    # Seen from the first row, equal rows are exactly 0.
+    # After subtracting the first row, equal rows are exactly 0.
     x = x.astype(np.float64) - x[:1].astype(np.float64)
     x = x - x.mean(0, keepdims=True)
-    gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T  # the same eigenvalues, but for zeros
+    gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T  # the same nonzero eigenvalues
     values = np.linalg.eigvalsh(gram).clip(0.0)
     if values.sum() == 0:
         return 0.0

@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 def begin(workdir, data, drawn, *, copies=1):
-    """A run's folder with five networks, of which `jigsaw` was not kept."""
+    """A run's folder with five networks; the weights of `jigsaw` were not kept."""
     dataset = load(**data)
     settings = {**BACKBONE, "delay": [0] * len(dataset.space), "copies": copies}
     backbone = make_backbone(**settings)
@@ -114,13 +114,15 @@ def photos(tmp_path_factory, drawn):
 
 
 def refused(capsys, *arguments):
-    """The one line that the command says when it refuses."""
+    """The one line that the command prints when it refuses."""
     with pytest.raises(SystemExit) as stop:
         main(["gradcam", *map(str, arguments)])
     told = capsys.readouterr()
     assert stop.value.code == 2 and told.out == ""
-    assert told.err.startswith("error: ") and told.err.count("\n") == 1
-    return told.err
+    # The progress of reading the data set is not part of the message.
+    lines = [line for line in told.err.splitlines() if not line.startswith("decoding images: ")]
+    assert len(lines) == 1 and lines[0].startswith("error: "), told.err
+    return lines[0]
 
 
 def test_test_images_of_a_run(volumes, capsys):
@@ -128,7 +130,7 @@ def test_test_images_of_a_run(volumes, capsys):
     path = volumes / "gradcam" / "index.html"
     assert capsys.readouterr().out == f"{path}\n"
     page = Page(path)
-    # Pools as the results have them, a network and its Self-ASSL side by side.
+    # The order of the results; the variants of a pool stand together, the second run last.
     names = ["Rotation, Self-ASSL", "Rotation", "Rotation, second run", "From scratch"]
     assert page.heads == ["Image", *names, *["Grad-CAM 1x1x1", "Guided"] * 4]
     assert page.cells[::5] == ["deep", "lobar", "subarachnoid", "ventricular", "deep"]
@@ -204,3 +206,9 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
 def test_a_run_that_kept_no_network(tmp_path, capsys):
     write_run(tmp_path, {"name": "digits"}, [])
     assert "has kept no fine-tuned network" in refused(capsys, f"--workdir={tmp_path}")
+
+
+def test_results_of_an_earlier_version(tmp_path, capsys):
+    write_run(tmp_path, {"name": "digits"}, [])
+    (tmp_path / "results.json").write_text('{"best": {}}')
+    assert "results.json has format version 0" in refused(capsys, f"--workdir={tmp_path}")

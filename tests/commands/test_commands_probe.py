@@ -105,7 +105,7 @@ def weights(drawn):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, weights):
-    """A run with its stages beside it, and beside both a network for colour images."""
+    """A run, its stages, and networks that fit the run or do not, in one folder."""
     root = tmp_path_factory.mktemp("runs")
     (root / "run").mkdir()
     write_config(root / "run")
@@ -239,7 +239,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     assert "probe: 3/3" in err
 
 
-def test_checkpoints_in_place_of_and_beside_the_networks(finished, runs, tmp_path):
+def test_checkpoints_replace_the_networks_or_join_them(finished, runs, tmp_path):
     def labels(*arguments):
         found = probe.probe_networks(runs / "run", **dict(arguments))
         return {e.label: e.probes["linear"].metrics for e in found.networks}
@@ -258,7 +258,7 @@ def test_checkpoints_in_place_of_and_beside_the_networks(finished, runs, tmp_pat
     assert found.networks[1].probes["linear"].metrics == alone[str(exported)]
 
 
-def test_statistics_of_the_untrained_network_are_estimated_anew(finished, runs, tmp_path):
+def test_statistics_of_the_untrained_network_are_reestimated(finished, runs, tmp_path):
     write_config(tmp_path, similarity={"n": 128, "reestimate_bn": False})
     found = probe.probe_networks(tmp_path, checkpoints=[runs / "run"])
     before, now = finished.networks, found.networks
@@ -328,14 +328,14 @@ def test_the_deviation_over_labelled_sets():
     assert probe.probe_table(found_with()).rows[0].cells[1].text == "50.0 [40.0, 60.0]"
 
 
-def test_networks_side_by_side_are_held_against_a_single_one(finished, runs):
+def test_networks_side_by_side_are_compared_with_a_single_untrained_one(finished, runs):
     found = probe.probe_networks(runs / "run", networks=["simclr"], checkpoints=[runs / "two"])
     assert [entry.features for entry in found.networks] == [8, 8, 16]
     assert found.networks[0] == finished.networks[0]
 
 
 def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatch):
-    """JSON made lists of them; a source gets what it got in the run."""
+    """JSON turns tuples into lists; the source still gets the tuples of the run."""
     data = {"name": "phantom_ct", "volumes": 40, "shape": (8, 12, 10), "labels": 12, "test": 20}
     shapes = []
 
@@ -379,7 +379,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, says, runs, tmp_path, cap
     with pytest.raises(SystemExit) as stop:
         command(*(a.format(runs=runs, tmp=tmp_path) for a in arguments))
     out, err = capsys.readouterr()
-    # Progress of the networks before one that is broken is no part of the message.
+    # The progress of the networks before the broken one is not part of the message.
     lines = [line for line in err.splitlines() if not line.startswith("probe: ")]
     assert stop.value.code == 2 and out == ""
     assert len(lines) == 1 and lines[0].startswith("error: ") and says in lines[0], err
@@ -397,6 +397,19 @@ def test_a_mistake_is_one_line_and_status_2(arguments, says, runs, tmp_path, cap
 def test_results_that_do_not_help(networks, says, tmp_path, capsys):
     write_config(tmp_path)
     write_results(tmp_path, networks)
+    with pytest.raises(SystemExit) as stop:
+        command(f"--workdir={tmp_path}")
+    assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [('{"best": {}}', "results.json has format version 0"), ("{", "results.json is damaged")],
+    ids=["earlier version", "truncated"],
+)
+def test_results_that_cannot_be_read(text, says, tmp_path, capsys):
+    write_config(tmp_path)
+    (tmp_path / "results.json").write_text(text)
     with pytest.raises(SystemExit) as stop:
         command(f"--workdir={tmp_path}")
     assert stop.value.code == 2 and says in capsys.readouterr().err

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.evaluation.export import export_backbone, load_backbone, load_intensity
+from assl_jax.evaluation.export import (
+    export_backbone,
+    export_model,
+    load_backbone,
+    load_intensity,
+    load_model,
+    load_models,
+)
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
+from assl_jax.records import NetworkRecord, Results
 from assl_jax.training.sharding import make_mesh, replicate
 
 INTENSITY = Intensity(low=-100.0, high=300.0, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
@@ -82,3 +90,106 @@ def test_an_unfinished_folder(tmp_path):
         load_backbone(tmp_path)
     export_backbone(folder, weights(module), **more)
     load_backbone(tmp_path)
+
+
+HEADS = {"target": {"Dense_0": {"kernel": np.eye(4, 2), "bias": np.array([1.0, 2.0])}}}
+
+
+def export_fine_tuned(folder):
+    """A fine-tuned network; returns its backbone's variables."""
+    variables = weights(make_backbone(**settings()))
+    export_model(
+        folder / "model",
+        {**variables, "params": {"backbone": variables["params"], "heads": HEADS}},
+        settings=settings(),
+        intensity=INTENSITY,
+        classes=("cat", "dog"),
+    )
+    return variables
+
+
+def test_a_fine_tuned_network_and_back(tmp_path):
+    variables = export_fine_tuned(tmp_path)
+    model = load_model(tmp_path)
+    assert model.backbone == make_backbone(**settings())
+    assert (model.intensity, model.classes) == (INTENSITY, ("cat", "dog"))
+    jax.tree.map(np.testing.assert_array_equal, model.variables, variables)
+    np.testing.assert_array_equal(model.kernel, np.eye(4, 2))
+    np.testing.assert_array_equal(model.bias, [1.0, 2.0])
+    (tmp_path / "model" / "model.json").unlink()
+    with pytest.raises(InputError, match="no finished run .no model/model.json.; run it first"):
+        load_model(tmp_path)
+
+
+def test_the_record_is_written_last(tmp_path, monkeypatch):
+    """A process that dies while it writes the weights leaves no finished network."""
+
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assl_jax.evaluation.export.save_tree", die)
+    with pytest.raises(KeyboardInterrupt):
+        export_fine_tuned(tmp_path)
+    with pytest.raises(InputError, match="no finished run"):
+        load_model(tmp_path)
+
+
+def results_with(labels):
+    """Results of a run with one network for each label, a task and its variant."""
+    networks = []
+    for label in labels:
+        task, _, variant = label.partition(".")
+        networks.append(
+            NetworkRecord(
+                label=label,
+                pool=(task,),
+                variant=variant or "plain",
+                backbone="resnet10",
+                finetune=f"finetune-{label}",
+            )
+        )
+    return Results(
+        experiment="self_assl",
+        data="digits",
+        space=(8, 8),
+        seed=0,
+        select_on="test",
+        metric="accuracy",
+        labels=4,
+        test_images=4,
+        classes=("cat", "dog"),
+        stages="../stages",
+        networks=tuple(networks),
+    )
+
+
+def test_networks_of_a_run(tmp_path, monkeypatch):
+    """Variants of a pool stand together, the second run last; `jigsaw` was not kept."""
+    (tmp_path / "run").mkdir()
+    labels = ["src", "rotation", "jigsaw", "src.second_run", "rotation.self_assl", "src.self_assl"]
+    for label in labels:
+        (tmp_path / "stages" / f"finetune-{label}" / ("model" if label != "jigsaw" else "")).mkdir(
+            parents=True
+        )
+    # Loading is tested above; here a network is the name of its folder.
+    monkeypatch.setattr("assl_jax.evaluation.export.load_model", lambda folder: folder.name)
+    found = load_models(tmp_path / "run", results_with(labels))
+    assert list(found) == [
+        "src",
+        "src.self_assl",
+        "src.second_run",
+        "rotation",
+        "rotation.self_assl",
+    ]
+    assert all(name == f"finetune-{label}" for label, name in found.items())
+    chosen = ["rotation.self_assl", "src"]
+    assert list(load_models(tmp_path / "run", results_with(labels), chosen)) == chosen
+
+
+def test_networks_that_a_run_does_not_have(tmp_path):
+    results = results_with(["src", "rotation"])
+    assert load_models(tmp_path / "run", results) == {}
+    with pytest.raises(InputError, match="--networks='rotatoin' is unknown; did you mean 'rotati"):
+        load_models(tmp_path / "run", results, ["rotatoin"])
+    with pytest.raises(InputError, match="finetune-src holds no finished run"):
+        load_models(tmp_path / "run", results, ["src"])

@@ -60,7 +60,7 @@ def test_all_layers_are_trained_and_the_pretrained_ones_survive(target, tuned, v
 
 
 def test_probabilities_are_the_networks(target, tuned, backbone, intensity):
-    """They apply the head to features by themselves; the module's own head must agree."""
+    """`probabilities` applies the head to the features; the head module must agree."""
     pooled = backbone.apply(tuned.variables, intensity(target.images.arrays))["pooled"]
     head = target.task.head()
     logits = head.apply(
@@ -134,7 +134,7 @@ def test_folds_keep_patients_together_and_spread_the_images_of_a_class():
         counts = [int((labels[fold] == c).sum()) for fold in sets]
         assert max(counts) - min(counts) <= 1
         assert all(any(classes[patient] == c for patient in side) for side in sides)
-    # Without groups the images of a patient are torn apart: the test above can fail.
+    # Without groups, folds share patients, so the assertion above can fail.
     torn = [set(groups[fold]) for fold in stratified_folds(labels, 5, seed=0)]
     assert sum(len(side) for side in torn) > 38
 

@@ -8,8 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.data import Dataset
 from assl_jax.evaluation.export import Model
-from assl_jax.evaluation.gradcam import attend, grad_cam, guided_grad_cam, guided_relu
+from assl_jax.evaluation.gradcam import (
+    attend,
+    example_test_images,
+    grad_cam,
+    guided_grad_cam,
+    guided_relu,
+)
 from assl_jax.models import SideBySide, make_backbone
 from assl_jax.models.base import feature_maps
 from assl_jax.ops.intensity import Intensity
@@ -43,7 +50,7 @@ def test_by_hand():
     # Maps 2x where x > 0 and -x where x < 0: class 1 sees 6x where x > 0, and -(-x) elsewhere.
     cam = grad_cam(backbone, variables, head, x, jnp.array([1, 0]))
     np.testing.assert_allclose(cam[0], [[0.25, 0.0], [0.0, 1.0]], atol=1e-6)
-    np.testing.assert_array_equal(cam[1], np.zeros((2, 2)))  # nothing speaks for class 0
+    np.testing.assert_array_equal(cam[1], np.zeros((2, 2)))  # nothing supports class 0
     # Backwards 3/4 reaches the first channel and nothing the second: 2 * 3/4 where x > 0.
     guided = guided_grad_cam(backbone, variables, head, x, jnp.array([1, 0]))
     np.testing.assert_allclose(guided[0, ..., 0], [[1.5 * 0.25, 0], [0, 1.5]], atol=1e-6)
@@ -135,7 +142,7 @@ def test_the_activation_is_every_relu_of_a_backbone(name, relus):
 
 
 def test_the_last_relu_is_guided(network):
-    """Of a head that speaks against the class with every channel, nothing comes back."""
+    """If all weights of the head are negative, the result is 0."""
     backbone, variables, head, inputs = network
     against = guided_grad_cam(backbone, variables, -jnp.abs(head), inputs, CLASSES)
     np.testing.assert_array_equal(against, np.zeros(inputs.shape))
@@ -190,7 +197,7 @@ def test_attention_of_several_networks():
     corner = np.array([[1.0, 0.0], [0.0, 0.0]])
     for network in shown.networks:
         np.testing.assert_allclose(network.cams, [1 - corner, 1 - corner], atol=1e-6)
-        # Darkness speaks for the first image's class, light for the second's.
+        # Dark pixels support the class of the first image, bright pixels that of the second.
         signs = np.sign(network.guided[..., 0])
         np.testing.assert_array_equal(signs, [corner - 1, 1 - corner])
 
@@ -200,3 +207,24 @@ def test_the_bias_has_a_say_in_the_prediction():
     model = Model(*point([[1.0, -1.0]]), eye, bias, Intensity(), ["a", "b"])
     shown = attend({"one": model}, np.full((1, 2, 2, 1), 255, np.uint8), [""])
     assert shown.networks[0].predicted == ["b (100 %)"]
+
+
+@pytest.mark.parametrize(
+    "n, rows", [(1, [9]), (3, [9, 4, 8]), (5, [9, 4, 8, 7, 6]), (99, [9, 4, 8, 7, 6, 5])]
+)
+def test_example_images_take_turns_over_the_classes(n, rows):
+    """The test images 5 to 9 and 4, in another order; class 0 has one, class 2 has three."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 2, 1, 2, 0], np.int32)
+    dataset = Dataset(
+        name="numbers",
+        images=np.arange(10, dtype=np.uint8).reshape(-1, 1, 1, 1),
+        labels=labels,
+        class_names=("a", "b", "c"),
+        unlabeled=np.arange(4),
+        labelled_sets=(np.arange(4),),
+        test=np.array([8, 4, 7, 6, 5, 9]),
+        intensity=Intensity(),
+    )
+    images, names = example_test_images(dataset, n)
+    assert images.ravel().tolist() == rows
+    assert names == ["abc"[labels[row]] for row in rows]
