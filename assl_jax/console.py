@@ -62,14 +62,21 @@ class Progress:
             )
         return self
 
-    def update(self, done: int, note: str = "") -> None:
-        """Show that `done` steps are finished; `note` says how the work goes.
+    def update(self, done: int, note: str | None = None) -> None:
+        """Show that `done` steps are finished.
 
-        Without a terminal, a line appears every `PLAIN_SECONDS` and at the end, if there is a note.
+        Args:
+          done: number of steps.
+          note: how the work goes. None keeps the note before; without a terminal, it prints no
+            line. With a note, a line appears every `PLAIN_SECONDS` and at the end.
         """
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, **({"note": note} if note else {}))
-        elif self.title and note and (done == self.total or self._silent_for(PLAIN_SECONDS)):
+            self._bar.update(self._task, completed=done, **({} if note is None else {"note": note}))
+        elif (
+            self.title
+            and note is not None
+            and (done == self.total or self._silent_for(PLAIN_SECONDS))
+        ):
             self._spoken = time.monotonic()
             say(f"{self.title}: {done}/{self.total}  {note}".rstrip())
 
@@ -86,4 +93,4 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     with Progress(title if total else "", total) as progress:
         for done, item in enumerate(items, 1):
             yield item
-            progress.update(done, note=" ")
+            progress.update(done, "")

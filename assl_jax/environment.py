@@ -1,4 +1,4 @@
-"""Where a run takes place: versions, devices, commit and command, and what was compiled there."""
+"""The environment of a run: versions, devices, commit, command; and its compiled programs."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Flat and printable."""
+    """Versions, devices, commit and command, as text by name."""
     import jax
 
     import assl_jax

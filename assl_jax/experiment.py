@@ -134,7 +134,8 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
     path = workdir / records.CONFIG
     if not path.exists():
         return
-    old, new = _flat(records.read_settings(path)), _flat(settings)
+    old = records.flat_settings(records.read_settings(path))
+    new = records.flat_settings(settings)
     changed = [key for key in old | new if old.get(key) != new.get(key)]
     require(
         not changed,
@@ -164,16 +165,6 @@ def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
     except NotADirectoryError as error:
         raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` to `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
 
 
 def _write(

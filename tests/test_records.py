@@ -111,6 +111,14 @@ def test_half_a_line_of_the_log(line):
         LogRecord.from_line(line)
 
 
+def test_flat_settings():
+    assert records.flat_settings({"a": {"b": {"c": 1}, "d": {}}, "e": (2,)}) == {
+        "a.b.c": 1,
+        "a.d": {},
+        "e": (2,),
+    }
+
+
 def test_settings_come_back_with_tuples(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"a": {"b": [1, [2, 3]]}, "c": "x"}')

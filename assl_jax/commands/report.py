@@ -6,21 +6,15 @@ python -m assl_jax report WORKDIR [WORKDIR ...] [--out=FOLDER]
 import argparse
 from pathlib import Path
 
-from assl_jax.console import fail
-from assl_jax.errors import InputError
 from assl_jax.report.compare import compare
 
 
 def main(argv: list[str]) -> None:
-    """Run the command; a mistake is one line and exit status 2."""
+    """The command; raises as `compare` does."""
     parser = argparse.ArgumentParser(
         prog="python -m assl_jax report", description="Several finished runs on one page."
     )
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
     parser.add_argument("--out", type=Path, help="default: `compare` next to the first WORKDIR")
     arguments = parser.parse_args(argv)
-    try:
-        page = compare(arguments.workdirs, arguments.out)
-    except InputError as error:
-        fail(str(error))
-    print(page)
+    print(compare(arguments.workdirs, arguments.out))

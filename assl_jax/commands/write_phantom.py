@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from assl_jax.console import fail
 from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
 from assl_jax.errors import InputError, require
 
@@ -60,7 +59,7 @@ def write_phantom(folder: str | Path, **settings: Any) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run the command with its arguments; a mistake is one line and exit status 2."""
+    """The command; raises as `write_phantom` does."""
     parser = argparse.ArgumentParser(
         prog="python -m assl_jax write_phantom",
         description="Write generated head phantoms as NIfTI files with a table.",
@@ -72,10 +71,7 @@ def main(argv: list[str]) -> None:
         parser.add_argument(f"--{name}", type=kind, default=default)
     settings = vars(parser.parse_args(argv))
     folder = settings.pop("folder")
-    try:
-        write_phantom(folder, **settings)
-    except InputError as error:
-        fail(str(error))
+    write_phantom(folder, **settings)
     low, high = map(int, WINDOW)
     print(
         f"wrote {settings['volumes']} volumes; to train on them:\n"

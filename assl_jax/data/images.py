@@ -199,7 +199,7 @@ def _decode_all(
     ):
         for block in pool.map(fill, range(0, len(files), BLOCK)):
             reasons += block
-            progress.update(len(reasons), note=" ")
+            progress.update(len(reasons), "")
 
     skipped = {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
     if skipped:

@@ -90,9 +90,26 @@ def split_by_patient(
     Raises:
       InputError: a class with a single patient.
     """
+    drawn = split_by_class(
+        patient_classes(labels, patients), test_fraction, seed=seed, what="patient"
+    )
+    return np.flatnonzero(np.isin(np.unique(patients, return_inverse=True)[1], drawn))
+
+
+def patient_classes(
+    labels: Shaped[np.ndarray, " n"], patients: Shaped[np.ndarray, " n"]
+) -> Shaped[np.ndarray, " p"]:
+    """The most frequent class of each patient's images; of equally frequent ones the first.
+
+    Args:
+      labels: each image's class.
+      patients: each image's patient.
+
+    Returns:
+      One class for each patient, in the order of `np.unique(patients)`.
+    """
     classes, label = np.unique(labels, return_inverse=True)
     people, person = np.unique(patients, return_inverse=True)
     counts = np.zeros((len(people), len(classes)), int)
     np.add.at(counts, (person, label), 1)
-    drawn = split_by_class(classes[counts.argmax(1)], test_fraction, seed=seed, what="patient")
-    return np.flatnonzero(np.isin(person, drawn))
+    return classes[counts.argmax(1)]

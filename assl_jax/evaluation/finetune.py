@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from assl_jax.data.splits import patient_classes
 from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features
@@ -113,17 +114,14 @@ def stratified_folds(
 
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     groups = np.arange(len(labels)) if groups is None else groups
-    patients, patient = np.unique(groups, return_inverse=True)
-    classes, index = np.unique(labels, return_inverse=True)
-    images = np.zeros((len(patients), len(classes)), np.int64)
-    np.add.at(images, (patient, index), 1)
-    counts = np.bincount(images.argmax(1), minlength=len(classes))
-    rare = int(counts.argmin())
-    what = "labelled images" if len(patients) == len(labels) else "patients"
+    own = patient_classes(labels, groups)
+    counts = {c: int((own == c).sum()) for c in np.unique(labels)}
+    rare = min(counts, key=counts.__getitem__)
+    what = "labelled images" if len(own) == len(labels) else "patients"
     require(
-        int(counts[rare]) >= folds,
-        f"class {classes[rare]} has {counts[rare]} {what}, {folds}-fold cross-validation needs "
-        f"{folds}; lower target.folds, label more, or set search.select_on=test",
+        counts[rare] >= folds,
+        f"class {rare} has {counts[rare]} {what}, {folds}-fold cross-validation needs {folds}; "
+        "lower target.folds, label more, or set search.select_on=test",
     )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [held_out for _, held_out in splitter.split(labels, labels, groups)]

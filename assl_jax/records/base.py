@@ -77,6 +77,15 @@ def as_settings(tree: Any) -> Any:
     return tuple(map(as_settings, tree)) if isinstance(tree, list | tuple) else tree
 
 
+def flat_settings(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level with dotted names: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict) and value
+        flat |= flat_settings(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
 class _Versioned(msgspec.Struct):
     version: int = 0
 

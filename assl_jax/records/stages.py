@@ -42,10 +42,10 @@ class StageRecord(Record, frozen=True, kw_only=True):
     Attributes:
       kind: "pretrain", "finetune", "select" or "features".
       label: the network's.
-      settings: everything that determines the result beside the code.
+      settings: everything but the code that determines the result.
       code: digest of the source that the stage can reach, see `strategies.identity`.
       commit: of the source tree; "" outside git.
-      result: what was computed, beside the stage's files.
+      result: the result; large arrays are files of the stage.
       seconds: how long it took.
       images_per_s: throughput of training.
       peak_host_bytes, peak_device_bytes: see `training.memory`.

@@ -53,16 +53,6 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> Path:
     return folder / PAGE
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value
-        flat.update(flattened(value, f"{name}.") if nested else {name: value})
-    return flat
-
-
 @functools.cache
 def _environment() -> "Environment":
     import jinja2

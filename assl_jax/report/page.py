@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from assl_jax.records import BACKBONE_FOLDER, LogRecord, Results
+from assl_jax.records import BACKBONE_FOLDER, LogRecord, Results, flat_settings
 from assl_jax.report import figures, forms, planes, tables
 from assl_jax.report.attention import attention_grid
 from assl_jax.report.confusion import confusion_chart, confusions, shares
 from assl_jax.report.curves import training_curves
 from assl_jax.report.evaluations import named_metric
-from assl_jax.report.html import Chart, Picture, flattened, render
+from assl_jax.report.html import Chart, Picture, render
 from assl_jax.report.metrics_table import metrics_table
 from assl_jax.report.names import backbone_title, capitalised, task_title
 from assl_jax.report.pairs import correlation_lines, pairs_table
@@ -192,5 +192,5 @@ def _environment(run: RunRecord) -> dict[str, Any]:
         "command": run.environment.get("command", ""),
         "facts": {k: v for k, v in run.environment.items() if k != "command"},
         "backbone": BACKBONE_FOLDER if run.results.best else "",
-        "settings": flattened(run.config),
+        "settings": flat_settings(run.config),
     }

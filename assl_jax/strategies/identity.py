@@ -1,9 +1,10 @@
 """What code a stage depends on: a digest of the definitions that it can reach.
 
-The source is read as syntax trees, so that comments and layout do not count; docstrings are
-removed. A definition is a top-level statement of a module: a function, a class, a constant. It
-reaches every definition whose name it mentions, annotations included. Thus an edited loss changes
-the digest of the tasks that call it and of no other.
+The source is read as syntax trees, so that comments and layout do not count. Docstrings are
+removed, and so are the class variables that only a report reads. A definition is a top-level
+statement of a module: a function, a class, a constant. It reaches every definition whose name it
+mentions, annotations included. Thus an edited loss changes the digest of the tasks that call it and
+of no other.
 """
 
 import ast
@@ -26,6 +27,7 @@ ROOMS = {
 }
 # The cache of stages runs the code of a stage and changes nothing about its result.
 OUTSIDE = {"assl_jax.strategies.stages", "assl_jax.strategies.identity"}
+LABELS = {"title", "short", "summary", "colour"}  # class variables for reports, see `ProxyTask`
 PACKAGES = ("jax", "flax", "optax")  # their versions can change a number too
 
 
@@ -89,7 +91,7 @@ class _Module:
         self.name = name
         self.path = _path(name)
         text = self.path.read_text(encoding="utf-8") if self.path else _loaded_source(name)
-        tree = _without_docstrings(ast.parse(text))
+        tree = _without_words(ast.parse(text))
         self.imports = dict(_imports(tree))
         self.statements: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []  # statements that bind no name: they always count
@@ -155,13 +157,24 @@ def _loaded_source(module: str) -> str:
         return ""
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _without_words(tree: ast.Module) -> ast.Module:
+    """Remove docstrings and the labels of classes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.ClassDef):
+            node.body = [s for s in node.body if not _is_label(s)] or [ast.Pass()]
     return tree
+
+
+def _is_label(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.AnnAssign)
+        and ast.unparse(statement.annotation).startswith("ClassVar")
+        and ast.unparse(statement.target) in LABELS
+    )
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:

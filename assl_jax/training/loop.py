@@ -190,7 +190,7 @@ def fit(
             save = checkpoints is not None and checkpoints.due(done)
             due = done % logging.every == 0 or save or last
             stop = stop_requested(due)
-            progress.update(done, recent.record(rate) if due or stop else "")
+            progress.update(done, recent.record(rate) if due or stop else None)
             if last or (logging.observe_every and done % logging.observe_every == 0):
                 recent.observe(state)
             if checkpoints and (save or stop or last):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from assl_jax.__main__ import main as command
 from assl_jax.commands.write_phantom import main, write_phantom
 from assl_jax.data import load
 from assl_jax.data.phantom_ct import phantom_ct
@@ -32,6 +33,6 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
     with pytest.raises(InputError, match="is not empty"):
         write_phantom(tmp_path, **SMALL)
     with pytest.raises(SystemExit) as stop:
-        main([str(tmp_path), *ARGUMENTS])
+        command(["write_phantom", str(tmp_path), *ARGUMENTS])
     assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]

@@ -57,6 +57,24 @@ EDITS = {
         {"finetune"},
     ),
     "a docstring changes nothing": ("losses.py", '"""NT-Xent: tell', '"""NT-Xent, to tell', set()),
+    "the summary of a task changes nothing": (
+        "tasks/rotation.py",
+        "The network predicts",
+        "It predicts",
+        set(),
+    ),
+    "the colour of a task changes nothing": (
+        "tasks/rotation.py",
+        'colour: ClassVar[str] = "#',
+        'colour: ClassVar[str] = "#0',
+        set(),
+    ),
+    "the name of a task changes itself": (
+        "tasks/rotation.py",
+        'name: ClassVar[str] = "rotation"',
+        'name: ClassVar[str] = "turns"',
+        {"rotation"},
+    ),
     "a comment changes nothing": ("losses.py", "import optax\n", "import optax  # losses\n", set()),
     "a report changes nothing": ("report/forms.py", '+.{digits}f"', '+.{digits}g"', set()),
     "the cache itself changes nothing": (

@@ -112,8 +112,8 @@ def test_the_right_patch_and_no_other_is_rewarded(quick_jit, rank):
     loss_of = quick_jit(CPC().loss)
     loss, metrics = loss_of(([lines[:, 1:], lines[:, 2:]], lines), NO_BATCH)
     assert loss < 1e-3 and metrics["accuracy"] == 1
-    beside = np.roll(lines, 1, axis=0)
-    for wrong in ([beside[:, 1:], beside[:, 2:]], [lines[:, :2], lines[:, :1]]):
+    neighbours = np.roll(lines, 1, axis=0)
+    for wrong in ([neighbours[:, 1:], neighbours[:, 2:]], [lines[:, :2], lines[:, :1]]):
         loss, metrics = loss_of((wrong, lines), NO_BATCH)
         assert loss > 10 and metrics["accuracy"] < 0.1
 
