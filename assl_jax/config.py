@@ -56,8 +56,6 @@ def base_config(data: str) -> ConfigDict:
             "self_assl": {
                 **_defaults(Penalty),
                 **_defaults(SecondRun),
-                "weight": 1.0,
-                "init_from": "f_p",
                 "second_run": False,  # also a plain second run, as a control
                 "backbones": (),  # names; none means `backbone.name` alone
             },

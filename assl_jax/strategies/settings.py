@@ -133,7 +133,7 @@ class SecondRun:
     """
 
     penalty: Penalty = Penalty()
-    init_from: str = "scratch"
+    init_from: str = "f_p"
     use: str = "f_prime"
 
     def __post_init__(self) -> None:
@@ -147,4 +147,4 @@ class SecondRun:
 
     def control(self) -> "SecondRun":
         """The same without the penalty."""
-        return dataclasses.replace(self, penalty=Penalty())
+        return dataclasses.replace(self, penalty=Penalty(weight=0.0))

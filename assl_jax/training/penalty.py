@@ -88,7 +88,7 @@ class Penalty:
       InputError: a setting out of range.
     """
 
-    weight: float = 0.0
+    weight: float = 1.0
     sign: str = "complementary"
     floor: float = 0.0
     layer: str = "pooled"

@@ -23,7 +23,7 @@ from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
 
-SECOND = SecondRun(penalty=Penalty(weight=2.0, standardise="features"))
+SECOND = SecondRun(penalty=Penalty(weight=2.0, standardise="features"), init_from="scratch")
 POOL = ("src", "rotation")
 PLAIN, AWAY = Network(("rotation",)), Network(("rotation",), SECOND)
 CONTROL = Network(("rotation",), SECOND.control())
@@ -118,7 +118,7 @@ def test_without_weight_a_second_run_is_a_plain_one(make_study):
     assert not equal(params(study, PLAIN), params(study, CONTROL))  # other random numbers
     assert not equal(params(study, CONTROL), params(study, AWAY))
     # The same numbers: with hardly any weight it is nearly the control.
-    faint = SecondRun(penalty=Penalty(weight=1e-6))
+    faint = SecondRun(penalty=Penalty(weight=1e-6), init_from="scratch")
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
         params(study, CONTROL),
