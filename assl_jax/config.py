@@ -1,4 +1,4 @@
-"""Between `ConfigDict` and the library's plain arguments; see also `experiment.py`."""
+"""Converts a `ConfigDict` into the library's plain arguments; see also `experiment.py`."""
 
 import dataclasses
 from pathlib import Path
@@ -83,7 +83,7 @@ def saved_config(workdir: Path) -> ConfigDict:
             config.update(saved)
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{workdir / records.CONFIG} is no config of this version ({error}); run it again"
+            f"{workdir / records.CONFIG} is not a config of this version ({error}); run it again"
         ) from error
     return config.unlock()
 
@@ -98,7 +98,7 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     """The names in `config.tasks`.
 
     Raises:
-      InputError: none, an unknown one, one twice, or one alone for an experiment on pairs.
+      InputError: no task, an unknown task, a repeated task, or a single task for `pairs`.
     """
     names = tuple(name.strip() for name in config.tasks.split(",") if name.strip())
     require(bool(names), "tasks is empty; name at least one, as in tasks=src,rotation")
@@ -189,7 +189,7 @@ def _training(group: ConfigDict) -> Training:
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """The settings of a dataclass with their defaults; its parts are no settings."""
+    """The settings of a dataclass with their defaults. Fields in `parts` are not settings."""
     parts = ("intensity", "training", "optimiser", "penalty")
     return {f.name: f.default for f in dataclasses.fields(kind) if f.name not in parts}
 

@@ -174,7 +174,7 @@ def _write(
     results: Results,
     best: Stage | None,
 ) -> None:
-    """Write the backbone, the report and the results; files that still hold are left alone."""
+    """Write the backbone, the report and the results; do not rewrite files that are still valid."""
     path = workdir / records.RESULTS
     known = path.exists() and records.read(path, Results) == results
     setup = studies[0].setup

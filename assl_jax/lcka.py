@@ -20,10 +20,9 @@ from assl_jax.errors import choice
 
 ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> smallest number of samples
 
-# Added inside every root. Division by the squared total variance brings the HSIC of a task with
-# itself into [1 / rank, 1]; this value hardly changes the root of such a number. For constant
-# features the root is 1e-5 instead of 0, so float32 rounding errors, near 1e-7, stay small after
-# the division by it.
+# Added inside every root. The HSIC of a task with itself, divided by the squared total variance,
+# lies in [1 / rank, 1]. Adding 1e-10 hardly changes its root. For constant features the root is
+# 1e-5 instead of 0. Dividing by 1e-5 keeps float32 rounding errors (near 1e-7) small.
 _EPS = 1e-10
 
 _CHUNK_ROWS = 8192
@@ -94,7 +93,8 @@ def lcka_update(
     shifts, scales, columns, norms = [], [], [], []
     for i, x in enumerate(features):
         x = jnp.asarray(x).astype(state.gram.dtype)
-        # Relative to the first row, the mean of constant features has no rounding error.
+        # Subtract the first row before averaging: the mean of constant features then has no
+        # rounding error.
         mean = x[0] + jnp.mean(x - x[:1], axis=0)
         shifts.append(jax.lax.stop_gradient(jnp.where(empty, mean, state.shift[i])))
         x = x - shifts[i][None]
@@ -224,8 +224,8 @@ def linear_cka(
 ) -> Float[Array, ""]:
     """Linear CKA of two sets of features of the same samples; differentiable.
 
-    Kornblith et al. 2019; the off-diagonal entry of `lcka_matrix([x, y])`. It is the measure that
-    selects proxy tasks and the penalty of Self-ASSL (Sec. 3.3, Eq. 6).
+    Kornblith et al. 2019; the off-diagonal entry of `lcka_matrix([x, y])`. It is used to select
+    proxy tasks (Sec. 3.3) and as the penalty of Self-ASSL (Eq. 6).
 
     Args:
       x, y: `[n, d1]` and `[n, d2]`, any real dtype.

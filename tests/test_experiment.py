@@ -38,7 +38,7 @@ def small():
         ("pretrain.batch_size", 12, "does not divide over 8 devices"),
         ("target.batch_size", 12, "target.batch_size=12 does not divide"),
         ("pretrain.accumulate", 0, "accumulate=0 must be at least 1"),
-        ("target.accumulate", 3, "batch_size=8 is not accumulate=3 times"),
+        ("target.accumulate", 3, "batch_size=8 must be a multiple of accumulate=3"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
         ("pretrain.schedule", "cosin", "did you mean 'cosine'?"),
         ("pretrain.budget", "totl", "did you mean 'total'"),
@@ -131,7 +131,7 @@ def test_a_config_of_an_older_version(tmp_path):
     assert config.seed == 3 and config.similarity.n == base_config("digits").similarity.n
     for broken in ({"data": {"name": "digits"}, "sead": 3}, {"seed": 3}):
         write_json(tmp_path / "config.json", broken)
-        with pytest.raises(InputError, match="config.json is no config of this version"):
+        with pytest.raises(InputError, match="config.json is not a config of this version"):
             saved_config(tmp_path)
     with pytest.raises(InputError, match="config.json does not exist"):
         saved_config(tmp_path / "nowhere")

@@ -59,8 +59,8 @@ def volumes(
     Args:
       path: the folder.
       csv: the table, relative to the folder.
-      shape: `(z, y, x)` voxels of a volume; () requires that all volumes agree. With `spacing` the
-        centre box of this shape is cut out, without it the whole volume is resized.
+      shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
+        `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
       spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
       window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
         apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
@@ -165,7 +165,7 @@ def _read_table(table: Path) -> list[Row]:
         where = f"{table} row {number}"
         require(
             len(cells) <= len(header),
-            f"{where} has {len(cells)} cells, the first line has {len(header)}",
+            f"{where} has {len(cells)} cells, but the first line has {len(header)}",
         )
         cell: dict[str, str] = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
         split = cell.get("split", "").lower()
@@ -212,7 +212,8 @@ def _with_splits(table: Path, rows: list[Row], test_fraction: float, *, seed: in
 def _check_sides(
     table: Path, rows: list[Row], names: tuple[str, ...], skipped: Mapping[str, str]
 ) -> list[Row]:
-    """The rows that are not skipped; every class must be on both sides, no patient may be."""
+    """The rows that are not skipped; checks that both sides have every class and no common
+    patient."""
     rows = [row for row in rows if row.path not in skipped]
     tested = {row.patient for row in rows if row.split == "test"}
     for row in rows:
@@ -234,7 +235,7 @@ def _check_sides(
 
 
 def _stamps(root: Path, rows: list[Row]) -> tuple[dict[str, Stamp], dict[str, str]]:
-    """Size and time of every file that can be used, and for the others the reason."""
+    """Size and modification time of each usable file, and the reason why any other file is not."""
     stamps: dict[str, Stamp] = {}
     unfit: dict[str, str] = {}
     times = Counter(row.path for row in rows)

@@ -120,8 +120,8 @@ def stratified_folds(
     what = "labelled images" if len(own) == len(labels) else "patients"
     require(
         counts[rare] >= folds,
-        f"class {rare} has {counts[rare]} {what}, {folds}-fold cross-validation needs {folds}; "
-        "lower target.folds, label more, or set search.select_on=test",
+        f"class {rare} has {counts[rare]} {what}, but {folds}-fold cross-validation needs {folds}; "
+        "lower target.folds, label more images, or set search.select_on=test",
     )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [held_out for _, held_out in splitter.split(labels, labels, groups)]

@@ -91,7 +91,7 @@ class Iteration(Record, frozen=True, kw_only=True):
     Attributes:
       pool: the incumbent.
       candidates: its extensions, the least similar first.
-      chosen: the task whose extension was decided on.
+      chosen: the candidate task that was accepted or rejected.
       accepted: whether it became the incumbent.
     """
 
@@ -112,7 +112,7 @@ class Similarity(Record, frozen=True, kw_only=True):
 
 
 class Correlation(Record, frozen=True, kw_only=True):
-    """Of similarity with a gain over all pairs, in [-1, 1]; None where it is not defined.
+    """Correlations of similarity with a gain over all pairs, in [-1, 1]; None if undefined.
 
     The p-values are those of Mantel's permutation test.
     """
@@ -168,7 +168,7 @@ class SelfASSL(Record, frozen=True, kw_only=True):
 
 
 class Findings(Record, frozen=True, kw_only=True):
-    """What a strategy found; each strategy fills the fields that it has something for.
+    """The results of a strategy. Each strategy sets only the fields that it computes.
 
     Attributes:
       scratch: fine-tuning without pretraining.
@@ -199,7 +199,7 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
       pool: its tasks; empty from scratch.
       variant: "scratch", "plain", "second_run" or "self_assl".
       backbone: name of the architecture.
-      pretrain, finetune: names of its stages' folders; no pretraining from scratch.
+      pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
     """
 
     label: str
@@ -247,7 +247,7 @@ class Results(Findings, frozen=True, kw_only=True):
 
 
 class Probed(Record, frozen=True, kw_only=True):
-    """What a network's frozen features know of the classes.
+    """How well a network's frozen features separate the classes.
 
     Attributes:
       label: of the network.

@@ -31,7 +31,7 @@ def headline_table(results: Results) -> Table | None:
 
     The columns are the test accuracy, the value that the selection looks at, and the gain over
     scratch. If the search decides on another metric, that one replaces the accuracy. The best
-    single task and the best of all rows are strong.
+    single task and the best row overall are bold.
     """
     entries, metric = overview(results), named_metric(results)
     if not entries:
@@ -61,7 +61,7 @@ def headline_table(results: Results) -> Table | None:
 def _estimates(
     results: Results, entries: dict[tuple[str, ...], Evaluation], estimates: list[Estimate | None]
 ) -> list[Cell]:
-    """A column of estimates; the best single task and the best of all are strong."""
+    """A column of estimates; the best single task and the best of all are bold."""
     means = [estimate.mean if estimate else None for estimate in estimates]
     singles = [m for pool, m in zip(entries, means, strict=True) if len(pool) == 1]
     higher = METRICS[results.metric].higher_is_better
@@ -81,7 +81,7 @@ def search_table(results: Results) -> Table | None:
     """The search in the layout of the paper's Table 2; None if nothing was searched.
 
     Candidates are in the order of their similarity to the pool. One that was not trained has
-    dashes. The value that decisions are made on has its own column, unless it is the test accuracy.
+    dashes. The value used for selection has a separate column, unless it is the test accuracy.
     """
     if not results.iterations:
         return None
@@ -169,7 +169,7 @@ def similarity_table(similarity: Similarity | None) -> Table | None:
 
 
 GIB = 2**30
-# Head, field of a stage's record, its unit, how a value prints.
+# Column head, field of `StageRecord`, divisor, number format.
 STAGE_COLUMNS = (
     ("Time (s)", "seconds", 1, ",.1f"),
     ("Images/s", "images_per_s", 1, ",.0f"),

@@ -1,4 +1,4 @@
-"""Feature stages, and what is computed from features: similarities and effective ranks."""
+"""Feature stages, and the similarities and effective ranks computed from features."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Comparing:
     """Compares the networks of a study by their features of fixed plain images.
 
     Attributes:
-      setup: what all stages share; `setup.similarity` says which features.
+      setup: objects and settings shared by all stages; `setup.similarity` selects the features.
       pretraining: gives the backbones.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from assl_jax.errors import lookup
+from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target
@@ -39,9 +39,9 @@ class Evaluating:
     """Fine-tunes and tests the networks of a study.
 
     Attributes:
-      setup: what all stages share.
+      setup: objects and settings shared by all stages.
       settings: how a backbone is fine-tuned.
-      metric: what selection looks at, one of `METRICS`.
+      metric: the metric used for selection, one of `METRICS`.
       pretraining: gives the backbones.
     """
 
@@ -58,7 +58,11 @@ class Evaluating:
             return found.evaluation
         folds = self.cross_validate(network).record.result
         assert isinstance(folds, Folds)
-        values = lookup(folds.metrics, self.metric, "search.metric of a fold")
+        values = folds.metrics.get(self.metric)
+        require(
+            values is not None,
+            f"search.metric={self.metric} is not defined in every fold; choose another metric",
+        )
         return found.evaluation.replace(selection=estimate(values))
 
     def finetune(self, network: Network) -> Stage:
@@ -93,7 +97,7 @@ class Evaluating:
         return self._stage("select", network, settings, compute)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
-        """The predictions of each fine-tuning on all labels for the test set, `[n, k]`."""
+        """The test-set probabilities `[n, k]` of each network fine-tuned on all labels."""
         folder = self.finetune(network).folder / "predictions"
         return [read_array(folder / file_of(run)) for run in self.test_runs()]
 
@@ -146,7 +150,7 @@ class Evaluating:
             )
 
     def _pretrained(self, network: Network) -> dict[str, Any] | None:
-        """What fine-tuning starts from; None from scratch."""
+        """The weights that fine-tuning starts from; None to train from scratch."""
         if not network.pool:
             return None
         load, run = self.pretraining.load, self.pretraining.run

@@ -19,7 +19,7 @@ from assl_jax.training.state import TrainState
 
 
 class Run(NamedTuple):
-    """One fine-tuning: rows to train on, rows to predict, and the seed of everything random."""
+    """One fine-tuning: rows to train on, rows to predict, and the random seed."""
 
     train: np.ndarray
     test: np.ndarray
@@ -66,10 +66,10 @@ def finetune_all(
       target: images, labels and the network.
       variables: the pretrained backbone; None trains from scratch.
       runs: by name.
-      folder: receives the probabilities of each run. Those of an earlier call are read.
+      folder: where the probabilities of each run are saved. Files from an earlier call are reused.
       title: of the progress bar.
       logging: its records get the name of the run.
-      keep: receives the network of the first run.
+      keep: called with the state of the first run, unless that run was finished earlier.
 
     Returns:
       Probabilities `[n, k]` of the run's test rows, by the name of the run.

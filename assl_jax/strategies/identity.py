@@ -3,8 +3,8 @@
 The source is read as syntax trees, so that comments and layout do not count. Docstrings are
 removed, and so are the class variables that only a report reads. A definition is a top-level
 statement of a module: a function, a class, a constant. It reaches every definition whose name it
-mentions, annotations included. Thus an edited loss changes the digest of the tasks that call it and
-of no other.
+mentions, annotations included. For example, an edit to a loss changes the digest only for the tasks
+that call it.
 """
 
 import ast
@@ -20,12 +20,13 @@ from assl_jax.files import digest
 
 PACKAGE = "assl_jax"
 ROOT = Path(__file__).parents[1]
-# Rooms whose code can change a number. Messages, file formats and reports cannot.
+# Top-level modules and packages whose code can change a result. Messages, file formats and reports
+# cannot.
 ROOMS = {
     *("lcka", "losses", "routes", "permutations", "ops", "models", "data", "tasks"),
     *("training", "evaluation", "strategies"),
 }
-# The cache of stages runs the code of a stage and changes nothing about its result.
+# The stage cache runs the code of a stage but cannot change its result.
 OUTSIDE = {"assl_jax.strategies.stages", "assl_jax.strategies.identity"}
 LABELS = {"title", "short", "summary", "colour"}  # class variables for reports, see `ProxyTask`
 PACKAGES = ("jax", "flax", "optax")  # their versions can change a number too
@@ -43,8 +44,8 @@ def code_digest(*roots: Any) -> str:
     """The digest of all code that `roots` can reach, and of the versions of JAX, Flax and Optax.
 
     Args:
-      roots: functions and classes of this package or of the user's own modules. Code outside the
-        package is followed within its own module.
+      roots: functions and classes of this package or of the user's own modules. In a user's module,
+        imports of other modules outside the package are not followed.
     """
     found = reach(roots)
     sources = sorted((d.module, d.name, _module(d.module).source(d.name)) for d in found)
@@ -52,7 +53,7 @@ def code_digest(*roots: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The packages that can change a number, with their versions to the minor number."""
+    """The major and minor versions of the packages that can change a result."""
     return {name: ".".join(metadata.version(name).split(".")[:2]) for name in PACKAGES}
 
 
@@ -114,7 +115,7 @@ class _Module:
                 yield from self.resolve(mentioned, attribute)
 
     def resolve(self, name: str, attribute: str = "") -> Iterator[Definition]:
-        """What `name`, or `name.attribute` of a module called `name`, stands for here."""
+        """The definitions of `name`; if `name` is a module, those of `name.attribute`."""
         if name in self.statements:
             yield Definition(self.name, name)
         module, member = self.imports.get(name, ("", ""))
@@ -125,7 +126,7 @@ class _Module:
         if member:
             yield from _module(module).resolve(member)
         elif _counts(module):
-            # A module that is passed on as a whole may be used as a whole.
+            # If the module is mentioned without an attribute, count all its definitions.
             for each in [attribute] if attribute else list(_module(module).statements):
                 yield from _module(module).resolve(each)
 
@@ -178,7 +179,7 @@ def _is_label(statement: ast.stmt) -> bool:
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each imported name with its module and its member there, "" for the module itself."""
+    """Each imported name with its module and member; the member is "" for a whole module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
@@ -190,7 +191,7 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement binds; none for an import, which is followed instead."""
+    """The names that a top-level statement binds; none for an import (see `_imports`)."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield statement.name
     elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):

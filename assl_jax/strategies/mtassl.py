@@ -13,8 +13,9 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     """Greedily add the task least similar to the pool while the fine-tuned metric does not fall.
 
     Every candidate is pretrained from scratch and fine-tuned. The best one is the first pool. Then
-    the remaining task whose features have the smallest LCKA with the pool's joins it, and a new
-    backbone is trained on the larger pool. The larger pool is kept if it is not worse.
+    the search adds the remaining task whose features have the smallest LCKA with the pool's
+    features. It trains a new backbone on the larger pool. The larger pool is kept if it is not
+    worse.
 
     Args:
       study: trains and evaluates.

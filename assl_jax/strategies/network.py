@@ -1,4 +1,4 @@
-"""Which network: the tasks it is trained on, and whether for the first or the second time."""
+"""Describes a network: its proxy tasks, and whether this is its first or second training."""
 
 import dataclasses
 

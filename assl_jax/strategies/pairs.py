@@ -50,11 +50,11 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
 
 
 def correlation(tasks: Sequence[str], rows: Sequence[Extension], gain: str) -> Correlation:
-    """How a gain goes with the similarity of the two tasks, over all pairs.
+    """The correlation between a gain and the similarity of the two tasks, over all pairs.
 
-    Pairs that share a task are not independent, and the usual p-values do not hold. Those here are
-    of Mantel's test (Mantel 1967): the share of all permutations of the tasks whose correlation is
-    at least as far from 0.
+    Pairs that share a task are not independent, and the usual p-values do not hold. The p-values
+    here come from Mantel's test (Mantel 1967): the share of task permutations that give a
+    correlation at least as far from 0.
 
     Args:
       tasks: names.
@@ -98,7 +98,7 @@ def _unit(x: np.ndarray) -> np.ndarray | None:
 
 
 def _permutations(k: int) -> np.ndarray:
-    """All permutations of k tasks; of many tasks `DRAWN` of them, the identity included."""
+    """All permutations of k tasks; if k > `EXACT`, the identity and `DRAWN` - 1 random ones."""
     if k <= EXACT:
         return np.array(list(itertools.permutations(range(k))))
     rng = np.random.default_rng(0)

@@ -30,7 +30,7 @@ class Pretraining:
     """Pretrains the networks of a study.
 
     Attributes:
-      setup: what all stages share.
+      setup: objects and settings shared by all stages.
       settings: how long and how.
     """
 
@@ -40,7 +40,7 @@ class Pretraining:
     def run(self, network: Network) -> Stage:
         """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`.
 
-        The stage depends on the unlabeled images alone: labels and test images leave it alone.
+        The stage depends only on the unlabeled images. Labels and test images do not affect it.
         """
         setup, second = self.setup, network.second
         tasks = {name: setup.tasks[name] for name in sorted(network.pool)}
@@ -110,7 +110,8 @@ class Pretraining:
         state = self._fresh(jax.random.key(seed), tasks, training, penalty)
         frozen = None
         if second and parent:
-            # With its running statistics of the proxy tasks' inputs, which f' sees too.
+            # The frozen network keeps the running statistics of the proxy tasks' inputs, because f'
+            # is trained on such inputs.
             trained = self._last_state(parent, tasks, training)
             frozen = trained.variables
             if second.init_from == "f_p":
@@ -144,7 +145,7 @@ class Pretraining:
         return int(digest(["pretrain", self.setup.seed, 2 if network.second else 1])[:7], 16)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
-        """Labels mean nothing without the routes and permutations that they number."""
+        """Save the routes and permutations that the class labels refer to."""
         rank = len(self.setup.dataset.space)
         tables = {name: task.label_table(rank) for name, task in tasks.items()}
         if is_primary():

@@ -1,4 +1,4 @@
-"""Self-ASSL: the same tasks again, away from the first network (paper, section 4, Table 4)."""
+"""Self-ASSL: a second training on the same tasks, with a penalty (paper, section 4, Table 4)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def compare(
       studies: one for each backbone.
       pools: what is trained.
       second: settings of Self-ASSL.
-      control: also train every pool a second time without the penalty. This shows what a plain
-        second run with other random numbers gives.
+      control: also train every pool a second time without the penalty. This shows the effect of a
+        plain second run with different random numbers.
 
     Returns:
       `self_assl`. Nothing is selected.

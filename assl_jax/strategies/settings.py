@@ -21,11 +21,11 @@ class PretrainSettings:
 
     Attributes:
       training: of a single task.
-      budget: "total" gives a pool as many steps as one task, "per_task" as many for each of its
-        tasks.
+      budget: with "total", a pool gets the same number of steps as one task; with "per_task", it
+        gets that number for each of its tasks.
 
     Raises:
-      InputError: another budget.
+      InputError: an unknown budget.
     """
 
     training: Training
@@ -35,7 +35,7 @@ class PretrainSettings:
         choice(self.budget, BUDGETS, "pretrain.budget")
 
     def training_of(self, tasks: int) -> Training:
-        """The training of a pool with so many tasks."""
+        """The training settings for a pool of `tasks` tasks."""
         if self.budget == "total":
             return self.training
         return dataclasses.replace(self.training, steps=self.training.steps * tasks)
@@ -47,10 +47,9 @@ class TargetSettings:
 
     Attributes:
       training: of one fine-tuning.
-      seeds: number of fine-tunings on all labels. They are tested on the test set. Each seed has
-        its own head and batches, the same for every network, so that networks are compared in
-        pairs.
-      folds: of the cross-validation inside the labelled set that selection looks at; 0 for none.
+      seeds: number of fine-tunings on all labels. They are tested on the test set. Each seed gives
+        the same head and batches to every network, so that networks can be compared in pairs.
+      folds: number of cross-validation folds inside the labelled set, for selection; 0 for none.
         All images of a patient lie in one fold.
       shift, flip: augmentation, see `Classification`.
 
@@ -79,7 +78,7 @@ class SimilaritySettings:
       reestimate_bn: first re-estimate BatchNorm's running statistics on plain images.
 
     Raises:
-      InputError: too few images, another estimator.
+      InputError: too few images, or an unknown estimator.
     """
 
     n: int = 4096
@@ -101,11 +100,12 @@ class SearchSettings:
       select_on: "cv" decides by cross-validation inside the labelled set, "test" by the test set
         as the paper does.
       metric: what it compares, one of `METRICS`.
-      candidates: "argmin" trains the least similar extension of a pool alone, "all" every one
-        (Tables 2 and 3). The least similar one decides either way.
+      candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
+        extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
+        similar one.
 
     Raises:
-      InputError: another choice.
+      InputError: an unknown value of a setting.
     """
 
     select_on: str = "cv"
@@ -123,13 +123,13 @@ class SecondRun:
     """The same tasks trained once more: Self-ASSL (paper, section 4), or its control.
 
     Attributes:
-      penalty: see `Penalty`. With weight 0 it is a plain second run, with other random numbers than
-        the first run's. Second runs share their random numbers, whatever the weight.
+      penalty: see `Penalty`. Weight 0 gives a plain second run. All second runs use the same random
+        numbers, for any weight. The first run uses different ones.
       init_from: where f' starts, "scratch" or "f_p" (the first network and its heads).
       use: what is fine-tuned, "f_prime" or "both": f_p and f' side by side.
 
     Raises:
-      InputError: another start or use.
+      InputError: an unknown `init_from` or `use`.
     """
 
     penalty: Penalty = Penalty()

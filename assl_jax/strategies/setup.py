@@ -1,4 +1,4 @@
-"""What all stages of a study share: the images, the network, and where results go."""
+"""What the stages of a study share: the images, the network, and where results go."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ class Setup:
       backbone, backbone_settings: the network, and the plain values that determine it.
       tasks: by name.
       similarity: which plain images are looked at, and how.
-      seed: of everything random.
+      seed: the random seed.
       stages: the cache.
       prefix: stands before every label, to tell several backbones apart.
       eval_batch_size: images in a batch in evaluation mode.
@@ -53,7 +53,7 @@ class Setup:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What every stage depends on that trains or runs a network."""
+        """The settings that affect every stage that trains or runs a network."""
         return {"backbone": dict(self.backbone_settings), "seed": self.seed}
 
     @functools.cached_property

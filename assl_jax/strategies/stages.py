@@ -59,15 +59,15 @@ class Busy(Exception):
 class StageCache:
     """Computes each stage once and reads its result afterwards. Several processes may share it.
 
-    `done.json` is written last, atomically. A folder without it is unfinished work: its checkpoints
-    are used, its results do not exist. Deleting a folder recomputes exactly that stage.
+    `done.json` is written last, atomically. A folder without it is an unfinished stage: the next
+    run continues from the files in it. If you delete a folder, only that stage is recomputed.
 
-    The name of a folder ends with two digests, of the settings and of the code. Changed code
-    recomputes the stages that can reach it.
+    The name of a folder ends with two digests, of the settings and of the code. If the code
+    changes, the stages that use the changed code are recomputed.
 
     Attributes:
       folder: of all stages.
-      reuse_settings: also accept finished stages of the same settings that other code computed.
+      reuse_settings: also accept finished stages with the same settings but different code.
       finished: the stages that were computed or read, in order.
       reused: names of the folders that `reuse_settings` accepted.
     """
@@ -90,7 +90,7 @@ class StageCache:
         parents: Sequence[Stage] = (),
         shown: str = "",
     ) -> Stage:
-        """The stage that settings, code and parents determine; computed unless it is finished.
+        """Return the stage with these settings, code and parents; compute it if it is not finished.
 
         Args:
           kind, label: for people; part of the folder's name.
@@ -101,7 +101,7 @@ class StageCache:
           shown: the label in this run, if it is another one.
 
         Raises:
-          Busy: another process works on it, inside of `without_waiting`.
+          Busy: inside `without_waiting`, if another process is computing the stage.
           Interrupted: a stop was requested during the wait.
         """
         source = code_digest(*code)
@@ -109,7 +109,7 @@ class StageCache:
         code_key = digest([source, [p.code_key for p in parents]])
         require(
             len({tuple(keys) for keys in gather([settings_key, code_key])}) == 1,
-            f"the processes do not run the same work ({kind} {label}); give all of them the same "
+            f"the processes run different stages ({kind} {label}); start all of them with the same "
             "command, data and version of the program",
         )
         name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key))
@@ -152,8 +152,8 @@ class StageCache:
         if others and not self._warned:
             self._warned = True
             console.say(
-                f"the code has changed since {others[0].name} was computed: stages that it "
-                "changes are computed again (--reuse=settings takes the finished ones)"
+                f"the code has changed since {others[0].name} was computed: the "
+                "affected stages are computed again (--reuse=settings uses the finished ones)"
             )
         return own
 

@@ -22,7 +22,7 @@ class Study:
     """Pretrains, evaluates and compares networks; finished stages are read, not repeated.
 
     Attributes:
-      setup: what all stages share.
+      setup: objects and settings shared by all stages.
       pretraining, evaluating, comparing: what can be done with a network.
       networks: those that were evaluated, by label.
     """
@@ -37,7 +37,7 @@ class Study:
         """Compose the parts.
 
         Args:
-          setup: what all stages share.
+          setup: objects and settings shared by all stages.
           pretrain, target: settings.
           metric: what selection looks at, one of `METRICS`.
         """
@@ -48,7 +48,7 @@ class Study:
         self.networks: dict[str, Network] = {}
 
     def check(self, penalty: Penalty) -> None:
-        """Find what would fail late, before anything is trained or written.
+        """Check for errors that would otherwise appear late, before anything is trained or written.
 
         Raises:
           InputError: sizes, folds, devices or layers that do not fit the data.
@@ -65,7 +65,7 @@ class Study:
         target.training.check(mesh, "target.")
         size = setup.eval_batch_size
         require(size >= 1, f"eval_batch_size={size} must be at least 1")
-        require(rows >= 4, f"similarity.n: at least 4 unlabeled images are needed, not {rows}")
+        require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
         for task in setup.tasks.values():
             jax.eval_shape(task.make_batch, jax.random.key(0), example)
@@ -86,8 +86,8 @@ class Study:
     def evaluate_all(self, networks: Sequence[Network]) -> None:
         """Evaluate independent networks in any order, together with other runs of the same study.
 
-        A network that another process works on is left for later. In the end all are finished. A
-        single process takes them in their order.
+        A network that another process is working on is tried again later. When this function
+        returns, all networks are finished. A single process evaluates them in the given order.
         """
         left = list(networks)
         while left:

@@ -52,8 +52,8 @@ class Training:
         require(self.accumulate >= 1, f"accumulate={self.accumulate} must be at least 1")
         require(
             self.batch_size % self.accumulate == 0 and self.micro_batch > 1,
-            f"batch_size={self.batch_size} is not accumulate={self.accumulate} times 2 or more "
-            "images; use a multiple of accumulate",
+            f"batch_size={self.batch_size} must be a multiple of accumulate={self.accumulate} "
+            "and at least twice as large",
         )
 
     @property
@@ -62,7 +62,7 @@ class Training:
         return self.batch_size // self.accumulate
 
     def check(self, mesh: Mesh, group: str = "") -> None:
-        """Raise `InputError` unless a micro-batch divides over the devices.
+        """Raise `InputError` unless a micro-batch can be split evenly over the devices.
 
         Args:
           mesh: the devices.
@@ -82,8 +82,8 @@ class Logging:
       every: steps between two records; losses and gradients are checked for NaN at the same time.
       record: receives the records, see `metrics_log.recording`.
       run: the name of this training, if the log has several.
-      observe: measures the network from outside, at the start, at the end and every `observe_every`
-        steps; its values are recorded as task "held_out".
+      observe: a function that measures the network at the start, at the end and every
+        `observe_every` steps. Its values are recorded under the task name "held_out".
       observe_every: 0 for the start and the end alone.
     """
 
@@ -99,7 +99,7 @@ SILENT = Logging()
 
 
 def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """The rows of batch `step`: a new order in every epoch, without the remainder.
+    """The rows of batch `step`. Each epoch has a new order; an incomplete last batch is dropped.
 
     If there are fewer rows than a batch needs, they are repeated inside the batch as evenly as
     possible (few-label fine-tuning).
@@ -135,7 +135,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     logging: Logging = SILENT,
 ) -> TrainState:
-    """Train `state` to `training.steps` steps; a resumed training equals an uninterrupted one.
+    """Train up to step `training.steps`; a resumed run ends as an uninterrupted one does.
 
     Args:
       state: the start; replaced by the newest of `checkpoints` if there is one.
@@ -154,7 +154,7 @@ def fit(
       InputError: a loss or a gradient that is not a finite number. The message names the step and
         the task; the last checkpoint stays.
       Interrupted: a stop was requested. A checkpoint was written if `checkpoints` are given.
-        Several processes exchange the request at the next record or checkpoint and stop together.
+        If there are several processes, they all stop together at the next record or checkpoint.
     """
     mesh = feed.mesh
     training.check(mesh)
@@ -165,7 +165,7 @@ def fit(
     pool = list(tasks.values())
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
-    # Without weight the penalty is left out, and so is the frozen network: see `make_step`.
+    # If the penalty has weight 0, the frozen network is not needed; see `make_step`.
     frozen = replicate(frozen, mesh) if penalty and penalty.weight else None
     recent = _Recent(training, logging)
     if start == 0:
@@ -223,7 +223,7 @@ class _Recent:
         self._measured.append(_Measured(step, task, metrics))
 
     def record(self, rate: float) -> str:
-        """Check and record the metrics, and start again; returns a note for the progress bar.
+        """Check, record and clear the metrics; return the text for the progress bar.
 
         There is one record for each task, with the means of its metrics.
         """
@@ -261,7 +261,8 @@ class _Recent:
 
 def _check_finite(measured: _Measured) -> None:
     """Raise `InputError` if the loss or the gradient of a step is not finite."""
-    # A finite loss can have a gradient that is not, and the weights would be saved.
+    # Check the gradient too: it can be non-finite when the loss is finite, and then bad weights
+    # would be saved.
     for name in ("loss", "gradient_norm"):
         if not np.isfinite(measured.metrics[name]):
             raise InputError(

@@ -58,21 +58,23 @@ def make_step(
         evaluation mode; None without a penalty.
 
     With `accumulate` above 1 the batch is split into that many equal micro-batches. They are
-    computed one after the other, and the optimiser gets the mean of their gradients. The batch is
-    made as a whole, with the same random numbers, so this saves memory for activations and not for
-    inputs. Micro-batch k has the examples k, k + accumulate, ...; so every device holds its share
-    of each micro-batch. All leaves of a `Batch` must have the batch as their leading axis.
+    computed one after the other, and the optimiser gets the mean of their gradients.
+    `task.make_batch` still makes the whole batch, with the same random numbers. So this saves
+    memory for activations, but not for inputs. Micro-batch k has the examples k, k + accumulate,
+    ...; so every device holds its share of each micro-batch. All leaves of a `Batch` must have the
+    batch as their leading axis.
 
-    The result equals that of the whole batch if the loss is a mean over examples that do not depend
-    on each other (classification, reconstruction), and if the backbone has no BatchNorm or its
-    statistics are the same in every micro-batch. Otherwise it differs. BatchNorm normalises by the
-    micro-batch, and its running statistics move once for each. Contrastive tasks (simclr, mcpc,
-    cpc) take their negatives from the micro-batch. The penalty compares the micro-batch with the
-    queue, which the micro-batches fill one after the other. Metrics are means over micro-batches.
+    The result equals that of the whole batch under two conditions. The loss is a mean over
+    independent examples (classification, reconstruction). The backbone has no BatchNorm, or its
+    statistics are the same in every micro-batch. Otherwise it differs. BatchNorm normalises each
+    micro-batch separately and updates its running statistics after each. Contrastive tasks (simclr,
+    mcpc, cpc) take their negatives from the micro-batch. The penalty compares the micro-batch with
+    the queue, which the micro-batches fill one after the other. Metrics are means over
+    micro-batches.
 
-    `platform` is that of the devices that run the step; None means the process's default device.
+    `platform` is the platform of the devices, such as "gpu"; None means JAX's default backend.
     """
-    # A penalty without weight is left out: the program is then that of plain training.
+    # Drop a penalty with weight 0: the compiled program is then the same as without a penalty.
     return _cached(
         backbone,
         task,

@@ -315,7 +315,7 @@ TABLES = {
     "row 2 has no label": ["path,label,split", row(0, ",train")],
     "row 3 has no path": ["path,label", row(0, "a"), ",b"],
     "row 3 has no patient": ["path,label,patient", row(0, "a,x"), row(1, "b, ")],
-    "row 2 has 3 cells, the first line has 2": ["path,label", row(0, "a,b")],
+    "row 2 has 3 cells, but the first line has 2": ["path,label", row(0, "a,b")],
     "one class only, 'a'": ["path,label", row(0, "a"), row(1, "a")],
     "no labelled volumes": ["path,label,split", row(0, ",unlabeled")],
     "class 'b' has 1 patient": ["path,label", row(0, "a"), row(1, "a"), row(2, "b")],

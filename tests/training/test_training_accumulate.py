@@ -229,8 +229,8 @@ def test_recomputing_takes_less_memory_on_every_platform(copies):
     "sizes, says",
     [
         ({"accumulate": 0}, "accumulate=0 must be at least 1"),
-        ({"accumulate": 3}, "batch_size=8 is not accumulate=3 times 2 or more"),
-        ({"accumulate": 8}, "batch_size=8 is not accumulate=8 times 2 or more"),
+        ({"accumulate": 3}, "batch_size=8 must be a multiple of accumulate=3"),
+        ({"accumulate": 8}, "batch_size=8 must be a multiple of accumulate=8"),
     ],
 )
 def test_bad_sizes(sizes, says):

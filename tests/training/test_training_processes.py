@@ -286,7 +286,7 @@ def test_the_primary_process_writes_and_stages_are_computed_once(two):
 
 def test_different_work_is_an_error(two):
     for one in two[1]:
-        assert "do not run the same work" in one["different"]
+        assert "run different stages" in one["different"]
 
 
 def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole):
