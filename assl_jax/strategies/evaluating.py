@@ -58,12 +58,11 @@ class Evaluating:
             return found.evaluation
         folds = self.cross_validate(network).record.result
         assert isinstance(folds, Folds)
-        values = folds.metrics.get(self.metric)
         require(
-            values is not None,
+            self.metric in folds.metrics,
             f"search.metric={self.metric} is not defined in every fold; choose another metric",
         )
-        return found.evaluation.replace(selection=estimate(values))
+        return found.evaluation.replace(selection=estimate(folds.metrics[self.metric]))
 
     def finetune(self, network: Network) -> Stage:
         """Fine-tune on all labels, for every labelled set and seed, and test.
