@@ -14,6 +14,7 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("README.md"), ids=lambda b: b.split("\n")[0][:40])
 def test_readme_examples(block, tmp_path, monkeypatch):
     import assl_jax
@@ -32,6 +33,7 @@ def test_readme_examples(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"images": images})
 
 
+@pytest.mark.slow
 def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
     from assl_jax.errors import InputError
     from assl_jax.models import make_backbone

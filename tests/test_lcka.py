@@ -136,14 +136,6 @@ def test_row_chunks_change_nothing(estimator, monkeypatch):
     np.testing.assert_allclose(lcka_matrix([x, y], estimator=estimator), want, atol=1e-6)
 
 
-def test_jit_equals_eager():
-    x, y = related(7)
-    fast = jit_cka(x, y, estimator="unbiased")  # a superset of the biased estimator's operations
-    with jax.disable_jit():
-        slow = linear_cka(x, y, estimator="unbiased")
-    np.testing.assert_allclose(fast, slow, atol=1e-6)
-
-
 @BOTH
 def test_gradient_matches_finite_differences(estimator):
     with jax.enable_x64(True):
@@ -239,6 +231,7 @@ MEMORY = """
 
 
 # The features take 0.6 and 1.2 GB, and are never on the device as a whole.
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "n, d, limit_gb", [(800_000, 32, 1.5), pytest.param(100_000, 512, 3.0, marks=pytest.mark.long)]

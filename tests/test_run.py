@@ -81,6 +81,7 @@ def read(workdir: Path) -> Results:
     return records.read(workdir / "results.json", Results)
 
 
+@pytest.mark.slow
 def test_results_have_the_documented_layout(finished):
     workdir, out, _ = finished
     results = read(workdir)
@@ -106,6 +107,7 @@ def test_results_have_the_documented_layout(finished):
     assert str(workdir / "report" / "index.html") in out
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_report_and_what_it_was(finished):
     workdir, _, _ = finished
     page = (workdir / "report" / "index.html").read_text()
@@ -116,6 +118,7 @@ def test_a_run_leaves_its_report_and_what_it_was(finished):
     assert {"jax", "python", "devices", "commit", "command"} <= set(environment)
 
 
+@pytest.mark.slow
 def test_stages_lie_beside_the_workdir(finished):
     workdir, _, _ = finished
     results = read(workdir)
@@ -188,6 +191,7 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     assert (runs[2] / "gradcam" / "index.html").stat().st_size > 2000
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(finished):
     workdir, out, _ = finished
     before = snapshot(workdir.parent)
@@ -197,6 +201,7 @@ def test_the_same_command_again_changes_nothing(finished):
     assert snapshot(workdir.parent) == before
 
 
+@pytest.mark.slow
 def test_the_backbone_loads_and_tells_images_apart(finished):
     import assl_jax
     from assl_jax.data import load

@@ -125,6 +125,7 @@ def refused(capsys, *arguments):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_test_images_of_a_run(volumes, capsys):
     main(["gradcam", f"--workdir={volumes}", "--n=5"])
     path = volumes / "gradcam" / "index.html"
@@ -139,6 +140,7 @@ def test_test_images_of_a_run(volumes, capsys):
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
 
 
+@pytest.mark.slow
 def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
     rng = np.random.default_rng(1)
     (tmp_path / "mine" / "more").mkdir(parents=True)

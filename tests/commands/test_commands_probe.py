@@ -239,6 +239,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     assert "probe: 3/3" in err
 
 
+@pytest.mark.slow
 def test_checkpoints_replace_the_networks_or_join_them(finished, runs, tmp_path):
     def labels(*arguments):
         found = probe.probe_networks(runs / "run", **dict(arguments))
@@ -334,6 +335,7 @@ def test_networks_side_by_side_are_compared_with_a_single_untrained_one(finished
     assert found.networks[0] == finished.networks[0]
 
 
+@pytest.mark.slow
 def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatch):
     """JSON turns tuples into lists; the source still gets the tuples of the run."""
     data = {"name": "phantom_ct", "volumes": 40, "shape": (8, 12, 10), "labels": 12, "test": 20}

@@ -89,6 +89,7 @@ def test_a_remainder_is_left_out_and_no_image_counts_twice(backbone, variables, 
     jax.tree.map(np.testing.assert_array_equal, stats(ROWS), stats(ROWS[:8]))
 
 
+@pytest.mark.slow
 def test_evaluation_then_equals_training_mode(backbone, variables, images, intensity):
     mesh = make_mesh(jax.devices()[:1])
     data, rows = Feed(images, mesh), np.arange(20)

@@ -145,7 +145,7 @@ def test_a_patient_counts_for_the_most_frequent_class_of_its_images():
     labels = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1])
     sides = [set(groups[fold]) for fold in stratified_folds(labels, 2, seed=0, groups=groups)]
     assert sides[0] | sides[1] == set(range(6)) and not sides[0] & sides[1]
-    with pytest.raises(InputError, match="class 1 has 2 patients, 3-fold"):
+    with pytest.raises(InputError, match="class 1 has 2 patients, but 3-fold"):
         stratified_folds(labels, 3, seed=0, groups=groups)
     with pytest.raises(InputError, match="class 1 has 0 patients"):
         stratified_folds(labels[:9], 2, seed=0, groups=groups[:9])

@@ -152,6 +152,7 @@ def test_a_max_pool_does_not_mix_the_slices_that_it_leaves_alone(quick_jit, draw
         np.testing.assert_array_equal(changed, np.arange(12) < count, err_msg=stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10", "vgg11"])
 def test_bfloat16(quick_jit, drawn, name):
     exact, x = apply(name, (2, 6, 24, 20, 1), quick_jit, drawn, delay=(2, 0, 0))

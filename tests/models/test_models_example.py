@@ -57,6 +57,7 @@ def test_settings_without_a_field():
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [(8, 8), (4, 8, 8)])
 def test_fine_tuning_then_grad_cam(space):
     entry = models.BACKBONES["densenet"]._replace(fixed={"layers": (1, 1)})  # compiles faster
@@ -79,6 +80,7 @@ def test_fine_tuning_then_grad_cam(space):
     assert np.isfinite(cam).all() and np.abs(guided).max() > 0
 
 
+@pytest.mark.slow
 def test_export_then_load(tmp_path, drawn):
     backbone = make_backbone(**SETTINGS)
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 1)).astype(np.float32)

@@ -192,6 +192,7 @@ def test_the_exported_pair_loads(make_study):
     assert stage.record.result.evaluation.accuracy.runs == (pytest.approx(accuracy),)
 
 
+@pytest.mark.slow
 def test_what_is_logged_over_training(make_study):
     study = make_study(folds=0, seeds=1)
     records = MetricsLog(study.pretraining.run(AWAY).folder).read()

@@ -220,6 +220,7 @@ print(stage.record.result.d, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_run_a_stage_once_and_a_dead_ones_lock_is_released(tmp_path):
     def worker(seconds):
         arguments = [str(tmp_path / "stages"), str(tmp_path / "log"), str(seconds)]

@@ -340,6 +340,7 @@ def test_folds_of_the_selection_keep_patients_together(make_study):
     assert set(patients[apart[0]]) & set(patients[apart[1]])
 
 
+@pytest.mark.slow
 def test_images_on_the_host_give_the_same_results(make_study):
     device, host = (
         make_study(folder=p, placement=p).evaluating.finetune(SRC) for p in ("device", "host")

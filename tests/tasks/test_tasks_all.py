@@ -47,9 +47,15 @@ EVERY = pytest.mark.parametrize("name", TASKS)
 
 
 def every_on(*cases):
-    """Parametrize by task and case; tasks for volumes skip the other cases."""
+    """Parametrize by task and case; tasks for volumes skip the other cases.
+
+    Where images are a case, volumes of the tasks for both are slow.
+    """
+    slow = pytest.mark.slow if len(cases) > 1 else ()
     pairs = [
-        (name, case)
+        pytest.param(
+            name, case, marks=slow if case == "volume" and name not in ONLY_VOLUMES else ()
+        )
         for name in TASKS
         for case in cases
         if case == "volume" or name not in ONLY_VOLUMES
@@ -121,17 +127,6 @@ def test_a_task_without_its_methods_is_refused():
         Plain()
 
 
-@EVERY
-def test_compiled_batch_is_the_eager_one(make, name):
-    images, _ = stored("volume" if name in ONLY_VOLUMES else "grey")
-    compiled = make(task_of(name), images)
-    eager = task_of(name).make_batch(jax.random.key(0), jnp.asarray(images))
-    assert compiled.inputs.dtype == jnp.float32
-    for a, b in zip(*map(jax.tree.leaves, (compiled, eager)), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, atol=2e-4)
-
-
 @every_on("rgb", "volume")
 def test_batch(make, name, case):
     images, rank = stored(case)
@@ -167,6 +162,7 @@ def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_j
         assert 0 <= metrics["accuracy"] <= 1
 
 
+@pytest.mark.slow
 @every_on("volume")
 def test_a_step_of_self_assl_takes_every_task(name, case):
     """Traced, not run: the penalty sees all views, and the state keeps its shape."""

@@ -127,6 +127,7 @@ def test_an_uninformative_prediction_costs_the_logarithm_of_the_keys(quick_jit, 
     np.testing.assert_allclose(metrics["accuracy"], (1 / (2 * n) + 1 / n) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [(24, 24), (14, 14, 14)])
 def test_starts_near_chance_on_the_features_of_a_resnet(make, objective, quick_jit, space):
     images = np.random.default_rng(0).integers(0, 256, (4, *space, 1), dtype=np.uint8)

@@ -145,6 +145,7 @@ def test_the_temperature_reaches_the_loss(quick_jit, kind, key):
         np.testing.assert_allclose(metrics.get("mcpc_loss", loss), want, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick_jit):
     """Pooled ReLU features, all at or above 0, leave the ratio at 1 before training."""
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 1), dtype=np.uint8)

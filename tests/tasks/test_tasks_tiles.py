@@ -48,6 +48,7 @@ def test_an_overlap_out_of_range_is_one_clear_line(monkeypatch, overlap):
         tiles.tile_grid("src", (96, 96), crop_fraction=1.0, tiles=3, advice="")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [(64, 64), (32, 40, 32)])
 def test_a_quarter_reaches_src_and_cpc(monkeypatch, coordinates, as_stored, space):
     """Neighbouring tiles share a quarter of their side, on coordinate images."""

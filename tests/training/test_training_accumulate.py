@@ -101,6 +101,7 @@ def test_without_batch_norm_micro_batches_equal_the_whole(accumulate):
     close(found, wanted)
 
 
+@pytest.mark.slow
 def test_batch_norm_is_the_same_if_the_statistics_are(toy):
     """Every image occurs twice, once in each of the two micro-batches."""
     images, task = np.repeat(IMAGES[:4], 2, axis=0), Fixed(intensity=INTENSITY)
@@ -118,6 +119,7 @@ def test_batch_norm_is_the_same_if_the_statistics_are(toy):
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_negatives_come_from_the_micro_batch():
     """Untrained SimCLR tells a view's pair from 2b - 2 others: the loss is near log(2b - 1)."""
     task = Pairs(width=8, temperature=1e3, intensity=INTENSITY)
@@ -146,6 +148,7 @@ def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
     assert metrics["loss"] == pytest.approx(metrics["proxy_loss"] + metrics["penalty"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(toy):
     images = np.tile(IMAGES, (2, 1, 1, 1))
     one, wanted = take(toy.backbone, ROTATION, images, 2, steps=3)
@@ -190,6 +193,7 @@ def temporary(backbone, accumulate=1):
     return step.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_micro_batches_need_less_memory():
     backbone = Plain(features=32, stride=1)
     assert temporary(backbone, 4) < 0.4 * temporary(backbone)

@@ -255,10 +255,12 @@ def test_they_train_the_network_of_one_process(two, whole, placement):
         close(leaves(two[0] / f"{placement}.{number}.npz"), (whole.params, whole.batch_stats))
 
 
+@pytest.mark.slow
 def test_each_reads_only_its_share_of_a_batch(two):
     assert [one["read"] for one in two[1]] == [6 * 8 / 2] * 2
 
 
+@pytest.mark.slow
 def test_both_have_all_features_and_statistics(two, whole):
     scope = defined(WORK)
     feed = Feed(scope["IMAGES"], make_mesh(jax.devices()[:1]))
@@ -273,6 +275,7 @@ def test_both_have_all_features_and_statistics(two, whole):
         close(leaves(two[0] / f"tree.{number}.npz"), whole.params)
 
 
+@pytest.mark.slow
 def test_the_primary_process_writes_and_stages_are_computed_once(two):
     folder, told = two
     assert told[0]["files"] == ["copy", "metrics.jsonl", "tensorboard"]
@@ -284,11 +287,13 @@ def test_the_primary_process_writes_and_stages_are_computed_once(two):
     assert result == {"type": "features", "n": 0, "d": 3}
 
 
+@pytest.mark.slow
 def test_different_work_is_an_error(two):
     for one in two[1]:
         assert "run different stages" in one["different"]
 
 
+@pytest.mark.slow
 def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole):
     folder, told = two
     for one in told:
@@ -300,11 +305,13 @@ def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole):
     close(jax.tree.leaves(end.params), whole.params)
 
 
+@pytest.mark.slow
 def test_two_processes_resume_the_training_of_one(two, whole):
     for number in range(2):
         close(leaves(two[0] / f"resumed.{number}.npz"), whole.params)
 
 
+@pytest.mark.slow
 def test_an_error_of_one_ends_both(two):
     assert [one["failed"] for one in two[1]] == [
         "InputError process 1: the disk is gone",
@@ -337,6 +344,7 @@ def test_flags_that_do_not_fit_together(flags, says):
     assert processes.is_single()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, says",
     [
