@@ -9,7 +9,7 @@ import msgspec
 from ml_collections import ConfigDict
 
 from assl_jax import records, report
-from assl_jax.config import load_data, pool_of, search_of, second_run_of, studies_of
+from assl_jax.config import base_config, load_data, pool_of, search_of, second_run_of, studies_of
 from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import export_backbone, load_models
@@ -130,13 +130,17 @@ def run(
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds the run of another config."""
+    """Refuse a folder that holds the run of another config.
+
+    A setting that the earlier version did not have counts with its default.
+    """
     path = workdir / records.CONFIG
     if not path.exists():
         return
     old = records.flat_settings(records.read_settings(path))
     new = records.flat_settings(settings)
-    changed = [key for key in old | new if old.get(key) != new.get(key)]
+    default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
+    changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
     require(
         not changed,
         f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}); "

@@ -20,7 +20,6 @@ from typing import Any
 
 from benchmarks.side_by_side import compare, serve, spread, table, write
 
-TASKS = "src,mcpc,sc_assl,jigsaw,rotation,inpaint,simclr,cpc,models_genesis,rubiks_cube"
 IMAGES = 256  # size of the data set
 PIXELS = 2**17  # in a batch on a CPU, about; at most 32 images
 
@@ -229,7 +228,9 @@ def main() -> None:
         rows = [against_torch(setting, options, args.workers)]
     else:
         rank = len(space)
-        every = [name for name in TASKS.split(",") if rank == 3 or name != "rubiks_cube"]
+        from assl_jax.tasks import TASKS
+
+        every = [name for name in TASKS if rank == 3 or name != "rubiks_cube"]
         rows = []
         for name in args.tasks.split(",") if args.tasks else every:
             rows.append(measure(name, setting))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from assl_jax import experiment, records
 from assl_jax.config import base_config, saved_config
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
@@ -93,6 +94,17 @@ def test_a_workdir_with_another_run_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="holds a run with another config"):
         run(small(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_path):
+    settings = records.as_settings(small().to_dict())
+    del settings["task"]["jigsaw"], settings["similarity"]["layer"]
+    write_json(tmp_path / "config.json", settings)
+    experiment._check_workdir(tmp_path, records.as_settings(small().to_dict()))
+    config = small()
+    config.similarity.layer = "stage2"
+    with pytest.raises(InputError, match=r"\(different: similarity.layer\)"):
+        experiment._check_workdir(tmp_path, records.as_settings(config.to_dict()))
 
 
 def test_a_file_in_place_of_the_workdir_is_named(tmp_path):

@@ -15,7 +15,7 @@ from assl_jax import records
 from assl_jax.config import load_data, saved_config
 from assl_jax.data import Dataset
 from assl_jax.data.images import EXTENSIONS, decode_image
-from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, read_volume
+from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, find_volumes, read_volume
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
@@ -83,12 +83,18 @@ def _read_all(
     require(path.exists(), f"--images={images} does not exist")
     files = [path]
     if path.is_dir():
-        endings = VOLUME_SUFFIXES if len(dataset.space) == 3 else EXTENSIONS
-        visible = sorted(file for file in path.rglob("*") if file.name[0] != ".")
-        files = [file for file in visible if file.name.lower().endswith(endings)][:n]
+        volumes = len(dataset.space) == 3
+        endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
+        files = (find_volumes(path) if volumes else _pictures(path))[:n]
         require(bool(files), f"--images={images} holds no files that end in {' '.join(endings)}")
     stored = np.stack([_read(file, dataset, settings) for file in files])
     return stored, [file.name for file in files]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The image files under a folder, sorted; hidden ones are left out."""
+    visible = sorted(file for file in folder.rglob("*") if file.name[0] != ".")
+    return [file for file in visible if file.name.lower().endswith(EXTENSIONS)]
 
 
 def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
@@ -118,7 +124,7 @@ def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.nda
     """
     require(
         dataset.channels == 1,
-        f"the run's volumes have {dataset.channels} channels, NIfTI files one; leave out --images",
+        f"the run's volumes have {dataset.channels} channels, volume files one; leave out --images",
     )
     cropped = settings.get("crop_foreground")
     format = VolumeFormat(

@@ -28,7 +28,7 @@ class VolumeReader(NamedTuple):
 
     Attributes:
       suffixes: endings of the format's file names, in lower case.
-      accepts: whether a path is of this format.
+      accepts: whether a path is of this format; a folder can be one, such as a DICOM series.
       read: gives a file's values `[z, y, x]` and the size of a voxel in mm, oriented as
         `data.nifti.read_nifti` documents. It raises any exception if the file is broken.
     """
@@ -41,6 +41,31 @@ class VolumeReader(NamedTuple):
 # A file is read by the first reader that accepts it.
 READERS = {"NIfTI": VolumeReader(nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti)}
 VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """The volumes under a folder, sorted: files by their suffix, and folders of one volume."""
+    found: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or (found and found[-1] in path.parents):
+            continue
+        if path.is_dir():
+            volume = any(reader.accepts(path) for reader in READERS.values())
+        else:
+            volume = path.name.lower().endswith(VOLUME_SUFFIXES)
+        if volume:
+            found.append(path)
+    return found
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in ns of a volume, over the files in its folder.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    stats = [file.stat() for file in (path.iterdir() if path.is_dir() else (path,))]
+    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

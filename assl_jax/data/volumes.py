@@ -14,7 +14,7 @@ from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.settings import check, existing_folder
 from assl_jax.data.splits import split_by_patient, stratified_subset
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
-from assl_jax.data.volume_file import VolumeFormat
+from assl_jax.data.volume_file import VolumeFormat, stamp
 from assl_jax.errors import InputError, choice, require
 from assl_jax.files import digest
 
@@ -245,8 +245,7 @@ def _stamps(root: Path, rows: list[Row]) -> tuple[dict[str, Stamp], dict[str, st
             unfit[file] = f"it is listed {count} times, in rows {numbers}"
             continue
         try:
-            stat = (root / file).stat()
-            stamps[file] = (stat.st_size, stat.st_mtime_ns)
+            stamps[file] = stamp(root / file)
         except (OSError, ValueError) as e:
             unfit[file] = getattr(e, "strerror", None) or str(e)
     return stamps, unfit

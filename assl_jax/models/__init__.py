@@ -24,20 +24,22 @@ class Entry(NamedTuple):
     """A backbone in `BACKBONES`.
 
     Attributes:
+      title: for readers.
       module: its class; a `Backbone`. Its fields are the settings that it takes.
       fixed: fields that the name decides.
       ignored: settings of `make_backbone` that have no meaning for it. They may have any value,
         because a run compares several backbones with the same settings.
     """
 
+    title: str
     module: type[nn.Module]
     fixed: Mapping[str, Any] = {}
     ignored: Sequence[str] = ()
 
 
 BACKBONES = {
-    **{f"resnet{depth}": Entry(ResNet, {"depth": depth}) for depth in resnet.DEPTHS},
-    **{f"vgg{depth}": Entry(VGG, {"depth": depth}, ignored=("stem",)) for depth in vgg.DEPTHS},
+    **{f"resnet{n}": Entry(f"ResNet-{n}", ResNet, {"depth": n}) for n in resnet.DEPTHS},
+    **{f"vgg{n}": Entry(f"VGG-{n}", VGG, {"depth": n}, ignored=("stem",)) for n in vgg.DEPTHS},
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -67,7 +69,7 @@ def make_backbone(
     """A backbone by name.
 
     Args:
-      name: one of `BACKBONES` (resnet10, resnet18, resnet34, vgg11, vgg13, vgg16).
+      name: one of `BACKBONES`.
       width: multiplier of all channel counts.
       stem: a key of `resnet.STEMS`; VGG has no stem and ignores it.
       dtype: compute dtype, "float32" or "bfloat16".

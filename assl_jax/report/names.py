@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from assl_jax.models import BACKBONES
 from assl_jax.tasks import TASKS, describe
 
 SCRATCH = "From scratch"  # title of an empty pool
 SCRATCH_LABEL = "scratch"
-FAMILIES = {"resnet": "ResNet", "vgg": "VGG"}
 VARIANTS = {"second_run": "second run", "self_assl": "Self-ASSL"}  # besides "plain"
 
 INK = "#222222"
@@ -32,7 +32,7 @@ class Label(NamedTuple):
     def parse(cls, label: str) -> "Label":
         """Split `"vgg16/src+rotation.self_assl"`."""
         backbone, _, rest = label.partition("/")
-        if backbone_title(backbone) == backbone:  # no architecture: the whole label is the pool
+        if not backbone.isidentifier() or not rest:  # the whole label is the pool
             backbone, rest = "", label
         pool, _, variant = rest.rpartition(".")
         if not pool or variant not in VARIANTS:
@@ -68,10 +68,8 @@ def label_title(label: str) -> str:
 
 
 def backbone_title(name: str) -> str:
-    """`"resnet18"` becomes "ResNet-18"; a name of another form stays as it is."""
-    family = name.rstrip("0123456789")
-    depth = name.removeprefix(family)
-    return f"{FAMILIES[family]}-{depth}" if family in FAMILIES and depth else name
+    """A backbone's title; a name that is not in `BACKBONES` stays as it is."""
+    return BACKBONES[name].title if name in BACKBONES else name
 
 
 def pool_colour(pool: Sequence[str]) -> str:

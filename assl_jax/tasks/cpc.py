@@ -43,8 +43,8 @@ class ContextHead(nn.Module):
 class CPC(ProxyTask):
     """Predict the features of the next patches of a line, and tell them from other patches.
 
-    A random crop is divided into `grid` patches per axis. Neighbouring patches overlap by half of
-    their side (`tiles.OVERLAP`). A line of patches runs along the first spatial axis: from top to
+    A random crop is divided into `grid` patches per axis. Neighbouring patches overlap by
+    `tiles.OVERLAP` of their side. A line of patches runs along the first spatial axis: from top to
     bottom in an image, from the bottom slice upwards in a volume. After each patch of a line, a
     linear map for each k predicts the features k patches ahead. The negatives of a prediction are
     all other patches that are k steps ahead of some context: in the same line, in other lines and
@@ -53,9 +53,8 @@ class CPC(ProxyTask):
 
     Attributes:
       grid: patches per axis; the backbone sees grid**rank patches of each image.
-      steps: largest k, below `grid`. The patch at k = 1 shares half of its pixels with the last
-        patch read; later patches share none.
-      crop_fraction: crop side over image side; the patch's side is rounded down to an even number.
+      steps: largest k, below `grid`. The patch at k = 1 overlaps with the last patch read.
+      crop_fraction: crop side over image side; the patch's side is rounded down, see `tile_grid`.
       hidden: width of the GRU; 0 means the width of the features.
       intensity: how stored integers become network inputs.
 

@@ -18,14 +18,13 @@ from assl_jax.tasks.tiles import TileGrid, cut_tiles, tile_grid
 class RouteTiles(ProxyTask):
     """Tiles of a random crop along a random sampling route (paper, sections 2 and 2.3).
 
-    A crop holds 3 tiles per axis. Neighbouring tiles overlap by half of their side
-    (`tiles.OVERLAP`), so the crop's side is twice the tile's. A route is a monotone path of tiles
+    A crop holds 3 tiles per axis. Neighbouring tiles overlap by `tiles.OVERLAP` of their side. A
+    route is a monotone path of tiles
     from one corner of the crop to the opposite corner. In 2D a route has 5 tiles, and there are 24
     routes. In 3D it has 7 tiles; 48 of the 720 routes are used, 6 per corner.
 
     Attributes:
-      crop_fraction: crop side over image side; the tile's side is rounded down to an even number.
-        Images of 96 pixels have tiles of 40.
+      crop_fraction: crop side over image side; the tile's side is rounded down, see `tile_grid`.
       seed: of the draw of the 3D routes.
       intensity: how stored integers become network inputs.
     """

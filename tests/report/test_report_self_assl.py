@@ -195,6 +195,11 @@ def test_labels(label, shown):
     assert names.label_title(label) == shown
 
 
+def test_a_backbone_of_ours_is_named_as_it_is():
+    label = names.Label.parse("ours/rotation")
+    assert label == ("ours", ("rotation",), "plain") and label.title == "ours: Rotation"
+
+
 def test_a_network_has_the_colour_of_its_task():
     pool = names.Label.parse("vgg16/src+rotation.self_assl").pool
     assert pool == ("src", "rotation")
