@@ -188,7 +188,7 @@ def test_summary_and_markdown(table4_results):
         ("vgg16/scratch", "VGG-16: From scratch"),
         ("ours.v2", "ours.v2"),
         ("</script>", "</script>"),
-        ("vgg/rotation", "vgg/rotation"),
+        ("vgg/rotation", "vgg: Rotation"),
     ],
 )
 def test_labels(label, shown):
