@@ -11,6 +11,8 @@ from assl_jax.data import Dataset, load, source_settings
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.strategies.settings import (
+    AS_PRINTED,
+    DistilSettings,
     PretrainSettings,
     SearchSettings,
     SecondRun,
@@ -51,6 +53,7 @@ def base_config(data: str) -> ConfigDict:
                 "remat": False,
             },
             "pretrain": {**training, **_defaults(PretrainSettings)},
+            "distil": _defaults(DistilSettings),
             "target": {**training, "learning_rate": 1e-4, **_defaults(TargetSettings)},
             "similarity": _defaults(SimilaritySettings),
             "self_assl": {
@@ -59,7 +62,7 @@ def base_config(data: str) -> ConfigDict:
                 "second_run": False,  # also a plain second run, as a control
                 "backbones": (),  # names; none means `backbone.name` alone
             },
-            "search": _defaults(SearchSettings),
+            "search": {**_defaults(SearchSettings), "as_printed": False},  # see `AS_PRINTED`
             "task": {name: _defaults(kind) for name, kind in TASKS.items()},
             "images_on": "auto",
             "keep_compiled": True,
@@ -114,7 +117,8 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
 
 def search_of(config: ConfigDict) -> SearchSettings:
     """The settings of the search."""
-    return SearchSettings(**config.search.to_dict())
+    settings = config.search.to_dict()
+    return SearchSettings(**settings | (AS_PRINTED if settings.pop("as_printed") else {}))
 
 
 def second_run_of(config: ConfigDict) -> SecondRun:
@@ -163,6 +167,7 @@ def studies_of(
             ),
             PretrainSettings(
                 training=_training(config.pretrain),
+                distil=DistilSettings(**config.distil.to_dict()),
                 **_fields(PretrainSettings, config.pretrain.to_dict()),
             ),
             TargetSettings(training=_training(config.target), **target),
@@ -190,7 +195,7 @@ def _training(group: ConfigDict) -> Training:
 
 def _defaults(kind: type) -> dict[str, Any]:
     """The settings of a dataclass with their defaults. Fields in `parts` are not settings."""
-    parts = ("intensity", "training", "optimiser", "penalty")
+    parts = ("intensity", "training", "optimiser", "penalty", "distil")
     return {f.name: f.default for f in dataclasses.fields(kind) if f.name not in parts}
 
 

@@ -136,6 +136,7 @@ def test_row_chunks_change_nothing(estimator, monkeypatch):
     np.testing.assert_allclose(lcka_matrix([x, y], estimator=estimator), want, atol=1e-6)
 
 
+@pytest.mark.slow
 @BOTH
 def test_gradient_matches_finite_differences(estimator):
     with jax.enable_x64(True):

@@ -55,20 +55,30 @@ def auc(labels: Labels, probabilities: Probabilities, weights: Weights) -> Value
     return np.mean(each, axis=0)
 
 
+def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """Mean negative logarithm of the true class's probability, in nats; at most 27.6 an image."""
+    likely = np.take_along_axis(probabilities, labels.reshape(-1, 1), 1)[:, 0]
+    losses = -np.log(likely.astype(np.float64).clip(1e-12))
+    return losses @ weights / weights.sum(0)
+
+
 class Metric(NamedTuple):
     """A metric of classification.
 
     Attributes:
       title: for readers, in the form for the middle of a sentence.
-      function: from labels `[n]`, probabilities `[n, k]` and weights `[n, r]` to `[r]` values in
-        [0, 1], one for each column of the weights. A weight is a whole number: how often the image
-        counts. A value that is not defined is NaN.
+      function: from labels `[n]`, probabilities `[n, k]` and weights `[n, r]` to `[r]` values, one
+        for each column of the weights. A weight is a whole number: how often the image counts. A
+        value that is not defined is NaN.
       higher_is_better: whether a higher value is better.
+      share: whether values lie in [0, 1] and are printed in %. Tables of the test set have these
+        metrics alone.
     """
 
     title: str
     function: Callable[[Labels, Probabilities, Weights], Values]
     higher_is_better: bool = True
+    share: bool = True
 
     def best(self, values: Sequence[float]) -> int:
         """The position of the best value, the first one if several are equal."""
@@ -84,7 +94,9 @@ METRICS = {
     "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy),
     "macro_f1": Metric("macro F1", macro_f1),
     "auc": Metric("AUC", auc),
+    "log_loss": Metric("log loss", log_loss, higher_is_better=False, share=False),
 }
+SHARES = {name: metric for name, metric in METRICS.items() if metric.share}
 
 
 def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
@@ -95,7 +107,7 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
       probabilities: of every class, or any scores whose largest is the prediction.
 
     Returns:
-      Values in [0, 1] by the names of `METRICS`; an undefined metric is left out.
+      Values by the names of `METRICS`; an undefined metric is left out.
     """
     once = np.ones((len(labels), 1), np.int32)
     found = {name: float(v[0]) for name, v in _measure(labels, [probabilities], once).items()}
@@ -147,6 +159,49 @@ def bootstrap(
         if len(defined):
             intervals[name] = _interval(defined, level)
     return intervals
+
+
+class Gain(NamedTuple):
+    """How much better one network is than another on the same images.
+
+    Attributes:
+      mean: difference of a metric, above 0 if the second network is better.
+      error: its standard error over patients.
+    """
+
+    mean: float
+    error: float
+
+
+def paired_gain(
+    metric: str,
+    labels: Labels,
+    before: Sequence[Probabilities],
+    after: Sequence[Probabilities],
+    groups: Groups,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Gain:
+    """The gain in a metric from one network to another, paired by image.
+
+    Args:
+      metric: a name in `METRICS`.
+      labels: true classes.
+      before, after: the networks' probabilities of the same images, one array for each run.
+      groups: the patient of each image. The standard error is that of a bootstrap over patients;
+        images that both networks find hard or easy cancel.
+      replicates, seed: as in `bootstrap`.
+    """
+    function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
+    names, unit = np.unique(groups, return_inverse=True)
+    drawn = _draw(len(names), replicates, seed).T[unit]
+    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn], axis=1)
+    old, new = (
+        np.mean([function(labels, p, weights) for p in runs], 0) for runs in (before, after)
+    )
+    mean, *resampled = sign * (new - old)
+    return Gain(float(mean), float(np.nanstd(resampled)))
 
 
 def paired_difference(

@@ -1,7 +1,6 @@
 """How a network halves its feature maps: the strides of each step, and max-pooling."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -10,25 +9,43 @@ from assl_jax.errors import require
 from assl_jax.models.conv import per_axis
 from assl_jax.models.cpu import choose, pooling
 
+FEWEST = 4  # positions along an axis; a shorter map is not halved
 
-def halvings(delay: Sequence[int], rank: int) -> Iterator[tuple[int, ...]]:
-    """The strides of a network's halvings, first to last: 2 or 1 for each axis, without end.
 
-    Args:
-      delay: for each spatial axis, how many of the first halvings leave it unchanged; `()` means
-        that every halving halves every axis.
-      rank: the number of spatial axes.
+class Halvings:
+    """The strides of a network's halvings; each call gives those of the next one.
 
-    Raises:
-      InputError: `delay` does not have one number per spatial axis.
+    An axis with fewer than `FEWEST` positions is not halved again, so that 2 remain. If small tiles
+    shrank to a single position, a 3-wide kernel would see only padding beside it, and most of its
+    weights would never be trained.
     """
-    delays = tuple(delay) or (0,) * rank
-    require(
-        len(delays) == rank,
-        f"backbone.delay={delays} has length {len(delays)}, the images have {rank} spatial axes; "
-        "give one number for each",
-    )
-    return (tuple(1 if step < d else 2 for d in delays) for step in itertools.count())
+
+    def __init__(self, delay: Sequence[int], rank: int) -> None:
+        """Before the first halving.
+
+        Args:
+          delay: for each spatial axis, how many of the first halvings leave it unchanged; `()`
+            means that every halving halves every axis.
+          rank: the number of spatial axes.
+
+        Raises:
+          InputError: `delay` does not have one number per spatial axis.
+        """
+        self.delay = tuple(delay) or (0,) * rank
+        require(
+            len(self.delay) == rank,
+            f"backbone.delay={self.delay} has length {len(self.delay)}, the images have {rank} "
+            "spatial axes; give one number for each",
+        )
+        self._done = 0
+
+    def __call__(self, x: Float[Array, "b *space c"]) -> tuple[int, ...]:
+        """1 or 2 for each spatial axis of the map `x` that is halved next."""
+        self._done += 1
+        return tuple(
+            1 if self._done <= d or n < FEWEST else 2
+            for d, n in zip(self.delay, x.shape[1:-1], strict=True)
+        )
 
 
 def suggest_delay(space: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from assl_jax.errors import lookup
 from assl_jax.models.base import ConvNet, batch_norm, feature_maps
 from assl_jax.models.conv import Conv, per_axis
-from assl_jax.models.halving import halvings, max_pool
+from assl_jax.models.halving import Halvings, max_pool
 
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -77,22 +77,22 @@ class ResNet(ConvNet):
     ) -> dict[str, Float[Array, "b ..."]]:
         """Standardised images to `stem`, `stage1` … `stage4`, `last` and `pooled`."""
         kernel, stride, pool = STEMS[self.stem]
-        halve = halvings(self.delay, x.ndim - 2)
-        strides = next(halve) if stride == 2 else (1,) * (x.ndim - 2)
-        kernels = tuple(kernel if s == stride else 3 for s in strides)
+        halve = Halvings(self.delay, x.ndim - 2)
+        strides = halve(x) if stride == 2 else (1,) * (x.ndim - 2)
+        kernels = tuple(3 if delay else kernel for delay in halve.delay)
         widths = [self.channels(64 * 2**i) for i in range(4)]
         x = Conv(widths[0], kernels, strides, dtype=self.dtype, name="stem_conv")(x)
         x = self.activation(self.norm(train, "stem_bn")(x))
         features = {"stem": x}
         if pool:
-            strides = next(halve)
+            strides = halve(x)
             x = max_pool(x, [2 * s - 1 for s in strides], strides, [s - 1 for s in strides])
         block_of = self.recomputed(BasicBlock, static=(2,))  # train, after the block itself and x
         for stage, (blocks, width) in enumerate(zip(DEPTHS[self.depth], widths, strict=True), 1):
             for block in range(blocks):
                 x = block_of(
                     width,
-                    next(halve) if stage > 1 and block == 0 else 1,
+                    halve(x) if stage > 1 and block == 0 else 1,
                     self.dtype,
                     self.bn_momentum,
                     self.activation,

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.models.base import ConvNet, feature_maps
 from assl_jax.models.conv import Conv
-from assl_jax.models.halving import halvings, max_pool
+from assl_jax.models.halving import Halvings, max_pool
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -29,10 +29,10 @@ class VGG(ConvNet):
     ) -> dict[str, Float[Array, "b ..."]]:
         """Standardised images to `stage1` … `stage5`, `last` and `pooled`."""
         features = {}
-        halve = halvings(self.delay, x.ndim - 2)
+        halve = Halvings(self.delay, x.ndim - 2)
         stage_of = self.recomputed(_stage, static=(2, 3, 4))
         for stage in range(1, 6):
-            x = stage_of(self, x, stage, next(halve) if stage > 1 else (), train)
+            x = stage_of(self, x, stage, halve(x) if stage > 1 else (), train)
             features[f"stage{stage}"] = x
         return feature_maps(features)
 

@@ -93,12 +93,33 @@ class Iteration(Record, frozen=True, kw_only=True):
       candidates: its extensions, the least similar first.
       chosen: the candidate task that was accepted or rejected.
       accepted: whether it became the incumbent.
+      gain: how much better than the incumbent it is in the metric of the selection, on folds that
+        chose no network, paired by image; None if the decision did not look at it.
+      error: standard error of the gain.
+      needed: the gain that the rule asked for.
     """
 
     pool: Pool
     candidates: tuple[Extension, ...]
     chosen: str
     accepted: bool
+    gain: float | None = None
+    error: float | None = None
+    needed: float | None = None
+
+
+class Lead(Record, frozen=True, kw_only=True):
+    """How sure the choice of the first pool is.
+
+    Attributes:
+      second: the task that came second.
+      gain: how much better the best task is, on the folds that chose it, paired by image.
+      error: standard error of the gain.
+    """
+
+    second: str
+    gain: float
+    error: float
 
 
 class Similarity(Record, frozen=True, kw_only=True):
@@ -174,6 +195,8 @@ class Findings(Record, frozen=True, kw_only=True):
       scratch: fine-tuning without pretraining.
       singles: each task alone.
       similarity: of the single tasks' features.
+      lead: of the single task that Algorithm 1 starts with; None with a single task.
+      left_out: tasks that are no better than scratch, which the search did not try to add.
       iterations: of Algorithm 1.
       pairs: every pair of tasks (Table 1).
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
@@ -184,6 +207,8 @@ class Findings(Record, frozen=True, kw_only=True):
     scratch: Evaluation | None = None
     singles: dict[str, Evaluation] = {}
     similarity: Similarity | None = None
+    lead: Lead | None = None
+    left_out: tuple[str, ...] = ()
     iterations: tuple[Iteration, ...] = ()
     pairs: tuple[Extension, ...] = ()
     correlation: dict[str, Correlation] = {}

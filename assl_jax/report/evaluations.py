@@ -21,14 +21,28 @@ class Tested(NamedTuple):
     evaluation: Evaluation
 
 
+def shown_metric(results: Results) -> str:
+    """The metric of the test set in headlines and charts.
+
+    It is the one that selection looks at, or the accuracy if that one is no share of 1.
+    """
+    return results.metric if METRICS[results.metric].share else "accuracy"
+
+
 def named_metric(results: Results) -> str:
-    """The title of the metric that selection looks at; "" for the accuracy, the default."""
+    """The title of `shown_metric`; "" for the accuracy, the default."""
+    shown = shown_metric(results)
+    return "" if shown == "accuracy" else METRICS[shown].title
+
+
+def deciding_metric(results: Results) -> str:
+    """The title of the metric that selection looks at; "" for the accuracy."""
     return "" if results.metric == "accuracy" else METRICS[results.metric].title
 
 
 def score(results: Results, evaluation: Evaluation | None) -> Estimate | None:
-    """On the test set, the metric that selection looks at; None if it was not measured."""
-    return evaluation.metrics.get(results.metric) if evaluation else None
+    """On the test set, the `shown_metric`; None if it was not measured."""
+    return evaluation.metrics.get(shown_metric(results)) if evaluation else None
 
 
 def decided_on(results: Results, evaluation: Evaluation | None) -> float | None:
@@ -36,7 +50,7 @@ def decided_on(results: Results, evaluation: Evaluation | None) -> float | None:
     if evaluation is None:
         return None
     on_test = results.select_on == "test"
-    estimate = score(results, evaluation) if on_test else evaluation.selection
+    estimate = evaluation.metrics.get(results.metric) if on_test else evaluation.selection
     return estimate.mean if estimate else None
 
 

@@ -1,5 +1,6 @@
 """How numbers are printed."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,16 @@ DASH = "–"  # for a number that does not exist
 def percent(value: float | None, *, digits: int = 2) -> str:
     """A fraction of 1 as a percentage without its sign."""
     return _fixed(None if value is None else 100 * value, f".{digits}f")
+
+
+def plain(value: float | None) -> str:
+    """A number with three decimals, such as a log loss."""
+    return _fixed(value, ".3f")
+
+
+def of(share: bool) -> Callable[[float | None], str]:
+    """How a metric is printed: a share of 1 in percent, any other value as it is."""
+    return percent if share else plain
 
 
 def gain(value: float | None, *, digits: int = 2) -> str:
@@ -38,11 +49,23 @@ def coefficient(value: float | None) -> str:
     return _fixed(value, ".2f").replace("-", "−")
 
 
-def mean_std(estimate: Estimate | None, *, digits: int = 2) -> str:
-    """Mean ± standard deviation in percent; the mean alone if the deviation is 0 or unknown."""
+def mean_std(
+    estimate: Estimate | None,
+    *,
+    digits: int = 2,
+    form: Callable[[float | None], str] | None = None,
+) -> str:
+    """Mean ± standard deviation; the mean alone if the deviation is 0 or unknown.
+
+    Args:
+      estimate: the quantity.
+      digits: after the point, in percent.
+      form: how it prints, if not in percent.
+    """
     if estimate is None:
         return DASH
-    texts = [percent(v, digits=digits) for v in (estimate.mean, estimate.std or None)]
+    form = form or functools.partial(percent, digits=digits)
+    texts = [form(v) for v in (estimate.mean, estimate.std or None)]
     return texts[0] if DASH in texts else " ± ".join(texts)
 
 

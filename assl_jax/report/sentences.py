@@ -1,8 +1,16 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
-from assl_jax.records import Evaluation, Results
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.records import Evaluation, Iteration, Results
 from assl_jax.report import forms
-from assl_jax.report.evaluations import decided_on, named_metric, score, self_assl_groups
+from assl_jax.report.evaluations import (
+    decided_on,
+    deciding_metric,
+    every_network,
+    named_metric,
+    score,
+    self_assl_groups,
+)
 from assl_jax.report.names import pool_title, task_title
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
@@ -70,34 +78,80 @@ def warnings(results: Results) -> list[str]:
 def search_trace(results: Results) -> list[str]:
     """The search, one sentence per step: the least similar task, its result and the decision.
 
-    The numbers are those that the decision was made on.
+    The numbers are those that the decision was made on. The last sentence is the regret.
     """
-    if not results.iterations:
+    if results.best is None or not (results.iterations or results.left_out):
         return []
     kind = "on the test set" if results.select_on == "test" else "in cross-validation"
 
     def value(evaluation: Evaluation | None) -> str:
-        return _with_unit(forms.percent(decided_on(results, evaluation)), results)
+        return _decided(decided_on(results, evaluation), results)
 
-    start = results.iterations[0].pool
+    start = results.iterations[0].pool if results.iterations else results.best.pool[:1]
     incumbent = results.singles.get(start[0])
-    lines = [
-        f"{pool_title(start)} starts the pool: the best single task, {value(incumbent)} {kind}."
-    ]
+    first = f"{pool_title(start)} starts the pool: the best single task, {value(incumbent)} {kind}."
+    if lead := results.lead:
+        first += (
+            f" {task_title(lead.second)} is {_difference(lead.gain, lead.error, results)} behind."
+        )
+    lines = [first]
+    if results.left_out:
+        names = ", ".join(map(task_title, results.left_out))
+        lines.append(f"Left out, because no better than training from scratch {kind}: {names}.")
     for step in results.iterations:
         chosen = next(c for c in step.candidates if c.task == step.chosen)
-        outcome = (
-            f"not below {value(incumbent)}, so it was accepted."
-            if step.accepted
-            else f"below {value(incumbent)}, so the search stopped."
-        )
         lines.append(
             f"{task_title(chosen.task)} was least similar to {pool_title(step.pool)} (similarity "
             f"{forms.similar(chosen.similarity)}). {pool_title(chosen.members)} reached "
-            f"{value(chosen.evaluation)} {kind}, {outcome}"
+            f"{value(chosen.evaluation)} {kind}{_verdict(results, step, value(incumbent))}"
         )
         incumbent = chosen.evaluation if step.accepted else incumbent
-    last = results.iterations[-1]
-    if last.accepted and len(last.candidates) == 1:
+    last = results.iterations[-1] if results.iterations else None
+    if last is None or (last.accepted and len(last.candidates) == 1):
         lines.append("No candidate was left.")
-    return lines
+    return [*lines, *_regret(results)]
+
+
+def _verdict(results: Results, step: Iteration, incumbent: str) -> str:
+    """The end of the sentence on an iteration: what was compared, and the decision."""
+    outcome = "so it was accepted." if step.accepted else "so the search stopped."
+    if step.gain is None or step.error is None:
+        higher = METRICS[results.metric].higher_is_better
+        worse = "below" if higher else "above"
+        return f", {'not ' if step.accepted else ''}{worse} {incumbent}, {outcome}"
+    where = "on the same images" if results.select_on == "test" else "on other folds"
+    better = "better" if step.gain > 0 else "worse"
+    size = _difference(abs(step.gain), step.error, results)
+    needed = f" (it needed {_difference(step.needed, None, results)})" if step.needed else ""
+    return f". Paired by image {where} it was {size} {better}{needed}, {outcome}"
+
+
+def _regret(results: Results) -> list[str]:
+    """What the choice cost on the test set, among all networks that were trained."""
+    tested = [(t, score(results, t.evaluation)) for t in every_network(results)]
+    known = [(t.label.title, e.mean) for t, e in tested if e and t.label.pool]
+    kept = score(results, results.best.evaluation) if results.best else None
+    if kept is None or len(known) < 2:
+        return []
+    title, best = max(known, key=lambda entry: entry[1])
+    if kept.mean >= best:
+        return [f"Of the {len(known)} pretrained networks, the one kept is best on the test set."]
+    return [
+        f"Of the {len(known)} pretrained networks, {title} is best on the test set; the one kept "
+        f"is {forms.points(best - kept.mean).lstrip('+')} points below it."
+    ]
+
+
+def _decided(value: float | None, results: Results) -> str:
+    """A value of the deciding metric for a sentence, with its unit."""
+    if METRICS[results.metric].share:
+        return _with_unit(forms.percent(value), results)
+    return f"{deciding_metric(results)} {forms.plain(value)}"
+
+
+def _difference(value: float | None, error: float | None, results: Results) -> str:
+    """A difference of the deciding metric and its standard error."""
+    share = METRICS[results.metric].share
+    numbers = (v if v is None or not share else 100 * v for v in (value, error))
+    text = " ± ".join(f"{v:.{1 if share else 3}f}" for v in numbers if v is not None)
+    return f"{text} {'points' if share else 'nats'}"

@@ -6,10 +6,17 @@ Tables are rows of cells (`report.table`); Markdown, plain text and HTML are mad
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.scores import METRICS, Metric
 from assl_jax.records import Estimate, Evaluation, Results, Similarity, StageRecord
 from assl_jax.report import forms
-from assl_jax.report.evaluations import decided_on, named_metric, overview, score
+from assl_jax.report.evaluations import (
+    decided_on,
+    deciding_metric,
+    named_metric,
+    overview,
+    score,
+    shown_metric,
+)
 from assl_jax.report.metrics_table import metric_lines, metrics_table
 from assl_jax.report.names import capitalised, label_title, pool_title, task_title
 from assl_jax.report.pairs import (
@@ -40,9 +47,13 @@ def headline_table(results: Results) -> Table | None:
         f"Test {metric or 'accuracy'} (%)": [score(results, e) for e in entries.values()]
     }
     selected = [evaluation.selection for evaluation in entries.values()]
+    tested = METRICS[shown_metric(results)]
+    shown = [_estimates(entries, estimates, tested) for estimates in columns.values()]
     if results.select_on == "cv" and any(selected):
-        columns[f"Selection by {metric}, CV (%)" if metric else "Selection, CV (%)"] = selected
-    shown = [_estimates(results, entries, estimates) for estimates in columns.values()]
+        title = deciding_metric(results)
+        unit = " (%)" if METRICS[results.metric].share else ""
+        columns[f"Selection by {title}, CV{unit}" if title else "Selection, CV (%)"] = selected
+        shown.append(_estimates(entries, selected, METRICS[results.metric]))
     base = score(results, results.scratch)
     rows = []
     for (pool, evaluation), *cells in zip(entries.items(), *shown, strict=True):
@@ -59,17 +70,18 @@ def headline_table(results: Results) -> Table | None:
 
 
 def _estimates(
-    results: Results, entries: dict[tuple[str, ...], Evaluation], estimates: list[Estimate | None]
+    entries: dict[tuple[str, ...], Evaluation], estimates: list[Estimate | None], metric: Metric
 ) -> list[Cell]:
     """A column of estimates; the best single task and the best of all are bold."""
     means = [estimate.mean if estimate else None for estimate in estimates]
     singles = [m for pool, m in zip(entries, means, strict=True) if len(pool) == 1]
-    higher = METRICS[results.metric].higher_is_better
+    form = forms.of(metric.share)
     best = [
-        forms.winner(group, forms.percent, higher_is_better=higher) for group in (singles, means)
+        forms.winner(group, form, higher_is_better=metric.higher_is_better)
+        for group in (singles, means)
     ]
     return [
-        Cell(forms.mean_std(estimate), forms.percent(mean) in best)
+        Cell(forms.mean_std(estimate, form=form), form(mean) in best)
         for estimate, mean in zip(estimates, means, strict=True)
     ]
 
@@ -85,7 +97,7 @@ def search_table(results: Results) -> Table | None:
     """
     if not results.iterations:
         return None
-    metric = named_metric(results)
+    metric = deciding_metric(results)
     columns = extension_columns("MT-ASSL ACC")
     decided = f"{capitalised(metric or 'selection')} ({_KINDS[results.select_on]})"
     if results.select_on == "cv" or metric:
@@ -93,7 +105,7 @@ def search_table(results: Results) -> Table | None:
             Column(
                 decided,
                 lambda extension: decided_on(results, extension.evaluation),
-                forms.percent,
+                forms.of(METRICS[results.metric].share),
                 METRICS[results.metric].higher_is_better,
             )
         )

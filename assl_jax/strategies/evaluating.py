@@ -11,7 +11,7 @@ from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.scores import METRICS, estimate, scores, summarise
+from assl_jax.evaluation.scores import METRICS, Gain, estimate, paired_gain, scores, summarise
 from assl_jax.files import read_array
 from assl_jax.models import SideBySide
 from assl_jax.records import MODEL_FOLDER, Evaluation, Finetuned, Folds
@@ -81,30 +81,61 @@ class Evaluating:
         settings = {"data": self.setup.inputs["labelled and test"], "seeds": self.settings.seeds}
         return self._stage("finetune", network, settings, compute)
 
-    def cross_validate(self, network: Network) -> Stage:
-        """Fine-tune inside each labelled set, fold by fold. The test set is not used."""
+    def cross_validate(self, network: Network, repeat: int = 0) -> Stage:
+        """Fine-tune inside each labelled set, fold by fold. The test set is not used.
+
+        Args:
+          network: the network.
+          repeat: number of the division into folds. The first one chooses the network that a search
+            starts with; a later one compares it with others.
+        """
         dataset = self.setup.dataset
 
         def compute(folder: Path) -> Folds:
-            runs = self.folds()
+            runs = self.folds(repeat)
             probabilities = self._finetune_all(folder, "select", network, runs)
             each = [scores(dataset.labels[runs[name].test], p) for name, p in probabilities.items()]
             complete = [name for name in METRICS if all(name in fold for fold in each)]
             return Folds(metrics={m: tuple(fold[m] for fold in each) for m in complete})
 
         settings = {"data": self.setup.inputs["labelled"], "folds": self.settings.folds}
+        if repeat:
+            settings["repeat"] = repeat
         return self._stage("select", network, settings, compute)
+
+    def gain(
+        self, before: Network, after: Network, *, on_test: bool = False, repeat: int = 0
+    ) -> Gain:
+        """How much better `after` is than `before` in the metric of the selection.
+
+        Args:
+          before, after: two networks.
+          on_test: compare them on the test set, not in cross-validation.
+          repeat: see `cross_validate`.
+        """
+        dataset = self.setup.dataset
+        runs = self.test_runs() if on_test else self.folds(repeat)
+        stages = (
+            self.finetune(network) if on_test else self.cross_validate(network, repeat)
+            for network in (before, after)
+        )
+        old, new = ([_predictions(stage, run) for run in runs] for stage in stages)
+        rows = dataset.test
+        if not on_test:  # every fold predicts other images
+            rows = np.concatenate([run.test for run in runs.values()])
+            old, new = [np.concatenate(old)], [np.concatenate(new)]
+        return paired_gain(self.metric, dataset.labels[rows], old, new, dataset.groups[rows])
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
         """The test-set probabilities `[n, k]` of each network fine-tuned on all labels."""
-        folder = self.finetune(network).folder / "predictions"
-        return [read_array(folder / file_of(run)) for run in self.test_runs()]
+        stage = self.finetune(network)
+        return [_predictions(stage, run) for run in self.test_runs()]
 
     def test_runs(self) -> Runs:
         return runs_on_all_labels(self.setup.dataset, self.settings, self.setup.seed)
 
-    def folds(self) -> Runs:
-        return fold_runs(self.setup.dataset, self.settings, self.setup.seed)
+    def folds(self, repeat: int = 0) -> Runs:
+        return fold_runs(self.setup.dataset, self.settings, self.setup.seed, repeat)
 
     def _stage(self, kind: str, network: Network, settings: dict[str, Any], compute: Any) -> Stage:
         networks = [network.plain, network] if network.side_by_side else [network]
@@ -174,3 +205,8 @@ class Evaluating:
             settings.training,
             self.setup.eval_batch_size,
         )
+
+
+def _predictions(stage: Stage, run: str) -> np.ndarray:
+    """The probabilities of a run of a stage."""
+    return read_array(stage.folder / "predictions" / file_of(run))

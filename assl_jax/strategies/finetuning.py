@@ -38,15 +38,20 @@ def runs_on_all_labels(dataset: Dataset, settings: TargetSettings, seed: int) ->
     }
 
 
-def fold_runs(dataset: Dataset, settings: TargetSettings, seed: int) -> dict[str, Run]:
-    """Fine-tunings of the cross-validation inside every labelled set, by name."""
+def fold_runs(
+    dataset: Dataset, settings: TargetSettings, seed: int, repeat: int = 0
+) -> dict[str, Run]:
+    """Fine-tunings of the cross-validation inside every labelled set, by name.
+
+    Each `repeat` divides the labelled set into other folds and fine-tunes with other seeds.
+    """
     runs = {}
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
         labels, groups = dataset.labels[rows], dataset.groups[rows]
-        folds = stratified_folds(labels, settings.folds, seed=seed, groups=groups)
+        folds = stratified_folds(labels, settings.folds, seed=seed + 1000 * repeat, groups=groups)
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
-            runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + f)
+            runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + 100 * repeat + f)
     return runs
 
 

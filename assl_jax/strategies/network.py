@@ -11,7 +11,8 @@ class Network:
     """A network that a study can train.
 
     Attributes:
-      pool: the proxy tasks, in any order; empty for a network without pretraining.
+      pool: the proxy tasks; empty for a network without pretraining. Distillation goes on from the
+        network of the first one; the order of the others does not matter.
       second: settings of a second training on the same tasks; None for the first training.
     """
 
@@ -22,6 +23,11 @@ class Network:
     def plain(self) -> "Network":
         """The first training on the same tasks: f_p of Self-ASSL."""
         return Network(self.pool)
+
+    @property
+    def ordered(self) -> Pool:
+        """The pool with the tasks after the first one in alphabetical order."""
+        return (*self.pool[:1], *sorted(self.pool[1:]))
 
     @property
     def variant(self) -> str:

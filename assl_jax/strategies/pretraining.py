@@ -1,12 +1,13 @@
 """Pretraining stages: a backbone trained on a pool of proxy tasks, once or twice."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from assl_jax.errors import require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import digest, write_json
 from assl_jax.records import BACKBONE_FOLDER, Pretrained
@@ -15,6 +16,7 @@ from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import Stage
 from assl_jax.tasks import ProxyTask
+from assl_jax.tasks.distillation import Distillation, Teacher
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.penalty import Penalty
@@ -45,7 +47,13 @@ class Pretraining:
         setup, second = self.setup, network.second
         tasks = {name: setup.tasks[name] for name in sorted(network.pool)}
         training = self.settings.training_of(len(tasks))
+        distilled = len(tasks) > 1 and self.settings.mixing == "distil"
+        require(
+            not (second and distilled),
+            "self_assl trains a pool twice with pretrain.mixing=alternate only",
+        )
         parent = self.run(network.plain) if second else None
+        singles = [self.run(Network((name,))) for name in network.ordered] if distilled else []
         settings: dict[str, Any] = {
             **setup.identity,
             "images": setup.inputs["unlabeled"],
@@ -59,10 +67,18 @@ class Pretraining:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
             settings["init_from"] = second.init_from
+        if distilled:
+            settings["distil"] = {
+                **dataclasses.asdict(self.settings.distil),
+                "first": network.pool[0],
+            }
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
-            state = self._train(folder, network, tasks, training, parent)
+            if distilled:
+                state = self._distil(folder, network, training, singles)
+            else:
+                state = self._train(folder, network, tasks, training, parent)
             fitted = setup.plain_images.fit(state.variables)
             if is_primary():
                 export_backbone(
@@ -80,7 +96,7 @@ class Pretraining:
             settings,
             compute,
             code=(Pretraining, *map(type, tasks.values())),
-            parents=[parent] if parent else [],
+            parents=[parent] if parent else singles,
         )
 
     def load(self, stage: Stage) -> dict[str, Any]:
@@ -104,10 +120,9 @@ class Pretraining:
         training: Training,
         parent: Stage | None,
     ) -> TrainState:
-        setup, second = self.setup, network.second
-        seed = self._seed(network)
+        second = network.second
         penalty = second.penalty if second else None
-        state = self._fresh(jax.random.key(seed), tasks, training, penalty)
+        state = self._fresh(jax.random.key(self._seed(network)), tasks, training, penalty)
         frozen = None
         if second and parent:
             # The frozen network keeps the running statistics of the proxy tasks' inputs, because f'
@@ -116,6 +131,53 @@ class Pretraining:
             frozen = trained.variables
             if second.init_from == "f_p":
                 state = state._replace(params=trained.params, batch_stats=trained.batch_stats)
+        observe = self._observer(parent) if parent else None
+        return self._fit(folder, network, state, tasks, training, frozen, penalty, observe)
+
+    def _distil(
+        self, folder: Path, network: Network, training: Training, singles: Sequence[Stage]
+    ) -> TrainState:
+        """Train on the features of the single networks, see `DistilSettings`."""
+        setup, settings = self.setup, self.settings.distil
+        first, goes_on = setup.tasks[network.pool[0]], settings.start == "single"
+        teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
+        task = Distillation(
+            task=first,
+            widths=tuple(len(teacher.mean) for teacher in teachers),
+            weight=settings.weight,
+            own=1.0 if goes_on else 0.0,
+        )
+        tasks: dict[str, ProxyTask] = {task.name: task}
+        state = self._fresh(jax.random.key(self._seed(network)), tasks, training)
+        if goes_on:
+            trained = self._last_state(singles[0], {first.name: first}, self.settings.training)
+            heads = {
+                task.name: state.params["heads"][task.name]
+                | {"own": trained.params["heads"][first.name]}
+            }
+            params = {"backbone": trained.params["backbone"], "heads": heads}
+            state = state._replace(params=params, batch_stats=trained.batch_stats)
+        return self._fit(folder, network, state, tasks, training, tuple(teachers))
+
+    def _teacher(self, stage: Stage) -> Teacher:
+        """A finished network, with the statistics of its features of plain images."""
+        variables = self.load(stage)
+        x = self.setup.plain_images.features(variables, "unlabeled")
+        return Teacher(variables, x.mean(0), x.std(0) + 1e-6)
+
+    def _fit(
+        self,
+        folder: Path,
+        network: Network,
+        state: TrainState,
+        tasks: Mapping[str, ProxyTask],
+        training: Training,
+        frozen: Any = None,
+        penalty: Penalty | None = None,
+        observe: Callable[[TrainState], dict[str, float]] | None = None,
+    ) -> TrainState:
+        """Train `state` on the unlabeled images, with checkpoints and a log in `folder`."""
+        setup = self.setup
         checkpoints = Checkpoints(folder / "checkpoints", setup.checkpoint_every)
         with setup.recording(folder, "pretrain", network) as record:
             state = fit(
@@ -125,7 +187,7 @@ class Pretraining:
                 feed=setup.images,
                 rows=setup.dataset.unlabeled,
                 training=training,
-                seed=seed,
+                seed=self._seed(network),
                 penalty=penalty,
                 frozen=frozen,
                 checkpoints=checkpoints,
@@ -133,7 +195,7 @@ class Pretraining:
                     title=f"pretrain {setup.label(network)}",
                     every=setup.log_every,
                     record=record,
-                    observe=self._observer(parent) if parent else None,
+                    observe=observe,
                     observe_every=max(1, training.steps // OBSERVATIONS),
                 ),
             )

@@ -146,7 +146,8 @@ def fit(
       training: how long and how.
       seed: of batches, schedule and everything random inside the steps.
       penalty: of Self-ASSL, see `Penalty`.
-      frozen: variables of the frozen network that `penalty` compares with.
+      frozen: variables of the frozen network that `penalty` compares with, or the teachers of a
+        `Distillation`.
       checkpoints: where checkpoints are written, and how often; the last step is always written.
       logging: what is shown and recorded.
 
@@ -166,7 +167,7 @@ def fit(
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
     # If the penalty has weight 0, the frozen network is not needed; see `make_step`.
-    frozen = replicate(frozen, mesh) if penalty and penalty.weight else None
+    frozen = None if penalty and not penalty.weight else replicate(frozen, mesh)
     recent = _Recent(training, logging)
     if start == 0:
         recent.observe(state)

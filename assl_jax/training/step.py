@@ -12,6 +12,7 @@ import optax
 from assl_jax.models.cpu import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
+from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser, global_norm
 from assl_jax.training.penalty import Penalty
@@ -54,8 +55,8 @@ def make_step(
       examples: a batch of `Feed.batches`; `task.make_batch` receives its arrays.
       rng: the key of the run; the number of the step is folded in.
       rate: the learning rate.
-      frozen: variables of the frozen network that `penalty` compares with, which runs in
-        evaluation mode; None without a penalty.
+      frozen: variables of the frozen network that `penalty` compares with, or the teachers of a
+        `Distillation`; they run in evaluation mode. None for plain training.
 
     With `accumulate` above 1 the batch is split into that many equal micro-batches. They are
     computed one after the other, and the optimiser gets the mean of their gradients.
@@ -123,6 +124,8 @@ def _cached(
         frozen: Any = None,
     ) -> tuple[TrainState, Metrics]:
         batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
+        if isinstance(task, Distillation):
+            batch = task.teach(batch, backbone, frozen)
         (loss, (metrics, batch_stats, queue)), grads = gradient(state.params, state, batch, frozen)
         norm = global_norm(grads)
         grads = optimiser.clip(grads, norm)

@@ -12,6 +12,7 @@ from assl_jax.training.sharding import make_mesh
 ROWS = np.asarray([7, 3, 29, 0, 3, 11, 12, 13, 14, 28, 27, 1, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [4, 256])
 @pytest.mark.parametrize("place", ["device", "host"])
 def test_features_are_those_of_a_direct_call_in_order(

@@ -96,6 +96,7 @@ def last_stage(features):
     return features["stage5" if "stage5" in features else "stage4"]
 
 
+@pytest.mark.slow
 def test_weights_are_the_means_of_the_gradient(network, quick_jit):
     """Adding to the last stage's map, the way it is defined, against the closed form."""
     backbone, variables, head, inputs = network
@@ -118,6 +119,7 @@ def test_weights_are_the_means_of_the_gradient(network, quick_jit):
     assert found.min() >= 0 and found.max() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_guided_stays_inside_the_map(network):
     backbone, variables, head, inputs = network
     about = (backbone, variables, head, inputs, CLASSES)
@@ -141,6 +143,7 @@ def test_the_activation_is_every_relu_of_a_backbone(name, relus):
     assert len(seen) == relus and "relu" not in text
 
 
+@pytest.mark.slow
 def test_the_last_relu_is_guided(network):
     """If all weights of the head are negative, the result is 0."""
     backbone, variables, head, inputs = network
@@ -148,6 +151,7 @@ def test_the_last_relu_is_guided(network):
     np.testing.assert_array_equal(against, np.zeros(inputs.shape))
 
 
+@pytest.mark.slow
 def test_a_constant_image_and_a_dead_network_stay_finite(network):
     backbone, variables, head, inputs = network
     flat = jnp.ones_like(inputs)
@@ -156,6 +160,7 @@ def test_a_constant_image_and_a_dead_network_stay_finite(network):
             assert np.isfinite(explain(backbone, variables, kernel, x, CLASSES)).all()
 
 
+@pytest.mark.slow
 def test_the_scale_of_the_head_leaves_the_map_alone(network):
     backbone, variables, head, inputs = network
     one = grad_cam(backbone, variables, head, inputs, CLASSES)

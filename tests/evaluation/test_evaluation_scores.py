@@ -5,7 +5,7 @@ import statistics
 import msgspec
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from assl_jax import records
 from assl_jax.evaluation.scores import (
@@ -17,6 +17,7 @@ from assl_jax.evaluation.scores import (
     confusion,
     estimate,
     paired_difference,
+    paired_gain,
     scores,
     summarise,
 )
@@ -48,6 +49,7 @@ def test_scores_of_two_classes_by_hand():
             "balanced_accuracy": (1 / 3 + 3 / 4) / 2,
             "macro_f1": (2 * 1 / (3 + 2) + 2 * 3 / (4 + 5)) / 2,
             "auc": (4 + 2.5 + 2.5) / 12,
+            "log_loss": -np.log(TWO_SCORES[np.arange(7), TWO]).mean(),
         }
     )
     assert confusion(TWO, TWO_SCORES).tolist() == [[3, 1], [2, 1]]
@@ -65,6 +67,7 @@ def test_scores_of_three_classes_by_hand():
             "balanced_accuracy": (2 / 3 + 1 / 2 + 1) / 3,
             "macro_f1": (2 * 2 / (3 + 3) + 2 * 1 / (2 + 2) + 1) / 3,
             "auc": auc,
+            "log_loss": 2 * -np.log(1e-12) / 6,  # two certain wrong guesses
         }
     )
     assert confusion(labels, p).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
@@ -111,7 +114,7 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     found = scores(labels, p)
     right = labels == np.arange(len(labels)) % k
     recalls = [right[labels == c].mean() for c in np.unique(labels)]
-    assert set(found) == {"accuracy", "balanced_accuracy", "macro_f1"}
+    assert set(found) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"}
     assert found["accuracy"] == right.mean()
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
@@ -126,7 +129,7 @@ def slow_replicate(labels, runs, groups, draw):
     for p in (run[rows] for run in runs):
         predicted = p.argmax(1)
         if (np.bincount(y, minlength=k) == 0).any():
-            values.append([(predicted == y).mean(), np.nan, np.nan, np.nan])
+            values.append([(predicted == y).mean(), *[np.nan] * 3, log_loss(y, p, labels=range(k))])
             continue
         values.append(
             [
@@ -134,11 +137,13 @@ def slow_replicate(labels, runs, groups, draw):
                 balanced_accuracy_score(y, predicted),
                 f1_score(y, predicted, average="macro", zero_division=0),
                 roc_auc_score(y, p[:, 1] if k == 2 else p, multi_class="ovr"),
+                log_loss(y, p, labels=range(k)),
             ]
         )
     return np.mean(values, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [2, 3])
 def test_weighted_replicates_are_resampled_rows(k):
     rng = np.random.default_rng(k)
@@ -150,9 +155,9 @@ def test_weighted_replicates_are_resampled_rows(k):
     assert (draws.sum(1) == len(names)).all() and draws.max() > 2
     found = _measure(labels, runs, draws.T[unit])
     expected = np.array([slow_replicate(labels, runs, groups, np.repeat(names, w)) for w in draws])
-    missing = np.isnan(expected[:, 1:]).sum(0)
+    missing = np.isnan(expected[:, 1:4]).sum(0)
     assert (missing > 0).all() and (missing < 150).all()  # both cases are met
-    assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
+    assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1", "auc", "log_loss"]
     for i, values in enumerate(found.values()):
         np.testing.assert_allclose(values, expected[:, i], rtol=0, atol=1e-12)
 
@@ -286,8 +291,10 @@ def test_summary_by_hand(tmp_path):
     assert list(found.metrics) == list(METRICS)
     intervals = bootstrap(labels, list(runs.values()), np.arange(4))
     for name, estimated in found.metrics.items():
-        assert estimated.runs == (1.0, 0.5) and estimated.mean == 0.75
-        assert estimated.std == pytest.approx(statistics.stdev([1.0, 0.5]))
+        values = (0.0, -np.log(1e-12) / 2) if name == "log_loss" else (1.0, 0.5)
+        assert estimated.runs == pytest.approx(values)
+        assert estimated.mean == pytest.approx(statistics.fmean(values))
+        assert estimated.std == pytest.approx(statistics.stdev(values))
         assert (estimated.low, estimated.high) == intervals[name]
     # Every number is a plain one: the record is written, and read back equal.
     records.write(tmp_path / "found.json", found)
@@ -304,3 +311,33 @@ def test_a_metric_without_any_replicate_has_no_interval():
     found = summarise(labels, {"a": one_hot(labels, 20)}, labels).metrics
     assert found["auc"] == Estimate(mean=1.0, std=0.0, runs=(1.0,))
     assert found["macro_f1"].low is None and found["accuracy"].low == 1.0
+
+
+def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():
+    """Against a loop over draws; patients of several images, and a metric that falls."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(20), 3)
+    labels = rng.integers(0, 3, 60)
+    before = [predictions(s, labels, 3, skill=0.2, digits=3) for s in (0, 1)]
+    after = [predictions(s, labels, 3, skill=0.5, digits=3) for s in (2, 3)]
+
+    def loss(runs, rows):
+        return np.mean([-np.log(p[rows, labels[rows]]).mean() for p in runs])
+
+    gain = paired_gain("log_loss", labels, before, after, groups)
+    everything = np.arange(60)
+    assert gain.mean == pytest.approx(loss(before, everything) - loss(after, everything))
+    assert gain.mean > 0
+    draws = [
+        np.concatenate([np.flatnonzero(groups == g) for g in rng.integers(20, size=20)])
+        for _ in range(1000)
+    ]
+    spread = np.std([loss(before, rows) - loss(after, rows) for rows in draws])
+    assert gain.error == pytest.approx(spread, rel=0.15)
+    back = paired_gain("log_loss", labels, after, before, groups)
+    assert back.mean == pytest.approx(-gain.mean) and back.error == pytest.approx(gain.error)
+    hits = [np.mean([(p.argmax(1) == labels).mean() for p in runs]) for runs in (before, after)]
+    assert paired_gain("accuracy", labels, before, after, groups).mean == pytest.approx(
+        hits[1] - hits[0]
+    )
+    assert paired_gain("auc", labels, before, before, groups) == (0.0, 0.0)

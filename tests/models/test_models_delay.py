@@ -1,7 +1,6 @@
 """Networks that halve the short axes of thin volumes later than the long ones."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,8 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.models import make_backbone, suggest_delay
-from assl_jax.models.halving import halvings
+from assl_jax.models.halving import Halvings
+from assl_jax.models.resnet import STEMS
 
 CT = (2, 30, 270, 230, 1)
 
@@ -44,13 +44,28 @@ def test_suggested_delays(space, want):
 
 
 def test_a_delayed_axis_waits_for_so_many_halvings():
-    assert list(itertools.islice(halvings((2, 0, 1), 3), 4)) == [
-        (1, 2, 1),
-        (1, 2, 2),
-        (2, 2, 2),
-        (2, 2, 2),
-    ]
-    assert list(itertools.islice(halvings((), 2), 2)) == [(2, 2), (2, 2)]
+    large = jnp.zeros((1, 9, 9, 9, 1))
+    halve = Halvings((2, 0, 1), 3)
+    strides = [halve(large) for _ in range(4)]
+    assert strides == [(1, 2, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)]
+    halve = Halvings((), 2)
+    assert [halve(large[0]) for _ in range(2)] == [(2, 2), (2, 2)]
+
+
+def test_two_positions_of_an_axis_remain():
+    halve = Halvings((), 3)
+    assert halve(jnp.zeros((1, 4, 3, 1, 5))) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "name, stem", [(n, s) for n in ("resnet18",) for s in STEMS] + [("vgg16", "half")]
+)
+@pytest.mark.parametrize("space", [(12, 40), (5, 6, 9)])
+def test_small_tiles_keep_two_positions(name, stem, space):
+    maps, variables = shapes(name, (2, *space, 1), stem=stem)
+    assert all(min(stage) >= 2 for stage in maps.values())
+    # The weights do not depend on the size of the images.
+    assert variables == shapes(name, (2, *(96 for _ in space), 1), stem=stem)[1]
 
 
 PLANES = [(135, 115), (68, 58), (34, 29), (17, 15), (9, 8)]  # stem, then each stage of a ResNet

@@ -21,6 +21,8 @@ from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import TrainState
 from assl_jax.training.step import make_step
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = ("cuda", "tpu")
 SHAPES = {2: (2, 32, 32, 1), 3: (2, 16, 16, 16, 1)}
 FEW = {"permutations": 10, "hidden": 16}

@@ -24,6 +24,7 @@ def example(shape, dtype=np.float32):
     return x, jax.tree.map(lambda a: a.astype(np.float32), variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forms", [contextlib.nullcontext, plain_forms])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_training_equals_flax_with_gradients(shape, forms):

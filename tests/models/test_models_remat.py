@@ -83,6 +83,7 @@ def kept(backbone, inputs):
     return size(jax.eval_shape(pullback, variables, inputs)) - size(variables["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, share, space",
     [("resnet18", 0.5, (32, 32)), ("resnet18", 0.5, (8, 16, 16)), ("vgg16", 0.4, (32, 32))],

@@ -99,6 +99,7 @@ def curved(images, **settings):
     return np.asarray(run(KEY, jnp.asarray(images)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverted", [0.0, 0.3, 1.0])
 def test_random_curves_rise_or_fall_and_all_differ(inverted):
     y = curved(ramps(200, 3), probability=1.0, inverted=inverted)

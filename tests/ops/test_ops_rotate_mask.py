@@ -67,6 +67,7 @@ def test_box_mask_with_a_size_for_each():
     np.testing.assert_array_equal(mask, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [(9, 12), (5, 6, 7)])
 def test_random_boxes_have_every_size_at_every_position(space):
     b, rank = 800, len(space)
@@ -89,6 +90,7 @@ def test_random_boxes_have_every_size_at_every_position(space):
     assert ((corners == 0).any(0) & (corners + sizes == space).any(0)).all()
 
 
+@pytest.mark.slow
 def test_another_box_follows_with_its_probability():
     """Boxes of one pixel hardly ever overlap, so the pixels count the boxes."""
     one = jnp.ones((400, 2), jnp.int32)

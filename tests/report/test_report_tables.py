@@ -2,8 +2,9 @@
 
 import pytest
 
-from assl_jax.records import Best, Estimate, Extension, Iteration, Similarity
+from assl_jax.records import Best, Estimate, Extension, Iteration, Lead, Similarity
 from assl_jax.report import forms, sentences, summary_lines, table, tables
+from assl_jax.report.names import pool_title
 
 SINGLES = {
     "src": 68.36,
@@ -215,8 +216,51 @@ def test_trace_quotes_the_figures_decisions_were_made_on(paper, on_test):
 def test_trace_says_when_nothing_is_left(paper):
     step = paper.iterations[0]
     step = step.replace(candidates=step.candidates[1:2])
-    last = sentences.search_trace(paper.replace(iterations=(step,)))[-1]
+    *_, last, regret = sentences.search_trace(paper.replace(iterations=(step,)))
     assert last == "No candidate was left."
+    assert regret.startswith("Of the 7 pretrained networks, ")
+
+
+def test_how_sure_a_choice_is(paper):
+    """The lead of the first task, the paired gain of a pool, and what was left out, in nats."""
+    step = paper.iterations[0].replace(accepted=False, gain=-0.0123, error=0.02, needed=0.02)
+    lines = sentences.search_trace(
+        paper.replace(
+            metric="log_loss",
+            lead=Lead(second="rotation", gain=0.05, error=0.015),
+            left_out=("inpaint",),
+            iterations=(step,),
+        )
+    )
+    assert lines[0].endswith("Rotation is 0.050 ± 0.015 nats behind.")
+    assert lines[1] == (
+        "Left out, because no better than training from scratch in cross-validation: Inpaint."
+    )
+    assert lines[2].endswith(
+        "Paired by image on other folds it was 0.012 ± 0.020 nats worse (it needed 0.020 nats), "
+        "so the search stopped."
+    )
+    shares = sentences.search_trace(paper.replace(iterations=(step.replace(gain=0.0123),)))
+    assert "it was 1.2 ± 2.0 points better (it needed 2.0 points)" in shares[1]
+
+
+def test_the_regret_is_what_the_best_trained_network_has_more(paper):
+    best = paper.best.evaluation
+    worse = best.replace(metrics={"accuracy": best.accuracy.replace(mean=0.7)})
+    kept = paper.best.replace(pool=("mcpc",), evaluation=worse)
+    regret = sentences.search_trace(paper.replace(best=kept))[-1]
+    title, value = max(
+        (
+            (pool, c.evaluation.accuracy.mean)
+            for i in paper.iterations
+            for c in i.candidates
+            for pool in [c.members]
+            if c.evaluation
+        ),
+        key=lambda entry: entry[1],
+    )
+    assert f"{pool_title(title)} is best on the test set" in regret
+    assert f"is {100 * (value - 0.7):.1f} points below it." in regret
 
 
 def test_selection_on_the_test_set_is_said_everywhere(paper, on_test):

@@ -10,6 +10,7 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
+from assl_jax.evaluation.scores import Gain
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.records import Estimate, Evaluation
@@ -119,8 +120,9 @@ class FakeStudy:
     def __init__(self, accuracies, similarities, selections=None):
         self.accuracies, self.pairs = accuracies, similarities
         self.selections = selections or {}
-        self.trained = []
-        self.comparing = self
+        self.trained, self.compared = [], []
+        self.comparing = self.evaluating = self
+        self.error = 0.0
         self.setup = types.SimpleNamespace(
             similarity=SimilaritySettings(),
             dataset=types.SimpleNamespace(unlabeled=range(10_000)),
@@ -137,6 +139,17 @@ class FakeStudy:
     def evaluate_all(self, networks):
         for network in networks:
             self.evaluate(network)
+
+    def gain(self, before, after, *, on_test=False, repeat=0):
+        """From the test accuracies, or from the selections; `error` is that of every gain."""
+        self.compared.append((before.pool, after.pool, repeat))
+        old, new = (
+            self.accuracies[n.pool]
+            if on_test
+            else self.selections.get(n.pool, self.accuracies[n.pool])
+            for n in (before, after)
+        )
+        return Gain(new - old, self.error)
 
     def similarities(self, networks):
         pools = [network.pool for network in networks]

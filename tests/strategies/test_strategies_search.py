@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.settings import SearchSettings
+from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
 SINGLES = dict(zip(TASKS, [68.36, 68.29, 64.49, 73.05, 70.07, 66.94], strict=True))
@@ -83,7 +83,9 @@ def crafted(fake_study):
 
 
 def search(study, tasks, **settings):
-    return mtassl.search(study, tasks=tuple(tasks), settings=SearchSettings(**settings))
+    """With the paper's rules, unless `settings` say otherwise."""
+    settings = SearchSettings(**AS_PRINTED | settings)
+    return mtassl.search(study, tasks=tuple(tasks), settings=settings)
 
 
 @pytest.mark.parametrize("select_on", ["cv", "test"])
@@ -222,3 +224,36 @@ def test_decisions_on_another_metric(crafted):
     assert results.best.pool == ("a",) and not results.iterations[0].accepted
     (candidate,) = results.iterations[0].candidates
     assert candidate.evaluation.metrics["auc"].mean == pytest.approx(0.3)
+
+
+def test_a_larger_pool_must_be_better_by_a_standard_error(crafted):
+    """On the second division into folds, which chose no network."""
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.2})
+    rule = {"accept": "one_standard_error"}
+    study.error = 0.05
+    (step,) = search(study, ["a", "b"], **rule).iterations
+    assert step.accepted and step.gain == pytest.approx(0.1)
+    assert (step.error, step.needed) == (0.05, 0.05)
+    assert study.compared[-1] == (("a",), ("a", "b"), 1)
+    study.error = 0.11
+    assert search(study, ["a", "b"], **rule).best.pool == ("a",)
+    assert search(study, ["a", "b"], accept="better").best.pool == ("a", "b")
+
+
+def test_how_far_the_best_task_is_ahead(crafted):
+    study = crafted(
+        {"a": 0.5, "b": 0.4, "c": 0.45, "a b": 0.3}, {"a|b": 0.2, "a|c": 0.3, "b|c": 0.1}
+    )
+    study.error = 0.02
+    lead = search(study, ["a", "b", "c"]).lead
+    assert lead.second == "c" and lead.gain == pytest.approx(0.05) and lead.error == 0.02
+    assert study.compared[0] == (("c",), ("a",), 0)
+
+
+def test_a_task_no_better_than_scratch_does_not_join(crafted):
+    accuracies = {"a": 0.5, "b": 0.1, "c": 0.2, "a c": 0.6, "a b": 0.4}
+    study = crafted(accuracies, {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3})  # scratch reaches 0.1
+    results = search(study, ["a", "b", "c"], gate=True)
+    assert results.left_out == ("b",) and results.best.pool == ("a", "c")
+    assert ("a", "b") not in study.trained and len(results.iterations) == 1
+    assert search(study, ["a", "b", "c"], candidates="all").iterations[0].chosen == "b"

@@ -163,6 +163,23 @@ def test_gradient_reaches_the_backbone_through_the_head(make, objective, quick_j
 
 
 @pytest.mark.slow
+@every_on("rgb", "volume")
+def test_every_weight_of_the_backbone_gets_a_gradient(make, objective, quick_jit, name, case):
+    """Also where tiles are small: no map shrinks to one position, where a kernel sees padding."""
+    images, rank = stored(case)
+    task = task_of(name, rank)
+    batch = make(task, images)
+    backbone = make_backbone("resnet10", width=1 / 8, stem="half")
+    variables, loss = objective(task, batch, (backbone, task.head()))
+    grads = quick_jit(jax.grad(loss, has_aux=True))(variables, batch)[0]["backbone"]["params"]
+    zeros = {
+        jax.tree_util.keystr(path): float((leaf == 0).mean())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
+        if leaf.ndim > 2
+    }
+    assert len(zeros) == 12 and not any(zeros.values()), zeros
+
+
 @every_on("volume")
 def test_a_step_of_self_assl_takes_every_task(name, case):
     """Traced, not run: the penalty sees all views, and the state keeps its shape."""

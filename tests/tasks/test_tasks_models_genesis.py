@@ -57,6 +57,7 @@ def test_without_changes_the_inputs_are_the_images(make, shape):
     np.testing.assert_allclose(whole, images / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("change", ["shuffle", "curve", "paint"])
 def test_no_change_reaches_the_target_image(make, shape, change):
@@ -76,6 +77,7 @@ def test_no_change_reaches_the_target_image(make, shape, change):
             assert (slope >= -1e-6).all() or (slope <= 1e-6).all()
 
 
+@pytest.mark.slow
 @SHAPES
 def test_flips_mirror_inputs_and_image_alike(make, shape):
     images = stored(shape)
@@ -95,6 +97,7 @@ def test_flips_mirror_inputs_and_image_alike(make, shape):
         assert 25 <= sum(n for subset, n in seen.items() if axis in subset) <= 55
 
 
+@pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("inpaint", [1.0, 0.0])
 def test_one_box_of_noise_or_noise_around_one_box(make, shape, inpaint):

@@ -11,6 +11,7 @@ PLAIN = {"jitter": 0.0, "grey": 0.0}
 SHAPES = pytest.mark.parametrize("shape", [(8, 12, 12, 3), (6, 8, 8, 8, 1)])
 
 
+@pytest.mark.slow
 @SHAPES
 def test_both_views_come_from_their_own_image(make, shape):
     """Constant images stay constant under crop, flip and blur, so a view shows its image."""

@@ -90,6 +90,7 @@ def heads(state):
     return [head[0].mu for head in state.opt_state["heads"].values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_without_batch_norm_micro_batches_equal_the_whole(accumulate):
     """Random crops included: they are drawn for the whole batch."""

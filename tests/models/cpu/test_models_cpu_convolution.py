@@ -9,6 +9,8 @@ import pytest
 from assl_jax.models.conv import convolve, plain_convolve
 from assl_jax.models.cpu import compiler_options, convolution
 
+pytestmark = pytest.mark.slow
+
 
 def on_cpu(form):
     return functools.partial(convolution.convolve, form=form)

@@ -10,6 +10,8 @@ import pytest
 from assl_jax.models.cpu import pooling
 from assl_jax.models.halving import plain_max_pool
 
+pytestmark = pytest.mark.slow
+
 POOLS = {  # shape, then window, stride and padding of each spatial axis
     "2d 3/2/1": ((2, 7, 8, 3), [(3, 2, 1)] * 2),
     "3d 3/2/1": ((2, 5, 6, 4, 2), [(3, 2, 1)] * 3),
