@@ -13,9 +13,8 @@ intensity is XLA's operations per byte. The roof is what peak and bandwidth allo
 """
 
 import argparse
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,61 +23,12 @@ import numpy as np
 
 from assl_jax.models import DTYPES, make_backbone, suggest_delay
 from assl_jax.tasks import TASKS, make_task
+from assl_jax.training.compute import PASSES, flops_of
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.state import init_state
 from assl_jax.training.step import forward, make_step
 from benchmarks.side_by_side import spread, table, write
-
-PASSES = 3  # forward, gradient of the inputs, gradient of the weights
-
-
-def flops_of(function: Callable, *arguments: Any) -> float:
-    """Floating-point operations of all convolutions and matrix products in `function`.
-
-    A multiplication and an addition are two operations. Everything that is computed counts: zeros
-    of the padding count if the form of the convolution multiplies by them. A loop counts as often
-    as it runs. A conditional counts its most expensive branch, or, if the platform decides, the
-    branch of this platform.
-    """
-    return _flops(jax.make_jaxpr(function)(*arguments).jaxpr)
-
-
-def _flops(jaxpr: Any) -> float:
-    total = 0.0
-    for eqn in jaxpr.eqns:
-        params, inner = eqn.params, list(map(_flops, _inner(eqn.params)))
-        if eqn.primitive.name == "dot_general":
-            left, (contracted, _) = eqn.invars[0].aval.shape, params["dimension_numbers"][0]
-            total += 2 * _size(eqn) * math.prod(left[axis] for axis in contracted)
-        elif eqn.primitive.name == "conv_general_dilated":
-            kernel, outputs = eqn.invars[1].aval.shape, params["dimension_numbers"].rhs_spec[0]
-            each = math.prod(kernel) / kernel[outputs] / math.prod(params["lhs_dilation"])
-            total += 2 * _size(eqn) * each
-        elif eqn.primitive.name == "cond":
-            total += _of_branches(inner, params.get("branches_platforms"))
-        else:
-            total += sum(inner) * params.get("length", 1)
-    return total
-
-
-def _of_branches(costs: Sequence[float], platforms: Sequence[Sequence[str] | None] | None) -> float:
-    """The cost of a conditional with these branches; `platforms` are those of each branch."""
-    if not platforms:
-        return max(costs)
-    own = jax.default_backend()  # the branch without names is for all other platforms
-    pairs = zip(costs, platforms, strict=True)
-    return next(cost for cost, names in pairs if names is None or own in names)
-
-
-def _size(eqn: Any) -> int:
-    return math.prod(eqn.outvars[0].aval.shape)
-
-
-def _inner(params: dict[str, Any]) -> list[Any]:
-    """The jaxprs inside an equation."""
-    found = jax.tree.leaves(list(params.values()), is_leaf=lambda p: hasattr(p, "jaxpr"))
-    return [jaxpr for p in found if hasattr(jaxpr := getattr(p, "jaxpr", p), "eqns")]
 
 
 class Step:

@@ -42,7 +42,7 @@ def small():
         ("target.accumulate", 3, "batch_size=8 must be a multiple of accumulate=3"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
         ("pretrain.schedule", "cosin", "did you mean 'cosine'?"),
-        ("pretrain.budget", "totl", "did you mean 'total'"),
+        ("pretrain.budget", "step", "did you mean 'steps'"),
         ("target.folds", 1, "target.folds=1"),
         ("target.seeds", 0, "target.seeds=0"),
         ("search.select_on", "tests", "did you mean 'test'"),

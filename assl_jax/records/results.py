@@ -225,6 +225,9 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
       variant: "scratch", "plain", "second_run" or "self_assl".
       backbone: name of the architecture.
       pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
+      flops: floating-point operations of its pretraining and of the networks that it builds on; 0
+        from scratch, None if unknown.
+      seconds: the time of the same.
     """
 
     label: str
@@ -233,6 +236,8 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     backbone: str
     finetune: str
     pretrain: str | None = None
+    flops: float | None = None
+    seconds: float | None = None
 
 
 class Results(Findings, frozen=True, kw_only=True):

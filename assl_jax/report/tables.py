@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS, Metric
-from assl_jax.records import Estimate, Evaluation, Results, Similarity, StageRecord
+from assl_jax.records import (
+    Estimate,
+    Evaluation,
+    NetworkRecord,
+    Results,
+    Similarity,
+    StageRecord,
+)
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
     decided_on,
@@ -36,9 +43,9 @@ TABLES = "tables.md"
 def headline_table(results: Results) -> Table | None:
     """Scratch, every single task and the best pool; None if none of them was tested.
 
-    The columns are the test accuracy, the value that the selection looks at, and the gain over
-    scratch. If the search decides on another metric, that one replaces the accuracy. The best
-    single task and the best row overall are bold.
+    The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
+    and the cost if it is known. If the search decides on another metric, that one replaces the
+    accuracy. The best single task and the best row overall are bold.
     """
     entries, metric = overview(results), named_metric(results)
     if not entries:
@@ -55,18 +62,30 @@ def headline_table(results: Results) -> Table | None:
         columns[f"Selection by {title}, CV{unit}" if title else "Selection, CV (%)"] = selected
         shown.append(_estimates(entries, selected, METRICS[results.metric]))
     base = score(results, results.scratch)
+    costs = {n.pool: n for n in results.networks if n.variant == "plain" and n.flops is not None}
+    paid = ("Pretraining (TFLOP)", "Pretraining (s)") if costs else ()
     rows = []
     for (pool, evaluation), *cells in zip(entries.items(), *shown, strict=True):
         value = score(results, evaluation)
         gain = value.mean - base.mean if pool and base and value else None
-        texts = Cell(pool_title(pool)), *cells, Cell(forms.gain(gain))
+        cost = [Cell(text) for text in _cost(costs.get(pool))] if costs else []
+        texts = Cell(pool_title(pool)), *cells, Cell(forms.gain(gain)), *cost
         chosen = results.best is not None and pool == results.best.pool
         rows.append(Row(texts, verdict="chosen" if chosen else ""))
     caption = (
         f"Fine-tuning with {results.labels:,} labels: mean ± standard deviation over repeated "
         "fine-tunings"
     )
-    return Table(caption, ("Pretraining", *columns, "Gain over scratch"), tuple(rows))
+    if costs:
+        caption += ". The cost is that of the pretraining and of the networks that it builds on"
+    return Table(caption, ("Pretraining", *columns, "Gain over scratch", *paid), tuple(rows))
+
+
+def _cost(network: NetworkRecord | None) -> tuple[str, str]:
+    """Floating-point operations and seconds; dashes where nothing was trained or known."""
+    if network is None or network.flops is None:
+        return forms.DASH, forms.DASH
+    return f"{network.flops / 1e12:,.1f}", f"{network.seconds or 0:,.0f}"
 
 
 def _estimates(

@@ -18,6 +18,7 @@ from assl_jax.strategies.stages import Stage
 from assl_jax.tasks import ProxyTask
 from assl_jax.tasks.distillation import Distillation, Teacher
 from assl_jax.training.checkpoint import Checkpoints, load_tree
+from assl_jax.training.compute import step_flops
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
@@ -46,14 +47,13 @@ class Pretraining:
         """
         setup, second = self.setup, network.second
         tasks = {name: setup.tasks[name] for name in sorted(network.pool)}
-        training = self.settings.training_of(len(tasks))
-        distilled = len(tasks) > 1 and self.settings.mixing == "distil"
+        training = self._training(network)
+        distilled = self._distilled(network)
         require(
             not (second and distilled),
             "self_assl trains a pool twice with pretrain.mixing=alternate only",
         )
-        parent = self.run(network.plain) if second else None
-        singles = [self.run(Network((name,))) for name in network.ordered] if distilled else []
+        parents = [self.run(parent) for parent in self._parents(network)]
         settings: dict[str, Any] = {
             **setup.identity,
             "images": setup.inputs["unlabeled"],
@@ -76,8 +76,9 @@ class Pretraining:
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
             if distilled:
-                state = self._distil(folder, network, training, singles)
+                state = self._distil(folder, network, training, parents)
             else:
+                parent = parents[0] if second else None
                 state = self._train(folder, network, tasks, training, parent)
             fitted = setup.plain_images.fit(state.variables)
             if is_primary():
@@ -96,7 +97,61 @@ class Pretraining:
             settings,
             compute,
             code=(Pretraining, *map(type, tasks.values())),
-            parents=[parent] if parent else singles,
+            parents=parents,
+        )
+
+    def cost(self, network: Network) -> tuple[float, float]:
+        """Floating-point operations and seconds of a pretraining and of all that it builds on."""
+        if not network.pool:
+            return 0.0, 0.0
+        flops = self._training(network).steps * self._flops_of_a_step(network)
+        seconds = self.run(network).record.seconds
+        for parent in self._parents(network):
+            before = self.cost(parent)
+            flops, seconds = flops + before[0], seconds + before[1]
+        return flops, seconds
+
+    def _distilled(self, network: Network) -> bool:
+        return len(network.pool) > 1 and self.settings.mixing == "distil"
+
+    def _parents(self, network: Network) -> list[Network]:
+        """The networks that this one begins with, compares with or learns from."""
+        if network.second:
+            return [network.plain]
+        return [Network((name,)) for name in network.ordered] if self._distilled(network) else []
+
+    def _training(self, network: Network) -> Training:
+        """How long a network is trained, see `PretrainSettings.budget`."""
+        training, budget = self.settings.training, self.settings.budget
+        steps, tasks = training.steps, len(network.pool)
+        if tasks > 1 and budget == "per_task":
+            steps *= tasks
+        if tasks > 1 and budget == "compute":
+            first = self._flops_of_a_step(Network(network.pool[:1]))
+            steps = max(1, round(steps * first / self._flops_of_a_step(network)))
+        return dataclasses.replace(training, steps=steps)
+
+    def _flops_of_a_step(self, network: Network) -> float:
+        """Floating-point operations of one step; of a pool, the mean over its tasks."""
+        setup, size = self.setup, self.settings.training.batch_size
+        images = setup.dataset.images
+        batch = (size, *images.shape[1:]), images.dtype
+        if self._distilled(network):
+            goes_on = self.settings.distil.start == "single"
+            teachers = len(network.pool) - goes_on
+            task = self._distillation(network, [1] * teachers)
+            return step_flops(setup.backbone, task, *batch, teachers)
+        frozen = 1 if network.second and network.second.penalty.weight else 0
+        each = [step_flops(setup.backbone, setup.tasks[n], *batch, frozen) for n in network.pool]
+        return sum(each) / len(each)
+
+    def _distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
+        settings = self.settings.distil
+        return Distillation(
+            task=self.setup.tasks[network.pool[0]],
+            widths=tuple(widths),
+            weight=settings.weight,
+            own=1.0 if settings.start == "single" else 0.0,
         )
 
     def load(self, stage: Stage) -> dict[str, Any]:
@@ -141,12 +196,7 @@ class Pretraining:
         setup, settings = self.setup, self.settings.distil
         first, goes_on = setup.tasks[network.pool[0]], settings.start == "single"
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
-        task = Distillation(
-            task=first,
-            widths=tuple(len(teacher.mean) for teacher in teachers),
-            weight=settings.weight,
-            own=1.0 if goes_on else 0.0,
-        )
+        task = self._distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
         state = self._fresh(jax.random.key(self._seed(network)), tasks, training)
         if goes_on:

@@ -8,7 +8,7 @@ from assl_jax.lcka import ESTIMATORS
 from assl_jax.training.loop import Training
 from assl_jax.training.penalty import Penalty
 
-BUDGETS = ("total", "per_task")
+BUDGETS = ("compute", "steps", "per_task")
 MIXING = ("alternate", "distil")
 STARTS = ("single", "scratch")
 SELECT_ON = ("cv", "test")
@@ -50,8 +50,9 @@ class PretrainSettings:
 
     Attributes:
       training: of a single task.
-      budget: with "total", a pool gets the same number of steps as one task; with "per_task", it
-        gets that number for each of its tasks.
+      budget: what a pool may cost. "compute" gives it the floating-point operations of its first
+        task's network, which is the best single one in a search; "steps" gives it the same number
+        of steps as one task, and "per_task" that number for each of its tasks.
       mixing: how a pool is trained. "alternate" draws one task for each step, as the paper does.
         "distil" learns from the finished networks of the single tasks.
       distil: settings of "distil".
@@ -61,19 +62,13 @@ class PretrainSettings:
     """
 
     training: Training
-    budget: str = "total"
+    budget: str = "steps"
     mixing: str = "alternate"
     distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
         choice(self.budget, BUDGETS, "pretrain.budget")
         choice(self.mixing, MIXING, "pretrain.mixing")
-
-    def training_of(self, tasks: int) -> Training:
-        """The training settings for a pool of `tasks` tasks."""
-        if self.budget == "total":
-            return self.training
-        return dataclasses.replace(self.training, steps=self.training.steps * tasks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

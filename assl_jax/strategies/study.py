@@ -98,16 +98,19 @@ class Study:
 
     def record(self) -> tuple[NetworkRecord, ...]:
         """The networks that were evaluated, with the stages that hold them."""
-        return tuple(
-            NetworkRecord(
-                label=self.setup.label(network),
-                pool=network.pool,
-                variant=network.variant,
-                backbone=self.setup.backbone_settings["name"],
-                pretrain=self.pretraining.run(network).folder.name if network.pool else None,
-                finetune=self.evaluating.finetune(network).folder.name,
-            )
-            for network in self.networks.values()
+        return tuple(map(self._record, self.networks.values()))
+
+    def _record(self, network: Network) -> NetworkRecord:
+        flops, seconds = self.pretraining.cost(network)
+        return NetworkRecord(
+            label=self.setup.label(network),
+            pool=network.pool,
+            variant=network.variant,
+            backbone=self.setup.backbone_settings["name"],
+            pretrain=self.pretraining.run(network).folder.name if network.pool else None,
+            finetune=self.evaluating.finetune(network).folder.name,
+            flops=flops,
+            seconds=round(seconds, 3),
         )
 
     def _try_evaluate(self, network: Network) -> bool:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from assl_jax.models.conv import convolve
-from benchmarks.roofline import flops_of
+from assl_jax.training.compute import flops_of
 
 
 def shape(*sizes):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assl_jax.records import Best, Estimate, Extension, Iteration, Lead, Similarity
+from assl_jax.records import Best, Estimate, Extension, Iteration, Lead, NetworkRecord, Similarity
 from assl_jax.report import forms, sentences, summary_lines, table, tables
 from assl_jax.report.names import pool_title
 
@@ -332,3 +332,23 @@ def test_missing_sections(evaluation, results, text):
     assert tables.headline_table(results()) is None
     assert tables.render_markdown(results()) == "# No accuracy was measured\n"
     assert summary_lines(results()) == ["No accuracy was measured"]
+
+
+def test_what_each_pretraining_cost(paper):
+    """In TFLOP and seconds, of the network and of all that it builds on."""
+    head = ("Pretraining (TFLOP)", "Pretraining (s)")
+    assert tables.headline_table(paper).columns[-1] == "Gain over scratch"
+    known = NetworkRecord(
+        label="src",
+        pool=("src",),
+        variant="plain",
+        backbone="resnet18",
+        finetune="f",
+        pretrain="p",
+        flops=1.25e15,
+        seconds=61.4,
+    )
+    table = tables.headline_table(paper.replace(networks=(*paper.networks, known)))
+    assert table.columns[-2:] == head
+    cells = {row.cells[0].text: [c.text for c in row.cells[-2:]] for row in table.rows}
+    assert cells["SRC"] == ["1,250.0", "61"] and cells["Rotation"] == ["–", "–"]

@@ -63,7 +63,7 @@ def make_study(tmp_path):
         seeds=2,
         folds=2,
         steps=4,
-        budget="total",
+        budget="steps",
         metric="accuracy",
         placement="auto",
         similarity=(),

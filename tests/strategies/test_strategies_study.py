@@ -19,9 +19,10 @@ from assl_jax.routes import sampling_routes
 from assl_jax.strategies import evaluating, mtassl
 from assl_jax.strategies.finetuning import Run
 from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.settings import SearchSettings
+from assl_jax.strategies.settings import AS_PRINTED, SearchSettings, SecondRun
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.metrics_log import MetricsLog
+from assl_jax.training.penalty import Penalty
 
 POOL = ("src", "rotation")
 SRC, ROTATION, BOTH = Network(("src",)), Network(("rotation",)), Network(POOL)
@@ -32,7 +33,7 @@ def files(folder):
 
 
 def search(study):
-    return mtassl.search(study, tasks=POOL, settings=SearchSettings())
+    return mtassl.search(study, tasks=POOL, settings=SearchSettings(**AS_PRINTED))
 
 
 def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_taken):
@@ -40,7 +41,7 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
     results = search(study)
     assert set(results.singles) == set(POOL) and len(results.iterations) == 1
     for found in (results.scratch, *results.singles.values(), results.best.evaluation):
-        assert set(found.metrics) == {"accuracy", "balanced_accuracy", "macro_f1", "auc"}
+        assert set(found.metrics) == {"accuracy", "balanced_accuracy", "macro_f1", "auc", "log_loss"}
         assert len(found.accuracy.runs) == 2 and len(found.selection.runs) == 2
     assert results.similarity.n == 24
     # Two singles and a pool pretrained for 4 steps, 4 networks fine-tuned 4 times for 2 steps.
@@ -114,7 +115,7 @@ def test_statistics_fit_plain_images_unless_told_otherwise(make_study):
     assert np.abs(other["batch_stats"]["bn"]["mean"] - plain["batch_stats"]["bn"]["mean"]).max() > 0
 
 
-@pytest.mark.parametrize("budget, steps", [("total", 4), ("per_task", 8)])
+@pytest.mark.parametrize("budget, steps", [("steps", 4), ("per_task", 8)])
 def test_budget(make_study, steps_taken, budget, steps):
     study = make_study(budget=budget)
     stage = study.pretraining.run(BOTH)
@@ -126,6 +127,29 @@ def test_budget(make_study, steps_taken, budget, steps):
     steps_taken.clear()
     study.pretraining.run(SRC)
     assert steps_taken == ["src"] * 4  # a single task costs the same either way
+
+
+def test_a_pool_gets_the_compute_of_its_first_task(make_study):
+    """SRC sees 5 tiles of an image, Rotation 4 turned crops: another size, another cost."""
+    pretraining = make_study(budget="compute", steps=1000, folds=0).pretraining
+    costs = {name: pretraining._flops_of_a_step(Network((name,))) for name in POOL}
+    assert costs["src"] != costs["rotation"]
+    for first, second in (POOL, POOL[::-1]):
+        steps = pretraining._training(Network((first, second))).steps
+        mean = (costs[first] + costs[second]) / 2
+        assert steps == round(1000 * costs[first] / mean) != 1000
+    assert pretraining._training(SRC).steps == 1000
+
+
+def test_the_cost_of_a_network_is_that_of_all_it_builds_on(make_study):
+    pretraining = make_study(folds=0).pretraining
+    flops, seconds = pretraining.cost(SRC)
+    assert flops == 4 * pretraining._flops_of_a_step(SRC) > 0
+    assert seconds == pretraining.run(SRC).record.seconds
+    again = Network(("src",), SecondRun(penalty=Penalty(weight=1.0)))
+    both = pretraining.cost(again)
+    assert both[0] > 2 * flops and both[1] > seconds  # f' also runs f_p
+    assert pretraining.cost(Network()) == (0.0, 0.0)
 
 
 def test_the_order_of_stages_does_not_matter(make_study):
@@ -327,6 +351,39 @@ def test_selection_is_the_mean_over_folds(make_study, monkeypatch):
     assert selection.std == pytest.approx(0.1 * 2**0.5)  # n - 1 in the denominator
     other = make_study(dataset=dataset, metric="balanced_accuracy")
     assert other.evaluate(SCRATCH).selection.mean == 0.625
+
+
+def test_a_gain_is_that_of_the_stored_predictions(make_study):
+    """Cross-validated on either division into folds, and on the test set."""
+    study = make_study(metric="log_loss")
+    evaluating, labels = study.evaluating, study.setup.dataset.labels
+
+    def losses(stage, runs):
+        each = []
+        for name, run in runs.items():
+            p = np.load(stage.folder / "predictions" / f"{name.replace(' ', '_')}.npy")
+            each.append(-np.log(p[np.arange(len(p)), labels[run.test]]))
+        return each
+
+    seen = []
+    for repeat in (0, 1):
+        runs = evaluating.folds(repeat)
+        old, new = (
+            np.concatenate(losses(evaluating.cross_validate(n, repeat), runs))
+            for n in (SCRATCH, SRC)
+        )
+        gain = evaluating.gain(SCRATCH, SRC, repeat=repeat)
+        assert gain.mean == pytest.approx((old - new).mean(), rel=1e-4)
+        assert gain.error == pytest.approx((old - new).std() / np.sqrt(len(old)), rel=0.2)
+        seen.append({tuple(run.test) for run in runs.values()})
+        assert sorted(np.concatenate([run.test for run in runs.values()])) == list(range(24, 40))
+    assert seen[0] != seen[1]  # other folds
+    old, new = (
+        np.mean(losses(evaluating.finetune(n), evaluating.test_runs()), axis=0)
+        for n in (SCRATCH, SRC)
+    )
+    on_test = evaluating.gain(SCRATCH, SRC, on_test=True)
+    assert on_test.mean == pytest.approx((old - new).mean(), rel=1e-4)
 
 
 def test_folds_of_the_selection_keep_patients_together(make_study):
