@@ -136,24 +136,56 @@ def probe(
     return {name: summarise(labels[test], of, groups[test]) for name, of in runs.items()}
 
 
+def cross_validated_loss(
+    x: Features,
+    y: Labels,
+    *,
+    classes: int,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+) -> float | None:
+    """The log loss per image of a linear probe in cross-validation, with the best penalty.
+
+    Args:
+      x: features of labelled images; `[n, d1 + d2]` for those of two networks side by side.
+      y, classes, groups, seed: as in `linear_probe`.
+
+    Returns:
+      A loss in nats; None if a class has a single patient.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        losses = _losses(x, y, classes, groups, seed)
+    return None if losses is None else float(losses.min()) / len(y)
+
+
 def _best_strength(
     x: Features, y: Labels, classes: int, groups: np.ndarray | None, seed: int
 ) -> float:
     """The C with the largest likelihood of the held-out labels, the smallest if several tie."""
+    losses = _losses(x, y, classes, groups, seed)
+    return FIXED if losses is None else STRENGTHS[int(losses.argmin())]
+
+
+def _losses(
+    x: Features, y: Labels, classes: int, groups: np.ndarray | None, seed: int
+) -> Float[np.ndarray, " s"] | None:
+    """The log loss of all held-out labels for each C; None if nothing can be held out."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.arange(len(y)) if groups is None else groups
     members = {c: len(np.unique(groups[y == c])) for c in np.unique(y)}
     folds = min(FOLDS, *members.values())
     if folds < 2:
-        return FIXED
+        return None
     loss = np.zeros(len(STRENGTHS))
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
     for train, held in split:
         for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
             # A class missing from the fold, or a certain wrong guess, must not cost infinity.
             loss[i] -= np.log(p[np.arange(len(held)), y[held]].clip(1e-12)).sum()
-    return STRENGTHS[int(loss.argmin())]
+    return loss
 
 
 def _fits(

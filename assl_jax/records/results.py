@@ -57,6 +57,8 @@ class Extension(Record, frozen=True, kw_only=True):
       task: the task that joins them.
       similarity: LCKA between the features of pool and task.
       avg, max: mean and maximum of the two test accuracies.
+      complement: how much the task's features add to the pool's, see `Comparing.complement`; None
+        if unknown.
       evaluation: of the network trained on all of them; None where it was not trained.
     """
 
@@ -65,6 +67,7 @@ class Extension(Record, frozen=True, kw_only=True):
     similarity: float
     avg: float
     max: float
+    complement: float | None = None
     evaluation: Evaluation | None = None
 
     @property
@@ -90,7 +93,7 @@ class Iteration(Record, frozen=True, kw_only=True):
 
     Attributes:
       pool: the incumbent.
-      candidates: its extensions, the least similar first.
+      candidates: its extensions, in the order in which the search prefers them.
       chosen: the candidate task that was accepted or rejected.
       accepted: whether it became the incumbent.
       gain: how much better than the incumbent it is in the metric of the selection, on folds that

@@ -1,6 +1,6 @@
 """Every pair of proxy tasks: Table 1, and whether dissimilarity goes with gain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
@@ -32,14 +32,22 @@ class Column(NamedTuple):
         return forms.winner(values, self.form, higher_is_better=self.higher_is_better)
 
 
-def extension_columns(accuracy: str) -> list[Column]:
-    """The columns of Tables 1 to 3; `accuracy` is the head of the joint training's accuracy."""
+def extension_columns(accuracy: str, extensions: Iterable[Extension]) -> list[Column]:
+    """The columns of Tables 1 to 3, and the complement if an extension has one.
+
+    Args:
+      accuracy: the head of the joint training's accuracy.
+      extensions: the rows.
+    """
 
     def measured(extension: Extension) -> float | None:
         return extension.evaluation.accuracy.mean if extension.evaluation else None
 
+    known = any(extension.complement is not None for extension in extensions)
+    complement = [Column("Complement (nats)", lambda e: e.complement, forms.plain)]
     return [
         Column("Similarity", lambda e: e.similarity, forms.similar, higher_is_better=False),
+        *(complement if known else []),
         Column("Avg ACC", lambda e: e.avg, forms.percent),
         Column("Max ACC", lambda e: e.max, forms.percent),
         Column(accuracy, measured, forms.percent),
@@ -84,7 +92,7 @@ def pairs_table(
     else:
         ordered = sorted(pairs, key=by_similarity)
         groups = [(p.members[0], [(p.members[1], p)]) for p in ordered]
-    columns = extension_columns("Int ACC")
+    columns = extension_columns("Int ACC", pairs)
     heads = ["A1", "A2", *(column.head for column in columns)]
     if with_paper:
         heads += paper.heads(rank, "Similarity", "Int ACC", "Avg (+/-)")

@@ -100,9 +100,16 @@ def search_trace(results: Results) -> list[str]:
         lines.append(f"Left out, because no better than training from scratch {kind}: {names}.")
     for step in results.iterations:
         chosen = next(c for c in step.candidates if c.task == step.chosen)
+        least = min(c.similarity for c in step.candidates)
+        reason = (
+            f"was least similar to {pool_title(step.pool)} (similarity "
+            f"{forms.similar(chosen.similarity)})"
+            if chosen.similarity == least
+            else f"added most to a probe on {pool_title(step.pool)} "
+            f"({forms.plain(chosen.complement)} nats)"
+        )
         lines.append(
-            f"{task_title(chosen.task)} was least similar to {pool_title(step.pool)} (similarity "
-            f"{forms.similar(chosen.similarity)}). {pool_title(chosen.members)} reached "
+            f"{task_title(chosen.task)} {reason}. {pool_title(chosen.members)} reached "
             f"{value(chosen.evaluation)} {kind}{_verdict(results, step, value(incumbent))}"
         )
         incumbent = chosen.evaluation if step.accepted else incumbent

@@ -117,7 +117,8 @@ def search_table(results: Results) -> Table | None:
     if not results.iterations:
         return None
     metric = deciding_metric(results)
-    columns = extension_columns("MT-ASSL ACC")
+    candidates = [c for step in results.iterations for c in step.candidates]
+    columns = extension_columns("MT-ASSL ACC", candidates)
     decided = f"{capitalised(metric or 'selection')} ({_KINDS[results.select_on]})"
     if results.select_on == "cv" or metric:
         columns.append(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.files import read_array, write_array
 from assl_jax.lcka import lcka_matrix
@@ -44,12 +45,48 @@ class Comparing:
         """The effective rank of a network's features; see `features`."""
         return effective_rank(self._read(network, subset))
 
+    def probe_loss(self, networks: Sequence[Network]) -> float | None:
+        """Cross-validated log loss of a linear probe on the networks' features side by side.
+
+        The images are the labelled ones; the loss is the mean over the labelled sets. See
+        `evaluation.probes.cross_validated_loss`.
+        """
+        dataset = self.setup.dataset
+        x = np.concatenate([self._read(network, "labelled") for network in networks], axis=1)
+        rows = np.concatenate(dataset.labelled_sets)
+        ends = np.cumsum([len(s) for s in dataset.labelled_sets])[:-1]
+        losses = [
+            cross_validated_loss(
+                x[part],
+                dataset.labels[rows[part]],
+                classes=dataset.num_classes,
+                groups=dataset.groups[rows[part]],
+                seed=self.setup.seed,
+            )
+            for part in np.split(np.arange(len(rows)), ends)
+        ]
+        known = [loss for loss in losses if loss is not None]
+        return float(np.mean(known)) if known else None
+
+    def complement(self, pool: Network, other: Network) -> float | None:
+        """How much a second network's features add to what a probe reads from the better one.
+
+        The smaller of the two probes' losses minus the loss of the probe on both, in nats; above 0
+        if the features complement each other. None if nothing can be cross-validated.
+        """
+        apart = self.probe_loss([pool]), self.probe_loss([other])
+        together = self.probe_loss([pool, other])
+        if together is None or None in apart:
+            return None
+        return min(a for a in apart if a is not None) - together
+
     def features(self, network: Network, *, subset: str = "unlabeled") -> Stage:
         """Features of a fixed set of images, in the stage's `features.npy`.
 
         Args:
           network: `SCRATCH` for an untrained one.
-          subset: "unlabeled", or "held_out": images of the test set without their labels.
+          subset: "unlabeled", "labelled" (all labelled sets, one after the other) or "held_out":
+            images of the test set without their labels.
         """
         setup, compared = self.setup, self.setup.similarity
         parent = self.pretraining.run(network) if network.pool else None

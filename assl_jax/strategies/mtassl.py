@@ -1,5 +1,6 @@
 """MT-ASSL: which proxy tasks to train together (paper, Algorithm 1, as Table 2 runs it)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +21,12 @@ from assl_jax.strategies.study import Study
 
 
 def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> Findings:
-    """Greedily add the task least similar to the pool while the fine-tuned network gets better.
+    """Greedily add the most promising task to the pool while the fine-tuned network gets better.
 
     Every candidate is pretrained from scratch and fine-tuned. The best one is the first pool. Then
     the search adds the remaining task whose features have the smallest LCKA with the pool's
-    features. It trains a new backbone on the larger pool. The larger pool is kept if it satisfies
-    `settings.accept`.
+    features, or another one if `settings.next` says so. It trains a new backbone on the larger
+    pool, and keeps the pool if it satisfies `settings.accept`.
 
     Args:
       study: trains and evaluates.
@@ -66,19 +67,21 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     )
     iterations = []
     while remaining := [name for name in tasks if name not in (*pool, *left_out)]:
-        networks = [Network(pool), *(Network((name,)) for name in remaining)]
-        similar = study.comparing.similarities(networks)[0, 1:]
-        order = dict(sorted(zip(remaining, map(float, similar), strict=True), key=lambda p: p[1]))
-        least = next(iter(order))
-        trained = remaining if settings.candidates == "all" else [least]
+        similar, complement = _compare(study, pool, remaining)
+        keys: dict[str, Any] = similar
+        if settings.next == "complement":  # an unknown one comes last
+            keys = {name: math.inf if v is None else -v for name, v in complement.items()}
+        order = sorted(remaining, key=keys.__getitem__)
+        chosen = order[0]
+        trained = remaining if settings.candidates == "all" else [chosen]
         study.evaluate_all([Network((*pool, name)) for name in trained])
         results = {name: study.evaluate(Network((*pool, name))) for name in trained}
         errors = ACCEPT[settings.accept]
         decision: dict[str, Any]
         if errors is None:
-            decision = {"accepted": not direction.better(value(best), value(results[least]))}
+            decision = {"accepted": not direction.better(value(best), value(results[chosen]))}
         else:
-            larger = Network((*pool, least))
+            larger = Network((*pool, chosen))
             gain = study.evaluating.gain(Network(pool), larger, on_test=on_test, repeat=1)
             needed = errors * gain.error
             decision = {"accepted": gain.mean > needed, "needed": needed}
@@ -87,16 +90,24 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
             Iteration(
                 pool=pool,
                 candidates=tuple(
-                    extension(pool, name, order[name], best, singles[name], results.get(name))
+                    extension(
+                        pool,
+                        name,
+                        similar[name],
+                        best,
+                        singles[name],
+                        results.get(name),
+                        complement[name],
+                    )
                     for name in order
                 ),
-                chosen=least,
+                chosen=chosen,
                 **decision,
             )
         )
         if not iterations[-1].accepted:
             break
-        pool, best = (*pool, least), results[least]
+        pool, best = (*pool, chosen), results[chosen]
 
     return Findings(
         scratch=scratch,
@@ -106,6 +117,19 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
         left_out=left_out,
         iterations=tuple(iterations),
         best=Best(pool=pool, evaluation=best),
+    )
+
+
+def _compare(
+    study: Study, pool: Pool, remaining: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float | None]]:
+    """The similarity of each remaining task to the pool, and what its features add to it."""
+    networks = [Network((name,)) for name in remaining]
+    similar = study.comparing.similarities([Network(pool), *networks])[0, 1:]
+    complement = [study.comparing.complement(Network(pool), network) for network in networks]
+    return (
+        dict(zip(remaining, map(float, similar), strict=True)),
+        dict(zip(remaining, complement, strict=True)),
     )
 
 
@@ -124,6 +148,7 @@ def extension(
     incumbent: Evaluation,
     single: Evaluation,
     evaluation: Evaluation | None,
+    complement: float | None = None,
 ) -> Extension:
     """A pool extended by `task`, measured against the accuracies of its two parts."""
     accuracies = (incumbent.accuracy.mean, single.accuracy.mean)
@@ -134,6 +159,7 @@ def extension(
         avg=sum(accuracies) / 2,
         max=max(accuracies),
         evaluation=evaluation,
+        complement=None if complement is None else round(complement, 6),
     )
 
 

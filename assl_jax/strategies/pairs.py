@@ -37,6 +37,7 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
             singles[a],
             singles[b],
             study.evaluate(Network((a, b))),
+            study.comparing.complement(Network((a,)), Network((b,))),
         )
         for a, b in itertools.combinations(tasks, 2)
     )

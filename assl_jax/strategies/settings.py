@@ -13,11 +13,12 @@ MIXING = ("alternate", "distil")
 STARTS = ("single", "scratch")
 SELECT_ON = ("cv", "test")
 CANDIDATES = ("argmin", "all")
+NEXT = ("lcka", "complement")
 # How many standard errors a larger pool must be better by, on folds that chose no network. None
 # compares the values on the folds that chose the start, as the paper does: it must not be worse.
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
 # Settings of the search that give Algorithm 1 as the paper prints it.
-AS_PRINTED = {"metric": "accuracy", "accept": "not_worse", "gate": False}
+AS_PRINTED = {"metric": "accuracy", "accept": "not_worse", "gate": False, "next": "lcka"}
 INIT_FROM = ("scratch", "f_p")
 USE = ("f_prime", "both")
 
@@ -132,6 +133,9 @@ class SearchSettings:
       metric: what it compares, one of `METRICS`. The log loss is a proper score: on few images it
         orders networks better than the accuracy does, and it hardly ever ties.
       accept: when a larger pool is accepted, one of `ACCEPT`.
+      next: which task is tried next: "lcka" the one least similar to the pool, as the paper does;
+        "complement" the one whose features add most to the pool's in a linear probe of the
+        labelled images, see `Comparing.complement`.
       gate: leave out tasks that are no better than training from scratch.
       candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
@@ -144,6 +148,7 @@ class SearchSettings:
     select_on: str = "cv"
     metric: str = "log_loss"
     accept: str = "one_standard_error"
+    next: str = "lcka"
     gate: bool = True
     candidates: str = "argmin"
 
@@ -151,6 +156,7 @@ class SearchSettings:
         choice(self.select_on, SELECT_ON, "search.select_on")
         choice(self.metric, METRICS, "search.metric")
         choice(self.accept, ACCEPT, "search.accept")
+        choice(self.next, NEXT, "search.next")
         choice(self.candidates, CANDIDATES, "search.candidates")
 
 

@@ -77,7 +77,11 @@ class Setup:
         return PlainImages(
             backbone=self.backbone,
             images=self.images,
-            rows={"unlabeled": np.sort(sample), "held_out": held_out},
+            rows={
+                "unlabeled": np.sort(sample),
+                "held_out": held_out,
+                "labelled": np.concatenate(self.dataset.labelled_sets),
+            },
             intensity=self.dataset.intensity,
             layer=self.similarity.layer,
             batch_size=self.eval_batch_size,

@@ -4,11 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation import probes
-from assl_jax.evaluation.probes import knn, linear_probe, probe
-from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.probes import cross_validated_loss, knn, linear_probe, probe
+from assl_jax.evaluation.scores import METRICS, SHARES
 
 
 def blobs(seed, each, *, classes=3, d=8, spread=0.1):
@@ -188,7 +193,7 @@ def test_both_probes_over_labelled_sets():
     for evaluation in found.values():
         assert evaluation.confusion == ((2.5, 2.5), (2.5, 2.5))
         assert list(evaluation.metrics) == list(METRICS)
-        for estimate in evaluation.metrics.values():
+        for estimate in (evaluation.metrics[name] for name in SHARES):
             assert estimate.runs == (1.0, 0.0) and estimate.mean == 0.5
             assert estimate.std == pytest.approx(0.5**0.5)
 
@@ -219,3 +224,25 @@ def test_the_number_of_neighbours_arrives():
     arguments = x, np.array([0, 1, 1, 1, 1, 0]), [np.arange(5)], np.array([5])
     assert probe(*arguments, classes=2, k=1)["knn"].accuracy.runs == (1.0,)
     assert probe(*arguments, classes=2, k=5)["knn"].accuracy.runs == (0.0,)
+
+
+def test_the_cross_validated_loss_is_that_of_the_held_out_images():
+    """One C of six wins; features of a second network help where they tell more."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 30)
+    one, two = (y + rng.normal(0, s, 60) for s in (0.8, 0.8))
+    alone = cross_validated_loss(one[:, None], y, classes=2, seed=1)
+    both = cross_validated_loss(np.stack([one, two], 1), y, classes=2, seed=1)
+    noise = cross_validated_loss(rng.normal(size=(60, 1)), y, classes=2, seed=1)
+    assert both < alone < noise == pytest.approx(np.log(2), abs=0.05)
+    slow = []
+    for c in probes.STRENGTHS:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000))
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=1)
+        p = cross_val_predict(
+            model, one[:, None], y, groups=np.arange(60), cv=folds, method="predict_proba"
+        )
+        slow.append(log_loss(y, p))
+    assert alone == pytest.approx(min(slow), rel=1e-3)
+    single = np.array([0, 0, 0, 1])
+    assert cross_validated_loss(np.eye(4), single, classes=2) is None

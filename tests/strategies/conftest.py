@@ -122,7 +122,7 @@ class FakeStudy:
         self.selections = selections or {}
         self.trained, self.compared = [], []
         self.comparing = self.evaluating = self
-        self.error = 0.0
+        self.error, self.complements = 0.0, {}
         self.setup = types.SimpleNamespace(
             similarity=SimilaritySettings(),
             dataset=types.SimpleNamespace(unlabeled=range(10_000)),
@@ -150,6 +150,9 @@ class FakeStudy:
             for n in (before, after)
         )
         return Gain(new - old, self.error)
+
+    def complement(self, pool, other):
+        return self.complements.get((pool.pool, other.pool))
 
     def similarities(self, networks):
         pools = [network.pool for network in networks]

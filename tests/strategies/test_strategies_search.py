@@ -257,3 +257,17 @@ def test_a_task_no_better_than_scratch_does_not_join(crafted):
     assert results.left_out == ("b",) and results.best.pool == ("a", "c")
     assert ("a", "b") not in study.trained and len(results.iterations) == 1
     assert search(study, ["a", "b", "c"], candidates="all").iterations[0].chosen == "b"
+
+
+def test_the_task_that_adds_most_is_tried_next(crafted):
+    """An unknown complement comes last; the similarities are recorded either way."""
+    accuracies = {"a": 0.5, "b": 0.3, "c": 0.4, "d": 0.2, "a c": 0.4}
+    similarities = {"a|b": 0.1, "a|c": 0.2, "a|d": 0.3, "b|c": 0.4, "b|d": 0.5, "c|d": 0.6}
+    study = crafted(accuracies, similarities)
+    study.complements = {(("a",), ("b",)): -0.01, (("a",), ("c",)): 0.2}
+    (step,) = search(study, ["a", "b", "c", "d"], next="complement").iterations
+    assert step.chosen == "c" and [c.task for c in step.candidates] == ["c", "b", "d"]
+    assert [c.complement for c in step.candidates] == [0.2, -0.01, None]
+    assert [c.similarity for c in step.candidates] == [0.2, 0.1, 0.3]
+    study.accuracies["a", "b"] = 0.4
+    assert search(study, ["a", "b", "c", "d"]).iterations[0].chosen == "b"

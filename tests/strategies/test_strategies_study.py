@@ -12,6 +12,7 @@ import pytest
 from assl_jax.errors import InputError, Interrupted
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.finetune import Target
+from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.files import digest
 from assl_jax.lcka import linear_cka
 from assl_jax.records import Evaluation, Features, Finetuned
@@ -41,7 +42,13 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
     results = search(study)
     assert set(results.singles) == set(POOL) and len(results.iterations) == 1
     for found in (results.scratch, *results.singles.values(), results.best.evaluation):
-        assert set(found.metrics) == {"accuracy", "balanced_accuracy", "macro_f1", "auc", "log_loss"}
+        assert set(found.metrics) == {
+            "accuracy",
+            "balanced_accuracy",
+            "macro_f1",
+            "auc",
+            "log_loss",
+        }
         assert len(found.accuracy.runs) == 2 and len(found.selection.runs) == 2
     assert results.similarity.n == 24
     # Two singles and a pool pretrained for 4 steps, 4 networks fine-tuned 4 times for 2 steps.
@@ -94,6 +101,33 @@ def test_similarities_are_those_of_direct_features(make_study):
     assert matrix[0, 1] == pytest.approx(float(linear_cka(*direct)), abs=1e-5)
     with pytest.raises(InputError, match="layer='stage7'"):
         make_study(similarity={"layer": "stage7"}).comparing.features(SRC)
+
+
+def test_what_features_add_to_a_probe(make_study, monkeypatch):
+    """The better probe alone minus the probe on both, from features computed here."""
+    study = make_study(similarity={"reestimate_bn": False})
+    setup, comparing = study.setup, study.comparing
+    rows = setup.dataset.labelled_sets[0]
+    x = {}
+    for network in (SRC, ROTATION):
+        variables = study.pretraining.load(study.pretraining.run(network))
+        x[network] = features(
+            setup.backbone,
+            variables,
+            setup.images,
+            rows,
+            intensity=setup.dataset.intensity,
+            layer="pooled",
+            batch_size=7,
+        )
+
+    def loss(x):
+        return cross_validated_loss(x, setup.dataset.labels[rows], classes=2, seed=0)
+
+    apart = min(loss(x[SRC]), loss(x[ROTATION]))
+    together = loss(np.concatenate([x[SRC], x[ROTATION]], axis=1))
+    found = comparing.complement(SRC, ROTATION)
+    assert found == pytest.approx(apart - together, rel=1e-3) and found != 0
 
 
 def test_statistics_fit_plain_images_unless_told_otherwise(make_study):
