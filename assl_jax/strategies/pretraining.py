@@ -253,8 +253,9 @@ class Pretraining:
         return state
 
     def _seed(self, network: Network) -> int:
-        """The same for all first runs of a study, and another one for all second runs."""
-        return int(digest(["pretrain", self.setup.seed, 2 if network.second else 1])[:7], 16)
+        """The same for all first trainings of a study, and another one for all later ones."""
+        later = network.second or self._distilled(network)
+        return int(digest(["pretrain", self.setup.seed, 2 if later else 1])[:7], 16)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
         """Save the routes and permutations that the class labels refer to."""

@@ -57,6 +57,7 @@ def test_it_goes_on_from_the_first_tasks_network(distilling, fits):
     params, settings = fits[-1]
     task = settings["tasks"]["distillation"]
     assert (task.task.name, task.widths, task.weight, task.own) == ("src", (6,), 2.0, 1.0)
+    assert settings["seed"] != fits[0][1]["seed"]  # other batches than those it has seen
     (teacher,) = settings["frozen"]
     assert equal(teacher.variables, pretraining.load(pretraining.run(ROTATION)))
     last = pretraining._last_state(
