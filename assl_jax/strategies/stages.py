@@ -112,7 +112,7 @@ class StageCache:
             f"the processes run different stages ({kind} {label}); start all of them with the same "
             "command, data and version of the program",
         )
-        name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key))
+        name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key, parents))
         folder = self.folder / name
         done = _read_done(folder)
         if not done:
@@ -138,14 +138,18 @@ class StageCache:
         finally:
             self._wait = True
 
-    def _choose(self, stem: str, code_key: str) -> str:
-        """The name of the folder to use; looks for finished stages that other code computed."""
+    def _choose(self, stem: str, code_key: str, parents: Sequence[Stage]) -> str:
+        """The name of the folder to use; looks for finished stages that other code computed.
+
+        A stage that is older than one of `parents` was computed from other files.
+        """
         own = f"{stem}-{code_key}"
         if not is_primary() or (self.folder / own / records.DONE).exists():
             return own
         others = [file.parent for file in self.folder.glob(f"{stem}-*/{records.DONE}")]
-        if others and self.reuse_settings:
-            newest = max(others, key=lambda folder: (folder / records.DONE).stat().st_mtime_ns)
+        newest = max(others, key=_finished_at, default=None)
+        since = max((_finished_at(parent.folder) for parent in parents), default=0)
+        if newest and self.reuse_settings and _finished_at(newest) >= since:
             if newest.name not in self.reused:
                 self.reused.append(newest.name)
             return newest.name
@@ -184,6 +188,11 @@ class StageCache:
         )
         if is_primary():
             records.write(folder / records.DONE, record)
+
+
+def _finished_at(folder: Path) -> int:
+    """When a stage was finished, in ns."""
+    return (folder / records.DONE).stat().st_mtime_ns
 
 
 @contextlib.contextmanager

@@ -185,6 +185,26 @@ def test_stages_of_other_code_are_reused_on_request(run, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_stage_that_is_older_than_its_parent_is_not_reused(run, tmp_path):
+    """The parent was deleted and computed again: the old child belongs to the old parent."""
+    work = Work()
+    run(work, "features", parents=[run(work)])
+    cache = StageCache(tmp_path, reuse_settings=True)
+    parent = run(work, code="2", cache=cache)
+    run(work, "features", code="2", parents=[parent], cache=cache)
+    assert work.runs == 2  # both were reused
+    shutil.rmtree(parent.folder)
+    parent = run(work, code="2", cache=StageCache(tmp_path, reuse_settings=True))
+    run(
+        work,
+        "features",
+        code="2",
+        parents=[parent],
+        cache=StageCache(tmp_path, reuse_settings=True),
+    )
+    assert work.runs == 4
+
+
 def test_an_unfinished_stage_of_other_code_is_not_reused(run, tmp_path, capsys):
     def crash(folder):
         raise RuntimeError("power cut")
