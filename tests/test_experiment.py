@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from assl_jax import experiment, records
-from assl_jax.config import base_config, saved_config
+from assl_jax.config import base_config, saved_config, search_of
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
 from assl_jax.experiment import run
 from assl_jax.files import write_json
+from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 
 def small():
@@ -87,6 +88,14 @@ def test_a_table_of_pairs_needs_two_tasks(tmp_path):
     with pytest.raises(InputError, match="at least two tasks"):
         run(config, tmp_path / "work")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_papers_rules_are_one_setting():
+    config = small()
+    assert search_of(config) == SearchSettings()
+    config.search.as_printed, config.search.candidates = True, "all"
+    assert search_of(config) == SearchSettings(**AS_PRINTED, candidates="all")
+    assert search_of(config).metric == "accuracy" and search_of(config).accept == "not_worse"
 
 
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):
