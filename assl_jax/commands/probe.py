@@ -22,7 +22,7 @@ from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import load_backbone, load_intensity
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.evaluation.probes import PROBES, probe
-from assl_jax.evaluation.scores import METRICS, SHARES
+from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.models import SideBySide
 from assl_jax.ops.intensity import Intensity
@@ -118,7 +118,7 @@ def probe_table(found: Probes) -> Table:
     (images, if patients are not known). In these cases the table has all metrics.
     """
     size = found.patients or found.test_images
-    metrics = list(SHARES) if size < SMALL or len(found.classes) == 2 else ["accuracy"]
+    metrics = list(shares()) if size < SMALL or len(found.classes) == 2 else ["accuracy"]
     # One list declares head and cell of each column, so their numbers agree.
     columns: list[tuple[str, Callable[[Probed], str]]] = [("Network", lambda n: n.label)]
     for name, title in PROBES.items():

@@ -96,7 +96,11 @@ METRICS = {
     "auc": Metric("AUC", auc),
     "log_loss": Metric("log loss", log_loss, higher_is_better=False, share=False),
 }
-SHARES = {name: metric for name, metric in METRICS.items() if metric.share}
+
+
+def shares() -> dict[str, Metric]:
+    """The metrics that are shares of 1, by name: those of the tables of the test set."""
+    return {name: metric for name, metric in METRICS.items() if metric.share}
 
 
 def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:

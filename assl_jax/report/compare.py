@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assl_jax.errors import InputError
-from assl_jax.evaluation.scores import METRICS, SHARES
+from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, paper
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
@@ -198,7 +198,7 @@ def compare_page(runs: Sequence[Run]) -> str:
         accuracies=Chart(compare_chart(columns), alt),
         metrics={
             capitalised(metric.title): accuracy_table(columns, name)
-            for name, metric in SHARES.items()
+            for name, metric in shares().items()
         },
         runs=runs_table(columns),
         own=[
@@ -221,7 +221,7 @@ def _title(runs: Sequence[Run]) -> str:
 def compare_markdown(runs: Sequence[Run]) -> str:
     """The whole of `tables.md`."""
     columns = columns_of(runs)
-    tables = [accuracy_table(columns, metric) for metric in SHARES]
+    tables = [accuracy_table(columns, metric) for metric in shares()]
     parts = [f"# {_title(runs)}\n", *(markdown(table) for table in tables if table)]
     parts += [markdown(runs_table(columns))]
     for run in runs:

@@ -1,6 +1,6 @@
 """Every metric of the test set, with its interval."""
 
-from assl_jax.evaluation.scores import METRICS, SHARES
+from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 from assl_jax.report import forms
 from assl_jax.report.evaluations import SMALL, every_network, named_metric
@@ -15,7 +15,7 @@ def metrics_table(results: Results) -> Table | None:
     """
     networks = every_network(results, candidates=False)
     metrics = {
-        name: [network.evaluation.metrics.get(name) for network in networks] for name in SHARES
+        name: [network.evaluation.metrics.get(name) for network in networks] for name in shares()
     }
     metrics = {name: estimates for name, estimates in metrics.items() if any(estimates)}
     if not metrics:
@@ -58,7 +58,7 @@ def metric_lines(results: Results) -> list[str]:
     best = results.best.evaluation.metrics
     scratch = results.scratch.metrics if results.scratch else {}
     lines = []
-    for name, metric in SHARES.items():
+    for name, metric in shares().items():
         if name in best:
             end = f", from scratch {forms.with_interval(scratch[name])}" if name in scratch else ""
             lines.append(f"{capitalised(metric.title)} {forms.with_interval(best[name])}{end}")

@@ -67,6 +67,8 @@ class Pretraining:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
             settings["init_from"] = second.init_from
+        if len(tasks) > 1:
+            settings["moments"] = self.settings.moments
         if distilled:
             settings["distil"] = {
                 **dataclasses.asdict(self.settings.distil),
@@ -281,6 +283,7 @@ class Pretraining:
             training.optimiser,
             self.setup.images.arrays,
             penalty=penalty,
+            moments_per_task=self.settings.moments == "per_task",
         )
 
     def _last_state(

@@ -10,6 +10,7 @@ from assl_jax.training.penalty import Penalty
 
 BUDGETS = ("compute", "steps", "per_task")
 MIXING = ("alternate", "distil")
+MOMENTS = ("per_task", "shared")
 STARTS = ("single", "scratch")
 SELECT_ON = ("cv", "test")
 CANDIDATES = ("argmin", "all")
@@ -56,6 +57,8 @@ class PretrainSettings:
         of steps as one task, and "per_task" that number for each of its tasks.
       mixing: how a pool is trained. "alternate" draws one task for each step, as the paper does.
         "distil" learns from the finished networks of the single tasks.
+      moments: whether the tasks of a pool share Adam's moments of the backbone, or each task has
+        its own; see `TrainState`.
       distil: settings of "distil".
 
     Raises:
@@ -65,11 +68,13 @@ class PretrainSettings:
     training: Training
     budget: str = "steps"
     mixing: str = "alternate"
+    moments: str = "per_task"
     distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
         choice(self.budget, BUDGETS, "pretrain.budget")
         choice(self.mixing, MIXING, "pretrain.mixing")
+        choice(self.moments, MOMENTS, "pretrain.moments")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

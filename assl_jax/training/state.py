@@ -14,18 +14,24 @@ from assl_jax.tasks import ProxyTask
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty, Queue
 
+SHARED = "shared"  # key of the backbone's optimiser state in a step, and of one for all tasks
+
 
 class TrainState(NamedTuple):
     """Everything that a step reads and writes.
 
     The backbone and each head have their own optimiser state. With one optimiser over the whole
-    tree, the heads of tasks that are not drawn would move by momentum.
+    tree, the heads of tasks that are not drawn would move by momentum. The backbone has one state
+    that all tasks share, or one for each task: the gradients of two tasks can differ in scale by a
+    factor of 100, and shared moments then slow the weaker task down (AdaTask, Yang et al. 2022,
+    arXiv 2211.15055).
 
     Attributes:
       step: number of steps taken.
       params: `{"backbone": ..., "heads": {task: ...}}`.
       batch_stats: the backbone's running statistics; heads have none.
-      opt_state: `{"backbone": ..., "heads": {task: ...}}`.
+      opt_state: `{"backbone": {task: ...}, "heads": {task: ...}}`; `{"backbone": {SHARED: ...}}` if
+        the tasks share the state of the backbone.
       queue: past features, if there is a penalty that compares them.
     """
 
@@ -37,14 +43,23 @@ class TrainState(NamedTuple):
 
     def only(self, task: str) -> "TrainState":
         """The part that a step of `task` changes; its shapes do not depend on the pool."""
-        return self._replace(params=_only(self.params, task), opt_state=_only(self.opt_state, task))
+        moments = self.opt_state["backbone"]
+        key = SHARED if SHARED in moments else task
+        opt_state = {"backbone": {SHARED: moments[key]}, "heads": _only(self.opt_state, task)}
+        params = {"backbone": self.params["backbone"], "heads": _only(self.params, task)}
+        return self._replace(params=params, opt_state=opt_state)
 
     def merge(self, part: "TrainState") -> "TrainState":
         """The whole state with the part that a step returned."""
-        return part._replace(
-            params=_merge(self.params, part.params),
-            opt_state=_merge(self.opt_state, part.opt_state),
-        )
+        moments, (task,) = self.opt_state["backbone"], part.params["heads"]
+        key = SHARED if SHARED in moments else task
+        opt_state = {
+            "backbone": moments | {key: part.opt_state["backbone"][SHARED]},
+            "heads": self.opt_state["heads"] | part.opt_state["heads"],
+        }
+        heads = self.params["heads"] | part.params["heads"]
+        params = {"backbone": part.params["backbone"], "heads": heads}
+        return part._replace(params=params, opt_state=opt_state)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -53,11 +68,7 @@ class TrainState(NamedTuple):
 
 
 def _only(groups: dict, task: str) -> dict:
-    return {"backbone": groups["backbone"], "heads": {task: groups["heads"][task]}}
-
-
-def _merge(whole: dict, part: dict) -> dict:
-    return {"backbone": part["backbone"], "heads": whole["heads"] | part["heads"]}
+    return {task: groups["heads"][task]}
 
 
 def name_key(rng: jax.Array, name: str) -> jax.Array:
@@ -73,6 +84,7 @@ def init_state(
     examples: Any,
     variables: dict[str, Any] | None = None,
     penalty: Penalty | None = None,
+    moments_per_task: bool = False,
 ) -> TrainState:
     """A fresh state; the weights of a network depend only on the key and its name.
 
@@ -85,6 +97,7 @@ def init_state(
       variables: weights that the backbone starts from; they are copied, because the state will be
         donated. None draws new ones.
       penalty: brings an empty queue.
+      moments_per_task: whether each task has its own optimiser state of the backbone.
     """
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), examples)
     shapes = _Shapes(*jax.tree.flatten(shapes))
@@ -98,7 +111,10 @@ def init_state(
     }
     init = _init_optimiser(optimiser)
     opt_state = {
-        "backbone": init(params["backbone"]),
+        "backbone": {
+            key: init(params["backbone"])
+            for key in (params["heads"] if moments_per_task else [SHARED])
+        },
         "heads": {name: init(head) for name, head in params["heads"].items()},
     }
     batch_stats = jax.tree.map(jnp.copy, variables["batch_stats"])

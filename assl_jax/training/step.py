@@ -16,7 +16,7 @@ from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser, global_norm
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.state import TrainState
+from assl_jax.training.state import SHARED, TrainState
 
 Step = Callable[..., tuple[TrainState, Metrics]]
 
@@ -171,9 +171,7 @@ def _accumulated(
 def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:
     """Apply `update` separately to the backbone and to the head; new parameters and states."""
     (name,) = params["heads"]
-    backbone = update(grads["backbone"], opt_state["backbone"], params["backbone"])
-    head = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
-    new_params, new_state = (
-        {"backbone": b, "heads": {name: h}} for b, h in zip(backbone, head, strict=True)
-    )
-    return new_params, new_state
+    backbone, moments = update(grads["backbone"], opt_state["backbone"][SHARED], params["backbone"])
+    head, state = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
+    new_params = {"backbone": backbone, "heads": {name: head}}
+    return new_params, {"backbone": {SHARED: moments}, "heads": {name: state}}

@@ -18,7 +18,7 @@ from assl_jax.evaluation import export
 from assl_jax.evaluation import scores as metrics
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_intensity
 from assl_jax.evaluation.probes import knn, linear_probe
-from assl_jax.evaluation.scores import METRICS, scores
+from assl_jax.evaluation.scores import METRICS, scores, shares
 from assl_jax.files import write_json
 from assl_jax.models import SideBySide
 from assl_jax.models.base import batch_norm, global_average
@@ -224,7 +224,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     caption, _, head, _, *rows = shown.splitlines()
     assert "(stem)" in caption and "40 labels, 60 test images" in caption
     # 60 test images are few: all metrics are shown.
-    others = [metric.title for name, metric in METRICS.items() if name != "accuracy"]
+    others = [metric.title for name, metric in shares().items() if name != "accuracy"]
     columns = [
         f"{which}{end}" for which in ("Linear", "k-NN") for end in ("", *(f", {o}" for o in others))
     ]

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from assl_jax.errors import InputError
 from assl_jax.evaluation import probes
 from assl_jax.evaluation.probes import cross_validated_loss, knn, linear_probe, probe
-from assl_jax.evaluation.scores import METRICS, SHARES
+from assl_jax.evaluation.scores import METRICS, shares
 
 
 def blobs(seed, each, *, classes=3, d=8, spread=0.1):
@@ -193,7 +193,7 @@ def test_both_probes_over_labelled_sets():
     for evaluation in found.values():
         assert evaluation.confusion == ((2.5, 2.5), (2.5, 2.5))
         assert list(evaluation.metrics) == list(METRICS)
-        for estimate in (evaluation.metrics[name] for name in SHARES):
+        for estimate in (evaluation.metrics[name] for name in shares()):
             assert estimate.runs == (1.0, 0.0) and estimate.mean == 0.5
             assert estimate.std == pytest.approx(0.5**0.5)
 

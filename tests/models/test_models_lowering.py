@@ -18,7 +18,7 @@ from assl_jax.tasks import TASKS, make_task
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
-from assl_jax.training.state import TrainState
+from assl_jax.training.state import SHARED, TrainState
 from assl_jax.training.step import make_step
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def training_step(name, rank, platform):
     params = {"backbone": variables["params"], "heads": {task.name: head}}
     adam = Optimiser().transform().init
     opt_state = {
-        "backbone": shape(adam, params["backbone"]),
+        "backbone": {SHARED: shape(adam, params["backbone"])},
         "heads": {task.name: shape(adam, head)},
     }
     number = jax.ShapeDtypeStruct((), jnp.int32)

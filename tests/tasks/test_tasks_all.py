@@ -18,7 +18,7 @@ from assl_jax.tasks.base import SPARE_COLOURS, spare_colour
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.state import TrainState
+from assl_jax.training.state import SHARED, TrainState
 from assl_jax.training.step import make_step
 
 SETTINGS = {
@@ -206,7 +206,7 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
     }
     adam = Optimiser().transform().init
     opt_state = {
-        "backbone": shape(adam, params["backbone"]),
+        "backbone": {SHARED: shape(adam, params["backbone"])},
         "heads": {name: shape(adam, params["heads"][name])},
     }
     queue = penalty.init_queue(backbone, variables, inputs)

@@ -21,7 +21,7 @@ from assl_jax.training.loop import Training, fit
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
-from assl_jax.training.state import init_state
+from assl_jax.training.state import SHARED, init_state
 from assl_jax.training.step import make_step
 
 INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
@@ -83,7 +83,9 @@ def take(*about, steps=1, **settings):
 
 def gradients(state):
     """Adam's first moment after one step is a tenth of the gradient."""
-    return jax.tree.map(lambda m: 10 * m, (state.opt_state["backbone"][0].mu, *heads(state)))
+    return jax.tree.map(
+        lambda m: 10 * m, (state.opt_state["backbone"][SHARED][0].mu, *heads(state))
+    )
 
 
 def heads(state):
@@ -274,6 +276,6 @@ def test_the_loop_accumulates(toy):
         )
 
     whole, small = trained(1), trained(4)
-    assert int(small.step) == 3 and int(small.opt_state["backbone"][0].count) == 3
+    assert int(small.step) == 3 and int(small.opt_state["backbone"][SHARED][0].count) == 3
     kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, small)]
     assert 1e-5 < np.abs(kernels[0] - kernels[1]).max() < 0.05

@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from assl_jax.training.state import name_key
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.state import SHARED, init_state, name_key
 
 
 def same(a, b):
@@ -44,8 +45,29 @@ def test_optimiser_state_is_per_group(toy):
     state = toy.state()
     assert set(state.opt_state) == {"backbone", "heads"}
     assert set(state.opt_state["heads"]) == set(toy.pool) == set(state.params["heads"])
-    adam = state.opt_state["backbone"][0]
+    adam = state.opt_state["backbone"][SHARED][0]
     assert jax.tree.structure(adam.mu) == jax.tree.structure(state.params["backbone"])
+
+
+def test_each_task_can_have_its_own_moments_of_the_backbone(toy):
+    """A step changes those of its own task; the shapes of a step are the same either way."""
+    optimiser = Optimiser()
+    tasks = list(toy.pool.values())
+    state = init_state(
+        jax.random.key(0), toy.backbone, tasks, optimiser, toy.images, moments_per_task=True
+    )
+    assert set(state.opt_state["backbone"]) == set(toy.pool)
+    part = state.only("contrast")
+    assert jax.tree.structure(part) == jax.tree.structure(toy.state().only("contrast"))
+    assert same(state.merge(part), state)
+    merged = state.merge(jax.tree.map(lambda a: a + 1, part))
+    moments = merged.opt_state["backbone"]
+    assert same(moments["brightness"], state.opt_state["backbone"]["brightness"])
+    assert int(moments["contrast"][0].count) == 1 + int(moments["brightness"][0].count)
+    trained = toy.fit(state=state, steps=6, seed=3).opt_state
+    for name in toy.pool:
+        counts = [trained[group][name][0].count for group in ("backbone", "heads")]
+        assert counts[0] == counts[1] > 0
 
 
 def test_only_and_merge_are_inverse_and_keep_the_rest(toy):

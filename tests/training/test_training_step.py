@@ -12,6 +12,7 @@ from assl_jax.training.feed import Examples
 from assl_jax.training.loop import batch_indices, task_schedule
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
+from assl_jax.training.state import SHARED
 from assl_jax.training.step import _cached, make_step
 
 
@@ -92,7 +93,7 @@ def test_every_head_counts_its_own_steps(toy):
     state = toy.fit(steps=6, seed=3)
     counts = np.bincount(task_schedule(2, 6, 3), minlength=2)
     assert counts.min() > 0
-    assert int(state.opt_state["backbone"][0].count) == 6
+    assert int(state.opt_state["backbone"][SHARED][0].count) == 6
     for name, count in zip(toy.pool, counts, strict=True):
         assert int(state.opt_state["heads"][name][0].count) == count
 
