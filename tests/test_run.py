@@ -16,7 +16,7 @@ import pytest
 
 from assl_jax import records
 from assl_jax.commands.write_phantom import write_phantom
-from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,7 @@ TINY = (
     "--config.target.seeds=2",
     "--config.target.folds=2",
     "--config.similarity.n=64",
+    "--config.search.gate=False",  # so little training is no better than scratch
     "--config.checkpoint_every=4",
     "--config.log_every=4",
 )
@@ -89,8 +90,10 @@ def test_results_have_the_documented_layout(finished):
     assert results.seed == 0 and results.select_on == "cv" and results.reused == ()
     assert set(results.singles) == {"src", "rotation"}
     for found in (results.scratch, *results.singles.values(), results.best.evaluation):
+        assert all(0 <= found.metrics[name].mean <= 1 for name in shares() if name in found.metrics)
+        assert found.selection.mean > 1  # a log loss, near that of a guess
         for estimate in (*found.metrics.values(), found.selection):
-            assert 0 <= estimate.mean <= 1 and len(estimate.runs) == 2
+            assert len(estimate.runs) == 2
             assert estimate.mean == pytest.approx(np.mean(estimate.runs))
             assert estimate.std == pytest.approx(np.std(estimate.runs, ddof=1))
     similarity = results.similarity

@@ -229,8 +229,8 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
       backbone: name of the architecture.
       pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
       flops: floating-point operations of its pretraining and of the networks that it builds on; 0
-        from scratch, None if unknown.
-      seconds: the time of the same.
+        from scratch, None if unknown. Times are in the records of the stages, because results must
+        not differ between two runs.
     """
 
     label: str
@@ -240,7 +240,6 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     finetune: str
     pretrain: str | None = None
     flops: float | None = None
-    seconds: float | None = None
 
 
 class Results(Findings, frozen=True, kw_only=True):

@@ -63,12 +63,12 @@ def headline_table(results: Results) -> Table | None:
         shown.append(_estimates(entries, selected, METRICS[results.metric]))
     base = score(results, results.scratch)
     costs = {n.pool: n for n in results.networks if n.variant == "plain" and n.flops is not None}
-    paid = ("Pretraining (TFLOP)", "Pretraining (s)") if costs else ()
+    paid = ("Pretraining (TFLOP)",) if costs else ()
     rows = []
     for (pool, evaluation), *cells in zip(entries.items(), *shown, strict=True):
         value = score(results, evaluation)
         gain = value.mean - base.mean if pool and base and value else None
-        cost = [Cell(text) for text in _cost(costs.get(pool))] if costs else []
+        cost = [Cell(_cost(costs.get(pool)))] if costs else []
         texts = Cell(pool_title(pool)), *cells, Cell(forms.gain(gain)), *cost
         chosen = results.best is not None and pool == results.best.pool
         rows.append(Row(texts, verdict="chosen" if chosen else ""))
@@ -81,11 +81,11 @@ def headline_table(results: Results) -> Table | None:
     return Table(caption, ("Pretraining", *columns, "Gain over scratch", *paid), tuple(rows))
 
 
-def _cost(network: NetworkRecord | None) -> tuple[str, str]:
-    """Floating-point operations and seconds; dashes where nothing was trained or known."""
+def _cost(network: NetworkRecord | None) -> str:
+    """Floating-point operations; a dash where nothing was trained or known."""
     if network is None or network.flops is None:
-        return forms.DASH, forms.DASH
-    return f"{network.flops / 1e12:,.1f}", f"{network.seconds or 0:,.0f}"
+        return forms.DASH
+    return f"{network.flops / 1e12:,.1f}"
 
 
 def _estimates(

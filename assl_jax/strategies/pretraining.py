@@ -102,16 +102,12 @@ class Pretraining:
             parents=parents,
         )
 
-    def cost(self, network: Network) -> tuple[float, float]:
-        """Floating-point operations and seconds of a pretraining and of all that it builds on."""
+    def cost(self, network: Network) -> float:
+        """Floating-point operations of a pretraining and of all that it builds on."""
         if not network.pool:
-            return 0.0, 0.0
-        flops = self._training(network).steps * self._flops_of_a_step(network)
-        seconds = self.run(network).record.seconds
-        for parent in self._parents(network):
-            before = self.cost(parent)
-            flops, seconds = flops + before[0], seconds + before[1]
-        return flops, seconds
+            return 0.0
+        own = self._training(network).steps * self._flops_of_a_step(network)
+        return own + sum(map(self.cost, self._parents(network)))
 
     def _distilled(self, network: Network) -> bool:
         return len(network.pool) > 1 and self.settings.mixing == "distil"

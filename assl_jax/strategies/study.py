@@ -101,7 +101,6 @@ class Study:
         return tuple(map(self._record, self.networks.values()))
 
     def _record(self, network: Network) -> NetworkRecord:
-        flops, seconds = self.pretraining.cost(network)
         return NetworkRecord(
             label=self.setup.label(network),
             pool=network.pool,
@@ -109,8 +108,7 @@ class Study:
             backbone=self.setup.backbone_settings["name"],
             pretrain=self.pretraining.run(network).folder.name if network.pool else None,
             finetune=self.evaluating.finetune(network).folder.name,
-            flops=flops,
-            seconds=round(seconds, 3),
+            flops=self.pretraining.cost(network),
         )
 
     def _try_evaluate(self, network: Network) -> bool:

@@ -133,7 +133,7 @@ def test_test_images_of_a_run(volumes, capsys):
     page = Page(path)
     # The order of the results; the variants of a pool stand together, the second run last.
     names = ["Rotation, Self-ASSL", "Rotation", "Rotation, second run", "From scratch"]
-    assert page.heads == ["Image", *names, *["Grad-CAM 1x1x1", "Guided"] * 4]
+    assert page.heads == ["Image", *names, *["Grad-CAM 2x3x3", "Guided"] * 4]
     assert page.cells[::5] == ["deep", "lobar", "subarachnoid", "ventricular", "deep"]
     assert len(page.sources) == 5 * 9
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
