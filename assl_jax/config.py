@@ -101,7 +101,8 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     """The names in `config.tasks`.
 
     Raises:
-      InputError: no task, an unknown task, a repeated task, or a single task for `pairs`.
+      InputError: no task, an unknown task, a repeated task, a single task for `pairs`, or a
+        distilled pool for `self_assl`.
     """
     names = tuple(name.strip() for name in config.tasks.split(",") if name.strip())
     require(bool(names), "tasks is empty; name at least one, as in tasks=src,rotation")
@@ -112,13 +113,19 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
         config.experiment != "pairs" or len(names) > 1,
         f"experiment=pairs needs at least two tasks, not tasks={config.tasks}",
     )
+    require(
+        not (config.experiment == "self_assl" and config.pretrain.mixing == "distil" and names[1:]),
+        "experiment=self_assl trains a pool twice with pretrain.mixing=alternate only",
+    )
     return names
 
 
 def search_of(config: ConfigDict) -> SearchSettings:
     """The settings of the search."""
     settings = config.search.to_dict()
-    return SearchSettings(**settings | (AS_PRINTED if settings.pop("as_printed") else {}))
+    if settings.pop("as_printed"):
+        settings |= AS_PRINTED
+    return SearchSettings(**settings)
 
 
 def second_run_of(config: ConfigDict) -> SecondRun:

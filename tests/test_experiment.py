@@ -90,6 +90,14 @@ def test_a_table_of_pairs_needs_two_tasks(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_distilled_pool_cannot_be_trained_twice(tmp_path):
+    config = small()
+    config.experiment, config.tasks, config.pretrain.mixing = "self_assl", "src,jigsaw", "distil"
+    with pytest.raises(InputError, match="pretrain.mixing=alternate only"):
+        run(config, tmp_path / "work")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_papers_rules_are_one_setting():
     config = small()
     assert search_of(config) == SearchSettings()

@@ -212,8 +212,7 @@ def _with_splits(table: Path, rows: list[Row], test_fraction: float, *, seed: in
 def _check_sides(
     table: Path, rows: list[Row], names: tuple[str, ...], skipped: Mapping[str, str]
 ) -> list[Row]:
-    """The rows that are not skipped; checks that both sides have every class and no common
-    patient."""
+    """The rows that are not skipped, after a check of the classes and patients on both sides."""
     rows = [row for row in rows if row.path not in skipped]
     tested = {row.patient for row in rows if row.split == "test"}
     for row in rows:

@@ -80,10 +80,6 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
     share: bool = True
 
-    def best(self, values: Sequence[float]) -> int:
-        """The position of the best value, the first one if several are equal."""
-        return int(np.argmax(values) if self.higher_is_better else np.argmin(values))
-
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is better than `b`."""
         return a > b if self.higher_is_better else a < b

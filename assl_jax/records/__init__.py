@@ -50,6 +50,7 @@ from assl_jax.records.stages import (
     LogRecord,
     ModelRecord,
     Pretrained,
+    Probe,
     StageRecord,
     StageResult,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "PROBES",
     "Pool",
     "Pretrained",
+    "Probe",
     "Probed",
     "Probes",
     "RESULTS",

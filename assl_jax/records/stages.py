@@ -11,7 +11,13 @@ from assl_jax.records.results import Evaluation
 
 
 class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):
-    """Result of a pretraining stage: its files hold everything."""
+    """Result of a pretraining stage; its files hold the network.
+
+    Attributes:
+      flops: floating-point operations of the training, see `training.compute`.
+    """
+
+    flops: float | None = None
 
 
 class Folds(Record, frozen=True, kw_only=True, tag_field="type", tag="folds"):
@@ -27,20 +33,26 @@ class Features(Record, frozen=True, kw_only=True, tag_field="type", tag="feature
     d: int
 
 
+class Probe(Record, frozen=True, kw_only=True, tag_field="type", tag="probe"):
+    """Result of a cross-validated linear probe: its log loss, None if it is not defined."""
+
+    loss: float | None
+
+
 class Finetuned(Record, frozen=True, kw_only=True, tag_field="type", tag="finetuned"):
     """Result of the fine-tunings on all labels."""
 
     evaluation: Evaluation
 
 
-StageResult = Pretrained | Folds | Features | Finetuned
+StageResult = Pretrained | Folds | Features | Probe | Finetuned
 
 
 class StageRecord(Record, frozen=True, kw_only=True):
     """`done.json`: a finished stage.
 
     Attributes:
-      kind: "pretrain", "finetune", "select" or "features".
+      kind: "pretrain", "finetune", "select", "features" or "probe".
       label: the network's.
       settings: everything but the code that determines the result.
       code: digest of the source that the stage can reach, see `strategies.identity`.

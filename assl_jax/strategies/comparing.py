@@ -12,7 +12,7 @@ from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.files import read_array, write_array
 from assl_jax.lcka import lcka_matrix
-from assl_jax.records import Features
+from assl_jax.records import Features, Probe
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.strategies.setup import Setup
@@ -52,21 +52,31 @@ class Comparing:
         `evaluation.probes.cross_validated_loss`.
         """
         dataset = self.setup.dataset
-        x = np.concatenate([self._read(network, "labelled") for network in networks], axis=1)
-        rows = np.concatenate(dataset.labelled_sets)
-        ends = np.cumsum([len(s) for s in dataset.labelled_sets])[:-1]
-        losses = [
-            cross_validated_loss(
-                x[part],
-                dataset.labels[rows[part]],
-                classes=dataset.num_classes,
-                groups=dataset.groups[rows[part]],
-                seed=self.setup.seed,
-            )
-            for part in np.split(np.arange(len(rows)), ends)
-        ]
-        known = [loss for loss in losses if loss is not None]
-        return float(np.mean(known)) if known else None
+        parents = [self.features(network, subset="labelled") for network in networks]
+
+        def compute(folder: Path) -> Probe:
+            x = np.concatenate([read_array(parent.folder / FILE) for parent in parents], axis=1)
+            ends = np.cumsum([len(rows) for rows in dataset.labelled_sets])[:-1]
+            losses = [
+                cross_validated_loss(
+                    part,
+                    dataset.labels[rows],
+                    classes=dataset.num_classes,
+                    groups=dataset.groups[rows],
+                    seed=self.setup.seed,
+                )
+                for part, rows in zip(np.split(x, ends), dataset.labelled_sets, strict=True)
+            ]
+            known = [loss for loss in losses if loss is not None]
+            return Probe(loss=float(np.mean(known)) if known else None)
+
+        together = Network(tuple(name for network in networks for name in network.pool))
+        settings = {"data": self.setup.inputs["labelled"], "seed": self.setup.seed}
+        stage = self.setup.stage(
+            "probe", together, settings, compute, code=[Comparing], parents=parents
+        )
+        assert isinstance(stage.record.result, Probe)
+        return stage.record.result.loss
 
     def complement(self, pool: Network, other: Network) -> float | None:
         """How much a second network's features add to what a probe reads from the better one.

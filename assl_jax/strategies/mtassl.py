@@ -65,10 +65,10 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
         for name in tasks
         if settings.gate and not direction.better(value(singles[name]), value(scratch))
     )
-    iterations = []
+    iterations: list[Iteration] = []
     while remaining := [name for name in tasks if name not in (*pool, *left_out)]:
         similar, complement = _compare(study, pool, remaining)
-        keys: dict[str, Any] = similar
+        keys = similar
         if settings.next == "complement":  # an unknown one comes last
             keys = {name: math.inf if v is None else -v for name, v in complement.items()}
         order = sorted(remaining, key=keys.__getitem__)
@@ -77,15 +77,16 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
         study.evaluate_all([Network((*pool, name)) for name in trained])
         results = {name: study.evaluate(Network((*pool, name))) for name in trained}
         errors = ACCEPT[settings.accept]
-        decision: dict[str, Any]
+        paired: dict[str, Any] = {}
         if errors is None:
-            decision = {"accepted": not direction.better(value(best), value(results[chosen]))}
+            accepted = not direction.better(value(best), value(results[chosen]))
         else:
-            larger = Network((*pool, chosen))
-            gain = study.evaluating.gain(Network(pool), larger, on_test=on_test, repeat=1)
-            needed = errors * gain.error
-            decision = {"accepted": gain.mean > needed, "needed": needed}
-            decision |= {"gain": gain.mean, "error": gain.error}
+            before, after = Network(pool), Network((*pool, chosen))
+            # Folds that have neither chosen nor accepted a network before.
+            repeat = len(iterations) + 1
+            gain = study.evaluating.gain(before, after, on_test=on_test, repeat=repeat)
+            paired = {"gain": gain.mean, "error": gain.error, "needed": errors * gain.error}
+            accepted = gain.mean > errors * gain.error
         iterations.append(
             Iteration(
                 pool=pool,
@@ -102,10 +103,11 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
                     for name in order
                 ),
                 chosen=chosen,
-                **decision,
+                accepted=accepted,
+                **paired,
             )
         )
-        if not iterations[-1].accepted:
+        if not accepted:
             break
         pool, best = (*pool, chosen), results[chosen]
 

@@ -91,7 +91,7 @@ class Pretraining:
                     intensity=setup.dataset.intensity,
                     pool=tuple(tasks),
                 )
-            return Pretrained()
+            return Pretrained(flops=training.steps * self._flops_of_a_step(network))
 
         return setup.stage(
             "pretrain",
@@ -102,12 +102,18 @@ class Pretraining:
             parents=parents,
         )
 
-    def cost(self, network: Network) -> float:
-        """Floating-point operations of a pretraining and of all that it builds on."""
+    def cost(self, network: Network) -> float | None:
+        """Floating-point operations of a pretraining and of all that it builds on.
+
+        0 without a pretraining; None if a stage does not know its number.
+        """
         if not network.pool:
             return 0.0
-        own = self._training(network).steps * self._flops_of_a_step(network)
-        return own + sum(map(self.cost, self._parents(network)))
+        own = self.run(network).record.result
+        assert isinstance(own, Pretrained)
+        each = [own.flops, *map(self.cost, self._parents(network))]
+        known = [flops for flops in each if flops is not None]
+        return sum(known) if len(known) == len(each) else None
 
     def _distilled(self, network: Network) -> bool:
         return len(network.pool) > 1 and self.settings.mixing == "distil"

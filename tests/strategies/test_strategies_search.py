@@ -240,6 +240,18 @@ def test_a_larger_pool_must_be_better_by_a_standard_error(crafted):
     assert search(study, ["a", "b"], accept="better").best.pool == ("a", "b")
 
 
+def test_every_decision_has_folds_of_its_own(crafted):
+    """A pool that was accepted on some folds is not compared on them again."""
+    accuracies = {"a": 0.5, "b": 0.4, "c": 0.3, "a b": 0.6, "a b c": 0.7}
+    study = crafted(accuracies, {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3, "a b|c": 0.2})
+    assert search(study, ["a", "b", "c"], accept="better").best.pool == ("a", "b", "c")
+    assert study.compared == [
+        (("b",), ("a",), 0),
+        (("a",), ("a", "b"), 1),
+        (("a", "b"), ("a", "b", "c"), 2),
+    ]
+
+
 def test_how_far_the_best_task_is_ahead(crafted):
     study = crafted(
         {"a": 0.5, "b": 0.4, "c": 0.45, "a b": 0.3}, {"a|b": 0.2, "a|c": 0.3, "b|c": 0.1}

@@ -12,7 +12,6 @@ import pytest
 from assl_jax.errors import InputError, Interrupted
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.files import digest
 from assl_jax.lcka import linear_cka
 from assl_jax.records import Evaluation, Features, Finetuned
@@ -20,10 +19,9 @@ from assl_jax.routes import sampling_routes
 from assl_jax.strategies import evaluating, mtassl
 from assl_jax.strategies.finetuning import Run
 from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.settings import AS_PRINTED, SearchSettings, SecondRun
+from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.metrics_log import MetricsLog
-from assl_jax.training.penalty import Penalty
 
 POOL = ("src", "rotation")
 SRC, ROTATION, BOTH = Network(("src",)), Network(("rotation",)), Network(POOL)
@@ -103,33 +101,6 @@ def test_similarities_are_those_of_direct_features(make_study):
         make_study(similarity={"layer": "stage7"}).comparing.features(SRC)
 
 
-def test_what_features_add_to_a_probe(make_study, monkeypatch):
-    """The better probe alone minus the probe on both, from features computed here."""
-    study = make_study(similarity={"reestimate_bn": False})
-    setup, comparing = study.setup, study.comparing
-    rows = setup.dataset.labelled_sets[0]
-    x = {}
-    for network in (SRC, ROTATION):
-        variables = study.pretraining.load(study.pretraining.run(network))
-        x[network] = features(
-            setup.backbone,
-            variables,
-            setup.images,
-            rows,
-            intensity=setup.dataset.intensity,
-            layer="pooled",
-            batch_size=7,
-        )
-
-    def loss(x):
-        return cross_validated_loss(x, setup.dataset.labels[rows], classes=2, seed=0)
-
-    apart = min(loss(x[SRC]), loss(x[ROTATION]))
-    together = loss(np.concatenate([x[SRC], x[ROTATION]], axis=1))
-    found = comparing.complement(SRC, ROTATION)
-    assert found == pytest.approx(apart - together, rel=1e-3) and found != 0
-
-
 def test_statistics_fit_plain_images_unless_told_otherwise(make_study):
     def means(**similarity):
         study = make_study(folds=0, seeds=1, similarity=similarity)
@@ -161,27 +132,6 @@ def test_budget(make_study, steps_taken, budget, steps):
     steps_taken.clear()
     study.pretraining.run(SRC)
     assert steps_taken == ["src"] * 4  # a single task costs the same either way
-
-
-def test_a_pool_gets_the_compute_of_its_first_task(make_study):
-    """SRC sees 5 tiles of an image, Rotation 4 turned crops: another size, another cost."""
-    pretraining = make_study(budget="compute", steps=1000, folds=0).pretraining
-    costs = {name: pretraining._flops_of_a_step(Network((name,))) for name in POOL}
-    assert costs["src"] != costs["rotation"]
-    for first, second in (POOL, POOL[::-1]):
-        steps = pretraining._training(Network((first, second))).steps
-        mean = (costs[first] + costs[second]) / 2
-        assert steps == round(1000 * costs[first] / mean) != 1000
-    assert pretraining._training(SRC).steps == 1000
-
-
-def test_the_cost_of_a_network_is_that_of_all_it_builds_on(make_study, steps_taken):
-    pretraining = make_study(folds=0).pretraining
-    flops = pretraining.cost(SRC)
-    assert flops == 4 * pretraining._flops_of_a_step(SRC) > 0
-    second = Network(("src",), SecondRun(penalty=Penalty(weight=1.0)))
-    assert pretraining.cost(second) > 2 * flops  # f' also runs f_p
-    assert pretraining.cost(Network()) == 0.0 and steps_taken == []  # nothing is trained
 
 
 def test_the_order_of_stages_does_not_matter(make_study):
@@ -383,39 +333,6 @@ def test_selection_is_the_mean_over_folds(make_study, monkeypatch):
     assert selection.std == pytest.approx(0.1 * 2**0.5)  # n - 1 in the denominator
     other = make_study(dataset=dataset, metric="balanced_accuracy")
     assert other.evaluate(SCRATCH).selection.mean == 0.625
-
-
-def test_a_gain_is_that_of_the_stored_predictions(make_study):
-    """Cross-validated on either division into folds, and on the test set."""
-    study = make_study(metric="log_loss")
-    evaluating, labels = study.evaluating, study.setup.dataset.labels
-
-    def losses(stage, runs):
-        each = []
-        for name, run in runs.items():
-            p = np.load(stage.folder / "predictions" / f"{name.replace(' ', '_')}.npy")
-            each.append(-np.log(p[np.arange(len(p)), labels[run.test]]))
-        return each
-
-    seen = []
-    for repeat in (0, 1):
-        runs = evaluating.folds(repeat)
-        old, new = (
-            np.concatenate(losses(evaluating.cross_validate(n, repeat), runs))
-            for n in (SCRATCH, SRC)
-        )
-        gain = evaluating.gain(SCRATCH, SRC, repeat=repeat)
-        assert gain.mean == pytest.approx((old - new).mean(), rel=1e-4)
-        assert gain.error == pytest.approx((old - new).std() / np.sqrt(len(old)), rel=0.2)
-        seen.append({tuple(run.test) for run in runs.values()})
-        assert sorted(np.concatenate([run.test for run in runs.values()])) == list(range(24, 40))
-    assert seen[0] != seen[1]  # other folds
-    old, new = (
-        np.mean(losses(evaluating.finetune(n), evaluating.test_runs()), axis=0)
-        for n in (SCRATCH, SRC)
-    )
-    on_test = evaluating.gain(SCRATCH, SRC, on_test=True)
-    assert on_test.mean == pytest.approx((old - new).mean(), rel=1e-4)
 
 
 def test_folds_of_the_selection_keep_patients_together(make_study):
