@@ -24,6 +24,7 @@ from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, make_task
 from assl_jax.training.feed import Feed
+from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
@@ -53,6 +54,7 @@ def base_config(data: str) -> ConfigDict:
                 "remat": False,
             },
             "pretrain": {**training, **_defaults(PretrainSettings)},
+            "joint": _defaults(JointSettings),
             "distil": _defaults(DistilSettings),
             "target": {**training, "learning_rate": 1e-4, **_defaults(TargetSettings)},
             "similarity": _defaults(SimilaritySettings),
@@ -115,7 +117,7 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     )
     require(
         not (config.experiment == "self_assl" and config.pretrain.mixing == "distil" and names[1:]),
-        "experiment=self_assl trains a pool twice with pretrain.mixing=alternate only",
+        "experiment=self_assl cannot train a pool twice with pretrain.mixing=distil",
     )
     return names
 
@@ -174,6 +176,7 @@ def studies_of(
             ),
             PretrainSettings(
                 training=_training(config.pretrain),
+                joint=JointSettings(**config.joint.to_dict()),
                 distil=DistilSettings(**config.distil.to_dict()),
                 **_fields(PretrainSettings, config.pretrain.to_dict()),
             ),
@@ -202,7 +205,7 @@ def _training(group: ConfigDict) -> Training:
 
 def _defaults(kind: type) -> dict[str, Any]:
     """The settings of a dataclass with their defaults. Fields in `parts` are not settings."""
-    parts = ("intensity", "training", "optimiser", "penalty", "distil")
+    parts = ("intensity", "training", "optimiser", "penalty", "joint", "distil")
     return {f.name: f.default for f in dataclasses.fields(kind) if f.name not in parts}
 
 

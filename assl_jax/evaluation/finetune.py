@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -12,9 +13,13 @@ from assl_jax.data.splits import patient_classes
 from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features
+from assl_jax.evaluation.probes import linear_head
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import SILENT, Logging, Training, fit
 from assl_jax.training.state import TrainState, init_state
+
+HEADS = ("random", "probe")
+BALANCE = ("none", "sampling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,13 @@ class Target:
       labels: `[n]` int32.
       training: the settings of one fine-tuning.
       batch_size: images per batch of predictions.
+      head: the linear head at the start, one of `HEADS`: "random", or "probe", the linear probe of
+        the pretrained features. A random head's first gradients change features that were good; a
+        fitted head's do not (LP-FT, Kumar et al. 2022, arXiv 2202.10054). From scratch the head is
+        random.
+      balance: what is done about unbalanced classes, one of `BALANCE`: "none", or "sampling",
+        which repeats the images of smaller classes until all are equally frequent.
+      groups: `[n]` the patient of each image, for the probe.
     """
 
     backbone: nn.Module
@@ -35,6 +47,9 @@ class Target:
     labels: np.ndarray
     training: Training
     batch_size: int = 256
+    head: str = "random"
+    balance: str = "none"
+    groups: np.ndarray | None = None
 
     def finetune(
         self,
@@ -64,6 +79,9 @@ class Target:
             feed.arrays,
             variables,
         )
+        if variables is not None and self.head == "probe":
+            state.params["heads"][self.task.name] = self._probed_head(variables, rows)
+        rows = balanced(rows, self.labels) if self.balance == "sampling" else rows
         return fit(
             state,
             backbone=self.backbone,
@@ -75,19 +93,45 @@ class Target:
             logging=logging,
         )
 
-    def probabilities(self, state: TrainState, rows: np.ndarray) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the k classes for the n images `rows`, in evaluation mode."""
-        x = features(
+    def _probed_head(self, variables: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+        """Parameters of the linear head that a linear probe of `rows` finds."""
+        # The data decide on the penalty, so seeds of fine-tuning share the head.
+        kernel, bias = linear_head(
+            self._features(variables, rows),
+            self.labels[rows],
+            classes=self.task.classes,
+            groups=None if self.groups is None else self.groups[rows],
+        )
+        return {"Dense_0": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
+
+    def _features(self, variables: dict[str, Any], rows: np.ndarray) -> Float[np.ndarray, "n d"]:
+        return features(
             self.backbone,
-            state.variables,
+            variables,
             self.images,
             rows,
             intensity=self.task.intensity,
             batch_size=self.batch_size,
         )
+
+    def probabilities(self, state: TrainState, rows: np.ndarray) -> Float[np.ndarray, "n k"]:
+        """Probabilities of the k classes for the n images `rows`, in evaluation mode."""
+        x = self._features(state.variables, rows)
         dense = state.params["heads"][self.task.name]["Dense_0"]
         logits = x @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
         return np.asarray(jax.nn.softmax(logits))
+
+
+def balanced(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`rows` with those of smaller classes repeated until all classes are equally frequent.
+
+    Args:
+      rows: numbers of images.
+      labels: the classes of all images.
+    """
+    own = labels[rows]
+    classes, counts = np.unique(own, return_counts=True)
+    return np.concatenate([np.resize(rows[own == c], counts.max()) for c in classes])
 
 
 def stratified_folds(

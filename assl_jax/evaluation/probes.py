@@ -56,6 +56,43 @@ def linear_probe(
     return probabilities
 
 
+def linear_head(
+    x: Features,
+    y: Labels,
+    *,
+    classes: int,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
+    """Kernel and bias of a linear layer on raw features that predicts as `linear_probe` does.
+
+    Args:
+      x, y, classes, groups, seed: as `train_x` and so on in `linear_probe`.
+
+    Returns:
+      Float32; `softmax(x @ kernel + bias)` are the probabilities. A class that `y` lacks gets the
+      logit 0 of an uninformed layer, centred on the others'.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    kernel, bias = np.zeros((x.shape[1], classes)), np.zeros(classes)
+    present = np.unique(y)
+    if len(present) > 1:
+        first, mean, std = _moments(x)
+        with threadpool_limits(1):
+            strength = _best_strength(x, y, classes, groups, seed)
+            model = LogisticRegression(max_iter=10_000, C=strength)
+            model.fit((x.astype(np.float64) - first - mean) / std, y)
+        coefficients, intercept = model.coef_, model.intercept_
+        if len(present) == 2:  # a single logit, of the second class against the first
+            coefficients = np.concatenate([-coefficients, coefficients]) / 2
+            intercept = np.concatenate([-intercept, intercept]) / 2
+        kernel[:, present] = (coefficients / std).T
+        bias[present] = intercept - coefficients @ ((first + mean) / std)
+    return kernel.astype(np.float32), bias.astype(np.float32)
+
+
 def knn(
     train_x: Features,
     train_y: Labels,
@@ -208,12 +245,17 @@ def _fits(
 
 def _standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both in float64, standardised by `train`; a constant feature is only centred."""
+    first, mean, std = _moments(train)
+    return (train - first - mean) / std, (test - first - mean) / std
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first row, and mean and standard deviation of the differences from it, in float64."""
     # After subtracting the first row, a constant feature is exactly 0, and so is its deviation.
-    first = train[0].astype(np.float64)
-    train, test = train - first, test - first
-    mean, std = train.mean(0), train.std(0)
+    first = x[0].astype(np.float64)
+    mean, std = (x - first).mean(0), (x - first).std(0)
     std[std == 0] = 1.0
-    return (train - mean) / std, (test - mean) / std
+    return first, mean, std
 
 
 def _directions(x: np.ndarray) -> np.ndarray:

@@ -146,6 +146,8 @@ class Evaluating:
             "training": dataclasses.asdict(self.settings.training),
             "shift": self.settings.shift,
             "flip": self.settings.flip,
+            "head": self.settings.head,
+            "balance": self.settings.balance,
         }
         return self.setup.stage(
             kind, network, settings, compute, code=[Evaluating], parents=parents
@@ -204,6 +206,9 @@ class Evaluating:
             dataset.labels,
             settings.training,
             self.setup.eval_batch_size,
+            settings.head,
+            settings.balance,
+            dataset.groups,
         )
 
 

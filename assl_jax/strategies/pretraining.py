@@ -19,6 +19,7 @@ from assl_jax.tasks import ProxyTask
 from assl_jax.tasks.distillation import Distillation, Teacher
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.compute import step_flops
+from assl_jax.training.joint import Joint
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
@@ -46,12 +47,14 @@ class Pretraining:
         The stage depends only on the unlabeled images. Labels and test images do not affect it.
         """
         setup, second = self.setup, network.second
-        tasks = {name: setup.tasks[name] for name in sorted(network.pool)}
+        joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
+        # The first task of a joint pool has its own weight. A schedule must not depend on the order.
+        names = network.ordered if joint else sorted(network.pool)
+        tasks = {name: setup.tasks[name] for name in names}
         training = self._training(network)
-        distilled = self._distilled(network)
         require(
             not (second and distilled),
-            "self_assl trains a pool twice with pretrain.mixing=alternate only",
+            "self_assl cannot train a pool twice with pretrain.mixing=distil",
         )
         parents = [self.run(parent) for parent in self._parents(network)]
         settings: dict[str, Any] = {
@@ -67,8 +70,13 @@ class Pretraining:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
             settings["init_from"] = second.init_from
-        if len(tasks) > 1:
+        if self._mixed(network, "alternate"):
             settings["moments"] = self.settings.moments
+        if joint:
+            settings["joint"] = {
+                **dataclasses.asdict(self.settings.joint),
+                "first": network.pool[0],
+            }
         if distilled:
             settings["distil"] = {
                 **dataclasses.asdict(self.settings.distil),
@@ -115,14 +123,16 @@ class Pretraining:
         known = [flops for flops in each if flops is not None]
         return sum(known) if len(known) == len(each) else None
 
-    def _distilled(self, network: Network) -> bool:
-        return len(network.pool) > 1 and self.settings.mixing == "distil"
+    def _mixed(self, network: Network, mixing: str) -> bool:
+        """Whether this is a pool, trained with `mixing`."""
+        return len(network.pool) > 1 and self.settings.mixing == mixing
 
     def _parents(self, network: Network) -> list[Network]:
         """The networks that this one begins with, compares with or learns from."""
         if network.second:
             return [network.plain]
-        return [Network((name,)) for name in network.ordered] if self._distilled(network) else []
+        distilled = self._mixed(network, "distil")
+        return [Network((name,)) for name in network.ordered] if distilled else []
 
     def _training(self, network: Network) -> Training:
         """How long a network is trained, see `PretrainSettings.budget`."""
@@ -136,17 +146,23 @@ class Pretraining:
         return dataclasses.replace(training, steps=steps)
 
     def _flops_of_a_step(self, network: Network) -> float:
-        """Floating-point operations of one step; of a pool, the mean over its tasks."""
+        """Floating-point operations of one step; of an alternating pool, the mean over its tasks."""
         setup, size = self.setup, self.settings.training.batch_size
         images = setup.dataset.images
         batch = (size, *images.shape[1:]), images.dtype
-        if self._distilled(network):
+        if self._mixed(network, "distil"):
             goes_on = self.settings.distil.start == "single"
             teachers = len(network.pool) - goes_on
             task = self._distillation(network, [1] * teachers)
             return step_flops(setup.backbone, task, *batch, teachers)
         frozen = 1 if network.second and network.second.penalty.weight else 0
-        each = [step_flops(setup.backbone, setup.tasks[n], *batch, frozen) for n in network.pool]
+        tasks = [setup.tasks[name] for name in network.ordered]
+        if self._mixed(network, "joint"):
+            pool = Joint(tuple(tasks))
+            shares = [((pool.size(size, k), *batch[0][1:]), batch[1]) for k in range(len(tasks))]
+            pairs = zip(tasks, shares, strict=True)
+            return sum(step_flops(setup.backbone, task, *share, frozen) for task, share in pairs)
+        each = [step_flops(setup.backbone, task, *batch, frozen) for task in tasks]
         return sum(each) / len(each)
 
     def _distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
@@ -252,13 +268,14 @@ class Pretraining:
                     observe=observe,
                     observe_every=max(1, training.steps // OBSERVATIONS),
                 ),
+                joint=self.settings.joint if self._mixed(network, "joint") else None,
             )
         checkpoints.close()
         return state
 
     def _seed(self, network: Network) -> int:
         """The same for all first trainings of a study, and another one for all later ones."""
-        later = network.second or self._distilled(network)
+        later = network.second or self._mixed(network, "distil")
         return int(digest(["pretrain", self.setup.seed, 2 if later else 1])[:7], 16)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
@@ -285,7 +302,8 @@ class Pretraining:
             training.optimiser,
             self.setup.images.arrays,
             penalty=penalty,
-            moments_per_task=self.settings.moments == "per_task",
+            moments_per_task=self.settings.moments == "per_task"
+            and (len(tasks) == 1 or self.settings.mixing == "alternate"),
         )
 
     def _last_state(

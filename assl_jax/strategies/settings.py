@@ -3,13 +3,15 @@
 import dataclasses
 
 from assl_jax.errors import choice, require
+from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
+from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.penalty import Penalty
 
 BUDGETS = ("compute", "steps", "per_task")
-MIXING = ("alternate", "distil")
+MIXING = ("alternate", "joint", "distil")
 MOMENTS = ("per_task", "shared")
 STARTS = ("single", "scratch")
 SELECT_ON = ("cv", "test")
@@ -56,25 +58,33 @@ class PretrainSettings:
         task's network, which is the best single one in a search; "steps" gives it the same number
         of steps as one task, and "per_task" that number for each of its tasks.
       mixing: how a pool is trained. "alternate" draws one task for each step, as the paper does.
-        "distil" learns from the finished networks of the single tasks.
-      moments: whether the tasks of a pool share Adam's moments of the backbone, or each task has
-        its own; see `TrainState`.
+        "joint" trains all of them in every step, each on its share of the batch. "distil" learns
+        from the finished networks of the single tasks.
+      moments: whether the tasks of an alternating pool share Adam's moments of the backbone, or
+        each task has its own; see `TrainState`.
+      joint: settings of "joint".
       distil: settings of "distil".
 
     Raises:
-      InputError: an unknown budget or mixing.
+      InputError: an unknown budget or mixing, or micro-batches of a joint step.
     """
 
     training: Training
     budget: str = "steps"
     mixing: str = "alternate"
     moments: str = "per_task"
+    joint: JointSettings = JointSettings()
     distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
         choice(self.budget, BUDGETS, "pretrain.budget")
         choice(self.mixing, MIXING, "pretrain.mixing")
         choice(self.moments, MOMENTS, "pretrain.moments")
+        require(
+            self.mixing != "joint" or self.training.accumulate == 1,
+            f"pretrain.accumulate={self.training.accumulate} must be 1 with pretrain.mixing=joint, "
+            "which computes one task's share of the batch after the other",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,9 +98,10 @@ class TargetSettings:
       folds: number of cross-validation folds inside the labelled set, for selection; 0 for none.
         All images of a patient lie in one fold.
       shift, flip: augmentation, see `Classification`.
+      head, balance: see `Target`.
 
     Raises:
-      InputError: fewer than one seed.
+      InputError: fewer than one seed, or an unknown value of a setting.
     """
 
     training: Training
@@ -98,8 +109,12 @@ class TargetSettings:
     folds: int = 5
     shift: int = 0
     flip: bool = False
+    head: str = "random"
+    balance: str = "none"
 
     def __post_init__(self) -> None:
+        choice(self.head, HEADS, "target.head")
+        choice(self.balance, BALANCE, "target.balance")
         require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")
 
 

@@ -62,6 +62,12 @@ class Study:
             "images); use a smaller one",
         )
         training.check(mesh, "pretrain.")
+        require(
+            self.pretraining.settings.mixing != "joint"
+            or training.batch_size >= 2 * len(setup.tasks),
+            f"pretrain.batch_size={training.batch_size} must be at least {2 * len(setup.tasks)}: "
+            f"pretrain.mixing=joint divides a batch among {len(setup.tasks)} tasks",
+        )
         target.training.check(mesh, "target.")
         size = setup.eval_batch_size
         require(size >= 1, f"eval_batch_size={size} must be at least 1")

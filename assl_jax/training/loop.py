@@ -18,6 +18,7 @@ from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.interrupt import stop_requested
+from assl_jax.training.joint import Joint, JointSettings, parts_of
 from assl_jax.training.metrics_log import Recorder
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
@@ -134,13 +135,14 @@ def fit(
     frozen: Any = None,
     checkpoints: Checkpoints | None = None,
     logging: Logging = SILENT,
+    joint: JointSettings | None = None,
 ) -> TrainState:
     """Train up to step `training.steps`; a resumed run ends as an uninterrupted one does.
 
     Args:
       state: the start; replaced by the newest of `checkpoints` if there is one.
       backbone: the network.
-      tasks: the pool; a seeded schedule draws one task for each step.
+      tasks: the pool; a seeded schedule draws one task for each step, unless `joint` is given.
       feed: the examples and the devices.
       rows: the examples to train on.
       training: how long and how.
@@ -150,6 +152,7 @@ def fit(
         `Distillation`.
       checkpoints: where checkpoints are written, and how often; the last step is always written.
       logging: what is shown and recorded.
+      joint: train all tasks of the pool in every step.
 
     Raises:
       InputError: a loss or a gradient that is not a finite number. The message names the step and
@@ -163,7 +166,9 @@ def fit(
     if checkpoints and checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
     start, steps = int(state.step), training.steps
-    pool = list(tasks.values())
+    pool: list[ProxyTask | Joint] = list(tasks.values())
+    if joint:
+        pool = [Joint(tuple(tasks.values()), joint)]
     schedule = task_schedule(len(pool), steps, seed)
     rng = replicate(jax.random.key(seed), mesh)
     # If the penalty has weight 0, the frozen network is not needed; see `make_step`.
@@ -183,9 +188,12 @@ def fit(
                 *(backbone, task, training.optimiser, penalty, training.accumulate),
                 platform=mesh.devices.flat[0].platform,
             )
-            part, metrics = compiled(state.only(task.name), examples, rng, np.float32(rate), frozen)
+            names = [part.name for part in parts_of(task)]
+            part, metrics = compiled(state.only(names), examples, rng, np.float32(rate), frozen)
             state = state.merge(part)
-            recent.add(step, task.name, metrics)
+            by_task = metrics if isinstance(task, Joint) else {task.name: metrics}
+            for name, measured in by_task.items():
+                recent.add(step, name, measured)
             done = step + 1
             last = done == steps
             save = checkpoints is not None and checkpoints.due(done)
@@ -232,7 +240,8 @@ class _Recent:
         for each in measured:
             _check_finite(each)
         seconds = time.monotonic() - self._since
-        speed = len(measured) * self._training.batch_size / seconds
+        steps = len({each.step for each in measured})
+        speed = steps * self._training.batch_size / seconds
         rates = {"learning_rate": rate, "images_per_s": speed}
         last = measured[-1]
         for task in dict.fromkeys(each.task for each in measured):

@@ -41,18 +41,18 @@ class TrainState(NamedTuple):
     opt_state: dict[str, Any]
     queue: Queue | None = None
 
-    def only(self, task: str) -> "TrainState":
-        """The part that a step of `task` changes; its shapes do not depend on the pool."""
+    def only(self, tasks: Sequence[str]) -> "TrainState":
+        """The part that a step of `tasks` changes; its shapes do not depend on the pool."""
         moments = self.opt_state["backbone"]
-        key = SHARED if SHARED in moments else task
-        opt_state = {"backbone": {SHARED: moments[key]}, "heads": _only(self.opt_state, task)}
-        params = {"backbone": self.params["backbone"], "heads": _only(self.params, task)}
+        key = SHARED if SHARED in moments else tasks[0]
+        opt_state = {"backbone": {SHARED: moments[key]}, "heads": _only(self.opt_state, tasks)}
+        params = {"backbone": self.params["backbone"], "heads": _only(self.params, tasks)}
         return self._replace(params=params, opt_state=opt_state)
 
     def merge(self, part: "TrainState") -> "TrainState":
         """The whole state with the part that a step returned."""
-        moments, (task,) = self.opt_state["backbone"], part.params["heads"]
-        key = SHARED if SHARED in moments else task
+        moments = self.opt_state["backbone"]
+        key = SHARED if SHARED in moments else next(iter(part.params["heads"]))
         opt_state = {
             "backbone": moments | {key: part.opt_state["backbone"][SHARED]},
             "heads": self.opt_state["heads"] | part.opt_state["heads"],
@@ -67,8 +67,8 @@ class TrainState(NamedTuple):
         return {"params": self.params["backbone"], "batch_stats": self.batch_stats}
 
 
-def _only(groups: dict, task: str) -> dict:
-    return {task: groups["heads"][task]}
+def _only(groups: dict, tasks: Sequence[str]) -> dict:
+    return {task: groups["heads"][task] for task in tasks}
 
 
 def name_key(rng: jax.Array, name: str) -> jax.Array:

@@ -14,6 +14,7 @@ from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import Examples
+from assl_jax.training.joint import Joint, parts_of
 from assl_jax.training.optimiser import Optimiser, global_norm
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.state import SHARED, TrainState
@@ -42,21 +43,26 @@ def forward(
 
 def make_step(
     backbone: nn.Module,
-    task: ProxyTask,
+    task: ProxyTask | Joint,
     optimiser: Optimiser,
     penalty: Penalty | None = None,
     accumulate: int = 1,
     platform: str | None = None,
 ) -> Step:
-    """The jitted step of one task; equal arguments give the same function, already compiled.
+    """The jitted step of a task or of a `Joint`; equal arguments give the same, compiled function.
 
-    The step is `step(state, examples, rng, rate, frozen) -> (state, metrics)`:
-      state: a `TrainState` with only this task's head (`TrainState.only`); donated.
+    The step is `step(state, examples, rng, rate, frozen) -> (state, metrics)`. The metrics of a
+    `Joint` are grouped by the names of its tasks.
+
+      state: a `TrainState` with only the heads of this step (`TrainState.only`); donated.
       examples: a batch of `Feed.batches`; `task.make_batch` receives its arrays.
       rng: the key of the run; the number of the step is folded in.
       rate: the learning rate.
       frozen: variables of the frozen network that `penalty` compares with, or the teachers of a
         `Distillation`; they run in evaluation mode. None for plain training.
+
+    The tasks of a `Joint` run one after the other. Each updates BatchNorm's running statistics and
+    the queue. The optimiser then takes one step along their weighted mean gradient.
 
     With `accumulate` above 1 the batch is split into that many equal micro-batches. They are
     computed one after the other, and the optimiser gets the mean of their gradients.
@@ -89,32 +95,36 @@ def make_step(
 @functools.lru_cache(maxsize=64)
 def _cached(
     backbone: nn.Module,
-    task: ProxyTask,
+    task: ProxyTask | Joint,
     optimiser: Optimiser,
     penalty: Penalty | None,
     accumulate: int,
     platform: str,
 ) -> Step:
-    head = task.head()
     transform = optimiser.transform()
 
-    def loss_of(params: dict, state: TrainState, batch: Batch, frozen: Any) -> tuple:
-        maps, outputs, batch_stats = forward(
-            backbone, head, params, state.batch_stats, batch, task.name
-        )
-        loss, metrics = task.loss(outputs, batch)
-        queue = state.queue
-        if penalty:
-            reference: Any = backbone.apply(frozen, flatten_views(batch.inputs), train=False)
-            own, other = penalty.features(maps), penalty.features(reference)
-            added, similarity, queue = penalty(own, other, queue)
-            metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
-            loss = loss + added
-        return loss, (metrics, batch_stats, queue)
+    def gradient_of(task: ProxyTask) -> Callable:
+        head = task.head()
 
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
-    if accumulate > 1:
-        gradient = functools.partial(_accumulated, gradient, accumulate)
+        def loss_of(params: dict, state: TrainState, batch: Batch, frozen: Any) -> tuple:
+            maps, outputs, batch_stats = forward(
+                backbone, head, params, state.batch_stats, batch, task.name
+            )
+            loss, metrics = task.loss(outputs, batch)
+            queue = state.queue
+            if penalty:
+                reference: Any = backbone.apply(frozen, flatten_views(batch.inputs), train=False)
+                own, other = penalty.features(maps), penalty.features(reference)
+                added, similarity, queue = penalty(own, other, queue)
+                metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
+                loss = loss + added
+            return loss, (metrics, batch_stats, queue)
+
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        return functools.partial(_accumulated, gradient, accumulate) if accumulate > 1 else gradient
+
+    pool = task if isinstance(task, Joint) else Joint(parts_of(task))
+    gradients = [gradient_of(part) for part in pool.tasks]
 
     def step(
         state: TrainState,
@@ -122,22 +132,34 @@ def _cached(
         rng: jax.Array,
         rate: jax.Array,
         frozen: Any = None,
-    ) -> tuple[TrainState, Metrics]:
-        batch = task.make_batch(jax.random.fold_in(rng, state.step), examples.take())
-        if isinstance(task, Distillation):
-            batch = task.teach(batch, backbone, frozen)
-        (loss, (metrics, batch_stats, queue)), grads = gradient(state.params, state, batch, frozen)
-        norm = global_norm(grads)
-        grads = optimiser.clip(grads, norm)
+    ) -> tuple[TrainState, Metrics | dict[str, Metrics]]:
+        rng, images = jax.random.fold_in(rng, state.step), examples.take()
+        grads: dict[str, dict] = {}
+        metrics: dict[str, Metrics] = {}
+        current = state
+        for k, (part, gradient) in enumerate(zip(pool.tasks, gradients, strict=True)):
+            batch = part.make_batch(rng, pool.share(images, k))
+            if isinstance(part, Distillation):
+                batch = part.teach(batch, backbone, frozen)
+            params = current.only([part.name]).params
+            value, grads[part.name] = gradient(params, current, batch, frozen)
+            loss, (measured, batch_stats, queue) = value
+            current = current._replace(batch_stats=batch_stats, queue=queue)
+            norm = global_norm(grads[part.name])
+            metrics[part.name] = {"loss": loss, "gradient_norm": norm, **measured}
+        total = pool.combine(grads)
+        # The norm of a single task's gradient is known already.
+        total = optimiser.clip(total, norm if len(grads) == 1 else global_norm(total))
 
         def descend(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
             updates, opt_state = transform.update(grads, opt_state, params)
             updates = jax.tree.map(lambda u: -rate * u, updates)
             return optax.apply_updates(params, updates), opt_state
 
-        params, opt_state = _per_group(descend, grads, state.opt_state, state.params)
-        metrics = {"loss": loss, "gradient_norm": norm, **metrics}
-        return TrainState(state.step + 1, params, batch_stats, opt_state, queue), metrics
+        params, opt_state = _per_group(descend, total, state.opt_state, state.params)
+        after = (current.batch_stats, opt_state, current.queue)
+        shown = metrics if isinstance(task, Joint) else metrics[task.name]
+        return TrainState(state.step + 1, params, *after), shown
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform))
 
@@ -169,9 +191,11 @@ def _accumulated(
 
 
 def _per_group(update: Callable, grads: dict, opt_state: dict, params: dict) -> tuple[dict, dict]:
-    """Apply `update` separately to the backbone and to the head; new parameters and states."""
-    (name,) = params["heads"]
+    """Apply `update` separately to the backbone and to each head; new parameters and states."""
     backbone, moments = update(grads["backbone"], opt_state["backbone"][SHARED], params["backbone"])
-    head, state = update(grads["heads"][name], opt_state["heads"][name], params["heads"][name])
-    new_params = {"backbone": backbone, "heads": {name: head}}
-    return new_params, {"backbone": {SHARED: moments}, "heads": {name: state}}
+    new_params: dict = {"backbone": backbone, "heads": {}}
+    new_state: dict = {"backbone": {SHARED: moments}, "heads": {}}
+    for name, head in params["heads"].items():
+        of_head = update(grads["heads"][name], opt_state["heads"][name], head)
+        new_params["heads"][name], new_state["heads"][name] = of_head
+    return new_params, new_state

@@ -1,13 +1,16 @@
 """Fine-tuning on a set that anything can learn, and the folds that selection looks at."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from assl_jax.errors import InputError
+from assl_jax.evaluation import finetune
 from assl_jax.evaluation.classification import Classification
-from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.evaluation.finetune import Target, balanced, stratified_folds
 from assl_jax.evaluation.scores import confusion, scores
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
@@ -76,6 +79,35 @@ def test_from_scratch_depends_on_the_seed_alone(target):
     jax.tree.map(np.testing.assert_array_equal, one, again)
     kernel = [p["backbone"]["conv"]["kernel"] for p in (one, other)]
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
+
+
+def test_a_probed_head_is_good_before_any_step(target, variables, monkeypatch):
+    monkeypatch.setattr(finetune, "fit", lambda state, **given: state)
+    probed = dataclasses.replace(target, head="probe", groups=np.arange(30))
+    starts = [t.finetune(variables, TRAIN, seed=0) for t in (probed, target)]
+    good, random = (target.probabilities(s, TRAIN).argmax(1) == LABELS[TRAIN] for s in starts)
+    assert good.mean() > 0.9 and random.mean() < 0.8
+    jax.tree.map(np.testing.assert_array_equal, *(s.params["backbone"] for s in starts))
+    # From scratch there are no features to probe.
+    scratch = [t.finetune(None, TRAIN, seed=0).params for t in (probed, target)]
+    jax.tree.map(np.testing.assert_array_equal, *scratch)
+
+
+def test_balanced_sampling_repeats_smaller_classes_evenly():
+    labels = np.array([0] * 7 + [1] * 2 + [2] * 3 + [9] * 5)
+    rows = balanced(np.arange(12), labels)
+    assert np.bincount(labels[rows]).tolist() == [7, 7, 7]
+    assert sorted(np.bincount(rows)) == [1] * 7 + [2, 2] + [3, 3, 4]
+
+
+@pytest.mark.slow
+def test_balanced_sampling_trains_on_balanced_batches(target, variables, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finetune, "fit", lambda state, **given: seen.append(given["rows"]))
+    rows = np.concatenate([TRAIN[LABELS[TRAIN] == 0], [1, 2]])
+    for balance in ("none", "sampling"):
+        dataclasses.replace(target, balance=balance).finetune(variables, rows, seed=0)
+    assert [np.bincount(LABELS[r]).tolist() for r in seen] == [[6, 1, 1], [6, 6, 6]]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])

@@ -12,7 +12,13 @@ from sklearn.preprocessing import StandardScaler
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation import probes
-from assl_jax.evaluation.probes import cross_validated_loss, knn, linear_probe, probe
+from assl_jax.evaluation.probes import (
+    cross_validated_loss,
+    knn,
+    linear_head,
+    linear_probe,
+    probe,
+)
 from assl_jax.evaluation.scores import METRICS, shares
 
 
@@ -246,3 +252,27 @@ def test_the_cross_validated_loss_is_that_of_the_held_out_images():
     assert alone == pytest.approx(min(slow), rel=1e-3)
     single = np.array([0, 0, 0, 1])
     assert cross_validated_loss(np.eye(4), single, classes=2) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_linear_head_predicts_what_the_linear_probe_does(classes):
+    x, y = blobs(0, 30, classes=classes, spread=0.7)
+    x = 5 + 3 * x  # raw features: neither centred nor of unit variance
+    x[:, 0] = 7.0  # a constant feature
+    test, _ = blobs(1, 20, classes=classes, spread=0.7)
+    test = 5 + 3 * test
+    kernel, bias = linear_head(x, y, classes=classes)
+    assert kernel.shape == (8, classes) and kernel.dtype == bias.dtype == np.float32
+    logits = test.astype(np.float64) @ kernel + bias
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    expected = linear_probe(x, y, test, classes=classes)
+    np.testing.assert_allclose(p / p.sum(1, keepdims=True), expected, atol=2e-3)
+    assert np.ptp(expected) > 0.5  # an uninformed head would fail
+
+
+def test_a_linear_head_knows_nothing_of_a_class_without_images():
+    x, y = blobs(0, 20)
+    kernel, bias = linear_head(x[y != 1], y[y != 1], classes=4)
+    assert not kernel[:, [1, 3]].any() and not bias[[1, 3]].any()
+    assert np.abs(kernel[:, [0, 2]]).max() > 0.1
+    assert not linear_head(x[y == 2], y[y == 2], classes=4)[0].any()

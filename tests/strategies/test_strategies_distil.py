@@ -82,7 +82,7 @@ def test_from_scratch_it_learns_from_all_of_them(distilling, fits):
 
 
 def test_a_second_run_of_a_distilled_pool_is_refused(distilling):
-    with pytest.raises(InputError, match="pretrain.mixing=alternate"):
+    with pytest.raises(InputError, match="pretrain.mixing=distil"):
         distilling().run(Network(POOL.pool, SecondRun()))
 
 

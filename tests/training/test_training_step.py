@@ -71,7 +71,7 @@ def test_a_step_does_not_change_other_tasks(toy):
     before = jax.tree.map(np.array, state)
     step = make_step(toy.backbone, toy.pool["brightness"], Optimiser())
     part, metrics = step(
-        state.only("brightness"),
+        state.only(["brightness"]),
         Examples(jnp.asarray(toy.images), jnp.arange(8)),
         jax.random.key(1),
         np.float32(0.1),
