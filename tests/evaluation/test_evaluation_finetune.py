@@ -11,6 +11,7 @@ from assl_jax.errors import InputError
 from assl_jax.evaluation import finetune
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, balanced, stratified_folds
+from assl_jax.evaluation.probes import linear_probe
 from assl_jax.evaluation.scores import confusion, scores
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
@@ -81,12 +82,15 @@ def test_from_scratch_depends_on_the_seed_alone(target):
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
-def test_a_probed_head_is_good_before_any_step(target, variables, monkeypatch):
+def test_a_probed_head_starts_as_the_linear_probe(target, variables, monkeypatch):
     monkeypatch.setattr(finetune, "fit", lambda state, **given: state)
     probed = dataclasses.replace(target, head="probe", groups=np.arange(30))
     starts = [t.finetune(variables, TRAIN, seed=0) for t in (probed, target)]
-    good, random = (target.probabilities(s, TRAIN).argmax(1) == LABELS[TRAIN] for s in starts)
-    assert good.mean() > 0.9 and random.mean() < 0.8
+    x = target._features(variables, np.arange(30))
+    expected = linear_probe(x[TRAIN], LABELS[TRAIN], x, classes=3)
+    fitted, random = (target.probabilities(s, np.arange(30)) for s in starts)
+    np.testing.assert_allclose(fitted, expected, atol=2e-3)
+    assert np.abs(random - expected).max() > 0.1
     jax.tree.map(np.testing.assert_array_equal, *(s.params["backbone"] for s in starts))
     # From scratch there are no features to probe.
     scratch = [t.finetune(None, TRAIN, seed=0).params for t in (probed, target)]
