@@ -205,6 +205,70 @@ def nt_xent(
     return loss.reshape(2, n).mean(axis=0)
 
 
+def cosine_distance(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, " n"]:
+    """Squared distance of the directions of paired vectors: 2 - 2 times their cosine.
+
+    BYOL, Grill et al. 2020, Eq. 2.
+
+    Args:
+      a, b: `[n, d]`; a row of zeros has cosine 0 to everything.
+
+    Returns:
+      `[n]`, in [0, 4]; 2 for orthogonal vectors.
+
+    Raises:
+      ValueError: shapes other than two equal `[n, d]`.
+    """
+    _check_pair("cosine_distance", a, b, same=True)
+    x, y = _wide(a), _wide(b)
+    scale = jax.lax.rsqrt(jnp.sum(x**2, 1) + _EPS) * jax.lax.rsqrt(jnp.sum(y**2, 1) + _EPS)
+    return 2 - 2 * jnp.sum(x * y, 1) * scale
+
+
+def variance_hinge(
+    z: Float[Array, "n d"], *, target: float = 1.0, eps: float = 1e-4
+) -> Float[Array, " d"]:
+    """How far the standard deviation of each feature lies below `target`.
+
+    VICReg, Bardes et al. 2022, Eq. 1: max(0, target - sqrt(variance + eps)).
+
+    Args:
+      z: `[n, d]`, n >= 2.
+      target: the standard deviation that is large enough.
+      eps: keeps the gradient finite at a variance of 0.
+
+    Returns:
+      `[d]`, in [0, target].
+
+    Raises:
+      ValueError: another shape, or fewer than two rows.
+    """
+    _check_batch("variance_hinge", z)
+    return jax.nn.relu(target - jnp.sqrt(jnp.var(_wide(z), axis=0, ddof=1) + eps))
+
+
+def covariance_penalty(z: Float[Array, "n d"]) -> Float[Array, ""]:
+    """The sum of the squared covariances between different features, divided by their number d.
+
+    VICReg, Bardes et al. 2022, Eq. 4, with the unbiased covariance of Eq. 3.
+
+    Args:
+      z: `[n, d]`, n >= 2.
+
+    Returns:
+      A number >= 0; 0 for uncorrelated features.
+
+    Raises:
+      ValueError: another shape, or fewer than two rows.
+    """
+    _check_batch("covariance_penalty", z)
+    x = _wide(z)
+    x = x - x.mean(0, keepdims=True)
+    covariance = _dot(x.T, x.T) / (len(x) - 1)
+    off_diagonal = jnp.where(jnp.eye(x.shape[1], dtype=bool), 0.0, covariance)
+    return jnp.sum(off_diagonal**2) / x.shape[1]
+
+
 def masked_l2(
     prediction: Float[Array, "b *space c"],
     target: Float[Array, "b *space c"],
@@ -253,6 +317,11 @@ def _check_pair(
     if not matrices or x.shape[1] != y.shape[1] or (same and x.shape != y.shape):
         shapes = "equal shapes [n, d]" if same else "shapes [n, d] and [b, d]"
         raise ValueError(f"{name} needs {shapes}, got {x.shape} and {y.shape}")
+
+
+def _check_batch(name: str, z: Shaped[Array, "..."]) -> None:
+    if z.ndim != 2 or len(z) < 2 or not z.shape[1]:
+        raise ValueError(f"{name} needs a shape [n >= 2, d >= 1], got {z.shape}")
 
 
 def _check_temperature(name: str, temperature: float) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.torch_resnet import ResNet
 
-JITTER, HUE, GREY, BLUR, TEMPERATURE = 0.4, 0.1, 0.2, 2.0, 0.5
+JITTER, HUE, GREY, BLUR, TEMPERATURE = 0.8, 0.2, 0.2, 2.0, 0.5
 
 
 class Views(Dataset):

@@ -310,3 +310,30 @@ def test_clear_errors(call, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_cosine_distance_by_hand():
+    a = jnp.array([[3.0, 0.0], [1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    b = jnp.array([[1.0, 0.0], [-1.0, 1.0], [-5.0, 0.0], [1.0, 2.0]])
+    np.testing.assert_allclose(losses.cosine_distance(a, b), [0, 2, 4, 2], atol=1e-6)
+
+
+def test_variance_hinge_by_hand():
+    z = jnp.array([[0.0, 0.0, 5.0], [2.0, 0.5, 5.0]])  # deviations sqrt 2, sqrt 1/8 and 0
+    expected = [0.0, 1 - np.sqrt(1 / 8 + 1e-4), 1 - 0.01]
+    np.testing.assert_allclose(losses.variance_hinge(z), expected, rtol=1e-5, atol=1e-7)
+    assert np.isfinite(jax.grad(lambda z: losses.variance_hinge(z).sum())(z)).all()
+
+
+def test_covariance_penalty_equals_numpy():
+    z = np.random.default_rng(0).normal(size=(9, 4)) @ np.random.default_rng(1).normal(size=(4, 4))
+    covariance = np.cov(z, rowvar=False)
+    expected = (np.sum(covariance**2) - np.sum(np.diag(covariance) ** 2)) / 4
+    np.testing.assert_allclose(losses.covariance_penalty(jnp.asarray(z)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["variance_hinge", "covariance_penalty"])
+@pytest.mark.parametrize("shape", [(1, 3), (3,), (4, 0)])
+def test_batch_losses_need_two_rows(name, shape):
+    with pytest.raises(ValueError, match=name):
+        getattr(losses, name)(jnp.zeros(shape))

@@ -57,6 +57,7 @@ class Target:
         rows: np.ndarray,
         *,
         seed: int,
+        head: dict[str, Any] | None = None,
         logging: Logging = SILENT,
     ) -> TrainState:
         """Train all layers and a new linear head on `rows`.
@@ -65,6 +66,7 @@ class Target:
           variables: the pretrained backbone; None trains from scratch. The arrays stay valid.
           rows: numbers of the training images.
           seed: of the new weights, the batches and the augmentation.
+          head: parameters that the linear head starts with, see `first_head`; None draws them.
           logging: see `fit`.
 
         Returns:
@@ -79,8 +81,8 @@ class Target:
             feed.arrays,
             variables,
         )
-        if variables is not None and self.head == "probe":
-            state.params["heads"][self.task.name] = self._probed_head(variables, rows)
+        if head:
+            state.params["heads"][self.task.name] = jax.tree.map(jnp.copy, head)
         rows = balanced(rows, self.labels) if self.balance == "sampling" else rows
         return fit(
             state,
@@ -93,9 +95,15 @@ class Target:
             logging=logging,
         )
 
-    def _probed_head(self, variables: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
-        """Parameters of the linear head that a linear probe of `rows` finds."""
-        # The data decide on the penalty, so seeds of fine-tuning share the head.
+    def first_head(
+        self, variables: dict[str, Any] | None, rows: np.ndarray
+    ) -> dict[str, Any] | None:
+        """The parameters of the linear head that a linear probe of `rows` finds.
+
+        They do not depend on a seed. None if the head is random at the start.
+        """
+        if variables is None or self.head == "random":
+            return None
         kernel, bias = linear_head(
             self._features(variables, rows),
             self.labels[rows],

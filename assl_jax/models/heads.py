@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.models.base import LAST
 from assl_jax.models.conv import Conv
+from assl_jax.models.norm import EPSILON
 from assl_jax.ops.resample import resize
 
 
@@ -35,6 +36,40 @@ class MLP(nn.Module):
         for width in self.widths[:-1]:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(self.widths[-1])(x)
+
+
+class NormalisedMLP(nn.Module):
+    """As `MLP`, with batch normalisation before each ReLU.
+
+    Attributes:
+      widths: outputs of each layer.
+    """
+
+    widths: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch k"]:
+        x = x.astype(jnp.float32)
+        for width in self.widths[:-1]:
+            x = nn.relu(NormaliseByBatch()(nn.Dense(width, use_bias=False)(x)))
+        return nn.Dense(self.widths[-1])(x)
+
+
+class NormaliseByBatch(nn.Module):
+    """Batch normalisation over all axes but the last, always with the batch's own statistics.
+
+    A head runs in training mode only, so it needs no running statistics.
+    """
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        shape, axes = (x.shape[-1],), tuple(range(x.ndim - 1))
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        wide = (*(1,) * len(axes), -1)
+        x = (x - mean) * jax.lax.rsqrt(variance + EPSILON)
+        return x * scale.reshape(wide) + bias.reshape(wide)
 
 
 class NextFeature(nn.Module):

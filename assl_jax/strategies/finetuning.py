@@ -86,6 +86,7 @@ def finetune_all(
         folder.mkdir(exist_ok=True)
     finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])
     probabilities: dict[str, np.ndarray] = {}
+    heads: dict[bytes, Any] = {}  # by the rows of training
     with Progress(title, len(runs)) as progress:
         for i, (name, run) in enumerate(runs.items(), 1):
             path = folder / file_of(name)
@@ -94,7 +95,12 @@ def finetune_all(
             else:
                 check_stop(title)
                 log = dataclasses.replace(logging, run=name)
-                state = target.finetune(variables, run.train, seed=run.seed, logging=log)
+                rows = run.train.tobytes()
+                if rows not in heads:
+                    heads[rows] = target.first_head(variables, run.train)
+                state = target.finetune(
+                    variables, run.train, seed=run.seed, head=heads[rows], logging=log
+                )
                 if keep and i == 1:
                     keep(state)
                 probabilities[name] = target.probabilities(state, run.test)

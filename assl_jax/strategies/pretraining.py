@@ -15,7 +15,7 @@ from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import Stage
-from assl_jax.tasks import ProxyTask
+from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Distillation, Teacher
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.compute import step_flops
@@ -48,7 +48,7 @@ class Pretraining:
         """
         setup, second = self.setup, network.second
         joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
-        # The first task of a joint pool has its own weight. A schedule must not depend on the order.
+        # The first task of a joint pool has its own weight. A schedule has no order.
         names = network.ordered if joint else sorted(network.pool)
         tasks = {name: setup.tasks[name] for name in names}
         training = self._training(network)
@@ -146,7 +146,7 @@ class Pretraining:
         return dataclasses.replace(training, steps=steps)
 
     def _flops_of_a_step(self, network: Network) -> float:
-        """Floating-point operations of one step; of an alternating pool, the mean over its tasks."""
+        """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
         setup, size = self.setup, self.settings.training.batch_size
         images = setup.dataset.images
         batch = (size, *images.shape[1:]), images.dtype
@@ -205,7 +205,11 @@ class Pretraining:
             trained = self._last_state(parent, tasks, training)
             frozen = trained.variables
             if second.init_from == "f_p":
-                state = state._replace(params=trained.params, batch_stats=trained.batch_stats)
+                state = state._replace(
+                    params=trained.params,
+                    batch_stats=trained.batch_stats,
+                    average=trained.average,
+                )
         observe = self._observer(parent) if parent else None
         return self._fit(folder, network, state, tasks, training, frozen, penalty, observe)
 
@@ -226,7 +230,13 @@ class Pretraining:
                 | {"own": trained.params["heads"][first.name]}
             }
             params = {"backbone": trained.params["backbone"], "heads": heads}
-            state = state._replace(params=params, batch_stats=trained.batch_stats)
+            old = trained.average.get(first.name)
+            own = old and Average(old.variables, heads[task.name] | {"own": old.head})
+            state = state._replace(
+                params=params,
+                batch_stats=trained.batch_stats,
+                average={task.name: own} if own else {},
+            )
         return self._fit(folder, network, state, tasks, training, tuple(teachers))
 
     def _teacher(self, stage: Stage) -> Teacher:

@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from assl_jax.errors import InputError, lookup
-from assl_jax.tasks.base import Batch, Metrics, ProxyTask, spare_colour
+from assl_jax.tasks.base import Average, Batch, Metrics, ProxyTask, spare_colour
+from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.cpc import CPC
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
@@ -15,16 +16,17 @@ from assl_jax.tasks.rubiks_cube import RubiksCube
 from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.simclr import SimCLR
 from assl_jax.tasks.src import SRC
+from assl_jax.tasks.vicreg import VICReg
 
 TASKS: dict[str, type[ProxyTask]] = {
     task.name: task
     for task in (
-        *(SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR),
+        *(SRC, MCPC, SCASSL, Jigsaw, Rotation, Inpaint, SimCLR, VICReg, BYOL),
         *(CPC, ModelsGenesis, RubiksCube),
     )
 }
 
-__all__ = ["TASKS", "Batch", "Label", "Metrics", "ProxyTask", "describe", "make_task"]
+__all__ = ["TASKS", "Average", "Batch", "Label", "Metrics", "ProxyTask", "describe", "make_task"]
 
 
 class Label(NamedTuple):

@@ -31,6 +31,18 @@ class Batch(NamedTuple):
     targets: PyTree[Array]
 
 
+class Average(NamedTuple):
+    """The moving average of a network while a task trains it.
+
+    Attributes:
+      variables: of the backbone: `{"params": ..., "batch_stats": ...}`.
+      head: parameters of the task's head.
+    """
+
+    variables: PyTree[Array]
+    head: PyTree[Array]
+
+
 @runtime_checkable
 class ProxyTask(Protocol):
     """A proxy task: a frozen dataclass of settings, static under jit.
@@ -91,6 +103,27 @@ class ProxyTask(Protocol):
     def __hash__(self) -> int:
         """A task must be hashable, as a static argument of jit; a frozen dataclass always is."""
         return hash(type(self))
+
+    @property
+    def momentum(self) -> float:
+        """The share of itself that the `Average` of the network keeps in each step of the task.
+
+        It is above 0 for a task that learns from this average, and 0 by default: there is none.
+        """
+        return 0.0
+
+    def teach(
+        self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any
+    ) -> Batch:
+        """Add what other networks say about the inputs to the targets; by default nothing.
+
+        Args:
+          batch: of `make_batch`.
+          backbone: the architecture that is trained.
+          average: of this network, if `momentum` is above 0.
+          frozen: the networks that the training was given, or None.
+        """
+        return batch
 
     def label_table(self, rank: int) -> np.ndarray | None:
         """The meaning of the class labels: one row per label (a route, a permutation), or None.

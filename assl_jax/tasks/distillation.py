@@ -1,7 +1,6 @@
 """Distillation: a proxy task goes on while the backbone also learns finished networks' features."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float
 from assl_jax.models.base import POOLED
 from assl_jax.models.heads import MLP, flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks.base import Batch, Metrics, ProxyTask
+from assl_jax.tasks.base import Average, Batch, Metrics, ProxyTask
 
 
 class Teacher(NamedTuple):
@@ -64,8 +63,19 @@ class Distillation(ProxyTask):
         batch = self.task.make_batch(rng, images)
         return batch._replace(targets={"own": batch.targets})
 
-    def teach(self, batch: Batch, backbone: nn.Module, teachers: Sequence[Teacher]) -> Batch:
-        """The batch with the standardised features of each teacher, `[b, v, d]`, as targets."""
+    @property
+    def momentum(self) -> float:
+        return self.task.momentum
+
+    def teach(
+        self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any
+    ) -> Batch:
+        """The batch with the standardised features of each teacher, `[b, v, d]`, as targets.
+
+        Args:
+          batch, backbone, average: as in `ProxyTask.teach`.
+          frozen: a sequence of `Teacher`.
+        """
         inputs = flatten_views(batch.inputs)
 
         def features(teacher: Teacher) -> Array:
@@ -73,7 +83,11 @@ class Distillation(ProxyTask):
             z = (maps[POOLED] - teacher.mean[None]) / teacher.std[None]
             return unflatten_views(z, batch.inputs.shape[0])
 
-        return batch._replace(targets={**batch.targets, "teachers": list(map(features, teachers))})
+        own = batch._replace(targets=batch.targets["own"])
+        if average:
+            average = average._replace(head=average.head["own"])
+        own = self.task.teach(own, backbone, average=average, frozen=None)
+        return batch._replace(targets={"own": own.targets, "teachers": list(map(features, frozen))})
 
     def head(self) -> nn.Module:
         return Projectors(self.task.head(), self.widths)

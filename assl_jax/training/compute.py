@@ -30,8 +30,10 @@ def step_flops(
       backbone: the network.
       task: gives the inputs and the head.
       shape, dtype: of a batch of stored images, `(b, *space, c)`.
-      frozen: number of frozen networks that see the inputs too.
+      frozen: number of frozen networks that see the inputs too. The moving average of a task with
+        a momentum is added.
     """
+    frozen += task.momentum > 0
     key = jax.random.key(0)
     images = jax.ShapeDtypeStruct(shape, dtype)
     with plain_forms():

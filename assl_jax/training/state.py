@@ -2,7 +2,7 @@
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from assl_jax.models.heads import flatten_views, unflatten_views
-from assl_jax.tasks import ProxyTask
+from assl_jax.tasks import Average, ProxyTask
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty, Queue
 
@@ -33,6 +33,7 @@ class TrainState(NamedTuple):
       opt_state: `{"backbone": {task: ...}, "heads": {task: ...}}`; `{"backbone": {SHARED: ...}}` if
         the tasks share the state of the backbone.
       queue: past features, if there is a penalty that compares them.
+      average: the moving average of the network, for each task with a momentum.
     """
 
     step: jax.Array
@@ -40,6 +41,7 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: dict[str, Any]
     queue: Queue | None = None
+    average: dict[str, Average] = {}
 
     def only(self, tasks: Sequence[str]) -> "TrainState":
         """The part that a step of `tasks` changes; its shapes do not depend on the pool."""
@@ -47,7 +49,8 @@ class TrainState(NamedTuple):
         key = SHARED if SHARED in moments else tasks[0]
         opt_state = {"backbone": {SHARED: moments[key]}, "heads": _only(self.opt_state, tasks)}
         params = {"backbone": self.params["backbone"], "heads": _only(self.params, tasks)}
-        return self._replace(params=params, opt_state=opt_state)
+        average = {name: self.average[name] for name in tasks if name in self.average}
+        return self._replace(params=params, opt_state=opt_state, average=average)
 
     def merge(self, part: "TrainState") -> "TrainState":
         """The whole state with the part that a step returned."""
@@ -59,7 +62,24 @@ class TrainState(NamedTuple):
         }
         heads = self.params["heads"] | part.params["heads"]
         params = {"backbone": part.params["backbone"], "heads": heads}
-        return part._replace(params=params, opt_state=opt_state)
+        average = self.average | part.average
+        return part._replace(params=params, opt_state=opt_state, average=average)
+
+    def with_averages(self, momenta: Mapping[str, float]) -> "TrainState":
+        """The state whose averages have moved towards the present network.
+
+        Args:
+          momenta: by the name of the task.
+        """
+        average = {
+            name: jax.tree.map(
+                lambda old, new, m=momenta[name]: m * old + (1 - m) * new,
+                old,
+                Average(self.variables, self.params["heads"][name]),
+            )
+            for name, old in self.average.items()
+        }
+        return self._replace(average=average)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -122,7 +142,13 @@ def init_state(
     if penalty:
         inputs = jax.eval_shape(flatten_views, _batch_shapes(tasks[0], shapes).inputs)
         queue = penalty.init_queue(backbone, variables, inputs)
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state, queue)
+    state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state, queue)
+    average = {
+        t.name: jax.tree.map(jnp.copy, Average(state.variables, params["heads"][t.name]))
+        for t in tasks
+        if t.momentum
+    }
+    return state._replace(average=average)
 
 
 def _quick_jit(function: Callable) -> Callable:

@@ -12,7 +12,6 @@ import optax
 from assl_jax.models.cpu import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
-from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import Examples
 from assl_jax.training.joint import Joint, parts_of
 from assl_jax.training.optimiser import Optimiser, global_norm
@@ -139,8 +138,8 @@ def _cached(
         current = state
         for k, (part, gradient) in enumerate(zip(pool.tasks, gradients, strict=True)):
             batch = part.make_batch(rng, pool.share(images, k))
-            if isinstance(part, Distillation):
-                batch = part.teach(batch, backbone, frozen)
+            average = state.average.get(part.name)
+            batch = part.teach(batch, backbone, average=average, frozen=frozen)
             params = current.only([part.name]).params
             value, grads[part.name] = gradient(params, current, batch, frozen)
             loss, (measured, batch_stats, queue) = value
@@ -157,9 +156,11 @@ def _cached(
             return optax.apply_updates(params, updates), opt_state
 
         params, opt_state = _per_group(descend, total, state.opt_state, state.params)
-        after = (current.batch_stats, opt_state, current.queue)
+        after = TrainState(
+            state.step + 1, params, current.batch_stats, opt_state, current.queue, state.average
+        )
         shown = metrics if isinstance(task, Joint) else metrics[task.name]
-        return TrainState(state.step + 1, params, *after), shown
+        return after.with_averages({part.name: part.momentum for part in pool.tasks}), shown
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform))
 

@@ -85,7 +85,12 @@ def test_from_scratch_depends_on_the_seed_alone(target):
 def test_a_probed_head_starts_as_the_linear_probe(target, variables, monkeypatch):
     monkeypatch.setattr(finetune, "fit", lambda state, **given: state)
     probed = dataclasses.replace(target, head="probe", groups=np.arange(30))
-    starts = [t.finetune(variables, TRAIN, seed=0) for t in (probed, target)]
+
+    def start(target, variables):
+        head = target.first_head(variables, TRAIN)
+        return target.finetune(variables, TRAIN, seed=0, head=head)
+
+    starts = [start(t, variables) for t in (probed, target)]
     x = target._features(variables, np.arange(30))
     expected = linear_probe(x[TRAIN], LABELS[TRAIN], x, classes=3)
     fitted, random = (target.probabilities(s, np.arange(30)) for s in starts)
@@ -93,7 +98,7 @@ def test_a_probed_head_starts_as_the_linear_probe(target, variables, monkeypatch
     assert np.abs(random - expected).max() > 0.1
     jax.tree.map(np.testing.assert_array_equal, *(s.params["backbone"] for s in starts))
     # From scratch there are no features to probe.
-    scratch = [t.finetune(None, TRAIN, seed=0).params for t in (probed, target)]
+    scratch = [start(t, None).params for t in (probed, target)]
     jax.tree.map(np.testing.assert_array_equal, *scratch)
 
 

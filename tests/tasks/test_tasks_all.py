@@ -13,7 +13,7 @@ from assl_jax.errors import InputError
 from assl_jax.models import make_backbone
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, Batch, ProxyTask, describe, make_task
+from assl_jax.tasks import TASKS, Average, Batch, ProxyTask, describe, make_task
 from assl_jax.tasks.base import SPARE_COLOURS, spare_colour
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
@@ -23,7 +23,8 @@ from assl_jax.training.step import make_step
 
 SETTINGS = {
     **dict.fromkeys(["jigsaw", "rubiks_cube"], {"permutations": 10, "hidden": 16}),
-    "simclr": {"width": 8},
+    **dict.fromkeys(["simclr", "vicreg"], {"width": 8}),
+    "byol": {"hidden": 8, "width": 8},
 }
 IN_3D = {"jigsaw": {"grid": 2}}
 CASES = {"rgb": (2, 32, 32, 3), "grey": (2, 32, 32, 1), "volume": (2, 16, 16, 16, 1)}
@@ -34,7 +35,7 @@ VIEWS = {  # task: shape of the inputs without batch and channels
     "rotation": {2: (4, 28, 28), 3: (10, 14, 14, 14)},
     "inpaint": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     "models_genesis": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
-    "simclr": {2: (2, 32, 32), 3: (2, 16, 16, 16)},
+    **dict.fromkeys(["simclr", "vicreg", "byol"], {2: (2, 32, 32), 3: (2, 16, 16, 16)}),
     "cpc": {2: (9, 12, 12), 3: (27, 6, 6, 6)},
     "rubiks_cube": {3: (8, 6, 6, 6)},
 }
@@ -212,6 +213,8 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
     queue = penalty.init_queue(backbone, variables, inputs)
     step_number = jnp.zeros((), jnp.int32)
     state = TrainState(step_number, params, variables["batch_stats"], opt_state, queue)
+    if task.momentum:
+        state = state._replace(average={name: Average(state.variables, params["heads"][name])})
     assert state.queue.own.shape == state.queue.frozen.shape == (64, 16)
     step = make_step(backbone, task, Optimiser(), penalty)
     examples = Examples(jnp.asarray(images), None)
@@ -265,6 +268,9 @@ WRONG = [
     ("rubiks_cube", {"turn_weight": -0.5}, "task.rubiks_cube.turn_weight=-0.5 must be at least 0"),
     ("simclr", {"temperature": 0.0}, "task.simclr.temperature=0.0 must be above 0"),
     ("simclr", {"crop_scale": 1.5}, "task.simclr.crop_scale=1.5 must be above 0 and at most 1"),
+    ("vicreg", {"crop_scale": 0.0}, "task.vicreg.crop_scale=0.0 must be above 0 and at most 1"),
+    ("vicreg", {"covariance": -1.0}, "task.vicreg.covariance=-1.0 must be at least 0"),
+    ("byol", {"momentum": 1.0}, "task.byol.momentum=1.0 must be above 0 and below 1"),
     ("cpc", {"crop_fraction": 1.2}, "task.cpc.crop_fraction=1.2 must be above 0 and at most 1"),
     ("cpc", {"steps": 3}, "task.cpc.steps=3 must be at least 1 and below task.cpc.grid=3"),
     ("cpc", {"steps": 0}, "task.cpc.steps=0 must be at least 1 and below task.cpc.grid=3"),

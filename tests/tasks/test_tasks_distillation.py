@@ -47,7 +47,7 @@ def test_the_targets_are_the_teachers_standardised_features(rotation, coordinate
     batch = task.make_batch(jax.random.key(0), images)
     assert set(batch.targets) == {"own"}
     teachers = [Teacher(w, jnp.array([0.1, 0.2]), jnp.array([0.5, 4.0])) for w in (0.0, 1.0)]
-    taught = task.teach(batch, Means(), teachers).targets["teachers"]
+    taught = task.teach(batch, Means(), average=None, frozen=teachers).targets["teachers"]
     mean = np.asarray(batch.inputs).mean(tuple(range(2, batch.inputs.ndim)))
     for w, features in enumerate(taught):
         assert features.shape == (3, 1, 2)

@@ -12,7 +12,7 @@ import pytest
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import Batch
+from assl_jax.tasks import Batch, ProxyTask
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training, fit
 from assl_jax.training.optimiser import Optimiser
@@ -41,16 +41,14 @@ class Regression(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Brightness:
+class Brightness(ProxyTask):
     """Predict the mean of the noisy image. An image brighter than `limit` spoils the step."""
 
     name: ClassVar[str] = "brightness"
+    title: ClassVar[str] = "Brightness"
     limit: float = 1e9
     spoil: str = "loss"
     intensity: Intensity = Intensity()
-
-    def label_table(self, rank):
-        return None
 
     def make_batch(self, rng, images):
         MADE.append(self.name)

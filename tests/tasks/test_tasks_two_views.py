@@ -1,0 +1,84 @@
+"""VICReg and BYOL: what their losses prefer, and what BYOL's slow copy says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.tasks import Average, Batch
+from assl_jax.tasks.byol import BYOL
+from assl_jax.tasks.simclr import SimCLR
+from assl_jax.tasks.vicreg import VICReg
+
+
+def loss_of(task, outputs, targets=()):
+    batch = Batch(jnp.zeros((len(jax.tree.leaves(outputs)[0]), 2, 3, 3, 1)), targets)
+    loss, metrics = task.loss(outputs, batch)
+    return float(loss), {name: float(value) for name, value in metrics.items()}
+
+
+def test_vicreg_by_hand():
+    """Two images with standard deviations of sqrt 2 and 0, and no covariance."""
+    z = jnp.array([[[1.0, 3.0]] * 2, [[-1.0, 3.0]] * 2])
+    loss, terms = loss_of(VICReg(), z)
+    assert terms["invariance"] == 0 and terms["covariance"] == 0
+    assert terms["variance"] == pytest.approx((0 + (1 - 0.01)) / 2, rel=1e-5)
+    assert loss == pytest.approx(25 * terms["variance"], rel=1e-6)
+    # One view moves by 1 in a feature of constant value: (1 + 0) / 2 on average.
+    moved = z.at[:, 0, 1].add(1.0)
+    assert loss_of(VICReg(), moved)[1]["invariance"] == pytest.approx(0.5)
+    # Two equal features: covariance 2 twice, squared, over 2 features, for each of the two views.
+    equal = jnp.repeat(z[..., :1], 2, axis=-1)
+    assert loss_of(VICReg(), equal)[1]["covariance"] == pytest.approx(2 * (4 + 4) / 2)
+
+
+def test_byol_compares_the_prediction_with_the_other_view():
+    targets = jnp.array([[[2.0, 0.0], [0.0, 3.0]]])
+    other = jnp.array([[[0.0, 1.0], [1.0, 0.0]]])
+    assert loss_of(BYOL(), (None, other), targets)[0] == pytest.approx(0.0, abs=1e-6)
+    assert loss_of(BYOL(), (None, targets), targets)[0] == pytest.approx(2.0)
+    assert loss_of(BYOL(), (None, -other), targets)[0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_byol_shows_a_collapse(collapsed):
+    z = np.random.default_rng(0).normal(size=(64, 2, 16)).astype(np.float32)
+    z = z[:1, :1] + 0 * z if collapsed else z
+    z = jnp.asarray(z)
+    spread = loss_of(BYOL(), (None, z), z)[1]["target_spread"]
+    assert spread == pytest.approx(0.0 if collapsed else 1.0, abs=0.05)
+
+
+def test_byols_targets_come_from_the_average_and_get_no_gradient(
+    make, objective, coordinates, quick_jit
+):
+    task = BYOL(hidden=4, width=3)
+    batch = make(task, coordinates(4, 12, 12).astype(np.uint8))
+    variables, loss = objective(task, batch)
+    head = variables["head"]["params"]
+    gradients = quick_jit(jax.grad(lambda v: loss(v, batch)[0]))(variables)
+    assert max(np.abs(g).max() for g in jax.tree.leaves(gradients)) > 0
+
+    class Means:
+        def apply(self, variables, x, train, mutable):
+            assert train and mutable == ["batch_stats"]
+            x = x.reshape(len(x), -1)
+            return {"pooled": x[:, : len(head["projector"]["Dense_0"]["kernel"])] * variables}, {}
+
+    def targets(scale):
+        average = Average(scale, head)
+        return task.teach(batch, Means(), average=average, frozen=None).targets
+
+    assert targets(1.0).shape == (4, 2, 3)
+    assert np.abs(targets(1.0) - targets(0.0)).max() > 1e-3
+    assert not quick_jit(jax.grad(lambda scale: targets(scale).sum()))(1.0)
+
+
+def test_small_images_get_half_of_the_jitter(make):
+    """The mean brightness of constant images varies half as much."""
+    settings = {"jitter": 0.8, "grey": 0.0, "blur": 0.0}
+    spread = {
+        side: np.ptp(make(SimCLR(**settings), np.full((256, side, side, 1), 100, np.uint8)).inputs)
+        for side in (32, 64)
+    }
+    assert spread[64] == pytest.approx(2 * spread[32], rel=0.1)
