@@ -208,7 +208,11 @@ def _best_strength(
 def _losses(
     x: Features, y: Labels, classes: int, groups: np.ndarray | None, seed: int
 ) -> Float[np.ndarray, " s"] | None:
-    """The log loss of all held-out labels for each C; None if nothing can be held out."""
+    """The log loss of all held-out labels for each C; None if nothing can be held out.
+
+    The list ends where the loss has begun to rise: a weaker penalty overfits still more, and its
+    fits take the longest.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.arange(len(y)) if groups is None else groups
@@ -216,13 +220,18 @@ def _losses(
     folds = min(FOLDS, *members.values())
     if folds < 2:
         return None
-    loss = np.zeros(len(STRENGTHS))
-    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups)
-    for train, held in split:
-        for i, p in enumerate(_fits(x[train], y[train], x[held], classes, STRENGTHS)):
-            # A class missing from the fold, or a certain wrong guess, must not cost infinity.
-            loss[i] -= np.log(p[np.arange(len(held)), y[held]].clip(1e-12)).sum()
-    return loss
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    split = list(splitter.split(x, y, groups))
+    fits = [_fits(x[train], y[train], x[held], classes, STRENGTHS) for train, held in split]
+    losses: list[float] = []
+    for predicted in zip(*fits, strict=True):
+        # A class missing from the fold, or a certain wrong guess, must not cost infinity.
+        pairs = zip(predicted, split, strict=True)
+        right = [p[np.arange(len(held)), y[held]].clip(1e-12) for p, (_, held) in pairs]
+        losses.append(-float(np.log(np.concatenate(right)).sum()))
+        if losses[-1] > min(losses):
+            break
+    return np.array(losses)
 
 
 def _fits(
