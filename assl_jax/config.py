@@ -12,6 +12,7 @@ from assl_jax.errors import InputError, lookup, require
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.strategies.settings import (
     AS_PRINTED,
+    AS_PRINTED_MIXING,
     DistilSettings,
     PretrainSettings,
     SearchSettings,
@@ -117,7 +118,7 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     )
     require(
         not (config.experiment == "self_assl" and config.pretrain.mixing == "distil" and names[1:]),
-        "experiment=self_assl cannot train a pool twice with pretrain.mixing=distil",
+        "experiment=self_assl cannot train a pool twice with pretrain.mixing=distil; use alternate",
     )
     return names
 
@@ -174,12 +175,7 @@ def studies_of(
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
             ),
-            PretrainSettings(
-                training=_training(config.pretrain),
-                joint=JointSettings(**config.joint.to_dict()),
-                distil=DistilSettings(**config.distil.to_dict()),
-                **_fields(PretrainSettings, config.pretrain.to_dict()),
-            ),
+            _pretraining(config),
             TargetSettings(training=_training(config.target), **target),
             search_of(config).metric,
         )
@@ -195,6 +191,18 @@ def _backbones(config: ConfigDict, dataset: Dataset) -> list[dict[str, Any]]:
     names = tuple(config.self_assl.backbones) or (settings["name"],)
     require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")
     return [{**settings, "name": name} for name in names]
+
+
+def _pretraining(config: ConfigDict) -> PretrainSettings:
+    settings = _fields(PretrainSettings, config.pretrain.to_dict())
+    if config.search.as_printed:
+        settings["mixing"] = AS_PRINTED_MIXING
+    return PretrainSettings(
+        training=_training(config.pretrain),
+        joint=JointSettings(**config.joint.to_dict()),
+        distil=DistilSettings(**config.distil.to_dict()),
+        **settings,
+    )
 
 
 def _training(group: ConfigDict) -> Training:

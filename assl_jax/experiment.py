@@ -120,7 +120,10 @@ def run(
         reused=tuple(cache.reused),
     )
     # All processes look up the stage; the primary one alone writes.
-    best = studies[0].pretraining.run(Network(results.best.pool)) if results.best else None
+    best = None
+    if results.best:
+        network = Network(results.best.pool, as_long_as=results.best.as_long_as)
+        best = studies[0].pretraining.run(network)
     with claimed(workdir):
         if is_primary():
             _write(workdir, studies, settings, results, best)
@@ -218,7 +221,7 @@ def _write(
 
 def _explained(results: Results) -> list[str]:
     """Labels of the few networks that the report explains with Grad-CAM."""
-    variants = {"scratch", "plain"}
+    variants = {"scratch", "plain", "longer"}
     pools: list[records.Pool] = [results.best.pool] if results.best else []
     if results.self_assl:
         variants.add("self_assl")

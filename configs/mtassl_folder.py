@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.data.cache = "cache"
     config.backbone.name = "resnet18"
     config.backbone.stem = "imagenet"
+    config.pretrain.mixing = "distil"
     config.pretrain.steps, config.pretrain.batch_size = 20_000, 128
     config.pretrain.learning_rate = 1e-3
     config.target.steps, config.target.batch_size = 1_000, 128

@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.tasks = "sc_assl,rubiks_cube,cpc,rotation,models_genesis"
     config.data.cache = "cache"
     config.backbone.name = "resnet18"
+    config.pretrain.mixing = "distil"
     config.pretrain.steps, config.pretrain.batch_size = 10_000, 16
     config.pretrain.learning_rate = 1e-3
     config.target.steps, config.target.batch_size = 1_000, 16

@@ -6,7 +6,7 @@
 The word after the colon chooses a config `mtassl_*.py`: digits, stl10, folder, phantom3d, volumes,
 brain_ct or medmnist3d. The run has its settings, and shares finished stages with its runs in the
 same folder. Every proxy task is trained alone and with every other one (15 pairs of 6 tasks, 10 of
-5). Nothing is selected.
+5), and a pair alternates between its tasks, as in the paper. Nothing is selected.
 """
 
 import importlib
@@ -17,4 +17,5 @@ from ml_collections import ConfigDict
 def get_config(data: str = "digits") -> ConfigDict:
     config = importlib.import_module(f"configs.mtassl_{data}").get_config()
     config.experiment = "pairs"
+    config.pretrain.mixing = "alternate"
     return config

@@ -26,6 +26,7 @@ from assl_jax.records.base import (
 )
 from assl_jax.records.results import (
     Best,
+    Control,
     Correlation,
     Estimate,
     Evaluation,
@@ -61,6 +62,7 @@ __all__ = [
     "BackboneRecord",
     "Best",
     "CONFIG",
+    "Control",
     "Correlation",
     "DONE",
     "ENVIRONMENT",

@@ -43,10 +43,36 @@ class Evaluation(Record, frozen=True, kw_only=True):
 
 
 class Best(Record, frozen=True, kw_only=True):
-    """The pool that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir."""
+    """The network that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir.
+
+    Attributes:
+      pool: its tasks.
+      evaluation: how good it is.
+      as_long_as: the pool whose operations it was trained with, if it is the `Control`.
+    """
 
     pool: Pool
     evaluation: Evaluation
+    as_long_as: Pool = ()
+
+
+class Control(Record, frozen=True, kw_only=True):
+    """The best single task alone, with all the operations of the accepted pool and of its parts.
+
+    Attributes:
+      pool: the single task.
+      as_long_as: the accepted pool.
+      evaluation: how good the control is.
+      gain: how much better the pool is in the metric of the selection, on folds that have neither
+        chosen nor accepted a network, paired by image. Below 0 the control is kept.
+      error: standard error of the gain.
+    """
+
+    pool: Pool
+    as_long_as: Pool
+    evaluation: Evaluation
+    gain: float
+    error: float
 
 
 class Extension(Record, frozen=True, kw_only=True):
@@ -201,6 +227,7 @@ class Findings(Record, frozen=True, kw_only=True):
       lead: of the single task that Algorithm 1 starts with; None with a single task.
       left_out: tasks that are no better than scratch, which the search did not try to add.
       iterations: of Algorithm 1.
+      control: of the accepted pool; None without one.
       pairs: every pair of tasks (Table 1).
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
       self_assl: with and without Self-ASSL (Table 4).
@@ -213,6 +240,7 @@ class Findings(Record, frozen=True, kw_only=True):
     lead: Lead | None = None
     left_out: tuple[str, ...] = ()
     iterations: tuple[Iteration, ...] = ()
+    control: Control | None = None
     pairs: tuple[Extension, ...] = ()
     correlation: dict[str, Correlation] = {}
     self_assl: SelfASSL | None = None
@@ -225,7 +253,7 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     Attributes:
       label: as in the report, `rotation+src` or `vgg16/rotation.self_assl`.
       pool: its tasks; empty from scratch.
-      variant: "scratch", "plain", "second_run" or "self_assl".
+      variant: "scratch", "plain", "longer", "second_run" or "self_assl".
       backbone: name of the architecture.
       pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
       flops: floating-point operations of its pretraining and of the networks that it builds on; 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assl_jax.records import Results
+from assl_jax.report.evaluations import kept
 from assl_jax.report.names import INK, pool_title
 from assl_jax.report.svg import canvas, svg
 
@@ -25,8 +26,9 @@ def confusions(results: Results) -> dict[str, np.ndarray]:
     Rows are the true classes. Empty if nothing was tested or a figure has no room for the classes.
     """
     evaluations = {}
-    if results.best:
-        evaluations[pool_title(results.best.pool)] = results.best.evaluation
+    label = kept(results)
+    if results.best and label:
+        evaluations[label.title] = results.best.evaluation
     if results.scratch:
         evaluations[pool_title(())] = results.scratch
     matrices = {title: np.array(e.confusion, float) for title, e in evaluations.items()}

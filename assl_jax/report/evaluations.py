@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS
-from assl_jax.records import Estimate, Evaluation, Pool, Results, SelfASSLGroup
+from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report.names import Label
 
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
@@ -59,13 +59,31 @@ def self_assl_groups(results: Results) -> tuple[SelfASSLGroup, ...]:
     return results.self_assl.backbones if results.self_assl else ()
 
 
-def overview(results: Results) -> dict[Pool, Evaluation]:
-    """Scratch (the empty pool), every single task and the best pool."""
-    found: dict[Pool, Evaluation] = {(): results.scratch} if results.scratch else {}
-    found |= {(task,): single for task, single in results.singles.items()}
-    if results.best:
-        found.setdefault(results.best.pool, results.best.evaluation)
-    return found
+def kept(results: Results) -> Label | None:
+    """The label of the network that the run ends with."""
+    if results.best is None:
+        return None
+    return Label("", results.best.pool, "longer" if results.best.as_long_as else "plain")
+
+
+def overview(results: Results) -> list[Tested]:
+    """Scratch (the empty pool), every single task, the accepted pool and its control."""
+    found = {Label("", ()): results.scratch} if results.scratch else {}
+    found |= {Label("", (task,)): single for task, single in results.singles.items()}
+    if control := results.control:
+        accepted = next(c for c in tried(results) if c.members == control.as_long_as)
+        if accepted.evaluation:
+            found[Label("", control.as_long_as)] = accepted.evaluation
+        found[Label("", control.pool, "longer")] = control.evaluation
+    label = kept(results)
+    if results.best and label:
+        found.setdefault(label, results.best.evaluation)
+    return [Tested(label, evaluation) for label, evaluation in found.items()]
+
+
+def tried(results: Results) -> list[Extension]:
+    """Every extension of a pool that the search looked at."""
+    return [candidate for step in results.iterations for candidate in step.candidates]
 
 
 def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
@@ -75,12 +93,11 @@ def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
       results: of a run.
       candidates: include the pools that the search tried.
     """
-    pools = overview(results)
-    tried = [c for step in results.iterations for c in step.candidates] if candidates else []
-    for extension in (*tried, *results.pairs):
-        if extension.evaluation:
-            pools.setdefault(extension.members, extension.evaluation)
-    networks = [Tested(Label("", pool), evaluation) for pool, evaluation in pools.items()]
+    networks = overview(results)
+    for extension in (*(tried(results) if candidates else ()), *results.pairs):
+        label = Label("", extension.members)
+        if extension.evaluation and label not in [network.label for network in networks]:
+            networks.append(Tested(label, extension.evaluation))
     groups = self_assl_groups(results)
     for group in groups:
         backbone = group.backbone if len(groups) > 1 else ""

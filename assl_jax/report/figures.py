@@ -10,8 +10,8 @@ import numpy as np
 
 from assl_jax.records import Estimate, Evaluation, Pool, Results, Similarity, StageRecord
 from assl_jax.report import planes
-from assl_jax.report.evaluations import named_metric, score
-from assl_jax.report.names import GREY, INK, Label, label_title, pool_colour, pool_title, task_title
+from assl_jax.report.evaluations import kept, named_metric, overview, score
+from assl_jax.report.names import GREY, INK, Label, label_title, pool_colour, task_title
 from assl_jax.report.pairs import by_similarity
 from assl_jax.report.svg import canvas, known, svg
 
@@ -53,12 +53,12 @@ class Trained(NamedTuple):
     """A row of the chart of accuracies.
 
     Attributes:
-      pool: the tasks; empty from scratch.
+      label: the tasks and the variant; no tasks from scratch.
       estimate: on the test set, the metric that selection looks at.
       verdict: of the search: "accepted", "stopped", or "" off its path.
     """
 
-    pool: Pool
+    label: Label
     estimate: Estimate
     verdict: str
 
@@ -76,10 +76,16 @@ def trained_pools(results: Results) -> list[Trained]:
             rows.append((candidate.members, candidate.evaluation, verdict))
     for pair in sorted(results.pairs, key=by_similarity):
         rows.append((pair.members, pair.evaluation, ""))
-    if results.best and results.best.pool not in [pool for pool, *_ in rows]:
-        rows.append((results.best.pool, results.best.evaluation, "accepted"))
-    found = ((pool, score(results, evaluation), verdict) for pool, evaluation, verdict in rows)
-    return [Trained(pool, estimate, verdict) for pool, estimate, verdict in found if estimate]
+    labelled = [(Label("", pool), evaluation, verdict) for pool, evaluation, verdict in rows]
+    present = {label for label, *_ in labelled}
+    for label, evaluation in overview(results):  # a run of one pool, or the control of a pool
+        if label not in present:
+            verdict = "accepted" if label == kept(results) else ""
+            labelled.append((label, evaluation, verdict))
+    found = (
+        (label, score(results, evaluation), verdict) for label, evaluation, verdict in labelled
+    )
+    return [Trained(label, estimate, verdict) for label, estimate, verdict in found if estimate]
 
 
 @svg
@@ -98,14 +104,14 @@ def accuracy_chart(results: Results) -> "Figure | None":
     figure = canvas(8.4, 1.3 + 0.34 * len(rows))
     ax = figure.subplots()
     path: list[tuple[float, int, str]] = []
-    for y, (pool, estimate, verdict) in enumerate(rows):
-        tint = pool_colour(pool)
+    for y, (label, estimate, verdict) in enumerate(rows):
+        tint = pool_colour(label.pool)
         x = 100 * estimate.mean
         runs = [] if metric else [100 * run for run in estimate.runs]
         ax.scatter(runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0)
         if known(estimate.std):
             ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
-        extended = len(pool) > 1
+        extended = len(label.pool) > 1
         face = "white" if extended and verdict != "accepted" else tint
         marker = "D" if extended else "o"
         ax.plot(x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4)
@@ -116,7 +122,7 @@ def accuracy_chart(results: Results) -> "Figure | None":
         ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
     if scratch := score(results, results.scratch):
         ax.axvline(100 * scratch.mean, color=GREY, linestyle="--", linewidth=1)
-    ax.set_yticks(range(len(rows)), [pool_title(row.pool) for row in rows])
+    ax.set_yticks(range(len(rows)), [row.label.title for row in rows])
     for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
     ax.set_ylim(len(rows) - 0.4, -0.6)

@@ -3,8 +3,8 @@
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 from assl_jax.report import forms
-from assl_jax.report.evaluations import SMALL, every_network, named_metric
-from assl_jax.report.names import capitalised, pool_title
+from assl_jax.report.evaluations import SMALL, every_network, kept, named_metric
+from assl_jax.report.names import capitalised
 from assl_jax.report.table import Cell, Row, Table
 
 
@@ -30,11 +30,10 @@ def metrics_table(results: Results) -> Table | None:
                 for estimate, mean in zip(estimates, means, strict=True)
             ]
         )
-    chosen = results.best.pool if results.best else None
     rows = tuple(
         Row(
             (Cell(network.label.title), *cells),
-            verdict="chosen" if network.label.pool == chosen else "",
+            verdict="chosen" if network.label == kept(results) else "",
         )
         for network, cells in zip(networks, zip(*columns, strict=True), strict=True)
     )
@@ -53,7 +52,8 @@ def metric_lines(results: Results) -> list[str]:
     test set has fewer than `SMALL` patients (images, if patients are not known).
     """
     small = (results.patients or results.test_images) < SMALL
-    if results.best is None or not (small or named_metric(results)):
+    label = kept(results)
+    if results.best is None or label is None or not (small or named_metric(results)):
         return []
     best = results.best.evaluation.metrics
     scratch = results.scratch.metrics if results.scratch else {}
@@ -64,7 +64,7 @@ def metric_lines(results: Results) -> list[str]:
             lines.append(f"{capitalised(metric.title)} {forms.with_interval(best[name])}{end}")
     brackets = any(map(forms.interval, best.values()))
     note = f" [95 % interval, by bootstrap over {_units(results)}]" if brackets else ""
-    return [f"{pool_title(results.best.pool)} on the test set, in %{note}:", *lines]
+    return [f"{label.title} on the test set, in %{note}:", *lines]
 
 
 def _percent(value: float | None) -> str:

@@ -8,7 +8,12 @@ from assl_jax.tasks import TASKS, describe
 
 SCRATCH = "From scratch"  # title of an empty pool
 SCRATCH_LABEL = "scratch"
-VARIANTS = {"second_run": "second run", "self_assl": "Self-ASSL"}  # besides "plain"
+# Besides "plain".
+VARIANTS = {
+    "longer": "as long as the pool",
+    "second_run": "second run",
+    "self_assl": "Self-ASSL",
+}
 
 INK = "#222222"
 GREY = "#767676"  # also the colour of training from scratch

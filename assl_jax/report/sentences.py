@@ -34,7 +34,10 @@ def _outcome(results: Results) -> str:
     if best is None:
         return f"Training from scratch: {_on_test(results, scratch)}" if scratch else ""
     pool = pool_title(best.pool)
-    if results.experiment == "mtassl":
+    if best.as_long_as:
+        longer = f"trained as long as {pool_title(best.as_long_as)} and its parts"
+        pool = f"The search kept {pool} alone, {longer}"
+    elif results.experiment == "mtassl":
         several = len(best.pool) > 1
         pool = f"Algorithm 1 chose {pool}" if several else f"Algorithm 1 kept {pool} alone"
     outcome = f"{pool}: {_on_test(results, best.evaluation)}"
@@ -116,6 +119,17 @@ def search_trace(results: Results) -> list[str]:
     last = results.iterations[-1] if results.iterations else None
     if last is None or (last.accepted and len(last.candidates) == 1):
         lines.append("No candidate was left.")
+    if control := results.control:
+        better = "better" if control.gain > 0 else "worse"
+        size = _difference(abs(control.gain), control.error, results)
+        winner = control.as_long_as if control.gain >= 0 else control.pool
+        where = "on the same images" if results.select_on == "test" else "on further folds"
+        alone, pool = pool_title(control.pool), pool_title(control.as_long_as)
+        lines.append(
+            f"{alone} alone, with all operations of {pool} and its parts, reached "
+            f"{value(control.evaluation)} {kind}. Paired by image {where}, the pool is {size} "
+            f"{better}, so {pool_title(winner)} was kept."
+        )
     return [*lines, *_regret(results)]
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from assl_jax.evaluation.scores import METRICS, Metric
 from assl_jax.records import (
     Estimate,
-    Evaluation,
     NetworkRecord,
     Results,
     Similarity,
@@ -17,15 +16,24 @@ from assl_jax.records import (
 )
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
+    Tested,
     decided_on,
     deciding_metric,
+    kept,
     named_metric,
     overview,
     score,
     shown_metric,
 )
 from assl_jax.report.metrics_table import metric_lines, metrics_table
-from assl_jax.report.names import capitalised, label_title, pool_title, task_title
+from assl_jax.report.names import (
+    SCRATCH_LABEL,
+    Label,
+    capitalised,
+    label_title,
+    pool_title,
+    task_title,
+)
 from assl_jax.report.pairs import (
     Column,
     by_similarity,
@@ -41,7 +49,7 @@ TABLES = "tables.md"
 
 
 def headline_table(results: Results) -> Table | None:
-    """Scratch, every single task and the best pool; None if none of them was tested.
+    """Scratch, every single task, the accepted pool, its control; None if nothing was tested.
 
     The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
     and the cost if it is known. If the search decides on another metric, that one replaces the
@@ -51,9 +59,9 @@ def headline_table(results: Results) -> Table | None:
     if not entries:
         return None
     columns: dict[str, list[Estimate | None]] = {
-        f"Test {metric or 'accuracy'} (%)": [score(results, e) for e in entries.values()]
+        f"Test {metric or 'accuracy'} (%)": [score(results, e.evaluation) for e in entries]
     }
-    selected = [evaluation.selection for evaluation in entries.values()]
+    selected = [entry.evaluation.selection for entry in entries]
     tested = METRICS[shown_metric(results)]
     shown = [_estimates(entries, estimates, tested) for estimates in columns.values()]
     if results.select_on == "cv" and any(selected):
@@ -62,16 +70,19 @@ def headline_table(results: Results) -> Table | None:
         columns[f"Selection by {title}, CV{unit}" if title else "Selection, CV (%)"] = selected
         shown.append(_estimates(entries, selected, METRICS[results.metric]))
     base = score(results, results.scratch)
-    costs = {n.pool: n for n in results.networks if n.variant == "plain" and n.flops is not None}
+    costs = {
+        Label("", n.pool, "plain" if n.variant == SCRATCH_LABEL else n.variant): n
+        for n in results.networks
+        if n.flops is not None
+    }
     paid = ("Pretraining (TFLOP)",) if costs else ()
     rows = []
-    for (pool, evaluation), *cells in zip(entries.items(), *shown, strict=True):
+    for (label, evaluation), *cells in zip(entries, *shown, strict=True):
         value = score(results, evaluation)
-        gain = value.mean - base.mean if pool and base and value else None
-        cost = [Cell(_cost(costs.get(pool)))] if costs else []
-        texts = Cell(pool_title(pool)), *cells, Cell(forms.gain(gain)), *cost
-        chosen = results.best is not None and pool == results.best.pool
-        rows.append(Row(texts, verdict="chosen" if chosen else ""))
+        gain = value.mean - base.mean if label.pool and base and value else None
+        cost = [Cell(_cost(costs.get(label)))] if costs else []
+        texts = Cell(label.title), *cells, Cell(forms.gain(gain)), *cost
+        rows.append(Row(texts, verdict="chosen" if label == kept(results) else ""))
     caption = (
         f"Fine-tuning with {results.labels:,} labels: mean ± standard deviation over repeated "
         "fine-tunings"
@@ -89,11 +100,12 @@ def _cost(network: NetworkRecord | None) -> str:
 
 
 def _estimates(
-    entries: dict[tuple[str, ...], Evaluation], estimates: list[Estimate | None], metric: Metric
+    entries: Sequence[Tested], estimates: Sequence[Estimate | None], metric: Metric
 ) -> list[Cell]:
     """A column of estimates; the best single task and the best of all are bold."""
     means = [estimate.mean if estimate else None for estimate in estimates]
-    singles = [m for pool, m in zip(entries, means, strict=True) if len(pool) == 1]
+    pairs = zip(entries, means, strict=True)
+    singles = [m for entry, m in pairs if len(entry.label.pool) == 1]
     form = forms.of(metric.share)
     best = [
         forms.winner(group, form, higher_is_better=metric.higher_is_better)

@@ -7,6 +7,7 @@ from typing import Any
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import (
     Best,
+    Control,
     Evaluation,
     Extension,
     Findings,
@@ -34,7 +35,7 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
       settings: how the search decides.
 
     Returns:
-      `scratch`, `singles`, `similarity`, `lead`, `left_out`, `iterations` and `best`.
+      `scratch`, `singles`, `similarity`, `lead`, `left_out`, `iterations`, `control` and `best`.
 
     Deviations: line 23 of Algorithm 1 evaluates the pool before the enlarged one is trained. Here,
     as in Table 2, the enlarged pool is trained first. The paper compares test accuracies and
@@ -111,6 +112,12 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
             break
         pool, best = (*pool, chosen), results[chosen]
 
+    kept = Best(pool=pool, evaluation=best)
+    control = None
+    if settings.control and len(pool) > 1:
+        control = _control(study, pool, on_test=on_test, repeat=len(iterations) + 1)
+        if control.gain < 0:
+            kept = Best(pool=control.pool, evaluation=control.evaluation, as_long_as=pool)
     return Findings(
         scratch=scratch,
         singles=singles,
@@ -118,7 +125,22 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
         lead=lead,
         left_out=left_out,
         iterations=tuple(iterations),
-        best=Best(pool=pool, evaluation=best),
+        control=control,
+        best=kept,
+    )
+
+
+def _control(study: Study, pool: Pool, *, on_test: bool, repeat: int) -> Control:
+    """The first task of `pool` alone at the compute of the pool, and how much the pool gains."""
+    alone = Network(pool[:1], as_long_as=pool)
+    evaluation = study.evaluate(alone)
+    gain = study.evaluating.gain(alone, Network(pool), on_test=on_test, repeat=repeat)
+    return Control(
+        pool=alone.pool,
+        as_long_as=pool,
+        evaluation=evaluation,
+        gain=gain.mean,
+        error=gain.error,
     )
 
 

@@ -14,10 +14,13 @@ class Network:
       pool: the proxy tasks; empty for a network without pretraining. Distillation goes on from the
         network of the first one; the order of the others does not matter.
       second: settings of a second training on the same tasks; None for the first training.
+      as_long_as: a larger pool. The network is trained with all the operations of that pool's
+        network and of those that it builds on: the control that an aggregate must beat.
     """
 
     pool: Pool = ()
     second: SecondRun | None = None
+    as_long_as: Pool = ()
 
     @property
     def plain(self) -> "Network":
@@ -31,16 +34,18 @@ class Network:
 
     @property
     def variant(self) -> str:
-        """One of "scratch", "plain", "second_run", "self_assl"."""
+        """One of "scratch", "plain", "longer", "second_run", "self_assl"."""
         if not self.pool:
             return "scratch"
+        if self.as_long_as:
+            return "longer"
         return self.second.variant if self.second else "plain"
 
     @property
     def label(self) -> str:
-        """`rotation+src`, `rotation.self_assl`, `scratch`."""
+        """`rotation+src`, `rotation.self_assl`, `rotation.longer`, `scratch`."""
         name = "+".join(sorted(self.pool)) or "scratch"
-        return f"{name}.{self.variant}" if self.second else name
+        return f"{name}.{self.variant}" if self.second or self.as_long_as else name
 
     @property
     def side_by_side(self) -> bool:

@@ -54,7 +54,7 @@ class Pretraining:
         training = self._training(network)
         require(
             not (second and distilled),
-            "self_assl cannot train a pool twice with pretrain.mixing=distil",
+            "self_assl cannot train a pool twice with pretrain.mixing=distil; use alternate",
         )
         parents = [self.run(parent) for parent in self._parents(network)]
         settings: dict[str, Any] = {
@@ -135,14 +135,18 @@ class Pretraining:
         return [Network((name,)) for name in network.ordered] if distilled else []
 
     def _training(self, network: Network) -> Training:
-        """How long a network is trained, see `PretrainSettings.budget`."""
+        """How long a network is trained, see `PretrainSettings.budget` and `Network.as_long_as`."""
         training, budget = self.settings.training, self.settings.budget
         steps, tasks = training.steps, len(network.pool)
         if tasks > 1 and budget == "per_task":
             steps *= tasks
+        flops = None
         if tasks > 1 and budget == "compute":
-            first = self._flops_of_a_step(Network(network.pool[:1]))
-            steps = max(1, round(steps * first / self._flops_of_a_step(network)))
+            flops = steps * self._flops_of_a_step(Network(network.pool[:1]))
+        if network.as_long_as:
+            flops = self.cost(Network(network.as_long_as))
+        if flops:
+            steps = max(1, round(flops / self._flops_of_a_step(network)))
         return dataclasses.replace(training, steps=steps)
 
     def _flops_of_a_step(self, network: Network) -> float:

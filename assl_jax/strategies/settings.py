@@ -22,6 +22,7 @@ NEXT = ("lcka", "complement")
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
 # Settings of the search that give Algorithm 1 as the paper prints it.
 AS_PRINTED = {"metric": "accuracy", "accept": "not_worse", "gate": False, "next": "lcka"}
+AS_PRINTED_MIXING = "alternate"  # and how its pools are trained
 INIT_FROM = ("scratch", "f_p")
 USE = ("f_prime", "both")
 
@@ -160,6 +161,8 @@ class SearchSettings:
       candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
+      control: if a pool was accepted, train its first task alone with all the operations of the
+        pool and of its parts, and keep the better of the two. It costs as much as they did.
 
     Raises:
       InputError: an unknown value of a setting.
@@ -171,6 +174,7 @@ class SearchSettings:
     next: str = "lcka"
     gate: bool = True
     candidates: str = "argmin"
+    control: bool = False
 
     def __post_init__(self) -> None:
         choice(self.select_on, SELECT_ON, "search.select_on")

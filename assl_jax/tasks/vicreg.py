@@ -67,8 +67,8 @@ class VICReg(TwoViews):
         invariance = jnp.mean((views[0] - views[1]) ** 2)
         # The source adds the variance terms of the two views with half of the weight each, and the
         # covariance terms with the whole weight.
-        variance = sum(losses.variance_hinge(z).mean() for z in views) / 2
-        covariance = sum(losses.covariance_penalty(z) for z in views)
+        variance = jnp.stack([losses.variance_hinge(z).mean() for z in views]).mean()
+        covariance = jnp.stack([losses.covariance_penalty(z) for z in views]).sum()
         total = (
             self.invariance * invariance + self.variance * variance + self.covariance * covariance
         )

@@ -191,7 +191,7 @@ def fit(
             names = [part.name for part in parts_of(task)]
             part, metrics = compiled(state.only(names), examples, rng, np.float32(rate), frozen)
             state = state.merge(part)
-            by_task = metrics if isinstance(task, Joint) else {task.name: metrics}
+            by_task: Any = metrics if isinstance(task, Joint) else {task.name: metrics}
             for name, measured in by_task.items():
                 recent.add(step, name, measured)
             done = step + 1

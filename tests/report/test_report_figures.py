@@ -123,7 +123,7 @@ def test_one_task_has_one_similarity():
 
 def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
     rows = figures.trained_pools(search)
-    assert [(row.pool, row.verdict) for row in rows] == [
+    assert [(row.label.pool, row.verdict) for row in rows] == [
         ((), ""),
         (("src",), "accepted"),
         (("a&b",), ""),

@@ -150,7 +150,7 @@ def test_overlap(box, area):
 
 
 def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
-    rows = [row.pool for row in figures.trained_pools(pairs_results)]
+    rows = [row.label.pool for row in figures.trained_pools(pairs_results)]
     assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]
 
 

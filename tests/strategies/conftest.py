@@ -109,6 +109,11 @@ def evaluation(accuracy, *, selection=None, std=0.01, **metrics):
     )
 
 
+def key_of(network):
+    """The pool; the one that another network was trained as long as follows after a bar."""
+    return (*network.pool, "|", *network.as_long_as) if network.as_long_as else network.pool
+
+
 class FakeStudy:
     """Answers from tables, and remembers what had to be trained.
 
@@ -129,7 +134,7 @@ class FakeStudy:
         )
 
     def evaluate(self, network):
-        pool = network.pool
+        pool = key_of(network)
         if pool not in self.trained:
             self.trained.append(pool)
         accuracy = self.accuracies[pool]
@@ -142,12 +147,10 @@ class FakeStudy:
 
     def gain(self, before, after, *, on_test=False, repeat=0):
         """From the test accuracies, or from the selections; `error` is that of every gain."""
-        self.compared.append((before.pool, after.pool, repeat))
+        self.compared.append((key_of(before), key_of(after), repeat))
         old, new = (
-            self.accuracies[n.pool]
-            if on_test
-            else self.selections.get(n.pool, self.accuracies[n.pool])
-            for n in (before, after)
+            self.accuracies[pool] if on_test else self.selections.get(pool, self.accuracies[pool])
+            for pool in map(key_of, (before, after))
         )
         return Gain(new - old, self.error)
 

@@ -283,3 +283,23 @@ def test_the_task_that_adds_most_is_tried_next(crafted):
     assert [c.similarity for c in step.candidates] == [0.2, 0.1, 0.3]
     study.accuracies["a", "b"] = 0.4
     assert search(study, ["a", "b", "c", "d"]).iterations[0].chosen == "b"
+
+
+@pytest.mark.parametrize("alone, kept", [(0.65, ("a", "b")), (0.75, ("a",))])
+def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted, alone, kept):
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.7, "a | a b": alone}, {"a|b": 0.1})
+    found = search(study, "ab", accept="better", control=True)
+    assert found.best.pool == kept
+    assert found.best.as_long_as == (() if kept == ("a", "b") else ("a", "b"))
+    assert found.best.evaluation.accuracy.mean == max(0.7, alone)
+    assert found.control.pool == ("a",) and found.control.as_long_as == ("a", "b")
+    assert found.control.gain == pytest.approx(0.7 - alone)
+    # The pool was accepted on folds 1; the control is compared on others.
+    assert study.compared[-2:] == [(("a",), ("a", "b"), 1), (("a", "|", "a", "b"), ("a", "b"), 2)]
+
+
+def test_a_single_task_needs_no_control(crafted):
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 0.1})
+    assert search(study, "ab", control=True).control is None
+    accepted = crafted({"a": 0.5, "b": 0.4, "a b": 0.7}, {"a|b": 0.1})
+    assert search(accepted, "ab").control is None
