@@ -5,17 +5,19 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from assl_jax.errors import lookup
 from assl_jax.evaluation.features import Variables, features, reestimate_batch_stats
+from assl_jax.evaluation.probes import knn_accuracy
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import lcka_matrix
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Feed
 from assl_jax.training.state import TrainState
 
-OBSERVED = 1024  # images on which a network is measured while it is trained
+OBSERVED = 1024  # images on which a second run is compared with the first
+WATCHED = 256  # images of each kind on which a training is watched
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class PlainImages:
     Attributes:
       backbone: the architecture.
       images: a feed of `[n, *space, c]` stored integers.
-      rows: row numbers of two fixed subsets, "unlabeled" and "held_out".
+      rows: row numbers of fixed subsets: "unlabeled", "held_out" and "labelled".
       intensity: how stored integers become network inputs.
       layer: "pooled", or a stage of the backbone, averaged over space.
       batch_size: images per batch.
@@ -66,6 +68,37 @@ class PlainImages:
             layer=self.layer,
             batch_size=self.batch_size,
         )
+
+    def watch(
+        self, labels: Int[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"], classes: int
+    ) -> Callable[[TrainState], dict[str, float]]:
+        """A function for `Logging.observe` that shows early whether a pretraining goes well.
+
+        Args:
+          labels, groups: class and patient of each image; only those of "labelled" are used.
+          classes: number of classes.
+
+        Returns:
+          A function from the state to "knn_accuracy" on labelled images, and "effective_rank" of
+          the features of held-out images, which is near 1 for a collapsed network.
+        """
+        labelled = self.rows["labelled"]
+        chosen = np.random.default_rng(0).permutation(len(labelled))[:WATCHED]
+        rows = {**self.rows, "watched": labelled[np.sort(chosen)]}
+        images, own = dataclasses.replace(self, rows=rows), rows["watched"]
+
+        def observe(state: TrainState) -> dict[str, float]:
+            fitted = images.fit(state.variables, most=WATCHED)
+            held_out = images.features(fitted, "held_out", most=WATCHED)
+            measured = {"effective_rank": effective_rank(held_out)}
+            if len(np.unique(groups[own])) > 1:
+                x = images.features(fitted, "watched")
+                measured["knn_accuracy"] = knn_accuracy(
+                    x, labels[own], classes=classes, groups=groups[own]
+                )
+            return measured
+
+        return observe
 
     def observer(
         self, frozen: Variables, untrained: Variables, estimator: str

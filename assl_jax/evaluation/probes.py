@@ -126,15 +126,48 @@ def knn(
     parts = []
     for start in range(0, len(test), CHUNK):
         similarity = test[start : start + CHUNK] @ train.T
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        near = np.take_along_axis(similarity, nearest, 1)
-        # The weight of the nearest image is 1, so no temperature overflows.
-        weights = np.exp((near - near[:, :1]) / temperature)
-        rows = np.arange(len(near)).reshape(-1, 1)
-        cells = rows * classes + train_y[nearest]
-        votes = np.bincount(cells.ravel(), weights.ravel(), len(near) * classes)
-        parts.append(votes.reshape(-1, classes) / weights.sum(1, keepdims=True))
+        parts.append(_votes(similarity, train_y, classes, k, temperature))
     return np.concatenate(parts)
+
+
+def knn_accuracy(
+    x: Features,
+    y: Labels,
+    *,
+    classes: int,
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    k: int = 20,
+    temperature: float = 0.07,
+) -> float:
+    """The share of labelled images that their nearest other images classify rightly, see `knn`.
+
+    Args:
+      x: features.
+      y: classes, 0 to `classes` - 1.
+      classes: number of classes.
+      groups: the patient of each image, at least two patients. Images of the same patient do not
+        vote for each other.
+      k, temperature: as in `knn`.
+    """
+    directions = _directions(x)
+    groups = np.arange(len(y)) if groups is None else groups
+    similarity = np.where(groups[:, None] == groups, -np.inf, directions @ directions.T)
+    votes = _votes(similarity, y, classes, min(k, len(y) - 1), temperature)
+    return float((votes.argmax(1) == y).mean())
+
+
+def _votes(
+    similarity: Float[np.ndarray, "m n"], y: Labels, classes: int, k: int, temperature: float
+) -> Probabilities:
+    """The shares of the votes of the k most similar images; -inf for an image without a vote."""
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    near = np.take_along_axis(similarity, nearest, 1)
+    # The weight of the nearest image is 1, so no temperature overflows.
+    weights = np.exp((near - near[:, :1]) / temperature)
+    rows = np.arange(len(near)).reshape(-1, 1)
+    cells = rows * classes + y[nearest]
+    votes = np.bincount(cells.ravel(), weights.ravel(), len(near) * classes)
+    return votes.reshape(-1, classes) / weights.sum(1, keepdims=True)
 
 
 def probe(

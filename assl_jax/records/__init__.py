@@ -44,6 +44,7 @@ from assl_jax.records.results import (
     Similarity,
 )
 from assl_jax.records.stages import (
+    HELD_OUT,
     BackboneRecord,
     Features,
     Finetuned,
@@ -73,6 +74,7 @@ __all__ = [
     "Findings",
     "Finetuned",
     "Folds",
+    "HELD_OUT",
     "Iteration",
     "Lead",
     "LogRecord",

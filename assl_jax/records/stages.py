@@ -104,6 +104,9 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     version: int = VERSION
 
 
+HELD_OUT = "held_out"  # `LogRecord.task` of what is measured from outside
+
+
 class LogRecord(Record, frozen=True, kw_only=True):
     """One line of `metrics.jsonl`.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assl_jax.records import LogRecord
+from assl_jax.records import HELD_OUT, LogRecord
 from assl_jax.report.names import Label, label_title, pool_colour, task_title
 from assl_jax.report.record import latest
 from assl_jax.report.svg import canvas, known, svg
@@ -25,7 +25,8 @@ def training_curves(
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
     Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
-    Folds and seeds of one label share a panel. A panel has a logarithmic axis if its values differ
+    Folds and seeds of one label share a panel. What was measured on held-out images has the colour
+    of the pool. A panel has a logarithmic axis if its values differ
     by more than a factor of 20. Accuracies are those on the training batches.
 
     Args:
@@ -57,8 +58,9 @@ def training_curves(
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     figure.supxlabel("step", fontsize=10)
-    figure.supylabel(quantity, fontsize=10)
+    figure.supylabel(quantity.replace("_", " "), fontsize=10)
     tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
+    tasks.pop(HELD_OUT, None)
     if kind == "pretrain" and len(tasks) > 1:
         keys = [Line2D([], [], color=pool_colour([t]), label=task_title(t)) for t in tasks]
         figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
@@ -72,7 +74,8 @@ def _curve_panel(
     for (*_, task), points in curves.items():
         steps, values = np.array(points, dtype=float).T
         lines.append(moving_mean(values, max(1, len(values) // 12)))
-        tint = pool_colour([task] if by_task else Label.parse(label).pool)
+        own = by_task and task != HELD_OUT
+        tint = pool_colour([task] if own else Label.parse(label).pool)
         mark = "o" if len(values) == 1 else ""
         ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
         ax.plot(*thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)

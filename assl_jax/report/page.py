@@ -27,6 +27,19 @@ PLANES = (
     "a short axis is stretched."
 )
 WITH_PAPER = "Next to the paper's printed values, measured on other data"
+# Logged values that have curves, with their titles, by the kind of stage.
+CURVES = {
+    "pretrain": {
+        "loss": "losses of the proxy tasks",
+        "accuracy": "training accuracies of the proxy tasks",
+        "knn_accuracy": "k-NN accuracies of the features during pretraining, on labelled images",
+        "effective_rank": "effective ranks of the features during pretraining",
+    },
+    "finetune": {
+        "loss": "losses of the fine-tuning",
+        "accuracy": "training accuracies of the fine-tuning",
+    },
+}
 OPEN = 10  # up to so many skipped files are listed without a click
 
 
@@ -163,9 +176,8 @@ def _number_of_views(views: np.ndarray) -> str:
 def _training(metrics: list[LogRecord]) -> list[tuple[str, Chart]]:
     """Titles and charts of the curves; the first one, losses of the proxy tasks, is not folded."""
     charts = []
-    for kind, name in {"pretrain": "proxy tasks", "finetune": "fine-tuning"}.items():
-        for quantity, plural in {"loss": "losses", "accuracy": "training accuracies"}.items():
-            words = f"{plural} of the {name}"
+    for kind, quantities in CURVES.items():
+        for quantity, words in quantities.items():
             svg = training_curves(metrics, kind=kind, quantity=quantity)
             chart = Chart(svg, f"Line charts over steps: {words}, one per pool")
             charts += [(capitalised(words), chart)] if svg else []

@@ -26,7 +26,7 @@ from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
 
-OBSERVATIONS = 10  # of a second run, spread over its steps
+OBSERVATIONS = 10  # of a pretraining, spread over its steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Pretraining:
     def run(self, network: Network) -> Stage:
         """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`.
 
-        The stage depends only on the unlabeled images. Labels and test images do not affect it.
+        The stage depends only on the unlabeled images. Labels and test images do not affect it;
+        its log shows how good the features of some of them are.
         """
         setup, second = self.setup, network.second
         joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
@@ -214,7 +215,7 @@ class Pretraining:
                     batch_stats=trained.batch_stats,
                     average=trained.average,
                 )
-        observe = self._observer(parent) if parent else None
+        observe = self._observer(parent) if parent else self._watch()
         return self._fit(folder, network, state, tasks, training, frozen, penalty, observe)
 
     def _distil(
@@ -241,7 +242,9 @@ class Pretraining:
                 batch_stats=trained.batch_stats,
                 average={task.name: own} if own else {},
             )
-        return self._fit(folder, network, state, tasks, training, tuple(teachers))
+        return self._fit(
+            folder, network, state, tasks, training, tuple(teachers), observe=self._watch()
+        )
 
     def _teacher(self, stage: Stage) -> Teacher:
         """A finished network, with the statistics of its features of plain images."""
@@ -330,6 +333,10 @@ class Pretraining:
             return checkpoints.restore(like, self.setup.images.mesh)
         finally:
             checkpoints.close()
+
+    def _watch(self) -> Callable[[TrainState], dict[str, float]]:
+        dataset = self.setup.dataset
+        return self.setup.plain_images.watch(dataset.labels, dataset.groups, dataset.num_classes)
 
     def _observer(self, parent: Stage) -> Callable[[TrainState], dict[str, float]]:
         return self.setup.plain_images.observer(

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.records import HELD_OUT
 from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
@@ -25,6 +26,12 @@ from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import check_batch, replicate
 from assl_jax.training.state import TrainState
 from assl_jax.training.step import make_step
+
+# How the progress line shows observed values.
+OBSERVED: dict[str, Callable[[float], str]] = {
+    "knn_accuracy": lambda value: f"  k-NN {100 * value:.1f} %",
+    "effective_rank": lambda value: f"  rank {value:.1f}",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -225,6 +232,7 @@ class _Recent:
     def __init__(self, training: Training, logging: Logging) -> None:
         self._training, self._logging = training, logging
         self._measured: list[_Measured] = []
+        self._observed = ""  # the last observation, as text
         self._since = time.monotonic()
 
     def add(self, step: int, task: str, metrics: Metrics) -> None:
@@ -249,13 +257,16 @@ class _Recent:
             means = {key: float(np.mean([m[key] for m in of_task])) for key in of_task[0]}
             self._write(task, last.step + 1, {**means, **rates})
         self._measured, self._since = [], time.monotonic()
-        return f"loss {last.metrics['loss']:.4f}  {speed:,.0f} images/s"
+        return f"loss {last.metrics['loss']:.4f}  {speed:,.0f} images/s{self._observed}"
 
     def observe(self, state: TrainState) -> None:
         """Record what `Logging.observe` measures; its time does not count for the speed."""
         before = time.monotonic()
         if self._logging.observe and self._logging.record:
-            self._write("held_out", int(state.step), self._logging.observe(state))
+            values = self._logging.observe(state)
+            self._write(HELD_OUT, int(state.step), values)
+            shown = OBSERVED.keys() & values.keys()
+            self._observed = "".join(OBSERVED[name](values[name]) for name in sorted(shown))
         self._since += time.monotonic() - before
 
     def _write(self, task: str, step: int, values: Mapping[str, float]) -> None:

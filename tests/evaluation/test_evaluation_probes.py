@@ -15,6 +15,7 @@ from assl_jax.evaluation import probes
 from assl_jax.evaluation.probes import (
     cross_validated_loss,
     knn,
+    knn_accuracy,
     linear_head,
     linear_probe,
     probe,
@@ -276,3 +277,23 @@ def test_a_linear_head_knows_nothing_of_a_class_without_images():
     assert not kernel[:, [1, 3]].any() and not bias[[1, 3]].any()
     assert np.abs(kernel[:, [0, 2]]).max() > 0.1
     assert not linear_head(x[y == 2], y[y == 2], classes=4)[0].any()
+
+
+def test_knn_accuracy_leaves_out_the_image_and_its_patient():
+    x = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [0.9, 0.2]], np.float32)
+    y = np.array([0, 0, 1, 1, 1])
+    # The nearest other image: 1, 0, 3, 2 and 1, so the last one is wrong.
+    assert knn_accuracy(x, y, classes=2, k=1) == pytest.approx(4 / 5)
+    # Without the own patient's images: 4, 4, 4, 4 and 1, so two are right.
+    groups = np.array([7, 7, 8, 8, 9])
+    assert knn_accuracy(x, y, classes=2, k=1, groups=groups) == pytest.approx(2 / 5)
+    # All others vote almost evenly: images 2 and 3 alone have the majority; a large k is no error.
+    assert knn_accuracy(x, y, classes=2, k=99, temperature=100.0) == pytest.approx(2 / 5)
+
+
+def test_knn_accuracy_agrees_with_knn_image_by_image():
+    x, y = blobs(0, 12, spread=0.8)
+    rest = [np.delete(np.arange(36), i) for i in range(36)]
+    votes = [knn(x[r], y[r], x[i : i + 1], classes=3)[0] for i, r in enumerate(rest)]
+    expected = float((np.array(votes).argmax(1) == y).mean())
+    assert 0.4 < expected < 1 and knn_accuracy(x, y, classes=3) == pytest.approx(expected)

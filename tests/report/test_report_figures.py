@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.records import Best, Evaluation, Extension, Iteration, Similarity
+from assl_jax.records import HELD_OUT, Best, Evaluation, Extension, Iteration, Similarity
 from assl_jax.report import curves, figures, names, record
 from assl_jax.tasks import TASKS
 
@@ -238,3 +238,17 @@ def test_another_quantity_is_drawn_where_it_was_logged(metrics):
     assert draw(metrics) == ""
     rising = draw(with_accuracy(0.01))
     assert "<!-- accuracy -->" in rising and rising != draw(with_accuracy(0.0))
+
+
+def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
+    watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
+    svg = curves.training_curves(
+        [*metrics[:40], *watched], kind="pretrain", quantity="effective_rank"
+    )
+    assert (
+        names.pool_colour(["src"]).lower() in svg
+        and names.pool_colour([HELD_OUT]).lower() not in svg
+    )
+    assert "effective rank" in words(svg)
+    # It is no task of the legend.
+    assert HELD_OUT not in words(svg)

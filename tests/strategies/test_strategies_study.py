@@ -14,7 +14,7 @@ from assl_jax.evaluation.features import features
 from assl_jax.evaluation.finetune import Target
 from assl_jax.files import digest
 from assl_jax.lcka import linear_cka
-from assl_jax.records import Evaluation, Features, Finetuned
+from assl_jax.records import HELD_OUT, Evaluation, Features, Finetuned
 from assl_jax.routes import sampling_routes
 from assl_jax.strategies import evaluating, mtassl
 from assl_jax.strategies.finetuning import Run
@@ -56,8 +56,13 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
     assert [kinds.count(k) for k in ("pretrain", "finetune", "select")] == [3, 4, 4]
 
     def logged(stage):
-        return [r for r in MetricsLog(stage.folder).read() if r.task != "memory"]
+        outside = ("memory", HELD_OUT)
+        return [r for r in MetricsLog(stage.folder).read() if r.task not in outside]
 
+    watched = MetricsLog(study.pretraining.run(SRC).folder).read()
+    watched = [r for r in watched if r.task == HELD_OUT]
+    assert [r.step for r in watched] == [0, 1, 2, 3, 4]
+    assert all(r.values["effective_rank"] >= 1 and "knn_accuracy" in r.values for r in watched)
     assert [(r.step, r.label) for r in logged(study.pretraining.run(SRC))] == [
         (step, "src") for step in (1, 2, 3, 4)
     ]

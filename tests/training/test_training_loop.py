@@ -155,3 +155,13 @@ def test_a_step_that_is_not_a_number_keeps_the_last_good_checkpoint(toy, checkpo
     # Without the cause, the run resumes.
     resumed = toy.fit(**settings, checkpoints=manager, state=toy.state(tasks, key=8))
     assert_same(resumed, toy.fit(**settings))
+
+
+def test_the_progress_line_shows_what_was_last_observed(toy, capsys):
+    values = {"knn_accuracy": 0.4321, "effective_rank": 7.25, "other": 1.0}
+    logging = Logging(title="toy", every=2, observe=lambda s: values, record=toy.Log())
+    toy.fit(steps=2, logging=logging)
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert "images/s  rank 7.2  k-NN 43.2 %" in shown or "images/s  k-NN 43.2 %  rank 7.2" in shown
+    assert "other" not in shown
