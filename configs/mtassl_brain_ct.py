@@ -36,5 +36,6 @@ def get_config() -> ConfigDict:
     config.target.learning_rate = 1.5e-5
     config.target.shift, config.target.flip = 4, True
     config.task.rotation.all_rotations = False  # as many inputs a step as volumes
+    config.task.rotation.crop_fraction = 7 / 8  # cheaper
     config.eval_batch_size = 16
     return config

@@ -3,6 +3,7 @@
 None of them keeps running statistics, so a head's state is its parameters.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,6 +119,31 @@ class Decoder(nn.Module):
             x = nn.relu(nn.GroupNorm(num_groups=1)(x))
         x = Conv(self.channels, 3, use_bias=True)(x)
         return x if x.shape[1:-1] == tuple(space) else resize(x, space)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def balanced_copies(x: Array, weight: float) -> tuple[Array, Array]:
+    """`x` twice. The gradient through the second copy gets the norm of that through the first.
+
+    Args:
+      x: features.
+      weight: factor of the second gradient after it was scaled.
+    """
+    return x, x
+
+
+def _balanced_forward(x: Array, weight: float) -> tuple[tuple[Array, Array], None]:
+    return (x, x), None
+
+
+def _balanced_backward(weight: float, _: None, gradients: tuple[Array, Array]) -> tuple[Array]:
+    first, second = gradients
+    norms = [jnp.linalg.norm(g.astype(jnp.float32)) for g in gradients]
+    factor = weight * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0)
+    return ((first + factor * second).astype(first.dtype),)
+
+
+balanced_copies.defvjp(_balanced_forward, _balanced_backward)
 
 
 def doublings(small: Sequence[int], space: Sequence[int]) -> list[tuple[int, ...]]:

@@ -61,12 +61,13 @@ def random_flip(
 
 
 def random_shift(
-    rng: jax.Array, images: Shaped[Array, "b *space c"], pixels: int
+    rng: jax.Array, images: Shaped[Array, "b *space c"], pixels: int | Sequence[int]
 ) -> Shaped[Array, "b *space c"]:
-    """Shift each image by up to `pixels` along every axis; reflection fills the edges."""
-    if pixels == 0:
-        return images
+    """Shift each image by up to `pixels`, of every axis or each; reflection fills the edges."""
     space = images.shape[1:-1]
-    pad = [(0, 0), *((pixels, pixels) for _ in space), (0, 0)]
+    each = [pixels] * len(space) if isinstance(pixels, int) else pixels
+    if not any(each):
+        return images
+    pad = [(0, 0), *((n, n) for n in each), (0, 0)]
     padded = jnp.pad(images, pad, mode="reflect")
     return random_crop(rng, padded, space)

@@ -21,7 +21,13 @@ NEXT = ("lcka", "complement")
 # compares the values on the folds that chose the start, as the paper does: it must not be worse.
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
 # Settings of the search that give Algorithm 1 as the paper prints it.
-AS_PRINTED = {"metric": "accuracy", "accept": "not_worse", "gate": False, "next": "lcka"}
+AS_PRINTED = {
+    "metric": "accuracy",
+    "accept": "not_worse",
+    "gate": False,
+    "next": "lcka",
+    "control": False,
+}
 AS_PRINTED_MIXING = "alternate"  # and how its pools are trained
 INIT_FROM = ("scratch", "f_p")
 USE = ("f_prime", "both")
@@ -162,7 +168,8 @@ class SearchSettings:
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
       control: if a pool was accepted, train its first task alone with all the operations of the
-        pool and of its parts, and keep the better of the two. It costs as much as they did.
+        pool and of its parts, and keep the better of the two. It costs as much as they did, but an
+        aggregate that does not beat it is not worth having.
 
     Raises:
       InputError: an unknown value of a setting.
@@ -174,7 +181,7 @@ class SearchSettings:
     next: str = "lcka"
     gate: bool = True
     candidates: str = "argmin"
-    control: bool = False
+    control: bool = True
 
     def __post_init__(self) -> None:
         choice(self.select_on, SELECT_ON, "search.select_on")

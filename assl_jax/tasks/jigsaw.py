@@ -7,7 +7,10 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Shaped
 
+from assl_jax.errors import in_range
 from assl_jax.models.heads import MLP, flatten_views, unflatten_views
+from assl_jax.ops.colour import random_grey
+from assl_jax.ops.crop import random_flip
 from assl_jax.ops.intensity import standardise_each
 from assl_jax.tasks.base import Batch, Metrics, classification_loss
 from assl_jax.tasks.puzzle_tiles import PuzzleTiles
@@ -31,6 +34,9 @@ class Jigsaw(PuzzleTiles):
 
     Attributes:
       grid: cells per axis; 3 in 2D, 2 or 3 in 3D.
+      flip: mirror the image along the last spatial axis with probability 1/2.
+      grey: probability of a greyscale image, for images with three channels. Without colours the
+        network cannot go by the chromatic aberration of the lens.
       permutations, tile_fraction, hidden, seed: as in `PuzzleTiles`.
       intensity: how stored integers become unit intensities. Each tile is then standardised with
         its own mean and variance.
@@ -44,10 +50,22 @@ class Jigsaw(PuzzleTiles):
     )
     colour: ClassVar[str] = "#A08000"
 
+    flip: bool = True
+    grey: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range(self.grey, "task.jigsaw.grey", at_least=0, at_most=1)
+
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**rank, *tile, c]` in shuffled order; targets `[b]` int32."""
-        tiles, label = self.shuffled_tiles(rng, images)
-        tiles = standardise_each(flatten_views(self.intensity.unit(tiles)))
+        k_tiles, k_flip, k_grey = jax.random.split(rng, 3)
+        images = random_flip(k_flip, images) if self.flip else images
+        tiles, label = self.shuffled_tiles(k_tiles, images)
+        tiles = self.intensity.unit(tiles)
+        if images.shape[-1] == 3:
+            tiles = random_grey(k_grey, tiles, probability=self.grey)
+        tiles = standardise_each(flatten_views(tiles))
         return Batch(unflatten_views(tiles, images.shape[0]), label)
 
     def head(self) -> nn.Module:

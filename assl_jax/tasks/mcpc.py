@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from assl_jax import losses
 from assl_jax.errors import choice, in_range
-from assl_jax.models.heads import NextFeature
+from assl_jax.models.heads import NextFeature, NormalisedMLP
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.route_tiles import RouteTiles
 
@@ -17,13 +17,16 @@ class PredictionHead(nn.Module):
     """Predict the last tile's features from the tiles before it (Eq. 2)."""
 
     hidden: int
+    projection: int
 
     @nn.compact
     def __call__(
         self, features: dict, batch: Batch
     ) -> tuple[Float[Array, "b d"], Float[Array, "b m d"]]:
-        """The prediction `[b, d]`, and the features `[b, m, d]` of all tiles."""
+        """The prediction `[b, d]`, and the (projected) features `[b, m, d]` of all tiles."""
         z = features["pooled"]
+        if self.projection:
+            z = NormalisedMLP([z.shape[-1], self.projection], name="projection")(z)
         return NextFeature(self.hidden)(z[:, :-1]), z
 
 
@@ -36,8 +39,10 @@ class MCPC(RouteTiles):
       reduction: "mean" or "sum" over the negatives, for the form "ratio". The paper prints a sum,
         which grows with the mini-batch.
       temperature: divides the cross-entropies of the form "info_nce".
-      hidden: width of the GRU; 0 means the width of the features.
-      crop_fraction, seed, intensity: as in `RouteTiles`.
+      hidden: width of the GRU; 0 means the width of what it reads.
+      projection: width of a projection between the features and the sigmoid, with one normalised
+        hidden layer; 0 for none, as in the paper.
+      crop_fraction, overlap, jitter, seed, intensity: as in `RouteTiles`.
     """
 
     name: ClassVar[str] = "mcpc"
@@ -52,15 +57,17 @@ class MCPC(RouteTiles):
     reduction: str = "mean"
     temperature: float = 0.1
     hidden: int = 0
+    projection: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         choice(self.form, losses.MCPC_FORMS, f"task.{self.name}.form")
         choice(self.reduction, losses.MCPC_REDUCTIONS, f"task.{self.name}.reduction")
         in_range(self.temperature, f"task.{self.name}.temperature", above=0)
+        in_range(self.projection, f"task.{self.name}.projection", at_least=0)
 
     def head(self) -> nn.Module:
-        return PredictionHead(hidden=self.hidden)
+        return PredictionHead(hidden=self.hidden, projection=self.projection)
 
     def loss(self, outputs: tuple[Array, Array], batch: Batch) -> tuple[Array, Metrics]:
         prediction, tiles = outputs

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax.errors import in_range
-from assl_jax.ops.crop import random_crop
+from assl_jax.ops.crop import random_crop, random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.rotate import rotate, rotation_classes
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask, classification_loss
@@ -33,6 +33,11 @@ class Rotation(ProxyTask):
 
     Attributes:
       crop_fraction: side of a random crop over image side, on each axis.
+      square: also crop the two longest axes to one length, so that quarter turns in their plane
+        keep the shape; volumes of 30x270x230 then have 6 classes and not 4.
+      shift: largest random translation over the crop's side; reflection fills the edges, as the
+        padding of the source does.
+      flip: mirror along the last spatial axis with probability 1/2, before the rotation.
       all_rotations: put every rotation of each image into the batch, as the paper does. Otherwise
         each image gets one random rotation.
       intensity: how stored integers become network inputs.
@@ -43,19 +48,25 @@ class Rotation(ProxyTask):
     short: ClassVar[str] = "Rot"
     summary: ClassVar[str] = "Rotated copies of an image. The network predicts the rotation."
     colour: ClassVar[str] = "#D55E00"
-    crop_fraction: float = 7 / 8
+    crop_fraction: float = 1.0
+    square: bool = True
+    shift: float = 1 / 8
+    flip: bool = True
     all_rotations: bool = True
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
         in_range(self.crop_fraction, "task.rotation.crop_fraction", above=0, at_most=1)
+        in_range(self.shift, "task.rotation.shift", at_least=0, below=0.5)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, v, *crop, c]`, targets `[b, v]` int32; v is the number of classes or 1."""
         b, space = images.shape[0], images.shape[1:-1]
-        k_crop, k_class = jax.random.split(rng)
-        size = tuple(max(1, round(self.crop_fraction * n)) for n in space)
-        crops = self.intensity(random_crop(k_crop, images, size))
+        k_crop, k_class, k_shift, k_flip = jax.random.split(rng, 4)
+        size = self._size(space)
+        crops = random_crop(k_crop, images, size)
+        crops = random_flip(k_flip, crops) if self.flip else crops
+        crops = self.intensity(random_shift(k_shift, crops, [int(self.shift * n) for n in size]))
         classes = rotation_classes(size)
         turned = jnp.stack([rotate(crops, r) for r in classes], axis=1)
         labels = jnp.broadcast_to(np.arange(len(classes), dtype=np.int32)[None], (b, len(classes)))
@@ -64,6 +75,14 @@ class Rotation(ProxyTask):
             index = labels.reshape(b, 1, *(1,) * (turned.ndim - 2))
             turned = jnp.take_along_axis(turned, index, axis=1)
         return Batch(turned, labels)
+
+    def _size(self, space: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a crop."""
+        size = [max(1, round(self.crop_fraction * n)) for n in space]
+        if self.square:
+            *_, second, longest = np.argsort(size, kind="stable")
+            size[longest] = size[second]
+        return tuple(size)
 
     def head(self) -> nn.Module:
         return RotationHead()

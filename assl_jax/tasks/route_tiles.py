@@ -1,6 +1,7 @@
 """Overlapping tiles along a sampling route, the batch of src, mcpc and sc_assl."""
 
 import dataclasses
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -8,33 +9,43 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from assl_jax.errors import in_range
+from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.ops.colour import colour_jitter
 from assl_jax.ops.intensity import Intensity
 from assl_jax.routes import TILES_PER_AXIS, sampling_routes
 from assl_jax.tasks.base import Batch, ProxyTask
-from assl_jax.tasks.tiles import TileGrid, cut_tiles, tile_grid
+from assl_jax.tasks.tiles import OVERLAP, TileGrid, cut_tiles, tile_grid
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RouteTiles(ProxyTask):
     """Tiles of a random crop along a random sampling route (paper, sections 2 and 2.3).
 
-    A crop holds 3 tiles per axis. Neighbouring tiles overlap by `tiles.OVERLAP` of their side. A
-    route is a monotone path of tiles
-    from one corner of the crop to the opposite corner. In 2D a route has 5 tiles, and there are 24
-    routes. In 3D it has 7 tiles; 48 of the 720 routes are used, 6 per corner.
+    A crop holds 3 overlapping tiles per axis. A route is a monotone path of tiles from one corner
+    of the crop to the opposite corner. In 2D a route has 5 tiles, and there are 24 routes. In 3D it
+    has 7 tiles; 48 of the 720 routes are used, 6 per corner.
 
     Attributes:
       crop_fraction: crop side over image side; the tile's side is rounded down, see `tile_grid`.
+      overlap: of neighbouring tiles, as a share of the tile's side, at least 0 and below 1. It is
+        rounded to a fraction with a denominator of 16 at most.
+      jitter: strength of a random change of brightness and contrast of each tile; 0 changes
+        nothing. Without it, the brightness of a tile tells much about its neighbours' (CPC v2,
+        Hénaff et al. 2019).
       seed: of the draw of the 3D routes.
       intensity: how stored integers become network inputs.
     """
 
     crop_fraction: float = 5 / 6
+    overlap: float = float(OVERLAP)
+    jitter: float = 0.0
     seed: int = 0
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
         in_range(self.crop_fraction, f"task.{self.name}.crop_fraction", above=0, at_most=1)
+        in_range(self.overlap, f"task.{self.name}.overlap", at_least=0, below=1)
+        in_range(self.jitter, f"task.{self.name}.jitter", at_least=0)
 
     def label_table(self, rank: int) -> np.ndarray:
         """The routes `[K, m, rank]`; a label is a row."""
@@ -47,6 +58,7 @@ class RouteTiles(ProxyTask):
             space,
             crop_fraction=self.crop_fraction,
             tiles=TILES_PER_AXIS,
+            overlap=Fraction(self.overlap).limit_denominator(16),
             advice="a larger crop_fraction",
         )
 
@@ -54,7 +66,18 @@ class RouteTiles(ProxyTask):
         """Inputs `[b, m, *tile, c]` in route order; targets `[b]` int32, the routes."""
         space = images.shape[1:-1]
         grid, routes = self.grid(space), self.label_table(len(space))
-        k_route, k_crop = jax.random.split(rng)
+        k_route, k_crop, k_jitter = jax.random.split(rng, 3)
         route = jax.random.randint(k_route, images.shape[:1], 0, len(routes))
         tiles = cut_tiles(k_crop, images, jnp.asarray(routes)[route], grid)
-        return Batch(self.intensity(tiles), route)
+        tiles = self.intensity.unit(tiles)
+        if self.jitter:
+            changed = colour_jitter(
+                k_jitter,
+                flatten_views(tiles),
+                brightness=self.jitter,
+                contrast=self.jitter,
+                saturation=0.0,
+                hue=0.0,
+            )
+            tiles = unflatten_views(changed, len(images))
+        return Batch(self.intensity.standardise(tiles), route)

@@ -6,10 +6,14 @@ from typing import Any, ClassVar
 import flax.linen as nn
 from jaxtyping import Array
 
-from assl_jax.errors import in_range
+from assl_jax.errors import choice, in_range
+from assl_jax.models.base import POOLED
+from assl_jax.models.heads import balanced_copies
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.src import SRC
+
+BALANCE = ("gradient", "equal")
 
 
 class SCASSLHead(nn.Module):
@@ -17,9 +21,16 @@ class SCASSLHead(nn.Module):
 
     src: nn.Module
     mcpc: nn.Module
+    balance: str
+    mcpc_weight: float
 
     def __call__(self, features: dict, batch: Batch) -> dict:
-        return {"src": self.src(features, batch), "mcpc": self.mcpc(features, batch)}
+        first = second = features
+        if self.balance == "gradient":
+            z = features[POOLED]
+            to_src, to_mcpc = balanced_copies(z, self.mcpc_weight)
+            first, second = features | {POOLED: to_src}, features | {POOLED: to_mcpc}
+        return {"src": self.src(first, batch), "mcpc": self.mcpc(second, batch)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,9 +38,13 @@ class SCASSL(MCPC):
     """The sum of the route classification loss and the predictive loss.
 
     Attributes:
-      mcpc_weight: factor of the predictive loss, at least 0; 1 in the paper.
-      form, reduction, temperature, hidden: as in `MCPC`.
-      crop_fraction, seed, intensity: as in `RouteTiles`.
+      balance: "gradient" brings the gradient of the predictive loss, at the pooled features, to the
+        norm of that of the route loss: on photographs it is about 1 % of it. "equal" adds the
+        losses as they are, as in the paper.
+      mcpc_weight: factor of the predictive loss or of its balanced gradient, at least 0; 1 in the
+        paper.
+      form, reduction, temperature, hidden, projection: as in `MCPC`.
+      crop_fraction, overlap, jitter, seed, intensity: as in `RouteTiles`.
     """
 
     name: ClassVar[str] = "sc_assl"
@@ -40,10 +55,12 @@ class SCASSL(MCPC):
         "tiles before it, the features of the last tile."
     )
     colour: ClassVar[str] = "#009E73"
+    balance: str = "gradient"
     mcpc_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        choice(self.balance, BALANCE, f"task.{self.name}.balance")
         in_range(self.mcpc_weight, f"task.{self.name}.mcpc_weight", at_least=0)
 
     @property
@@ -51,7 +68,12 @@ class SCASSL(MCPC):
         return SRC(seed=self.seed)
 
     def head(self) -> nn.Module:
-        return SCASSLHead(src=self._src.head(), mcpc=super().head())
+        return SCASSLHead(
+            src=self._src.head(),
+            mcpc=super().head(),
+            balance=self.balance,
+            mcpc_weight=self.mcpc_weight,
+        )
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[Array, Metrics]:
         route, metrics = self._src.loss(outputs["src"], batch)

@@ -29,7 +29,7 @@ class SRC(RouteTiles):
     """Classify the sampling route of the tiles: 24 classes in 2D, 48 in 3D.
 
     Attributes:
-      crop_fraction, seed, intensity: as in `RouteTiles`.
+      crop_fraction, overlap, jitter, seed, intensity: as in `RouteTiles`.
     """
 
     name: ClassVar[str] = "src"

@@ -13,7 +13,7 @@ from assl_jax.errors import in_range, require
 from assl_jax.ops.crop import cut, random_starts
 
 # Overlap of two neighbouring tiles along an axis, as a share of the tile's side. It holds for the
-# tiles of src, mcpc and sc_assl and for the patches of cpc. At least 0, below 1.
+# patches of cpc, and by default for the tiles of src, mcpc and sc_assl. At least 0, below 1.
 OVERLAP = Fraction(1, 2)
 
 SMALLEST_TILE = 4  # pixels per axis; smaller tiles vanish inside a backbone
@@ -34,7 +34,13 @@ class TileGrid(NamedTuple):
 
 
 def tile_grid(
-    task: str, space: Sequence[int], *, crop_fraction: float, tiles: int, advice: str
+    task: str,
+    space: Sequence[int],
+    *,
+    crop_fraction: float,
+    tiles: int,
+    advice: str,
+    overlap: Fraction | None = None,
 ) -> TileGrid:
     """The largest grid of overlapping tiles inside a fraction of the image.
 
@@ -44,17 +50,19 @@ def tile_grid(
       crop_fraction: upper bound of crop side over image side.
       tiles: number of tiles per axis.
       advice: for the error message, see `require_tile_sides`.
+      overlap: of neighbouring tiles, as a share of the tile's side; None means `OVERLAP`.
 
     Returns:
-      The grid. A tile's side is a multiple of the denominator of `OVERLAP`, so the stride is a
+      The grid. A tile's side is a multiple of the denominator of the overlap, so the stride is a
       whole number of pixels.
 
     Raises:
-      InputError: tiles below `SMALLEST_TILE`, or an `OVERLAP` out of range.
+      InputError: tiles below `SMALLEST_TILE`, or an overlap out of range.
     """
-    in_range(float(OVERLAP), "OVERLAP", at_least=0, below=1)
-    unit = OVERLAP.denominator  # tile side in units: the overlap is a whole number of them
-    step = unit - OVERLAP.numerator  # stride in units
+    share = OVERLAP if overlap is None else overlap
+    in_range(float(share), f"task.{task}.overlap", at_least=0, below=1)
+    unit = share.denominator  # tile side in units: the overlap is a whole number of them
+    step = unit - share.numerator  # stride in units
     whole = unit + (tiles - 1) * step  # crop side in units
     # Pixels per unit; the small summand undoes the rounding of fractions such as 5/6.
     scale = [int(crop_fraction * n / whole + 1e-6) for n in space]

@@ -32,7 +32,7 @@ class TrainState(NamedTuple):
       batch_stats: the backbone's running statistics; heads have none.
       opt_state: `{"backbone": {task: ...}, "heads": {task: ...}}`; `{"backbone": {SHARED: ...}}` if
         the tasks share the state of the backbone.
-      queue: past features, if there is a penalty that compares them.
+      queue: past features of each task's inputs, if there is a penalty that compares them.
       average: the moving average of the network, for each task with a momentum.
     """
 
@@ -40,7 +40,7 @@ class TrainState(NamedTuple):
     params: dict[str, Any]
     batch_stats: Any
     opt_state: dict[str, Any]
-    queue: Queue | None = None
+    queue: dict[str, Queue] = {}
     average: dict[str, Average] = {}
 
     def only(self, tasks: Sequence[str]) -> "TrainState":
@@ -49,8 +49,9 @@ class TrainState(NamedTuple):
         key = SHARED if SHARED in moments else tasks[0]
         opt_state = {"backbone": {SHARED: moments[key]}, "heads": _only(self.opt_state, tasks)}
         params = {"backbone": self.params["backbone"], "heads": _only(self.params, tasks)}
+        queue = {name: self.queue[name] for name in tasks if name in self.queue}
         average = {name: self.average[name] for name in tasks if name in self.average}
-        return self._replace(params=params, opt_state=opt_state, average=average)
+        return self._replace(params=params, opt_state=opt_state, queue=queue, average=average)
 
     def merge(self, part: "TrainState") -> "TrainState":
         """The whole state with the part that a step returned."""
@@ -62,8 +63,12 @@ class TrainState(NamedTuple):
         }
         heads = self.params["heads"] | part.params["heads"]
         params = {"backbone": part.params["backbone"], "heads": heads}
-        average = self.average | part.average
-        return part._replace(params=params, opt_state=opt_state, average=average)
+        return part._replace(
+            params=params,
+            opt_state=opt_state,
+            queue=self.queue | part.queue,
+            average=self.average | part.average,
+        )
 
     def with_averages(self, momenta: Mapping[str, float]) -> "TrainState":
         """The state whose averages have moved towards the present network.
@@ -138,10 +143,11 @@ def init_state(
         "heads": {name: init(head) for name, head in params["heads"].items()},
     }
     batch_stats = jax.tree.map(jnp.copy, variables["batch_stats"])
-    queue = None
-    if penalty:
-        inputs = jax.eval_shape(flatten_views, _batch_shapes(tasks[0], shapes).inputs)
-        queue = penalty.init_queue(backbone, variables, inputs)
+    queue = {}
+    for task in tasks if penalty else ():
+        inputs = jax.eval_shape(flatten_views, _batch_shapes(task, shapes).inputs)
+        if empty := penalty and penalty.init_queue(backbone, variables, inputs):
+            queue[task.name] = empty
     state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state, queue)
     average = {
         t.name: jax.tree.map(jnp.copy, Average(state.variables, params["heads"][t.name]))

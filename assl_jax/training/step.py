@@ -61,7 +61,7 @@ def make_step(
         `Distillation`; they run in evaluation mode. None for plain training.
 
     The tasks of a `Joint` run one after the other. Each updates BatchNorm's running statistics and
-    the queue. The optimiser then takes one step along their weighted mean gradient.
+    its queue. The optimiser then takes one step along their weighted mean gradient.
 
     With `accumulate` above 1 the batch is split into that many equal micro-batches. They are
     computed one after the other, and the optimiser gets the mean of their gradients.
@@ -114,7 +114,8 @@ def _cached(
             if penalty:
                 reference: Any = backbone.apply(frozen, flatten_views(batch.inputs), train=False)
                 own, other = penalty.features(maps), penalty.features(reference)
-                added, similarity, queue = penalty(own, other, queue)
+                added, similarity, kept = penalty(own, other, queue.get(task.name))
+                queue = queue | {task.name: kept} if kept else queue
                 metrics |= {"proxy_loss": loss, "penalty": added, "similarity": similarity}
                 loss = loss + added
             return loss, (metrics, batch_stats, queue)

@@ -302,4 +302,4 @@ def test_a_single_task_needs_no_control(crafted):
     study = crafted({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 0.1})
     assert search(study, "ab", control=True).control is None
     accepted = crafted({"a": 0.5, "b": 0.4, "a b": 0.7}, {"a|b": 0.1})
-    assert search(accepted, "ab").control is None
+    assert search(accepted, "ab").control is None  # the paper's rules have none

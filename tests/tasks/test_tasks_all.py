@@ -32,7 +32,7 @@ ONLY_VOLUMES = ("rubiks_cube",)
 VIEWS = {  # task: shape of the inputs without batch and channels
     **dict.fromkeys(["src", "mcpc", "sc_assl"], {2: (5, 12, 12), 3: (7, 6, 6, 6)}),
     "jigsaw": {2: (9, 8, 8), 3: (8, 6, 6, 6)},
-    "rotation": {2: (4, 28, 28), 3: (10, 14, 14, 14)},
+    "rotation": {2: (4, 32, 32), 3: (10, 16, 16, 16)},
     "inpaint": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     "models_genesis": {2: (1, 32, 32), 3: (1, 16, 16, 16)},
     **dict.fromkeys(["simclr", "vicreg", "byol"], {2: (2, 32, 32), 3: (2, 16, 16, 16)}),
@@ -210,12 +210,12 @@ def test_a_step_of_self_assl_takes_every_task(name, case):
         "backbone": {SHARED: shape(adam, params["backbone"])},
         "heads": {name: shape(adam, params["heads"][name])},
     }
-    queue = penalty.init_queue(backbone, variables, inputs)
+    queue = {name: penalty.init_queue(backbone, variables, inputs)}
     step_number = jnp.zeros((), jnp.int32)
     state = TrainState(step_number, params, variables["batch_stats"], opt_state, queue)
     if task.momentum:
         state = state._replace(average={name: Average(state.variables, params["heads"][name])})
-    assert state.queue.own.shape == state.queue.frozen.shape == (64, 16)
+    assert state.queue[name].own.shape == state.queue[name].frozen.shape == (64, 16)
     step = make_step(backbone, task, Optimiser(), penalty)
     examples = Examples(jnp.asarray(images), None)
     after, metrics = jax.eval_shape(step, state, examples, key, jnp.float32(0), state.variables)
@@ -259,6 +259,11 @@ WRONG = [
     ("sc_assl", {"mcpc_weight": -1.0}, "task.sc_assl.mcpc_weight=-1.0 must be at least 0"),
     ("src", {"crop_fraction": 1.2}, "task.src.crop_fraction=1.2 must be above 0 and at most 1"),
     ("rotation", {"crop_fraction": 0.0}, "task.rotation.crop_fraction=0.0 must be above 0"),
+    ("rotation", {"shift": 0.5}, "task.rotation.shift=0.5 must be at least 0 and below 0.5"),
+    ("src", {"overlap": 1.0}, "task.src.overlap=1.0 must be at least 0 and below 1"),
+    ("mcpc", {"projection": -1}, "task.mcpc.projection=-1 must be at least 0"),
+    ("sc_assl", {"balance": "norm"}, "task.sc_assl.balance='norm'"),
+    ("jigsaw", {"grey": 1.5}, "task.jigsaw.grey=1.5 must be at least 0 and at most 1"),
     ("inpaint", {"mask_fraction": 1.0}, "task.inpaint.mask_fraction=1.0 must .* and below 1"),
     ("inpaint", {"coarse": -1}, "task.inpaint.coarse=-1 must be at least 0"),
     ("jigsaw", {"tile_fraction": 1.5}, "task.jigsaw.tile_fraction=1.5 must .* and at most 1"),

@@ -28,7 +28,7 @@ def test_tiles_in_the_order_of_the_label(make, grid, space, cell, tile):
     """The space is a multiple of the cells, so the grid has only one position."""
     rank, b = len(space), 4
     images = np.random.default_rng(0).integers(0, 256, (b, *space, 1), dtype=np.uint8)
-    task = Jigsaw(grid=grid, permutations=20)
+    task = Jigsaw(grid=grid, permutations=20, flip=False)
     tiles, labels = map(np.asarray, make(task, images))
     assert tiles.shape == (b, grid**rank, *tile, 1)
     raster = list(itertools.product(range(grid), repeat=rank))
@@ -49,7 +49,7 @@ def test_tiles_in_the_order_of_the_label(make, grid, space, cell, tile):
 def test_the_grid_itself_moves(make):
     """One pixel of room and no jitter: the grid starts at 0 or 1 along each axis."""
     images = np.random.default_rng(0).integers(0, 256, (24, 13, 13, 1), dtype=np.uint8)
-    task = Jigsaw(grid=3, permutations=4, tile_fraction=1.0)
+    task = Jigsaw(grid=3, permutations=4, tile_fraction=1.0, flip=False)
     tiles, labels = map(np.asarray, make(task, images))
     origins = set()
     for shown, label, image in zip(tiles, labels, images[..., 0], strict=True):
@@ -64,3 +64,16 @@ def test_every_tile_is_standardised_separately(make):
     tiles = np.asarray(make(Jigsaw(permutations=4), images).inputs)
     np.testing.assert_allclose(tiles.mean((2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(tiles.std((2, 3)), 1, atol=1e-2)
+
+
+def test_flips_and_greyscale_change_whole_images(make):
+    """A ramp along the last axis falls in flipped images; the channels of grey images are equal."""
+    ramp = np.arange(24)[None, None, :, None] * np.array([4, 7, 10])
+    images = np.broadcast_to(ramp, (64, 24, 24, 3)).astype(np.uint8)
+    tiles = np.asarray(make(Jigsaw(permutations=4), images).inputs)
+    falls = np.diff(tiles, axis=3).mean((2, 3, 4)) < 0
+    assert (falls == falls[:, :1]).all() and 16 < falls[:, 0].sum() < 48
+    noise = np.random.default_rng(0).integers(0, 256, (64, 24, 24, 3)).astype(np.uint8)
+    tiles = np.asarray(make(Jigsaw(permutations=4), noise).inputs)
+    grey = np.abs(np.diff(tiles, axis=-1)).max((2, 3, 4)) < 1e-3
+    assert (grey == grey[:, :1]).all() and 30 < grey[:, 0].sum() < 55  # two thirds of 64

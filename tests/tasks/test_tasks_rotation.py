@@ -17,9 +17,15 @@ def is_a_crop(view):
     )
 
 
+# Only the crop moves, so a view is a box of its image.
+BOX = {"crop_fraction": 7 / 8, "square": False, "shift": 0.0, "flip": False}
+
+
 @pytest.mark.parametrize("space, size", [((16, 16), (14, 14)), ((16, 24), (14, 21))])
 def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, space, size):
-    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), coordinates(20, *space)))
+    views, labels = map(
+        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(20, *space))
+    )
     turns = [0, 1, 2, 3] if space[0] == space[1] else [0, 2]
     assert views.shape == (20, len(turns), *size, 2)
     np.testing.assert_array_equal(labels, [range(len(turns))] * 20)
@@ -34,7 +40,9 @@ def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, 
 
 @pytest.mark.parametrize("space, classes", [((8, 8, 8), 10), ((8, 16, 16), 6), ((8, 16, 24), 4)])
 def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stored, space, classes):
-    views, labels = map(np.asarray, make(Rotation(intensity=as_stored), coordinates(2, *space)))
+    views, labels = map(
+        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(2, *space))
+    )
     assert views.shape[1] == classes and labels.max() == classes - 1
     size = views.shape[2:-1]
     for label, (plane, quarter) in enumerate(rotation_classes(size)):
@@ -45,7 +53,7 @@ def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stor
 
 @pytest.mark.parametrize("space, classes", [((16, 16), 4), ((8, 8, 8), 10)])
 def test_one_rotation_at_random(make, coordinates, as_stored, space, classes):
-    task = Rotation(all_rotations=False, intensity=as_stored)
+    task = Rotation(**BOX, all_rotations=False, intensity=as_stored)
     views, labels = map(np.asarray, make(task, coordinates(64, *space)))
     assert views.shape[:2] == labels.shape == (64, 1) and labels.dtype == np.int32
     assert set(labels[:, 0]) == set(range(classes))
@@ -65,3 +73,27 @@ def test_loss_counts_every_view(quick_jit):
     loss, metrics = loss_of(logits.at[0, 0].set(logits[0, 1]), batch)
     np.testing.assert_allclose(loss, 20 / 8, rtol=1e-5)
     assert metrics["accuracy"] == 7 / 8
+
+
+@pytest.mark.parametrize(
+    "space, size, classes",
+    [((16, 24), (16, 16), 4), ((6, 20, 14), (6, 14, 14), 6), ((20, 8, 12), (12, 8, 12), 6)],
+)
+def test_the_two_longest_axes_become_a_square(make, coordinates, as_stored, space, size, classes):
+    """So that images with sides of different lengths have quarter turns too."""
+    task = Rotation(shift=0.0, flip=False, intensity=as_stored)
+    views = np.asarray(make(task, coordinates(3, *space)).inputs)
+    assert views.shape == (3, classes, *size, len(space))
+    assert all(is_a_crop(view) for view in views[:, 0])
+
+
+def test_images_are_shifted_and_flipped_before_they_are_turned(make, coordinates, as_stored):
+    task = Rotation(intensity=as_stored)  # 16 / 8 pixels to either side
+    views = np.asarray(make(task, coordinates(64, 16, 16)).inputs)
+    for quarter in range(4):
+        np.testing.assert_array_equal(views[:, quarter], np.rot90(views[:, 0], quarter, (1, 2)))
+    upright = views[:, 0]
+    assert set(upright[:, 8, 0, 0]) == {6.0, 7.0, 8.0, 9.0, 10.0}
+    falls = upright[:, 0, 2, 1] > upright[:, 0, 13, 1]
+    assert 16 < falls.sum() < 48
+    assert not is_a_crop(upright[np.flatnonzero(falls)[0]])

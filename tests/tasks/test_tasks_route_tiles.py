@@ -154,3 +154,55 @@ def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick
     variables, loss = objective(MCPC(), batch, backbone)
     value, _ = quick_jit(loss)(variables, batch)
     assert 0.8 < value < 1.2
+
+
+def test_each_tile_can_change_its_brightness_on_its_own(make):
+    """Tiles of a constant image are constant; with jitter they differ from one another."""
+    images = np.full((16, 24, 24, 1), 100, np.uint8)
+    plain, changed = (np.asarray(make(MCPC(jitter=j), images).inputs) for j in (0.0, 0.4))
+    assert np.ptp(plain) < 1e-5
+    within = np.ptp(changed, axis=(2, 3, 4))
+    assert within.max() < 1e-4
+    assert (np.ptp(changed[:, :, 0, 0, 0], axis=1) > 0.02).mean() > 0.9
+
+
+def test_without_overlap_neighbouring_tiles_share_no_pixel(make, coordinates, as_stored):
+    task = MCPC(overlap=0.0, crop_fraction=1.0, intensity=as_stored)
+    assert task.grid((24, 24)).stride == task.grid((24, 24)).tile == (8, 8)
+    tiles = np.asarray(make(task, coordinates(4, 24, 24)).inputs)
+    for views in tiles:
+        pixels = [tuple(p) for view in views for p in view.reshape(-1, 2)]
+        assert len(pixels) == len(set(pixels)) == 5 * 64
+
+
+def test_a_projection_stands_between_features_and_sigmoid(drawn, quick_jit):
+    z = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    batch = Batch(jnp.zeros((3, 5, 4, 4, 1)), jnp.zeros(3, int))
+    head = MCPC(projection=2).head()
+    variables = drawn(head.init, {"pooled": z}, batch)
+    prediction, tiles = quick_jit(lambda z: head.apply(variables, {"pooled": z}, batch))(z)
+    assert prediction.shape == (3, 2) and tiles.shape == (3, 5, 2)
+    assert "projector" not in variables["params"] and "projection" in variables["params"]
+
+
+@pytest.mark.parametrize("balance, share", [("gradient", 0.5), ("equal", None)])
+def test_sc_assl_balances_the_gradients_of_its_parts(drawn, quick_jit, balance, share):
+    """At the features, the predictive gradient has the given share of the route gradient's norm."""
+    z = np.random.default_rng(0).standard_normal((3, 5, 8)).astype(np.float32)
+    batch = Batch(jnp.zeros((3, 5, 4, 4, 1)), jnp.zeros(3, jnp.int32))
+    task = SCASSL(balance=balance, mcpc_weight=0.5)
+    variables = drawn(task.head().init, {"pooled": z}, batch)
+
+    def gradient(task, params=variables["params"]):
+        def loss(z):
+            outputs = task.head().apply({"params": params}, {"pooled": z}, batch)
+            return task.loss(outputs, batch)[0]
+
+        return np.asarray(quick_jit(jax.grad(loss))(z))
+
+    src = gradient(SRC(), variables["params"]["src"])
+    mcpc = gradient(MCPC(), variables["params"]["mcpc"])
+    norms = np.linalg.norm(src), np.linalg.norm(mcpc)
+    assert norms[1] < 0.3 * norms[0]
+    factor = 0.5 if share is None else share * norms[0] / norms[1]
+    np.testing.assert_allclose(gradient(task), src + factor * mcpc, atol=1e-5)

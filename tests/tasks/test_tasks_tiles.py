@@ -44,7 +44,7 @@ def test_every_size_follows_from_the_overlap(monkeypatch, overlap, per_axis, siz
 @pytest.mark.parametrize("overlap", [Fraction(1), Fraction(-1, 4), Fraction(3, 2)])
 def test_an_overlap_out_of_range_is_one_clear_line(monkeypatch, overlap):
     monkeypatch.setattr(tiles, "OVERLAP", overlap)
-    with pytest.raises(InputError, match="OVERLAP=.* must be at least 0 and below 1"):
+    with pytest.raises(InputError, match="src.overlap=.* must be at least 0 and below 1"):
         tiles.tile_grid("src", (96, 96), crop_fraction=1.0, tiles=3, advice="")
 
 
@@ -54,7 +54,7 @@ def test_a_quarter_reaches_src_and_cpc(monkeypatch, coordinates, as_stored, spac
     """Neighbouring tiles share a quarter of their side, on coordinate images."""
     monkeypatch.setattr(tiles, "OVERLAP", QUARTER)
     images, rank = coordinates(3, *space), len(space)
-    for task in (SRC(intensity=as_stored), CPC(intensity=as_stored)):
+    for task in (SRC(overlap=0.25, intensity=as_stored), CPC(intensity=as_stored)):
         batch = task.make_batch(jax.random.key(0), jnp.asarray(images))
         views = np.asarray(batch.inputs)
         first = views[(slice(None), slice(None), *[0] * rank)]

@@ -47,7 +47,8 @@ class Fixed(type(ROTATION)):
     """Rotation without random crops, so that equal images are equal inputs."""
 
     name: ClassVar[str] = "rotation"
-    crop_fraction: float = 1.0
+    shift: float = 0.0
+    flip: bool = False
 
 
 class Pairs(type(make_task("simclr"))):
@@ -138,15 +139,15 @@ def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
     frozen = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
     step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, frozen=frozen)
     state, metrics = step(state, *arguments)
-    assert int(state.queue.filled) == 16
+    assert int(state.queue["rotation"].filled) == 16
     inputs = task.make_batch(jax.random.fold_in(jax.random.key(1), 0), jnp.asarray(IMAGES)).inputs
     pooled = toy.backbone.apply(frozen, inputs[:, 0])["pooled"]
     rows = np.concatenate([pooled[1::2], pooled[0::2], np.zeros((4, 4))])
-    np.testing.assert_allclose(state.queue.frozen, rows, atol=1e-5)
+    np.testing.assert_allclose(state.queue["rotation"].frozen, rows, atol=1e-5)
     assert metrics["penalty"] == 0.0  # the queue was not yet full
     state, metrics = step(state, *arguments)
     metrics = jax.device_get(metrics)
-    assert int(state.queue.filled) == 20
+    assert int(state.queue["rotation"].filled) == 20
     assert metrics["penalty"] != 0.0
     assert metrics["loss"] == pytest.approx(metrics["proxy_loss"] + metrics["penalty"], abs=1e-6)
 

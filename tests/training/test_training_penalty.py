@@ -213,7 +213,8 @@ def test_the_sign_says_where_features_go(toy, queue):
         optimiser = Optimiser(learning_rate=1e-2)
         state = toy.state(optimiser=optimiser)
         inputs = jnp.zeros((2, 8, 8, 1))
-        state = state._replace(queue=penalty.init_queue(toy.backbone, state.variables, inputs))
+        if empty := penalty.init_queue(toy.backbone, state.variables, inputs):
+            state = state._replace(queue=dict.fromkeys(toy.pool, empty))
         state = toy.fit(state=state, penalty=penalty, frozen=frozen, optimiser=optimiser, steps=40)
         own = toy.backbone.apply(state.variables, images, train=True, mutable=["batch_stats"])[0]
         return float(linear_cka(own["pooled"], target))
@@ -227,7 +228,8 @@ def test_the_sign_says_where_features_go(toy, queue):
 def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
     penalty, frozen = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
     state = toy.state()
-    queue = penalty.init_queue(toy.backbone, state.variables, jnp.zeros((2, 8, 8, 1)))
+    inputs = jnp.zeros((2, 8, 8, 1))
+    queue = {n: penalty.init_queue(toy.backbone, state.variables, inputs) for n in toy.pool}
     settings = {"penalty": penalty, "frozen": frozen, "state": state._replace(queue=queue)}
     alone = toy.fit(**settings)
     eight = toy.fit(**settings, devices=8)
@@ -241,7 +243,7 @@ def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
         checkpoints.close()
     whole = toy.fit(**settings, optimiser=Optimiser(schedule="constant"))
     jax.tree.map(np.testing.assert_array_equal, leaves(whole), leaves(resumed))
-    np.testing.assert_array_equal(whole.queue.own, resumed.queue.own)
+    np.testing.assert_array_equal(whole.queue["contrast"].own, resumed.queue["contrast"].own)
 
 
 @pytest.mark.slow
