@@ -230,6 +230,7 @@ class Findings(Record, frozen=True, kw_only=True):
       control: of the accepted pool; None without one.
       pairs: every pair of tasks (Table 1).
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
+      complement_correlation: of the complement with the same gains; empty if one is unknown.
       self_assl: with and without Self-ASSL (Table 4).
       best: the pool that the run ends with.
     """
@@ -243,6 +244,7 @@ class Findings(Record, frozen=True, kw_only=True):
     control: Control | None = None
     pairs: tuple[Extension, ...] = ()
     correlation: dict[str, Correlation] = {}
+    complement_correlation: dict[str, Correlation] = {}
     self_assl: SelfASSL | None = None
     best: Best | None = None
 

@@ -130,17 +130,20 @@ def _printed(rank: int, a1: str, a2: str) -> list[str]:
 
 
 def correlation_lines(results: Results) -> list[str]:
-    """The correlation of similarity with each gain, and what its p-values are, as sentences."""
-    found = results.correlation
+    """The correlations of similarity and complement with each gain, and what p is, as sentences."""
+    measures = {"Similarity": results.correlation, "Complement": results.complement_correlation}
     lines = []
-    for key, words in GAINS.items():
-        if key in found:
-            of = found[key]
-            spearman = _coefficient("Spearman", of.spearman, of.spearman_p)
-            pearson = _coefficient("Pearson", of.pearson, of.pearson_p)
-            start = f"Similarity against {words} over {len(results.pairs)} pairs"
-            lines.append(f"{start}: {spearman}, {pearson}{_paper(results, key)}.")
-    if any(of.spearman_p is not None for of in found.values()):
+    for measure, found in measures.items():
+        for key, words in GAINS.items():
+            if key in found:
+                of = found[key]
+                spearman = _coefficient("Spearman", of.spearman, of.spearman_p)
+                pearson = _coefficient("Pearson", of.pearson, of.pearson_p)
+                start = f"{measure} against {words} over {len(results.pairs)} pairs"
+                printed = _paper(results, key) if measure == "Similarity" else ""
+                lines.append(f"{start}: {spearman}, {pearson}{printed}.")
+    every = [of for found in measures.values() for of in found.values()]
+    if any(of.spearman_p is not None for of in every):
         lines.append(
             "p: permutation test over the tasks (Mantel), since pairs that share a task are not "
             "independent."

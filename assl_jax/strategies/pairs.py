@@ -10,6 +10,7 @@ from assl_jax.strategies.mtassl import extension, similarity_of
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.study import Study
 
+GAINS = ("avg_gain", "max_gain")
 EXACT = 8  # up to so many tasks, every permutation is tried
 DRAWN = 5000  # permutations, for more tasks
 
@@ -22,7 +23,8 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
       tasks: names of the candidate proxy tasks.
 
     Returns:
-      `scratch`, `singles`, `similarity`, `pairs` and `correlation`. Nothing is selected.
+      `scratch`, `singles`, `similarity`, `pairs`, `correlation` and `complement_correlation`.
+      Nothing is selected.
     """
     pools = [(name,) for name in tasks] + list(itertools.combinations(tasks, 2))
     study.evaluate_all([SCRATCH, *map(Network, pools)])
@@ -46,12 +48,19 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
         singles=singles,
         similarity=similarity,
         pairs=rows,
-        correlation={gain: correlation(tasks, rows, gain) for gain in ("avg_gain", "max_gain")},
+        correlation={gain: correlation(tasks, rows, gain) for gain in GAINS},
+        complement_correlation={
+            gain: correlation(tasks, rows, gain, "complement")
+            for gain in GAINS
+            if all(row.complement is not None for row in rows)
+        },
     )
 
 
-def correlation(tasks: Sequence[str], rows: Sequence[Extension], gain: str) -> Correlation:
-    """The correlation between a gain and the similarity of the two tasks, over all pairs.
+def correlation(
+    tasks: Sequence[str], rows: Sequence[Extension], gain: str, measure: str = "similarity"
+) -> Correlation:
+    """The correlation between a gain and a measure of the two tasks, over all pairs.
 
     Pairs that share a task are not independent, and the usual p-values do not hold. The p-values
     here come from Mantel's test (Mantel 1967): the share of task permutations that give a
@@ -60,7 +69,8 @@ def correlation(tasks: Sequence[str], rows: Sequence[Extension], gain: str) -> C
     Args:
       tasks: names.
       rows: one for each pair.
-      gain: "avg_gain" or "max_gain".
+      gain: one of `GAINS`.
+      measure: "similarity", or "complement" if all rows have one.
 
     Returns:
       Correlations in [-1, 1] and p-values in (0, 1]; None where a correlation is not defined
@@ -70,7 +80,7 @@ def correlation(tasks: Sequence[str], rows: Sequence[Extension], gain: str) -> C
 
     index = {name: i for i, name in enumerate(tasks)}
     ends = np.array([[index[name] for name in row.members] for row in rows])
-    x = np.array([row.similarity for row in rows], float)
+    x = np.array([getattr(row, measure) for row in rows], float)
     y = np.array([getattr(row, gain) for row in rows], float)
     found: dict[str, float | None] = {}
     forms: dict[str, Callable[[np.ndarray], np.ndarray]] = {

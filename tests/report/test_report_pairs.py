@@ -91,6 +91,16 @@ def test_correlations_in_words(pairs_results):
     ]
 
 
+def test_the_complements_correlations_follow_those_of_the_similarity(pairs_results):
+    found = {"avg_gain": Correlation(spearman=0.6, spearman_p=0.04, pearson=0.5, pearson_p=0.1)}
+    lines = pairs.correlation_lines(pairs_results.replace(complement_correlation=found))
+    assert lines[2] == (
+        "Complement against average gain over 15 pairs: Spearman 0.60 (p = 0.04), Pearson 0.50 "
+        "(p = 0.1)."
+    )
+    assert lines[3].startswith("p: ") and len(lines) == 4
+
+
 def test_headline_summary_and_markdown(pairs_results):
     assert sentences.headline(pairs_results) == (
         "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, test set of 8,000)"

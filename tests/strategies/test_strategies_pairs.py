@@ -92,6 +92,20 @@ def test_correlation_and_p_against_a_slow_version(ties, make_evaluation):
         assert getattr(found, f"{kind}_p") == pytest.approx(share, abs=1e-6)
 
 
+def test_the_complement_is_correlated_with_the_same_gains(fake_study):
+    """A complement that is the gain itself; without it for one pair there is no correlation."""
+    tasks = ["a", "b", "c", "d"]
+    gains = dict(zip(itertools.combinations(tasks, 2), [0.1, 0.5, 0.2, 0.4, 0.3, 0.6], strict=True))
+    accuracies = {(): 0.0} | {(t,): 0.0 for t in tasks} | gains
+    study = fake_study(accuracies, {((a,), (b,)): 0.5 for a, b in gains})
+    study.complements = {((a,), (b,)): gain for (a, b), gain in gains.items()}
+    results = pairs(study, tasks=tasks)
+    assert results.complement_correlation["avg_gain"].spearman == 1.0
+    assert results.complement_correlation["max_gain"].pearson == pytest.approx(1.0)
+    del study.complements[("a",), ("b",)]
+    assert pairs(study, tasks=tasks).complement_correlation == {}
+
+
 def test_where_nothing_can_be_said(make_evaluation):
     rows = [
         row(pool, 0.5, i / 10, make=make_evaluation)
