@@ -54,7 +54,7 @@ def main() -> None:
     shape = (args.batch, *map(int, args.space.split("x")))
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     network = {"name": args.backbone, "width": args.width, "stem": args.stem}
-    every = [name for name in TASKS if len(shape) == 5 or name != "rubiks_cube"]
+    every = [name for name, task in TASKS.items() if len(shape) - 2 in task.ranks]
     names = args.tasks.split(",") if args.tasks else every
     print(table([measure(name, images, network) for name in names]))
 

@@ -230,7 +230,7 @@ def main() -> None:
         rank = len(space)
         from assl_jax.tasks import TASKS
 
-        every = [name for name in TASKS if rank == 3 or name != "rubiks_cube"]
+        every = [name for name, task in TASKS.items() if rank in task.ranks]
         rows = []
         for name in args.tasks.split(",") if args.tasks else every:
             rows.append(measure(name, setting))

@@ -131,7 +131,7 @@ def main() -> None:
     side = args.product or (4096 if jax.default_backend() == "cpu" else 16384)
     device = Device(side, args.dtype, args.best_of)
     rows = []
-    every = [name for name in TASKS if len(shape) == 5 or name != "rubiks_cube"]
+    every = [name for name, task in TASKS.items() if len(shape) - 2 in task.ranks]
     for name in args.tasks.split(",") if args.tasks else every:
         rows.append(measure(name, Step(name, network, images), device, args.repeats))
         print(_shown(rows[-1:]).splitlines()[-1], flush=True)

@@ -63,6 +63,7 @@ class ProxyTask(Protocol):
         colour-blind-safe set, with a darker yellow for lines on white, and three dark tones that
         differ from that set in every form of colour blindness. The default is one of
         `SPARE_COLOURS`, chosen by the name.
+      ranks: numbers of spatial axes that it can work with; 2 and 3 by default.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class ProxyTask(Protocol):
     short: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     colour: ClassVar[str] = ""
+    ranks: ClassVar[tuple[int, ...]] = (2, 3)
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

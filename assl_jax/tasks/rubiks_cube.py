@@ -57,6 +57,7 @@ class RubiksCube(PuzzleTiles):
     """
 
     name: ClassVar[str] = "rubiks_cube"
+    ranks: ClassVar[tuple[int, ...]] = (3,)
     title: ClassVar[str] = "Rubik's cube"
     short: ClassVar[str] = "Cube"
     summary: ClassVar[str] = (

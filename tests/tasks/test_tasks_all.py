@@ -28,7 +28,7 @@ SETTINGS = {
 }
 IN_3D = {"jigsaw": {"grid": 2}}
 CASES = {"rgb": (2, 32, 32, 3), "grey": (2, 32, 32, 1), "volume": (2, 16, 16, 16, 1)}
-ONLY_VOLUMES = ("rubiks_cube",)
+ONLY_VOLUMES = [name for name, task in TASKS.items() if task.ranks == (3,)]
 VIEWS = {  # task: shape of the inputs without batch and channels
     **dict.fromkeys(["src", "mcpc", "sc_assl"], {2: (5, 12, 12), 3: (7, 6, 6, 6)}),
     "jigsaw": {2: (9, 8, 8), 3: (8, 6, 6, 6)},
