@@ -117,7 +117,7 @@ def accuracy_chart(results: Results) -> "Figure | None":
         ax.plot(x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4)
         if verdict:
             path.append((x, y, verdict))
-    for (x0, y0, _), (x1, y1, verdict) in zip(path, path[1:], strict=False):
+    for (x0, y0), (x1, y1, verdict) in _legs(path):
         line = "-" if verdict == "accepted" else ":"
         ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
     if scratch := score(results, results.scratch):
@@ -131,6 +131,17 @@ def accuracy_chart(results: Results) -> "Figure | None":
     if len(path) > 1:
         _path_legend(figure)
     return figure
+
+
+def _legs(
+    path: Sequence[tuple[float, int, str]],
+) -> list[tuple[tuple[float, int], tuple[float, int, str]]]:
+    """Each network on the path with the accepted one before it."""
+    legs, accepted = [], path[0][:2] if path else (0.0, 0)
+    for x, y, verdict in path[1:]:
+        legs.append((accepted, (x, y, verdict)))
+        accepted = (x, y) if verdict == "accepted" else accepted
+    return legs
 
 
 def _path_legend(figure: "Figure") -> None:

@@ -45,6 +45,11 @@ class Label(NamedTuple):
         return cls(backbone, () if pool == SCRATCH_LABEL else tuple(pool.split("+")), variant)
 
     @property
+    def single(self) -> bool:
+        """Whether it is the first training of one task."""
+        return len(self.pool) == 1 and self.variant == "plain"
+
+    @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""

@@ -32,7 +32,7 @@ CURVES = {
     "pretrain": {
         "loss": "losses of the proxy tasks",
         "accuracy": "training accuracies of the proxy tasks",
-        "knn_accuracy": "k-NN accuracies of the features during pretraining, on labelled images",
+        "knn_accuracy": "nearest-neighbour accuracies (k-NN) of the features during pretraining",
         "effective_rank": "effective ranks of the features during pretraining",
     },
     "finetune": {

@@ -26,6 +26,7 @@ QUANTITIES = {
     "similarity_to_untrained": "similarity to untrained",
     "effective_rank": "effective rank",
 }
+SECOND = ("second_run", "self_assl")  # variants
 BATCH = ("penalty", "similarity")  # logged for mini-batches and noisy: drawn faint
 
 
@@ -97,7 +98,7 @@ def _curves(
     curves: dict[Pool, dict[str, dict[str, Points]]] = {}
     for record in latest(metrics):
         label = Label.parse(record.label)
-        if record.kind != "pretrain" or label.backbone != backbone or label.variant == "plain":
+        if record.kind != "pretrain" or label.backbone != backbone or label.variant not in SECOND:
             continue
         for quantity in QUANTITIES:
             if known(value := record.values.get(quantity)):
@@ -109,7 +110,7 @@ def _curves(
 def curve_backbones(metrics: Sequence[LogRecord]) -> list[str]:
     """The backbones that have curves; "" if the run has one backbone."""
     labels = (Label.parse(record.label) for record in metrics if record.kind == "pretrain")
-    return list(dict.fromkeys(label.backbone for label in labels if label.variant != "plain"))
+    return list(dict.fromkeys(label.backbone for label in labels if label.variant in SECOND))
 
 
 @svg

@@ -105,7 +105,7 @@ def _estimates(
     """A column of estimates; the best single task and the best of all are bold."""
     means = [estimate.mean if estimate else None for estimate in estimates]
     pairs = zip(entries, means, strict=True)
-    singles = [m for entry, m in pairs if len(entry.label.pool) == 1]
+    singles = [m for entry, m in pairs if entry.label.single]
     form = forms.of(metric.share)
     best = [
         forms.winner(group, form, higher_is_better=metric.higher_is_better)

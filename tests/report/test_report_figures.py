@@ -252,3 +252,10 @@ def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, met
     assert "effective rank" in words(svg)
     # It is no task of the legend.
     assert HELD_OUT not in words(svg)
+
+
+def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
+    path = [(1.0, 0, "accepted"), (2.0, 1, "accepted"), (3.0, 2, "stopped"), (4.0, 3, "accepted")]
+    starts = [start for start, _ in figures._legs(path)]
+    assert starts == [(1.0, 0), (2.0, 1), (2.0, 1)]
+    assert figures._legs([]) == []

@@ -236,6 +236,8 @@ def test_the_backbones_that_have_curves(metrics_log):
     logged = metrics_log("vgg16/") + metrics_log("resnet18/")[:60]
     assert self_assl_charts.curve_backbones(logged) == ["vgg16", "resnet18"]
     assert self_assl_charts.curve_backbones(metrics_log()[:30]) == []
+    longer = [r.replace(label="rotation.longer") for r in metrics_log()[:30]]
+    assert self_assl_charts.curve_backbones(longer) == []
 
 
 def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):

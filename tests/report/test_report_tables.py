@@ -390,6 +390,9 @@ def test_the_control_stands_beside_the_pool(paper, evaluation, text, gain):
     title = "SimCLR, as long as the pool"
     assert list(rows)[-2:] == ["SimCLR + Rotation", title]
     assert rows[title].cells[1].text == "77.50 ± 0.50" and rows[title].cells[-1].text == "2.0"
+    assert (
+        rows["SimCLR"].cells[1].strong and not rows[title].cells[1].strong
+    )  # the best single task
     chosen = [name for name, row in rows.items() if row.verdict == "chosen"]
     assert chosen == ["SimCLR + Rotation" if gain > 0 else title]
     *_, sentence, regret = sentences.search_trace(found)
