@@ -7,6 +7,7 @@ from assl_jax.errors import InputError, lookup
 from assl_jax.tasks.base import Average, Batch, Metrics, ProxyTask, spare_colour
 from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.cpc import CPC
+from assl_jax.tasks.distillation import Distillation
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
 from assl_jax.tasks.mcpc import MCPC
@@ -44,9 +45,10 @@ def describe(name: str) -> Label:
     Args:
       name: a task's name.
     """
-    if name not in TASKS:
+    known: dict[str, type[ProxyTask]] = {**TASKS, Distillation.name: Distillation}
+    if name not in known:
         return Label(title=name, short=name, summary="", colour=spare_colour(name))
-    task = TASKS[name]
+    task = known[name]
     return Label(task.title, task.short, task.summary, task.colour)
 
 
