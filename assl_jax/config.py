@@ -195,7 +195,7 @@ def _backbones(config: ConfigDict, dataset: Dataset) -> list[dict[str, Any]]:
 
 def _pretraining(config: ConfigDict) -> PretrainSettings:
     settings = _fields(PretrainSettings, config.pretrain.to_dict())
-    if config.search.as_printed:
+    if config.search.as_printed and config.experiment == "mtassl":
         settings["mixing"] = AS_PRINTED_MIXING
     return PretrainSettings(
         training=_training(config.pretrain),

@@ -5,7 +5,7 @@
 The first task of each pool should be the best one. For every seed and pool it pretrains
 
 - each task alone, and `alternate` and `joint` pools with the operations of the first task alone;
-- `distil`, which goes on from the first task's network, and `distil_scratch`;
+- `distil`, which goes on from the first task's network;
 - `longer`: the first task alone with all the operations of `distil` and of the networks that it
   builds on.
 
@@ -54,8 +54,6 @@ class Plan(NamedTuple):
 
 def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
     """What is pretrained, in the order of the work."""
-    from assl_jax.strategies.settings import DistilSettings
-
     found = [Plan(SCRATCH, ())]
     for pool in pools:
         known = {plan.label for plan in found}
@@ -70,12 +68,6 @@ def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
             Plan(longer, (first,), as_long_as=f"distil {name}"),
             Plan(f"alternate {name}", pool, {"mixing": "alternate", **compute}, first),
             Plan(f"joint {name}", pool, {"mixing": "joint", **compute}, first),
-            Plan(
-                f"distil_scratch {name}",
-                pool,
-                {"mixing": "distil", "distil": DistilSettings(start="scratch")},
-                longer,
-            ),
         ]
     return found
 
@@ -86,6 +78,7 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
     from assl_jax.evaluation.features import features
     from assl_jax.evaluation.probes import linear_probe
     from assl_jax.evaluation.spectrum import effective_rank
+    from assl_jax.files import digest
     from assl_jax.strategies.evaluating import Evaluating
     from assl_jax.strategies.network import Network
     from assl_jax.strategies.pretraining import Pretraining
@@ -119,6 +112,8 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
         costs[plan.label] = pretraining.cost(network) or 0.0
         file = out / f"{plan.label.replace(' ', '_')}.seed{config.seed}.npz"
         if file.exists():
+            if _facts(file)["settings"] != digest(config.to_dict()):
+                raise SystemExit(f"{file} is of other settings; use another --out")
             continue
 
         x = features(
@@ -157,6 +152,7 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
                     "steps": pretraining._training(network).steps if plan.pool else 0,
                     "seconds": seconds,
                     "effective_rank": effective_rank(x[len(rows) :]),
+                    "settings": digest(config.to_dict()),
                 }
             ),
         )
@@ -172,10 +168,15 @@ def read(out: Path, planned: Sequence[Plan]) -> dict[str, dict[int, dict[str, An
         for file in sorted(out.glob(f"{stem}.seed*.npz")):
             with np.load(file) as arrays:
                 entry: dict[str, Any] = {judge: arrays[judge] for judge in JUDGES}
-                entry |= json.loads(str(arrays["facts"]))
+            entry |= _facts(file)
             seed = int(file.stem.split(".seed")[1])
             found.setdefault(plan.label, {})[seed] = entry
     return found
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    with np.load(file) as arrays:
+        return json.loads(str(arrays["facts"]))
 
 
 def summary(planned: Sequence[Plan], found: dict[str, dict[int, dict]]) -> Iterator[dict[str, Any]]:

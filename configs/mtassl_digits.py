@@ -20,8 +20,14 @@ def get_config() -> ConfigDict:
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.similarity.n = 1024
-    for task in ("simclr", "rotation", "jigsaw"):
-        config.task[task].flip = False  # a mirrored digit is another one
+    no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 300  # a pretraining takes seconds
     return config
+
+
+def no_flips(config: ConfigDict) -> None:
+    """Mirror no image: a mirrored digit is another one."""
+    for task in config.task.values():
+        if "flip" in task:
+            task.flip = False

@@ -11,6 +11,7 @@ inside scikit-learn, which take about a minute on two CPU cores.
 from ml_collections import ConfigDict
 
 from assl_jax.config import base_config
+from configs.mtassl_digits import no_flips
 
 
 def get_config(data: str = "digits") -> ConfigDict:
@@ -24,4 +25,6 @@ def get_config(data: str = "digits") -> ConfigDict:
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.checkpoint_every = 100
+    if data == "digits":
+        no_flips(config)
     return config

@@ -16,6 +16,7 @@ from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import linear_head
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import SILENT, Logging, Training, fit
+from assl_jax.training.processes import broadcast
 from assl_jax.training.state import TrainState, init_state
 
 HEADS = ("random", "probe")
@@ -110,7 +111,12 @@ class Target:
             classes=self.task.classes,
             groups=None if self.groups is None else self.groups[rows],
         )
-        return {"Dense_0": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
+        # Processors differ in the last digits, and all processes must start from the same numbers.
+        kernel, bias = (
+            jnp.asarray(values, jnp.float32)
+            for values in broadcast([kernel.tolist(), bias.tolist()])
+        )
+        return {"Dense_0": {"kernel": kernel, "bias": bias}}
 
     def _features(self, variables: dict[str, Any], rows: np.ndarray) -> Float[np.ndarray, "n d"]:
         return features(

@@ -13,6 +13,7 @@ PROBES = {"linear": "Linear", "knn": "k-NN"}  # by name: the title
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
 FIXED = 1e-2  # C if a class is too small for a cross-validation
 FOLDS = 5
+FAINT = 1e-3
 CHUNK = 512  # test images whose similarities are in memory together
 
 Features = Float[np.ndarray, "n d"]
@@ -64,14 +65,17 @@ def linear_head(
     groups: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
-    """Kernel and bias of a linear layer on raw features that predicts as `linear_probe` does.
+    """Kernel and bias of a linear layer on raw features, with the probabilities of `linear_probe`.
 
     Args:
       x, y, classes, groups, seed: as `train_x` and so on in `linear_probe`.
 
     Returns:
-      Float32; `softmax(x @ kernel + bias)` are the probabilities. A class that `y` lacks gets the
-      logit 0 of an uninformed layer, centred on the others'.
+      Float32; `softmax(x @ kernel + bias)` are the probabilities.
+
+    Deviations: a class that `y` lacks has the logit 0, so its probability is not 0. A feature that
+    hardly varies, by less than `FAINT` of the median deviation, is not scaled up to unit variance:
+    its weights would be huge.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -80,6 +84,7 @@ def linear_head(
     present = np.unique(y)
     if len(present) > 1:
         first, mean, std = _moments(x)
+        std = np.maximum(std, FAINT * np.median(std))
         with threadpool_limits(1):
             strength = _best_strength(x, y, classes, groups, seed)
             model = LogisticRegression(max_iter=10_000, C=strength)
@@ -147,12 +152,14 @@ def knn_accuracy(
       classes: number of classes.
       groups: the patient of each image, at least two patients. Images of the same patient do not
         vote for each other.
-      k, temperature: as in `knn`.
+      k, temperature: as in `knn`. k is at most the number of the other images of the rarest class,
+        which could not win a vote of more.
     """
     directions = _directions(x)
     groups = np.arange(len(y)) if groups is None else groups
     similarity = np.where(groups[:, None] == groups, -np.inf, directions @ directions.T)
-    votes = _votes(similarity, y, classes, min(k, len(y) - 1), temperature)
+    rarest = int(np.unique(y, return_counts=True)[1].min())
+    votes = _votes(similarity, y, classes, max(1, min(k, rarest - 1)), temperature)
     return float((votes.argmax(1) == y).mean())
 
 

@@ -125,6 +125,8 @@ class Decoder(nn.Module):
 def balanced_copies(x: Array, weight: float) -> tuple[Array, Array]:
     """`x` twice. The gradient through the second copy gets the norm of that through the first.
 
+    A gradient is scaled up by a factor of 1,000 at most.
+
     Args:
       x: features.
       weight: factor of the second gradient after it was scaled.
@@ -139,7 +141,7 @@ def _balanced_forward(x: Array, weight: float) -> tuple[tuple[Array, Array], Non
 def _balanced_backward(weight: float, _: None, gradients: tuple[Array, Array]) -> tuple[Array]:
     first, second = gradients
     norms = [jnp.linalg.norm(g.astype(jnp.float32)) for g in gradients]
-    factor = weight * norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0)
+    factor = weight * jnp.minimum(norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 1e3)
     return ((first + factor * second).astype(first.dtype),)
 
 

@@ -63,8 +63,9 @@ class Control(Record, frozen=True, kw_only=True):
       pool: the single task.
       as_long_as: the accepted pool.
       evaluation: how good the control is.
-      gain: how much better the pool is in the metric of the selection, on folds that have neither
-        chosen nor accepted a network, paired by image. Below 0 the control is kept.
+      gain: how much better the pool is in the metric of the selection, paired by image: on folds
+        that have neither chosen nor accepted a network, or on the test set if the search looks at
+        it. Below 0 the control is kept.
       error: standard error of the gain.
     """
 

@@ -25,9 +25,9 @@ def training_curves(
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
     Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
-    Folds and seeds of one label share a panel. What was measured on held-out images has the colour
-    of the pool. A panel has a logarithmic axis if its values differ
-    by more than a factor of 20. Accuracies are those on the training batches.
+    Folds and seeds of one label share a panel. What was measured from outside has the colour of the
+    pool. A panel has a logarithmic axis if its values differ by more than a factor of 20. "accuracy"
+    is that on the training batches.
 
     Args:
       metrics: the log of all stages.

@@ -32,7 +32,7 @@ CURVES = {
     "pretrain": {
         "loss": "losses of the proxy tasks",
         "accuracy": "training accuracies of the proxy tasks",
-        "knn_accuracy": "nearest-neighbour accuracies (k-NN) of the features during pretraining",
+        "knn_accuracy": "nearest-neighbour accuracies (k-NN) during pretraining, on labelled images of the run that pretrained",
         "effective_rank": "effective ranks of the features during pretraining",
     },
     "finetune": {

@@ -120,7 +120,7 @@ def search_trace(results: Results) -> list[str]:
     if last is None or (last.accepted and len(last.candidates) == 1):
         lines.append("No candidate was left.")
     if control := results.control:
-        better = "better" if control.gain > 0 else "worse"
+        better = "better" if control.gain >= 0 else "worse"
         size = _difference(abs(control.gain), control.error, results)
         winner = control.as_long_as if control.gain >= 0 else control.pool
         where = "on the same images" if results.select_on == "test" else "on further folds"

@@ -41,8 +41,8 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     as in Table 2, the enlarged pool is trained first. The paper compares test accuracies and
     accepts a pool that is not worse. The defaults here compare the log loss of a cross-validation,
     image by image, on folds other than those that chose the first pool: the best of several noisy
-    values is too good by luck, and would be hard to beat on the same folds. `AS_PRINTED` holds the
-    paper's rules.
+    values is too good by luck, and would be hard to beat on the same folds. A pool must also beat
+    its first task alone at equal compute (`settings.control`). `AS_PRINTED` holds the paper's rules.
     """
     direction, on_test = METRICS[settings.metric], settings.select_on == "test"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from assl_jax.errors import require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import digest, write_json
 from assl_jax.records import BACKBONE_FOLDER, Pretrained
@@ -124,6 +124,13 @@ class Pretraining:
         known = [flops for flops in each if flops is not None]
         return sum(known) if len(known) == len(each) else None
 
+    def _cost_with_parts(self, pool: Network) -> float | None:
+        """The `cost` of a pool and of the single networks of its tasks, which a search needs."""
+        parts = [] if self._parents(pool) else [Network((name,)) for name in pool.pool]
+        each = [self.cost(network) for network in (pool, *parts)]
+        known = [flops for flops in each if flops is not None]
+        return sum(known) if len(known) == len(each) else None
+
     def _mixed(self, network: Network, mixing: str) -> bool:
         """Whether this is a pool, trained with `mixing`."""
         return len(network.pool) > 1 and self.settings.mixing == mixing
@@ -145,7 +152,7 @@ class Pretraining:
         if tasks > 1 and budget == "compute":
             flops = steps * self._flops_of_a_step(Network(network.pool[:1]))
         if network.as_long_as:
-            flops = self.cost(Network(network.as_long_as))
+            flops = self._cost_with_parts(Network(network.as_long_as))
         if flops:
             steps = max(1, round(flops / self._flops_of_a_step(network)))
         return dataclasses.replace(training, steps=steps)
@@ -320,7 +327,8 @@ class Pretraining:
             self.setup.images.arrays,
             penalty=penalty,
             moments_per_task=self.settings.moments == "per_task"
-            and (len(tasks) == 1 or self.settings.mixing == "alternate"),
+            and len(tasks) > 1
+            and self.settings.mixing == "alternate",
         )
 
     def _last_state(
@@ -331,6 +339,11 @@ class Pretraining:
         try:
             like = self._fresh(jax.random.key(0), tasks, training)
             return checkpoints.restore(like, self.setup.images.mesh)
+        except ValueError as error:
+            raise InputError(
+                f"the checkpoint of {stage.folder} does not fit this version; delete that folder, "
+                "and the run computes it again"
+            ) from error
         finally:
             checkpoints.close()
 

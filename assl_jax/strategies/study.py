@@ -66,7 +66,7 @@ class Study:
             self.pretraining.settings.mixing != "joint"
             or training.batch_size >= 2 * len(setup.tasks),
             f"pretrain.batch_size={training.batch_size} must be at least {2 * len(setup.tasks)}: "
-            f"pretrain.mixing=joint divides a batch among {len(setup.tasks)} tasks",
+            f"pretrain.mixing=joint divides a batch among up to {len(setup.tasks)} tasks",
         )
         target.training.check(mesh, "target.")
         size = setup.eval_batch_size

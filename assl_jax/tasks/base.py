@@ -60,7 +60,7 @@ class ProxyTask(Protocol):
       summary: what the network sees and predicts, one or two sentences for the report; empty
         by default.
       colour: its colour in all charts, as "#rrggbb". The built-in tasks use Okabe and Ito's
-        colour-blind-safe set, with a darker yellow for lines on white, and three dark tones that
+        colour-blind-safe set, with a darker yellow for lines on white, and dark tones that
         differ from that set in every form of colour blindness. The default is one of
         `SPARE_COLOURS`, chosen by the name.
       ranks: numbers of spatial axes that it can work with; 2 and 3 by default.

@@ -55,7 +55,7 @@ class BYOL(TwoViews):
         "Two random views of each image. From one, the network predicts what a slow copy of "
         "itself makes of the other."
     )
-    colour: ClassVar[str] = "#661100"
+    colour: ClassVar[str] = "#333333"
     momentum: float = 0.99
     hidden: int = 0
     width: int = 128

@@ -65,7 +65,7 @@ class Distillation(ProxyTask):
 
     @property
     def momentum(self) -> float:
-        return self.task.momentum
+        return self.task.momentum if self.own else 0.0
 
     def teach(
         self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any
@@ -84,9 +84,10 @@ class Distillation(ProxyTask):
             return unflatten_views(z, batch.inputs.shape[0])
 
         own = batch._replace(targets=batch.targets["own"])
-        if average:
-            average = average._replace(head=average.head["own"])
-        own = self.task.teach(own, backbone, average=average, frozen=None)
+        if self.own:
+            if average:
+                average = average._replace(head=average.head["own"])
+            own = self.task.teach(own, backbone, average=average, frozen=None)
         return batch._replace(targets={"own": own.targets, "teachers": list(map(features, frozen))})
 
     def head(self) -> nn.Module:
@@ -94,11 +95,13 @@ class Distillation(ProxyTask):
 
     def loss(self, outputs: Any, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         own, projections = outputs
-        loss, metrics = self.task.loss(own, batch._replace(targets=batch.targets["own"]))
         pairs = zip(projections, batch.targets["teachers"], strict=True)
         errors = jnp.stack([jnp.mean((p - t) ** 2) for p, t in pairs])
-        metrics = {**metrics, "task_loss": loss, "distillation_loss": errors.mean()}
-        return self.own * loss + self.weight * errors.mean(), metrics
+        total, shown = self.weight * errors.mean(), {"distillation_loss": errors.mean()}
+        if self.own:
+            loss, metrics = self.task.loss(own, batch._replace(targets=batch.targets["own"]))
+            total, shown = total + self.own * loss, {**metrics, **shown, "task_loss": loss}
+        return total, shown
 
     def label_table(self, rank: int) -> np.ndarray | None:
         return self.task.label_table(rank)

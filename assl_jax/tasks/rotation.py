@@ -15,6 +15,8 @@ from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.rotate import rotate, rotation_classes
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask, classification_loss
 
+SQUARE = 1.5
+
 
 class RotationHead(nn.Module):
     """One linear layer, with one class for each rotation that keeps the shape of the inputs."""
@@ -34,7 +36,8 @@ class Rotation(ProxyTask):
     Attributes:
       crop_fraction: side of a random crop over image side, on each axis.
       square: also crop the two longest axes to one length, so that quarter turns in their plane
-        keep the shape; volumes of 30x270x230 then have 6 classes and not 4.
+        keep the shape; volumes of 30x270x230 then have 6 classes and not 4. Only if the longest is
+        at most `SQUARE` times as long as the other one.
       shift: largest random translation over the crop's side; reflection fills the edges, as the
         padding of the source does.
       flip: mirror along the last spatial axis with probability 1/2, before the rotation.
@@ -81,7 +84,8 @@ class Rotation(ProxyTask):
         size = [max(1, round(self.crop_fraction * n)) for n in space]
         if self.square:
             *_, second, longest = np.argsort(size, kind="stable")
-            size[longest] = size[second]
+            if size[longest] <= SQUARE * size[second]:
+                size[longest] = size[second]
         return tuple(size)
 
     def head(self) -> nn.Module:

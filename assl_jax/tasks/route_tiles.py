@@ -58,7 +58,7 @@ class RouteTiles(ProxyTask):
             space,
             crop_fraction=self.crop_fraction,
             tiles=TILES_PER_AXIS,
-            overlap=Fraction(self.overlap).limit_denominator(16),
+            overlap=min(Fraction(self.overlap).limit_denominator(16), Fraction(15, 16)),
             advice="a larger crop_fraction",
         )
 

@@ -12,6 +12,7 @@ from assl_jax.tasks import ProxyTask
 from assl_jax.training.optimiser import global_norm
 
 BALANCE = ("gradient", "equal")
+LARGEST = 1e3  # factor of a gradient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,6 @@ class Joint:
     Attributes:
       tasks: at least one. Of a batch of b images, task k of n has the images k, k + n, ...
       settings: see `JointSettings`.
-
-    Raises:
-      InputError: see `check`.
     """
 
     tasks: tuple[ProxyTask, ...]
@@ -69,8 +67,8 @@ class Joint:
         scales: list[Any] = [weight / sum(weights) for weight in weights]
         if self.settings.balance == "gradient" and len(each) > 1:
             norms = jnp.stack([global_norm(g) for g in each])
-            # A task without a gradient stays without one.
-            factors = norms.mean() / jnp.where(norms > 0, norms, 1.0)
+            # A task without a gradient stays without one, and one with next to none too.
+            factors = jnp.minimum(norms.mean() / jnp.where(norms > 0, norms, 1.0), LARGEST)
             scales = [scale * factors[k] for k, scale in enumerate(scales)]
         backbone = jax.tree.map(
             lambda *gs: sum(s * g for s, g in zip(scales, gs, strict=True)), *each

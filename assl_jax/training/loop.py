@@ -263,6 +263,8 @@ class _Recent:
         """Record what `Logging.observe` measures; its time does not count for the speed."""
         before = time.monotonic()
         if self._logging.observe and self._logging.record:
+            for each in jax.device_get(self._measured):
+                _check_finite(each)
             values = self._logging.observe(state)
             self._write(HELD_OUT, int(state.step), values)
             shown = OBSERVED.keys() & values.keys()

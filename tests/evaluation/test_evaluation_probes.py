@@ -287,13 +287,13 @@ def test_knn_accuracy_leaves_out_the_image_and_its_patient():
     # Without the own patient's images: 4, 4, 4, 4 and 1, so two are right.
     groups = np.array([7, 7, 8, 8, 9])
     assert knn_accuracy(x, y, classes=2, k=1, groups=groups) == pytest.approx(2 / 5)
-    # All others vote almost evenly: images 2 and 3 alone have the majority; a large k is no error.
-    assert knn_accuracy(x, y, classes=2, k=99, temperature=100.0) == pytest.approx(2 / 5)
+    # Class 0 has two images, so one image votes: with more, it would be outvoted for its number.
+    assert knn_accuracy(x, y, classes=2, k=99, temperature=100.0) == pytest.approx(4 / 5)
 
 
 def test_knn_accuracy_agrees_with_knn_image_by_image():
     x, y = blobs(0, 12, spread=0.8)
     rest = [np.delete(np.arange(36), i) for i in range(36)]
-    votes = [knn(x[r], y[r], x[i : i + 1], classes=3)[0] for i, r in enumerate(rest)]
+    votes = [knn(x[r], y[r], x[i : i + 1], classes=3, k=11)[0] for i, r in enumerate(rest)]
     expected = float((np.array(votes).argmax(1) == y).mean())
     assert 0.4 < expected < 1 and knn_accuracy(x, y, classes=3) == pytest.approx(expected)
