@@ -112,11 +112,8 @@ class Target:
             groups=None if self.groups is None else self.groups[rows],
         )
         # Processors differ in the last digits, and all processes must start from the same numbers.
-        kernel, bias = (
-            jnp.asarray(values, jnp.float32)
-            for values in broadcast([kernel.tolist(), bias.tolist()])
-        )
-        return {"Dense_0": {"kernel": kernel, "bias": bias}}
+        shared = broadcast({"kernel": kernel.tolist(), "bias": bias.tolist()})
+        return {"Dense_0": {name: jnp.asarray(v, jnp.float32) for name, v in shared.items()}}
 
     def _features(self, variables: dict[str, Any], rows: np.ndarray) -> Float[np.ndarray, "n d"]:
         return features(

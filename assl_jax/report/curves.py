@@ -26,8 +26,8 @@ def training_curves(
 
     Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
     Folds and seeds of one label share a panel. What was measured from outside has the colour of the
-    pool. A panel has a logarithmic axis if its values differ by more than a factor of 20. "accuracy"
-    is that on the training batches.
+    pool. A panel has a logarithmic axis if its values differ by more than a factor of 20. The
+    quantity "accuracy" is that on the training batches.
 
     Args:
       metrics: the log of all stages.

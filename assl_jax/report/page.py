@@ -32,7 +32,8 @@ CURVES = {
     "pretrain": {
         "loss": "losses of the proxy tasks",
         "accuracy": "training accuracies of the proxy tasks",
-        "knn_accuracy": "nearest-neighbour accuracies (k-NN) during pretraining, on labelled images of the run that pretrained",
+        "knn_accuracy": "nearest-neighbour accuracies (k-NN) during pretraining, on labelled "
+        "images of the run that pretrained",
         "effective_rank": "effective ranks of the features during pretraining",
     },
     "finetune": {

@@ -42,7 +42,7 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     accepts a pool that is not worse. The defaults here compare the log loss of a cross-validation,
     image by image, on folds other than those that chose the first pool: the best of several noisy
     values is too good by luck, and would be hard to beat on the same folds. A pool must also beat
-    its first task alone at equal compute (`settings.control`). `AS_PRINTED` holds the paper's rules.
+    its first task alone at equal compute (`settings.control`). `AS_PRINTED` has the paper's rules.
     """
     direction, on_test = METRICS[settings.metric], settings.select_on == "test"
 

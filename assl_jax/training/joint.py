@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ class Joint:
 
     tasks: tuple[ProxyTask, ...]
     settings: JointSettings = JointSettings()
+    name: ClassVar[str] = "joint"
 
     def share(self, images: Any, k: int) -> Any:
         """The images of task k; every array of `images` has the batch as its leading axis."""

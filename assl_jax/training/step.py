@@ -74,7 +74,7 @@ def make_step(
     independent examples (classification, reconstruction). The backbone has no BatchNorm, or its
     statistics are the same in every micro-batch. Otherwise it differs. BatchNorm normalises each
     micro-batch separately and updates its running statistics after each. Contrastive tasks (simclr,
-    mcpc, cpc) take their negatives from the micro-batch, and vicreg its variances. `task.teach` sees
+    mcpc, cpc) take their negatives from the micro-batch, vicreg its variances. `task.teach` sees
     the whole batch. The penalty compares the micro-batch with the queue, which the micro-batches
     fill one after the other. Metrics are means over micro-batches.
 

@@ -297,3 +297,10 @@ def test_knn_accuracy_agrees_with_knn_image_by_image():
     votes = [knn(x[r], y[r], x[i : i + 1], classes=3, k=11)[0] for i, r in enumerate(rest)]
     expected = float((np.array(votes).argmax(1) == y).mean())
     assert 0.4 < expected < 1 and knn_accuracy(x, y, classes=3) == pytest.approx(expected)
+
+
+def test_a_feature_that_hardly_varies_gets_no_huge_weight():
+    x, y = blobs(0, 30)
+    faint = np.concatenate([x, 1 + 1e-7 * y[:, None]], axis=1).astype(np.float32)
+    kernel, bias = linear_head(faint, y, classes=3)
+    assert np.abs(kernel).max() < 100 and np.abs(bias).max() < 100

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from assl_jax.tasks import Batch, make_task
+from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.distillation import Distillation, Teacher
 
 
@@ -73,3 +74,14 @@ def test_the_task_goes_on_unchanged(rotation, make, objective, coordinates, quic
     np.testing.assert_allclose(
         value, metrics["task_loss"] + metrics["distillation_loss"], rtol=1e-5
     )
+
+
+def test_from_scratch_the_task_gives_the_inputs_alone(quick_jit):
+    """BYOL's loss needs a moving average; without its loss there is none."""
+    task = Distillation(task=BYOL(), widths=(3,), own=0.0)
+    assert task.momentum == 0.0 and Distillation(task=BYOL(), widths=(3,)).momentum == 0.99
+    targets = {"own": (), "teachers": [jnp.ones((2, 2, 3))]}
+    batch = Batch(jnp.zeros((2, 2, 4, 4, 1)), targets)
+    outputs = ((None, jnp.zeros((2, 2, 8))), [jnp.zeros((2, 2, 3))])
+    loss, metrics = task.loss(outputs, batch)
+    assert loss == 1.0 and set(metrics) == {"distillation_loss"}

@@ -81,7 +81,7 @@ def test_loss_counts_every_view(quick_jit):
         ((16, 24), (16, 16), 4),
         ((6, 20, 14), (6, 14, 14), 6),
         ((18, 8, 12), (12, 8, 12), 6),
-        ((20, 8, 12), (20, 8, 12), 4),
+        ((20, 8, 12), (20, 8, 12), 4),  # too long
     ],
 )
 def test_the_two_longest_axes_become_a_square(make, coordinates, as_stored, space, size, classes):

@@ -165,3 +165,16 @@ def test_the_progress_line_shows_what_was_last_observed(toy, capsys):
     shown = captured.out + captured.err
     assert "images/s  rank 7.2  k-NN 43.2 %" in shown or "images/s  k-NN 43.2 %  rank 7.2" in shown
     assert "other" not in shown
+
+
+def test_a_diverged_training_is_told_before_it_is_measured(toy):
+    """Features of NaN have no effective rank, and the check must come first."""
+    limited = {"brightness": toy.Brightness(limit=-1e9)}  # every step is spoiled
+
+    def observe(state):
+        assert int(state.step) == 0, "measured after a spoiled step"
+        return {}
+
+    logging = Logging(every=50, observe=observe, observe_every=2, record=toy.Log())
+    with pytest.raises(InputError, match="the loss of task brightness is nan at step 0"):
+        toy.fit(tasks=limited, steps=6, logging=logging)
