@@ -333,7 +333,7 @@ def test_covariance_penalty_equals_numpy():
 
 
 @pytest.mark.parametrize("name", ["variance_hinge", "covariance_penalty"])
-@pytest.mark.parametrize("shape", [(1, 3), (3,), (4, 0)])
+@pytest.mark.parametrize("shape", [(1, 3), (4, 0)])
 def test_batch_losses_need_two_rows(name, shape):
     with pytest.raises(ValueError, match=name):
         getattr(losses, name)(jnp.zeros(shape))

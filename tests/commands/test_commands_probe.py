@@ -177,6 +177,7 @@ def test_every_pretrained_network_once_after_an_untrained_one(finished, runs):
             assert np.sum(evaluation.confusion) == 60
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_a_direct_call(finished, runs):
     for entry in finished.networks[1:]:
         stage = next((runs / "stages").glob(f"pretrain-{entry.label}-*"))

@@ -36,6 +36,7 @@ def test_heads_are_made_of_air_bone_and_brain():
     assert 20 < np.median(volume[8:16, 18:30, 18:30]) < 50
 
 
+@pytest.mark.slow
 def test_the_place_of_the_blood_tells_the_class():
     """The same heads with and without a bleeding differ at its place."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 48, 48)), indexing="ij")

@@ -32,6 +32,7 @@ def test_features_are_those_of_a_direct_call_in_order(
     assert np.abs(x - x[::-1]).max() > 0.01  # the order matters
 
 
+@pytest.mark.slow
 def test_layers_are_averaged_over_space(backbone, variables, images, intensity):
     mesh = make_mesh(jax.devices()[:1])
     data = Feed(images, mesh)

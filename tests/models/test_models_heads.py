@@ -65,6 +65,7 @@ def test_decoder_sees_the_whole_map(quick_jit, drawn):
     assert change[:3, :3].mean() > 3 * change[5:, 5:].mean() > 0
 
 
+@pytest.mark.slow
 def test_decoder_leaves_the_last_doublings_to_resizing(quick_jit, drawn):
     x, space = normal(0, 2, 1, 2, 2, 8), (5, 16, 16)
     assert doublings((1, 2, 2), space) == [(2, 4, 4), (4, 8, 8), (5, 16, 16)]

@@ -55,6 +55,7 @@ def test_outputs_gradients_and_statistics_are_the_same(name, quick_jit, drawn):
     assert min(jax.tree.leaves(moved)) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, space", [("resnet18", (4, 8, 8)), ("vgg16", (32, 32))])
 def test_weights_have_the_same_names(name, space):
     inputs = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)

@@ -42,7 +42,7 @@ EDITS = {
         "z = jnp.concatenate([_wide(b), _wide(a)])",
         {"simclr"},
     ),
-    "a task changes itself": ("tasks/rotation.py", "7 / 8", "6 / 8", {"rotation"}),
+    "a task changes itself": ("tasks/rotation.py", "= 1 / 8", "= 1 / 4", {"rotation"}),
     "a private helper counts": ("losses.py", "_RATIO_EPS = 1e-6", "_RATIO_EPS = 1e-5", {"mcpc"}),
     "the optimiser changes everything": (
         "training/optimiser.py",

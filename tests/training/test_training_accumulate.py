@@ -160,6 +160,7 @@ def test_eight_devices_equal_one(toy):
     close((one.params, one.batch_stats, wanted), (eight.params, eight.batch_stats, found), 1e-5)
 
 
+@pytest.mark.slow
 def test_micro_batches_stay_split_over_the_devices(toy):
     """Devices exchange only sums of gradients and statistics."""
     images = np.tile(IMAGES, (2, 1, 1, 1))
@@ -261,6 +262,7 @@ def test_micro_batches_that_do_not_divide_over_the_devices(toy):
         )
 
 
+@pytest.mark.slow
 def test_the_loop_accumulates(toy):
     """With BatchNorm, micro-batches give other weights than the whole batch."""
     tasks = {"brightness": toy.pool["brightness"]}

@@ -49,6 +49,7 @@ def test_handlers_are_restored(heard):
         assert not stop_requested()
 
 
+@pytest.mark.slow
 def test_a_real_signal_stops_training_with_a_checkpoint(toy, heard, tmp_path):
     from assl_jax.training.checkpoint import Checkpoints
     from assl_jax.training.loop import Logging

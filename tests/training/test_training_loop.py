@@ -96,6 +96,7 @@ def test_a_finished_run_is_restored_without_a_step(toy, uninterrupted, checkpoin
     assert not log.records
 
 
+@pytest.mark.slow
 def test_checkpoint_of_eight_devices_serves_two(toy, stop_after, checkpoints):
     stop_after(3)
     with pytest.raises(Interrupted):

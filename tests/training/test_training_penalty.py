@@ -46,6 +46,7 @@ def test_standardised_features_have_equal_weights():
     assert even(scaled, y)[1] == pytest.approx(float(even(x, y)[1]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_whitened_directions_have_equal_weights():
     """Eight features that are all nearly one direction: only whitening sees the other seven."""
     mix = drawn(4, 8)
@@ -62,6 +63,7 @@ def test_whitened_directions_have_equal_weights():
     assert other(turned, y)[1] == pytest.approx(float(other(x, y)[1]), abs=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows, estimator, standardise",
     [(0, "biased", "none"), (8, "biased", "features"), (0, "unbiased", "features")]
@@ -132,6 +134,7 @@ def test_estimates_of_unrelated_features_from_a_mini_batch_of_64():
     assert abs(seen["unbiased"]) < 0.02
 
 
+@pytest.mark.slow
 def test_below_the_floor_nothing_is_pushed():
     x, y = related()
     similarity = float(Penalty()(x, y)[1])
