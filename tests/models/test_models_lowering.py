@@ -14,7 +14,7 @@ from assl_jax.models import make_backbone
 from assl_jax.models.cpu import plain_forms
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, make_task
+from assl_jax.tasks import TASKS, Average, make_task
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
@@ -69,6 +69,8 @@ def training_step(name, rank, platform):
     }
     number = jax.ShapeDtypeStruct((), jnp.int32)
     state = TrainState(number, params, variables["batch_stats"], opt_state)
+    if task.momentum:
+        state = state._replace(average={task.name: Average(state.variables, head)})
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     step = make_step(BACKBONE, task, Optimiser(clip_norm=1.0), platform=platform)
     return step, (state, Examples(examples, None), KEY, rate, None)
@@ -98,10 +100,16 @@ def check(text, count):
 
 @pytest.mark.parametrize("name, rank", CASES)
 def test_a_step(name, rank):
-    """A convolution has two gradients; the images need none, so the first layer has one."""
+    """A convolution has two gradients; the images need none, so the first layer has one.
+
+    A moving average of the network runs forward only.
+    """
     for platform in ELSEWHERE:
         step, arguments = training_step(name, rank, platform)
-        check(exported(step, arguments, platform), 3 * convolutions(arguments[0].params) - 1)
+        state = arguments[0]
+        count = 3 * convolutions(state.params) - 1
+        count += convolutions([average.variables["params"] for average in state.average.values()])
+        check(exported(step, arguments, platform), count)
 
 
 @pytest.mark.parametrize("rank", SHAPES)
