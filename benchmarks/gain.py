@@ -41,15 +41,14 @@ class Plan(NamedTuple):
       pool: its tasks.
       changes: to `PretrainSettings`.
       against: the label of the network of the same operations that it is compared with.
-      as_long_as: the label of a network whose operations, with those of all that it builds on,
-        decide on the number of steps.
+      as_long_as: see `Network`.
     """
 
     label: str
     pool: tuple[str, ...]
     changes: dict[str, Any] = {}
     against: str = ""
-    as_long_as: str = ""
+    as_long_as: tuple[str, ...] = ()
 
 
 def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
@@ -62,10 +61,10 @@ def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
             continue
         first, name = pool[0], "+".join(pool)
         longer = f"longer {name}"
-        compute = {"budget": "compute"}
+        distil, compute = {"mixing": "distil"}, {"budget": "compute"}
         found += [
-            Plan(f"distil {name}", pool, {"mixing": "distil"}, longer),
-            Plan(longer, (first,), as_long_as=f"distil {name}"),
+            Plan(f"distil {name}", pool, distil, longer),
+            Plan(longer, (first,), distil, as_long_as=pool),
             Plan(f"alternate {name}", pool, {"mixing": "alternate", **compute}, first),
             Plan(f"joint {name}", pool, {"mixing": "joint", **compute}, first),
         ]
@@ -90,29 +89,22 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
     setup, target = study.setup, study.evaluating.settings
     (rows,) = dataset.labelled_sets
     truth = dataset.labels[dataset.test]
-    costs: dict[str, float] = {}
+    settings = digest({**config.to_dict(), "tasks": ""})
     for plan in planned:
         if time.time() > deadline:
             return
-        network, settings = Network(plan.pool), study.pretraining.settings
-        if plan.as_long_as:
-            training = settings.training
-            each = study.pretraining._flops_of_a_step(network)
-            steps = round(costs[plan.as_long_as] / each)
-            settings = dataclasses.replace(
-                settings, training=dataclasses.replace(training, steps=steps)
-            )
-        pretraining = Pretraining(setup, dataclasses.replace(settings, **plan.changes))
+        network = Network(plan.pool, as_long_as=plan.as_long_as)
+        changed = dataclasses.replace(study.pretraining.settings, **plan.changes)
+        pretraining = Pretraining(setup, changed)
         began = time.time()
         if plan.pool:
             variables = pretraining.load(pretraining.run(network))
         else:
             variables = pretraining.untrained()
         seconds = time.time() - began
-        costs[plan.label] = pretraining.cost(network) or 0.0
         file = out / f"{plan.label.replace(' ', '_')}.seed{config.seed}.npz"
         if file.exists():
-            if _facts(file)["settings"] != digest(config.to_dict()):
+            if _facts(file)["settings"] != settings:
                 raise SystemExit(f"{file} is of other settings; use another --out")
             continue
 
@@ -148,11 +140,11 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
             **hits,
             facts=json.dumps(
                 {
-                    "flops": costs[plan.label],
+                    "flops": pretraining.cost(network) or 0.0,
                     "steps": pretraining._training(network).steps if plan.pool else 0,
                     "seconds": seconds,
                     "effective_rank": effective_rank(x[len(rows) :]),
-                    "settings": digest(config.to_dict()),
+                    "settings": settings,
                 }
             ),
         )

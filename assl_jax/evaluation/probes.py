@@ -13,7 +13,7 @@ PROBES = {"linear": "Linear", "knn": "k-NN"}  # by name: the title
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
 FIXED = 1e-2  # C if a class is too small for a cross-validation
 FOLDS = 5
-FAINT = 1e-3
+FAINT = 1e-3  # of the median deviation; `linear_head` scales no feature up beyond it
 CHUNK = 512  # test images whose similarities are in memory together
 
 Features = Float[np.ndarray, "n d"]

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.models.base import LAST
 from assl_jax.models.conv import Conv
-from assl_jax.models.norm import EPSILON
+from assl_jax.models.norm import normalise
 from assl_jax.ops.resample import resize
 
 
@@ -64,13 +64,9 @@ class NormaliseByBatch(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        shape, axes = (x.shape[-1],), tuple(range(x.ndim - 1))
-        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
-        wide = (*(1,) * len(axes), -1)
-        x = (x - mean) * jax.lax.rsqrt(variance + EPSILON)
-        return x * scale.reshape(wide) + bias.reshape(wide)
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        return normalise(x, scale, bias, jnp.float32)[0]
 
 
 class NextFeature(nn.Module):
@@ -121,11 +117,14 @@ class Decoder(nn.Module):
         return x if x.shape[1:-1] == tuple(space) else resize(x, space)
 
 
+LARGEST_FACTOR = 1e3  # by which a gradient is scaled up, where gradients are brought to one norm
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def balanced_copies(x: Array, weight: float) -> tuple[Array, Array]:
     """`x` twice. The gradient through the second copy gets the norm of that through the first.
 
-    A gradient is scaled up by a factor of 1,000 at most.
+    It is scaled up by `LARGEST_FACTOR` at most.
 
     Args:
       x: features.
@@ -141,7 +140,8 @@ def _balanced_forward(x: Array, weight: float) -> tuple[tuple[Array, Array], Non
 def _balanced_backward(weight: float, _: None, gradients: tuple[Array, Array]) -> tuple[Array]:
     first, second = gradients
     norms = [jnp.linalg.norm(g.astype(jnp.float32)) for g in gradients]
-    factor = weight * jnp.minimum(norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0), 1e3)
+    ratio = norms[0] / jnp.where(norms[1] > 0, norms[1], 1.0)
+    factor = weight * jnp.minimum(ratio, LARGEST_FACTOR)
     return ((first + factor * second).astype(first.dtype),)
 
 

@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, (c,), jnp.float32)
         if not train:
             return _affine(x, mean.value, lax.rsqrt(var.value + EPSILON), scale, bias, self.dtype)
-        y, batch_mean, batch_var = _normalise(x, scale, bias, self.dtype)
+        y, batch_mean, batch_var = normalise(x, scale, bias, self.dtype)
         if not self.is_initializing():
             m = self.momentum
             mean.value = m * mean.value + (1 - m) * batch_mean
@@ -49,7 +49,7 @@ class BatchNorm(nn.Module):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[Array, Array, Array]:
+def normalise(x: Array, scale: Array, bias: Array, dtype: Any) -> tuple[Array, Array, Array]:
     """The normalised batch, its mean and its variance; mean and variance have no gradient."""
     return _forward(x, scale, bias, dtype)[0]
 
@@ -77,7 +77,7 @@ def _backward(dtype: Any, kept: tuple, cotangents: tuple) -> tuple[Array, Array,
     return dx.astype(x.dtype), along, total
 
 
-_normalise.defvjp(_forward, _backward)
+normalise.defvjp(_forward, _backward)
 
 
 def _affine(x: Array, mean: Array, rate: Array, scale: Array, bias: Array, dtype: Any) -> Array:

@@ -49,7 +49,7 @@ class Pretraining:
         """
         setup, second = self.setup, network.second
         joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
-        # The first task of a joint pool has its own weight. A schedule has no order.
+        # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
         names = network.ordered if joint else sorted(network.pool)
         tasks = {name: setup.tasks[name] for name in names}
         training = self._training(network)
@@ -120,16 +120,12 @@ class Pretraining:
             return 0.0
         own = self.run(network).record.result
         assert isinstance(own, Pretrained)
-        each = [own.flops, *map(self.cost, self._parents(network))]
-        known = [flops for flops in each if flops is not None]
-        return sum(known) if len(known) == len(each) else None
+        return _total([own.flops, *map(self.cost, self._parents(network))])
 
     def _cost_with_parts(self, pool: Network) -> float | None:
         """The `cost` of a pool and of the single networks of its tasks, which a search needs."""
         parts = [] if self._parents(pool) else [Network((name,)) for name in pool.pool]
-        each = [self.cost(network) for network in (pool, *parts)]
-        known = [flops for flops in each if flops is not None]
-        return sum(known) if len(known) == len(each) else None
+        return _total([self.cost(network) for network in (pool, *parts)])
 
     def _mixed(self, network: Network, mixing: str) -> bool:
         """Whether this is a pool, trained with `mixing`."""
@@ -355,3 +351,9 @@ class Pretraining:
         return self.setup.plain_images.observer(
             self.load(parent), self.untrained(), self.setup.similarity.estimator
         )
+
+
+def _total(each: Sequence[float | None]) -> float | None:
+    """The sum; None if a number is unknown."""
+    known = [flops for flops in each if flops is not None]
+    return sum(known) if len(known) == len(each) else None

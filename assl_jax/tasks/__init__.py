@@ -45,10 +45,9 @@ def describe(name: str) -> Label:
     Args:
       name: a task's name.
     """
-    known: dict[str, type[ProxyTask]] = {**TASKS, Distillation.name: Distillation}
-    if name not in known:
+    task = Distillation if name == Distillation.name else TASKS.get(name)
+    if task is None:
         return Label(title=name, short=name, summary="", colour=spare_colour(name))
-    task = known[name]
     return Label(task.title, task.short, task.summary, task.colour)
 
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from assl_jax.errors import choice, in_range
+from assl_jax.models.heads import LARGEST_FACTOR
 from assl_jax.tasks import ProxyTask
 from assl_jax.training.optimiser import global_norm
 
 BALANCE = ("gradient", "equal")
-LARGEST = 1e3  # factor of a gradient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Joint:
         if self.settings.balance == "gradient" and len(each) > 1:
             norms = jnp.stack([global_norm(g) for g in each])
             # A task without a gradient stays without one, and one with next to none too.
-            factors = jnp.minimum(norms.mean() / jnp.where(norms > 0, norms, 1.0), LARGEST)
+            factors = jnp.minimum(norms.mean() / jnp.where(norms > 0, norms, 1.0), LARGEST_FACTOR)
             scales = [scale * factors[k] for k, scale in enumerate(scales)]
         backbone = jax.tree.map(
             lambda *gs: sum(s * g for s, g in zip(scales, gs, strict=True)), *each

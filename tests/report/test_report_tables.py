@@ -4,7 +4,6 @@ import pytest
 
 from assl_jax.records import (
     Best,
-    Control,
     Estimate,
     Extension,
     Iteration,
@@ -12,7 +11,7 @@ from assl_jax.records import (
     NetworkRecord,
     Similarity,
 )
-from assl_jax.report import figures, forms, sentences, summary_lines, table, tables
+from assl_jax.report import forms, sentences, summary_lines, table, tables
 from assl_jax.report.names import pool_title
 
 SINGLES = {
@@ -359,56 +358,3 @@ def test_what_each_pretraining_cost(paper):
     assert table.columns[-1] == "Pretraining (TFLOP)"
     cells = {row.cells[0].text: row.cells[-1].text for row in table.rows}
     assert cells["SRC"] == "1,250.0" and cells["Rotation"] == "–"
-
-
-@pytest.mark.parametrize("gain", [0.0123, -0.0123])
-def test_the_control_stands_beside_the_pool(paper, evaluation, text, gain):
-    """The best task at the compute of the pool: a row, a sentence, and the outcome."""
-    pool = paper.best.pool
-    control = Control(
-        pool=("simclr",),
-        as_long_as=pool,
-        evaluation=evaluation(77.5, 0.5, selection=76),
-        gain=gain,
-        error=0.02,
-    )
-    found = paper.replace(control=control)
-    if gain < 0:
-        longer = Best(pool=control.pool, evaluation=control.evaluation, as_long_as=pool)
-        found = found.replace(best=longer)
-    cost = NetworkRecord(
-        label="simclr.longer",
-        pool=("simclr",),
-        variant="longer",
-        backbone="resnet18",
-        finetune="f",
-        pretrain="p",
-        flops=2e12,
-    )
-    table = tables.headline_table(found.replace(networks=(*found.networks, cost)))
-    rows = {row.cells[0].text: row for row in table.rows}
-    title = "SimCLR, as long as the pool"
-    assert list(rows)[-2:] == ["SimCLR + Rotation", title]
-    assert rows[title].cells[1].text == "77.50 ± 0.50" and rows[title].cells[-1].text == "2.0"
-    assert (
-        rows["SimCLR"].cells[1].strong and not rows[title].cells[1].strong
-    )  # the best single task
-    chosen = [name for name, row in rows.items() if row.verdict == "chosen"]
-    assert chosen == ["SimCLR + Rotation" if gain > 0 else title]
-    *_, sentence, regret = sentences.search_trace(found)
-    assert sentence == (
-        "SimCLR alone, with all operations of SimCLR + Rotation and its parts, reached 76.00 % "
-        "in cross-validation. Paired by image on further folds, the pool is 1.2 ± 2.0 points "
-        f"{'better' if gain > 0 else 'worse'}, so "
-        f"{'SimCLR + Rotation' if gain > 0 else 'SimCLR'} was kept."
-    )
-    assert regret.startswith("Of the 11 pretrained networks, ")
-    outcome = sentences.headline(found)
-    if gain < 0:
-        assert outcome.startswith(
-            "The search kept SimCLR alone, trained as long as SimCLR + Rotation and its parts: 77.5"
-        )
-    else:
-        assert outcome.startswith("Algorithm 1 chose SimCLR + Rotation: ")
-    labels = [row.label.title for row in figures.trained_pools(found)]
-    assert labels[-1] == title and len(labels) == len(set(labels))
