@@ -7,6 +7,7 @@ from assl_jax.console import fail
 from assl_jax.errors import InputError, lookup
 
 COMMANDS = {
+    "predict": "classes of new images or volumes, by the network that a run kept",
     "probe": "linear probe and k-NN on the frozen features of a run",
     "gradcam": "where the networks of a run look",
     "report": "one page over several runs",

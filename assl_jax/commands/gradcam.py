@@ -4,22 +4,17 @@ python -m assl_jax gradcam --workdir=runs/mtassl_digits [--images=FOLDER_OR_FILE
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from assl_jax import records
 from assl_jax.config import load_data, saved_config
-from assl_jax.data import Dataset
-from assl_jax.data.images import EXTENSIONS, decode_image
-from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, find_volumes, read_volume
+from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
-from assl_jax.ops.resample import resize
 from assl_jax.records import Results
 from assl_jax.report.attention import gradcam_page
 from assl_jax.report.html import PAGE, write_files
@@ -62,78 +57,18 @@ def gradcam(
     models = load_models(workdir, results, networks)
     require(bool(models), f"{workdir} has kept no fine-tuned network; run it again")
     dataset = load_data(config)
-    stored, words = (
-        _read_all(images, n, dataset, config.data.to_dict())
-        if images
-        else example_test_images(dataset, n)
-    )
+    if images:
+        reader = reader_of(dataset)
+        files = reader.find(Path(images).expanduser())[:n]
+        stored, words = np.stack([reader.read(file) for file in files]), [f.name for f in files]
+    else:
+        stored, words = example_test_images(dataset, n)
     page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
     path = Path(out) if out else workdir / "gradcam"
     try:
         return write_files(path, {PAGE: page})
     except OSError as error:
         raise InputError(f"--out={path} cannot be written: {error.strerror}") from error
-
-
-def _read_all(
-    images: str, n: int, dataset: Dataset, settings: Mapping[str, Any]
-) -> tuple[np.ndarray, list[str]]:
-    """At most `n` of the user's images in the stored units of the data set, and the file names."""
-    path = Path(images).expanduser()
-    require(path.exists(), f"--images={images} does not exist")
-    files = [path]
-    if path.is_dir():
-        volumes = len(dataset.space) == 3
-        endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
-        files = (find_volumes(path) if volumes else _pictures(path))[:n]
-        require(bool(files), f"--images={images} holds no files that end in {' '.join(endings)}")
-    stored = np.stack([_read(file, dataset, settings) for file in files])
-    return stored, [file.name for file in files]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted; hidden ones are left out."""
-    visible = sorted(file for file in folder.rglob("*") if file.name[0] != ".")
-    return [file for file in visible if file.name.lower().endswith(EXTENSIONS)]
-
-
-def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
-    """A file as an image of the data set, `[*space, c]` in its stored units."""
-    read = _volume if len(dataset.space) == 3 else _image
-    try:
-        return read(file, dataset, settings)
-    except InputError:
-        raise
-    except Exception as error:  # Pillow, nibabel and gzip raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file} cannot be read: {reason}; remove it from --images") from error
-
-
-def _image(file: Path, dataset: Dataset, _: Mapping[str, Any]) -> np.ndarray:
-    """A picture; its levels 0 to 255 become the data set's lowest to highest value."""
-    (h, w), limits = dataset.space, dataset.intensity
-    image = decode_image(file, side=h if h == w else 0, channels=dataset.channels)
-    levels = np.asarray(resize(jnp.asarray(image[None], jnp.float32), (h, w))[0])
-    return limits.low + levels / 255 * (limits.high - limits.low)
-
-
-def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
-    """Read a file as the source `volumes` does.
-
-    For another source without a window, the window is the range of its intensity.
-    """
-    require(
-        dataset.channels == 1,
-        f"the run's volumes have {dataset.channels} channels, volume files one; leave out --images",
-    )
-    cropped = settings.get("crop_foreground")
-    format = VolumeFormat(
-        shape=dataset.space,
-        spacing=settings.get("spacing", ()),
-        window=settings.get("window", (dataset.intensity.low, dataset.intensity.high)),
-        foreground_above=float(settings["foreground_above"]) if cropped else None,
-    )
-    return read_volume(file, format)
 
 
 def main(argv: list[str]) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,7 @@ class Dataset:
       origins: for each image, what it was made from (its file's size and time, a checksum). Part
         of the fingerprints, which look at only some images of a large set. None: nothing is known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
+      format: the settings by which files became images, see `data.file_reader.FileReader`.
 
     Raises:
       InputError: an image without a label in a labelled split, or an image or a patient on both
@@ -49,6 +52,7 @@ class Dataset:
     patients: np.ndarray | None = None
     origins: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
+    format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         k = len(self.class_names)

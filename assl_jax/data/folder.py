@@ -113,6 +113,7 @@ def folder(
         test=np.flatnonzero(split == TEST),
         intensity=intensity_of(images[: len(seen)], low=0.0, high=255.0),
         skipped=tuple(f"{file}: {reason}" for file, reason in skipped.items()),
+        format={"side": side} if side else {},
     )
 
 

@@ -156,7 +156,7 @@ def _decode_all(
         try:
             return decode_image(root / file, side=side, channels=channels)
         except Exception as e:
-            reason = _reason(e)
+            reason = why_unreadable(e)
             if on_error == "raise":
                 raise InputError(
                     f"{root / file} cannot be read: {reason}; remove it or set data.on_error=skip"
@@ -223,9 +223,11 @@ def _empty(shape: tuple[int, ...], target: Path | None) -> np.ndarray:
     return np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
 
 
-def _reason(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
+    """The reason in an error that a reader of images or volumes raised, without the path."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"  # Pillow's own text repeats the whole path
-    return " ".join(str(error).split()) or type(error).__name__
+        return "not an image"
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -18,6 +18,7 @@ from jaxtyping import Int16
 
 from assl_jax.console import track
 from assl_jax.data.dataset import intensity_of
+from assl_jax.data.images import why_unreadable
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.errors import InputError, require
 from assl_jax.files import UNFINISHED, digest, read_array, write_array, write_json
@@ -141,8 +142,8 @@ def read_volumes(
             return read_volume(root / file, format)
         except Exception as e:
             if on_error == "raise":
-                raise unusable(root / file, _reason(e)) from e
-            return _reason(e)
+                raise unusable(root / file, why_unreadable(e)) from e
+            return why_unreadable(e)
 
     if not cache:
         return _into_memory(root, list(stamps), read)
@@ -257,9 +258,3 @@ def _parallel(work: Callable[[str], T], files: list[str]) -> Generator[T]:
             yield from track(pool.map(work, files), "reading volumes", len(files))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _reason(error: Exception) -> str:
-    # Not str(OSError), which repeats the path.
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()) or type(error).__name__

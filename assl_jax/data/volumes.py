@@ -134,6 +134,7 @@ def volumes(
             for file in dict.fromkeys(row.path for row in rows)
             if file in skipped
         ),
+        format=settings,
     )
 
 

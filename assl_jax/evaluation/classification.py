@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from assl_jax.ops.crop import random_flip, random_shift
@@ -21,6 +22,22 @@ class LinearHead(nn.Module):
     @nn.compact
     def __call__(self, features: dict, batch: Batch) -> Float[Array, "b k"]:
         return nn.Dense(self.classes)(features["pooled"][:, 0])
+
+
+def probabilities(
+    features: Float[np.ndarray, "n d"],
+    kernel: Float[np.ndarray, "d k"],
+    bias: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "n k"]:
+    """Probabilities of the k classes from pooled features, float32.
+
+    A row's result does not depend on the other rows: the products are summed in double precision
+    and in order, while a BLAS may choose another order for another number of rows.
+    """
+    x, w = features.astype(np.float64), np.asarray(kernel, np.float64)
+    logits = np.einsum("nd,dk->nk", x, w, optimize=False) + bias
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

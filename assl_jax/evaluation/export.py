@@ -9,7 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from assl_jax import records
+from assl_jax.data import Dataset
+from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import lookup, require
+from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
@@ -37,6 +40,7 @@ class Model(NamedTuple):
       kernel, bias: the linear head.
       intensity: how stored integers become network inputs.
       classes: names, in the order of the logits.
+      reader: reads files as images of the data set.
     """
 
     backbone: nn.Module
@@ -45,6 +49,11 @@ class Model(NamedTuple):
     bias: Float[np.ndarray, " k"]
     intensity: Intensity
     classes: tuple[str, ...]
+    reader: FileReader
+
+    def probabilities(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Probabilities of the k classes from the pooled features."""
+        return probabilities(features, self.kernel, self.bias)
 
 
 def export_backbone(
@@ -73,18 +82,25 @@ def export_model(
     variables: dict[str, Any],
     *,
     settings: dict[str, Any],
-    intensity: Intensity,
-    classes: tuple[str, ...],
+    dataset: Dataset,
+    number: int = 0,
 ) -> None:
     """Write a fine-tuned network to `folder`; see `export_backbone`.
 
     Args:
-      folder, settings, intensity: as in `export_backbone`.
+      folder, settings: as in `export_backbone`.
       variables: `{"params": {"backbone", "heads": {"target"}}, "batch_stats"}`.
-      classes: names, in the order of the logits.
+      dataset: its classes, intensity, and how its files are read.
+      number: of the fine-tuning, from 0. The folder holds one record for all of them.
     """
-    record = ModelRecord(backbone=settings, intensity=intensity, classes=classes)
-    _write(folder / MODEL, variables, record)
+    record = ModelRecord(
+        backbone=settings,
+        intensity=dataset.intensity,
+        classes=dataset.class_names,
+        shape=dataset.images.shape[1:],
+        format=dict(dataset.format),
+    )
+    _write(folder / MODEL, variables, record, number)
 
 
 def load_backbone(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -111,10 +127,10 @@ def load_intensity(folder: str | Path) -> Intensity:
     return _read(folder, BACKBONE_FOLDER, BACKBONE, BackboneRecord).intensity
 
 
-def load_model(folder: str | Path) -> Model:
-    """The fine-tuned network of a fine-tuning stage; raises as `load_backbone` does."""
+def load_model(folder: str | Path, number: int = 0) -> Model:
+    """A fine-tuned network of a fine-tuning stage; raises as `load_backbone` does."""
     record = _read(folder, MODEL_FOLDER, MODEL, ModelRecord)
-    tree = load_tree(Path(folder) / MODEL_FOLDER / WEIGHTS)
+    tree = load_tree(Path(folder) / MODEL_FOLDER / _weights(number))
     (head,) = tree["params"]["heads"].values()
     return Model(
         make_backbone(**record.backbone),
@@ -123,7 +139,21 @@ def load_model(folder: str | Path) -> Model:
         head["Dense_0"]["bias"],
         record.intensity,
         record.classes,
+        FileReader(
+            shape=record.shape,
+            low=record.intensity.low,
+            high=record.intensity.high,
+            format=record.format,
+        ),
     )
+
+
+def load_ensemble(folder: str | Path) -> list[Model]:
+    """All fine-tuned networks that a fine-tuning stage kept; raises as `load_backbone` does."""
+    models = [load_model(folder)]
+    while (Path(folder) / MODEL_FOLDER / _weights(len(models))).is_dir():
+        models.append(load_model(folder, len(models)))
+    return models
 
 
 def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> dict[str, Model]:
@@ -153,10 +183,14 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
     return {label: load_model(folders[label]) for label in ordered}
 
 
-def _write(path: Path, variables: dict[str, Any], record: Record) -> None:
+def _write(path: Path, variables: dict[str, Any], record: Record, number: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tree(path.parent / WEIGHTS, variables)
+    save_tree(path.parent / _weights(number), variables)
     records.write(path, record)
+
+
+def _weights(number: int) -> str:
+    return f"{WEIGHTS}_{number}" if number else WEIGHTS
 
 
 def _read(folder: str | Path, kind: str, name: str, record: type[T]) -> T:

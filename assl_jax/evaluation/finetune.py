@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from assl_jax.data.splits import patient_classes
 from assl_jax.errors import require
-from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.classification import Classification, probabilities
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import linear_head
 from assl_jax.training.feed import Feed
@@ -129,8 +129,7 @@ class Target:
         """Probabilities of the k classes for the n images `rows`, in evaluation mode."""
         x = self._features(state.variables, rows)
         dense = state.params["heads"][self.task.name]["Dense_0"]
-        logits = x @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
-        return np.asarray(jax.nn.softmax(logits))
+        return probabilities(x, np.asarray(dense["kernel"]), np.asarray(dense["bias"]))
 
 
 def balanced(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:

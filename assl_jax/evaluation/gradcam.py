@@ -80,7 +80,7 @@ def attend(
 
 
 def _look(label: str, model: Model, images: np.ndarray) -> Looked:
-    backbone, variables, kernel, bias, intensity, classes = model
+    backbone, variables, kernel, bias, intensity, classes, _ = model
     inputs = intensity(images)
     # One image at a time, because the gradients of one large volume can fill a device's memory.
     each = [

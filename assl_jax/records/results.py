@@ -308,6 +308,14 @@ class Results(Findings, frozen=True, kw_only=True):
     reused: tuple[str, ...] = ()
     version: int = VERSION
 
+    @property
+    def kept(self) -> NetworkRecord | None:
+        """The network that the run ends with; None if the experiment only compares networks."""
+        if self.best is None:
+            return None
+        variants = ("longer",) if self.best.as_long_as else ("plain", "scratch")
+        return next(n for n in self.networks if n.pool == self.best.pool and n.variant in variants)
+
 
 class Probed(Record, frozen=True, kw_only=True):
     """How well a network's frozen features separate the classes.

@@ -96,11 +96,15 @@ class ModelRecord(Record, frozen=True, kw_only=True):
 
     Attributes:
       classes: names, in the order of the logits.
+      shape: `(*space, c)` of an image; () if an earlier version wrote the record.
+      format: how a file becomes an image, see `data.file_reader.FileReader`.
     """
 
     backbone: dict[str, Any]
     intensity: Intensity
     classes: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    format: dict[str, Any] = {}
     version: int = VERSION
 
 

@@ -156,18 +156,20 @@ class Evaluating:
     def _finetune_all(
         self, folder: Path, kind: str, network: Network, runs: Runs
     ) -> dict[str, np.ndarray]:
-        """The probabilities of every run; the first network fine-tuned on all labels is kept."""
+        """The probabilities of every run; the first networks fine-tuned on all labels are kept."""
         setup = self.setup
         copies = 2 if network.side_by_side else 1
         backbone = setup.backbone if copies == 1 else SideBySide(setup.backbone, copies)
 
-        def keep(state: TrainState) -> None:
+        def keep(number: int, state: TrainState) -> None:
+            if number >= self.settings.keep:
+                return
             export_model(
                 folder / MODEL_FOLDER,
                 {"params": state.params, "batch_stats": state.batch_stats},
                 settings={**setup.backbone_settings, "copies": copies},
-                intensity=setup.dataset.intensity,
-                classes=setup.dataset.class_names,
+                dataset=setup.dataset,
+                number=number,
             )
 
         with setup.recording(folder, kind, network) as record:

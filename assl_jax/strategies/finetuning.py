@@ -63,7 +63,7 @@ def finetune_all(
     folder: Path,
     title: str,
     logging: Logging,
-    keep: Callable[[TrainState], None] | None = None,
+    keep: Callable[[int, TrainState], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Fine-tune for every run and predict.
 
@@ -74,7 +74,7 @@ def finetune_all(
       folder: where the probabilities of each run are saved. Files from an earlier call are reused.
       title: of the progress bar.
       logging: its records get the name of the run.
-      keep: called with the state of the first run, unless that run was finished earlier.
+      keep: called with the number of a run, from 0, and its state, unless it was finished earlier.
 
     Returns:
       Probabilities `[n, k]` of the run's test rows, by the name of the run.
@@ -88,7 +88,7 @@ def finetune_all(
     probabilities: dict[str, np.ndarray] = {}
     heads: dict[bytes, Any] = {}  # by the rows of training
     with Progress(title, len(runs)) as progress:
-        for i, (name, run) in enumerate(runs.items(), 1):
+        for i, (name, run) in enumerate(runs.items()):
             path = folder / file_of(name)
             if name in finished:
                 probabilities[name] = read_array(path)
@@ -101,13 +101,13 @@ def finetune_all(
                 state = target.finetune(
                     variables, run.train, seed=run.seed, head=heads[rows], logging=log
                 )
-                if keep and i == 1:
-                    keep(state)
+                if keep:
+                    keep(i, state)
                 probabilities[name] = target.probabilities(state, run.test)
                 if is_primary():
                     write_array(path, probabilities[name])
             hits = probabilities[name].argmax(1) == target.labels[run.test]
-            progress.update(i, f"accuracy {100 * hits.mean():.1f} %")
+            progress.update(i + 1, f"accuracy {100 * hits.mean():.1f} %")
     return probabilities
 
 

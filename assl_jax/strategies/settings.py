@@ -106,9 +106,11 @@ class TargetSettings:
         All images of a patient lie in one fold.
       shift, flip: augmentation, see `Classification`.
       head, balance: see `Target`.
+      keep: the number of fine-tuned networks that stay on disk, of each network's first ones; later
+        predictions are their mean. A change repeats nothing.
 
     Raises:
-      InputError: fewer than one seed, or an unknown value of a setting.
+      InputError: fewer than one seed, or a value of a setting that is unknown or out of range.
     """
 
     training: Training
@@ -118,8 +120,10 @@ class TargetSettings:
     flip: bool = False
     head: str = "random"
     balance: str = "none"
+    keep: int = 3
 
     def __post_init__(self) -> None:
+        require(self.keep >= 0, f"target.keep={self.keep} must be at least 0")
         choice(self.head, HEADS, "target.head")
         choice(self.balance, BALANCE, "target.balance")
         require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")

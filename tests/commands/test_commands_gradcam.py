@@ -67,8 +67,7 @@ def begin(workdir, data, drawn, *, copies=1):
                 workdir / ".." / "stages" / f"finetune-{label}" / "model",
                 {**variables, "params": {"backbone": variables["params"], "heads": heads}},
                 settings=settings,
-                intensity=dataset.intensity,
-                classes=dataset.class_names,
+                dataset=dataset,
             )
     write_run(workdir, data, networks[::-1])
 

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.data import Dataset
+from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import (
     export_backbone,
     export_model,
     load_backbone,
+    load_ensemble,
     load_intensity,
     load_model,
     load_models,
@@ -92,18 +95,29 @@ def test_an_unfinished_folder(tmp_path):
     load_backbone(tmp_path)
 
 
+DATASET = Dataset(
+    name="pets",
+    images=np.zeros((4, 8, 8, 3), np.uint8),
+    labels=np.array([0, 1, 0, 1], np.int32),
+    class_names=("cat", "dog"),
+    unlabeled=np.array([0, 1]),
+    labelled_sets=(np.array([0, 1]),),
+    test=np.array([2, 3]),
+    intensity=INTENSITY,
+    format={"side": 8},
+)
 HEADS = {"target": {"Dense_0": {"kernel": np.eye(4, 2), "bias": np.array([1.0, 2.0])}}}
 
 
-def export_fine_tuned(folder):
+def export_fine_tuned(folder, number=0):
     """A fine-tuned network; returns its backbone's variables."""
     variables = weights(make_backbone(**settings()))
     export_model(
         folder / "model",
         {**variables, "params": {"backbone": variables["params"], "heads": HEADS}},
         settings=settings(),
-        intensity=INTENSITY,
-        classes=("cat", "dog"),
+        dataset=DATASET,
+        number=number,
     )
     return variables
 
@@ -113,12 +127,22 @@ def test_a_fine_tuned_network_and_back(tmp_path):
     model = load_model(tmp_path)
     assert model.backbone == make_backbone(**settings())
     assert (model.intensity, model.classes) == (INTENSITY, ("cat", "dog"))
+    assert model.reader == reader_of(DATASET)
     jax.tree.map(np.testing.assert_array_equal, model.variables, variables)
     np.testing.assert_array_equal(model.kernel, np.eye(4, 2))
     np.testing.assert_array_equal(model.bias, [1.0, 2.0])
     (tmp_path / "model" / "model.json").unlink()
     with pytest.raises(InputError, match="no finished run .no model/model.json.; run it first"):
         load_model(tmp_path)
+
+
+def test_the_fine_tuned_networks_that_were_kept(tmp_path):
+    export_fine_tuned(tmp_path)
+    assert len(load_ensemble(tmp_path)) == 1
+    export_fine_tuned(tmp_path, number=1)
+    models = load_ensemble(tmp_path)
+    assert len(models) == 2
+    jax.tree.map(np.testing.assert_array_equal, models[0].variables, models[1].variables)
 
 
 def test_the_record_is_written_last(tmp_path, monkeypatch):

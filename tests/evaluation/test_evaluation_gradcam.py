@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax.data import Dataset
+from assl_jax.data.file_reader import FileReader
 from assl_jax.evaluation.export import Model
 from assl_jax.evaluation.gradcam import (
     attend,
@@ -22,6 +23,7 @@ from assl_jax.models.base import feature_maps
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.resample import resize
 
+READER = FileReader(shape=(2, 2, 1), low=0.0, high=255.0)  # not used here
 CLASSES = jnp.array([0, 2])
 
 
@@ -189,7 +191,7 @@ def test_attention_of_several_networks():
     images = np.array([[100, 0], [0, 0]], np.int16).reshape(1, 2, 2, 1).repeat(2, 0)
     images[1] = 100 - images[1]
     light, dark = (
-        Model(*point([[1.0, -1.0]]), kernel, np.zeros(2, np.float32), intensity, ["a", "b"])
+        Model(*point([[1.0, -1.0]]), kernel, np.zeros(2, np.float32), intensity, ["a", "b"], READER)
         for kernel in (np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1])
     )
     shown = attend({"light": light, "dark": dark}, images, ["one", "two"])
@@ -209,7 +211,7 @@ def test_attention_of_several_networks():
 
 def test_the_bias_has_a_say_in_the_prediction():
     eye, bias = np.eye(2, dtype=np.float32), np.array([0, 9], np.float32)
-    model = Model(*point([[1.0, -1.0]]), eye, bias, Intensity(), ["a", "b"])
+    model = Model(*point([[1.0, -1.0]]), eye, bias, Intensity(), ["a", "b"], READER)
     shown = attend({"one": model}, np.full((1, 2, 2, 1), 255, np.uint8), [""])
     assert shown.networks[0].predicted == ["b (100 %)"]
 
