@@ -17,6 +17,7 @@ REUSE = flags.DEFINE_string("reuse", "code", "code, or settings: accept stages o
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Train with the cluster job's processes.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, without a cluster.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Describe the images and the plan, and stop.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
 
@@ -57,6 +58,7 @@ def main(_: list[str]) -> None:
                 workdir,
                 Path(STAGES.value) if STAGES.value else None,
                 reuse_settings=REUSE.value == "settings",
+                dry_run=DRY_RUN.value,
             )
     except InputError as error:
         fail(str(error))

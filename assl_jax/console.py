@@ -23,6 +23,12 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def say_lines(lines: Iterable[str]) -> None:
+    """Say several lines, with an empty one after them."""
+    for line in (*lines, ""):
+        say(line)
+
+
 def fail(message: str) -> NoReturn:
     """Print one line that begins with "error:" and end the program with exit status 2."""
     print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)

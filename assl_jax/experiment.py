@@ -3,23 +3,27 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from ml_collections import ConfigDict
 
 from assl_jax import records, report
 from assl_jax.config import base_config, load_data, pool_of, search_of, second_run_of, studies_of
+from assl_jax.console import say_lines
+from assl_jax.data.summary import summarise
 from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import export_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.files import write_json
 from assl_jax.records import Findings, Results
+from assl_jax.report.before import data_lines, plan_lines
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.pairs import pairs
+from assl_jax.strategies.plan import pace, planned
 from assl_jax.strategies.stages import Stage, StageCache, claimed
 from assl_jax.strategies.study import Study
 from assl_jax.training.metrics_log import MetricsLog
@@ -57,17 +61,53 @@ def _compare(config: ConfigDict, studies: list[Study], pools: list[records.Pool]
     )
 
 
-EXPERIMENTS: dict[str, Callable[[ConfigDict, list[Study]], Findings]] = {
-    "mtassl": _mtassl,  # Algorithm 1, Tables 2 and 3
-    "pairs": _pairs,  # Table 1
-    "table4": _table4,  # every task with and without Self-ASSL
-    "self_assl": _self_assl,  # one pool with and without Self-ASSL
-    "pretrain": _pretrain,  # one pool
+def _singles(config: ConfigDict) -> list[Network]:
+    return [Network((name,)) for name in pool_of(config)]
+
+
+def _pool(config: ConfigDict) -> list[Network]:
+    pool = pool_of(config)
+    parts = _singles(config) if len(pool) > 1 and config.pretrain.mixing == "distil" else []
+    return [*parts, Network(pool)]
+
+
+class Experiment(NamedTuple):
+    """What a config can ask for.
+
+    Attributes:
+      run: does it.
+      begins_with: the networks that are trained first.
+      then: a sentence on what follows these networks.
+    """
+
+    run: Callable[[ConfigDict, list[Study]], Findings]
+    begins_with: Callable[[ConfigDict], list[Network]]
+    then: str = ""
+
+
+TWICE = "Then each of these networks is pretrained a second time and fine-tuned."
+EXPERIMENTS = {
+    # Algorithm 1, Tables 2 and 3
+    "mtassl": Experiment(
+        _mtassl,
+        _singles,
+        "Then the search trains pools of these tasks, one after the other, while they help.",
+    ),
+    # Table 1
+    "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
+    "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
+    "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
+    "pretrain": Experiment(_pretrain, _pool),  # one pool
 }
 
 
 def run(
-    config: ConfigDict, workdir: Path, stages: Path | None = None, *, reuse_settings: bool = False
+    config: ConfigDict,
+    workdir: Path,
+    stages: Path | None = None,
+    *,
+    reuse_settings: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Run the experiment that `config` describes, or continue it, in `workdir`.
 
@@ -78,6 +118,7 @@ def run(
       workdir: folder of the run.
       stages: folder of finished stages that runs share; by default `stages` next to `workdir`.
       reuse_settings: accept finished stages of the same settings that other code computed.
+      dry_run: stop after the description of the images and the plan; nothing is written.
 
     Raises:
       InputError: anything in the config or the data that the user can correct.
@@ -85,10 +126,12 @@ def run(
     """
     settings = records.as_settings(config.to_dict())
     stages = stages or workdir.parent / "stages"
-    strategy = lookup(EXPERIMENTS, config.experiment, "experiment")
+    experiment = lookup(EXPERIMENTS, config.experiment, "experiment")
     search = search_of(config)
     _check_workdir(workdir, settings)
     dataset = load_data(config)
+    summary = summarise(dataset)
+    say_lines(data_lines(summary))
     cache = StageCache(stages, reuse_settings)
     studies = studies_of(
         config,
@@ -98,10 +141,13 @@ def run(
     )
     for study in studies:
         study.check(second_run_of(config).penalty)
-    _begin(workdir, stages, settings)
-    if config.keep_compiled:
+    if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
-    findings = strategy(config, studies)
+    _say_plan(config, experiment, studies)
+    if dry_run:
+        return
+    _begin(workdir, stages, settings)
+    findings = experiment.run(config, studies)
     results = Results(
         **msgspec.structs.asdict(findings),
         experiment=config.experiment,
@@ -114,6 +160,7 @@ def run(
         test_images=len(dataset.test),
         classes=dataset.class_names,
         patients=dataset.test_patients,
+        images=summary,
         skipped=dataset.skipped,
         stages=os.path.relpath(stages, workdir),
         networks=tuple(network for study in studies for network in study.record()),
@@ -130,6 +177,14 @@ def run(
             print("\n" + "\n".join(report.summary_lines(results)))
             print(f"\nReport: {workdir / 'report' / 'index.html'}")
     barrier()
+
+
+def _say_plan(config: ConfigDict, experiment: Experiment, studies: list[Study]) -> None:
+    """Say what is to be done and how long it takes, unless all of it is finished."""
+    networks = experiment.begins_with(config)
+    works = [work for study in studies for work in planned(study, networks)]
+    if not all(work.finished for work in works):
+        say_lines(plan_lines(works, pace(studies[0]), experiment.then))
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:

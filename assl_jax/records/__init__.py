@@ -24,6 +24,7 @@ from assl_jax.records.base import (
     read_settings,
     write,
 )
+from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.results import (
     Best,
     Control,
@@ -65,6 +66,7 @@ __all__ = [
     "CONFIG",
     "Control",
     "Correlation",
+    "DataSummary",
     "DONE",
     "ENVIRONMENT",
     "Estimate",
@@ -95,6 +97,7 @@ __all__ = [
     "SelfASSLGroup",
     "SelfASSLRow",
     "Similarity",
+    "Split",
     "StageRecord",
     "StageResult",
     "VERSION",

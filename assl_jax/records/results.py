@@ -3,6 +3,7 @@
 from typing import Any
 
 from assl_jax.records.base import VERSION, Pool, Record
+from assl_jax.records.data import DataSummary
 
 
 class Estimate(Record, frozen=True, kw_only=True):
@@ -290,6 +291,7 @@ class Results(Findings, frozen=True, kw_only=True):
       stages: folder of the stages, relative to the workdir.
       networks: every network that was evaluated.
       reused: folders of stages that other code computed and `--reuse=settings` took.
+      images: what was read; None in a file of an earlier version.
     """
 
     experiment: str
@@ -306,6 +308,7 @@ class Results(Findings, frozen=True, kw_only=True):
     patients: int | None = None
     skipped: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
+    images: DataSummary | None = None
     version: int = VERSION
 
     @property

@@ -52,7 +52,7 @@ class Pretraining:
         # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
         names = network.ordered if joint else sorted(network.pool)
         tasks = {name: setup.tasks[name] for name in names}
-        training = self._training(network)
+        training = self.training_of(network)
         require(
             not (second and distilled),
             "self_assl cannot train a pool twice with pretrain.mixing=distil; use alternate",
@@ -100,7 +100,7 @@ class Pretraining:
                     intensity=setup.dataset.intensity,
                     pool=tuple(tasks),
                 )
-            return Pretrained(flops=training.steps * self._flops_of_a_step(network))
+            return Pretrained(flops=training.steps * self.flops_of_a_step(network))
 
         return setup.stage(
             "pretrain",
@@ -138,7 +138,7 @@ class Pretraining:
         distilled = self._mixed(network, "distil")
         return [Network((name,)) for name in network.ordered] if distilled else []
 
-    def _training(self, network: Network) -> Training:
+    def training_of(self, network: Network) -> Training:
         """How long a network is trained, see `PretrainSettings.budget` and `Network.as_long_as`."""
         training, budget = self.settings.training, self.settings.budget
         steps, tasks = training.steps, len(network.pool)
@@ -146,14 +146,14 @@ class Pretraining:
             steps *= tasks
         flops = None
         if tasks > 1 and budget == "compute":
-            flops = steps * self._flops_of_a_step(Network(network.pool[:1]))
+            flops = steps * self.flops_of_a_step(Network(network.pool[:1]))
         if network.as_long_as:
             flops = self._cost_with_parts(Network(network.as_long_as))
         if flops:
-            steps = max(1, round(flops / self._flops_of_a_step(network)))
+            steps = max(1, round(flops / self.flops_of_a_step(network)))
         return dataclasses.replace(training, steps=steps)
 
-    def _flops_of_a_step(self, network: Network) -> float:
+    def flops_of_a_step(self, network: Network) -> float:
         """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
         setup, size = self.setup, self.settings.training.batch_size
         images = setup.dataset.images
@@ -192,7 +192,7 @@ class Pretraining:
         """Random weights, with running statistics of plain images."""
         tasks = dict([next(iter(self.setup.tasks.items()))])
         key = name_key(jax.random.key(self.setup.seed), "untrained")
-        fresh = self._fresh(key, tasks, self.settings.training).variables
+        fresh = self.fresh(key, tasks, self.settings.training).variables
         return self.setup.plain_images.fit(replicate(fresh, self.setup.images.mesh))
 
     def _train(
@@ -205,7 +205,7 @@ class Pretraining:
     ) -> TrainState:
         second = network.second
         penalty = second.penalty if second else None
-        state = self._fresh(jax.random.key(self._seed(network)), tasks, training, penalty)
+        state = self.fresh(jax.random.key(self._seed(network)), tasks, training, penalty)
         frozen = None
         if second and parent:
             # The frozen network keeps the running statistics of the proxy tasks' inputs, because f'
@@ -230,7 +230,7 @@ class Pretraining:
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
         task = self._distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
-        state = self._fresh(jax.random.key(self._seed(network)), tasks, training)
+        state = self.fresh(jax.random.key(self._seed(network)), tasks, training)
         if goes_on:
             trained = self._last_state(singles[0], {first.name: first}, self.settings.training)
             heads = {
@@ -308,7 +308,7 @@ class Pretraining:
                 {name: table.tolist() for name, table in tables.items() if table is not None},
             )
 
-    def _fresh(
+    def fresh(
         self,
         key: jax.Array,
         tasks: Mapping[str, ProxyTask],
@@ -333,7 +333,7 @@ class Pretraining:
         """The state at the end of a finished pretraining without a penalty."""
         checkpoints = Checkpoints(stage.folder / "checkpoints")
         try:
-            like = self._fresh(jax.random.key(0), tasks, training)
+            like = self.fresh(jax.random.key(0), tasks, training)
             return checkpoints.restore(like, self.setup.images.mesh)
         except ValueError as error:
             raise InputError(

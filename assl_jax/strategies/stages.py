@@ -55,6 +55,10 @@ class Busy(Exception):
     """Another process works on a stage."""
 
 
+class Unfinished(Exception):
+    """A stage is not finished, and it must not be computed now."""
+
+
 @dataclasses.dataclass
 class StageCache:
     """Computes each stage once and reads its result afterwards. Several processes may share it.
@@ -77,6 +81,7 @@ class StageCache:
     finished: list[Stage] = dataclasses.field(default_factory=list)
     reused: list[str] = dataclasses.field(default_factory=list)
     _wait: bool = dataclasses.field(default=True, init=False)
+    _may_compute: bool = dataclasses.field(default=True, init=False)
     _warned: bool = dataclasses.field(default=False, init=False)
 
     def run(
@@ -102,6 +107,7 @@ class StageCache:
 
         Raises:
           Busy: inside `without_waiting`, if another process is computing the stage.
+          Unfinished: inside `without_computing`, if the stage is not finished.
           Interrupted: a stop was requested during the wait.
         """
         source = code_digest(*code)
@@ -115,6 +121,8 @@ class StageCache:
         name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key, parents))
         folder = self.folder / name
         done = _read_done(folder)
+        if not done and not self._may_compute:
+            raise Unfinished(name)
         if not done:
             if is_primary():
                 folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +145,17 @@ class StageCache:
             yield
         finally:
             self._wait = True
+
+    @contextlib.contextmanager
+    def without_computing(self) -> Iterator[None]:
+        """Inside, `run` only looks for finished stages; they do not join `finished`."""
+        finished, reused = list(self.finished), list(self.reused)
+        self._may_compute = False
+        try:
+            yield
+        finally:
+            self._may_compute = True
+            self.finished[:], self.reused[:] = finished, reused
 
     def _choose(self, stem: str, code_key: str, parents: Sequence[Stage]) -> str:
         """The name of the folder to use; looks for finished stages that other code computed.

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from assl_jax.models.cpu import plain_forms
 from assl_jax.models.heads import flatten_views, unflatten_views
@@ -18,7 +19,12 @@ PASSES = 3  # forward, gradient of the inputs, gradient of the weights
 
 @functools.lru_cache(maxsize=256)
 def step_flops(
-    backbone: nn.Module, task: ProxyTask, shape: tuple[int, ...], dtype: Any, frozen: int = 0
+    backbone: nn.Module,
+    task: ProxyTask,
+    shape: tuple[int, ...],
+    dtype: Any,
+    frozen: int = 0,
+    labelled: bool = False,
 ) -> float:
     """Floating-point operations of all convolutions and matrix products in a training step.
 
@@ -32,10 +38,13 @@ def step_flops(
       shape, dtype: of a batch of stored images, `(b, *space, c)`.
       frozen: number of frozen networks that see the inputs too. The moving average of a task with
         a momentum is added.
+      labelled: whether the task sees labels too, as the target task does.
     """
     frozen += task.momentum > 0
     key = jax.random.key(0)
-    images = jax.ShapeDtypeStruct(shape, dtype)
+    images: Any = jax.ShapeDtypeStruct(shape, dtype)
+    if labelled:
+        images = images, jax.ShapeDtypeStruct(shape[:1], np.int32)
     with plain_forms():
         batch = jax.eval_shape(task.make_batch, key, images)
         inputs: Any = jax.eval_shape(flatten_views, batch.inputs)

@@ -22,7 +22,7 @@ def test_a_control_has_the_operations_of_the_pool_and_of_its_parts(make_study, m
         study.pretraining,
         settings=dataclasses.replace(study.pretraining.settings, mixing=mixing),
     )
-    each = pretraining._flops_of_a_step
+    each = pretraining.flops_of_a_step
     steps = pretraining._training(Network(("src",), as_long_as=POOL)).steps
     expected = 4 * (each(SRC) + each(ROTATION) + each(BOTH)) / each(SRC)
     assert steps == round(expected) and steps > 8
@@ -47,7 +47,7 @@ def test_a_checkpoint_of_another_form_is_one_line(make_study, monkeypatch):
     settings = dataclasses.replace(study.pretraining.settings, mixing="distil")
     pretraining = dataclasses.replace(study.pretraining, settings=settings)
     folder = pretraining.run(SRC).folder / "checkpoints"
-    like = pretraining._fresh(
+    like = pretraining.fresh(
         jax.random.key(0), {"src": study.setup.tasks["src"]}, pretraining.settings.training
     )
     shutil.rmtree(folder)

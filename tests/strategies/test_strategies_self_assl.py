@@ -145,7 +145,7 @@ def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatc
     checkpoints = Checkpoints(first.folder / "checkpoints")
     tasks = {"rotation": study.setup.tasks["rotation"]}
     training = study.pretraining.settings.training
-    like = study.pretraining._fresh(jax.random.key(0), tasks, training)
+    like = study.pretraining.fresh(jax.random.key(0), tasks, training)
     last = checkpoints.restore(like, study.setup.images.mesh)
     checkpoints.close()
     assert equal(began["state"], (last.params, last.batch_stats))  # its head too

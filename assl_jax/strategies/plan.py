@@ -1,0 +1,125 @@
+"""What a run will do and how long that takes, before it starts."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from assl_jax.evaluation.classification import Classification
+from assl_jax.strategies.network import SCRATCH, Network
+from assl_jax.strategies.stages import Unfinished
+from assl_jax.strategies.study import Study
+from assl_jax.training.compute import PASSES, step_flops
+from assl_jax.training.loop import Logging, fit
+from assl_jax.training.memory import peak_memory
+
+TIMED_STEPS = 4  # of the first task; the first of them compiles and does not count
+
+
+class Work(NamedTuple):
+    """A pretraining, or all fine-tunings of a network.
+
+    Attributes:
+      title: what it is.
+      steps: of training.
+      flops: floating-point operations, see `training.compute`.
+      finished: whether its result exists.
+    """
+
+    title: str
+    steps: int
+    flops: float
+    finished: bool
+
+
+class Pace(NamedTuple):
+    """How fast this machine trains.
+
+    Attributes:
+      flops_per_s: of a training step.
+      host_bytes, device_bytes: peak memory of these steps; None where it is not known.
+    """
+
+    flops_per_s: float
+    host_bytes: int | None
+    device_bytes: int | None
+
+
+def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
+    """The work of a study that begins with `networks`, and with training from scratch.
+
+    Each network is pretrained. It is fine-tuned on all labels and, if the networks are also
+    cross-validated, on the folds.
+    """
+    found = []
+    for network in (SCRATCH, *networks):
+        label = study.setup.label(network)
+        pretrained = True
+        if network.pool:
+            pretrained = _finished(study, study.pretraining.run, network)
+            found.append(
+                Work(
+                    f"pretrain {label}",
+                    study.pretraining.training_of(network).steps,
+                    study.pretraining.training_of(network).steps
+                    * study.pretraining.flops_of_a_step(network),
+                    pretrained,
+                )
+            )
+        found.append(
+            Work(
+                f"fine-tune {label}",
+                *_finetuning(study),
+                pretrained and _finished(study, study.evaluating.run, network),
+            )
+        )
+    return found
+
+
+def _finished(study: Study, run: Callable[[Network], object], network: Network) -> bool:
+    try:
+        with study.setup.stages.without_computing():
+            run(network)
+    except Unfinished:
+        return False
+    return True
+
+
+def _finetuning(study: Study) -> tuple[int, float]:
+    """Steps and operations of all fine-tunings of a network, their predictions included."""
+    dataset, settings = study.setup.dataset, study.evaluating.settings
+    task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
+    size = settings.training.batch_size
+    shape = (size, *dataset.images.shape[1:])
+    each = step_flops(study.setup.backbone, task, shape, dataset.images.dtype, labelled=True)
+    runs = [*study.evaluating.test_runs().values(), *study.evaluating.folds().values()]
+    steps = len(runs) * settings.training.steps
+    forward = each / PASSES / size * sum(len(run.test) for run in runs)
+    return steps, steps * each + forward
+
+
+def pace(study: Study) -> Pace:
+    """Time a few steps of the first task; the compiled step serves the training too."""
+    setup, settings = study.setup, study.pretraining.settings
+    name, task = next(iter(setup.tasks.items()))
+    speeds: list[float] = []
+
+    def record(*, values: Mapping[str, float], **_: Any) -> None:
+        speeds.append(values["images_per_s"])
+
+    with peak_memory() as peak:
+        fit(
+            study.pretraining.fresh(jax.random.key(0), {name: task}, settings.training),
+            backbone=setup.backbone,
+            tasks={name: task},
+            feed=setup.images,
+            rows=setup.dataset.unlabeled,
+            training=dataclasses.replace(settings.training, steps=TIMED_STEPS),
+            seed=0,
+            logging=Logging(every=1, record=record),
+        )
+    per_step = study.pretraining.flops_of_a_step(Network((name,)))
+    speed = float(np.median(speeds[1:])) / settings.training.batch_size
+    return Pace(speed * per_step, peak.host, peak.device)

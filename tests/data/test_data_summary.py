@@ -1,0 +1,94 @@
+"""What is said about the images before training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from assl_jax.data import Dataset, load
+from assl_jax.data.summary import summarise
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import Split
+
+
+@pytest.fixture
+def dataset():
+    """40 unlabeled images, of which 20 are labelled, and 20 for testing; 2 classes."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6, 1), dtype=np.uint8)
+    labels = np.full(60, -1, np.int32)
+    labels[20:] = np.arange(40) % 2
+    return Dataset(
+        name="random",
+        images=images,
+        labels=labels,
+        class_names=("cat", "dog"),
+        unlabeled=np.arange(40),
+        labelled_sets=(np.arange(20, 40),),
+        test=np.arange(40, 60),
+        intensity=Intensity(),
+    )
+
+
+def test_counts(dataset):
+    found = summarise(dataset)
+    assert (found.name, found.shape, found.dtype) == ("random", (6, 6, 1), "uint8")
+    assert found.splits == {
+        "unlabeled": Split(images=40),
+        "labelled": Split(images=20, classes={"cat": 10, "dog": 10}),
+        "test": Split(images=20, classes={"cat": 10, "dog": 10}),
+    }
+    assert found.odd == ()
+
+
+def test_patients_and_several_labelled_sets(dataset):
+    found = summarise(
+        dataclasses.replace(
+            dataset,
+            patients=np.arange(60) // 2,
+            labelled_sets=(np.arange(20, 30), np.arange(26, 36)),
+        )
+    )
+    assert list(found.splits) == ["unlabeled", "labelled, in 2 sets of about 10", "test"]
+    assert [split.patients for split in found.splits.values()] == [20, 8, 10]
+    assert [split.images for split in found.splits.values()] == [40, 16, 20]
+
+
+def odd(dataset, **changes):
+    return summarise(dataclasses.replace(dataset, **changes)).odd
+
+
+def test_copies(dataset):
+    images = dataset.images.copy()
+    images[41] = images[3]  # a test image that pretraining sees
+    images[23] = images[20]  # a cat and a dog
+    images[5] = images[4]
+    assert odd(dataset, images=images) == (
+        "1 test images are identical to images that are trained on; remove them from one side, or "
+        "the test accuracy is too high",
+        "1 images occur with different labels, such as cat and dog",
+        "3 images are copies of others",
+    )
+
+
+def test_values(dataset):
+    images = dataset.images.copy()
+    images[7] = 9
+    images[8] = 9 + images[8] % 5
+    assert odd(dataset, images=images) == (
+        "2 images are nearly constant; are they blank, or is the window too wide?",
+    )
+    (sentence,) = odd(dataset, images=dataset.images // 64 * 64)
+    assert sentence.startswith("the images have only 4 different values between 0 and 255")
+    (sentence,) = odd(dataset, intensity=Intensity(low=100, high=110))
+    assert sentence.startswith("the images have only 11 different values between 100 and 110")
+
+
+def test_classes_of_very_different_size(dataset):
+    labels = dataset.labels.copy()
+    labels[20:40] = [1] + [0] * 19
+    (sentence,) = odd(dataset, labels=labels)
+    assert sentence.startswith("the labelled images are unbalanced: 19 of 'cat', 1 of 'dog'")
+
+
+def test_the_embedded_images_are_not_odd():
+    assert summarise(load("digits")).odd == ()

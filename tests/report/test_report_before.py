@@ -1,0 +1,64 @@
+"""What a run says before it starts."""
+
+import pytest
+
+from assl_jax.records import DataSummary, Split
+from assl_jax.report.before import data_lines, duration, plan_lines
+from assl_jax.strategies.plan import Pace, Work
+
+
+def test_the_images():
+    found = DataSummary(
+        name="folder",
+        shape=(32, 32, 3),
+        dtype="uint8",
+        splits={
+            "unlabeled": Split(images=1200, patients=40),
+            "test": Split(images=30, patients=9, classes={"cat": 10, "dog": 20}),
+        },
+        skipped=("a.png: not an image",),
+        notes=("val/ joins the training images",),
+        odd=("3 images are copies of others",),
+    )
+    assert data_lines(found) == [
+        "Images of folder: 32x32, 3 channels, uint8",
+        "",
+        "Split      Classes           Images  Patients",
+        "---------  ----------------  ------  --------",
+        "unlabeled  not used           1,200        40",
+        "test       cat: 10, dog: 20      30         9",
+        "note: val/ joins the training images",
+        "left out: a.png: not an image",
+        "look: 3 images are copies of others",
+    ]
+
+
+def test_many_classes_and_no_patients():
+    classes = {f"c{i}": 5 + i for i in range(40)}
+    split = Split(images=980, classes=classes)
+    found = DataSummary(name="npz", shape=(8, 8, 8, 1), dtype="int16", splits={"test": split})
+    caption, _, heads, _, row = data_lines(found)
+    assert caption == "Images of npz: 8x8x8, 1 channel, int16"
+    assert heads.split() == ["Split", "Classes", "Images"]
+    assert row == "test   40 classes of 5 (c0) to 44 (c39)     980"
+
+
+def test_the_plan():
+    works = [Work("pretrain src", 1000, 6e12, False), Work("fine-tune src", 20, 3e12, True)]
+    assert plan_lines(works, Pace(1e10, 3 * 2**30, None), "Then pools follow.") == [
+        "Plan           Steps  Operations      Time",
+        "-------------  -----  ----------  --------",
+        "pretrain src   1,000     6.0e+12    10 min",
+        "fine-tune src     20     3.0e+12  finished",
+        "",
+        "Together about 10 min, and 3.0 GiB of memory of the machine. Then pools follow.",
+        "The times follow from a few timed steps and the operations, without compilation.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (6001, "1.7 h"), (200_000, "2.3 days")],
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
