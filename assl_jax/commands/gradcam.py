@@ -4,6 +4,7 @@ python -m assl_jax gradcam --workdir=runs/mtassl_digits [--images=FOLDER_OR_FILE
 """
 
 import argparse
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from assl_jax import records
 from assl_jax.config import load_data, saved_config
 from assl_jax.data import Dataset
-from assl_jax.data.images import EXTENSIONS, decode_image
+from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
 from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, find_volumes, read_volume
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import load_models
@@ -85,16 +86,10 @@ def _read_all(
     if path.is_dir():
         volumes = len(dataset.space) == 3
         endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
-        files = (find_volumes(path) if volumes else _pictures(path))[:n]
+        files = (find_volumes(path) if volumes else find_images(path)[0])[:n]
         require(bool(files), f"--images={images} holds no files that end in {' '.join(endings)}")
     stored = np.stack([_read(file, dataset, settings) for file in files])
     return stored, [file.name for file in files]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted; hidden ones are left out."""
-    visible = sorted(file for file in folder.rglob("*") if file.name[0] != ".")
-    return [file for file in visible if file.name.lower().endswith(EXTENSIONS)]
 
 
 def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
@@ -109,12 +104,15 @@ def _read(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarr
         raise InputError(f"{file} cannot be read: {reason}; remove it from --images") from error
 
 
-def _image(file: Path, dataset: Dataset, _: Mapping[str, Any]) -> np.ndarray:
+def _image(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
     """A picture; its levels 0 to 255 become the data set's lowest to highest value."""
     (h, w), limits = dataset.space, dataset.intensity
-    image = decode_image(file, side=h if h == w else 0, channels=dataset.channels)
+    format = dataclasses.replace(
+        ImageFormat.of(settings), side=h if h == w else 0, channels=dataset.channels
+    )
+    image = decode_image(file, format)
     levels = np.asarray(resize(jnp.asarray(image[None], jnp.float32), (h, w))[0])
-    return limits.low + levels / 255 * (limits.high - limits.low)
+    return np.rint(limits.low + levels / 255 * (limits.high - limits.low))
 
 
 def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.ndarray:
@@ -132,6 +130,7 @@ def _volume(file: Path, dataset: Dataset, settings: Mapping[str, Any]) -> np.nda
         spacing=settings.get("spacing", ()),
         window=settings.get("window", (dataset.intensity.low, dataset.intensity.high)),
         foreground_above=float(settings["foreground_above"]) if cropped else None,
+        nan=settings.get("nan", "refuse"),
     )
     return read_volume(file, format)
 

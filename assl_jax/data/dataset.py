@@ -32,6 +32,9 @@ class Dataset:
       origins: for each image, what it was made from (its file's size and time, a checksum). Part
         of the fingerprints, which look at only some images of a large set. None: nothing is known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
+      notes: what else the user should know about how the data were read: one sentence each.
+
+    A data set without any label has no classes, no labelled sets and no test images.
 
     Raises:
       InputError: an image without a label in a labelled split, or an image or a patient on both
@@ -49,6 +52,7 @@ class Dataset:
     patients: np.ndarray | None = None
     origins: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         k = len(self.class_names)
@@ -108,7 +112,7 @@ class Dataset:
         Returns:
           16 hex digits.
         """
-        rows = np.concatenate(subsets)
+        rows = np.concatenate([*subsets, np.empty(0, np.int64)])
         sizes = [len(subset) for subset in subsets]
         sha = hashlib.sha256(
             repr((sizes, self.images.shape[1:], str(self.images.dtype), self.intensity)).encode()
