@@ -1,7 +1,7 @@
 """Images in the user's folders, one folder per class, or listed in a table."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assl_jax.data.dataset import Dataset, intensity_of
@@ -88,7 +88,8 @@ def folder(
         dict(side=side, channels=channels, window=window, pages=pages, alpha=alpha)
     )
     root = existing_folder(path, "the folder that holds train/<class>/")
-    source, notes, order = str(root), list[str](), sorted
+    source, notes = str(root), list[str]()
+    order: Callable[[Sequence[str]], Sequence[str]] = sorted
     table = None
     if csv:
         table = read_table(

@@ -153,7 +153,8 @@ def _pages(file: Any, pages: str) -> Iterable[int]:
 def _decode(file: Any, format: ImageFormat) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    _refuse_lost_values(file, format)
+    sixteen = _sixteen_bits(file)  # before the pixels are loaded
+    _refuse_lost_values(file, format, sixteen)
     samples = getattr(file, "tag_v2", {}).get(277, 1)  # of a TIFF
     if samples > len(file.getbands()) and format.channels not in (1, 3):
         raise ValueError(
@@ -167,12 +168,14 @@ def _decode(file: Any, format: ImageFormat) -> np.ndarray:
     if image.has_transparency_data and format.channels != 4:
         image = image.convert("RGBA")
         if format.alpha == "white":
-            if image.getextrema()[3] == (0, 0):
+            if not np.asarray(image)[..., 3].any():
                 raise ValueError("every pixel is transparent; set data.alpha=drop to see through")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     mode = {0: "L" if grey else "RGB", 1: "L", 3: "RGB", 4: "RGBA"}[format.channels]
+    if mode == "RGBA" and not image.has_transparency_data:
+        image = image.convert("RGB")  # CMYK has no direct way
     image = image.convert(mode)
-    if format.window and file.mode[0] not in "IF" and not _sixteen_bits(file):
+    if format.window and file.mode[0] not in "IF" and not sixteen:
         image = Image.fromarray(to_bytes(np.asarray(image), format.window))
     if format.side:
         size = (format.side, format.side)
@@ -181,7 +184,7 @@ def _decode(file: Any, format: ImageFormat) -> np.ndarray:
     return array.reshape(*array.shape[:2], -1)
 
 
-def _refuse_lost_values(file: Any, format: ImageFormat) -> None:
+def _refuse_lost_values(file: Any, format: ImageFormat, sixteen: bool) -> None:
     """Refuse values of more than 8 bits without a window, since only the user knows their range."""
     if file.mode[0] in "IF":
         if not format.window:
@@ -189,7 +192,7 @@ def _refuse_lost_values(file: Any, format: ImageFormat) -> None:
                 f"grey pixels of more than 8 bits (mode {file.mode}); set data.window=(low, high), "
                 "the values that become black and white, or save it as 8-bit"
             )
-    elif _sixteen_bits(file):
+    elif sixteen:
         if format.window != FULL_RANGE:
             raise ValueError(
                 "colours of 16 bits, of which Pillow reads the upper 8; set data.window="

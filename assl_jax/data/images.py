@@ -69,9 +69,7 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
             stamps.append((file, stat.st_size, stat.st_mtime_ns))
         except OSError:  # a dangling link; decoding raises an error or skips the file
             stamps.append((file, -1, -1))
-    return digest(
-        [VERSION, PIL.__version__, dataclasses.asdict(format), on_error, stamps], 20
-    )
+    return digest([VERSION, PIL.__version__, dataclasses.asdict(format), on_error, stamps], 20)
 
 
 def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
@@ -116,7 +114,8 @@ def _decode_all(
             reason = _reason(e)
             if on_error == "raise":
                 raise InputError(
-                    f"{shown(str(root / file))} cannot be read: {reason}; remove it or set data.on_error=skip"
+                    f"{shown(str(root / file))} cannot be read: {reason}; remove it or set "
+                    "data.on_error=skip"
                 ) from e
             return reason
 

@@ -32,8 +32,9 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
     """Read a NIfTI-1 or NIfTI-2 file in one piece, compressed by gzip or not.
 
     Returns:
-      The file's values, which may include NaN, and the size of a voxel in mm. Axis 0 runs from inferior to superior, axis
-      1 from anterior to posterior, axis 2 from the patient's right to the left.
+      The file's values, which may include NaN, and the size of a voxel in mm. Axis 0 runs from
+      inferior to superior, axis 1 from anterior to posterior, axis 2 from the patient's right to
+      the left.
 
     Raises:
       ValueError: a file that is not one volume of real numbers, or an affine that cannot be

@@ -90,14 +90,13 @@ def npz(
     # The training and the test images are the last ones.
     tested = len(parts.get("test", ()))
     seen = np.arange(len(images) - tested)
-    known, names = np.full(len(images), -1, np.int32), ()
+    known = np.full(len(images), -1, np.int32)
+    names: tuple[str, ...] = ()
     if shown == "train":
         names, classes = _classes(file, arrays, parts)
         known[len(images) - len(classes) :] = classes
     chosen = seen[known[seen] >= 0]
-    require(
-        bool(names) or not labels, f"data.labels={labels}, but {file} has no labelled images"
-    )
+    require(bool(names) or not labels, f"data.labels={labels}, but {file} has no labelled images")
     if labels:
         chosen = chosen[stratified_subset(known[chosen], labels, seed=seed, names=names)]
     return Dataset(

@@ -240,9 +240,7 @@ def _into_cache(
 
 def _some(root: Path, found: Sized, skipped: Mapping[str, str]) -> None:
     file, reason = next(iter(skipped.items()), ("", ""))
-    require(
-        bool(len(found)), f"{root}: none of its volumes can be read; {shown(file)}: {reason}"
-    )
+    require(bool(len(found)), f"{root}: none of its volumes can be read; {shown(file)}: {reason}")
 
 
 def _same_shape(root: Path, file: str, shape: Shape, first: str, expected: Shape) -> None:
