@@ -4,9 +4,11 @@
 
 FOLDER holds `unlabeled/**`, `train/<class>/*` and `test/<class>/*`. Without `test/`, a share of
 `train/` is kept for testing. Images of different sizes need `--config.data.side=96`, images with
-different channels `--config.data.channels=3`. The defaults suit photographs of 64 to 128 pixels and
-one GPU. For small images and a CPU, docs/results.md has the settings of a run on 45,000 images of
-32x32.
+different channels `--config.data.channels=3`, images of 16 bits `--config.data.window="(0,4095)"`.
+If several images are of one patient, say how a path names the patient:
+`--config.data.patient='([^/]+)/[^/]+$'` takes the last folder. The defaults suit photographs of 64
+to 128 pixels and one GPU. For small images and a CPU, docs/results.md has the settings of a run on
+45,000 images of 32x32.
 """
 
 from ml_collections import ConfigDict

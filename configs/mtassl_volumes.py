@@ -3,7 +3,8 @@
     python main.py --config=configs/mtassl_volumes.py --config.data.path=FOLDER
 
 FOLDER holds the volumes and `volumes.csv` with the columns path and label. The columns patient and
-split (train, test or unlabeled) are optional; an unlabeled volume needs no label. Volumes are
+split (train, val, test or unlabeled) are optional; an unlabeled volume needs no label. Voxels that
+are NaN need `--config.data.nan=lowest` or a number. Volumes are
 brought to one orientation. To bring them to one size, give a shape in voxels: bottom to top, front
 to back, side to side. For CT also give a window in HU:
 

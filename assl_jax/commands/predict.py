@@ -13,6 +13,7 @@ import numpy as np
 
 from assl_jax import files, records
 from assl_jax.console import say
+from assl_jax.data.names import shown
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.prediction import Predictions, predict
@@ -68,7 +69,7 @@ def table(models: Sequence[Model], found: Predictions) -> str:
     for i, file in enumerate(found.files):
         k = int(mean[i].argmax())
         spread = [f"{found.probabilities[:, i, k].std(ddof=1):.6g}"] if several else []
-        writer.writerow([str(file), classes[k], *(f"{p:.9g}" for p in mean[i]), *spread])
+        writer.writerow([shown(str(file)), classes[k], *(f"{p:.9g}" for p in mean[i]), *spread])
     return text.getvalue()
 
 

@@ -35,6 +35,9 @@ class Dataset:
         of the fingerprints, which look at only some images of a large set. None: nothing is known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
       format: the settings by which files became images, see `data.file_reader.FileReader`.
+      notes: what else the user should know about how the data were read: one sentence each.
+
+    A data set without any label has no classes, no labelled sets and no test images.
 
     Raises:
       InputError: an image without a label in a labelled split, or an image or a patient on both
@@ -53,6 +56,7 @@ class Dataset:
     origins: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
     format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         k = len(self.class_names)
@@ -112,7 +116,7 @@ class Dataset:
         Returns:
           16 hex digits.
         """
-        rows = np.concatenate(subsets)
+        rows = np.concatenate([*subsets, np.empty(0, np.int64)])
         sizes = [len(subset) for subset in subsets]
         sha = hashlib.sha256(
             repr((sizes, self.images.shape[1:], str(self.images.dtype), self.intensity)).encode()

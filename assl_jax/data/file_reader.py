@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from assl_jax.data.dataset import Dataset
-from assl_jax.data.images import EXTENSIONS, decode_image, why_unreadable
+from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
+from assl_jax.data.images import why_unreadable
 from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, find_volumes, read_volume
 from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize
@@ -22,8 +23,8 @@ class FileReader:
     Attributes:
       shape: `(*space, c)` of an image.
       low, high: the stored values that become 0 and 1, see `ops.intensity.Intensity`.
-      format: the settings by which the source read its files: arguments of `decode_image`, or
-        fields of `VolumeFormat`. Settings that are missing follow from `shape`, `low` and `high`.
+      format: the settings by which the source read its files: fields of `ImageFormat` or
+        `VolumeFormat`. Settings that are missing follow from `shape`, `low` and `high`.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +43,7 @@ class FileReader:
         if not path.is_dir():
             return [path]
         endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
-        found = find_volumes(path) if volumes else _pictures(path)
+        found = find_volumes(path) if volumes else find_images(path)[0]
         require(bool(found), f"{path} holds no files that end in {' '.join(endings)}")
         return found
 
@@ -62,13 +63,22 @@ class FileReader:
 
     def _picture(self, file: Path) -> np.ndarray:
         h, w, channels = self.shape
-        format = {"side": h if h == w else 0, **self.format, "channels": channels}
-        image = decode_image(file, **format)
+        format = ImageFormat.of(self.format)
+        if not format.side and h == w:
+            format = dataclasses.replace(format, side=h)
+        if not format.channels and channels in (1, 3) and format.pages != "channels":
+            format = dataclasses.replace(format, channels=channels)
+        image = decode_image(file, format)
+        require(
+            image.shape[2] == channels,
+            f"{file} has {image.shape[2]} channels, the run's images have {channels}",
+        )
         if image.shape != self.shape:
-            image = np.asarray(resize(jnp.asarray(image[None], jnp.float32), (h, w))[0])
+            resized = resize(jnp.asarray(image[None], jnp.float32), (h, w))[0]
+            image = np.rint(np.asarray(resized)).astype(np.uint8)
         if (self.low, self.high) == (0, 255):
             return image
-        return self.low + image.astype(np.float32) / 255 * (self.high - self.low)
+        return np.rint(self.low + image.astype(np.float32) / 255 * (self.high - self.low))
 
     def _volume(self, file: Path) -> np.ndarray:
         channels = self.shape[-1]
@@ -87,9 +97,3 @@ def reader_of(dataset: Dataset) -> FileReader:
         high=dataset.intensity.high,
         format=dataset.format,
     )
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted; hidden ones are left out."""
-    visible = sorted(file for file in folder.rglob("*") if file.name[0] != ".")
-    return [file for file in visible if file.name.lower().endswith(EXTENSIONS)]

@@ -1,54 +1,77 @@
-"""Images in the user's folders, one folder per class."""
+"""Images in the user's folders, one folder per class, or listed in a table."""
 
+import dataclasses
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from assl_jax.data.dataset import Dataset, intensity_of
-from assl_jax.data.images import EXTENSIONS, read_images
-from assl_jax.data.settings import check, existing_folder
-from assl_jax.data.splits import split_by_class, stratified_subset
+from assl_jax.data.image_file import EXTENSIONS, ImageFormat, endings, find_images
+from assl_jax.data.images import read_images
+from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, is_system, shown, split_of
+from assl_jax.data.rows import (
+    Row,
+    listing,
+    numbers_first,
+    repeated,
+    rows_of_table,
+    sides,
+    with_patients,
+)
+from assl_jax.data.settings import check, existing_folder, expanded
+from assl_jax.data.table import read_table
 from assl_jax.errors import InputError, require
 
-UNLABELED, TRAIN, TEST = range(3)
-FOLDERS = ("unlabeled", "train", "test")
-
-Classes = dict[str, list[str]]  # class name -> its files, relative to the source's folder
+LAST_FOLDER = "'([^/]+)/[^/]+$'"  # a pattern for `data.patient`
 
 
 def folder(
     *,
     path: str = "",
+    csv: str = "",
+    patient: str = "",
     labels: int = 0,
     test_fraction: float = 0.2,
+    val: str = "train",
     side: int = 0,
     channels: int = 0,
+    window: tuple[float, ...] = (),
+    pages: str = "one",
+    alpha: str = "white",
     on_error: str = "raise",
     cache: str = "",
     seed: int = 0,
 ) -> Dataset:
     """Images in class folders.
 
-    There are two layouts:
+    The layouts are:
 
-    - `unlabeled/**`, `train/<class>/**`, `test/<class>/**`. Without `unlabeled/`, the training
-      images are also the unlabeled images. Without `test/`, a part of `train/` becomes the test
-      images.
-    - `<class>/**`, if none of these three folders exists. It is read like `train/` alone.
+    - `unlabeled/**`, `train/<class>/**`, `val/<class>/**`, `test/<class>/**`. Only `train/` must be
+      there. `names.SPELLINGS` lists the other names that are read, such as `Training/`. Without
+      `unlabeled/`, the training images are also the unlabeled images. Without `test/`, a part of
+      the training images becomes the test images.
+    - `<class>/**`, if there is no such folder. It is read like `train/` alone.
+    - `unlabeled/**` alone, or images without folders: nothing has a label.
 
-    Class indices follow the sorted names. Names that begin with a dot, files without an image's
-    extension and files next to the class folders are ignored. `data.images.decode_image` says how
-    transparency, palettes and orientation are handled.
+    Class indices follow the sorted names. Hidden files, thumbnails and what systems leave are
+    ignored. Other files that are not images, and folders that are not read, are named in `notes`.
+    Images are known by their content where the name does not tell.
+    `data.image_file.decode_image` says how a file becomes an array.
 
     Args:
       path: the folder.
+      csv: a table, relative to the folder. With the columns `path` and `label`, and perhaps `split`
+        and `patient`, it replaces the class folders; with `path` and `patient` alone it adds the
+        patients. A label that is empty, NA, nan or -1 means none.
+      patient: a regular expression that finds the patient in every file's path; its first group, or
+        the whole match. No patient may be on both sides of a split.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      test_fraction: fraction of every class that becomes test images if there is no `test/`; at
-        least one image goes to each side.
-      side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 requires
-        that all images have one size.
-      channels: 1 converts to grey, 3 to RGB; 0 requires that all images are grey, or all RGB.
+      test_fraction: share of every class's images (or patients) that become test images if there
+        are none. A hash of the name decides, so that a new image moves no other; at least one goes
+        to each side.
+      val: what validation images are: "train" (the search cross-validates inside the training
+        images), "unlabeled", "test", or "ignore".
+      side, channels, window, pages, alpha: as in `ImageFormat`.
       on_error: "raise", or "skip" to leave out files that cannot be decoded.
       cache: folder that keeps the decoded images for the next run; "" keeps nothing.
       seed: draws the split and the labelled set.
@@ -57,129 +80,185 @@ def folder(
       A data set of uint8 images: first the unlabeled, then the training, then the test images.
 
     Raises:
-      InputError: a folder or an image that cannot be read, classes that differ between `train/`
-        and `test/`, a class without images, images that differ in size or channels, a setting
-        out of range.
+      InputError: a folder, a table or an image that cannot be read, two folders for one split,
+        classes that differ between training and test images, images that differ in size or
+        channels, a setting out of range.
     """
-    check(labels=labels, test_fraction=test_fraction, side=side, on_error=on_error, seed=seed)
-    require(channels in (0, 1, 3), f"data.channels={channels} must be 0 (as they are), 1 or 3")
+    check(labels=labels, test_fraction=test_fraction, on_error=on_error, seed=seed, val=val)
+    format = ImageFormat.of(
+        dict(side=side, channels=channels, window=window, pages=pages, alpha=alpha)
+    )
     root = existing_folder(path, "the folder that holds train/<class>/")
-    require(bool(_listing(root)), f"data.path={path!r} is empty")
-
-    present = [name for name in FOLDERS if (root / name).is_dir()]
-    require(
-        "train" in present or not present,
-        f"{root} has {' and '.join(present)}/ but no train/ with a folder per class",
-    )
-    unlabeled = _images(root, "unlabeled") if "unlabeled" in present else []
-    require(
-        bool(unlabeled) or "unlabeled" not in present,
-        f"{root / 'unlabeled'} holds no images; add some or remove it",
-    )
-    train = _classes(root, "train" if present else "")
-    if "test" in present:
-        test = _classes(root, "test")
-        _same_classes(root, train, test)
+    source, notes = str(root), list[str]()
+    order: Callable[[Sequence[str]], Sequence[str]] = sorted
+    table = None
+    if csv:
+        table = read_table(
+            root / expanded(csv, "data.csv"),
+            needed=("path",),
+            optional=("label", "split", "patient"),
+        )
+        notes += [*table.notes, *sides(table.columns, "columns")]
+    if table and "label" in table.columns:
+        rows, source, order = rows_of_table(table, root), str(table.file), numbers_first
+        _refuse_repeated(rows, source)
     else:
-        train, test = _split(root, train, test_fraction, seed=seed)
-
-    names = tuple(train)
-    entries = [(UNLABELED, -1, f) for f in unlabeled]
-    entries += [(TRAIN, k, f) for k, c in enumerate(names) for f in train[c]]
-    entries += [(TEST, k, f) for k, c in enumerate(names) for f in test[c]]
-    files = [file for _, _, file in entries]
-    rows = np.array([(split, k) for split, k, _ in entries], np.int32)
-    images, skipped = read_images(
-        root, files, side=side, channels=channels, on_error=on_error, cache=cache
+        rows, told = _layout(root)
+        notes += told
+        if table:
+            require("patient" in table.columns, f"{table.file} has neither label nor patient")
+            rows = _patients_of_table(rows, rows_of_table(table, root), str(table.file))
+    if patient:
+        rows = with_patients(rows, patient)
+    elif not any(row.patient for row in rows):
+        notes += _perhaps_patients(rows)
+    listed = listing(
+        rows,
+        source=source,
+        what="image",
+        val=val,
+        test_fraction=test_fraction,
+        seed=seed,
+        order=order,
+        notes=notes,
     )
-    kept = rows[[f not in skipped for f in files]]
-    lost = {(int(s), int(k)) for s, k in rows} - {(int(s), int(k)) for s, k in kept}
-    for split, k in sorted(lost):
-        what = f"class {names[k]!r} of {FOLDERS[split]}" if k >= 0 else FOLDERS[split]
-        raise InputError(f"{root}: every image of {what} was skipped; repair or remove it")
-
-    split, classes = kept.T
-    seen = np.flatnonzero(split == split[0])  # the unlabeled images; without, the training images
-    chosen = np.flatnonzero(split == TRAIN)
-    if labels:
-        chosen = chosen[stratified_subset(classes[chosen], labels, seed=seed)]
+    listed = listed.ordered()
+    images, skipped = read_images(
+        root, [row.path for row in listed.rows], format, on_error=on_error, cache=cache
+    )
+    listed = listed.without(skipped)
+    only_unlabeled = any(row.split == "unlabeled" for row in rows) and not table
+    splits = listed.splits(labels=labels, seed=seed, only_unlabeled=only_unlabeled)
     return Dataset(
         name="folder",
         images=images,
-        labels=classes.copy(),
-        class_names=names,
-        unlabeled=seen,
-        labelled_sets=(chosen,),
-        test=np.flatnonzero(split == TEST),
-        intensity=intensity_of(images[: len(seen)], low=0.0, high=255.0),
-        skipped=tuple(f"{file}: {reason}" for file, reason in skipped.items()),
-        format={"side": side} if side else {},
+        intensity=intensity_of(images[: len(splits["unlabeled"])], low=0.0, high=255.0),
+        skipped=tuple(f"{shown(file)}: {reason}" for file, reason in skipped.items()),
+        notes=listed.notes,
+        **splits,
+        format=dataclasses.asdict(format),
     )
 
 
 def _listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
+            return sorted((e for e in entries if not is_system(e.name)), key=lambda e: e.name)
     except OSError as e:
-        raise InputError(f"{folder} cannot be read: {e.strerror}") from e
+        raise InputError(f"{shown(str(folder))} cannot be read: {e.strerror}") from e
 
 
-def _images(root: Path, name: str) -> list[str]:
-    """All image files below `root / name`, relative to `root`, in a fixed order."""
-    found = []
-    for entry in _listing(root / name):
-        inner = f"{name}/{entry.name}"
-        if entry.is_dir():
-            found += _images(root, inner)
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-            found.append(inner)
-    return found
+def _layout(root: Path) -> tuple[list[Row], list[str]]:
+    """The rows that the folders give, and notes about what was not read."""
+    entries = _listing(root)
+    require(bool(entries), f"data.path={str(root)!r} is empty")
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    named: dict[str, list[str]] = {}
+    for name in folders:
+        if split := split_of(name):
+            named.setdefault(split, []).append(name)
+    notes: list[str] = []
+    if not named.keys() & set(SPLITS):
+        if not folders:
+            return _images(root, "", notes), notes
+        return _classes(root, "", "", notes), notes
+    for split, names in named.items():
+        require(
+            len(names) == 1,
+            f"{root} has {'/ and '.join(names)}/, which both name the {split} images; merge them "
+            "or rename one",
+        )
+    labelled = [split for split in ("train", VALIDATION, "test") if split in named]
+    require(
+        not labelled or "train" in named,
+        f"{root} has {' and '.join(names[0] for names in named.values())}/ but no train/ with a "
+        "folder per class",
+    )
+    rows = []
+    if "unlabeled" in named:
+        (name,) = named["unlabeled"]
+        rows = _images(root, name, notes)
+        require(bool(rows), f"{root / name} holds no images; add some or remove it")
+    for split in labelled:
+        rows += _classes(root, named[split][0], split, notes)
+    others = [shown(f"{name}/") for name in folders if not split_of(name)]
+    if others:
+        notes.append(
+            f"ignored next to {named[labelled[0]][0] if labelled else named['unlabeled'][0]}/: "
+            f"{', '.join(others)}"
+        )
+    return rows, notes
 
 
-def _classes(root: Path, name: str) -> Classes:
-    """The class folders in `root / name`, each with at least one image."""
-    prefix = f"{name}/" if name else ""
-    names = [entry.name for entry in _listing(root / name) if entry.is_dir()]
+def _images(root: Path, name: str, notes: list[str], label: str = "", split: str = "") -> list[Row]:
+    """The image files below `root / name`; a note about other files."""
+    try:
+        images, others = find_images(root / name)
+    except OSError as e:
+        raise InputError(f"{shown(str(e.filename))} cannot be read: {e.strerror}") from e
+    if others:
+        notes.append(f"no images in {shown(name) or '.'}/: {endings(others)}")
+    require(
+        bool(images),
+        f"{shown(str(root / name))} holds no images; it has {endings(others) or 'no files'}; add "
+        "some or remove it",
+    )
+    return [
+        Row(shown(str(file)), file.relative_to(root).as_posix(), label, split or "unlabeled")
+        for file in images
+    ]
+
+
+def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
+    """The images of the class folders in `root / name`, each with at least one image."""
+    entries = _listing(root / name)
+    names = [entry.name for entry in entries if entry.is_dir()]
     require(bool(names), f"{root / name} has no class folders: put images in train/<class>/")
     # A single folder usually means that `path` names the folder above the right one.
     require(
-        len(names) > 1,
+        len(names) > 1 or split not in ("", "train"),
         f"{root / name} has one class folder only, {names[0]}/; add a second class, or let "
-        "data.path name the folder that holds train/",
+        "data.path name the folder that holds train/, or rename it to unlabeled/ if nothing has a "
+        "label",
     )
-    classes = {c: _images(root, prefix + c) for c in names}
-    for c, files in classes.items():
+    beside = [entry.name for entry in entries if not entry.is_dir()]
+    if pictures := [file for file in beside if file.lower().endswith(EXTENSIONS)]:
+        notes.append(f"{len(pictures)} images next to the class folders are ignored")
+    rows = []
+    for c in names:
+        inner = {split_of(entry.name) for entry in _listing(root / name / c) if entry.is_dir()}
         require(
-            bool(files),
-            f"{root / name / c} holds no images ({' '.join(EXTENSIONS)}); add some or remove it",
+            not {"train", "test"} <= inner,
+            f"{shown(str(root / name / c))} holds train/ and test/; put the images into "
+            f"train/{shown(c)}/ and test/{shown(c)}/ of data.path",
         )
-    return classes
+        rows += _images(root, f"{name}/{c}" if name else c, notes, c, split or "train")
+    return rows
 
 
-def _same_classes(root: Path, train: Classes, test: Classes) -> None:
-    for here, there, missing in (
-        ("test", "train", test.keys() - train.keys()),
-        ("train", "test", train.keys() - test.keys()),
-    ):
-        require(
-            not missing,
-            f"{root}: class {', '.join(sorted(missing))} is in {here}/ but not in {there}/",
-        )
+def _patients_of_table(rows: Sequence[Row], listed: Sequence[Row], source: str) -> list[Row]:
+    """The rows with the patients of a table."""
+    _refuse_repeated(listed, source)
+    patients = {row.path: row.patient for row in listed}
+    for row in rows:
+        require(row.path in patients, f"{source} has no row for {shown(row.path)}; add it")
+    return [row._replace(patient=patients[row.path]) for row in rows]
 
 
-def _split(
-    root: Path, classes: Classes, test_fraction: float, *, seed: int
-) -> tuple[Classes, Classes]:
-    """The training and the test files of every class."""
-    files = [(c, file) for c, members in classes.items() for file in members]
-    try:
-        drawn = split_by_class(np.array([c for c, _ in files]), test_fraction, seed=seed)
-    except InputError as e:
-        raise InputError(f"{root}: {e}; add images or a test/ folder") from e
-    tested = set(drawn.tolist())
-    train: Classes = {c: [] for c in classes}
-    test: Classes = {c: [] for c in classes}
-    for i, (c, file) in enumerate(files):
-        (test if i in tested else train)[c].append(file)
-    return train, test
+def _refuse_repeated(rows: Sequence[Row], source: str) -> None:
+    for file, reason in repeated(rows).items():
+        raise InputError(f"{source}: {shown(file)} {reason}; remove all but one")
+
+
+def _perhaps_patients(rows: Sequence[Row]) -> list[str]:
+    """A note if class folders hold folders, which may be patients."""
+    deep = [row.path for row in rows if row.label and row.path.count("/") > 1 + _split(row)]
+    return deep and [
+        f"the class folders hold folders, as in {shown(deep[0])}; if each is one patient, set "
+        f"data.patient={LAST_FOLDER} so that no patient is in training and test"
+    ]
+
+
+def _split(row: Row) -> bool:
+    """Whether the row's path begins with a folder of a split."""
+    return split_of(row.path.partition("/")[0]) in SPELLINGS

@@ -1,76 +1,36 @@
 """Image files to one uint8 array, decoded in parallel, with an optional cache on disk."""
 
+import dataclasses
 import json
 import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from assl_jax.console import Progress
+from assl_jax.data.image_file import ImageFormat, decode_image
+from assl_jax.data.names import shown
+from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
 from assl_jax.files import atomic_folder, digest, read_array, write_json
 
-VERSION = 2  # of the cache's entries; entries of another version are not read
-EXTENSIONS = (  # compared in lower case
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm"),
-    *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
+VERSION = 3  # of the cache's entries; entries of another version are not read
 BLOCK = 64  # files per job of the thread pool
 
 
-def decode_image(path: Path, *, side: int = 0, channels: int = 0) -> UInt8[np.ndarray, "h w c"]:
-    """Decode one image file (its first frame).
-
-    The EXIF orientation is applied. Palette, CMYK and other colour modes become RGB, black and
-    white becomes grey, transparent pixels become white, and Pillow reduces 16 bits per colour
-    channel to 8.
-
-    Args:
-      path: the file.
-      side: 0 keeps the size; otherwise the centre square is resized to `side` pixels (bilinear,
-        antialiased).
-      channels: 1 converts to grey, 3 to RGB; 0 keeps grey images grey and the others RGB.
-
-    Returns:
-      `[h, w, 1]` or `[h, w, 3]`.
-
-    Raises:
-      ValueError: grey pixels of more than 8 bits, since only the user knows their range.
-      Exception: what Pillow raises on a broken file, which may be of any type.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as file:
-        if side:
-            file.draft(None, (2 * side, 2 * side))  # libjpeg decodes large ones at a smaller size
-        image = ImageOps.exif_transpose(file)
-    if image.mode[0] in "IF":
-        raise ValueError(f"grey pixels of more than 8 bits (mode {image.mode}); save it as 8-bit")
-    grey = image.mode in ("1", "L", "LA", "La")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    image = image.convert("L" if channels == 1 or (grey and channels == 0) else "RGB")
-    if side:
-        image = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)
-    array = np.asarray(image)
-    return array.reshape(*array.shape[:2], -1)
-
-
 def read_images(
-    root: Path, files: Sequence[str], *, side: int, channels: int, on_error: str, cache: str
+    root: Path, files: Sequence[str], format: ImageFormat, *, on_error: str, cache: str
 ) -> tuple[UInt8[np.ndarray, "n h w c"], dict[str, str]]:
     """Decode `files`, or memory-map the result of an earlier call from `cache`.
 
     Args:
       root: folder that `files` are relative to.
       files: paths in the order of the result.
-      side, channels: as in `decode_image`; 0 requires that all files agree.
+      format: how a file becomes an array; sizes and channels must agree.
       on_error: "raise", or "skip" to leave out files that cannot be decoded.
       cache: folder for decoded arrays; "" keeps nothing. An entry's key is a digest of everything
         that determines the array: these settings, Pillow's version, and the path, size and
@@ -84,15 +44,14 @@ def read_images(
       InputError: a file that cannot be decoded, files that do not agree, a cache folder that cannot
         be written.
     """
-    settings: dict[str, Any] = {"side": side, "channels": channels, "on_error": on_error}
     if not cache:
-        images, skipped = _decode_all(root, files, None, **settings)
+        images, skipped = _decode_all(root, files, None, format, on_error)
         return images[: len(files) - len(skipped)], skipped
 
-    entry = Path(cache).expanduser() / _key(root, files, settings)
+    entry = expanded(cache, "data.cache") / _key(root, files, format, on_error)
     found = _cached(entry)
     if found is None:
-        _build(entry, root, files, settings)
+        _build(entry, root, files, format, on_error)
         found = _cached(entry)
         require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
     assert found is not None
@@ -100,7 +59,7 @@ def read_images(
     return images[: len(files) - len(skipped)], skipped
 
 
-def _key(root: Path, files: Sequence[str], settings: dict[str, Any]) -> str:
+def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -> str:
     import PIL
 
     stamps: list[tuple[str, int, int]] = []
@@ -110,7 +69,7 @@ def _key(root: Path, files: Sequence[str], settings: dict[str, Any]) -> str:
             stamps.append((file, stat.st_size, stat.st_mtime_ns))
         except OSError:  # a dangling link; decoding raises an error or skips the file
             stamps.append((file, -1, -1))
-    return digest([VERSION, PIL.__version__, settings, stamps], 20)
+    return digest([VERSION, PIL.__version__, dataclasses.asdict(format), on_error, stamps], 20)
 
 
 def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
@@ -122,14 +81,16 @@ def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
         return None
 
 
-def _build(entry: Path, root: Path, files: Sequence[str], settings: dict[str, Any]) -> None:
+def _build(
+    entry: Path, root: Path, files: Sequence[str], format: ImageFormat, on_error: str
+) -> None:
     """Decode the files into a new cache entry; the first of several processes keeps its entry."""
     cache = str(entry.parent)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(entry, ignore_errors=True)  # damaged
         with atomic_folder(entry, replace=False) as folder:
-            images, skipped = _decode_all(root, files, folder / "images.npy", **settings)
+            images, skipped = _decode_all(root, files, folder / "images.npy", format, on_error)
             del images  # closes the memory map: Windows does not rename open files
             write_json(folder / "skipped.json", skipped)
     except OSError as e:
@@ -137,13 +98,7 @@ def _build(entry: Path, root: Path, files: Sequence[str], settings: dict[str, An
 
 
 def _decode_all(
-    root: Path,
-    files: Sequence[str],
-    target: Path | None,
-    *,
-    side: int,
-    channels: int,
-    on_error: str,
+    root: Path, files: Sequence[str], target: Path | None, format: ImageFormat, on_error: str
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Decode into memory, or into the file `target`.
 
@@ -154,12 +109,13 @@ def _decode_all(
     def decode(file: str) -> np.ndarray | str:
         """The image, or the reason why the file cannot be decoded."""
         try:
-            return decode_image(root / file, side=side, channels=channels)
+            return decode_image(root / file, format)
         except Exception as e:
             reason = why_unreadable(e)
             if on_error == "raise":
                 raise InputError(
-                    f"{root / file} cannot be read: {reason}; remove it or set data.on_error=skip"
+                    f"{shown(str(root / file))} cannot be read: {reason}; remove it or set "
+                    "data.on_error=skip"
                 ) from e
             return reason
 
@@ -228,6 +184,6 @@ def why_unreadable(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    text = getattr(error, "strerror", None) or str(error)
+        return "not an image"  # Pillow's own text repeats the whole path
+    text = getattr(error, "strerror", None) or str(error)  # `str(OSError)` repeats the path
     return " ".join(text.split()) or type(error).__name__

@@ -13,6 +13,7 @@ AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as rad
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
 SUFFIXES = (".nii", ".nii.gz")
+GZIP = b"\x1f\x8b"  # how a packed file begins
 
 
 def is_nifti(path: Path) -> bool:
@@ -28,43 +29,72 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read a NIfTI-1 or NIfTI-2 file in one piece, compressed if its name ends in `.gz`.
+    """Read a NIfTI-1 or NIfTI-2 file in one piece, compressed by gzip or not.
 
     Returns:
-      The file's values, and the size of a voxel in mm. Axis 0 runs from inferior to superior, axis
-      1 from anterior to posterior, axis 2 from the patient's right to the left.
+      The file's values, which may include NaN, and the size of a voxel in mm. Axis 0 runs from
+      inferior to superior, axis 1 from anterior to posterior, axis 2 from the patient's right to
+      the left.
 
     Raises:
-      ValueError: a file that is not one volume of finite real numbers, or an affine that cannot be
+      ValueError: a file that is not one volume of real numbers, or an affine that cannot be
         inverted.
       Exception: what nibabel and gzip raise on a broken file.
     """
-    import nibabel as nib
     from nibabel import orientations
 
     with _open(path) as file:
-        kind = _kind(file.read(HEADER_BYTES))
-        file.seek(0)
-        image = kind.from_file_map({"image": nib.FileHolder(fileobj=file)}, mmap=False)
-        _check_header(image)
+        image = _image(file)
         values = np.asanyarray(image.dataobj)
-        while file.read(2**20):  # gzip verifies its checksum at the end of the file
-            pass
-    values = values.reshape(values.shape[:3])
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError("it has voxels that are NaN or infinite")
+        try:
+            while file.read(2**20):  # gzip verifies its checksum at the end of the file
+                pass
+        except gzip.BadGzipFile as e:
+            raise ValueError(f"it is damaged, or something follows its content ({e})") from e
+    turn, _, spacing = _turned(image)
+    return orientations.apply_orientation(values.reshape(values.shape[:3]), turn), spacing
+
+
+def nifti_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The shape `[z, y, x]` and the spacing that `read_nifti` would give; no voxel is read.
+
+    Raises:
+      ValueError, Exception: as `read_nifti`, where the header tells.
+    """
+    with _open(path) as file:
+        return _turned(_image(file))[1:]
+
+
+def _open(path: Path) -> Any:
+    """The file's content, unpacked if it is packed; the name does not count."""
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _image(file: Any) -> Any:
+    """nibabel's image of an open file; its header has been checked."""
+    import nibabel as nib
+
+    kind = _kind(file.read(HEADER_BYTES))
+    file.seek(0)
+    image = kind.from_file_map({"image": nib.FileHolder(fileobj=file)}, mmap=False)
+    _check_header(image)
+    return image
+
+
+def _turned(image: Any) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+    """How to turn the axes to `AXES`, and the turned shape and voxel sizes in mm."""
+    import nibabel as nib
+    from nibabel import orientations
 
     target = orientations.axcodes2ornt(AXES)
     turn = orientations.ornt_transform(orientations.io_orientation(image.affine), target)
     units = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     sizes = nib.affines.voxel_sizes(image.affine) * units
-    # Column 0 of `turn` is the new position of each of the file's axes.
-    spacing = sizes[np.argsort(turn[:, 0])].tolist()
-    return orientations.apply_orientation(values, turn), tuple(spacing)
-
-
-def _open(path: Path) -> Any:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+    order = np.argsort(turn[:, 0])  # column 0: the new position of each of the file's axes
+    shape = np.array(image.shape[:3])[order].tolist()
+    return turn, tuple(shape), tuple(sizes[order].tolist())
 
 
 def _kind(head: bytes) -> Any:

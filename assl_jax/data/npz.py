@@ -7,30 +7,51 @@ from pathlib import Path
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.image_file import check_window, to_bytes
+from assl_jax.data.names import is_missing, plain
+from assl_jax.data.rows import sides
 from assl_jax.data.settings import check, existing_file
 from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import InputError, require
 
 SPLITS = ("unlabeled", "val", "train", "test")  # in the order of the result
-NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
-OPTIONAL = ("unlabeled_images", "val_images")  # `val_labels` are not used
+LABELLED = ("train", "test")
+NEEDED = tuple(f"{split}_{what}" for split in LABELLED for what in ("images", "labels"))
+NAMES = "class_names"
+OPTIONAL = ("unlabeled_images", "val_images", NAMES)  # `val_labels` are not used
+FEW = 4  # an axis of so few entries may be channels
 
 
-def npz(*, path: str = "", labels: int = 0, seed: int = 0) -> Dataset:
+def npz(
+    *,
+    path: str = "",
+    channels_axis: str = "auto",
+    window: tuple[float, ...] = (),
+    labels: int = 0,
+    seed: int = 0,
+) -> Dataset:
     """Images or volumes in a `.npz` file.
 
     Source: the layout of MedMNIST v2 (Yang et al. 2023). The file holds `train_images`,
-    `train_labels`, `test_images`, `test_labels`, and may hold `val_images` and `unlabeled_images`:
+    `train_labels`, `test_images`, `test_labels`, and may hold `val_images`, `unlabeled_images` and
+    `class_names`. It may also hold `unlabeled_images` alone; then nothing has a label.
 
-    - images `[n, h, w]` or `[n, h, w, 1 or 3]`, or volumes `[n, d, h, w]` or `[n, d, h, w, c]`. An
-      array with four axes holds images with channels if the last axis has 1 or 3 entries.
-    - labels `[n]` or `[n, 1]`: classes counted from 0.
+    - images `[n, h, w]` or `[n, h, w, c]`, or volumes `[n, d, h, w]` or `[n, d, h, w, c]`, or with
+      the channels first (`channels_axis`).
+    - labels `[n]` or `[n, 1]`: classes counted from 0, or their names. A training label of -1 or
+      NaN means none.
+    - class names `[k]`: texts; otherwise the classes are called 0, 1, ...
 
     Proxy tasks see training, validation and unlabeled images. Published results on MedMNIST are
     trained on `train_images` only.
 
     Args:
       path: the file.
+      channels_axis: where the channels are: "last", "first" (after the number of images), "none"
+        (each image has one channel), or "auto", which knows `[n, h, w]`, `[n, h, w, 1 or 3]` and
+        volumes whose axes are all long, and asks otherwise.
+      window: values that become 0 and 255 in uint8 images; () keeps integers of 8 and 16 bits, and
+        refuses others.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
       seed: draws the labelled training set.
 
@@ -41,50 +62,61 @@ def npz(*, path: str = "", labels: int = 0, seed: int = 0) -> Dataset:
 
     Raises:
       InputError: a missing or damaged file, Python objects (nothing is unpickled), a missing key,
-        arrays that do not fit each other, values that do not fit into 16-bit integers, a class
-        without training or test images.
+        arrays that do not fit each other, axes whose meaning is not clear, values that do not fit
+        into 16-bit integers, a class without training or test images, a setting out of range.
     """
-    check(labels=labels, seed=seed)
+    check(labels=labels, seed=seed, channels_axis=channels_axis)
+    window = tuple(map(float, window))
+    check_window(window)
     file = existing_file(path, "an .npz file")
-    arrays, checksums = _read(file)
-    parts = {s: _images(file, s, arrays[f"{s}_images"]) for s in SPLITS if f"{s}_images" in arrays}
+    arrays, checksums, notes = _read(file)
+    parts = {
+        s: _images(file, s, arrays[f"{s}_images"], channels_axis, window)
+        for s in SPLITS
+        if f"{s}_images" in arrays
+    }
+    shown = "train" if "train" in parts else "unlabeled"
     for split, x in parts.items():
         require(
-            x.shape[1:] == parts["train"].shape[1:],
-            f"{file}: {split}_images are {_size(x)}, train_images are {_size(parts['train'])}; "
+            x.shape[1:] == parts[shown].shape[1:],
+            f"{file}: {split}_images are {_size(x)}, {shown}_images are {_size(parts[shown])}; "
             "resize them to one shape",
         )
-    train, test = (_labels(file, s, arrays[f"{s}_labels"], parts[s]) for s in ("train", "test"))
-    classes = _same_classes(file, train, test)
-
     images = np.concatenate(list(parts.values()))
     low, high = 0.0, 255.0
     if images.dtype != np.uint8:
-        low, high = float(parts["train"].min()), float(parts["train"].max())
-        require(low < high, f"{file}: every value of train_images is {low:g}; nothing to learn")
-    seen = np.arange(len(images) - len(test))
-    chosen = seen[len(seen) - len(train) :]
-    if labels:
-        chosen = chosen[stratified_subset(train, labels, seed=seed)]
+        low, high = float(parts[shown].min()), float(parts[shown].max())
+        require(low < high, f"{file}: every value of {shown}_images is {low:g}; nothing to learn")
+    # The training and the test images are the last ones.
+    tested = len(parts.get("test", ()))
+    seen = np.arange(len(images) - tested)
     known = np.full(len(images), -1, np.int32)
-    known[len(seen) - len(train) :] = np.concatenate([train, test])
+    names: tuple[str, ...] = ()
+    if shown == "train":
+        names, classes = _classes(file, arrays, parts)
+        known[len(images) - len(classes) :] = classes
+    chosen = seen[known[seen] >= 0]
+    require(bool(names) or not labels, f"data.labels={labels}, but {file} has no labelled images")
+    if labels:
+        chosen = chosen[stratified_subset(known[chosen], labels, seed=seed, names=names)]
     return Dataset(
         name="npz",
         images=images,
         labels=known,
-        class_names=tuple(str(c) for c in range(classes)),
+        class_names=names,
         unlabeled=seen,
-        labelled_sets=(chosen,),
+        labelled_sets=(chosen,) if names else (),
         test=np.arange(len(seen), len(images)),
         intensity=intensity_of(images[: len(seen)], low=low, high=high),
         origins=tuple(
             checksums[f"{split}_images"] for split, x in parts.items() for _ in range(len(x))
         ),
+        notes=(*notes, *(sides(names, "classes") if names else ())),
     )
 
 
-def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of the known keys, and the archive's checksum of each."""
+def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
+    """The arrays of the known keys, the archive's checksum of each, and notes."""
     # NumPy would report every other file as a pickle.
     require(
         zipfile.is_zipfile(file),
@@ -104,15 +136,22 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             ) from e
         reason = " ".join(str(e).split()) or type(e).__name__
         raise InputError(f"{file} is damaged or unreadable ({reason}); download it again") from e
-    missing = [key for key in NEEDED if key not in there]
+    alone = "unlabeled_images" in arrays and not set(NEEDED) & set(there)
+    missing = [key for key in NEEDED if key not in there and not alone]
     require(
         not missing,
         f"{file} has no {', '.join(missing)}; it has {', '.join(there) or 'no arrays'}",
     )
-    return arrays, {key: f"{key} {sums.get(f'{key}.npy', 0):08x}" for key in used}
+    empty = [key for key in OPTIONAL if key in arrays and not arrays[key].size and not alone]
+    for key in empty:
+        del arrays[key]
+    notes = [f"{key} is empty and was left out" for key in empty]
+    return arrays, {key: f"{key} {sums.get(f'{key}.npy', 0):08x}" for key in used}, notes
 
 
-def _images(file: Path, split: str, x: np.ndarray) -> np.ndarray:
+def _images(
+    file: Path, split: str, x: np.ndarray, axis: str, window: tuple[float, ...]
+) -> np.ndarray:
     """Convert `x` to `[n, *space, c]` uint8 or int16."""
     where = f"{file}: {split}_images"
     require(
@@ -121,26 +160,92 @@ def _images(file: Path, split: str, x: np.ndarray) -> np.ndarray:
         "[n, d, h, w, c]",
     )
     require(x.size > 0, f"{where} have the shape {x.shape}, which is empty; add some or remove it")
-    if x.ndim == 3 or (x.ndim == 4 and x.shape[-1] not in (1, 3)):
-        x = x[..., None]
+    if axis == "auto":
+        axis = _channels_axis(where, x.shape)
+    require(
+        2 <= x.ndim - 1 - (axis != "none") <= 3,
+        f"{where} have the shape {x.shape}, which data.channels_axis={axis} does not fit",
+    )
+    x = x[..., None] if axis == "none" else np.moveaxis(x, 1, -1) if axis == "first" else x
+    if window:
+        try:
+            return to_bytes(x, window)
+        except ValueError as e:
+            raise InputError(f"{where}: {e}; replace them") from e
     if x.dtype == bool:
         return x.astype(np.uint8) * 255
-    require(
-        np.issubdtype(x.dtype, np.integer),
-        f"{where} are {x.dtype}; convert them to uint8 (0 to 255), or to int16 as they are",
-    )
+    ask = "set data.window=(low, high), the values that become black and white"
+    require(np.issubdtype(x.dtype, np.integer), f"{where} are {x.dtype}; {ask}")
     if x.dtype == np.uint8:
         return x
     limits, low, high = np.iinfo(np.int16), x.min(), x.max()
     require(
         limits.min <= low and high <= limits.max,
-        f"{where} reach from {low} to {high}; scale them to {limits.min} to {limits.max} (int16)",
+        f"{where} reach from {low} to {high}, further than 16-bit integers (int16); {ask}",
     )
     return x.astype(np.int16, copy=False)
 
 
+def _channels_axis(where: str, shape: tuple[int, ...]) -> str:
+    """Where the channels are, if the shape leaves no doubt."""
+    first, last, rank = shape[1], shape[-1], len(shape)
+    if rank == 3:
+        return "none"
+    if rank == 4 and last in (1, 3):
+        return "last"
+    if rank == 4:
+        doubt = any(n <= FEW or 4 * n < min(shape[2:-1]) for n in (first, last))
+        sure, words = "none", "none (volumes)"
+    else:
+        doubt = first <= FEW < last
+        sure, words = "last", "last"
+    require(
+        not doubt,
+        f"{where} have the shape {shape}: which axis holds the channels? Set data.channels_axis to "
+        f"first, last or {words}",
+    )
+    return sure
+
+
+def _classes(
+    file: Path, arrays: dict[str, np.ndarray], parts: dict[str, np.ndarray]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The class names, and the class of each training and test image (-1 without a label)."""
+    given = {s: _labels(file, s, arrays[f"{s}_labels"], parts[s]) for s in LABELLED}
+    if given["train"].dtype.kind == "U" or given["test"].dtype.kind == "U":
+        texts = {s: [plain(str(x)) for x in given[s]] for s in LABELLED}
+        found = sorted({t for s in LABELLED for t in texts[s] if not is_missing(t)})
+        given = {
+            s: np.array([-1 if is_missing(t) else found.index(t) for t in texts[s]])
+            for s in LABELLED
+        }
+    else:
+        k = 1 + int(max(given[s].max() for s in LABELLED))
+        found = [str(c) for c in range(k)]
+        if NAMES in arrays:
+            found = [plain(str(name)) for name in arrays[NAMES].ravel()]
+            require(
+                len(set(found)) == len(found) >= k,
+                f"{file}: class_names has {len(set(found))} names, but the labels need {k}",
+            )
+    require(
+        bool((given["test"] >= 0).all()),
+        f"{file}: test_labels hold an image without a label; move it to unlabeled_images",
+    )
+    for split in LABELLED:
+        there = set(given[split].tolist())
+        missing = next((name for c, name in enumerate(found) if c not in there), None)
+        require(
+            missing is None,
+            f"{file}: class {missing} has no image in {split}_labels; every class of "
+            f"{found[0]} to {found[-1]} needs one in train and in test",
+        )
+    require(len(found) > 1, f"{file} has one class only; add images of a second class")
+    return tuple(found), np.concatenate([given[s] for s in LABELLED])
+
+
 def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Convert `x` to `[n]` integers from 0, one per image."""
+    """Convert `x` to `[n]`: integers, -1 for a missing label, or texts."""
     where = f"{file}: {split}_labels"
     columns = x.shape[1] if x.ndim == 2 else 1
     require(
@@ -155,31 +260,24 @@ def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.nda
         len(x) == len(images),
         f"{where} are {len(x)} and {split}_images are {len(images)}; give each image one label",
     )
-    require(
-        np.issubdtype(x.dtype, np.integer),
-        f"{where} are {x.dtype}; convert them to integers, the classes counted from 0",
-    )
-    require(
-        bool((x >= 0).all()),
-        f"{where} hold {x.min()}; count the classes from 0, and put images without a label into "
-        "unlabeled_images",
-    )
-    return x.reshape(-1).astype(np.int64)
-
-
-def _same_classes(file: Path, train: np.ndarray, test: np.ndarray) -> int:
-    """The number of classes: 0 to the largest label, each in both splits."""
-    k = 1 + int(max(train.max(), test.max()))
-    for split, x in (("train", train), ("test", test)):
-        found = set(np.unique(x).tolist())
-        missing = next((c for c in range(k) if c not in found), None)
+    x = x.reshape(-1)
+    if x.dtype.kind == "U":
+        return x
+    if x.dtype.kind == "f":
+        x = np.where(np.isnan(x), -1, x)
         require(
-            missing is None,
-            f"{file}: class {missing} has no image in {split}_labels; every class from 0 to "
-            f"{k - 1} needs one in train and in test",
+            bool((x == np.rint(x)).all()),
+            f"{where} are {x.dtype} with fractions; convert them to integers counted from 0",
         )
-    require(k > 1, f"{file} has one class only; add images of a second class")
-    return k
+    else:
+        require(
+            x.dtype.kind in "iu",
+            f"{where} are {x.dtype}; convert them to integers, the classes counted from 0",
+        )
+    require(
+        bool((x >= -1).all()), f"{where} hold {x.min():g}; count the classes from 0, -1 means none"
+    )
+    return x.astype(np.int64)
 
 
 def _size(images: np.ndarray) -> str:

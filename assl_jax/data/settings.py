@@ -11,7 +11,13 @@ RANGES: dict[str, dict[str, float]] = {
     "side": {"at_least": 0},  # 0 keeps the size
     "test_fraction": {"above": 0, "below": 1},
 }
-CHOICES = {"on_error": ("raise", "skip")}
+CHOICES = {
+    "alpha": ("white", "drop"),
+    "channels_axis": ("auto", "first", "last", "none"),
+    "on_error": ("raise", "skip"),
+    "pages": ("one", "first", "middle", "channels"),
+    "val": ("train", "unlabeled", "test", "ignore"),
+}
 
 
 def check(**settings: Any) -> None:
@@ -49,11 +55,20 @@ def existing_file(path: str, what: str) -> Path:
     return file
 
 
+def expanded(path: str, setting: str) -> Path:
+    """A path with `~` replaced by the home folder.
+
+    Raises:
+      InputError: `~name` of an unknown user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{setting}={path!r}: {error}") from error
+
+
 def _existing(path: str, what: str) -> Path:
     require(bool(path), f"data.path is empty; name {what}")
-    try:
-        found = Path(path).expanduser()
-    except RuntimeError as error:  # "~name" of an unknown user
-        raise InputError(f"data.path={path!r}: {error}") from error
+    found = expanded(path, "data.path")
     require(found.exists(), f"data.path={path!r} does not exist; name {what}")
     return found

@@ -1,4 +1,7 @@
-"""Seeded draws of splits, stratified by class."""
+"""Seeded draws of splits: subsets even over the classes, and test sets by name."""
+
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -7,7 +10,7 @@ from assl_jax.errors import require
 
 
 def stratified_subset(
-    labels: Shaped[np.ndarray, " n"], total: int, *, seed: int
+    labels: Shaped[np.ndarray, " n"], total: int, *, seed: int, names: Sequence[str] = ()
 ) -> Int[np.ndarray, " total"]:
     """Draw `total` images, as equally many of each class as possible.
 
@@ -15,6 +18,7 @@ def stratified_subset(
       labels: each image's class.
       total: how many images.
       seed: draws them, and the classes that get one more if the division leaves a remainder.
+      names: of the classes if `labels` are indices, for the error message.
 
     Returns:
       Sorted positions in `labels`.
@@ -24,6 +28,7 @@ def stratified_subset(
     """
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
+    least = min(int((labels == c).sum()) for c in classes)
     share, extra = divmod(total, len(classes))
     larger = set(rng.permutation(len(classes))[:extra].tolist())
     chosen = []
@@ -32,68 +37,60 @@ def stratified_subset(
         members = np.flatnonzero(labels == c)
         require(
             len(members) >= want,
-            f"labels={total} needs {want} images of class {c}, which has {len(members)}; "
-            "ask for fewer labels",
+            f"labels={total} needs {want} images of class {names[c] if names else c}, which has "
+            f"{len(members)}; ask for at most {len(classes) * least}",
         )
         chosen.append(rng.permutation(members)[:want])
     return np.sort(np.concatenate(chosen))
 
 
-def split_by_class(
-    labels: Shaped[np.ndarray, " n"], test_fraction: float, *, seed: int, what: str = "image"
+def split_by_name(
+    labels: Shaped[np.ndarray, " n"],
+    names: Sequence[str],
+    test_fraction: float,
+    *,
+    seed: int,
+    what: str = "image",
 ) -> Int[np.ndarray, " m"]:
-    """Draw the test images: the same fraction of each class.
+    """Draw the test images, or the test patients with all their images, by their names.
+
+    A hash of the seed and the name decides. So a name stays on its side when others are added or
+    removed, and the fraction holds on average only. Of every class at least one name goes to each
+    side. The class of a name is the most frequent one of its images (of equally frequent ones the
+    first).
 
     Args:
       labels: each image's class.
-      test_fraction: fraction of a class, rounded; at least one image goes to each side.
-      seed: draws the images.
-      what: the thing that has a label, for the error message.
+      names: of each image, or of its patient.
+      test_fraction: share of the names that become test names.
+      seed: another seed is another draw.
+      what: the thing that has a name, for the error message.
 
     Returns:
       Sorted positions of the test images.
 
     Raises:
-      InputError: a class with a single image.
+      InputError: a class with a single name.
     """
-    rng = np.random.default_rng(seed)
-    drawn = [np.empty(0, np.int64)]
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        n = len(members)
-        require(n > 1, f"class {str(c)!r} has 1 {what}, which cannot be on both sides of a split")
-        drawn.append(rng.permutation(members)[: min(max(1, round(n * test_fraction)), n - 1)])
-    return np.sort(np.concatenate(drawn))
+    people, person = np.unique(np.array(names, str), return_inverse=True)
+    classes = patient_classes(labels, person)
+    place = np.array([_place(seed, name) for name in people.tolist()])
+    tested = place < test_fraction
+    for c in np.unique(classes):
+        members = np.flatnonzero(classes == c)
+        require(
+            len(members) > 1,
+            f"class {str(c)!r} has 1 {what}, which cannot be on both sides of a split",
+        )
+        ordered = members[np.argsort(place[members], kind="stable")]
+        tested[ordered[0]], tested[ordered[-1]] = True, False
+    return np.flatnonzero(tested[person])
 
 
-def split_by_patient(
-    labels: Shaped[np.ndarray, " n"],
-    patients: Shaped[np.ndarray, " n"],
-    test_fraction: float,
-    *,
-    seed: int,
-) -> Int[np.ndarray, " m"]:
-    """Draw the test patients: the same fraction of each class.
-
-    A patient's class is the most frequent class of the patient's images (of equally frequent ones
-    the first).
-
-    Args:
-      labels: each image's class.
-      patients: each image's patient.
-      test_fraction: fraction of a class's patients, rounded; at least one goes to each side.
-      seed: draws the patients.
-
-    Returns:
-      Sorted positions of all images of the test patients.
-
-    Raises:
-      InputError: a class with a single patient.
-    """
-    drawn = split_by_class(
-        patient_classes(labels, patients), test_fraction, seed=seed, what="patient"
-    )
-    return np.flatnonzero(np.isin(np.unique(patients, return_inverse=True)[1], drawn))
+def _place(seed: int, name: str) -> float:
+    """A number from 0 to 1 that belongs to the name."""
+    text = f"{seed}\n{name}".encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64
 
 
 def patient_classes(

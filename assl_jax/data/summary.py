@@ -34,6 +34,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         dtype=str(dataset.images.dtype),
         splits=splits,
         skipped=dataset.skipped,
+        notes=dataset.notes,
         odd=tuple(_odd(dataset, rows)),
     )
 

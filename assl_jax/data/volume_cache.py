@@ -1,13 +1,12 @@
 """Volume files to one int16 array, read in parallel; in memory, or cached as one file each."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,9 @@ from jaxtyping import Int16
 from assl_jax.console import track
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.images import why_unreadable
-from assl_jax.data.volume_file import VolumeFormat, read_volume
+from assl_jax.data.names import shown
+from assl_jax.data.settings import expanded
+from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_shape
 from assl_jax.errors import InputError, require
 from assl_jax.files import UNFINISHED, digest, read_array, write_array, write_json
 from assl_jax.ops.intensity import Intensity
@@ -31,6 +32,7 @@ STALE_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 Stamp = tuple[int, int]  # a file's size in bytes and its modification time in ns
 Shape = tuple[int, ...]
+Judged = Callable[[list[str], str, Shape], dict[str, str]]  # files, a good one and its shape
 
 
 class VolumeStack:
@@ -145,24 +147,47 @@ def read_volumes(
                 raise unusable(root / file, why_unreadable(e)) from e
             return why_unreadable(e)
 
+    def judge(file: str) -> Shape | str | None:
+        """The shape by the header, or the reason why the file cannot be read."""
+        try:
+            shape = volume_shape(root / file, format)
+            return shape and (*shape, 1)
+        except Exception as e:
+            if on_error == "raise":
+                raise unusable(root / file, why_unreadable(e)) from e
+            return why_unreadable(e)
+
+    def judged(files: list[str], first: str, expected: Shape) -> dict[str, str]:
+        """The files that cannot be read, by their headers; all must have one shape."""
+        unfit = {}
+        with closing(_parallel(judge, files, "checking headers")) as results:
+            for file, result in zip(files, results, strict=True):
+                if isinstance(result, str):
+                    unfit[file] = result
+                elif result:
+                    first, expected = first or file, expected or result
+                    _same_shape(root, file, result, first, expected)
+        return unfit
+
     if not cache:
-        return _into_memory(root, list(stamps), read)
-    folder = Path(cache).expanduser() / digest([VERSION, dataclasses.asdict(format)], 20)
+        return _into_memory(root, list(stamps), judged, read)
+    folder = expanded(cache, "data.cache") / digest([VERSION, format.settings], 20)
     source = str(root.resolve())
     entries = {f: folder / f"{digest([source, f, stamp], 20)}.npy" for f, stamp in stamps.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        return _into_cache(root, entries, format, read)
+        return _into_cache(root, entries, format, judged, read)
     except OSError as e:
         raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
 
 
 def _into_memory(
-    root: Path, files: list[str], read: Callable[[str], np.ndarray | str]
+    root: Path, files: list[str], judged: Judged, read: Callable[[str], np.ndarray | str]
 ) -> tuple[np.ndarray, dict[str, str]]:
-    images, kept, skipped = np.empty(0, np.int16), list[str](), dict[str, str]()
-    with closing(_parallel(read, files)) as results:
+    images, kept, skipped = np.empty(0, np.int16), list[str](), judged(files, "", ())
+    files = [file for file in files if file not in skipped]
+    with closing(_parallel(read, files, "reading volumes")) as results:
         for file, volume in zip(files, results, strict=True):
             if isinstance(volume, str):
                 skipped[file] = volume
@@ -172,7 +197,7 @@ def _into_memory(
             _same_shape(root, file, volume.shape, (kept or [file])[0], images.shape[1:])
             images[len(kept)] = volume
             kept.append(file)
-    require(bool(kept), f"{root}: none of its volumes can be read")
+    _some(root, kept, skipped)
     return images[: len(kept)], skipped
 
 
@@ -180,6 +205,7 @@ def _into_cache(
     root: Path,
     entries: dict[str, Path],
     format: VolumeFormat,
+    judged: Judged,
     read: Callable[[str], np.ndarray | str],
 ) -> tuple[VolumeStack, dict[str, str]]:
     shapes = {file: shape for file, entry in entries.items() if (shape := _stored(entry))}
@@ -188,6 +214,8 @@ def _into_cache(
     right: Shape = (*format.shape, 1) if format.shape else usual[0][0] if usual else ()
     shapes = {file: shape for file, shape in shapes.items() if shape == right}
     missing = [file for file in entries if file not in shapes]
+    skipped = judged(missing, next(iter(shapes), ""), right)
+    missing = [file for file in missing if file not in skipped]
     waiting = set(missing)
 
     def build(file: str) -> Shape | str:
@@ -198,8 +226,7 @@ def _into_cache(
         waiting.discard(file)
         return volume if isinstance(volume, str) else volume.shape
 
-    skipped = {}
-    with closing(_parallel(build, missing)) as results:
+    with closing(_parallel(build, missing, "reading volumes")) as results:
         for file, result in zip(missing, results, strict=True):
             if isinstance(result, str):
                 skipped[file] = result
@@ -207,9 +234,14 @@ def _into_cache(
             first = next(iter(shapes), file)
             _same_shape(root, file, result, first, shapes.get(first, result))
             shapes[file] = result
-    require(bool(shapes), f"{root}: none of its volumes can be read")
+    _some(root, shapes, skipped)
     (shape,) = set(shapes.values())
     return VolumeStack([entries[file] for file in entries if file in shapes], shape), skipped
+
+
+def _some(root: Path, found: Sized, skipped: Mapping[str, str]) -> None:
+    file, reason = next(iter(skipped.items()), ("", ""))
+    require(bool(len(found)), f"{root}: none of its volumes can be read; {shown(file)}: {reason}")
 
 
 def _same_shape(root: Path, file: str, shape: Shape, first: str, expected: Shape) -> None:
@@ -251,10 +283,10 @@ def _check_space(folder: Path, need: int) -> None:
     )
 
 
-def _parallel(work: Callable[[str], T], files: list[str]) -> Generator[T]:
+def _parallel(work: Callable[[str], T], files: list[str], doing: str) -> Generator[T]:
     """Yield `work` of every file, in order; if the caller stops early, no more work begins."""
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
-            yield from track(pool.map(work, files), "reading volumes", len(files))
+            yield from track(pool.map(work, files), doing, len(files))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

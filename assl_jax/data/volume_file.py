@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from assl_jax.data import nifti
+from assl_jax.data.names import is_system
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
 
@@ -31,15 +32,22 @@ class VolumeReader(NamedTuple):
       accepts: whether a path is of this format; a folder can be one, such as a DICOM series.
       read: gives a file's values `[z, y, x]` and the size of a voxel in mm, oriented as
         `data.nifti.read_nifti` documents. It raises any exception if the file is broken.
+      header: gives the shape `[z, y, x]` and the size of a voxel without reading a voxel, so that
+        bad files are found before hours of reading; None if the format has no such way.
     """
 
     suffixes: tuple[str, ...]
     accepts: Callable[[Path], bool]
     read: Callable[[Path], tuple[np.ndarray, tuple[float, ...]]]
+    header: Callable[[Path], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
 
 
 # A file is read by the first reader that accepts it.
-READERS = {"NIfTI": VolumeReader(nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti)}
+READERS = {
+    "NIfTI": VolumeReader(
+        nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
+    ),
+}
 VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
 
 
@@ -47,7 +55,8 @@ def find_volumes(folder: Path) -> list[Path]:
     """The volumes under a folder, sorted: files by their suffix, and folders of one volume."""
     found: list[Path] = []
     for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or (found and found[-1] in path.parents):
+        hidden = any(is_system(part) for part in path.relative_to(folder).parts)
+        if hidden or (found and found[-1] in path.parents):
             continue
         if path.is_dir():
             volume = any(reader.accepts(path) for reader in READERS.values())
@@ -79,6 +88,8 @@ class VolumeFormat:
         by its own percentiles.
       foreground_above: crops to the bounding box of the voxels above this value, in the file's
         units; None keeps the whole volume.
+      nan: what replaces voxels that are NaN or infinite: "refuse" refuses the file, "lowest" is the
+        volume's smallest finite value, and a number in the file's units is written as a text.
 
     Raises:
       InputError: a setting out of range, named as in `data.*`.
@@ -88,8 +99,13 @@ class VolumeFormat:
     spacing: tuple[float, ...] = ()
     window: tuple[float, ...] = ()
     foreground_above: float | None = None
+    nan: str = "refuse"
 
     def __post_init__(self) -> None:
+        require(
+            self.nan in ("refuse", "lowest") or math.isfinite(_number(self.nan)),
+            f"data.nan={self.nan!r} must be refuse, lowest, or a number such as 0",
+        )
         require(
             len(self.shape) in (0, 3) and all(n >= 2 for n in self.shape),
             f"data.shape={self.shape} must be three numbers of voxels (z, y, x), or ()",
@@ -118,6 +134,18 @@ class VolumeFormat:
             low.is_integer() and high.is_integer() and low >= -(2**15) and high < 2**15,
             f"data.window={self.window} must be whole numbers within -32768 to 32767",
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the array, as JSON values.
+
+        A setting that this version added counts only where it is used: caches and finished work
+        of earlier versions stay valid.
+        """
+        settings = dataclasses.asdict(self)
+        if self.nan == "refuse":
+            del settings["nan"]
+        return settings
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -149,6 +177,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
       Exception: what the reader raises on a broken file.
     """
     values, spacing = _reader(path).read(path)
+    values = _finite(values, format.nan)
     if format.foreground_above is not None:
         values = _foreground(values, format.foreground_above)
     # The narrowest type that holds the file's values and interpolated ones.
@@ -160,6 +189,53 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         whole = [float(n) for n in values.shape]
         values = _resample(values, whole, format.shape)
     return _integers(values, format)[..., None]
+
+
+def volume_shape(path: Path, format: VolumeFormat) -> tuple[int, ...] | None:
+    """The shape of the array that `read_volume` will give, from the file's header.
+
+    Returns:
+      `(z, y, x)`; None if the header does not tell.
+
+    Raises:
+      ValueError, Exception: as `read_volume`, where the header tells.
+    """
+    header = _reader(path).header
+    if header is None:
+        return None
+    shape, spacing = header(path)
+    if format.foreground_above is not None:
+        return format.shape or None
+    if format.spacing:
+        shape = _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
+        if format.shape:
+            _box(shape, format.shape)
+    return format.shape or shape
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _finite(values: np.ndarray, nan: str) -> np.ndarray:
+    """Replace values that are NaN or infinite, or refuse them."""
+    if values.dtype.kind != "f":
+        return values
+    finite = np.isfinite(values)
+    if finite.all():
+        return values
+    if nan == "refuse":
+        raise ValueError(
+            f"{values.size - np.count_nonzero(finite)} of {values.size} voxels are NaN or "
+            "infinite; set data.nan=lowest, or to the value of the background, such as 0"
+        )
+    if not finite.any():
+        raise ValueError("every voxel is NaN or infinite")
+    fill = values[finite].min() if nan == "lowest" else _number(nan)
+    return np.where(finite, values, values.dtype.type(fill))
 
 
 def _reader(path: Path) -> VolumeReader:
@@ -186,12 +262,23 @@ def _foreground(values: np.ndarray, above: float) -> np.ndarray:
 
 def _respace(values: np.ndarray, old: Sequence[float], new: Sequence[float]) -> np.ndarray:
     """Resample voxels of size `old` to size `new` about the centre; their number is rounded."""
-    ratio = [b / a for a, b in zip(old, new, strict=True)]
-    ratio = [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
-    out = [round(n / r) for n, r in zip(values.shape, ratio, strict=True)]
-    if min(out) < 1:
-        raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {values.shape}")
+    ratio = _ratio(old, new)
+    out = _new_shape(values.shape, ratio, new)
     return _resample(values, [m * r for m, r in zip(out, ratio, strict=True)], out)
+
+
+def _ratio(old: Sequence[float], new: Sequence[float]) -> list[float]:
+    ratio = [b / a for a, b in zip(old, new, strict=True)]
+    return [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
+
+
+def _new_shape(
+    shape: tuple[int, ...], ratio: Sequence[float], new: Sequence[float]
+) -> tuple[int, ...]:
+    out = tuple(round(n / r) for n, r in zip(shape, ratio, strict=True))
+    if min(out) < 1:
+        raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {shape}")
+    return out
 
 
 def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) -> np.ndarray:
@@ -208,12 +295,16 @@ def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) 
 
 def _centre(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Cut out the centre box of `shape`."""
-    starts = [(n - m) // 2 for n, m in zip(values.shape, shape, strict=True)]
-    if min(starts) < 0:
-        raise ValueError(
-            f"it has {values.shape} voxels of data.spacing, smaller than data.shape={shape}"
-        )
+    starts = _box(values.shape, shape)
     return values[tuple(slice(s, s + m) for s, m in zip(starts, shape, strict=True))]
+
+
+def _box(whole: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
+    """Where the centre box of `shape` begins."""
+    starts = [(n - m) // 2 for n, m in zip(whole, shape, strict=True)]
+    if min(starts) < 0:
+        raise ValueError(f"it has {whole} voxels of data.spacing, smaller than data.shape={shape}")
+    return starts
 
 
 def _integers(values: np.ndarray, format: VolumeFormat) -> Int16[np.ndarray, "z y x"]:

@@ -143,7 +143,7 @@ def load_model(folder: str | Path, number: int = 0) -> Model:
             shape=record.shape,
             low=record.intensity.low,
             high=record.intensity.high,
-            format=record.format,
+            format=records.as_settings(record.format),
         ),
     )
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from assl_jax.errors import require
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Intensity:
@@ -39,7 +41,21 @@ class Intensity:
         return jnp.clip(x, 0.0, 1.0)
 
     def __call__(self, images: Shaped[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-        """Stored integers to network inputs: `standardise(unit(images))`."""
+        """Stored integers to network inputs: `standardise(unit(images))`.
+
+        Floats are accepted if they are whole numbers. (Under jit, values cannot be checked.)
+
+        Raises:
+          InputError: fractions, such as images that were scaled to 0..1; another number of channels
+            than that of the data set.
+        """
+        if not isinstance(images, jax.core.Tracer):
+            values = np.asarray(images)
+            require(
+                values.dtype.kind != "f" or bool((values == np.rint(values)).all()),
+                f"the images are {values.dtype} with fractions; give the stored integers "
+                f"({self.low:g} to {self.high:g}), as the data set has them",
+            )
         return self.standardise(self.unit(images))
 
 
@@ -55,4 +71,9 @@ def standardise_each(images: Float[Array, "b *shape"]) -> Float[Array, "b *shape
 
 def _last_axis(values: tuple[float, ...], images: Array) -> np.ndarray:
     """`values` along the last axis, with the rank of `images`."""
+    c = images.shape[-1]
+    require(
+        len(values) in (1, c),
+        f"the images have {c} channels, those of the data set {len(values)}; convert them",
+    )
     return np.asarray(values, np.float32).reshape(*(1,) * (images.ndim - 1), -1)

@@ -9,10 +9,10 @@ from PIL import Image
 
 from assl_jax import records
 from assl_jax.__main__ import main
-from assl_jax.commands import gradcam
 from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.config import base_config
 from assl_jax.data import load
+from assl_jax.data.file_reader import reader_of
 from assl_jax.evaluation.export import export_model
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
@@ -159,30 +159,18 @@ def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
     assert not (photos / "gradcam").exists()
 
 
-def test_files_are_brought_to_the_data_set(photos):
-    """A test image read again is that image; a flat one of another size stays flat."""
-    dataset = load("folder", path=str(photos / "data"))
-    (file,) = (photos / "data" / "test" / "cat").glob("2.png")
-    stored, words = gradcam._read_all(str(file), 8, dataset, {})
-    assert words == ["2.png"] and stored.shape == (1, 12, 16, 3)
-    here = [np.abs(image - stored[0]).max() for image in dataset.images[dataset.test]]
-    assert sorted(here)[0] < 1e-3 < sorted(here)[1]
-    Image.fromarray(np.full((33, 9), 51, np.uint8)).save(photos / "flat.png")
-    stored, _ = gradcam._read_all(str(photos / "flat.png"), 8, dataset, {})
-    np.testing.assert_allclose(stored, np.full((1, 12, 16, 3), 51), rtol=1e-5)
-
-
-def test_nifti_files_are_brought_to_the_data_set(volumes, tmp_path):
+def test_nifti_files_are_brought_to_the_data_set(tmp_path):
     """The phantoms written as files and read again, as the sources `phantom_ct` and `volumes`."""
     write_phantom(tmp_path / "heads", **PHANTOMS)
     dataset = load("phantom_ct", **PHANTOMS)
-    stored, words = gradcam._read_all(str(tmp_path / "heads"), 3, dataset, PHANTOMS)
-    assert words == [f"head_000{i}.nii.gz" for i in range(3)]
+    reader = reader_of(dataset)
+    files = reader.find(tmp_path / "heads")[:3]
+    assert [file.name for file in files] == [f"head_000{i}.nii.gz" for i in range(3)]
+    stored = np.stack([reader.read(file) for file in files])
     np.testing.assert_array_equal(stored, dataset.images[:3])
     # With the percentiles of each volume, not the window of the data set.
-    settings = {"path": str(tmp_path / "heads"), "window": (), "crop_foreground": False}
-    scaled = load("volumes", **settings)
-    again, _ = gradcam._read_all(str(tmp_path / "heads"), 3, scaled, settings)
+    scaled = load("volumes", path=str(tmp_path / "heads"), window=(), crop_foreground=False)
+    again = np.stack([reader_of(scaled).read(file) for file in files])
     np.testing.assert_array_equal(again, scaled.images[:3])
     assert np.abs(again - stored).max() > 100
 

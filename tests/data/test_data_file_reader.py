@@ -28,6 +28,7 @@ def test_a_square_is_cut_out_and_resized(picture):
 def test_other_shapes_are_resized_whole(picture):
     image = FileReader(shape=(4, 2, 1), low=0, high=255).read(picture)
     assert image.shape == (4, 2, 1)
+    assert image.dtype == np.uint8
     assert (image[:, 0] < 60).all()
     assert (image[:, 1] > 195).all()
 

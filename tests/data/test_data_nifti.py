@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from assl_jax.data.nifti import is_nifti, read_nifti
+from assl_jax.data.nifti import is_nifti, nifti_header, read_nifti
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 
 RNG = np.random.default_rng(0)
@@ -173,8 +173,6 @@ def test_other_files(tmp_path):
     (tmp_path / "e.nii.gz").write_bytes(damaged)
     nib.Nifti1Pair(HU, spl()).to_filename(tmp_path / "f.hdr")
     for name, words in (
-        ("b.nii.gz", "gzip"),
-        ("c.nii", "not a NIfTI"),
         ("d.nii", "not a NIfTI"),
         ("e.nii.gz", "CRC"),
         ("f.hdr", r"its format is none of NIfTI \(\.nii \.nii\.gz\)"),
@@ -182,3 +180,18 @@ def test_other_files(tmp_path):
     ):
         with pytest.raises((OSError, ValueError), match=words):
             read(tmp_path / name)
+    for name in ("b.nii.gz", "c.nii"):  # packed or not, whatever the name says
+        np.testing.assert_array_equal(read_volume(tmp_path / name, WIDE)[..., 0], HU)
+    (tmp_path / "g.nii.gz").write_bytes(gzip.compress(plain) + b"more")
+    with pytest.raises(ValueError, match="something follows its content"):
+        read(tmp_path / "g.nii.gz")
+
+
+def test_a_header_says_what_the_volume_will_be(tmp_path):
+    affine = np.array([[0, 2.0, 0, 0], [0, 0, -3.0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1]])
+    for name, turn in (("a.nii", spl((3.0, 0.5, 2.0))), ("b.nii.gz", affine)):
+        file = save(tmp_path / name, affine=turn)
+        values, spacing = read_nifti(file)
+        assert nifti_header(file) == (values.shape, spacing)
+    with pytest.raises(ValueError, match="more than one volume"):
+        nifti_header(save(tmp_path / "c.nii", np.stack([HU, HU], -1)))

@@ -55,7 +55,9 @@ def error(path, **settings) -> str:
 )
 def test_images_and_volumes(tmp_path, stored, read):
     arrays = content(*stored)
-    data = npz(path=save(tmp_path, arrays))
+    short = {(4, 5, 2), (3, 4, 5)}  # a short axis may hold channels
+    axis = "none" if stored in short else "auto"
+    data = npz(path=save(tmp_path, arrays), channels_axis=axis)
     assert data.images.shape == (10, *read) and data.images.dtype == np.uint8
     assert (data.space, data.channels) == (read[:-1], read[-1])
     both = [arrays["train_images"].ravel(), arrays["test_images"].ravel()]
@@ -175,7 +177,7 @@ def replaced(**changes):
     [
         (without("test_labels"), ["no test_labels;", "it has test_images, train_images"]),
         (lambda a: {}, ["no train_images, train_labels", "no arrays"]),
-        (replaced(train_images=lambda x: x / 255), ["train_images", "float64", "uint8"]),
+        (replaced(train_images=lambda x: x / 255), ["train_images", "float64", "data.window"]),
         (replaced(test_images=lambda x: x * 1j), ["test_images", "complex"]),
         (replaced(train_images=lambda x: x[:, 0, 0]), ["train_images", "(7,)", "[n, h, w]"]),
         (replaced(test_images=lambda x: x[:, :3]), ["test_images are 3x5", "are 4x5, 1 channel;"]),
@@ -184,7 +186,6 @@ def replaced(**changes):
             ["test_images are 4x5, 3 channels"],
         ),
         (replaced(train_images=lambda x: x[:0]), ["train_images", "empty"]),
-        (lambda a: a | {"val_images": a["test_images"][:0]}, ["val_images", "empty"]),
         (lambda a: a | {"unlabeled_images": a["test_images"][:, 1:]}, ["unlabeled_images", "3x5"]),
         (
             replaced(train_images=lambda x: x.astype(int) + 40000),
@@ -195,9 +196,10 @@ def replaced(**changes):
         (replaced(train_labels=lambda x: x[..., None]), ["train_labels", "(7, 1, 1)"]),
         (replaced(test_labels=lambda x: np.array(1)), ["test_labels", "()"]),
         (replaced(test_labels=lambda x: x[1:]), ["test_labels are 2", "test_images are 3"]),
-        (replaced(test_labels=lambda x: x / 2), ["test_labels", "float64", "integers"]),
-        (replaced(train_labels=lambda x: x.astype(int) - 1), ["train_labels hold -1", "from 0"]),
-        (replaced(test_labels=lambda x: x * 0), ["class 1", "test_labels", "0 to 2"]),
+        (replaced(test_labels=lambda x: x / 2), ["test_labels", "fractions", "integers"]),
+        (replaced(train_labels=lambda x: x.astype(int) - 2), ["train_labels hold -2", "from 0"]),
+        (replaced(test_labels=lambda x: x.astype(int) - 1), ["test_labels", "without a label"]),
+        (replaced(test_labels=lambda x: x * 0), ["class 1", "test_labels", "of 0 to 2"]),
         (replaced(train_labels=lambda x: x // 2), ["class 2", "train_labels"]),
         (replaced(train_labels=lambda x: x + 1, test_labels=lambda x: x + 1), ["class 0"]),
         (replaced(train_labels=lambda x: x * 0, test_labels=lambda x: x * 0), ["one class"]),
@@ -213,7 +215,7 @@ def test_settings_and_paths(tmp_path):
     path = save(tmp_path, content())
     with pytest.raises(InputError, match="data.labels=-1"):
         npz(path=path, labels=-1)
-    with pytest.raises(InputError, match="labels=7 needs .* ask for fewer"):
+    with pytest.raises(InputError, match="labels=7 needs .* class 2, .* ask for at most 6"):
         npz(path=path, labels=7)
     with pytest.raises(InputError, match="data.path is empty"):
         npz()
@@ -257,3 +259,95 @@ def test_nothing_is_unpickled(tmp_path):
     pickled.write_bytes(pickle.dumps(Trap(trace)))
     assert "not an npz file" in error(pickled)
     assert not trace.exists()
+
+
+AXES = {  # stored, data.channels_axis, read
+    ((3, 8, 9), "first"): (8, 9, 3),
+    ((8, 9, 4), "last"): (8, 9, 4),
+    ((1, 8, 9), "none"): (1, 8, 9, 1),
+    ((1, 8, 9, 7), "first"): (8, 9, 7, 1),
+    ((8, 9), "none"): (8, 9, 1),
+}
+
+
+@pytest.mark.parametrize("stored, axis", AXES)
+def test_the_channels_axis_is_asked_for_and_set(tmp_path, stored, axis):
+    arrays = content(*stored)
+    path = save(tmp_path, arrays)
+    if len(stored) > 2:
+        assert "which axis holds the channels? Set data.channels_axis" in error(path)
+    data = npz(path=path, channels_axis=axis)
+    assert data.images.shape[1:] == AXES[stored, axis]
+    assert (data.space, data.channels) == (AXES[stored, axis][:-1], AXES[stored, axis][-1])
+    x = arrays["train_images"]
+    if axis == "first":
+        np.testing.assert_array_equal(np.moveaxis(data.images[:7], -1, 1), x)
+    with pytest.raises(InputError, match="does not fit"):
+        npz(path=save(tmp_path, content(4, 5)), channels_axis="last")
+
+
+def test_six_bands_are_not_six_slices(tmp_path):
+    path = save(tmp_path, content(32, 32, 6))
+    assert "which axis holds the channels" in error(path)
+    assert npz(path=path, channels_axis="last").channels == 6
+    assert npz(path=save(tmp_path, content(12, 28, 28))).space == (12, 28, 28)
+
+
+@pytest.mark.parametrize("top, window", [(1.0, (0, 1)), (4095, (0, 4095)), (70000, (0, 70000))])
+def test_a_window_maps_other_values_to_bytes(tmp_path, top, window):
+    levels = np.linspace(0, 1, 20).reshape(4, 5)
+    dtype = float if top == 1.0 else np.uint32
+    arrays = content()
+    for split, n in (("train", 7), ("test", 3)):
+        arrays[f"{split}_images"] = np.stack([(levels * top).astype(dtype)] * n)
+    data = npz(path=save(tmp_path, arrays), window=window)
+    assert data.images.dtype == np.uint8 and data.intensity.high == 255
+    expected = np.rint(arrays["train_images"][0] / top * 255)
+    np.testing.assert_array_equal(data.images[0, ..., 0], expected)
+    arrays["train_images"] = arrays["train_images"] * np.nan
+    assert "NaN" in error(save(tmp_path, arrays), window=window)
+    assert "data.window=(1.0, 1.0)" in error_of(path=save(tmp_path, content()), window=(1, 1))
+
+
+def error_of(**settings):
+    with pytest.raises(InputError) as caught:
+        npz(**settings)
+    return str(caught.value)
+
+
+def test_missing_labels_names_and_empty_arrays(tmp_path):
+    arrays = content()
+    expected = npz(path=save(tmp_path, arrays))
+    arrays["val_images"] = arrays["test_images"][:0]
+    arrays["class_names"] = np.array(["ant", "bee", "cat"])
+    arrays["train_labels"] = arrays["train_labels"].astype(float)
+    data = npz(path=save(tmp_path, arrays))
+    assert data.class_names == ("ant", "bee", "cat")
+    assert data.notes == ("val_images is empty and was left out",)
+    np.testing.assert_array_equal(data.labels, expected.labels)
+
+    arrays["train_labels"][[1, 3]] = [[np.nan], [-1]]
+    arrays["train_labels"] = np.concatenate([arrays["train_labels"], [[0.0]]])
+    arrays["train_images"] = np.concatenate([arrays["train_images"], arrays["train_images"][:1]])
+    data = npz(path=save(tmp_path, arrays))
+    assert data.labels[:8].tolist() == [1, -1, 2, -1, 1, 2, 0, 0]
+    assert data.unlabeled.tolist() == list(range(8))
+    assert data.labelled_sets[0].tolist() == [0, 2, 4, 5, 6, 7]
+
+    texts = np.array(["left lung", "bee", "right"])
+    arrays = content() | {"train_labels": texts[TRAIN], "test_labels": texts[TEST]}
+    data = npz(path=save(tmp_path, arrays))
+    assert data.class_names == ("bee", "left lung", "right")
+    assert [data.class_names[k] for k in data.labels] == [*texts[TRAIN], *texts[TEST]]
+    assert len(data.notes) == 1 and "'left lung', 'right' speak of sides" in data.notes[0]
+    arrays["class_names"] = texts[:2]
+    arrays |= {k: v for k, v in content().items() if "labels" in k}
+    assert "class_names has 2 names, but the labels need 3" in error(save(tmp_path, arrays))
+
+
+def test_unlabeled_images_alone(tmp_path):
+    data = npz(path=save(tmp_path, {"unlabeled_images": images(5, 4, 5)}))
+    assert (len(data.unlabeled), data.labelled_sets, len(data.test)) == (5, (), 0)
+    assert data.class_names == () and (data.labels == -1).all()
+    assert data.fingerprint(*data.labelled_sets) != data.fingerprint(data.unlabeled)
+    assert "no labelled images" in error(tmp_path / "set.npz", labels=3)

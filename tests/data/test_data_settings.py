@@ -6,6 +6,10 @@ from assl_jax.data.settings import CHOICES, RANGES, check, existing_file, existi
 from assl_jax.errors import InputError
 
 CASES = {  # good values, bad values, the end of the message
+    "alpha": (["white", "drop"], ["black"], "(one of white, drop)"),
+    "channels_axis": (["auto", "first", "last", "none"], ["2"], "(one of auto, first, last, none)"),
+    "pages": (["one", "middle"], ["all"], "(one of one, first, middle, channels)"),
+    "val": (["train", "ignore"], ["use"], "(one of train, unlabeled, test, ignore)"),
     "labels": ([0, 5], [-1], "must be at least 0"),
     "on_error": (["raise", "skip"], ["ignore", ""], "(one of raise, skip)"),
     "seed": ([0, 7], [-1], "must be at least 0"),

@@ -189,11 +189,26 @@ def test_a_killed_build_is_finished_and_swept_up(files, tmp_path, monkeypatch):
 
 def test_a_failed_build_keeps_what_was_finished(files, tmp_path, monkeypatch):
     monkeypatch.setattr(volume_cache, "WORKERS", 1)
+    monkeypatch.setattr(volume_cache, "volume_shape", lambda path, format: None)  # no header
     (files / "3.nii.gz").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"3\.nii\.gz cannot be used: .*on_error=skip"):
         read(files, tmp_path / "cache")
     assert len(times(tmp_path / "cache")) >= 3
     assert not list(tmp_path.glob("cache/*/.unfinished-*"))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("bad", ["broken", "another shape", "four axes"])
+def test_headers_are_judged_before_any_volume_is_read(files, tmp_path, monkeypatch, bad, cached):
+    if bad == "broken":
+        (files / "5.nii.gz").write_bytes(b"broken")
+    else:
+        save(files / "5.nii.gz", ARRAYS[5][:, :2] if bad == "another shape" else ARRAYS[:2])
+    done = []
+    monkeypatch.setattr(volume_cache, "read_volume", lambda path, format: done.append(path))
+    with pytest.raises(InputError, match=r"5\.nii\.gz "):
+        read(files, tmp_path / "cache" if cached else "")
+    assert done == []
 
 
 @pytest.mark.parametrize("how", ["a file fails", "the reader stops"])
@@ -209,7 +224,7 @@ def test_no_work_begins_after_an_error(monkeypatch, how):
         return file
 
     files = [str(i) for i in range(100)]
-    with pytest.raises(InputError), closing(volume_cache._parallel(work, files)) as results:
+    with pytest.raises(InputError), closing(volume_cache._parallel(work, files, "x")) as results:
         for result in results:
             if result == "2":
                 raise InputError("enough")
@@ -239,7 +254,7 @@ def test_skipping_and_disagreeing(files, tmp_path, cached):
     (files / "3.nii.gz").mkdir()
     images, skipped = read(files, cache, on_error="skip")
     np.testing.assert_array_equal(images[:][..., 0], ARRAYS[[1, 2, 4, 5]])
-    assert list(skipped) == ["0.nii.gz", "3.nii.gz"] and "gzip" in skipped["0.nii.gz"]
+    assert list(skipped) == ["0.nii.gz", "3.nii.gz"] and "not a NIfTI" in skipped["0.nii.gz"]
     assert skipped["3.nii.gz"] == "Is a directory"
 
     save(files / "5.nii.gz", ARRAYS[5][:, :2])
@@ -315,7 +330,7 @@ def test_the_temporary_files_of_writers_are_swept_up(stack, monkeypatch):
 
 def test_progress_is_shown(files, tmp_path, monkeypatch, capsys):
     read(files, tmp_path / "cache")
-    assert capsys.readouterr().err == "reading volumes: 6/6\n"
+    assert capsys.readouterr().err == "checking headers: 6/6\nreading volumes: 6/6\n"
     read(files, tmp_path / "cache")
     assert capsys.readouterr().err == ""
 

@@ -11,6 +11,7 @@ from assl_jax.data.volume_file import (
     find_volumes,
     read_volume,
     stamp,
+    volume_shape,
 )
 from assl_jax.errors import InputError
 
@@ -213,3 +214,58 @@ def test_a_narrow_window_is_refused_with_an_alternative():
         VolumeFormat(window=(0.0, 31.0))
     assert VolumeFormat(window=(0.0, 32.0)).limits == (0.0, 32.0)
     assert VolumeFormat().limits == (0.0, 1000.0)
+
+
+def test_voxels_that_are_no_numbers_are_replaced_as_asked(tmp_path):
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4) * 10 - 50
+    values[0, 0] = np.nan
+    values[1, 2, 3] = np.inf
+    file = save(tmp_path / "a.nii", values)
+    with pytest.raises(ValueError, match="5 of 24 voxels are NaN or infinite; set data.nan=lowest"):
+        read(file, window=(-1000.0, 500.0))
+    for nan, fill in (("lowest", -10), ("-1000", -1000), ("0", 0)):
+        expected = np.where(np.isfinite(values), values, fill)
+        volume = read(file, window=(-1000.0, 500.0), nan=nan)
+        np.testing.assert_array_equal(volume[..., 0], expected)
+    cropped = read(file, window=(-1000.0, 500.0), nan="-1000", foreground_above=-900.0)
+    assert cropped.shape == (2, 3, 4, 1)
+    with pytest.raises(ValueError, match="every voxel is NaN"):
+        read(save(tmp_path / "b.nii", values * np.nan), nan="lowest")
+    for nan in ("nan", "inf", "min", ""):
+        with pytest.raises(InputError, match=r"^data\.nan="):
+            VolumeFormat(nan=nan)
+
+
+def test_a_new_setting_leaves_caches_valid():
+    old = {"shape": (), "spacing": (), "window": (), "foreground_above": None}
+    assert VolumeFormat().settings == old
+    assert VolumeFormat(nan="0").settings == old | {"nan": "0"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"shape": (3, 3, 3)},
+        {"spacing": (2.0, 0.7, 1.0)},
+        {"spacing": (1.0, 1.0, 1.0), "shape": (3, 2, 4)},
+        {"foreground_above": 0.0, "shape": (3, 3, 3)},
+    ],
+)
+def test_the_header_gives_the_shape_of_the_result(tmp_path, settings):
+    file = save(tmp_path / "a.nii.gz", affine=spl((1.5, 0.5, 1.0)))
+    format = VolumeFormat(window=WIDE.window, **settings)
+    assert volume_shape(file, format) == read_volume(file, format).shape[:3]
+
+
+def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
+    file = save(tmp_path / "a.nii")
+    assert volume_shape(file, VolumeFormat(foreground_above=0.0)) is None
+    for settings in (
+        {"spacing": (1.0, 1.0, 1.0), "shape": (9, 9, 9)},
+        {"spacing": (100.0, 1.0, 1.0)},
+    ):
+        with pytest.raises(ValueError, match="of data.spacing|leaves no voxel"):
+            volume_shape(file, VolumeFormat(**settings))
+    monkeypatch.setitem(READERS, "NIfTI", READERS["NIfTI"]._replace(header=None))
+    assert volume_shape(file, WIDE) is None

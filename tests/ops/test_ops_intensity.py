@@ -1,9 +1,11 @@
 """Stored integers to network inputs and back."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.errors import InputError
 from assl_jax.ops.intensity import Intensity, standardise_each
 
 RGB = Intensity(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
@@ -54,3 +56,20 @@ def test_standardise_each(shape):
 
 def test_standardise_each_of_a_constant_is_zero():
     np.testing.assert_array_equal(standardise_each(jnp.full((2, 3, 3, 1), 0.5)), 0)
+
+
+def test_fractions_are_refused_and_whole_numbers_are_not():
+    stored = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    expected = RGB(stored)
+    for images in (stored.astype(np.float32), jnp.asarray(stored, jnp.float32)):
+        np.testing.assert_array_equal(RGB(images), expected)
+    for images in (stored / 255, jnp.asarray(stored) / 255, stored + np.float16(0.5)):
+        with pytest.raises(InputError, match="with fractions; give the stored integers .0 to 255"):
+            RGB(images)
+    np.testing.assert_allclose(jax.jit(RGB)(stored.astype(np.float32)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("call", [RGB, RGB.standardise, RGB.unstandardise, jax.jit(RGB)])
+def test_one_channel_is_not_spread_over_three(call):
+    with pytest.raises(InputError, match="have 1 channels, those of the data set 3"):
+        call(jnp.zeros((2, 5, 4, 1)))

@@ -1,0 +1,264 @@
+"""One image file of any format that Pillow opens to one array of 8-bit integers."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from assl_jax.data.names import is_system, shown
+from assl_jax.data.settings import check
+from assl_jax.errors import require
+
+EXTENSIONS = (  # compared in lower case
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff"),
+    ".webp",
+)
+MAGIC = (  # how the content of an image begins, for other names
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+)
+BOXES = ((b"RIFF", 8, b"WEBP"), (b"", 4, b"ftypavif"))  # beginning, and text at an offset
+FULL_RANGE = (0.0, 65535.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFormat:
+    """How a file becomes an array.
+
+    Attributes:
+      side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 keeps the
+        size.
+      channels: 1 converts to grey, 3 to RGB, 4 to RGB and alpha; 0 keeps grey and RGB as they are.
+      window: file values that become 0 and 255; () takes 8-bit values as they are, and refuses
+        others.
+      pages: of a file with several pages or frames: "one" refuses it, "first" and "middle" read one
+        page, "channels" makes each page a channel.
+      alpha: "white" shows transparent pixels on white, "drop" ignores the transparency; not used
+        with four channels.
+
+    Raises:
+      InputError: a setting out of range, named as in `data.*`.
+    """
+
+    side: int = 0
+    channels: int = 0
+    window: tuple[float, ...] = ()
+    pages: str = "one"
+    alpha: str = "white"
+
+    def __post_init__(self) -> None:
+        check(side=self.side, pages=self.pages, alpha=self.alpha)
+        check_window(self.window)
+        require(
+            self.channels in (0, 1, 3, 4),
+            f"data.channels={self.channels} must be 0 (as they are), 1, 3 or 4",
+        )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "ImageFormat":
+        """The format that the settings of a data source describe; other settings are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        mine = {name: value for name, value in settings.items() if name in names}
+        return cls(**mine | {"window": tuple(map(float, mine.get("window", ())))})
+
+
+def check_window(window: tuple[float, ...]) -> None:
+    """Check `data.window` of images and arrays.
+
+    Raises:
+      InputError: it is neither empty nor two ascending numbers.
+    """
+    require(
+        not window or (len(window) == 2 and -np.inf < window[0] < window[1] < np.inf),
+        f"data.window={window} must be (low, high) with low < high, or ()",
+    )
+
+
+def to_bytes(values: np.ndarray, window: tuple[float, ...]) -> UInt8[np.ndarray, "*shape"]:
+    """Map `window` to 0 to 255, clipped and rounded.
+
+    Raises:
+      ValueError: values that are NaN.
+    """
+    low, high = window
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError("it has values that are NaN")
+    scaled = (np.clip(values.astype(np.float64), low, high) - low) * (255 / (high - low))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndarray, "h w c"]:
+    """Decode one image file.
+
+    The EXIF orientation is applied. Palette, CMYK and other colour modes become RGB, black and
+    white becomes grey. Resizing is bilinear and antialiased. Of an MPO file (two photographs of
+    one camera) the first is read.
+
+    Args:
+      path: the file.
+      format: how it becomes an array; None for the defaults.
+
+    Returns:
+      `[h, w, c]`, 1 channel if grey and 3 if RGB, unless the format says otherwise.
+
+    Raises:
+      ValueError: what only the user can decide: values of more than 8 bits without a window,
+        several pages, channels without a meaning, an image that is transparent everywhere.
+      Exception: what Pillow raises on a broken file, which may be of any type.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    format = format or ImageFormat()
+    try:
+        with Image.open(path) as file:
+            if format.side and not format.window:
+                # libjpeg decodes large ones at a smaller size
+                file.draft(None, (2 * format.side, 2 * format.side))
+            pages = []
+            for page in _pages(file, format.pages):
+                if page:
+                    file.seek(page)
+                pages.append(_decode(file, format))
+    except UnidentifiedImageError as e:
+        with path.open("rb") as content:
+            if content.read(4) in (b"II*\0", b"MM\0*"):
+                raise ValueError(
+                    "a TIFF of a kind that Pillow cannot read, such as floating point in several "
+                    "channels; save it as 8-bit RGB, or all images as arrays (data.name=npz)"
+                ) from e
+        raise
+    except Image.DecompressionBombError as e:
+        limit = round(2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
+        raise ValueError(f"it has more than {limit} million pixels; save it smaller") from e
+    return pages[0] if len(pages) == 1 else np.concatenate(pages, -1)
+
+
+def _pages(file: Any, pages: str) -> Iterable[int]:
+    if file.format == "MPO" or not getattr(file, "is_animated", False):
+        return (0,)
+    if pages == "one":
+        raise ValueError(
+            f"it has {file.n_frames} pages; set data.pages to first, middle or channels"
+        )
+    n = file.n_frames
+    return {"first": (0,), "middle": (n // 2,), "channels": range(n)}[pages]
+
+
+def _decode(file: Any, format: ImageFormat) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    sixteen = _sixteen_bits(file)  # before the pixels are loaded
+    _refuse_lost_values(file, format, sixteen)
+    samples = getattr(file, "tag_v2", {}).get(277, 1)  # of a TIFF
+    if samples > len(file.getbands()) and format.channels not in (1, 3):
+        raise ValueError(
+            f"it has {samples} channels; set data.channels=3 to keep the first three, or save all "
+            "images as arrays (data.name=npz)"
+        )
+    image = ImageOps.exif_transpose(file)
+    if image.mode[0] in "IF":
+        image = Image.fromarray(to_bytes(np.asarray(image), format.window))
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data and format.channels != 4:
+        image = image.convert("RGBA")
+        if format.alpha == "white":
+            if not np.asarray(image)[..., 3].any():
+                raise ValueError("every pixel is transparent; set data.alpha=drop to see through")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    mode = {0: "L" if grey else "RGB", 1: "L", 3: "RGB", 4: "RGBA"}[format.channels]
+    if mode == "RGBA" and not image.has_transparency_data:
+        image = image.convert("RGB")  # CMYK has no direct way
+    image = image.convert(mode)
+    if format.window and file.mode[0] not in "IF" and not sixteen:
+        image = Image.fromarray(to_bytes(np.asarray(image), format.window))
+    if format.side:
+        size = (format.side, format.side)
+        image = ImageOps.fit(image, size, method=Image.Resampling.BILINEAR)
+    array = np.asarray(image)
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _refuse_lost_values(file: Any, format: ImageFormat, sixteen: bool) -> None:
+    """Refuse values of more than 8 bits without a window, since only the user knows their range."""
+    if file.mode[0] in "IF":
+        if not format.window:
+            raise ValueError(
+                f"grey pixels of more than 8 bits (mode {file.mode}); set data.window=(low, high), "
+                "the values that become black and white, or save it as 8-bit"
+            )
+    elif sixteen:
+        if format.window != FULL_RANGE:
+            raise ValueError(
+                "colours of 16 bits, of which Pillow reads the upper 8; set data.window="
+                "(0, 65535) if the values fill this range, or save it as 8-bit"
+            )
+    elif format.window and format.window[1] > 255:
+        raise ValueError(
+            f"its 8-bit values fill only a part of data.window={format.window}; save all images "
+            "with one range"
+        )
+
+
+def _sixteen_bits(file: Any) -> bool:
+    """Whether Pillow will drop the lower 8 of 16 bits; the decoder's arguments say it."""
+    arguments = file.tile[0][3] if getattr(file, "tile", None) else ()
+    raw = arguments if isinstance(arguments, str) else next(iter(arguments or ("",)), "")
+    return isinstance(raw, str) and ";16" in raw and file.mode[0] not in "IF"
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name or the content says that the file is an image that Pillow opens."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head.startswith(MAGIC) or any(
+        head.startswith(start) and head[at : at + len(text)] == text for start, at, text in BOXES
+    )
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All files under a folder in a fixed order: the images, and the others.
+
+    Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
+    contains it is not followed.
+
+    Raises:
+      OSError: a folder that cannot be read.
+    """
+    return _find(folder, ())
+
+
+def _find(folder: Path, above: tuple[tuple[int, int], ...]) -> tuple[list[Path], list[Path]]:
+    stat = folder.stat()
+    here = (stat.st_dev, stat.st_ino)
+    images: list[Path] = []
+    others: list[Path] = []
+    if here in above:
+        return images, others
+    with os.scandir(folder) as found:
+        entries = sorted((e for e in found if not is_system(e.name)), key=lambda e: e.name)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.is_dir():
+            inner = _find(path, (*above, here))
+            images += inner[0]
+            others += inner[1]
+        else:
+            (images if is_image(path) else others).append(path)
+    return images, others
+
+
+def endings(files: Iterable[Path]) -> str:
+    """The endings of files with their numbers, such as ".txt (3), .dcm (120)"."""
+    counts = Counter(shown(file.suffix.lower()) or "no ending" for file in files)
+    return ", ".join(f"{ending} ({n})" for ending, n in sorted(counts.items()))

@@ -1,0 +1,102 @@
+"""Names that people give to folders, files, splits and classes, each kind in one table."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from assl_jax.errors import InputError
+
+SPLITS = ("unlabeled", "train", "test")
+VALIDATION = "val"
+SPELLINGS: dict[str, tuple[str, ...]] = {  # compared in lower case, without spaces and signs
+    "unlabeled": ("unlabeled", "unlabelled", "unsup", "unsupervised", "unannotated"),
+    "train": ("train", "training", "trn"),
+    VALIDATION: ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "tst"),
+}
+SPLIT_OF = {name: split for split, names in SPELLINGS.items() for name in names}
+ENDINGS = ("dataset", "data", "set", "split", "images", "volumes")  # as in test_set
+
+# Left by systems and programs, next to the user's own files; in lower case.
+SYSTEM = (
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails", "__pycache__"),
+)
+MISSING = ("", "na", "n/a", "<na>", "nan", "-1")  # labels that say: not labelled; in lower case
+SIDES = {
+    *("left", "right", "lt", "rt", "links", "rechts", "gauche", "droite", "droit"),
+    *("izquierda", "izquierdo", "derecha", "derecho", "sinistra", "sinistro", "destra", "destro"),
+    *("laterality", "side", "sinister", "dexter"),
+}
+SIDE_PAIRS = (("l", "r"), ("os", "od"))  # of sides only where both are there
+
+
+def plain(name: str) -> str:
+    """A name in Unicode's composed form (NFC), without spaces around it."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def shown(name: str) -> str:
+    """A file's name for messages and records: bytes that are no UTF-8 become question marks."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder or a cell names: a key of `SPELLINGS`, or None."""
+    word = re.sub(r"[\W_]+", "", plain(name).lower())
+    for ending in ENDINGS:
+        if word.removesuffix(ending) in SPLIT_OF:
+            word = word.removesuffix(ending)
+    return SPLIT_OF.get(word)
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, a thumbnail, or left by the system."""
+    return name.startswith((".", "~$")) or name.lower() in SYSTEM
+
+
+def is_missing(label: str) -> bool:
+    """Whether a label says that there is none."""
+    return label.strip().lower() in MISSING or _number(label) == -1
+
+
+def one_name_each(found: Iterable[str], where: str) -> dict[str, str]:
+    """Map every spelling of a class to the class's one name.
+
+    Two forms of one Unicode text, and two spellings of one number (`1` and `1.0`), are one class,
+    named after the shortest spelling.
+
+    Args:
+      found: the labels as they are written.
+      where: the table or folder, for the error messages.
+
+    Raises:
+      InputError: two names that differ in upper and lower case only, or a name that is not UTF-8.
+    """
+    groups: dict[Any, list[str]] = {}
+    for label in sorted(set(found), key=lambda label: (len(label), label)):
+        if label != shown(label):
+            raise InputError(f"{where}: the class name {shown(label)!r} is not UTF-8; rename it")
+        number = _number(label)
+        key = plain(label).casefold() if number is None else number
+        groups.setdefault(key, []).append(label)
+    for key, labels in groups.items():
+        if isinstance(key, str) and len({plain(label) for label in labels}) > 1:
+            raise InputError(
+                f"{where}: the classes {' and '.join(map(repr, labels))} differ in upper and lower "
+                "case only; use one spelling"
+            )
+    return {label: plain(labels[0]) for labels in groups.values() for label in labels}
+
+
+def speak_of_sides(names: Sequence[str]) -> list[str]:
+    """Those of the names that contain a word for left, right or side, or one letter of a pair."""
+    words = [set(re.split(r"[\W\d_]+", name.lower())) for name in names]
+    pairs = (set(pair) for pair in SIDE_PAIRS if set(pair) <= set().union(*words))
+    sides = SIDES.union(*pairs)
+    return [name for name, word in zip(names, words, strict=True) if sides & word]
+
+
+def _number(label: str) -> float | None:
+    return float(label) if re.fullmatch(r"[+-]?\d+(\.\d*)?", label.strip(), re.ASCII) else None

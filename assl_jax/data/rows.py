@@ -1,0 +1,330 @@
+"""What folders and tables list: one row per file, brought to classes, splits and patients."""
+
+import dataclasses
+import ntpath
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from assl_jax.data.names import (
+    SPLITS,
+    VALIDATION,
+    is_missing,
+    one_name_each,
+    shown,
+    speak_of_sides,
+    split_of,
+)
+from assl_jax.data.splits import split_by_name, stratified_subset
+from assl_jax.data.table import Table
+from assl_jax.errors import InputError, choice, require
+
+
+class Row(NamedTuple):
+    """One file.
+
+    Attributes:
+      where: the file or the line of the table, for error messages.
+      path: relative to the source's folder, with slashes.
+      label: the class as it is written; "" without one.
+      split: a key of `names.SPELLINGS`; "" where it will be drawn.
+      patient: "" where it is unknown; the file is then its own group.
+    """
+
+    where: str
+    path: str
+    label: str = ""
+    split: str = ""
+    patient: str = ""
+
+    @property
+    def group(self) -> str:
+        """The patient, or else the path below the folder of the split."""
+        first, _, rest = self.path.partition("/")
+        name = rest if rest and split_of(first) else self.path
+        return unicodedata.normalize("NFC", self.patient or name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of a data set, checked.
+
+    Attributes:
+      rows: each with its split; a label is one of `classes`, or "".
+      classes: names in the order of the indices; () if nothing is labelled.
+      source: the table or folder, for error messages.
+      what: "image" or "volume".
+      notes: what the user should know.
+    """
+
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    source: str
+    what: str
+    notes: tuple[str, ...] = ()
+
+    def without(self, skipped: Mapping[str, str]) -> "Listing":
+        """The listing without the files that are skipped.
+
+        Raises:
+          InputError: a patient on both sides, or what is left lacks a class on one side or all
+            unlabeled files.
+        """
+        rows = tuple(row for row in self.rows if row.path not in skipped)
+        tested = {row.group for row in rows if row.split == "test"}
+        for row in rows:
+            require(
+                row.split == "test" or not row.patient or row.group not in tested,
+                f"{row.where}: patient {row.patient!r} is in {row.split} and in test; put all "
+                f"{self.what}s of a patient on one side",
+            )
+        left = f"; {len(skipped)} files were skipped" if skipped else ""
+        for side in ("train", "test"):
+            have = {row.label for row in rows if row.split == side}
+            for name in self.classes:
+                require(
+                    name in have,
+                    f"{self.source}: class {name!r} has no {side} {self.what}s{left}; add some, or "
+                    "assign them to this split",
+                )
+        lost = {row.split for row in self.rows} - {row.split for row in rows}
+        require(
+            not lost,
+            f"{self.source}: every {self.what} of {', '.join(sorted(lost))} was skipped; repair or "
+            "remove it",
+        )
+        return dataclasses.replace(self, rows=rows)
+
+    def ordered(self) -> "Listing":
+        """The listing with the unlabeled rows first, then the training, then the test rows.
+
+        Within a split, the classes are in their order.
+        """
+        index = {name: k for k, name in enumerate(self.classes)}
+
+        def place(row: Row) -> tuple[int, int]:
+            return SPLITS.index(row.split), index.get(row.label, -1)
+
+        return dataclasses.replace(self, rows=tuple(sorted(self.rows, key=place)))
+
+    def splits(self, *, labels: int, seed: int, only_unlabeled: bool = False) -> dict[str, Any]:
+        """The fields of `Dataset` that say who is what.
+
+        Args:
+          labels: size of the labelled training set; 0 takes all.
+          seed: draws it.
+          only_unlabeled: whether proxy tasks see no image of the labelled training set.
+        """
+        index = {name: k for k, name in enumerate(self.classes)}
+        classes = np.array([index.get(row.label, -1) for row in self.rows], np.int32)
+        split = np.array([row.split for row in self.rows])
+        chosen, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+        if labels:
+            require(
+                bool(self.classes),
+                f"data.labels={labels}, but {self.source} has no labelled {self.what}s",
+            )
+            drawn = stratified_subset(classes[chosen], labels, seed=seed, names=self.classes)
+            chosen = chosen[drawn]
+        known = any(row.patient for row in self.rows)
+        groups = [row.group if row.patient else f"/{row.path}" for row in self.rows]
+        return {
+            "labels": classes,
+            "class_names": self.classes,
+            "unlabeled": np.flatnonzero(
+                split == "unlabeled" if only_unlabeled else split != "test"
+            ),
+            "labelled_sets": (chosen,) if self.classes else (),
+            "test": test,
+            "patients": np.unique(groups, return_inverse=True)[1] if known else None,
+        }
+
+
+def rows_of_table(table: Table, root: Path) -> list[Row]:
+    """The rows of a table with the columns `path` and perhaps `label`, `split` and `patient`.
+
+    Raises:
+      InputError: a row without a path or patient, or an unknown split.
+    """
+    rows = []
+    for number, cell in table.rows:
+        where = f"{table.file} row {number}"
+        split = cell.get("split", "")
+        if "split" in cell:
+            split = split_of(split) or split.lower()
+            choice(split, (*SPLITS, VALIDATION), f"{where}: split")
+        require(bool(cell["path"]), f"{where} has no path")
+        require(cell.get("patient") != "", f"{where} has no patient; name one in every row")
+        path = cell["path"]
+        if "\\" in path and not (root / path).exists():  # written on Windows
+            path = path.replace(ntpath.sep, "/")
+        path = os.path.normpath(path).replace(os.sep, "/")
+        rows.append(Row(where, path, cell.get("label", ""), split, cell.get("patient", "")))
+    return rows
+
+
+def repeated(rows: Sequence[Row]) -> dict[str, str]:
+    """The files that are listed more than once, each with a reason that names the rows."""
+    times = Counter(row.path for row in rows)
+    return {
+        file: f"is listed {count} times, in rows "
+        + ", ".join(row.where.rpartition(" ")[2] for row in rows if row.path == file)
+        for file, count in times.items()
+        if count > 1
+    }
+
+
+def numbers_first(names: Sequence[str]) -> list[str]:
+    """The names sorted as numbers if all are integers, or else as texts."""
+    try:
+        return sorted(names, key=lambda name: (int(name), name))
+    except ValueError:
+        return sorted(names)
+
+
+def with_patients(rows: Sequence[Row], pattern: str) -> list[Row]:
+    """Give each row the patient that a regular expression finds in its path.
+
+    Args:
+      pattern: `data.patient`; its first group is the patient, or the whole match without a group.
+
+    Raises:
+      InputError: no regular expression, a path without a match, or patients that are known already.
+    """
+    try:
+        find = re.compile(pattern)
+    except re.error as e:
+        raise InputError(f"data.patient={pattern!r} is no regular expression: {e}") from e
+    require(
+        not any(row.patient for row in rows),
+        f"data.patient={pattern!r} and a column patient both name the patients; leave one out",
+    )
+    found = []
+    for row in rows:
+        match = find.search(row.path)
+        who = (match[1] if find.groups else match[0]) if match else ""
+        require(
+            bool(who),
+            f"data.patient={pattern!r} finds nothing in {shown(row.path)}; every path needs a "
+            "patient",
+        )
+        found.append(row._replace(patient=who))
+    return found
+
+
+def listing(
+    rows: Sequence[Row],
+    *,
+    source: str,
+    what: str,
+    val: str,
+    test_fraction: float,
+    seed: int,
+    order: Callable[[Sequence[str]], Sequence[str]] = sorted,
+    notes: Sequence[str] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> Listing:
+    """Bring rows to classes and splits.
+
+    Validation rows become what `val` says. Rows without a label become unlabeled. If no row is a
+    test row, a part of the patients becomes the test patients; unlabeled rows of these patients are
+    left out.
+
+    Args:
+      rows: as listed.
+      source, what: as in `Listing`.
+      val: "train", "unlabeled", "test" or "ignore".
+      test_fraction, seed: of `split_by_name`.
+      order: sorts the class names.
+      notes: what the user should know about the listing so far.
+      skipped: files that cannot be used; their classes count, and they are left out at the end.
+
+    Raises:
+      InputError: a test row without a label, one class only, classes that cannot be told apart, a
+        class without training or test rows, a patient on both sides.
+    """
+    told, result = list(notes), []
+    for row in rows:
+        split = val if row.split == VALIDATION else row.split
+        if split == "ignore":
+            continue
+        missing = is_missing(row.label)
+        require(
+            not (missing and split == "test"),
+            f"{row.where} is a test {what} without a label; label it, or make it unlabeled",
+        )
+        label = "" if missing or split == "unlabeled" else row.label
+        result.append(row._replace(label=label, split=split if label else "unlabeled"))
+    if held := sum(row.split == VALIDATION for row in rows):
+        word = {"train": "training"}.get(val, val)
+        use = "ignored" if val == "ignore" else f"used as {word} {what}s"
+        told.append(f"{held} validation {what}s are {use} (data.val={val})")
+    spelled = {row.label for row in rows if row.split != "unlabeled" and is_missing(row.label)}
+    if spelled:
+        lost = sum(row.split != "unlabeled" and is_missing(row.label) for row in rows)
+        spellings = ", ".join(repr(label) for label in sorted(spelled))
+        told.append(f"{lost} {what}s without a label ({spellings}) are unlabeled")
+
+    spelling = one_name_each((row.label for row in result if row.label), source)
+    classes = tuple(order(list(dict.fromkeys(spelling.values()))))
+    for name in classes:
+        other = [label for label in spelling if spelling[label] == name and label.strip() != name]
+        if other:
+            told.append(f"class {name!r} is also written {', '.join(map(repr, other))}")
+    without = f" ({told[-1]})" if spelled else ""
+    require(
+        len(classes) != 1,
+        f"{source} has one class only, {', '.join(classes)!r}{without}; add {what}s of a second "
+        "class",
+    )
+    if classes:
+        told += sides(classes, "classes")
+    result = [row._replace(label=spelling.get(row.label, "")) for row in result]
+    result = _draw(result, source, what, test_fraction, seed, told)
+    require(bool(result), f"{source} has no {what}s")
+    whole = Listing(
+        rows=tuple(result), classes=classes, source=source, what=what, notes=tuple(told)
+    )
+    return whole.without(skipped or {})
+
+
+def sides(names: Sequence[str], kind: str) -> list[str]:
+    """A note if names of classes or columns speak of left and right."""
+    found = speak_of_sides(names)
+    return found and [
+        f"the {kind} {', '.join(map(repr, found))} speak of sides: random flips exchange left and "
+        "right; set target.flip and task.*.flip to False if a class depends on the side"
+    ]
+
+
+def _draw(
+    rows: list[Row], source: str, what: str, test_fraction: float, seed: int, notes: list[str]
+) -> list[Row]:
+    """Give test patients their split if there is no test row."""
+    labelled = [row for row in rows if row.label]
+    if labelled and not any(row.split == "test" for row in labelled):
+        labels, groups = np.array([r.label for r in labelled]), [r.group for r in labelled]
+        known = any(row.patient for row in labelled)
+        try:
+            drawn = split_by_name(
+                labels, groups, test_fraction, seed=seed, what="patient" if known else what
+            )
+        except InputError as e:
+            raise InputError(
+                f"{source}: {e}; add {what}s, or name the test {what}s yourself"
+            ) from e
+        tested = {groups[i] for i in drawn}
+        sided = [
+            row._replace(split="test" if row.group in tested else "train") if row.label else row
+            for row in rows
+        ]
+        rows = [row for row in sided if row.label or not row.patient or row.group not in tested]
+        if lost := len(sided) - len(rows):
+            notes.append(f"{lost} unlabeled {what}s of test patients are left out")
+    return [row._replace(split=row.split or "train") for row in rows]

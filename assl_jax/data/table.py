@@ -1,0 +1,117 @@
+"""Tables as spreadsheets and programs write them (CSV)."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from assl_jax.errors import InputError, require
+
+DELIMITERS = (",", ";", "\t", "|")
+ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SEP = "sep="  # Excel's own first line, such as sep=;
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+      file: where it was read.
+      columns: names in lower case.
+      rows: line number of the file, and the cells by column.
+      notes: what the user should know about how it was read.
+    """
+
+    file: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, dict[str, str]], ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_table(
+    file: Path, *, needed: Sequence[str], optional: Sequence[str], setting: str = "data.csv"
+) -> Table:
+    """Read a table whose first line names the columns.
+
+    The delimiter is that of `DELIMITERS` with which the first line has the needed columns. UTF-8
+    and UTF-16 (with a byte order mark) are read, and Windows-1252 if the text is not UTF-8. Empty
+    lines are left out; a short line is filled with empty cells.
+
+    Args:
+      file: the table.
+      needed: columns that must be there.
+      optional: further columns that may be there once only; others are kept without a check.
+      setting: names the table, for the error messages.
+
+    Raises:
+      InputError: a file that is missing or cannot be read, a missing or repeated column, more cells
+        than columns, no rows.
+    """
+    text, notes = _text(file, setting)
+    skip = int(text.lower().startswith(SEP))
+    text = text.partition("\n")[2] if skip else text
+    for delimiter in (*DELIMITERS, DELIMITERS[0]):  # the last for the message that none fits
+        columns, rows = _cells(file, text, delimiter)
+        if set(needed) <= set(columns):
+            break
+    require(any(columns), f"{file} is empty; its first line must be {','.join(needed)}")
+    absent = [name for name in needed if name not in columns]
+    require(
+        not absent,
+        f"{file} has no column {' and '.join(absent)}; its columns are {', '.join(columns)} (the "
+        "first line names them)",
+    )
+    twice = [name for name in (*needed, *optional) if columns.count(name) > 1]
+    require(not twice, f"{file} has more than one column {', '.join(twice)}")
+    require(bool(rows), f"{file} has no rows below its first line")
+
+    whole = []
+    for number, cells in rows:
+        require(
+            not any(cells[len(columns) :]),
+            f"{file} row {number + skip} has {len(cells)} cells, but the first line has "
+            f"{len(columns)}",
+        )
+        cell = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
+        whole.append((number + skip, cell))
+    return Table(file=file, columns=columns, rows=tuple(whole), notes=notes)
+
+
+def _text(file: Path, setting: str) -> tuple[str, tuple[str, ...]]:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as e:
+        raise InputError(f"{file} does not exist; {setting} names the table") from e
+    except OSError as e:
+        raise InputError(f"{file} cannot be read as a table: {e.strerror or e}") from e
+    known = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    remedy = f"{file} is not text in UTF-8; save it as CSV UTF-8"
+    if known == "utf-8" and b"\0" in content:
+        raise InputError(remedy)
+    try:
+        return content.decode(known), ()
+    except UnicodeError as e:
+        if known != "utf-8":
+            raise InputError(remedy) from e
+    try:
+        text = content.decode("cp1252")
+    except UnicodeError as e:
+        raise InputError(remedy) from e
+    return text, (f"{file.name} is not UTF-8; it was read as Windows-1252",)
+
+
+def _cells(
+    file: Path, text: str, delimiter: str
+) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """The first line's names in lower case, and the cells of the other lines that are not empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        columns = tuple(name.strip().lower() for name in next(reader, []))
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as e:
+        raise InputError(f"{file} cannot be read as a table: {e}") from e
+    while columns and not columns[-1]:
+        columns = columns[:-1]  # of a delimiter at the end of the line
+    return columns, [(number, cells) for number, cells in rows if any(cells)]

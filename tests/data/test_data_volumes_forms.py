@@ -1,0 +1,94 @@
+"""Volumes in tables as people write them, and without any label."""
+
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from assl_jax.data.volumes import volumes
+from assl_jax.errors import InputError
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Files 0 to 9 without a table; the values of file i are 10 i."""
+    (tmp_path / "deep").mkdir()
+    for i in range(10):
+        image = nib.Nifti1Image(np.full((2, 3, 4), 10 * i, np.int16), np.eye(4))
+        image.to_filename(tmp_path / f"deep/{i}.nii.gz")
+    return tmp_path
+
+
+def table(root, *lines):
+    (root / "volumes.csv").write_text("\n".join(lines) + "\n")
+
+
+def row(i, rest):
+    return f"deep/{i}.nii.gz,{rest}"
+
+
+def load(root, **settings):
+    return volumes(path=str(root), window=(-500, 500), **settings)
+
+
+def error(root, **settings) -> str:
+    with pytest.raises(InputError) as caught:
+        load(root, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def values(data, index):
+    return data.images[index][:, 1, 1, 1, 0].tolist()
+
+
+def test_missing_labels_spellings_and_validation_volumes(scans):
+    labels = ["1", "0", "1.0", "0", "NA", "nan", "", "-1", "1", "0"]
+    splits = ["train"] * 2 + ["Validation"] * 2 + ["train", "valid"] + ["unlabelled"] * 2
+    splits += ["Testing", "TEST"]
+    rows = [f"deep\\{i}.nii.gz;{labels[i]};{splits[i]}" for i in range(10)]
+    table(scans, "path;label;split", *rows)
+    data = load(scans)
+    assert data.class_names == ("0", "1")
+    assert data.labels.tolist() == [1, 0, 1, 0, -1, -1, -1, -1, 1, 0]
+    assert data.labelled_sets[0].tolist() == [0, 1, 2, 3] and data.test.tolist() == [8, 9]
+    assert data.notes == (
+        "3 validation volumes are used as training volumes (data.val=train)",
+        "2 volumes without a label ('NA', 'nan') are unlabeled",
+        "class '1' is also written '1.0'",
+    )
+    assert load(scans, val="ignore").labelled_sets[0].tolist() == [0, 1]
+
+
+def test_unlabeled_volumes_alone(scans):
+    table(scans, "path,label,split", *(row(i, ",unlabeled") for i in range(10)))
+    listed = load(scans)
+    os.remove(scans / "volumes.csv")
+    (scans / "__MACOSX").mkdir()
+    (scans / "__MACOSX/0.nii").write_bytes(b"")
+    found = load(scans)
+    assert found.notes == ("there is no volumes.csv: all 10 volumes are unlabeled",)
+    for data in (listed, found):
+        assert data.class_names == () and data.labelled_sets == () and len(data.test) == 0
+        assert values(data, data.unlabeled) == list(range(0, 100, 10))
+    assert "no labelled volumes" in error(scans, labels=2)
+
+
+def test_patients_by_a_regular_expression(scans):
+    table(scans, "path,label", *(row(i, "ab"[i % 2]) for i in range(10)))
+    data = load(scans, patient="[0-9]")
+    assert len(set(data.patients.tolist())) == 10
+    assert "finds nothing" in error(scans, patient="[5-9]")
+    table(scans, "path,label,patient", *(row(i, f"{'ab'[i % 2]},p{i}") for i in range(10)))
+    assert "both name the patients" in error(scans, patient="[0-9]")
+
+
+def test_a_new_volume_moves_no_other(scans):
+    rows = [row(i, "ab"[i % 2]) for i in range(10)]
+    table(scans, "path,label", *rows[:8])
+    before = load(scans, test_fraction=0.4)
+    table(scans, "path,label", *rows[::-1])
+    after = load(scans, test_fraction=0.4)
+    kept = set(values(after, after.test)) - {80, 90}
+    assert set(values(before, before.test)) == kept
