@@ -38,7 +38,7 @@ def stratified_subset(
         require(
             len(members) >= want,
             f"labels={total} needs {want} images of class {names[c] if names else c}, which has "
-            f"{len(members)}; ask for at most {len(classes) * least}",
+            f"{len(members)}; ask for fewer labels, at most {len(classes) * least}",
         )
         chosen.append(rng.permutation(members)[:want])
     return np.sort(np.concatenate(chosen))

@@ -215,7 +215,7 @@ def test_settings_and_paths(tmp_path):
     path = save(tmp_path, content())
     with pytest.raises(InputError, match="data.labels=-1"):
         npz(path=path, labels=-1)
-    with pytest.raises(InputError, match="labels=7 needs .* class 2, .* ask for at most 6"):
+    with pytest.raises(InputError, match="labels=7 needs .* class 2, .* at most 6"):
         npz(path=path, labels=7)
     with pytest.raises(InputError, match="data.path is empty"):
         npz()

@@ -83,7 +83,7 @@ def test_a_stratified_subset_is_even():
         drawn |= set(chosen.tolist())
         larger.add(counts.index(4))
     assert len(drawn) == 20 and larger == {0, 1, 2}
-    with pytest.raises(InputError, match="5 images of class 3, which has 4; ask for at most 12"):
+    with pytest.raises(InputError, match="5 images of class 3, which has 4; .* at most 12"):
         stratified_subset(labels, 15, seed=0)
     with pytest.raises(InputError, match="labels=9 needs 5 images of class bee, which has 2"):
         stratified_subset(np.array([0, 1] * 2), 9, seed=0, names=("bee", "bee"))
