@@ -141,6 +141,8 @@ def read_volumes(
         """The volume, or the reason why the file cannot be read."""
         try:
             return read_volume(root / file, format)
+        except InputError:  # a package is missing
+            raise
         except Exception as e:
             if on_error == "raise":
                 raise unusable(root / file, _reason(e)) from e
@@ -151,6 +153,8 @@ def read_volumes(
         try:
             shape = volume_shape(root / file, format)
             return shape and (*shape, 1)
+        except InputError:  # a package is missing
+            raise
         except Exception as e:
             if on_error == "raise":
                 raise unusable(root / file, _reason(e)) from e
