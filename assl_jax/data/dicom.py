@@ -165,15 +165,16 @@ def _images(files: Sequence[Path]) -> Iterator[Header]:
     for file in filter(_has_magic, files):
         try:
             elements = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS))
+            uid = elements.file_meta.get("MediaStorageSOPClassUID") or elements.get("SOPClassUID")
+            kind = pydicom.uid.UID(str(uid)).name
         except Exception as error:
             raise ValueError(f"{file.name} is broken: {error}") from error
-        kind = elements.file_meta.get("MediaStorageSOPClassUID") or elements.get("SOPClassUID")
-        if kind is None:
-            raise ValueError(f"{file.name} does not say what it is; copy it again or remove it")
-        image = kind.name.endswith("Image Storage") and "Non-Image" not in kind.name
-        if image and "Rows" not in elements:  # no reason to leave it out: a slice would be missing
-            raise ValueError(f"{file.name} is an image without Rows; copy it again or remove it")
-        if "Rows" in elements and "LOCALIZER" not in (elements.get("ImageType") or ()):
+        if "Rows" not in elements:
+            # Left out only if it is no image for certain: a slice may be cut short.
+            image = kind.endswith("Image Storage") and "Non-Image" not in kind
+            if image or kind == str(uid):
+                raise ValueError(f"{file.name} has no Rows; copy it again, or remove it")
+        elif "LOCALIZER" not in (elements.get("ImageType") or ()):
             yield Header(file, elements)
 
 

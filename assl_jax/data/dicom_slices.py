@@ -214,7 +214,7 @@ def _numbers(
     if not numbers:
         raise ValueError(f"has no {tag}; copy it again if it is cut short, or {CONVERT}")
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ValueError(f"has a {tag} that is not {count} number{'s' * (count > 1)}")
+        raise ValueError(f"has {tag}, which is not {count} number{'s' * (count > 1)}")
     return numbers
 
 
