@@ -1,11 +1,12 @@
-"""Algorithm 1 on your own NIfTI volumes.
+"""Algorithm 1 on your own NIfTI or DICOM volumes.
 
     python main.py --config=configs/mtassl_volumes.py --config.data.path=FOLDER
 
-FOLDER holds the volumes and `volumes.csv` with the columns path and label. The columns patient and
-split (train, val, test or unlabeled) are optional; an unlabeled volume needs no label. Voxels that
-are NaN need `--config.data.nan=lowest` or a number. Volumes are
-brought to one orientation. To bring them to one size, give a shape in voxels: bottom to top, front
+FOLDER holds the volumes and `volumes.csv` with the columns path and label. A path is a NIfTI file,
+or the folder of one DICOM series (this needs `pip install pydicom`). The columns patient and split
+(train, val, test or unlabeled) are optional; an unlabeled volume needs no label. Voxels that are
+NaN need `--config.data.nan=lowest` or a number. Volumes are brought to one orientation. To bring
+them to one size, give a shape in voxels: bottom to top, front
 to back, side to side. For CT also give a window in HU:
 
     --config.data.shape="(32,96,96)" --config.data.window="(-20,100)"

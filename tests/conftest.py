@@ -65,3 +65,54 @@ def drawn():
         return jax.tree_util.tree_map_with_path(leaf, shapes)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def write_slice():
+    """`write_slice(file, pixels, **elements)` writes one DICOM file; None removes an element.
+
+    Without other elements: a CT of 1 mm pixels, whose columns run to the left and rows backwards.
+    """
+
+    def write(file, pixels, *, syntax=None, kind=None, **elements):
+        import pydicom
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = syntax or pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = kind or pydicom.uid.CTImageStorage
+        meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        bits = 8 * pixels.dtype.itemsize
+        standard = {
+            "SOPClassUID": meta.MediaStorageSOPClassUID,
+            "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+            "PatientName": "Secret^Name",
+            "PatientID": "one",
+            "SeriesInstanceUID": "1.2.3",
+            "SeriesNumber": 7,
+            "Modality": "CT",
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [0, 0, 0],
+            "PixelSpacing": [1, 1],
+            "Rows": pixels.shape[-2],
+            "Columns": pixels.shape[-1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": bits,
+            "BitsStored": bits,
+            "HighBit": (elements.get("BitsStored") or bits) - 1,
+            "PixelRepresentation": int(pixels.dtype.kind == "i"),
+            "PixelData": pixels.tobytes(),
+        }
+        dataset = pydicom.Dataset()
+        for name, value in (standard | elements).items():
+            if value is not None:
+                setattr(dataset, name, value)
+        dataset.file_meta = meta
+        if meta.TransferSyntaxUID.is_compressed:
+            dataset["PixelData"].VR = "OB"
+        pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+        return file
+
+    return write

@@ -32,9 +32,9 @@ def gradcam(
 
     Args:
       workdir: of a finished run.
-      images: a file, or a folder, whose files are read in the order of their names. They are
-        converted to the shape and the channels of the run's data. "" takes test images of all
-        classes in turn.
+      images: a file, or a folder, whose files are read in the order of their names; a DICOM series
+        is one volume. They are converted to the shape and the channels of the run's data. "" takes
+        test images of all classes in turn.
       n: number of images at most.
       networks: labels in `results.json`; without labels, all networks that were kept.
       out: folder of the page; "" means `gradcam/` in the workdir.

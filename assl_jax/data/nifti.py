@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as radiologists see them
+from assl_jax.data.orientation import in_standard, to_standard
+
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
 SUFFIXES = (".nii", ".nii.gz")
@@ -32,17 +33,14 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
     """Read a NIfTI-1 or NIfTI-2 file in one piece, compressed by gzip or not.
 
     Returns:
-      The file's values, which may include NaN, and the size of a voxel in mm. Axis 0 runs from
-      inferior to superior, axis 1 from anterior to posterior, axis 2 from the patient's right to
-      the left.
+      The file's values, which may include NaN, and the size of a voxel in mm, as `to_standard`
+      gives them.
 
     Raises:
       ValueError: a file that is not one volume of real numbers, or an affine that cannot be
         inverted.
       Exception: what nibabel and gzip raise on a broken file.
     """
-    from nibabel import orientations
-
     with _open(path) as file:
         image = _image(file)
         values = np.asanyarray(image.dataobj)
@@ -51,8 +49,8 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
                 pass
         except gzip.BadGzipFile as e:
             raise ValueError(f"it is damaged, or something follows its content ({e})") from e
-    turn, _, spacing = _turned(image)
-    return orientations.apply_orientation(values.reshape(values.shape[:3]), turn), spacing
+    values, spacing = to_standard(values.reshape(values.shape[:3]), image.affine)
+    return values, _in_mm(spacing, image)
 
 
 def nifti_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -62,7 +60,9 @@ def nifti_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
       ValueError, Exception: as `read_nifti`, where the header tells.
     """
     with _open(path) as file:
-        return _turned(_image(file))[1:]
+        image = _image(file)
+    shape, spacing = in_standard(image.shape[:3], image.affine)
+    return shape, _in_mm(spacing, image)
 
 
 def _open(path: Path) -> Any:
@@ -83,18 +83,9 @@ def _image(file: Any) -> Any:
     return image
 
 
-def _turned(image: Any) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
-    """How to turn the axes to `AXES`, and the turned shape and voxel sizes in mm."""
-    import nibabel as nib
-    from nibabel import orientations
-
-    target = orientations.axcodes2ornt(AXES)
-    turn = orientations.ornt_transform(orientations.io_orientation(image.affine), target)
-    units = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
-    sizes = nib.affines.voxel_sizes(image.affine) * units
-    order = np.argsort(turn[:, 0])  # column 0: the new position of each of the file's axes
-    shape = np.array(image.shape[:3])[order].tolist()
-    return turn, tuple(shape), tuple(sizes[order].tolist())
+def _in_mm(spacing: tuple[float, ...], image: Any) -> tuple[float, ...]:
+    unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    return tuple(size * unit for size in spacing)
 
 
 def _kind(head: bytes) -> Any:

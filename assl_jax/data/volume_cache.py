@@ -142,6 +142,8 @@ def read_volumes(
         """The volume, or the reason why the file cannot be read."""
         try:
             return read_volume(root / file, format)
+        except InputError:  # a package is missing
+            raise
         except Exception as e:
             if on_error == "raise":
                 raise unusable(root / file, why_unreadable(e)) from e
@@ -152,6 +154,8 @@ def read_volumes(
         try:
             shape = volume_shape(root / file, format)
             return shape and (*shape, 1)
+        except InputError:  # a package is missing
+            raise
         except Exception as e:
             if on_error == "raise":
                 raise unusable(root / file, why_unreadable(e)) from e

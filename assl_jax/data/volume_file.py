@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int16
 
-from assl_jax.data import nifti
+from assl_jax.data import dicom, nifti
 from assl_jax.data.names import is_system
-from assl_jax.errors import require
+from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize_matrix
 
 PERCENTILES, PERCENTILE_SCALE = (0.5, 99.5), 1000
@@ -24,22 +24,31 @@ SAME_GRID = 1e-4  # relative difference of spacings; files store the affine in s
 _resize_matrix = jax.jit(resize_matrix, static_argnums=(2, 3))
 
 
+def _in_folder(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() else [path]
+
+
 class VolumeReader(NamedTuple):
     """How to read a file format.
 
     Attributes:
       suffixes: endings of the format's file names, in lower case.
       accepts: whether a path is of this format; a folder can be one, such as a DICOM series.
-      read: gives a file's values `[z, y, x]` and the size of a voxel in mm, oriented as
-        `data.nifti.read_nifti` documents. It raises any exception if the file is broken.
+      read: gives a file's values `[z, y, x]` and the size of a voxel in mm, as
+        `data.orientation.to_standard` orients them. It raises any exception if the file is broken.
       header: gives the shape `[z, y, x]` and the size of a voxel without reading a voxel, so that
         bad files are found before hours of reading; None if the format has no such way.
+      files: the files on which the volume depends.
+      identify: what the files say of themselves: the patient, and a name that two paths share only
+        if they are the same volume; each is "" if unknown. It may raise any exception.
     """
 
     suffixes: tuple[str, ...]
     accepts: Callable[[Path], bool]
     read: Callable[[Path], tuple[np.ndarray, tuple[float, ...]]]
     header: Callable[[Path], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
+    files: Callable[[Path], list[Path]] = _in_folder
+    identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
 
 
 # A file is read by the first reader that accepts it.
@@ -47,34 +56,61 @@ READERS = {
     "NIfTI": VolumeReader(
         nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
     ),
+    "DICOM": VolumeReader(
+        suffixes=dicom.SUFFIXES,
+        accepts=dicom.is_dicom,
+        read=dicom.read_dicom,
+        header=dicom.dicom_header,
+        files=dicom.dicom_files,
+        identify=dicom.identify_dicom,
+    ),
 }
 VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
 
 
 def find_volumes(folder: Path) -> list[Path]:
-    """The volumes under a folder, sorted: files by their suffix, and folders of one volume."""
+    """The volumes in a folder, sorted: files by their suffix, and folders of one volume.
+
+    The folder itself, or one inside it, is a volume if a reader accepts it. The other files in
+    such a folder are none.
+    """
     found: list[Path] = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(is_system(part) for part in path.relative_to(folder).parts)
-        if hidden or (found and found[-1] in path.parents):
+    for path in (folder, *sorted(folder.rglob("*"))):
+        if any(is_system(part) for part in path.relative_to(folder).parts):
             continue
         if path.is_dir():
             volume = any(reader.accepts(path) for reader in READERS.values())
         else:
-            volume = path.name.lower().endswith(VOLUME_SUFFIXES)
+            volume = path.name.lower().endswith(VOLUME_SUFFIXES) and path.parent not in found
         if volume:
             found.append(path)
     return found
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns of a volume, over the files in its folder.
+    """Size in bytes and time of the last change in ns of a volume, each summed over its files.
 
     Raises:
       OSError: it cannot be read.
     """
-    stats = [file.stat() for file in (path.iterdir() if path.is_dir() else (path,))]
-    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
+    path.stat()  # a missing file is an error of its own
+    reader = next((r for r in READERS.values() if r.accepts(path)), None)
+    stats = [file.stat() for file in (reader.files(path) if reader else _in_folder(path))]
+    return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
+
+
+def identify(path: Path) -> tuple[str, str]:
+    """The patient and the name of a volume, as far as its files know: see `VolumeReader`.
+
+    Raises:
+      InputError: a package that the format needs is not installed.
+    """
+    try:
+        return _reader(path).identify(path)
+    except InputError:
+        raise
+    except Exception:  # the file is broken; who reads it says why
+        return "", ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,7 +200,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     values, clipped and rounded.
 
     Args:
-      path: a file of a format in `READERS`.
+      path: a file of a format in `READERS`, or a folder that is one volume.
       format: how the file becomes an array.
 
     Returns:
@@ -243,6 +279,8 @@ def _reader(path: Path) -> VolumeReader:
     for reader in READERS.values():
         if reader.accepts(path):
             return reader
+    if path.is_dir():
+        raise ValueError("it is a folder without DICOM slices; name the folder of one series")
     known = ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
     raise ValueError(f"its format is none of {known}")
 

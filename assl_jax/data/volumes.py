@@ -1,6 +1,6 @@
 """The user's volumes, listed in a table of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from assl_jax.data.rows import (
 from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
-from assl_jax.data.volume_file import VolumeFormat, find_volumes, stamp
+from assl_jax.data.volume_file import VolumeFormat, find_volumes, identify, stamp
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -47,10 +47,11 @@ def volumes(
     The table has the columns `path` (relative to the folder) and `label`, and may have `split`
     (train, val, test or unlabeled) and `patient`. Other columns are ignored. A volume whose label
     is empty, NA, nan or -1 is unlabeled. Without test volumes in `split`, a part of the patients
-    becomes the test set. Without `patient`, every volume is of a different patient. Class indices
-    follow the sorted labels; the labels are sorted as numbers if all are integers. Without a table,
-    all volumes under the folder are unlabeled. `data.volume_file` lists the formats of the files,
-    and its `read_volume` says how a file becomes an array.
+    becomes the test set. Without `patient`, the PatientID of DICOM files counts, and every other
+    volume is of a different patient. Class indices follow the sorted labels; the labels are sorted
+    as numbers if all are integers. Without a table, all volumes under the folder are unlabeled. A
+    path is a NIfTI file, or a folder or a file of a DICOM series (`data.volume_file` lists the
+    formats); `data.volume_file.read_volume` says how it becomes an array.
 
     Args:
       path: the folder.
@@ -98,7 +99,9 @@ def volumes(
     rows, source, notes = _listed(root, csv)
     if patient:
         rows = with_patients(rows, patient)
-    stamps, skipped = _stamps(root, rows)
+    known = {row.path: identify(root / row.path) for row in rows}
+    rows = [row._replace(patient=row.patient or known[row.path][0]) for row in rows]
+    stamps, skipped = _stamps(root, rows, {path: name or path for path, (_, name) in known.items()})
     for file, reason in skipped.items():
         if on_error == "raise":
             raise unusable(root / file, reason)
@@ -156,10 +159,16 @@ def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
     return rows_of_table(read, root), str(table), notes
 
 
-def _stamps(root: Path, rows: Sequence[Row]) -> tuple[dict[str, Stamp], dict[str, str]]:
-    """Size and modification time of each usable file, and the reason why any other file is not."""
+def _stamps(
+    root: Path, rows: Sequence[Row], names: Mapping[str, str]
+) -> tuple[dict[str, Stamp], dict[str, str]]:
+    """Size and modification time of each usable file, and the reason why any other file is not.
+
+    `names` gives the volume behind each path: two paths can be the same DICOM series.
+    """
     stamps: dict[str, Stamp] = {}
-    unfit = {file: f"it {reason}" for file, reason in repeated(rows).items()}
+    twice = repeated([row._replace(path=names[row.path]) for row in rows])
+    unfit = {file: f"it {twice[name]}" for file, name in names.items() if name in twice}
     for file in dict.fromkeys(row.path for row in rows if row.path not in unfit):
         try:
             stamps[file] = stamp(root / file)

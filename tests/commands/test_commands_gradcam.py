@@ -13,6 +13,7 @@ from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.config import base_config
 from assl_jax.data import load
 from assl_jax.data.file_reader import reader_of
+from assl_jax.data.phantom_ct import phantom
 from assl_jax.evaluation.export import export_model
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
@@ -173,6 +174,27 @@ def test_nifti_files_are_brought_to_the_data_set(tmp_path):
     again = np.stack([reader_of(scaled).read(file) for file in files])
     np.testing.assert_array_equal(again, scaled.images[:3])
     assert np.abs(again - stored).max() > 100
+
+
+def test_dicom_series_are_volumes_too(volumes, tmp_path, write_slice, capsys):
+    """A folder of series, and one series: by its folder or by one of its files."""
+    dataset = load("phantom_ct", **PHANTOMS)
+    heads = [phantom(i, shape=dataset.space) for i in range(2)]
+    for i, head in enumerate(heads):
+        for z, pixels in enumerate(head):
+            file = tmp_path / "scans" / f"head{i}" / f"IM{z}"
+            write_slice(file, pixels, ImagePositionPatient=[0, 0, z], SeriesNumber=i)
+    reader = reader_of(dataset)
+    found = reader.find(tmp_path / "scans")
+    assert [path.name for path in found] == ["head0", "head1"]
+    stored = [reader.read(path) for path in found]
+    np.testing.assert_array_equal(stored, dataset.images[:2])
+    for path in (tmp_path / "scans" / "head1", tmp_path / "scans" / "head1" / "IM3"):
+        (one,) = reader.find(path)
+        np.testing.assert_array_equal(reader.read(one), dataset.images[1])
+    (tmp_path / "scans" / "head1" / "IM3").unlink()
+    told = refused(capsys, f"--workdir={volumes}", f"--images={tmp_path / 'scans'}")
+    assert "head1 cannot be read: CT series 1: slices are missing" in told
 
 
 def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
