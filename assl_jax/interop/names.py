@@ -1,7 +1,7 @@
 """What PyTorch libraries call the weights of our networks: the one table of names.
 
-torchvision, timm and MONAI use the same names for a ResNet, and torchvision and timm for a VGG. They
-differ in the name of the head.
+torchvision, timm and MONAI use the same names for a ResNet, and torchvision and timm for a VGG.
+They differ in the name of the head.
 """
 
 import re

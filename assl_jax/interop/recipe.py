@@ -59,7 +59,7 @@ def recipe(
         f"{library}'s networks have no backbone.width={width}; use --format=safetensors or onnx",
     )
     seen = _convolutions(backbone, variables, (*space, channels))
-    build = _vgg if isinstance(backbone, VGG) else _BUILDERS[library]
+    build = _BUILDERS[library, type(backbone)]
     lines = build(library, backbone, seen, channels, classes, head)
     return "\n".join([*lines, f'net.load_state_dict(load_file("{file}"))', "net.eval()"])
 
@@ -196,8 +196,10 @@ def _map_before(backbone: VGG, seen: dict[str, Seen], stage: int) -> Axes:
     return seen[f"stage{stage - 1}_conv1"].space
 
 
-_BUILDERS: dict[str, Callable[..., list[str]]] = {
-    "torchvision": _resnet,
-    "timm": _resnet,
-    "monai": _monai,
+_BUILDERS: dict[tuple[str, type[nn.Module]], Callable[..., list[str]]] = {
+    ("torchvision", ResNet): _resnet,
+    ("timm", ResNet): _resnet,
+    ("monai", ResNet): _monai,
+    ("torchvision", VGG): _vgg,
+    ("timm", VGG): _vgg,
 }

@@ -11,7 +11,15 @@ from assl_jax.errors import lookup, require
 from assl_jax.evaluation.export import load_backbone, load_model
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import BackboneRecord, ModelRecord, Pool, Results
+from assl_jax.records import (
+    BackboneRecord,
+    Evaluation,
+    Finetuned,
+    ModelRecord,
+    Pool,
+    Results,
+    StageRecord,
+)
 
 
 class Source(NamedTuple):
@@ -26,6 +34,7 @@ class Source(NamedTuple):
       head: of a fine-tuned network; None for a backbone alone.
       classes: in the order of the logits; empty for a backbone alone.
       intensity: how stored values become network inputs.
+      evaluation: of the network after fine-tuning; None if the run does not know it.
     """
 
     label: str
@@ -37,6 +46,7 @@ class Source(NamedTuple):
     head: Head | None
     classes: tuple[str, ...]
     intensity: Intensity
+    evaluation: Evaluation | None
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -103,6 +113,7 @@ def read_source(workdir: Path, network: str = "") -> Source:
             head,
             model.classes,
             model.intensity,
+            _evaluation(folder),
         )
     else:
         folder = workdir / records.BACKBONE_FOLDER
@@ -124,5 +135,12 @@ def read_source(workdir: Path, network: str = "") -> Source:
             None,
             (),
             pretrained.intensity,
+            results.best.evaluation if results.best else None,
         )
     return source
+
+
+def _evaluation(folder: Path) -> Evaluation | None:
+    """The scores of a fine-tuning stage."""
+    result = records.read(folder / records.DONE, StageRecord).result
+    return result.evaluation if isinstance(result, Finetuned) else None
