@@ -64,6 +64,16 @@ def torch_name(backbone: nn.Module, path: tuple[str, ...]) -> str:
     return f"{name}.{_LEAVES[leaf]}"
 
 
+def has_bias(library: str, name: str) -> bool:
+    """Whether the library's convolution with these weights has a bias; ours have none.
+
+    Args:
+      library: a key of `HEADS`.
+      name: as `torch_name` gives it.
+    """
+    return name.startswith("features.") or (library == "monai" and "downsample" in name)
+
+
 def pool_position(depth: int, stage: int) -> int:
     """The place in torchvision's `features` of the pooling before a stage of a VGG.
 

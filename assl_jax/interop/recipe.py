@@ -151,7 +151,6 @@ def _monai(
         "conv1_t_size": kernel,
         "conv1_t_stride": stride,
         "no_max_pool": not resnet.STEMS[backbone.stem][2],
-        "bias_downsample": False,
         **({"num_classes": classes} if classes else {"feed_forward": False}),
     }
     return [

@@ -11,7 +11,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Float
 
 from assl_jax.errors import require
-from assl_jax.interop.names import COUNTER, NOT_BACKBONE, head_name, is_foreign, torch_name
+from assl_jax.interop.names import (
+    COUNTER,
+    NOT_BACKBONE,
+    has_bias,
+    head_name,
+    is_foreign,
+    torch_name,
+)
 from assl_jax.models import VGG, ResNet
 
 Arrays = Mapping[str, np.ndarray]
@@ -44,8 +51,8 @@ def to_torch(
       head: the linear layer; None leaves it out.
 
     Returns:
-      Arrays by name. Kernels are `[out, in, *window]`; convolutions of a VGG have a bias of zeros,
-      because torchvision's have one.
+      Arrays by name. Kernels are `[out, in, *window]`; where the library's convolutions have a
+      bias it is zero.
 
     Raises:
       InputError: the library has no such network.
@@ -57,7 +64,7 @@ def to_torch(
             name, array = torch_name(backbone, path), np.asarray(value)
             found[name] = _torch_kernel(array) if path[-1] == "kernel" else array
             layer = name.rpartition(".")[0]
-            if path[-1] == "kernel" and isinstance(backbone, VGG):
+            if path[-1] == "kernel" and has_bias(library, name):
                 found[f"{layer}.bias"] = np.zeros(array.shape[-1], array.dtype)
             if path[-1] == "var":
                 found[f"{layer}.{COUNTER}"] = np.zeros((), np.int64)
