@@ -358,3 +358,12 @@ def test_what_each_pretraining_cost(paper):
     assert table.columns[-1] == "Pretraining (TFLOP)"
     cells = {row.cells[0].text: row.cells[-1].text for row in table.rows}
     assert cells["SRC"] == "1,250.0" and cells["Rotation"] == "–"
+
+
+def test_start_weights_have_a_row_and_a_gain(results, evaluation):
+    with_start = results.replace(start=evaluation((72.0, 73.0), selection=70.0))
+    rows = {row.cells[0].text: row for row in headline_table(with_start).rows}
+    assert list(rows)[:2] == ["From scratch", "Start weights, no pretraining"]
+    assert "Start weights, no pretraining" not in str(headline_table(results))
+    assert "with the start weights alone" in headline(with_start)
+    assert "with the start weights alone" not in headline(results)
