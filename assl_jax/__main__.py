@@ -10,6 +10,7 @@ COMMANDS = {
     "predict": "classes of new images or volumes, by the network that a run kept",
     "probe": "linear probe and k-NN on the frozen features of a run",
     "gradcam": "where the networks of a run look",
+    "export": "a network of a run for torchvision, timm, MONAI or ONNX",
     "report": "one page over several runs",
     "write_phantom": "generated head phantoms as NIfTI files",
 }

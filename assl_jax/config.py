@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from assl_jax import records
 from assl_jax.data import Dataset, load, source_settings
 from assl_jax.errors import InputError, lookup, require
+from assl_jax.interop.start import content_digest, read_start
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.strategies.settings import (
     AS_PRINTED,
@@ -20,7 +21,7 @@ from assl_jax.strategies.settings import (
     SimilaritySettings,
     TargetSettings,
 )
-from assl_jax.strategies.setup import Setup
+from assl_jax.strategies.setup import Setup, Start
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, make_task
@@ -54,6 +55,7 @@ def base_config(data: str) -> ConfigDict:
                 "delay": (),  # what suits the images' shape, see `suggest_delay`
                 "remat": False,
             },
+            "init": {"path": ""},  # weights to start from, see `interop.start`; "" draws them
             "pretrain": {**training, **_defaults(PretrainSettings)},
             "joint": _defaults(JointSettings),
             "distil": _defaults(DistilSettings),
@@ -165,6 +167,7 @@ def studies_of(
                 dataset=dataset,
                 images=images,
                 backbone=make_backbone(**settings),
+                start=_start(config, settings, dataset),
                 backbone_settings=settings,
                 tasks=tasks,
                 similarity=SimilaritySettings(**config.similarity.to_dict()),
@@ -191,6 +194,19 @@ def _backbones(config: ConfigDict, dataset: Dataset) -> list[dict[str, Any]]:
     names = tuple(config.self_assl.backbones) or (settings["name"],)
     require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")
     return [{**settings, "name": name} for name in names]
+
+
+def _start(config: ConfigDict, settings: dict[str, Any], dataset: Dataset) -> Start | None:
+    """The start weights of a backbone; None if they are drawn."""
+    if not config.init.path:
+        return None
+    variables = read_start(
+        config.init.path,
+        make_backbone(**settings),
+        rank=len(dataset.space),
+        channels=dataset.channels,
+    )
+    return Start(variables=variables, digest=content_digest(variables))
 
 
 def _pretraining(config: ConfigDict) -> PretrainSettings:

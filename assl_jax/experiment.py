@@ -276,7 +276,7 @@ def _write(
 
 def _explained(results: Results) -> list[str]:
     """Labels of the few networks that the report explains with Grad-CAM."""
-    variants = {"scratch", "plain", "longer"}
+    variants = {"scratch", "start", "plain", "longer"}
     pools: list[records.Pool] = [results.best.pool] if results.best else []
     if results.self_assl:
         variants.add("self_assl")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from assl_jax.records.base import VERSION, Pool, Record
 from assl_jax.records.data import DataSummary
 
@@ -205,10 +207,11 @@ class SelfASSLRow(Record, frozen=True, kw_only=True):
 
 
 class SelfASSLGroup(Record, frozen=True, kw_only=True):
-    """All pools on one backbone, and training from scratch."""
+    """All pools on one backbone, training from scratch, and the start weights if there are any."""
 
     backbone: str
     scratch: Evaluation
+    start: Evaluation | msgspec.UnsetType = msgspec.UNSET
     rows: tuple[SelfASSLRow, ...]
 
 
@@ -224,6 +227,7 @@ class Findings(Record, frozen=True, kw_only=True):
 
     Attributes:
       scratch: fine-tuning without pretraining.
+      start: the same with the start weights (`init.path`); unset without them.
       singles: each task alone.
       similarity: of the single tasks' features.
       lead: of the single task that Algorithm 1 starts with; None with a single task.
@@ -238,6 +242,7 @@ class Findings(Record, frozen=True, kw_only=True):
     """
 
     scratch: Evaluation | None = None
+    start: Evaluation | msgspec.UnsetType = msgspec.UNSET
     singles: dict[str, Evaluation] = {}
     similarity: Similarity | None = None
     lead: Lead | None = None
@@ -256,8 +261,8 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
 
     Attributes:
       label: as in the report, `rotation+src` or `vgg16/rotation.self_assl`.
-      pool: its tasks; empty from scratch.
-      variant: "scratch", "plain", "longer", "second_run" or "self_assl".
+      pool: its tasks; empty without pretraining.
+      variant: "scratch", "start", "plain", "longer", "second_run" or "self_assl".
       backbone: name of the architecture.
       pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
       flops: floating-point operations of its pretraining and of the networks that it builds on; 0

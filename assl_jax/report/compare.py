@@ -9,7 +9,7 @@ from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, paper
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
-from assl_jax.report.names import PALETTE, VARIANTS, backbone_title, capitalised
+from assl_jax.report.names import PALETTE, START_LABEL, VARIANTS, backbone_title, capitalised
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
@@ -62,7 +62,7 @@ def titles_of(columns: Sequence[Column], metric: str = "accuracy") -> dict[Key, 
                 titles.setdefault(key, networks[0].label._replace(backbone="").title)
 
     pools = list(dict.fromkeys(key.pool for key in titles))
-    variants = ["plain", *VARIANTS]
+    variants = ["plain", START_LABEL, *VARIANTS]
 
     def order(key: Key) -> tuple[int, int, int]:
         return len(key.pool), pools.index(key.pool), variants.index(key.variant)

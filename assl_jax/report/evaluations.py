@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
-from assl_jax.report.names import Label
+from assl_jax.report.names import START_LABEL, Label
 
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
 
@@ -67,8 +67,10 @@ def kept(results: Results) -> Label | None:
 
 
 def overview(results: Results) -> list[Tested]:
-    """Scratch (the empty pool), every single task, the accepted pool and its control."""
+    """Networks without pretraining, every single task, the accepted pool and its control."""
     found = {Label("", ()): results.scratch} if results.scratch else {}
+    if results.start:
+        found[Label("", (), START_LABEL)] = results.start
     found |= {Label("", (task,)): single for task, single in results.singles.items()}
     if control := results.control:
         accepted = next(c for c in tried(results) if c.members == control.as_long_as)
@@ -102,6 +104,8 @@ def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
     for group in groups:
         backbone = group.backbone if len(groups) > 1 else ""
         networks.append(Tested(Label(backbone, ()), group.scratch))
+        if group.start:
+            networks.append(Tested(Label(backbone, (), START_LABEL), group.start))
         networks += [
             Tested(Label(backbone, row.pool, variant), evaluation)
             for row in group.rows

@@ -11,7 +11,15 @@ import numpy as np
 from assl_jax.records import Estimate, Evaluation, Pool, Results, Similarity, StageRecord
 from assl_jax.report import planes
 from assl_jax.report.evaluations import kept, named_metric, overview, score
-from assl_jax.report.names import GREY, INK, Label, label_title, pool_colour, task_title
+from assl_jax.report.names import (
+    GREY,
+    INK,
+    START_LABEL,
+    Label,
+    label_title,
+    pool_colour,
+    task_title,
+)
 from assl_jax.report.pairs import by_similarity
 from assl_jax.report.svg import canvas, known, svg
 
@@ -77,6 +85,8 @@ def trained_pools(results: Results) -> list[Trained]:
     for pair in sorted(results.pairs, key=by_similarity):
         rows.append((pair.members, pair.evaluation, ""))
     labelled = [(Label("", pool), evaluation, verdict) for pool, evaluation, verdict in rows]
+    if results.start:
+        labelled.insert(1, (Label("", (), START_LABEL), results.start, ""))
     present = {label for label, *_ in labelled}
     for label, evaluation in overview(results):  # a run of one pool, or the control of a pool
         if label not in present:

@@ -8,6 +8,8 @@ from assl_jax.tasks import TASKS, describe
 
 SCRATCH = "From scratch"  # title of an empty pool
 SCRATCH_LABEL = "scratch"
+START = "Start weights, no pretraining"
+START_LABEL = "start"  # also the variant of an empty pool that begins with the start weights
 # Besides "plain".
 VARIANTS = {
     "longer": "as long as the pool",
@@ -25,8 +27,8 @@ class Label(NamedTuple):
 
     Attributes:
       backbone: name of the architecture; "" if the label has none.
-      pool: the proxy tasks; empty from scratch.
-      variant: "plain", or one of `VARIANTS`.
+      pool: the proxy tasks; empty from scratch, and for the start weights alone.
+      variant: "plain", "start" for the start weights alone, or one of `VARIANTS`.
     """
 
     backbone: str
@@ -42,7 +44,9 @@ class Label(NamedTuple):
         pool, _, variant = rest.rpartition(".")
         if not pool or variant not in VARIANTS:
             pool, variant = rest, "plain"
-        return cls(backbone, () if pool == SCRATCH_LABEL else tuple(pool.split("+")), variant)
+        if rest in (SCRATCH_LABEL, START_LABEL):
+            return cls(backbone, (), "start" if rest == START_LABEL else "plain")
+        return cls(backbone, tuple(pool.split("+")), variant)
 
     @property
     def single(self) -> bool:
@@ -54,7 +58,7 @@ class Label(NamedTuple):
         """`"VGG-16: SRC + Rotation, Self-ASSL"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
         end = f", {VARIANTS[self.variant]}" if self.variant in VARIANTS else ""
-        return start + pool_title(self.pool) + end
+        return start + (START if self.variant == START_LABEL else pool_title(self.pool)) + end
 
 
 def task_title(task: str) -> str:

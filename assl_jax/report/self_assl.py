@@ -6,7 +6,7 @@ from typing import Any
 from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper
 from assl_jax.report.evaluations import self_assl_groups
-from assl_jax.report.names import VARIANTS, backbone_title, pool_title
+from assl_jax.report.names import START, VARIANTS, backbone_title, pool_title
 from assl_jax.report.table import Cell, Row, Table
 
 NETWORKS = {"plain": "f_p", **VARIANTS}
@@ -56,6 +56,11 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
             value = paper.accuracy(rank, group.backbone, ())
             scratch += [forms.printed(value), forms.DASH, forms.DASH]
         rows.append(Row((name, Cell("T. f. s."), *map(Cell, scratch)), opens=True))
+        if group.start:
+            alone = [forms.mean_std(group.start.accuracy), *scratch[1:]]
+            if with_paper:
+                alone[-3:] = [forms.DASH] * 3
+            rows.append(Row((Cell(""), Cell(START), *map(Cell, alone))))
         leaders = {
             variant: forms.winner([_mean(row, variant) for row in group.rows], forms.percent)
             for variant in variants

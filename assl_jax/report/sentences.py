@@ -41,7 +41,11 @@ def _outcome(results: Results) -> str:
         several = len(best.pool) > 1
         pool = f"Algorithm 1 chose {pool}" if several else f"Algorithm 1 kept {pool} alone"
     outcome = f"{pool}: {_on_test(results, best.evaluation)}"
-    return f"{outcome} against {_on_test(results, scratch)} from scratch" if scratch else outcome
+    if scratch:
+        outcome += f" against {_on_test(results, scratch)} from scratch"
+    if results.start:
+        outcome += f" and {_on_test(results, results.start)} with the start weights alone"
+    return outcome
 
 
 def _test_set(results: Results) -> str:
@@ -100,7 +104,8 @@ def search_trace(results: Results) -> list[str]:
     lines = [first]
     if results.left_out:
         names = ", ".join(map(task_title, results.left_out))
-        lines.append(f"Left out, because no better than training from scratch {kind}: {names}.")
+        base = "the start weights alone" if results.start else "training from scratch"
+        lines.append(f"Left out, because no better than {base} {kind}: {names}.")
     for step in results.iterations:
         chosen = next(c for c in step.candidates if c.task == step.chosen)
         least = min(c.similarity for c in step.candidates)

@@ -49,7 +49,7 @@ TABLES = "tables.md"
 
 
 def headline_table(results: Results) -> Table | None:
-    """Scratch, every single task, the accepted pool, its control; None if nothing was tested.
+    """No pretraining, every single task, the accepted pool, its control; None without a test.
 
     The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
     and the cost if it is known. If the search decides on another metric, that one replaces the
@@ -79,7 +79,7 @@ def headline_table(results: Results) -> Table | None:
     rows = []
     for (label, evaluation), *cells in zip(entries, *shown, strict=True):
         value = score(results, evaluation)
-        gain = value.mean - base.mean if label.pool and base and value else None
+        gain = value.mean - base.mean if label != Label("", ()) and base and value else None
         cost = [Cell(_cost(costs.get(label)))] if costs else []
         texts = Cell(label.title), *cells, Cell(forms.gain(gain)), *cost
         rows.append(Row(texts, verdict="chosen" if label == kept(results) else ""))

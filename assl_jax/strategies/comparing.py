@@ -99,7 +99,7 @@ class Comparing:
             images of the test set without their labels.
         """
         setup, compared = self.setup, self.setup.similarity
-        parent = self.pretraining.run(network) if network.pool else None
+        parent = self.pretraining.run(network) if network.has_weights else None
         settings: dict[str, Any] = {
             **setup.identity,
             "images": setup.inputs["unlabeled"],

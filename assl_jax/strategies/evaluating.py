@@ -139,7 +139,7 @@ class Evaluating:
 
     def _stage(self, kind: str, network: Network, settings: dict[str, Any], compute: Any) -> Stage:
         networks = [network.plain, network] if network.side_by_side else [network]
-        parents = [self.pretraining.run(parent) for parent in networks if parent.pool]
+        parents = [self.pretraining.run(parent) for parent in networks if parent.has_weights]
         settings = {
             **self.setup.identity,
             **settings,
@@ -185,7 +185,7 @@ class Evaluating:
 
     def _pretrained(self, network: Network) -> dict[str, Any] | None:
         """The weights that fine-tuning starts from; None to train from scratch."""
-        if not network.pool:
+        if not network.has_weights:
             return None
         load, run = self.pretraining.load, self.pretraining.run
         own = load(run(network))

@@ -49,8 +49,8 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     def value(evaluation: Evaluation) -> float:
         return value_of(evaluation, settings)
 
-    study.evaluate_all([SCRATCH, *(Network((name,)) for name in tasks)])
-    scratch = study.evaluate(SCRATCH)
+    study.evaluate_all([*study.baselines, *(Network((name,)) for name in tasks)])
+    scratch, start = study.evaluate(SCRATCH), study.evaluate_start()
     singles = {name: study.evaluate(Network((name,))) for name in tasks}
     similarity = similarity_of(study, tasks)
 
@@ -64,7 +64,7 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     left_out = tuple(
         name
         for name in tasks
-        if settings.gate and not direction.better(value(singles[name]), value(scratch))
+        if settings.gate and not direction.better(value(singles[name]), value(start or scratch))
     )
     iterations: list[Iteration] = []
     while remaining := [name for name in tasks if name not in (*pool, *left_out)]:
@@ -120,6 +120,7 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
             kept = Best(pool=control.pool, evaluation=control.evaluation, as_long_as=pool)
     return Findings(
         scratch=scratch,
+        start=start,
         singles=singles,
         similarity=similarity,
         lead=lead,
@@ -204,4 +205,8 @@ def similarity_of(study: Study, tasks: Sequence[str]) -> Similarity:
 def single(study: Study, *, pool: Pool) -> Findings:
     """Pretrain and fine-tune one task or pool, and train from scratch for comparison."""
     best = study.evaluate(Network(pool))
-    return Findings(scratch=study.evaluate(SCRATCH), best=Best(pool=pool, evaluation=best))
+    return Findings(
+        scratch=study.evaluate(SCRATCH),
+        start=study.evaluate_start(),
+        best=Best(pool=pool, evaluation=best),
+    )

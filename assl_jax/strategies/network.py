@@ -16,11 +16,13 @@ class Network:
       second: settings of a second training on the same tasks; None for the first training.
       as_long_as: a larger pool. The network is trained with all the operations of that pool's
         network and of those that it builds on: the control that an aggregate must beat.
+      start: without pretraining, the study's start weights and not random ones.
     """
 
     pool: Pool = ()
     second: SecondRun | None = None
     as_long_as: Pool = ()
+    start: bool = False
 
     @property
     def plain(self) -> "Network":
@@ -34,18 +36,23 @@ class Network:
 
     @property
     def variant(self) -> str:
-        """One of "scratch", "plain", "longer", "second_run", "self_assl"."""
+        """One of "scratch", "start", "plain", "longer", "second_run", "self_assl"."""
         if not self.pool:
-            return "scratch"
+            return "start" if self.start else "scratch"
         if self.as_long_as:
             return "longer"
         return self.second.variant if self.second else "plain"
 
     @property
     def label(self) -> str:
-        """`rotation+src`, `rotation.self_assl`, `rotation.longer`, `scratch`."""
-        name = "+".join(sorted(self.pool)) or "scratch"
+        """`rotation+src`, `rotation.self_assl`, `rotation.longer`, `scratch`, `start`."""
+        name = "+".join(sorted(self.pool)) or self.variant
         return f"{name}.{self.variant}" if self.second or self.as_long_as else name
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether a stage holds its weights; a network from scratch draws new ones every time."""
+        return bool(self.pool) or self.start
 
     @property
     def side_by_side(self) -> bool:
@@ -54,3 +61,4 @@ class Network:
 
 
 SCRATCH = Network()
+START = Network(start=True)

@@ -27,7 +27,7 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
       Nothing is selected.
     """
     pools = [(name,) for name in tasks] + list(itertools.combinations(tasks, 2))
-    study.evaluate_all([SCRATCH, *map(Network, pools)])
+    study.evaluate_all([*study.baselines, *map(Network, pools)])
     scratch = study.evaluate(SCRATCH)
     singles = {name: study.evaluate(Network((name,))) for name in tasks}
     similarity = similarity_of(study, tasks)
@@ -45,6 +45,7 @@ def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
     )
     return Findings(
         scratch=scratch,
+        start=study.evaluate_start(),
         singles=singles,
         similarity=similarity,
         pairs=rows,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from assl_jax.evaluation.classification import Classification
-from assl_jax.strategies.network import SCRATCH, Network
+from assl_jax.strategies.network import Network
 from assl_jax.strategies.stages import Unfinished
 from assl_jax.strategies.study import Study
 from assl_jax.training.compute import PASSES, step_flops
@@ -54,7 +54,7 @@ def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
     cross-validated, on the folds.
     """
     found = []
-    for network in (SCRATCH, *networks):
+    for network in (*study.baselines, *networks):
         label = study.setup.label(network)
         pretrained = True
         if network.pool:

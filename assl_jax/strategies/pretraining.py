@@ -10,8 +10,8 @@ import jax
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import digest, write_json
-from assl_jax.records import BACKBONE_FOLDER, Pretrained
-from assl_jax.strategies.network import Network
+from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
+from assl_jax.strategies.network import START, Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import Stage
@@ -47,6 +47,8 @@ class Pretraining:
         The stage depends only on the unlabeled images. Labels and test images do not affect it;
         its log shows how good the features of some of them are.
         """
+        if network.start:
+            return self._given()
         setup, second = self.setup, network.second
         joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
         # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
@@ -60,12 +62,9 @@ class Pretraining:
         parents = [self.run(parent) for parent in self._parents(network)]
         settings: dict[str, Any] = {
             **setup.identity,
-            "images": setup.inputs["unlabeled"],
+            **self._begun_with(),
             "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
             "training": dataclasses.asdict(training),
-            # The running statistics are estimated on this sample.
-            "reestimate_bn": setup.similarity.reestimate_bn
-            and [setup.similarity.n, setup.eval_batch_size],
         }
         if second:
             penalty = second.penalty
@@ -91,15 +90,7 @@ class Pretraining:
             else:
                 parent = parents[0] if second else None
                 state = self._train(folder, network, tasks, training, parent)
-            fitted = setup.plain_images.fit(state.variables)
-            if is_primary():
-                export_backbone(
-                    folder / BACKBONE_FOLDER,
-                    fitted,
-                    settings=dict(setup.backbone_settings),
-                    intensity=setup.dataset.intensity,
-                    pool=tuple(tasks),
-                )
+            self._keep(folder, state.variables, tuple(tasks))
             return Pretrained(flops=training.steps * self.flops_of_a_step(network))
 
         return setup.stage(
@@ -110,6 +101,45 @@ class Pretraining:
             code=(Pretraining, *map(type, tasks.values())),
             parents=parents,
         )
+
+    def _given(self) -> Stage:
+        """The start weights themselves, without a pretraining."""
+        start = self._start()
+        assert start is not None
+
+        def compute(folder: Path) -> Pretrained:
+            self._keep(folder, start, ())
+            return Pretrained(flops=0.0)
+
+        settings = {**self.setup.identity, **self._begun_with()}
+        return self.setup.stage("start", START, settings, compute, code=[Pretraining])
+
+    def _begun_with(self) -> dict[str, Any]:
+        """The settings of what a stage begins with, and of the sample for running statistics."""
+        setup = self.setup
+        return {
+            "images": setup.inputs["unlabeled"],
+            "reestimate_bn": setup.similarity.reestimate_bn
+            and [setup.similarity.n, setup.eval_batch_size],
+            **({"init": setup.start.digest} if setup.start else {}),
+        }
+
+    def _start(self) -> dict[str, Any] | None:
+        """The start weights on the devices; None if a network starts with random ones."""
+        start = self.setup.start
+        return replicate(dict(start.variables), self.setup.images.mesh) if start else None
+
+    def _keep(self, folder: Path, variables: dict[str, Any], pool: Pool) -> None:
+        """Write a stage's backbone, with running statistics of plain images."""
+        fitted = self.setup.plain_images.fit(variables)
+        if is_primary():
+            export_backbone(
+                folder / BACKBONE_FOLDER,
+                fitted,
+                settings=dict(self.setup.backbone_settings),
+                intensity=self.setup.dataset.intensity,
+                pool=pool,
+            )
 
     def cost(self, network: Network) -> float | None:
         """Floating-point operations of a pretraining and of all that it builds on.
@@ -192,7 +222,7 @@ class Pretraining:
         """Random weights, with running statistics of plain images."""
         tasks = dict([next(iter(self.setup.tasks.items()))])
         key = name_key(jax.random.key(self.setup.seed), "untrained")
-        fresh = self.fresh(key, tasks, self.settings.training).variables
+        fresh = self.fresh(key, tasks, self.settings.training, random=True).variables
         return self.setup.plain_images.fit(replicate(fresh, self.setup.images.mesh))
 
     def _train(
@@ -314,13 +344,17 @@ class Pretraining:
         tasks: Mapping[str, ProxyTask],
         training: Training,
         penalty: Penalty | None = None,
+        *,
+        random: bool = False,
     ) -> TrainState:
+        """A state before its first step, with the start weights unless they must be `random`."""
         return init_state(
             key,
             self.setup.backbone,
             list(tasks.values()),
             training.optimiser,
             self.setup.images.arrays,
+            None if random else self._start(),
             penalty=penalty,
             moments_per_task=self.settings.moments == "per_task"
             and len(tasks) > 1

@@ -35,7 +35,7 @@ def compare(
       `self_assl`. Nothing is selected.
     """
     for study in studies:
-        study.evaluate_all([SCRATCH, *map(Network, pools)])
+        study.evaluate_all([*study.baselines, *map(Network, pools)])
         study.evaluate_all([n for p in pools for n in _networks(p, second, control).values()])
     settings = {
         **dataclasses.asdict(second.penalty),
@@ -46,6 +46,7 @@ def compare(
         SelfASSLGroup(
             backbone=study.setup.backbone_settings["name"],
             scratch=study.evaluate(SCRATCH),
+            start=study.evaluate_start(),
             rows=tuple(_row(study, pool, second, control) for pool in pools),
         )
         for study in studies

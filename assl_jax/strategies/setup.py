@@ -22,6 +22,19 @@ from assl_jax.training.metrics_log import recording
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Start:
+    """Weights that every pretraining of a study starts from, in place of random ones.
+
+    Attributes:
+      variables: the backbone's `{"params", "batch_stats"}`.
+      digest: of their content.
+    """
+
+    variables: Mapping[str, Any]
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
     """One data set, one backbone, a set of tasks, and the cache of stages.
 
@@ -36,6 +49,7 @@ class Setup:
       prefix: stands before every label, to tell several backbones apart.
       eval_batch_size: images in a batch in evaluation mode.
       checkpoint_every, log_every: steps.
+      start: None draws random weights.
     """
 
     dataset: Dataset
@@ -50,6 +64,7 @@ class Setup:
     eval_batch_size: int = 256
     checkpoint_every: int = 1000
     log_every: int = 50
+    start: Start | None = None
 
     @property
     def identity(self) -> dict[str, Any]:

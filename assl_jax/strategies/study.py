@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import msgspec
 
 from assl_jax.errors import lookup, require
 from assl_jax.records import Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
 from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.finetuning import fold_runs
-from assl_jax.strategies.network import Network
+from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.strategies.settings import PretrainSettings, TargetSettings
 from assl_jax.strategies.setup import Setup
@@ -89,6 +90,15 @@ class Study:
         self.networks[network.label] = network
         return self.evaluating.run(network)
 
+    @property
+    def baselines(self) -> tuple[Network, ...]:
+        """The networks without pretraining: from scratch, and with the start weights if any."""
+        return (SCRATCH, START) if self.setup.start else (SCRATCH,)
+
+    def evaluate_start(self) -> Evaluation | msgspec.UnsetType:
+        """The start weights without pretraining; unset without such weights."""
+        return self.evaluate(START) if self.setup.start else msgspec.UNSET
+
     def evaluate_all(self, networks: Sequence[Network]) -> None:
         """Evaluate independent networks in any order, together with other runs of the same study.
 
@@ -112,7 +122,7 @@ class Study:
             pool=network.pool,
             variant=network.variant,
             backbone=self.setup.backbone_settings["name"],
-            pretrain=self.pretraining.run(network).folder.name if network.pool else None,
+            pretrain=self.pretraining.run(network).folder.name if network.has_weights else None,
             finetune=self.evaluating.finetune(network).folder.name,
             flops=self.pretraining.cost(network),
         )

@@ -358,3 +358,14 @@ def test_what_each_pretraining_cost(paper):
     assert table.columns[-1] == "Pretraining (TFLOP)"
     cells = {row.cells[0].text: row.cells[-1].text for row in table.rows}
     assert cells["SRC"] == "1,250.0" and cells["Rotation"] == "–"
+
+
+def test_start_weights_have_a_row_and_a_gain(paper, evaluation):
+    words = "with the start weights alone"
+    found = paper.replace(start=evaluation(72.0, selection=70.0))
+    rows = [[cell.text for cell in row.cells] for row in tables.headline_table(found).rows]
+    gain = f"{72.0 - 100 * paper.scratch.accuracy.mean:+.2f}"
+    assert rows[0][0] == "From scratch"
+    assert rows[1][0] == "Start weights, no pretraining" and gain in rows[1]
+    assert words in sentences.headline(found) and words not in sentences.headline(paper)
+    assert all("Start" not in row.cells[0].text for row in tables.headline_table(paper).rows)

@@ -5,6 +5,7 @@ import types
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from assl_jax.evaluation.scores import Gain
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.records import Estimate, Evaluation
+from assl_jax.strategies.network import SCRATCH
 from assl_jax.strategies.settings import PretrainSettings, SimilaritySettings, TargetSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import StageCache
@@ -140,6 +142,11 @@ class FakeStudy:
         accuracy = self.accuracies[pool]
         selection = self.selections.get(pool, accuracy)
         return evaluation(accuracy, selection=selection, auc=1 - accuracy)
+
+    baselines = (SCRATCH,)
+
+    def evaluate_start(self):
+        return msgspec.UNSET
 
     def evaluate_all(self, networks):
         for network in networks:

@@ -83,10 +83,10 @@ def test_a_pool_gets_the_compute_of_its_first_task(make_study):
     costs = {name: pretraining.flops_of_a_step(Network((name,))) for name in POOL}
     assert costs["src"] != costs["rotation"]
     for first, second in (POOL, POOL[::-1]):
-        steps = pretraining._training(Network((first, second))).steps
+        steps = pretraining.training_of(Network((first, second))).steps
         mean = (costs[first] + costs[second]) / 2
         assert steps == round(1000 * costs[first] / mean) != 1000
-    assert pretraining._training(SRC).steps == 1000
+    assert pretraining.training_of(SRC).steps == 1000
 
 
 def test_the_cost_of_a_network_is_that_of_all_it_builds_on(make_study):

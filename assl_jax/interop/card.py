@@ -1,0 +1,122 @@
+"""A model card in Markdown: what an exported file holds, and how good it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.interop.source import Source
+from assl_jax.models import BACKBONES
+from assl_jax.records import Estimate, Evaluation
+from assl_jax.tasks import describe
+
+NO_LICENCE = "not stated; the licence of the data may restrict the use of the weights"
+
+
+def model_card(
+    source: Source,
+    *,
+    file: str,
+    preprocessing: Mapping[str, Any],
+    code: str,
+    config: Mapping[str, Any],
+    commands: tuple[str, str],
+    licence: str = "",
+) -> str:
+    """The card of one exported file.
+
+    Args:
+      source: the network.
+      file: name of the exported file.
+      preprocessing: see `export.preprocessing`.
+      code: Python code that loads the file.
+      config: settings of the run.
+      commands: the run's, and the one that exported the file.
+      licence: of the weights; "" says that it is not stated.
+    """
+    results, name = source.results, source.settings["name"]
+    title = BACKBONES[name].title if name in BACKBONES else name
+    what = "fine-tuned network with its head" if source.head else "pretrained backbone"
+    parts = [
+        f"# {source.label}: {title}\n",
+        f"`{file}` holds a {what}, made with assl_jax.\n",
+        _table(("Field", "Value"), _facts(source, config, commands, licence)),
+        "\n## Scores\n",
+        _scores(source),
+        "\n## Preprocessing\n",
+        *(f"{i}. {step}" for i, step in enumerate(preprocessing["steps"], 1)),
+        "\n## Loading\n",
+        f"```python\n{code}\n```",
+    ]
+    if source.head:
+        parts += ["\n## Classes\n", ", ".join(f"{i}: {c}" for i, c in enumerate(source.classes))]
+    return "\n".join([*parts, f"\nTest set: {results.test_images:,} images{_patients(source)}.\n"])
+
+
+def _facts(
+    source: Source, config: Mapping[str, Any], commands: tuple[str, str], licence: str
+) -> list[tuple[str, str]]:
+    results, trained = source.results, config["pretrain"]
+    tasks = ", ".join(describe(task).title for task in source.pool)
+    path = config["data"].get("path")
+    init = config.get("init", {}).get("path")
+    facts = {
+        "Licence": licence or NO_LICENCE,
+        "Data": f"{results.data}{f' ({path})' if path else ''}",
+        "Images": f"{' x '.join(map(str, source.space))}, channels: {source.channels}",
+        "Proxy tasks": tasks or "none (no pretraining)",
+        "Pretraining": f"{trained['steps']:,} steps of {trained['batch_size']} images"
+        if source.pool
+        else "none",
+        "Start weights": init or "random",
+        "Labels": f"{results.labels:,}",
+        "Backbone": ", ".join(f"{key}={value}" for key, value in source.settings.items()),
+        "Seed": str(results.seed),
+        "Trained with": f"`{commands[0]}`",
+        "Exported with": f"`{commands[1]}`",
+    }
+    return list(facts.items())
+
+
+def _scores(source: Source) -> str:
+    """The network's metrics on the test set next to those without pretraining."""
+    results = source.results
+    columns: dict[str, Evaluation | None] = {
+        source.label: source.evaluation,
+        "Start weights, no pretraining": results.start or None,
+        "From scratch": results.scratch,
+    }
+    known = {title: each for title, each in columns.items() if each}
+    if not known:
+        return "No score was measured."
+    rows = [
+        (
+            METRICS[name].title,
+            *(_printed(e.metrics.get(name), METRICS[name].share) for e in known.values()),
+        )
+        for name in METRICS
+        if any(name in e.metrics for e in known.values())
+    ]
+    note = "Mean ± standard deviation over repeated fine-tunings, on the test set."
+    if source.head:
+        note += " The file holds the first of the fine-tuned networks."
+    return f"{_table(('Metric', *known), rows)}\n\n{note}"
+
+
+def _printed(estimate: Estimate | None, share: bool) -> str:
+    if estimate is None:
+        return "–"
+    factor, end = (100, " %") if share else (1, "")
+    digits = 1 if share else 3
+    return f"{factor * estimate.mean:.{digits}f} ± {factor * estimate.std:.{digits}f}{end}"
+
+
+def _patients(source: Source) -> str:
+    number = source.results.patients
+    return "; patients are not known" if number is None else f" of {number:,} patients"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )

@@ -1,0 +1,166 @@
+"""Writes a network of a run for other programs, with its preprocessing and a model card."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from assl_jax import records
+from assl_jax.errors import InputError, lookup
+from assl_jax.files import atomic_file, write_json, write_text
+from assl_jax.interop.card import model_card
+from assl_jax.interop.names import HEADS
+from assl_jax.interop.onnx_graph import BATCH, INPUT, make_model
+from assl_jax.interop.recipe import recipe
+from assl_jax.interop.source import Source, read_source
+from assl_jax.interop.tensors import RECORD, SUFFIX, write_tensors
+from assl_jax.interop.weights import to_own, to_torch
+from assl_jax.models import make_backbone
+
+FORMATS = {
+    **{library: f"weights in the names of {library}" for library in HEADS},
+    "safetensors": "weights in our own names and layout",
+    "onnx": "the network as a graph",
+}
+
+
+class Written(NamedTuple):
+    """The files of an export: the network, its preprocessing as JSON, and the model card."""
+
+    network: Path
+    preprocessing: Path
+    card: Path
+
+
+def export(
+    workdir: Path, format: str, *, network: str = "", out: Path | None = None, licence: str = ""
+) -> Written:
+    """Export a network of a finished run.
+
+    Args:
+      workdir: of the run.
+      format: a key of `FORMATS`.
+      network, licence: see `read_source` and `model_card`.
+      out: folder of the files; None means `export/` in the workdir.
+
+    Raises:
+      InputError: an unknown format or network, a format that has no such network, or a package
+        that is not installed.
+    """
+    lookup(FORMATS, format, "--format")
+    source = read_source(workdir, network)
+    suffix = ".onnx" if format == "onnx" else f".{format}{SUFFIX}"
+    if format == "safetensors":
+        suffix = SUFFIX
+    name = source.label.replace("/", "_")
+    file = name + suffix
+    described = preprocessing(source, format)
+    write: Callable[[Path], None]
+    if format == "onnx":
+        write, code = _onnx(source, described, file)
+    else:
+        write, code = _tensors(source, format, described, file)
+    chosen = f" --network={network}" if network else ""
+    card = model_card(
+        source,
+        file=file,
+        preprocessing=described,
+        code=code,
+        config=records.read_settings(workdir / records.CONFIG),
+        commands=(
+            records.read_settings(workdir / records.ENVIRONMENT).get("command", ""),
+            f"assl-jax export {workdir} --format={format}{chosen}",
+        ),
+        licence=licence,
+    )
+    folder = out or workdir / "export"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={folder} cannot be written to; choose another") from error
+    written = Written(folder / file, folder / f"{file}.json", folder / f"{file}.md")
+    write(written.network)
+    write_json(written.preprocessing, described)
+    write_text(written.card, card)
+    return written
+
+
+def preprocessing(source: Source, format: str) -> dict[str, Any]:
+    """What the network expects, as plain values; `steps` says the same in words."""
+    i = source.intensity
+    first = format != "safetensors"  # channels first
+    axes = "DHW"[-len(source.space) :]
+    image = [source.channels, *source.space] if first else [*source.space, source.channels]
+    return {
+        "input": INPUT,
+        "dtype": "float32",
+        "layout": f"NC{axes}" if first else f"N{axes}C",
+        "shape": [BATCH, *image],
+        "low": i.low,
+        "high": i.high,
+        "mean": list(i.mean),
+        "std": list(i.std),
+        "steps": [
+            f"Bring the image to {' x '.join(map(str, source.space))} and {source.channels} "
+            "channel(s), in the units that the run's data have.",
+            f"x = clip((x - {i.low:g}) / ({i.high:g} - {i.low:g}), 0, 1)",
+            f"x = (x - {list(i.mean)}) / {list(i.std)}, per channel",
+            f"Batches are {'channels first' if first else 'channels last'}, "
+            f"{f'NC{axes}' if first else f'N{axes}C'}.",
+        ],
+    }
+
+
+def _tensors(
+    source: Source, format: str, described: dict[str, Any], file: str
+) -> tuple[Callable[[Path], None], str]:
+    """What writes the weights, and the code that loads them."""
+    if format in HEADS:
+        code = recipe(
+            format,
+            source.backbone,
+            source.variables,
+            space=source.space,
+            channels=source.channels,
+            classes=len(source.classes),
+            file=file,
+        )
+        arrays = to_torch(source.backbone, source.variables, format, source.head)
+    else:
+        code = f'from safetensors.numpy import load_file\n\narrays = load_file("{file}")'
+        arrays = to_own(source.variables, source.head)
+    record = {**source.record, "format": format, "preprocessing": described}
+    return lambda path: write_tensors(path, arrays, record), code
+
+
+def _onnx(
+    source: Source, described: dict[str, Any], file: str
+) -> tuple[Callable[[Path], None], str]:
+    """The same for a graph; it computes in float32, whatever the run computed in."""
+    backbone = make_backbone(**{**source.settings, "dtype": "float32", "remat": False})
+    head = source.head
+
+    def network(x: jax.Array) -> list[jax.Array]:
+        maps: Any = backbone.apply(source.variables, x)
+        features = maps["pooled"]
+        return [features @ head.kernel + head.bias[None], features] if head else [features]
+
+    outputs = ["logits", "features"] if head else ["features"]
+    model = make_model(network, (*source.space, source.channels), outputs)
+    entry = model.metadata_props.add()
+    entry.key = RECORD
+    record = {**source.record, "outputs": outputs, "preprocessing": described}
+    entry.value = json.dumps(record)
+
+    def write(path: Path) -> None:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+
+    code = (
+        "import onnxruntime\n\n"
+        f'session = onnxruntime.InferenceSession("{file}")\n'
+        f'{", ".join(outputs)}{"" if head else ","} = session.run(None, {{"{INPUT}": images}})'
+    )
+    return write, code

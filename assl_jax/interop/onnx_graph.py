@@ -1,0 +1,245 @@
+"""A network in evaluation mode as an ONNX graph.
+
+JAX traces the network in its plain forms. What depends on the weights alone is computed; each
+remaining operation has an entry in `OPERATIONS`. So any backbone can be exported that uses these
+operations only. Inside the graph the channels come first, as ONNX asks for.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from assl_jax.errors import InputError
+from assl_jax.interop.tensors import package
+from assl_jax.models.cpu import plain_forms
+
+OPSET = 17
+IR_VERSION = 8  # what goes with the opset; older programs refuse newer ones
+INPUT, BATCH = "images", "batch"
+
+
+class Value:
+    """An array that depends on the images: its name in the graph; the axes of `shape` are JAX's."""
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        self.name, self.shape = name, shape
+
+
+class Graph:
+    """The nodes and constants so far."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._onnx = package("onnx")
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output; returns its name."""
+        name = f"{kind.lower()}_{len(self.nodes)}"
+        node = self._onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        """An array of the graph; returns its name."""
+        name = f"weight_{len(self.constants)}"
+        self.constants.append(self._onnx.numpy_helper.from_array(np.array(array, order="C"), name))
+        return name
+
+    def name_of(self, value: Any, rank: int) -> str:
+        """The name of an operand of an elementwise operation of `rank` axes."""
+        if isinstance(value, Value):
+            return value.name
+        return self.constant(_channels_first(np.asarray(value), rank))
+
+
+def _channels_first(array: np.ndarray, rank: int) -> np.ndarray:
+    """A constant that broadcasts with an array whose channels come first."""
+    array = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    return np.moveaxis(array, -1, 1) if rank > 2 else array
+
+
+def make_model(
+    function: Callable[[jax.Array], Any], image: Sequence[int], outputs: Sequence[str]
+) -> Any:
+    """An ONNX model of `function`; the number of images is free.
+
+    Args:
+      function: maps network inputs `[b, *space, c]` to a sequence of arrays `[b, d]`.
+      image: shape of an image, `(*space, c)`.
+      outputs: names of the arrays that it returns.
+
+    Returns:
+      The model. Its input `images` is float32 `[batch, c, *space]`.
+
+    Raises:
+      InputError: an operation without a counterpart in `OPERATIONS`.
+    """
+    onnx = package("onnx")
+    float32 = onnx.TensorProto.FLOAT
+    with plain_forms():
+        traced = jax.make_jaxpr(function)(jnp.zeros((1, *image), jnp.float32))
+    graph = Graph()
+    results = _evaluate(graph, traced.jaxpr, traced.consts, [Value(INPUT, (1, *image))])
+    for name, value in zip(outputs, results, strict=True):
+        graph.nodes.append(onnx.helper.make_node("Identity", [value.name], [name], name=name))
+    *space, channels = image
+    whole = onnx.helper.make_graph(
+        graph.nodes,
+        "network",
+        [onnx.helper.make_tensor_value_info(INPUT, float32, [BATCH, channels, *space])],
+        [
+            onnx.helper.make_tensor_value_info(name, float32, [BATCH, *value.shape[1:]])
+            for name, value in zip(outputs, results, strict=True)
+        ],
+        graph.constants,
+    )
+    model = onnx.helper.make_model(
+        whole,
+        producer_name="assl_jax",
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of a traced function: a `Value`, or an array that no image affects."""
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    known |= dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        values = [read(atom) for atom in equation.invars]
+        name = equation.primitive.name
+        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+        if not any(isinstance(value, Value) for value in values):
+            found = equation.primitive.bind(*values, **equation.params)
+            results = found if equation.primitive.multiple_results else [found]
+        elif inner is not None:
+            results = _evaluate(graph, inner.jaxpr, inner.consts, values)
+        elif name in OPERATIONS:
+            shape = equation.outvars[0].aval.shape
+            done = OPERATIONS[name](graph, *values, rank=len(shape), **equation.params)
+            results = [done if isinstance(done, Value) else Value(done, shape)]
+        else:
+            raise InputError(
+                f"the network uses the operation {name}, which --format=onnx does not know; use "
+                "--format=safetensors"
+            )
+        known |= dict(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _elementwise(kind: str) -> Callable[..., str]:
+    def add(graph: Graph, *values: Any, rank: int, **_: Any) -> str:
+        return graph.add(kind, *(graph.name_of(value, rank) for value in values))
+
+    return add
+
+
+def _max(graph: Graph, x: Any, y: Any, *, rank: int, **_: Any) -> str:
+    """Max; with a constant zero it is ReLU."""
+    value, other = (x, y) if isinstance(x, Value) else (y, x)
+    if not isinstance(other, Value) and not np.any(other):
+        return graph.add("Relu", value.name)
+    return graph.add("Max", graph.name_of(x, rank), graph.name_of(y, rank))
+
+
+def _cast(graph: Graph, x: Value, *, new_dtype: Any, **_: Any) -> str:
+    kind = package("onnx").helper.np_dtype_to_tensor_dtype(np.dtype(new_dtype))
+    return graph.add("Cast", x.name, to=kind)
+
+
+def _convolve(
+    graph: Graph,
+    x: Value,
+    kernel: Any,
+    *,
+    window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    feature_group_count: int,
+    **_: Any,
+) -> str:
+    weights = np.moveaxis(np.asarray(kernel), (-1, -2), (0, 1))
+    begin, end = zip(*padding, strict=True)
+    return graph.add(
+        "Conv",
+        x.name,
+        graph.constant(weights),
+        strides=list(window_strides),
+        pads=[*begin, *end],
+        group=feature_group_count,
+    )
+
+
+def _max_pool(
+    graph: Graph,
+    x: Value,
+    *,
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **_: Any,
+) -> str:
+    begin, end = zip(*padding[1:-1], strict=True)
+    return graph.add(
+        "MaxPool",
+        x.name,
+        kernel_shape=list(window_dimensions[1:-1]),
+        strides=list(window_strides[1:-1]),
+        pads=[*begin, *end],
+    )
+
+
+def _sum(graph: Graph, x: Value, *, axes: Sequence[int], **_: Any) -> str:
+    """The sum over spatial axes."""
+    last = len(x.shape) - 1
+    moved = [1 if axis == last else axis + (1 if axis and last > 1 else 0) for axis in axes]
+    return graph.add("ReduceSum", x.name, graph.constant(np.asarray(moved, np.int64)), keepdims=0)
+
+
+def _multiply(graph: Graph, x: Value, kernel: Any, *, dimension_numbers: Any, **_: Any) -> str:
+    """`[b, d]` times a constant `[d, k]`."""
+    if dimension_numbers != (((1,), (0,)), ((), ())):
+        raise InputError("the network multiplies matrices in a way that --format=onnx lacks")
+    return graph.add("MatMul", x.name, graph.constant(np.asarray(kernel)))
+
+
+def _concatenate(graph: Graph, *values: Value, dimension: int, rank: int, **_: Any) -> str:
+    """Along the channels."""
+    return graph.add("Concat", *(v.name for v in values), axis=1 if dimension else 0)
+
+
+def _broadcast(graph: Graph, x: Value, *, shape: Sequence[int], rank: int, **_: Any) -> Value:
+    """Of `[b, d]` only where nothing changes, because the number of images is free."""
+    if math.prod(shape) != math.prod(x.shape) or len(shape) != len(x.shape):
+        raise InputError("the network broadcasts in a way that --format=onnx lacks")
+    return Value(x.name, tuple(shape))
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": _elementwise("Add"),
+    "sub": _elementwise("Sub"),
+    "mul": _elementwise("Mul"),
+    "div": _elementwise("Div"),
+    "exp": _elementwise("Exp"),
+    "tanh": _elementwise("Tanh"),
+    "logistic": _elementwise("Sigmoid"),
+    "max": _max,
+    "convert_element_type": _cast,
+    "conv_general_dilated": _convolve,
+    "reduce_window_max": _max_pool,
+    "reduce_sum": _sum,
+    "dot_general": _multiply,
+    "concatenate": _concatenate,
+    "broadcast_in_dim": _broadcast,
+}

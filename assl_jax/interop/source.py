@@ -1,0 +1,146 @@
+"""What a run keeps, as the thing that is exported."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+from flax.traverse_util import flatten_dict
+
+from assl_jax import records
+from assl_jax.errors import lookup, require
+from assl_jax.evaluation.export import load_backbone, load_model
+from assl_jax.interop.weights import Head, Variables
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import (
+    BackboneRecord,
+    Evaluation,
+    Finetuned,
+    ModelRecord,
+    Pool,
+    Results,
+    StageRecord,
+)
+
+
+class Source(NamedTuple):
+    """A network of a run.
+
+    Attributes:
+      label: in the run, such as `rotation+src`.
+      results: of the run.
+      pool: the proxy tasks; empty without pretraining.
+      settings: keyword arguments of `make_backbone`.
+      backbone, variables: the network and its `{"params", "batch_stats"}`.
+      head: of a fine-tuned network; None for a backbone alone.
+      classes: in the order of the logits; empty for a backbone alone.
+      intensity: how stored values become network inputs.
+      evaluation: of the network after fine-tuning; None if the run does not know it.
+    """
+
+    label: str
+    results: Results
+    pool: Pool
+    settings: dict[str, Any]
+    backbone: nn.Module
+    variables: Variables
+    head: Head | None
+    classes: tuple[str, ...]
+    intensity: Intensity
+    evaluation: Evaluation | None
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Shape of an image of the run."""
+        return self.results.space
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image of the run: what the first convolution reads."""
+        return next(
+            array.shape[-2]
+            for path, array in flatten_dict(self.variables["params"]).items()
+            if path[-1] == "kernel" and path[-2].endswith(("stem_conv", "stage1_conv1"))
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a file says about its weights."""
+        means = self.intensity
+        return {
+            "network": self.label,
+            "pool": list(self.pool),
+            "backbone": self.settings,
+            "classes": list(self.classes),
+            "space": list(self.space),
+            "channels": self.channels,
+            "intensity": {
+                "low": means.low,
+                "high": means.high,
+                "mean": list(means.mean),
+                "std": list(means.std),
+            },
+        }
+
+
+def read_source(workdir: Path, network: str = "") -> Source:
+    """The network of a finished run.
+
+    Args:
+      workdir: of the run.
+      network: label of a network whose fine-tuned form is exported with its head; "" takes the
+        pretrained backbone that the run ended with.
+
+    Raises:
+      InputError: no finished run, no backbone of its own, or an unknown network.
+    """
+    path = workdir / records.RESULTS
+    require(path.exists(), f"{workdir} holds no finished run (no {records.RESULTS}); run it first")
+    results = records.read(path, Results)
+    networks = {each.label: each for each in results.networks}
+    if network:
+        found = lookup(networks, network, "--network")
+        folder = workdir / results.stages / found.finetune
+        model = load_model(folder)
+        own = records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord)
+        head = Head(model.kernel, model.bias)
+        source = Source(
+            network,
+            results,
+            found.pool,
+            own.backbone,
+            model.backbone,
+            model.variables,
+            head,
+            model.classes,
+            model.intensity,
+            _evaluation(folder),
+        )
+    else:
+        folder = workdir / records.BACKBONE_FOLDER
+        require(
+            (folder / records.BACKBONE).exists(),
+            f"{workdir} keeps no backbone of its own; choose one of its networks with "
+            f"--network=LABEL ({', '.join(networks)})",
+        )
+        pretrained = records.read(folder / records.BACKBONE, BackboneRecord)
+        module, variables = load_backbone(workdir)
+        label = "+".join(sorted(pretrained.pool)) or "backbone"
+        source = Source(
+            label,
+            results,
+            pretrained.pool,
+            pretrained.backbone,
+            module,
+            variables,
+            None,
+            (),
+            pretrained.intensity,
+            results.best.evaluation if results.best else None,
+        )
+    return source
+
+
+def _evaluation(folder: Path) -> Evaluation | None:
+    """The scores of a fine-tuning stage."""
+    result = records.read(folder / records.DONE, StageRecord).result
+    return result.evaluation if isinstance(result, Finetuned) else None

@@ -1,0 +1,59 @@
+"""Files in the format safetensors: arrays by name and a text; nothing is ever unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assl_jax.errors import InputError, require
+from assl_jax.files import atomic_file
+
+RECORD = "assl_jax"  # key of our record in a file's metadata
+SUFFIX = ".safetensors"
+
+
+def package(name: str) -> Any:
+    """Import a package of the extra `export`.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        distribution = name.partition(".")[0]
+        raise InputError(
+            f"{distribution} is not installed; run: pip install {distribution}"
+        ) from error
+
+
+def write_tensors(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Write arrays atomically, with `record` as JSON in the metadata."""
+    save = package("safetensors.numpy").save
+    # "format" is what PyTorch's tools ask for.
+    content = save(arrays, metadata={"format": "pt", RECORD: json.dumps(record)})
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name.
+
+    Raises:
+      InputError: no such file, a file of another format, or a damaged one.
+    """
+    require(path.is_file(), f"{path} does not exist")
+    require(
+        path.suffix == SUFFIX,
+        f"{path} is no {SUFFIX} file; a file that torch.save wrote can run any code when it is "
+        "read: write its state_dict with safetensors.torch.save_file",
+    )
+    load = package("safetensors.numpy").load_file
+    try:
+        return load(str(path))
+    except Exception as error:  # safetensors publishes no common type
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged or holds an unknown type ({reason})") from error

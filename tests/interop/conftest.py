@@ -1,0 +1,105 @@
+"""Weights drawn for a backbone, and a finished run on disk without any training."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax import records
+from assl_jax.evaluation.export import export_backbone, export_model
+from assl_jax.files import write_json
+from assl_jax.models import make_backbone
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import (
+    Best,
+    Estimate,
+    Evaluation,
+    Finetuned,
+    NetworkRecord,
+    Results,
+    StageRecord,
+)
+
+INTENSITY = Intensity(low=0.0, high=16.0, mean=(0.4,), std=(0.3,))
+CLASSES = ("cat", "dog", "owl")
+
+
+@pytest.fixture(scope="session")
+def state_dicts():
+    """Names and shapes ("64x3x7x7") of the state_dicts of torchvision 0.29 and MONAI 1.6."""
+    return json.loads(Path(__file__).with_name("state_dicts.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def weights(drawn):
+    """`weights(backbone, *space, c)`: its variables, drawn."""
+
+    def draw(backbone, *image):
+        return drawn(backbone.init, jnp.zeros((1, *image)))
+
+    return draw
+
+
+def _evaluation(mean):
+    accuracy = Estimate(mean=mean, std=0.012, runs=(mean,))
+    loss = Estimate(mean=0.25, std=0.01)
+    return Evaluation(metrics={"accuracy": accuracy, "log_loss": loss}, confusion=((1.0,),))
+
+
+@pytest.fixture
+def make_run(tmp_path, weights):
+    """`make_run(space, c, **backbone)`: a workdir with a backbone and the network `rotation`."""
+
+    def make(space=(16, 16), c=1, **settings):
+        settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"} | settings
+        module = make_backbone(**settings)
+        variables = weights(module, *space, c)
+        shape = jax.eval_shape(module.apply, variables, jnp.zeros((1, *space, c)))["pooled"].shape
+        rng = np.random.default_rng(3)
+        head = {
+            "kernel": rng.normal(size=(shape[1], 3)).astype(np.float32) / 8,
+            "bias": rng.normal(size=3).astype(np.float32),
+        }
+        workdir = tmp_path / "run"
+        own = {"settings": settings, "intensity": INTENSITY}
+        export_backbone(workdir / "backbone", variables, pool=("rotation",), **own)
+        stage = workdir / "stages" / "finetune-rotation-1-2"
+        params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
+        tree = {"params": params, "batch_stats": variables["batch_stats"]}
+        export_model(stage / "model", tree, classes=CLASSES, **own)
+        kind = {"kind": "finetune", "label": "rotation", "settings": {}, "code": "", "commit": ""}
+        result = Finetuned(evaluation=_evaluation(0.875))
+        records.write(stage / records.DONE, StageRecord(**kind, result=result, seconds=1.0))
+        best = Best(pool=("rotation",), evaluation=_evaluation(0.875))
+        network = NetworkRecord(
+            label="rotation",
+            pool=("rotation",),
+            variant="plain",
+            backbone=settings["name"],
+            finetune=stage.name,
+        )
+        results = Results(
+            experiment="pretrain",
+            data="digits",
+            space=tuple(space),
+            seed=7,
+            select_on="cv",
+            metric="accuracy",
+            labels=100,
+            test_images=500,
+            classes=CLASSES,
+            stages="stages",
+            networks=(network,),
+            scratch=_evaluation(0.5),
+            best=best,
+        )
+        records.write(workdir / records.RESULTS, results)
+        trained = {"steps": 2000, "batch_size": 64}
+        write_json(workdir / records.CONFIG, {"data": {"name": "digits"}, "pretrain": trained})
+        write_json(workdir / records.ENVIRONMENT, {"command": "main.py --config=c.py"})
+        return workdir, module, variables, head
+
+    return make

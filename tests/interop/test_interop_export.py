@@ -1,0 +1,109 @@
+"""The files of an export: what lies on disk, and what the model card says."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from assl_jax.commands import export as command
+from assl_jax.errors import InputError
+from assl_jax.interop.start import read_start
+
+safetensors = pytest.importorskip("safetensors.numpy")
+
+
+def test_weights_with_their_record_and_card(make_run, capsys):
+    workdir, module, variables, head = make_run(width=1.0)
+    options = ["--format=torchvision", "--network=rotation", "--licence=CC-BY-4.0"]
+    command.main([str(workdir), *options])
+    network, described, card = capsys.readouterr().out.split()
+    assert network.endswith("export/rotation.torchvision.safetensors")
+    back = read_start(network, module, rank=2, channels=1)
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+    arrays = safetensors.load_file(network)
+    np.testing.assert_array_equal(arrays["fc.weight"], head["kernel"].T)
+    np.testing.assert_array_equal(arrays["fc.bias"], head["bias"])
+    with safetensors.safe_open(network, "numpy") as file:
+        record = json.loads(file.metadata()["assl_jax"])
+    assert record["classes"] == ["cat", "dog", "owl"] and record["pool"] == ["rotation"]
+    assert record["backbone"]["stem"] == "half" and record["intensity"]["high"] == 16.0
+    expected = json.loads(Path(described).read_text())
+    assert record["preprocessing"] == expected
+    assert expected["layout"] == "NCHW" and expected["shape"] == ["batch", 1, 16, 16]
+    text = Path(card).read_text()
+    for line in (
+        "| Licence | CC-BY-4.0 |",
+        "| Data | digits |",
+        "| Proxy tasks | Rotation |",
+        "| Pretraining | 2,000 steps of 64 images |",
+        "| accuracy | 87.5 ± 1.2 % | 50.0 ± 1.2 % |",
+        "| log loss | 0.250 ± 0.010 | 0.250 ± 0.010 |",
+        "x = clip((x - 0) / (16 - 0), 0, 1)",
+        "`main.py --config=c.py`",
+        "0: cat, 1: dog, 2: owl",
+        "net.maxpool = torch.nn.Identity()",
+    ):
+        assert line in text, line
+
+
+def test_a_backbone_in_our_own_names(make_run, tmp_path):
+    from assl_jax.interop.export import export
+
+    workdir, module, variables, _ = make_run()
+    written = export(workdir, "safetensors", out=tmp_path / "out")
+    assert written.network.name == "rotation.safetensors"
+    back = read_start(written.network, module, rank=2, channels=1)
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+    assert "not stated" in written.card.read_text()
+    assert json.loads(written.preprocessing.read_text())["layout"] == "NHWC"
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--format=torchvison"], "did you mean 'torchvision'"),
+        (["--format=timm", "--network=rotatoin"], "did you mean 'rotation'"),
+        (["--format=timm"], "timm's networks have no backbone.width=0.0625"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_exported(make_run, options, says):
+    workdir, *_ = make_run()
+    with pytest.raises(InputError, match=re.escape(says)):
+        command.main([str(workdir), *options])
+    assert not (workdir / "export").exists()
+
+
+def test_volumes_are_not_for_torchvision(make_run):
+    workdir, *_ = make_run(space=(8, 16, 16))
+    with pytest.raises(InputError, match="torchvision has no networks for volumes"):
+        command.main([str(workdir), "--format=torchvision"])
+    command.main([str(workdir), "--format=monai"])
+
+
+def test_no_run_and_no_backbone(make_run, tmp_path):
+    with pytest.raises(InputError, match="holds no finished run"):
+        command.main([str(tmp_path), "--format=timm"])
+    workdir, *_ = make_run()
+    (workdir / "backbone" / "backbone.json").unlink()
+    with pytest.raises(InputError, match=r"choose one of its networks with --network=LABEL \(rot"):
+        command.main([str(workdir), "--format=timm"])
+
+
+def test_files_that_are_not_weights(make_run, tmp_path):
+    _, module, *_ = make_run()
+    pickled = tmp_path / "resnet.pth"
+    pickled.write_bytes(b"\x80")
+    damaged = tmp_path / "half.safetensors"
+    damaged.write_bytes(b"\x00" * 20)
+    for path, says in (
+        (pickled, "can run any code"),
+        (damaged, "is damaged"),
+        (tmp_path / "none.safetensors", "does not exist"),
+        (tmp_path, "holds no finished run"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_start(path, module, rank=2, channels=1)
