@@ -1,5 +1,6 @@
 """Test images as the kept network sees them: a map of its features, and nearest neighbours."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # The colours of Okabe and Ito, which people with any colour vision tell apart, without yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
 MARKERS = "os^DvPX*"  # eight markers with seven colours: 56 classes look different
+WIDTH = 5.4  # inches
 MOST = 20  # classes in the legend; the rarer ones are grey
 
 
@@ -43,7 +45,9 @@ def embedding_chart(embedding: Embedding | None, classes: Sequence[str]) -> "Fig
         return None
     names = [short_name(name) for name in glyphs.in_chart(classes)]
     common = [k for k, _ in Counter(embedding.classes.tolist()).most_common(MOST)]
-    figure = canvas(7.6, 4.6)
+    shown = min(len(names), MOST + 1)
+    lines = math.ceil(shown / max(1, int(WIDTH / (0.5 + 0.075 * max(map(len, names))))))
+    figure = canvas(WIDTH, 4.6 + 0.2 * lines)
     ax = figure.subplots()
     rare = ~np.isin(embedding.classes, common)
     if rare.any():
@@ -64,7 +68,7 @@ def embedding_chart(embedding: Embedding | None, classes: Sequence[str]) -> "Fig
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    figure.legend(loc="outside right upper", title="class")
+    figure.legend(loc="outside lower center", ncols=math.ceil(shown / lines))
     return figure
 
 

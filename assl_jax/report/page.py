@@ -52,9 +52,10 @@ HOW_TO_READ = (
     "between groups and directions have no meaning."
 )
 NEIGHBOURS = (
-    "Test images, and those with the most similar features (cosine), the nearest first. Neighbours "
-    "of the same patient are left out."
+    "Test images, and those with the most similar features (cosine), the nearest first. The name "
+    "of another class is bold."
 )
+OTHERS = "Images of the same patient are left out."
 OPEN = 10  # up to so many skipped files are listed without a click
 
 
@@ -171,7 +172,9 @@ def _embedding(run: RunRecord) -> dict[str, Any]:
         "note": f"{MAP} of {title}: {n:,} of {test_set(results)}. {HOW_TO_READ}",
         "key": _key(results),
         "neighbours": rows,
-        "about": f"{NEIGHBOURS} {PLANES}" if volumes else NEIGHBOURS,
+        "about": " ".join(
+            [NEIGHBOURS, *([OTHERS] if results.patients else []), *([PLANES] if volumes else [])]
+        ),
         "kind": "example volume" if volumes else "example",
     }
 
