@@ -29,7 +29,7 @@ class Chart(NamedTuple):
     def small(self) -> bool:
         """Whether it is readable on a narrow screen without scrolling."""
         found = re.search(r'<svg[^>]* width="([\d.]+)pt"', self.svg)
-        return bool(found) and float(found[1]) < SMALL
+        return found is not None and float(found[1]) < SMALL
 
     @property
     def source(self) -> str:
