@@ -31,6 +31,7 @@ from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh
+from assl_jax.training.trackers import trackers_of
 
 
 def base_config(data: str) -> ConfigDict:
@@ -74,6 +75,7 @@ def base_config(data: str) -> ConfigDict:
             "eval_batch_size": 256,
             "checkpoint_every": 1000,
             "log_every": 50,
+            "log_to": "tensorboard",
         }
     )
 
@@ -177,6 +179,7 @@ def studies_of(
                 eval_batch_size=config.eval_batch_size,
                 checkpoint_every=config.checkpoint_every,
                 log_every=config.log_every,
+                log_to=trackers_of(config.log_to),
             ),
             _pretraining(config),
             TargetSettings(training=_training(config.target), **target),

@@ -14,6 +14,7 @@ from assl_jax.console import say_lines
 from assl_jax.data.summary import summarise
 from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
+from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.files import write_json
@@ -148,6 +149,7 @@ def run(
         return
     _begin(workdir, stages, settings)
     findings = experiment.run(config, studies)
+    kept = _kept(findings)
     results = Results(
         **msgspec.structs.asdict(findings),
         experiment=config.experiment,
@@ -161,16 +163,19 @@ def run(
         classes=dataset.class_names,
         patients=dataset.test_patients,
         images=summary,
+        over_scratch=studies[0].evaluating.over_scratch(kept)
+        if kept and findings.scratch
+        else None,
         skipped=dataset.skipped,
         stages=os.path.relpath(stages, workdir),
         networks=tuple(network for study in studies for network in study.record()),
         reused=tuple(cache.reused),
     )
-    # All processes look up the stage; the primary one alone writes.
+    # All processes look up the stages; the primary one alone writes.
     best = None
-    if results.best:
-        network = Network(results.best.pool, as_long_as=results.best.as_long_as)
-        best = studies[0].pretraining.run(network)
+    if kept:
+        best = studies[0].pretraining.run(kept)
+        studies[0].comparing.features(kept, subset="held_out")
     with claimed(workdir):
         if is_primary():
             _write(workdir, studies, settings, results, best)
@@ -185,6 +190,12 @@ def _say_plan(config: ConfigDict, experiment: Experiment, studies: list[Study]) 
     works = [work for study in studies for work in planned(study, networks)]
     if not all(work.finished for work in works):
         say_lines(plan_lines(works, pace(studies[0]), experiment.then))
+
+
+def _kept(findings: Findings) -> Network | None:
+    """The network that the run ends with."""
+    best = findings.best
+    return Network(best.pool, as_long_as=best.as_long_as) if best else None
 
 
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
@@ -268,10 +279,21 @@ def _write(
                 stages=[stage.record.replace(label=stage.label) for stage in finished],
                 examples={name: task_examples(t, sample) for name, t in setup.tasks.items()},
                 attention=attend(models, *example_test_images(setup.dataset, EXAMPLES)),
+                embedding=_embedding(studies[0], results),
             ),
         )
     if not known:
         records.write(path, results)
+
+
+def _embedding(study: Study, results: Results) -> Embedding | None:
+    """Test images as the kept network sees them."""
+    kept, setup = _kept(results), study.setup
+    if kept is None:
+        return None
+    features = study.comparing.read(kept, "held_out")
+    rows = setup.plain_images.rows["held_out"]
+    return embed(features, rows, setup.dataset, seed=setup.seed)
 
 
 def _explained(results: Results) -> list[str]:

@@ -30,7 +30,9 @@ HEAVY = {
 }
 ONLY_IN = {  # package: the only files that may name it
     "orbax": ("assl_jax/training/checkpoint.py", "assl_jax/training/processes.py"),
-    "tensorboardX": ("assl_jax/training/metrics_log.py",),
+    "tensorboardX": ("assl_jax/training/trackers.py",),
+    "wandb": ("assl_jax/training/trackers.py",),
+    "mlflow": ("assl_jax/training/trackers.py",),
 }
 # On floor 0, next to the standard library; the second line for files, console and records.
 PURE = {"jax", "numpy", "optax", "jaxtyping", "assl_jax"}

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from assl_jax.data import Dataset
+from assl_jax.evaluation.embedding import in_turn
 from assl_jax.evaluation.export import Model
 from assl_jax.models.heads import last_map
 from assl_jax.ops.resample import resize
@@ -55,9 +56,7 @@ def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]
 
     The classes take turns: the first image of each class, then the second of each, and so on.
     """
-    classes = dataset.labels[dataset.test]
-    turn = [int((classes[:i] == k).sum()) for i, k in enumerate(classes)]
-    rows = dataset.test[np.lexsort((classes, turn))[:n]]
+    rows = dataset.test[in_turn(dataset.labels[dataset.test])[:n]]
     return dataset.images[rows], [dataset.class_names[k] for k in dataset.labels[rows]]
 
 

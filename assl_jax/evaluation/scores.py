@@ -94,6 +94,14 @@ METRICS = {
 }
 
 
+def on_test_set(name: str) -> str:
+    """The metric of the test set for readers: the one of the selection, or the accuracy.
+
+    The accuracy replaces a metric that is no share of 1.
+    """
+    return name if METRICS[name].share else "accuracy"
+
+
 def shares() -> dict[str, Metric]:
     """The metrics that are shares of 1, by name: those of the tables of the test set."""
     return {name: metric for name, metric in METRICS.items() if metric.share}

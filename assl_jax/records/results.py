@@ -292,6 +292,8 @@ class Results(Findings, frozen=True, kw_only=True):
       test_images: number of test images.
       classes: their names.
       patients: number of test patients; None where patients are not known.
+      over_scratch: what `best` gains over scratch in the metric of the test set, paired by image
+        and fine-tuning; None where it is not known.
       skipped: files that were left out, with reasons.
       stages: folder of the stages, relative to the workdir.
       networks: every network that was evaluated.
@@ -311,6 +313,7 @@ class Results(Findings, frozen=True, kw_only=True):
     stages: str
     networks: tuple[NetworkRecord, ...]
     patients: int | None = None
+    over_scratch: Estimate | None = None
     skipped: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
     images: DataSummary | None = None

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.report import forms, paper
+from assl_jax.report import forms, glyphs, paper
+from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
 from assl_jax.report.names import PALETTE, START_LABEL, VARIANTS, backbone_title, capitalised
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import headline, search_trace
-from assl_jax.report.svg import canvas, known, svg
+from assl_jax.report.sentences import gain_lines, headline, search_trace
+from assl_jax.report.svg import canvas, known, percent_axis, svg
 from assl_jax.report.table import Cell, Row, Table, markdown, plain
 from assl_jax.report.tables import TABLES, search_table, similarity_table
 
@@ -89,8 +90,19 @@ def accuracy_table(columns: Sequence[Column], metric: str = "accuracy") -> Table
     )
     if any(len(column.runs) > 1 for column in columns):
         caption += "; in a column of several seeds, over the means of the seeds"
+    caption += f"; {_test_sets(columns)}"
     caption += f". {OTHER_DATA}" if papers else ""
     return Table(caption, ("Pretraining", *(column.title for column in columns), *papers), rows)
+
+
+def _test_sets(columns: Sequence[Column]) -> str:
+    """The test set of all runs, or of each."""
+    each = {column.title: test_set(column.runs[0].results) for column in columns}
+    return (
+        next(iter(each.values()))
+        if len(set(each.values())) == 1
+        else "; ".join(f"{title}: {words}" for title, words in each.items())
+    )
 
 
 def _scores(column: Column, keys: Sequence[Key], metric: str) -> list[Cell]:
@@ -130,7 +142,7 @@ def runs_table(columns: Sequence[Column]) -> Table:
         for i, run in enumerate(column.runs):
             r = run.results
             cells = [run.name, r.experiment, run.data, backbone_title(column.backbone)]
-            cells += [str(r.seed), f"{r.labels:,}", f"{r.test_images:,}"]
+            cells += [str(r.seed), f"{r.labels:,}", test_set(r)]
             cells += [run.environment.get("commit", "")]
             rows.append(Row(tuple(Cell(text or forms.DASH) for text in cells), opens=i == 0))
     heads = ("Run", "Experiment", "Data", "Backbone", "Seed", "Labels", "Test set", "Commit")
@@ -144,17 +156,18 @@ def compare_chart(columns: Sequence[Column]) -> "Figure | None":
     if not titles:
         return None
     gap = 0.7 / max(len(columns), 3)
+    names = glyphs.in_chart([column.title for column in columns])
     figure = canvas(8.4, 1.2 + 0.12 * len(columns) + len(titles) * (0.16 + 0.11 * len(columns)))
     ax = figure.subplots()
     for i, column in enumerate(columns):
         tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        label = column.title
+        label = f"{names[i]} ({test_set(column.runs[0].results)})"
         for y, key in enumerate(titles):
             estimate = column.score(key, "accuracy")
             if estimate is None:
                 continue
             x, y_run = 100 * estimate.mean, y + gap * (i - (len(columns) - 1) / 2)
-            ax.plot(x, y_run, marker, markersize=5.5, color=tint, label=label)
+            ax.plot(x, y_run, marker, markersize=5.5, color=tint, label=label, clip_on=False)
             label = ""  # one entry in the legend is enough
             if known(estimate.std):
                 ax.errorbar(x, y_run, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
@@ -162,7 +175,7 @@ def compare_chart(columns: Sequence[Column]) -> "Figure | None":
         ax.axhline(y - 0.5, color="#eeeeee", linewidth=0.8)
     ax.set_yticks(range(len(titles)), list(titles.values()))
     ax.set_ylim(len(titles) - 0.5, -0.5)
-    ax.set_xlabel("test accuracy (%)")
+    percent_axis(ax, "test accuracy (%)")
     ax.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=2 if len(columns) > 1 else 1)
     return figure
@@ -184,7 +197,7 @@ def own_tables(run: Run) -> list[Table]:
 
 def _own_lines(run: Run) -> list[str]:
     r = run.results
-    return [*correlation_lines(r), *self_assl_lines(r), *search_trace(r)]
+    return [*gain_lines(r), *correlation_lines(r), *self_assl_lines(r), *search_trace(r)]
 
 
 def compare_page(runs: Sequence[Run]) -> str:
@@ -196,6 +209,7 @@ def compare_page(runs: Sequence[Run]) -> str:
         "compare.html.j2",
         title=_title(runs),
         accuracies=Chart(compare_chart(columns), alt),
+        key=glyphs.key([column.title for column in columns]),
         metrics={
             capitalised(metric.title): accuracy_table(columns, name)
             for name, metric in shares().items()

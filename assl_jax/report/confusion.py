@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assl_jax.records import Results
+from assl_jax.report import glyphs
 from assl_jax.report.evaluations import kept
 from assl_jax.report.names import INK, pool_title
 from assl_jax.report.svg import canvas, svg
@@ -52,20 +53,21 @@ def confusion_chart(results: Results) -> "Figure | None":
         return None
     k = len(results.classes)
     side = max(2.0, (0.62 if k <= ROOMY else 0.44) * k)
-    labels = 0.8 + 0.075 * max(len(_short(name)) for name in results.classes)
+    names = [short_name(name) for name in glyphs.in_chart(results.classes)]
+    labels = 0.8 + 0.075 * max(map(len, names))
     columns = len(panels) if k <= IN_A_ROW else 1
     rows = len(panels) // columns
     figure = canvas(columns * (side + labels), rows * (side + 0.6 * labels + 0.6))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for i, (title, counts) in enumerate(panels.items()):
-        _panel(axes[i], counts, results.classes)
+        _panel(axes[i], counts, names)
         axes[i].set_title(textwrap.fill(title, int(13 * side)))
         axes[i].set_xlabel("predicted class")
         axes[i].set_ylabel("true class" if i % columns == 0 else "")
     return figure
 
 
-def _panel(ax: "Axes", counts: np.ndarray, classes: tuple[str, ...]) -> None:
+def _panel(ax: "Axes", counts: np.ndarray, names: list[str]) -> None:
     k = len(counts)
     shade = shares(counts)
     ax.imshow(shade, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
@@ -75,14 +77,13 @@ def _panel(ax: "Axes", counts: np.ndarray, classes: tuple[str, ...]) -> None:
             text = f"{counts[i, j]:.{0 if counts[i, j] >= 100 else 1}f}".removesuffix(".0")
             size = 10 if k <= ROOMY else 8
             ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
-    names = [_short(name) for name in classes]
     ax.set_xticks(range(k), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_yticks(range(k), names, fontsize=8)
     ax.tick_params(length=0)
     ax.grid(False)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A long name without its middle: names often differ at their ends."""
     half = LETTERS // 2
     return name if len(name) <= LETTERS else f"{name[:half]}…{name[1 - half :]}"

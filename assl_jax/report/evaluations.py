@@ -1,11 +1,14 @@
 """What a run evaluated, and the metric that its selection looks at."""
 
+import math
 from typing import NamedTuple
 
-from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.scores import METRICS, on_test_set
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
+from assl_jax.report import forms
 from assl_jax.report.names import START_LABEL, Label
 
+NO_GAIN = 5e-4  # a smaller gain prints as 0.0 points
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
 
 
@@ -26,13 +29,45 @@ def shown_metric(results: Results) -> str:
 
     It is the one that selection looks at, or the accuracy if that one is no share of 1.
     """
-    return results.metric if METRICS[results.metric].share else "accuracy"
+    return on_test_set(results.metric)
 
 
 def named_metric(results: Results) -> str:
     """The title of `shown_metric`; "" for the accuracy, the default."""
     shown = shown_metric(results)
     return "" if shown == "accuracy" else METRICS[shown].title
+
+
+def test_set(results: Results) -> str:
+    """The size of the test set, for every table and figure of test results."""
+    images = f"{results.test_images:,} test images"
+    if results.patients is None:
+        return f"{images}, patients unknown"
+    return f"{images} of {results.patients:,} patients"
+
+
+def nothing_beat_scratch(results: Results) -> bool:
+    """Whether networks were pretrained, and none is better on the test set than from scratch."""
+    tested = [(t.label, score(results, t.evaluation)) for t in every_network(results)]
+    base = {label.backbone: e.mean for label, e in tested if e and not label.pool}
+    gains = [
+        e.mean - base[label.backbone]
+        for label, e in tested
+        if e and label.pool and label.backbone in base
+    ]
+    return bool(gains) and max(gains) < NO_GAIN
+
+
+def within_noise(gain: Estimate) -> bool:
+    """Whether a difference may be due to the choice of test images, or of fine-tunings.
+
+    So it is if its 95 % interval over the test images contains 0 or has no width, or if it is
+    smaller than two standard errors over the fine-tunings.
+    """
+    interval, runs = forms.ends(gain), len(gain.runs)
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return True
+    return runs > 1 and abs(gain.mean) < 2 * gain.std / math.sqrt(runs)
 
 
 def deciding_metric(results: Results) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from assl_jax.records import Estimate, Evaluation, Pool, Results, Similarity, StageRecord
 from assl_jax.report import planes
-from assl_jax.report.evaluations import kept, named_metric, overview, score
+from assl_jax.report.evaluations import kept, named_metric, overview, score, test_set
 from assl_jax.report.names import (
     GREY,
     INK,
@@ -21,7 +21,7 @@ from assl_jax.report.names import (
     task_title,
 )
 from assl_jax.report.pairs import by_similarity
-from assl_jax.report.svg import canvas, known, svg
+from assl_jax.report.svg import canvas, known, percent_axis, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,13 +118,17 @@ def accuracy_chart(results: Results) -> "Figure | None":
         tint = pool_colour(label.pool)
         x = 100 * estimate.mean
         runs = [] if metric else [100 * run for run in estimate.runs]
-        ax.scatter(runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0)
+        ax.scatter(
+            runs, [y + 0.28] * len(runs), s=9, color=tint, alpha=0.5, linewidths=0, clip_on=False
+        )
         if known(estimate.std):
             ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
         extended = len(label.pool) > 1
         face = "white" if extended and verdict != "accepted" else tint
         marker = "D" if extended else "o"
-        ax.plot(x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4)
+        ax.plot(
+            x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4, clip_on=False
+        )
         if verdict:
             path.append((x, y, verdict))
     for (x0, y0), (x1, y1, verdict) in _legs(path):
@@ -136,7 +140,7 @@ def accuracy_chart(results: Results) -> "Figure | None":
     for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel(f"test {metric or 'accuracy'} (%)")
+    percent_axis(ax, f"test {metric or 'accuracy'} (%); {test_set(results)}")
     ax.grid(axis="y", visible=False)
     if len(path) > 1:
         _path_legend(figure)

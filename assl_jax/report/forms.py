@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from assl_jax.records import Estimate
 
+NO_WIDTH = 1e-9  # of an interval whose ends differ by rounding alone
 DASH = "–"  # for a number that does not exist
 
 
@@ -55,7 +56,10 @@ def mean_std(
     digits: int = 2,
     form: Callable[[float | None], str] | None = None,
 ) -> str:
-    """Mean ± standard deviation; the mean alone if the deviation is 0 or unknown.
+    """Mean ± standard deviation; the mean alone if there was a single repetition.
+
+    A deviation of 0 over several repetitions is printed. If the repetitions are not kept, it may
+    be that of a single one, and is not.
 
     Args:
       estimate: the quantity.
@@ -65,16 +69,27 @@ def mean_std(
     if estimate is None:
         return DASH
     form = form or functools.partial(percent, digits=digits)
-    texts = [form(v) for v in (estimate.mean, estimate.std or None)]
+    several = len(estimate.runs) > 1
+    texts = [form(v) for v in (estimate.mean, estimate.std if several else estimate.std or None)]
     return texts[0] if DASH in texts else " ± ".join(texts)
 
 
 def interval(estimate: Estimate | None) -> str:
     """The ends of the interval in percent and brackets; "" without an interval."""
-    if estimate is None:
-        return ""
-    ends = [percent(end, digits=1) for end in (estimate.low, estimate.high)]
-    return "" if DASH in ends else f"[{', '.join(ends)}]"
+    found = ends(estimate)
+    return f"[{', '.join(percent(end, digits=1) for end in found)}]" if found else ""
+
+
+def ends(estimate: Estimate | None) -> tuple[float, float] | None:
+    """The interval of an estimate; None without one.
+
+    An interval of no width counts as none. A bootstrap gives one if all images of a small test set
+    are alike, such as six right ones; this says nothing about other images.
+    """
+    low, high = (estimate.low, estimate.high) if estimate else (None, None)
+    if low is None or high is None or not math.isfinite(high - low):
+        return None
+    return (low, high) if high - low > NO_WIDTH else None
 
 
 def with_interval(estimate: Estimate | None) -> str:

@@ -5,6 +5,7 @@ Templates escape every value, so a title or a class name with HTML in it is show
 
 import base64
 import functools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE = "index.html"
+SMALL = 400  # points of a chart's width
 
 
 class Chart(NamedTuple):
@@ -22,6 +24,12 @@ class Chart(NamedTuple):
 
     svg: str
     alt: str
+
+    @property
+    def small(self) -> bool:
+        """Whether it is readable on a narrow screen without scrolling."""
+        found = re.search(r'<svg[^>]* width="([\d.]+)pt"', self.svg)
+        return found is not None and float(found[1]) < SMALL
 
     @property
     def source(self) -> str:

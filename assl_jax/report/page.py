@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assl_jax.records import BACKBONE_FOLDER, LogRecord, Results, flat_settings
-from assl_jax.report import figures, forms, planes, tables
+from assl_jax.report import figures, forms, glyphs, planes, tables
 from assl_jax.report.attention import attention_grid
 from assl_jax.report.confusion import confusion_chart, confusions, shares
 from assl_jax.report.curves import training_curves
-from assl_jax.report.evaluations import named_metric
+from assl_jax.report.embedding import embedding_chart, neighbours
+from assl_jax.report.evaluations import kept, named_metric, test_set
 from assl_jax.report.html import Chart, Picture, render
 from assl_jax.report.metrics_table import metrics_table
 from assl_jax.report.names import backbone_title, capitalised, task_title
@@ -19,7 +20,7 @@ from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
 from assl_jax.report.self_assl_charts import curve_backbones, self_assl_chart, self_assl_curves
-from assl_jax.report.sentences import headline, search_trace, warnings
+from assl_jax.report.sentences import gain_lines, headline, search_trace, warnings
 from assl_jax.tasks import describe
 
 PLANES = (
@@ -41,6 +42,20 @@ CURVES = {
         "accuracy": "training accuracies of the fine-tuning",
     },
 }
+CONFUSIONS = (
+    "Confusions in the test set: numbers of images, mean over the runs. Shade: share of the true "
+    "class"
+)
+MAP = "Map of the features (t-SNE)"
+HOW_TO_READ = (
+    "The pretraining has not seen them. Images close together have similar features; distances "
+    "between groups and directions have no meaning."
+)
+NEIGHBOURS = (
+    "Test images, and those with the most similar features (cosine), the nearest first. The name "
+    "of another class is bold."
+)
+OTHERS = "Images of the same patient are left out."
 OPEN = 10  # up to so many skipped files are listed without a click
 
 
@@ -59,6 +74,7 @@ def render_page(run: RunRecord) -> str:
         metrics=_metrics(results),
         search={"table": tables.search_table(results), "steps": search_trace(results)},
         similarity=_similarity(results),
+        embedding=_embedding(run),
         grid=attention_grid(run.attention),
         examples=_examples(run.examples),
         training=_training(run.metrics),
@@ -77,6 +93,7 @@ def _overview(results: Results) -> dict[str, Any]:
         "title": capitalised(metric or "accuracy"),
         "chart": Chart(figures.accuracy_chart(results), alt),
         "table": table,
+        "lines": gain_lines(results),
     }
 
 
@@ -122,7 +139,18 @@ def _metrics(results: Results) -> dict[str, Any]:
         words = [f"{name} {forms.percent(share, digits=0)} % right" for name, share in right]
         parts.append(f"{title}: {', '.join(words)}")
     alt = f"Confusion matrices. {'; '.join(parts)}"
-    return {"table": metrics_table(results), "confusion": Chart(confusion_chart(results), alt)}
+    return {
+        "table": metrics_table(results),
+        "confusion": Chart(confusion_chart(results), alt),
+        "note": f"{CONFUSIONS} ({test_set(results)}).",
+        "key": _key(results),
+    }
+
+
+def _key(results: Results) -> str:
+    """What the numbers of classes in charts mean; "" if charts have the names."""
+    key = glyphs.key(results.classes)
+    return f"Classes: {key}." if key else ""
 
 
 def _similarity(results: Results) -> dict[str, Any]:
@@ -130,6 +158,25 @@ def _similarity(results: Results) -> dict[str, Any]:
     words = f"{table.caption}: {', '.join(table.columns[1:])}" if table else ""
     alt = f"Heat map. {words}; the numbers are below"
     return {"chart": Chart(figures.similarity_heatmap(results.similarity), alt), "table": table}
+
+
+def _embedding(run: RunRecord) -> dict[str, Any]:
+    shown, results = run.embedding, run.results
+    label = kept(results)
+    title = label.title if label else ""
+    n = len(shown.points) if shown else 0
+    rows = neighbours(shown, results.classes)
+    volumes = shown is not None and shown.images.ndim == 6
+    return {
+        "chart": Chart(embedding_chart(shown, results.classes), f"{MAP} of {title}: {n} images"),
+        "note": f"{MAP} of {title}: {n:,} of {test_set(results)}. {HOW_TO_READ}",
+        "key": _key(results),
+        "neighbours": rows,
+        "about": " ".join(
+            [NEIGHBOURS, *([OTHERS] if results.patients else []), *([PLANES] if volumes else [])]
+        ),
+        "kind": "example volume" if volumes else "example",
+    }
 
 
 class _Example(NamedTuple):

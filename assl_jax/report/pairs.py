@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report import forms, paper
+from assl_jax.report.evaluations import test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.table import Cell, Row, Table
 
+FEW = 6  # pairs, those of four tasks; fewer have no correlation worth a headline
+CHANCE = 0.05  # a larger p-value may be chance
 GAINS = {"avg_gain": "average gain", "max_gain": "maximum gain"}
 
 
@@ -115,7 +118,7 @@ def pairs_table(
     )
     caption = (
         f"Pairs of proxy tasks, accuracies in %, {order}; "
-        "Int ACC: mean ± standard deviation over repeated fine-tunings"
+        f"Int ACC: mean ± standard deviation over repeated fine-tunings; {test_set(results)}"
     )
     return Table(caption, tuple(heads), tuple(rows), names=2)
 
@@ -166,8 +169,12 @@ def _paper(results: Results, key: str) -> str:
 
 
 def pairs_headline(results: Results) -> str:
-    """The outcome in one sentence."""
+    """The outcome in one sentence: the correlation, unless the pairs are too few for one."""
     number = len(results.pairs)
-    value = results.correlation.get("avg_gain", Correlation()).spearman
-    outcome = "correlation undefined" if value is None else f"Spearman {forms.coefficient(value)}"
+    of = results.correlation.get("avg_gain", Correlation())
+    outcome = _coefficient("Spearman", of.spearman, None)
+    if number < FEW:
+        outcome = "too few for a correlation"
+    elif of.spearman_p is not None and of.spearman_p > CHANCE:
+        outcome = "no relation beyond chance"
     return f"Similarity against gain over {number} pair{'s' * (number != 1)}: {outcome}"

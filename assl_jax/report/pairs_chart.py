@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from assl_jax.records import Correlation, Extension, Results
+from assl_jax.report.evaluations import test_set
 from assl_jax.report.forms import coefficient
 from assl_jax.report.names import GREY, INK, pool_colour, short_title
-from assl_jax.report.pairs import GAINS
+from assl_jax.report.pairs import FEW, GAINS
 from assl_jax.report.svg import canvas, known, svg
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def pairs_chart(results: Results) -> "Figure | None":
     """Average and maximum gain over the similarity; a dot has the colours of its two tasks.
 
     Bars are the standard deviations over repeated fine-tunings. The title of each panel gives the
-    correlations.
+    correlations, unless the pairs are too few.
     """
     pairs = [pair for pair in results.pairs if pair.evaluation]
     if not pairs:
@@ -43,12 +44,13 @@ def pairs_chart(results: Results) -> "Figure | None":
     axes = figure.subplots(1, len(GAINS), squeeze=False).ravel()
     for ax, (key, title) in zip(axes, GAINS.items(), strict=True):
         _panel(ax, key, pairs)
-        of = results.correlation.get(key, Correlation())
+        of = results.correlation.get(key, Correlation()) if len(pairs) >= FEW else Correlation()
         values = {"Spearman": of.spearman, "Pearson": of.pearson}
         words = [f"{name} {coefficient(value)}" for name, value in values.items() if known(value)]
         ax.set_title(f"{title.capitalize()}: {', '.join(words)}" if words else title)
         ax.set_xlabel("similarity")
         ax.set_ylabel("gain (points)")
+    figure.supxlabel(test_set(results), fontsize=8)
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from assl_jax.evaluation.embedding import Embedding
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.records import LogRecord, Results, StageRecord
 
@@ -36,6 +37,7 @@ class RunRecord:
       stages: its finished stages, in the order in which they ran.
       examples: by proxy task.
       attention: Grad-CAM of some test images, or None.
+      embedding: test images as the kept network sees them, or None.
     """
 
     results: Results
@@ -45,6 +47,7 @@ class RunRecord:
     stages: list[StageRecord] = field(default_factory=list)
     examples: dict[str, TaskExamples] = field(default_factory=dict)
     attention: Attention | None = None
+    embedding: Embedding | None = None
 
 
 def latest(metrics: Iterable[LogRecord]) -> list[LogRecord]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper
-from assl_jax.report.evaluations import self_assl_groups
+from assl_jax.report.evaluations import self_assl_groups, test_set, within_noise
 from assl_jax.report.names import START, VARIANTS, backbone_title, pool_title
 from assl_jax.report.table import Cell, Row, Table
 
@@ -81,8 +81,9 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
         "Without and with Self-ASSL: accuracies in %, mean ± standard deviation over repeated "
         "fine-tunings; ACC (+/-): their difference, paired by fine-tuning"
     )
-    if any(ends(row.difference) for group in groups for row in group.rows):
+    if any(forms.ends(row.difference) for group in groups for row in group.rows):
         caption += " [95 % interval by bootstrap over the test set's patients or images]"
+    caption += f"; {test_set(results)}"
     caption += "; second run: a second training without the penalty" if second else ""
     return Table(f"{caption}; T. f. s.: from scratch", tuple(heads), tuple(rows), names=2)
 
@@ -112,7 +113,7 @@ def guard_table(results: Results) -> Table | None:
 
 
 def self_assl_headline(results: Results) -> str:
-    """The outcome in one sentence: the average difference, and how many tasks gained."""
+    """The outcome in one sentence: the average difference, and how many tasks gained clearly."""
     groups = self_assl_groups(results)
     parts: list[str] = []
     number = 0
@@ -121,15 +122,22 @@ def self_assl_headline(results: Results) -> str:
         if not found:
             continue
         words = f"{forms.points(statistics.fmean(found))}{'' if parts else ' points'}"
+        sure = [value for row, value in zip(group.rows, found, strict=True) if _clear(row)]
         if len(found) == 1:
             words += f" for {pool_title(group.rows[0].pool)}"
+            words += "" if sure else ", within the noise"
         else:
             words += f" on average over {len(found)} tasks" if len(found) != number else ""
-            words += f" ({sum(value > 0 for value in found)} of {len(found)} up)"
+            up, clear = (sum(value > 0 for value in values) for values in (found, sure))
+            words += f" ({up} of {len(found)} up, {clear} beyond the noise)"
         words += f" with {backbone_title(group.backbone)}" if len(groups) > 1 else ""
         parts.append(words)
         number = len(found)
     return f"Self-ASSL: {', '.join(parts) or 'no accuracy was measured'}"
+
+
+def _clear(row: SelfASSLRow) -> bool:
+    return not within_noise(row.difference)
 
 
 def self_assl_lines(results: Results) -> list[str]:
@@ -141,7 +149,7 @@ def self_assl_lines(results: Results) -> list[str]:
 def certain_line(results: Results) -> str:
     """For how many pools the interval of the difference excludes 0; "" for fewer than two."""
     rows = [row for group in self_assl_groups(results) for row in group.rows]
-    found = [interval for row in rows if (interval := ends(row.difference))]
+    found = [interval for row in rows if (interval := forms.ends(row.difference))]
     if len(found) < 2:
         return ""
     up, down = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
@@ -204,15 +212,9 @@ def _phrase(setting: str, value: Any) -> str:
     return ""
 
 
-def ends(difference: Estimate) -> tuple[float, float] | None:
-    """The interval of a difference, or None."""
-    low, high = difference.low, difference.high
-    return None if low is None or high is None else (low, high)
-
-
 def difference_text(difference: Estimate) -> str:
     """A difference in points, with its interval."""
-    found = ends(difference)
+    found = forms.ends(difference)
     interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
     return forms.gain(difference.mean) + interval
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from assl_jax.records import LogRecord, Pool, Results, SelfASSLGroup
 from assl_jax.report.curves import Points, moving_mean, thinned
-from assl_jax.report.evaluations import self_assl_groups
+from assl_jax.report.evaluations import self_assl_groups, test_set
+from assl_jax.report.forms import ends
 from assl_jax.report.names import GREY, INK, Label, backbone_title, pool_colour, pool_title
 from assl_jax.report.record import latest
-from assl_jax.report.self_assl import difference_text, ends
-from assl_jax.report.svg import canvas, known, svg
+from assl_jax.report.self_assl import difference_text
+from assl_jax.report.svg import canvas, known, percent_axis, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def self_assl_chart(results: Results) -> "Figure | None":
     axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)
     for ax, group in zip(axes.ravel(), groups, strict=True):
         _dumbbells(ax, group)
-    axes[-1, 0].set_xlabel("test accuracy (%)")
+    percent_axis(axes[-1, 0], f"test accuracy (%); {test_set(results)}")
     _legend(figure, groups)
     return figure
 
@@ -60,8 +61,17 @@ def _dumbbells(ax: "Axes", group: SelfASSLGroup) -> None:
             low, high = (before + 100 * end for end in interval)
             ax.plot([low, high], [y, y], color=tint, alpha=0.22, linewidth=7, solid_capstyle="butt")
         ax.plot([before, after], [y, y], color=tint, linewidth=1.8)
-        ax.plot(before, y, "o", markersize=7, color=tint, markerfacecolor="white", zorder=3)
-        ax.plot(after, y, "o", markersize=7, color=tint, zorder=4)
+        ax.plot(
+            before,
+            y,
+            "o",
+            markersize=7,
+            color=tint,
+            markerfacecolor="white",
+            zorder=3,
+            clip_on=False,
+        )
+        ax.plot(after, y, "o", markersize=7, color=tint, zorder=4, clip_on=False)
         if row.second_run:
             second = 100 * row.second_run.accuracy.mean
             ax.plot(second, y, "x", markersize=6, color=INK, markeredgewidth=1.2, zorder=5)

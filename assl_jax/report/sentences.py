@@ -1,15 +1,21 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
+import math
+
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Evaluation, Iteration, Results
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
+    NO_GAIN,
     decided_on,
     deciding_metric,
     every_network,
     named_metric,
+    nothing_beat_scratch,
     score,
     self_assl_groups,
+    test_set,
+    within_noise,
 )
 from assl_jax.report.names import pool_title, task_title
 from assl_jax.report.pairs import pairs_headline
@@ -21,7 +27,8 @@ def headline(results: Results) -> str:
     outcome = _outcome(results)
     if not outcome:
         return "No accuracy was measured"
-    return f"{outcome} ({results.labels:,} labels, {_test_set(results)})"
+    nothing = "Nothing beat training from scratch. " if nothing_beat_scratch(results) else ""
+    return f"{nothing}{outcome} ({results.labels:,} labels, {test_set(results)})"
 
 
 def _outcome(results: Results) -> str:
@@ -41,17 +48,42 @@ def _outcome(results: Results) -> str:
         several = len(best.pool) > 1
         pool = f"Algorithm 1 chose {pool}" if several else f"Algorithm 1 kept {pool} alone"
     outcome = f"{pool}: {_on_test(results, best.evaluation)}"
-    if scratch:
-        outcome += f" against {_on_test(results, scratch)} from scratch"
+    if scratch is None:
+        return outcome
+    outcome += f" against {_on_test(results, scratch)} from scratch"
     if results.start:
         outcome += f" and {_on_test(results, results.start)} with the start weights alone"
-    return outcome
+    return outcome + _no_gain(results)
 
 
-def _test_set(results: Results) -> str:
-    images, patients = results.test_images, results.patients
-    source = "" if patients in (None, images) else f" from {patients:,} patients"
-    return f"test set of {images:,}{source}"
+def _no_gain(results: Results) -> str:
+    """The end of the headline if the kept network is not clearly better than scratch."""
+    best, scratch = (
+        score(results, evaluation)
+        for evaluation in (results.best.evaluation if results.best else None, results.scratch)
+    )
+    if best and scratch and best.mean - scratch.mean < NO_GAIN:
+        return "" if nothing_beat_scratch(results) else ": no gain"
+    gain = results.over_scratch
+    return ", a difference within the noise" if gain and within_noise(gain) else ""
+
+
+def gain_lines(results: Results) -> list[str]:
+    """How sure the gain of the kept network over scratch is, as a sentence; empty if unknown."""
+    gain = results.over_scratch
+    if gain is None:
+        return []
+    interval, units = forms.ends(gain), test_set(results)
+    words = [f"Gain over scratch, paired by image: {forms.points(gain.mean)} points"]
+    if interval:
+        low, high = map(forms.points, interval)
+        words.append(f"95 % interval {low} to {high} ({units})")
+    else:
+        words.append(f"the test set is too small for an interval ({units})")
+    if (runs := len(gain.runs)) > 1:
+        error = forms.percent(gain.std / math.sqrt(runs), digits=1)
+        words.append(f"standard error over {runs} fine-tunings {error}")
+    return [f"{'; '.join(words)}."]
 
 
 def _on_test(results: Results, evaluation: Evaluation) -> str:
@@ -160,7 +192,7 @@ def _regret(results: Results) -> list[str]:
     if kept is None or len(known) < 2:
         return []
     title, best = max(known, key=lambda entry: entry[1])
-    if best - kept.mean < 5e-4:  # prints as 0.0 points
+    if best - kept.mean < NO_GAIN:
         return [f"Of the {len(known)} pretrained networks, the one kept is best on the test set."]
     return [
         f"Of the {len(known)} pretrained networks, {title} is best on the test set; the one kept "

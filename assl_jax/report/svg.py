@@ -11,12 +11,15 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from assl_jax.report.glyphs import FONT, fonts
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLE = {
     "font.size": 10,
-    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "font.family": FONT,
     "axes.edgecolor": "#999999",
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -45,10 +48,14 @@ def svg(draw: Callable[..., "Figure | None"]) -> Callable[..., str]:
 
     @functools.wraps(draw)
     def drawn(*args: Any, **settings: Any) -> str:
+        from matplotlib.text import Text
+
         with _style(draw.__name__):
             figure = draw(*args, **settings)
             if figure is None:
                 return ""
+            for text in figure.findobj(Text):
+                text.set_fontfamily(fonts(text.get_text()))
             out = io.StringIO()
             figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
         return out.getvalue()
@@ -60,6 +67,13 @@ def canvas(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def percent_axis(ax: "Axes", label: str) -> None:
+    """Label the horizontal axis, and end it at 0 and 100 % at the latest."""
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, 0.0), min(high, 100.0))
+    ax.set_xlabel(label)
 
 
 def known(value: float | None) -> TypeGuard[float]:

@@ -24,6 +24,7 @@ from assl_jax.report.evaluations import (
     overview,
     score,
     shown_metric,
+    test_set,
 )
 from assl_jax.report.metrics_table import metric_lines, metrics_table
 from assl_jax.report.names import (
@@ -42,7 +43,7 @@ from assl_jax.report.pairs import (
     pairs_table,
 )
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import headline, search_trace, warnings
+from assl_jax.report.sentences import gain_lines, headline, search_trace, warnings
 from assl_jax.report.table import Cell, Row, Table, markdown, plain, text_lines
 
 TABLES = "tables.md"
@@ -85,7 +86,7 @@ def headline_table(results: Results) -> Table | None:
         rows.append(Row(texts, verdict="chosen" if label == kept(results) else ""))
     caption = (
         f"Fine-tuning with {results.labels:,} labels: mean ± standard deviation over repeated "
-        "fine-tunings"
+        f"fine-tunings; {test_set(results)}"
     )
     if costs:
         caption += ". The cost is that of the pretraining and of the networks that it builds on"
@@ -157,7 +158,8 @@ def search_table(results: Results) -> Table | None:
             verdict = verdict if candidate.task == step.chosen else ""
             group.append(_Entry(a1, task_title(candidate.task), values, verdict))
         rows += _group(number, columns, group)
-    caption = "MT-ASSL search: accuracies in %, candidates in the order of their similarity to A1"
+    caption = "MT-ASSL search: accuracies in %, candidates in the order of their similarity to A1; "
+    caption += test_set(results)
     caption += f"; decided by {metric}" if metric else ""
     heads = ("Iter.", "A1", "A2", *(column.head for column in columns), "Decision")
     return Table(caption, heads, tuple(rows), names=3)
@@ -256,7 +258,7 @@ def render_markdown(results: Results) -> str:
     steps = [f"{i}. {plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
     parts = [f"# {plain(headline(results))}\n"]
     parts += [f"> **{warning}**\n" for warning in warnings(results)]
-    for lines in (correlation_lines(results), self_assl_lines(results)):
+    for lines in (gain_lines(results), correlation_lines(results), self_assl_lines(results)):
         parts += ["\n".join(map(plain, lines)) + "\n"] if lines else []
     parts += [markdown(table) for table in tables if table]
     parts += ["".join(steps)] if steps else []
@@ -275,7 +277,7 @@ def summary_lines(results: Results) -> list[str]:
         guard_table(results),
     ]
     parts = [text_lines(table) for table in tables if table]
-    parts += [correlation_lines(results), self_assl_lines(results)]
+    parts += [gain_lines(results), correlation_lines(results), self_assl_lines(results)]
     parts += [metric_lines(results), search_trace(results)]
     lines = [headline(results), *warnings(results)]
     for part in parts:

@@ -38,12 +38,12 @@ class Comparing:
         self, networks: Sequence[Network], *, subset: str = "unlabeled"
     ) -> Float[np.ndarray, "k k"]:
         """LCKA between the features of every two networks; see `features`."""
-        stacked = [self._read(network, subset) for network in networks]
+        stacked = [self.read(network, subset) for network in networks]
         return np.asarray(lcka_matrix(stacked, estimator=self.setup.similarity.estimator))
 
     def effective_rank(self, network: Network, *, subset: str = "held_out") -> float:
         """The effective rank of a network's features; see `features`."""
-        return effective_rank(self._read(network, subset))
+        return effective_rank(self.read(network, subset))
 
     def probe_loss(self, networks: Sequence[Network]) -> float | None:
         """Cross-validated log loss of a linear probe on the networks' features side by side.
@@ -126,5 +126,6 @@ class Comparing:
             parents=[parent] if parent else [],
         )
 
-    def _read(self, network: Network, subset: str) -> np.ndarray:
+    def read(self, network: Network, subset: str) -> Float[np.ndarray, "n d"]:
+        """The features themselves; see `features`."""
         return read_array(self.features(network, subset=subset).folder / FILE)

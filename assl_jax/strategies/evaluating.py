@@ -11,10 +11,18 @@ from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.scores import METRICS, Gain, estimate, paired_gain, scores, summarise
+from assl_jax.evaluation.scores import (
+    METRICS,
+    Gain,
+    estimate,
+    on_test_set,
+    paired_gain,
+    scores,
+    summarise,
+)
 from assl_jax.files import read_array
 from assl_jax.models import SideBySide
-from assl_jax.records import MODEL_FOLDER, Evaluation, Finetuned, Folds
+from assl_jax.records import MODEL_FOLDER, Estimate, Evaluation, Finetuned, Folds
 from assl_jax.strategies.finetuning import (
     Runs,
     file_of,
@@ -22,7 +30,7 @@ from assl_jax.strategies.finetuning import (
     fold_runs,
     runs_on_all_labels,
 )
-from assl_jax.strategies.network import Network
+from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.strategies.settings import TargetSettings
 from assl_jax.strategies.setup import Setup
@@ -31,6 +39,7 @@ from assl_jax.training.loop import Logging
 from assl_jax.training.processes import is_primary
 from assl_jax.training.state import TrainState
 
+NORMAL = 1.96  # standard errors to each end of a 95 % interval
 TITLES = {"finetune": "fine-tune", "select": "cross-validate"}
 
 
@@ -125,6 +134,23 @@ class Evaluating:
             rows = np.concatenate([run.test for run in runs.values()])
             old, new = [np.concatenate(old)], [np.concatenate(new)]
         return paired_gain(self.metric, dataset.labels[rows], old, new, dataset.groups[rows])
+
+    def over_scratch(self, network: Network) -> Estimate | None:
+        """The test metric of `network` minus that of scratch, see `scores.on_test_set`.
+
+        The repetitions are the fine-tunings. The 95 % interval is over the patients of the test
+        set, paired by image: 1.96 standard errors to each side. None if the metric is undefined.
+        """
+        dataset, metric = self.setup.dataset, on_test_set(self.metric)
+        labels, groups = dataset.labels[dataset.test], dataset.groups[dataset.test]
+        old, new = self.probabilities(SCRATCH), self.probabilities(network)
+        before, after = ([scores(labels, p) for p in runs] for runs in (old, new))
+        if any(metric not in run for run in (*before, *after)):
+            return None
+        each = [b[metric] - a[metric] for a, b in zip(before, after, strict=True)]
+        gain = paired_gain(metric, labels, old, new, groups)
+        reach = NORMAL * gain.error
+        return estimate(each, (gain.mean - reach, gain.mean + reach))
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
         """The test-set probabilities `[n, k]` of each network fine-tuned on all labels."""

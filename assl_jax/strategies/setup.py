@@ -17,6 +17,7 @@ from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import SimilaritySettings
 from assl_jax.strategies.stages import Stage, StageCache
 from assl_jax.tasks import ProxyTask
+from assl_jax.training import trackers
 from assl_jax.training.feed import Feed
 from assl_jax.training.metrics_log import recording
 
@@ -50,6 +51,7 @@ class Setup:
       eval_batch_size: images in a batch in evaluation mode.
       checkpoint_every, log_every: steps.
       start: None draws random weights.
+      log_to: where the curves of a stage are shown, see `training.trackers.TRACKERS`.
     """
 
     dataset: Dataset
@@ -65,6 +67,7 @@ class Setup:
     checkpoint_every: int = 1000
     log_every: int = 50
     start: Start | None = None
+    log_to: tuple[str, ...] = trackers.DEFAULT
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -132,4 +135,5 @@ class Setup:
         self, folder: Path, kind: str, network: Network
     ) -> contextlib.AbstractContextManager[Any]:
         """See `metrics_log.recording`: the log of a stage."""
-        return recording(folder, stage=folder.name, kind=kind, label=self.label(network))
+        label = self.label(network)
+        return recording(folder, stage=folder.name, kind=kind, label=label, log_to=self.log_to)

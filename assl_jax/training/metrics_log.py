@@ -1,16 +1,16 @@
-"""The log of a stage: `metrics.jsonl` and TensorBoard events."""
+"""The log of a stage: `metrics.jsonl`, and the curves of its trackers."""
 
 import contextlib
 import statistics
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from assl_jax.records import LogRecord
 from assl_jax.training.processes import is_primary
+from assl_jax.training.trackers import DEFAULT, Tracked
 
-FILE, EVENTS = "metrics.jsonl", "tensorboard"
+FILE = "metrics.jsonl"
 
 
 class Recorder(Protocol):
@@ -22,17 +22,21 @@ class Recorder(Protocol):
 
 
 class MetricsLog:
-    """Appends records to a stage's `metrics.jsonl`, and their values to TensorBoard's files.
+    """Appends records to a stage's `metrics.jsonl`, and their values to its trackers.
 
     A killed stage repeats the steps after its last checkpoint when it resumes. Of several records
     with the same `LogRecord.key`, the last one counts.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """The log in `folder`; nothing is written before the first record."""
+    def __init__(self, folder: Path, log_to: tuple[str, ...] = DEFAULT) -> None:
+        """The log in `folder`; nothing is written before the first record.
+
+        Args:
+          folder: of the stage.
+          log_to: names in `TRACKERS`.
+        """
         self.path = folder / FILE
-        self._events = folder / EVENTS
-        self._writer: Any = None
+        self._tracked = Tracked(log_to, folder)
 
     def write(self, record: LogRecord) -> None:
         """Append one record, as one line."""
@@ -43,8 +47,7 @@ class MetricsLog:
                 line = "\n" + line
             file.write((line + "\n").encode())
         curve = "/".join(filter(None, [record.task, record.run])).replace(" ", "_")
-        for name, value in record.values.items():
-            self._scalars().add_scalar(f"{curve}/{name}", value, record.step)
+        self._tracked.log(curve, record.step, record.values)
 
     def read(self) -> list[LogRecord]:
         """All records, each key once, in the order of appearance; broken lines are skipped."""
@@ -63,35 +66,27 @@ class MetricsLog:
         return statistics.median(speeds) if speeds else None
 
     def close(self) -> None:
-        """Finish the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _scalars(self) -> Any:
-        import tensorboardX
-
-        if self._writer is None:
-            # tensorboardX names files by the second. Two files of one second would be one.
-            suffix = f".{time.time_ns()}"
-            self._writer = tensorboardX.SummaryWriter(str(self._events), filename_suffix=suffix)
-        return self._writer
+        """Finish the trackers."""
+        self._tracked.close()
 
 
 @contextlib.contextmanager
-def recording(folder: Path, *, stage: str, kind: str, label: str) -> Iterator[Recorder]:
+def recording(
+    folder: Path, *, stage: str, kind: str, label: str, log_to: tuple[str, ...] = DEFAULT
+) -> Iterator[Recorder]:
     """A function that logs to `folder`; in all processes but the primary one it does nothing.
 
     Args:
       folder: of the stage.
       stage, kind, label: of every record, see `LogRecord`.
+      log_to: names in `TRACKERS`.
     """
 
     def record(**measured: Any) -> None:
         if is_primary():
             log.write(LogRecord(stage=stage, kind=kind, label=label, **measured))
 
-    with contextlib.closing(MetricsLog(folder)) as log:
+    with contextlib.closing(MetricsLog(folder, log_to)) as log:
         yield record
 
 

@@ -85,7 +85,7 @@ def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, n
     table = compare.accuracy_table(found)
     # The mean of 60, 62 and 67, and their standard deviation: sqrt((9 + 1 + 16) / 2).
     assert text(table.rows[0])[:3] == ["From scratch", "63.00 ± 3.61", "60.00 ± 1.00"]
-    assert text(table.rows[1])[1] == "70.00"  # the same with every seed
+    assert text(table.rows[1])[1] == "70.00 ± 0.00"  # the same with every seed
     assert "seeds" in table.caption
 
 
@@ -93,7 +93,7 @@ def test_what_only_some_seeds_tested_says_so(search, seeds, evaluation, text):
     best = Best(pool=("simclr",), evaluation=evaluation(72, 1))
     records.write(seeds[2] / records.RESULTS, search(seed=2, iterations=(), best=best))
     table = compare.accuracy_table(columns(*seeds))
-    assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 (2 of 3)"]
+    assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 ± 0.00 (2 of 3)"]
 
 
 def test_two_runs_with_the_same_seed_are_not_joined(write, search):
@@ -176,7 +176,8 @@ def test_what_each_run_is(write, search, text, monkeypatch):
     found = runs.read_runs([folder])
     table = compare.runs_table(runs.columns_of(found))
     assert text(table.rows[0]) == [
-        *(f"a{EVIL}", "mtassl", f"npz: {EVIL}.npz", "ResNet-18", "0", "1,000", "8,000", "abc123"),
+        *(f"a{EVIL}", "mtassl", f"npz: {EVIL}.npz", "ResNet-18", "0", "1,000"),
+        *("8,000 test images, patients unknown", "abc123"),
     ]
     html = compare.compare_page(found)
     assert "main.py --config=&lt;b&gt;&amp;&#34;" in html and "<b>" not in html
@@ -190,7 +191,7 @@ def test_the_command_writes_a_page_and_tables(write, search, capsys):
     assert capsys.readouterr().out == f"{out / 'index.html'}\n"
     assert sorted(p.name for p in out.iterdir()) == ["index.html", "tables.md"]
     html = (out / "index.html").read_text(encoding="utf-8")
-    assert "http" not in html and "<script" not in html and "data:image/svg+xml" in html
+    assert "http" not in html and html.count("<script") == 1 and "data:image/svg+xml" in html
     assert str(folders[0]) in html and str(folders[1]) in html  # two folders of one name
     tables = (out / "tables.md").read_text(encoding="utf-8")
     assert tables.startswith("# 2 runs compared") and "MT-ASSL search" in tables
@@ -242,7 +243,8 @@ def test_the_chart_is_deterministic_and_changes_with_the_runs(write, search, eva
     found = columns(write("a", search()), write("b", search(scratch=evaluation(50))))
     charts = [compare.compare_chart(some) for some in (found, found, found[:1])]
     assert charts[0] == charts[1] != charts[2]
-    assert "<!-- b -->" in charts[0] and "<!-- b -->" not in charts[2]
+    name = "<!-- b (8,000 test images, patients unknown) -->"
+    assert name in charts[0] and name not in charts[2]
 
 
 def test_runs_are_not_changed(write, table4_results, monkeypatch):

@@ -138,14 +138,15 @@ def test_the_summary_has_intervals_where_they_matter(search):
 def test_headline_names_the_metric(search):
     assert sentences.headline(search) == (
         "Algorithm 1 chose Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
-        "scratch (40 labels, test set of 30 from 12 patients)"
+        "scratch (40 labels, 30 test images of 12 patients)"
     )
     assert sentences.headline(search.replace(metric="balanced_accuracy")).startswith(
-        "Algorithm 1 chose Rubik's cube + CPC: 70.0 % balanced accuracy against"
+        "Nothing beat training from scratch. Algorithm 1 chose Rubik's cube + CPC: 70.0 % balanced "
+        "accuracy against"
     )
     one_each = search.replace(metric="accuracy", patients=30)
     assert sentences.headline(one_each).endswith(
-        "72.0 ± 1.0 % against 60.0 ± 1.0 % from scratch (40 labels, test set of 30)"
+        "72.0 ± 1.0 % against 60.0 ± 1.0 % from scratch (40 labels, 30 test images of 30 patients)"
     )
     undefined = search.replace(best=without("auc", search).best)
     assert "an unknown AUC against 65.0" in sentences.headline(undefined)
@@ -188,7 +189,9 @@ def test_search_table_and_trace_show_what_decided(search):
 def test_the_chart_is_that_of_the_deciding_metric(search, entry):
     auc = figures.accuracy_chart(search)
     plain = figures.accuracy_chart(search.replace(metric="accuracy"))
-    assert "<!-- test AUC (%) -->" in auc and "<!-- test accuracy (%) -->" in plain
+    units = "30 test images of 12 patients"
+    assert f"<!-- test AUC (%); {units} -->" in auc
+    assert f"<!-- test accuracy (%); {units} -->" in plain
     means = [row.estimate.mean for row in figures.trained_pools(search)]
     assert means == [0.65, 0.70, 0.85, 0.90]
     moved = search.replace(scratch=entry(10, 65, 61))

@@ -103,10 +103,11 @@ def test_the_complements_correlations_follow_those_of_the_similarity(pairs_resul
 
 def test_headline_summary_and_markdown(pairs_results):
     assert sentences.headline(pairs_results) == (
-        "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, test set of 8,000)"
+        "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, "
+        "8,000 test images, patients unknown)"
     )
     unknown = pairs_results.replace(correlation={}, pairs=pairs_results.pairs[:1])
-    assert "over 1 pair: correlation undefined" in sentences.headline(unknown)
+    assert "over 1 pair: too few for a correlation" in sentences.headline(unknown)
     lines = summary_lines(pairs_results)
     assert any(line.startswith("From scratch") for line in lines)
     rows = [" ".join(line.split()) for line in lines]

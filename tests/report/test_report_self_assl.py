@@ -129,8 +129,9 @@ def test_guards(table4_results, results, text):
 def test_headline_and_sentences(table4_results):
     # Means of the printed differences: (0.98+0.49-0.24+2.73+0.31+3.17+0.76)/7 and of ResNet-18's.
     assert sentences.headline(table4_results) == (
-        "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up) with VGG-16, +1.4 (7 of 7 up) "
-        "with ResNet-18 (1,000 labels, test set of 8,000)"
+        "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up, 2 beyond the noise) with "
+        "VGG-16, +1.4 (7 of 7 up, 3 beyond the noise) with ResNet-18 (1,000 labels, 8,000 test "
+        "images, patients unknown)"
     )
     assert self_assl.self_assl_lines(table4_results) == [
         "The 95 % interval of the difference is above 0 for 5 of 14, and below 0 for 0.",
@@ -140,10 +141,14 @@ def test_headline_and_sentences(table4_results):
     ]
     vgg = one_backbone(table4_results, 0)
     assert self_assl.self_assl_headline(vgg) == (
-        "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up)"
+        "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up, 2 beyond the noise)"
     )
     rotation = with_rows(vgg, lambda rows: rows[2:3])
-    assert self_assl.self_assl_headline(rotation) == "Self-ASSL: −0.2 points for Rotation"
+    assert self_assl.self_assl_headline(rotation) == (
+        "Self-ASSL: −0.2 points for Rotation, within the noise"
+    )
+    clear = with_rows(vgg, lambda rows: rows[3:4])
+    assert self_assl.self_assl_headline(clear) == "Self-ASSL: +2.7 points for SimCLR"
     nothing = with_rows(vgg, lambda rows: ())
     assert self_assl.self_assl_headline(nothing).endswith("no accuracy was measured")
 

@@ -171,7 +171,9 @@ def test_numbers(value, percent, gain):
     assert forms.gain(value) == gain
 
 
-def test_a_single_run_has_no_deviation():
+def test_a_single_run_has_no_deviation_and_several_equal_ones_have_one_of_0():
+    assert forms.mean_std(Estimate(mean=0.5, std=0.0, runs=(0.5, 0.5))) == "50.00 ± 0.00"
+    assert forms.mean_std(Estimate(mean=0.5, std=0.0, runs=(0.5,))) == "50.00"
     assert forms.mean_std(Estimate(mean=0.5, std=0.0)) == "50.00"
     assert forms.mean_std(Estimate(mean=0.5, std=0.0123)) == "50.00 ± 1.23"
     assert forms.mean_std(None) == "–"
@@ -200,9 +202,9 @@ def test_equal_prints_are_equally_strong(on_test, evaluation):
 def test_headline_sentence(paper, evaluation, results):
     assert sentences.headline(paper) == (
         "Algorithm 1 chose SimCLR + Rotation: 78.2 ± 0.4 % against 63.2 ± 1.1 % from scratch "
-        "(1,000 labels, test set of 8,000)"
+        "(1,000 labels, 8,000 test images, patients unknown)"
     )
-    end = " (1,000 labels, test set of 8,000)"
+    end = " (1,000 labels, 8,000 test images, patients unknown)"
     new = Best(pool=("new_task",), evaluation=evaluation(50, 0))
     assert sentences.headline(results(experiment="pretrain", best=new)) == "new_task: 50.0 %" + end
     scratch = results(scratch=evaluation(25, 0))

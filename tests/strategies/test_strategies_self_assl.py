@@ -229,6 +229,28 @@ def test_difference_by_hand(make_study, monkeypatch):
     assert difference(study, AWAY, PLAIN).mean == -0.25
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "auc"])
+def test_gain_over_scratch_by_hand(make_study, monkeypatch, metric):
+    study = make_study(metric=metric)
+    dataset = study.setup.dataset
+    truth = dataset.labels[dataset.test]
+    # Half of the images of each class are right, in the second run all of them.
+    rank = np.array([(truth[:i] == k).sum() for i, k in enumerate(truth)])
+    sizes = np.bincount(truth)[truth]
+    half = np.where(2 * rank < sizes, truth, 1 - truth)
+    told = {SCRATCH: [np.eye(2)[half]] * 2, PLAIN: [np.eye(2)[half], np.eye(2)[truth]]}
+    monkeypatch.setattr(Evaluating, "probabilities", lambda self, network: told[network])
+    found = study.evaluating.over_scratch(PLAIN)
+    gained = 1 - (half == truth).mean()  # of the second run; the AUC of halves is 1/2 too
+    assert found.runs == pytest.approx((0, gained), abs=1e-9)
+    assert found.low < found.mean < found.high
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    one_class = np.where(dataset.labels >= 0, 0, dataset.labels)
+    if metric == "auc":
+        blind = dataclasses.replace(dataset, labels=one_class.astype(np.int32))
+        assert make_study(dataset=blind, metric="auc").evaluating.over_scratch(PLAIN) is None
+
+
 def test_paired_interval():
     """Patients, not images, are drawn; a gain that all share has no spread."""
     same = paired_difference(np.full(40, 0.25), np.arange(40))
