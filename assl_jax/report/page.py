@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from assl_jax.records import BACKBONE_FOLDER, LogRecord, Results, flat_settings
+from assl_jax.records import BACKBONE_FOLDER, DataSummary, LogRecord, Results, flat_settings
 from assl_jax.report import figures, forms, glyphs, planes, tables
 from assl_jax.report.attention import attention_grid
+from assl_jax.report.before import data_table
 from assl_jax.report.confusion import confusion_chart, confusions, shares
 from assl_jax.report.curves import training_curves
 from assl_jax.report.embedding import embedding_chart, neighbours
@@ -79,6 +80,7 @@ def render_page(run: RunRecord) -> str:
         examples=_examples(run.examples),
         training=_training(run.metrics),
         time=_time(run),
+        images=_images(results.images),
         skipped=_skipped(results.skipped),
         environment=_environment(run),
     )
@@ -239,6 +241,12 @@ def _time(run: RunRecord) -> dict[str, Any]:
         "chart": Chart(figures.time_chart(run.stages), alt),
         "table": tables.stages_table(run.stages),
     }
+
+
+def _images(found: DataSummary | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {"table": data_table(found), "notes": found.notes}
 
 
 def _skipped(files: tuple[str, ...]) -> dict[str, Any] | None:

@@ -108,6 +108,8 @@ def warnings(results: Results) -> list[str]:
             'The selection has seen the test set (select_on="test"): '
             f"the {what} of chosen tasks and pools are optimistic."
         )
+    if results.images:
+        found += [f"The images: {sentence}." for sentence in results.images.odd]
     if number := len(results.reused):
         what = "1 stage was" if number == 1 else f"{number:,} stages were"
         found.append(f"{what} computed by other code and reused (--reuse=settings).")

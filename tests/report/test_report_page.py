@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assl_jax.records import Best, Estimate, Extension, Iteration, Similarity
+from assl_jax.records import (
+    Best,
+    DataSummary,
+    Estimate,
+    Extension,
+    Iteration,
+    Similarity,
+    Split,
+)
 from assl_jax.report import RunRecord, TaskExamples, page, write_report
 from assl_jax.report.tables import render_markdown
 from assl_jax.tasks import TASKS, Label
@@ -130,6 +138,23 @@ def drawn_once(monkeypatch):
         monkeypatch.setattr(page.figures, chart, lambda *_: "<svg/>")
     for chart in ("training_curves", "confusion_chart"):
         monkeypatch.setattr(page, chart, lambda *_, **__: "<svg/>")
+
+
+def test_the_images_and_what_looks_odd(run, drawn_once):
+    images = DataSummary(
+        name=EVIL,
+        shape=(4, 4, 3),
+        dtype="uint8",
+        splits={"test": Split(images=7, classes={EVIL: 3, "b": 4})},
+        notes=(f"{EVIL} is ignored",),
+        odd=(f"2 images of {EVIL} are copies of others",),
+    )
+    text = Page(page.render_page(run(images=images))).text
+    assert f"Images of {EVIL}: 4x4, 3 channels, uint8" in text
+    assert f"{EVIL}: 3, b: 4" in text
+    assert f"The images: 2 images of {EVIL} are copies of others." in text
+    assert f"{EVIL} is ignored" in text
+    assert "Images of" not in Page(page.render_page(run())).text
 
 
 def test_every_resource_is_inline(html):
