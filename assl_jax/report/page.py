@@ -244,9 +244,7 @@ def _time(run: RunRecord) -> dict[str, Any]:
 
 
 def _images(found: DataSummary | None) -> dict[str, Any]:
-    if found is None:
-        return {}
-    return {"table": data_table(found), "notes": found.notes}
+    return {"table": found and data_table(found), "notes": found.notes if found else ()}
 
 
 def _skipped(files: tuple[str, ...]) -> dict[str, Any] | None:
