@@ -19,6 +19,7 @@ from assl_jax.config import (
     studies_of,
 )
 from assl_jax.config_keys import base_config, complete
+from assl_jax.console import say
 from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import export_backbone, load_models
@@ -236,7 +237,11 @@ def _write(
 ) -> None:
     """Write the backbone, the report and the results; do not rewrite files that are still valid."""
     path = workdir / records.RESULTS
-    known = path.exists() and records.read(path, Results) == results
+    old = records.read(path, Results) if path.exists() else None
+    known = old == results
+    if old and not known:
+        counts = [f"{r.labels} labels, {r.test_images} test images" for r in (old, results)]
+        say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
     setup = studies[0].setup
     backbone = workdir / records.BACKBONE_FOLDER
     if results.best and best and not (known and (backbone / records.BACKBONE).exists()):

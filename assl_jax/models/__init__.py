@@ -57,6 +57,7 @@ __all__ = [
     "SideBySide",
     "VGG",
     "backbone_entry",
+    "fixed_elsewhere",
     "make_backbone",
     "suggest_delay",
 ]
@@ -80,6 +81,18 @@ def backbone_entry(name: str) -> Entry:
         f"backbone.name={name!r} must be a Flax module or an assl_jax.models.Entry",
     )
     return Entry(found.__name__, found, ignored=("stem",))
+
+
+def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the entry of a backbone from another package fixes; {} for `BACKBONES`.
+
+    They are part of what determines a network, and may change with the other package.
+
+    Args:
+      settings: of `make_backbone`.
+    """
+    name = settings.get("name", "")
+    return {} if not name or name in BACKBONES else dict(backbone_entry(name).fixed)
 
 
 def make_backbone(
