@@ -108,7 +108,7 @@ def _set(config: ConfigDict, key: str, value: str | None) -> list[str]:
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict(
-            "config", config, flag_values=values, sys_argv=["", argument]
+            "config", config, flag_values=values, lock_config=False, sys_argv=["", argument]
         )
         values(["", argument])
     except (flags.Error, TypeError, ValueError, SyntaxError):
