@@ -1,12 +1,15 @@
-"""The commands: `python -m assl_jax COMMAND ...`; `python main.py` runs experiments."""
+"""The commands: `assl-jax COMMAND ...`, or `python -m assl_jax COMMAND ...` without installing."""
 
 import importlib
 import sys
 
+from assl_jax import __version__
 from assl_jax.console import fail
 from assl_jax.errors import InputError, lookup
 
 COMMANDS = {
+    "run": "run an experiment, or continue it; `python main.py` is the same",
+    "list": "the configs, proxy tasks, data sources and backbones",
     "predict": "classes of new images or volumes, by the network that a run kept",
     "probe": "linear probe and k-NN on the frozen features of a run",
     "gradcam": "where the networks of a run look",
@@ -18,8 +21,11 @@ COMMANDS = {
 
 def main(argv: list[str]) -> None:
     """Run one command of `COMMANDS`; each is the file of that name in `assl_jax/commands/`."""
+    if argv and argv[0] == "--version":
+        print(f"assl_jax {__version__}")
+        return
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python -m assl_jax COMMAND ...  (COMMAND --help lists its options)\n")
+        print("usage: assl-jax COMMAND ...  (COMMAND --help lists its options)\n")
         print("\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items()))
         return
     try:

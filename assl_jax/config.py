@@ -1,14 +1,23 @@
 """Converts a `ConfigDict` into the library's plain arguments; see also `experiment.py`."""
 
-import dataclasses
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from assl_jax import records
+from assl_jax.config_keys import (
+    RunSettings,
+    base_config,
+    complete,
+    defaults,
+    task_names,
+)
 from assl_jax.data import Dataset, load, source_settings
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.data.settings import CHOICES, RANGES, check
+from assl_jax.errors import InputError, require
 from assl_jax.interop.start import content_digest, read_start
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.strategies.settings import (
@@ -24,7 +33,7 @@ from assl_jax.strategies.settings import (
 from assl_jax.strategies.setup import Setup, Start
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
-from assl_jax.tasks import TASKS, make_task
+from assl_jax.tasks import ProxyTask, make_task, task_class
 from assl_jax.training.feed import Feed
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
@@ -32,52 +41,6 @@ from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.trackers import trackers_of
-
-
-def base_config(data: str) -> ConfigDict:
-    """Every setting with its default, for the data source named `data`.
-
-    The keys of a group are the fields of the class, or the arguments of the function, that the
-    group is passed to: `data` of the source's function, `task.*` of the proxy tasks, and so on.
-    """
-    optimiser = _defaults(Optimiser)
-    training = {"steps": 1000, "batch_size": 128, "accumulate": 1, **optimiser}
-    return ConfigDict(
-        {
-            "experiment": "mtassl",
-            "seed": 0,
-            "tasks": "src,mcpc,jigsaw,rotation,inpaint,simclr",
-            "data": {"name": data, **source_settings(data)},
-            "backbone": {
-                "name": "resnet18",
-                "width": 1.0,
-                "stem": "imagenet",
-                "dtype": "float32",
-                "delay": (),  # what suits the images' shape, see `suggest_delay`
-                "remat": False,
-            },
-            "init": {"path": ""},  # weights to start from, see `interop.start`; "" draws them
-            "pretrain": {**training, **_defaults(PretrainSettings)},
-            "joint": _defaults(JointSettings),
-            "distil": _defaults(DistilSettings),
-            "target": {**training, "learning_rate": 1e-4, **_defaults(TargetSettings)},
-            "similarity": _defaults(SimilaritySettings),
-            "self_assl": {
-                **_defaults(Penalty),
-                **_defaults(SecondRun),
-                "second_run": False,  # also a plain second run, as a control
-                "backbones": (),  # names; none means `backbone.name` alone
-            },
-            "search": {**_defaults(SearchSettings), "as_printed": False},  # see `AS_PRINTED`
-            "task": {name: _defaults(kind) for name, kind in TASKS.items()},
-            "images_on": "auto",
-            "keep_compiled": True,
-            "eval_batch_size": 256,
-            "checkpoint_every": 1000,
-            "log_every": 50,
-            "log_to": "tensorboard",
-        }
-    )
 
 
 def saved_config(workdir: Path) -> ConfigDict:
@@ -88,7 +51,10 @@ def saved_config(workdir: Path) -> ConfigDict:
     """
     saved = records.read_settings(workdir / records.CONFIG)
     try:
-        config = base_config(saved["data"]["name"]).lock()  # so that an unknown key raises
+        config = base_config(saved["data"]["name"])
+        config.tasks = saved.get("tasks", config.tasks)
+        complete(config)
+        config.lock()  # so that an unknown key raises
         with config.ignore_type():
             config.update(saved)
     except (KeyError, AttributeError, TypeError) as error:
@@ -105,17 +71,15 @@ def load_data(config: ConfigDict) -> Dataset:
 
 
 def pool_of(config: ConfigDict) -> tuple[str, ...]:
-    """The names in `config.tasks`.
+    """The names of the tasks in `config.tasks`.
 
     Raises:
       InputError: no task, an unknown task, a repeated task, a single task for `pairs`, or a
         distilled pool for `self_assl`.
     """
-    names = tuple(name.strip() for name in config.tasks.split(",") if name.strip())
+    names = tuple(task_class(name).name for name in task_names(config))
     require(bool(names), "tasks is empty; name at least one, as in tasks=src,rotation")
     require(len(set(names)) == len(names), f"tasks={config.tasks!r} names a task twice")
-    for name in names:
-        lookup(TASKS, name, "task")
     require(
         config.experiment != "pairs" or len(names) > 1,
         f"experiment=pairs needs at least two tasks, not tasks={config.tasks}",
@@ -142,6 +106,11 @@ def second_run_of(config: ConfigDict) -> SecondRun:
     return SecondRun(penalty=penalty, **_fields(SecondRun, settings))
 
 
+def cross_validated(config: ConfigDict) -> bool:
+    """Whether networks are also cross-validated inside the labelled sets, to select by it."""
+    return config.experiment == "mtassl" and config.search.select_on == "cv"
+
+
 def studies_of(
     config: ConfigDict, dataset: Dataset, stages: StageCache, *, cross_validated: bool
 ) -> list[Study]:
@@ -150,19 +119,10 @@ def studies_of(
     Args:
       cross_validated: whether networks are also cross-validated inside the labelled sets.
     """
-    tasks = {
-        name: make_task(name, **config.task[name].to_dict(), intensity=dataset.intensity)
-        for name in pool_of(config)
-    }
-    require(
-        not cross_validated or config.target.folds >= 2,
-        f"target.folds={config.target.folds}: cross-validation needs at least 2; or set "
-        "search.select_on=test",
-    )
-    target = _fields(TargetSettings, config.target.to_dict())
-    target["folds"] = target["folds"] if cross_validated else 0
+    tasks = _tasks(config, intensity=dataset.intensity)
+    target = _target(config, cross_validated)
     images = Feed(dataset.images, make_mesh(), config.images_on)
-    backbones = _backbones(config, dataset)
+    backbones = _backbones(config, dataset.space)
     return [
         Study(
             Setup(
@@ -182,18 +142,69 @@ def studies_of(
                 log_to=trackers_of(config.log_to),
             ),
             _pretraining(config),
-            TargetSettings(training=_training(config.target), **target),
+            target,
             search_of(config).metric,
         )
         for settings in backbones
     ]
 
 
-def _backbones(config: ConfigDict, dataset: Dataset) -> list[dict[str, Any]]:
+def mistakes_of(config: ConfigDict) -> list[str]:
+    """What is wrong with a config, one line each, as far as it shows without the data."""
+    data = config.data.to_dict()
+    checks: tuple[Callable[[], Any], ...] = (
+        lambda: RunSettings(**_fields(RunSettings, config.to_dict())),
+        lambda: source_settings(data["name"]),
+        lambda: check(**{k: v for k, v in data.items() if k in RANGES or k in CHOICES}),
+        lambda: _tasks(config),
+        lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
+        lambda: _pretraining(config),
+        lambda: _target(config, cross_validated(config)),
+        lambda: SimilaritySettings(**config.similarity.to_dict()),
+        lambda: second_run_of(config),
+        lambda: search_of(config),
+    )
+    flat = records.flat_settings(config.to_dict())
+    found = [f"{key}={value} is not a finite number" for key, value in flat.items() if _odd(value)]
+    for each in checks:
+        try:
+            each()
+        except InputError as error:
+            found.append(str(error))
+    return found
+
+
+def _odd(value: Any) -> bool:
+    """Whether a value is, or holds, a number that is not finite."""
+    if isinstance(value, tuple):
+        return any(map(_odd, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _tasks(config: ConfigDict, **given: Any) -> dict[str, ProxyTask]:
+    """The proxy tasks by name."""
+    return {
+        name: make_task(name, **config.task[name].to_dict(), **given) for name in pool_of(config)
+    }
+
+
+def _target(config: ConfigDict, cross_validated: bool) -> TargetSettings:
+    settings = _fields(TargetSettings, config.target.to_dict())
+    if not cross_validated:
+        settings["folds"] = 0
+    require(
+        not cross_validated or settings["folds"] >= 2,
+        f"target.folds={settings['folds']}: cross-validation needs at least 2; or set "
+        "search.select_on=test",
+    )
+    return TargetSettings(training=_training(config.target), **settings)
+
+
+def _backbones(config: ConfigDict, space: tuple[int, ...]) -> list[dict[str, Any]]:
     """The settings of each backbone."""
     settings = config.backbone.to_dict()
     # A list, as JSON gives it back to `load_backbone`.
-    settings["delay"] = list(settings["delay"] or suggest_delay(dataset.space))
+    settings["delay"] = list(settings["delay"] or (suggest_delay(space) if space else ()))
     names = tuple(config.self_assl.backbones) or (settings["name"],)
     require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")
     return [{**settings, "name": name} for name in names]
@@ -230,12 +241,6 @@ def _training(group: ConfigDict) -> Training:
     return Training(optimiser=optimiser, **_fields(Training, settings))
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    """The settings of a dataclass with their defaults. Fields in `parts` are not settings."""
-    parts = ("intensity", "training", "optimiser", "penalty", "joint", "distil")
-    return {f.name: f.default for f in dataclasses.fields(kind) if f.name not in parts}
-
-
-def _fields(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+def _fields(kind: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
     """The entries of `settings` that are settings of `kind`."""
-    return {name: settings[name] for name in _defaults(kind)}
+    return {name: settings[name] for name in defaults(kind)}

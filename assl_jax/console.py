@@ -29,9 +29,10 @@ def say_lines(lines: Iterable[str]) -> None:
         say(line)
 
 
-def fail(message: str) -> NoReturn:
-    """Print one line that begins with "error:" and end the program with exit status 2."""
-    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+def fail(*messages: str) -> NoReturn:
+    """Print a line that begins with "error:" for each message, and exit with status 2."""
+    for message in messages:
+        print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
     sys.exit(2)
 
 

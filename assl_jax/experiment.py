@@ -1,7 +1,7 @@
 """From a config to a finished run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +9,17 @@ import msgspec
 from ml_collections import ConfigDict
 
 from assl_jax import records, report
-from assl_jax.config import base_config, load_data, pool_of, search_of, second_run_of, studies_of
-from assl_jax.console import say_lines
+from assl_jax.config import (
+    cross_validated,
+    load_data,
+    mistakes_of,
+    pool_of,
+    search_of,
+    second_run_of,
+    studies_of,
+)
+from assl_jax.config_keys import base_config, complete
+from assl_jax.console import say, say_lines
 from assl_jax.data.summary import summarise
 from assl_jax.environment import environment, keep_compiled
 from assl_jax.errors import InputError, lookup, require
@@ -102,6 +111,15 @@ EXPERIMENTS = {
 }
 
 
+def mistakes(config: ConfigDict) -> list[str]:
+    """What is wrong with a config, one line each, as far as it shows without the data."""
+    try:
+        lookup(EXPERIMENTS, config.experiment, "experiment")
+    except InputError as error:
+        return [str(error), *mistakes_of(config)]
+    return mistakes_of(config)
+
+
 def run(
     config: ConfigDict,
     workdir: Path,
@@ -125,9 +143,12 @@ def run(
       InputError: anything in the config or the data that the user can correct.
       Interrupted: a stop was requested.
     """
+    complete(config)
+    found = mistakes(config)
+    require(not found, "; ".join(found))
     settings = records.as_settings(config.to_dict())
     stages = stages or workdir.parent / "stages"
-    experiment = lookup(EXPERIMENTS, config.experiment, "experiment")
+    experiment = EXPERIMENTS[config.experiment]
     search = search_of(config)
     _check_workdir(workdir, settings)
     dataset = load_data(config)
@@ -138,7 +159,7 @@ def run(
         config,
         dataset,
         cache,
-        cross_validated=config.experiment == "mtassl" and search.select_on == "cv",
+        cross_validated=cross_validated(config),
     )
     for study in studies:
         study.check(second_run_of(config).penalty)
@@ -198,6 +219,37 @@ def _kept(findings: Findings) -> Network | None:
     return Network(best.pool, as_long_as=best.as_long_as) if best else None
 
 
+# Settings, and what is computed again when they change.
+CHANGES = {
+    **dict.fromkeys(("experiment", "tasks", "search.", "images_on", "keep_compiled"), ""),
+    **dict.fromkeys(("checkpoint_every", "log_every"), ""),
+    **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
+    "similarity.": "the comparisons of features",
+    "self_assl.": "the second trainings",
+    **dict.fromkeys(("joint.", "distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
+}
+
+
+def reuse(changed: Iterable[str]) -> str:
+    """Which finished work a run in a new folder takes over, next to the same stages.
+
+    Args:
+      changed: the settings that differ, as in "target.steps".
+    """
+    again = set()
+    for key in changed:
+        start = next((start for start in CHANGES if key.startswith(start)), None)
+        if key.startswith("task."):
+            again.add(f"the networks of {key.split('.')[1]}")
+        elif start is None:
+            return f"A new workdir beside it takes over the stages that {key} does not change"
+        else:
+            again.add(CHANGES[start])
+    words = ", ".join(sorted(again - {""}))
+    rest = f"all but {words}" if words else "all of it that the new config needs"
+    return f"A new workdir beside it takes over the finished stages: {rest}"
+
+
 def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
     """Refuse a folder that holds the run of another config.
 
@@ -210,10 +262,11 @@ def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
     new = records.flat_settings(settings)
     default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
     changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
+    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
     require(
         not changed,
-        f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}); "
-        "use another --workdir, or delete it",
+        f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}{more}); "
+        f"use another --workdir, or delete it. {reuse(changed)}",
     )
 
 
@@ -249,7 +302,11 @@ def _write(
 ) -> None:
     """Write the backbone, the report and the results; do not rewrite files that are still valid."""
     path = workdir / records.RESULTS
-    known = path.exists() and records.read(path, Results) == results
+    old = records.read(path, Results) if path.exists() else None
+    known = old == results
+    if old and not known:
+        counts = [f"{r.labels} labels, {r.test_images} test images" for r in (old, results)]
+        say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
     setup = studies[0].setup
     backbone = workdir / records.BACKBONE_FOLDER
     if results.best and best and not (known and (backbone / records.BACKBONE).exists()):

@@ -8,7 +8,7 @@ minutes on two CPU cores; docs/results.md has the accuracies.
 
 from ml_collections import ConfigDict
 
-from assl_jax.config import base_config
+from assl_jax.config_keys import base_config, no_flips
 
 
 def get_config() -> ConfigDict:
@@ -24,10 +24,3 @@ def get_config() -> ConfigDict:
     config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 300  # a pretraining takes seconds
     return config
-
-
-def no_flips(config: ConfigDict) -> None:
-    """Mirror no image: a mirrored digit is another one."""
-    for task in config.task.values():
-        if "flip" in task:
-            task.flip = False

@@ -9,13 +9,13 @@ same folder. Every proxy task is trained alone and with every other one (15 pair
 5), and a pair alternates between its tasks, as in the paper. Nothing is selected.
 """
 
-import importlib
-
 from ml_collections import ConfigDict
+
+from assl_jax.config_files import load
 
 
 def get_config(data: str = "digits") -> ConfigDict:
-    config = importlib.import_module(f"configs.mtassl_{data}").get_config()
+    config = load(f"mtassl_{data}")
     config.experiment = "pairs"
     config.pretrain.mixing = "alternate"
     return config

@@ -10,16 +10,16 @@ scratch. If the config has a ResNet-18, a VGG-16 is trained too, as in the paper
 which VGG).
 """
 
-import importlib
-
 from ml_collections import ConfigDict
+
+from assl_jax.config_files import load
 
 IMAGES = "jigsaw,inpaint,rotation,simclr,src,mcpc,sc_assl"
 VOLUMES = "rotation,sc_assl,rubiks_cube,cpc,models_genesis,src,mcpc"
 
 
 def get_config(data: str = "digits") -> ConfigDict:
-    config = importlib.import_module(f"configs.mtassl_{data}").get_config()
+    config = load(f"mtassl_{data}")
     config.experiment = "table4"
     config.tasks = VOLUMES if "rubiks_cube" in config.tasks else IMAGES
     if config.backbone.name == "resnet18":

@@ -106,6 +106,19 @@ def test_the_papers_rules_are_one_setting():
     assert search_of(config).metric == "accuracy" and search_of(config).accept == "not_worse"
 
 
+@pytest.mark.parametrize(
+    "changed, says",
+    [
+        (["target.steps"], "all but the fine-tunings"),
+        (["search.metric", "tasks"], "all of it that the new config needs"),
+        (["task.src.jitter", "joint.weight"], "all but the networks of src, the pools"),
+        (["search.metric", "backbone.width"], "the stages that backbone.width does not change"),
+    ],
+)
+def test_what_a_new_workdir_takes_over(changed, says):
+    assert experiment.reuse(changed).endswith(says)
+
+
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "mtassl", "seed": 3}')
     with pytest.raises(InputError, match="holds a run with another config"):
@@ -120,7 +133,9 @@ def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_pa
     experiment._check_workdir(tmp_path, records.as_settings(small().to_dict()))
     config = small()
     config.similarity.layer = "stage2"
-    with pytest.raises(InputError, match=r"\(different: similarity.layer\)"):
+    with pytest.raises(
+        InputError, match=r"\(different: similarity.layer\).*all but the comparisons"
+    ):
         experiment._check_workdir(tmp_path, records.as_settings(config.to_dict()))
 
 

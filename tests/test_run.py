@@ -297,11 +297,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
     [
         ((), "no config"),
         (("--config=configs/nothing.py",), "configs/nothing.py cannot be read"),
+        (("mtassl_foldr",), "did you mean 'mtassl_folder'?"),
         (("--config=configs/pretrain.py:digitz",), "'digitz' is unknown; did you mean 'digits'?"),
-        ((*TINY, "--config.pretrain.stepz=3"), 'Did you mean "steps"'),
-        ((*TINY, "--config.pretrain.steps=many"), "steps=many"),
+        ((*TINY, "--config.pretrain.stepz=3"), "did you mean --config.pretrain.steps?"),
+        ((*TINY, "--config.pretrain.steps=many"), "steps=many must be a whole number"),
         ((*TINY, "--config.tasks=src,rotatoin"), "did you mean 'rotation'?"),
-        ((*TINY, "--wrokdir=x"), "Did you mean: workdir"),
+        ((*TINY, "--wrokdir=x"), "did you mean --workdir?"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, says, tmp_path):

@@ -1,9 +1,14 @@
-"""Data sources: each is a function of keyword arguments that returns a `Dataset`."""
+"""Data sources: each is a function of keyword arguments that returns a `Dataset`.
+
+`SOURCES` holds those of this package. Other packages add theirs by entry points of `GROUP`, see
+`plugins`.
+"""
 
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from assl_jax import plugins
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.digits import digits
 from assl_jax.data.folder import folder
@@ -11,9 +16,11 @@ from assl_jax.data.npz import npz
 from assl_jax.data.phantom_ct import phantom_ct
 from assl_jax.data.stl10 import stl10
 from assl_jax.data.volumes import volumes
-from assl_jax.errors import lookup
+from assl_jax.errors import lookup, require
 
-__all__ = ["SOURCES", "Dataset", "load", "source_settings"]
+__all__ = ["GROUP", "SOURCES", "Dataset", "load", "source_of", "source_settings"]
+
+GROUP = "assl_jax.data"
 
 SOURCES: dict[str, Callable[..., Dataset]] = {
     "digits": digits,
@@ -29,7 +36,7 @@ def load(name: str, **settings: Any) -> Dataset:
     """Read the data source called `name`.
 
     Args:
-      name: a key of `SOURCES`.
+      name: the data source: one of `SOURCES`, of another package, or `module:function`.
       **settings: keyword arguments of the source; the others keep their defaults.
 
     Returns:
@@ -42,10 +49,28 @@ def load(name: str, **settings: Any) -> Dataset:
     known = source_settings(name)
     for key in settings:
         lookup(known, key, f"data {name!r}: setting")
-    return SOURCES[name](**settings)
+    return source_of(name)(**settings)
+
+
+def source_of(name: str) -> Callable[..., Dataset]:
+    """The function of the data source called `name`, see `load`.
+
+    Raises:
+      InputError: an unknown name, or something else than such a function.
+    """
+    source = plugins.load(SOURCES, name, "data.name", GROUP)
+    fine = callable(source) and all(
+        isinstance(p.default, str | int | float | bool | tuple)
+        for p in inspect.signature(source).parameters.values()
+    )
+    require(
+        fine,
+        f"data.name={name!r} must be a function whose arguments all have defaults of the types "
+        "str, int, float, bool or tuple",
+    )
+    return source
 
 
 def source_settings(name: str) -> dict[str, Any]:
     """The keyword arguments of the source called `name` with their defaults."""
-    source = lookup(SOURCES, name, "data.name")
-    return {k: p.default for k, p in inspect.signature(source).parameters.items()}
+    return {k: p.default for k, p in inspect.signature(source_of(name)).parameters.items()}

@@ -1,6 +1,8 @@
 """Backbones and heads.
 
 A backbone maps standardised images `[b, *space, c]` to feature maps by name, see `Backbone`.
+`BACKBONES` holds those of this package. Other packages add theirs by entry points of `GROUP`, see
+`plugins`.
 """
 
 import dataclasses
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from assl_jax import plugins
 from assl_jax.errors import lookup, require
 from assl_jax.models import resnet, vgg
 from assl_jax.models.base import Backbone
@@ -41,19 +44,55 @@ BACKBONES = {
     **{f"resnet{n}": Entry(f"ResNet-{n}", ResNet, {"depth": n}) for n in resnet.DEPTHS},
     **{f"vgg{n}": Entry(f"VGG-{n}", VGG, {"depth": n}, ignored=("stem",)) for n in vgg.DEPTHS},
 }
+GROUP = "assl_jax.backbones"
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 __all__ = [
     "BACKBONES",
     "DTYPES",
+    "GROUP",
     "Backbone",
     "Entry",
     "ResNet",
     "SideBySide",
     "VGG",
+    "backbone_entry",
+    "fixed_elsewhere",
     "make_backbone",
     "suggest_delay",
 ]
+
+
+def backbone_entry(name: str) -> Entry:
+    """The entry of the backbone called `name`.
+
+    Args:
+      name: one of `BACKBONES`, of another package, or `module:Class`. The module may also hold an
+        `Entry`. A class alone is an entry that ignores the setting `stem`.
+
+    Raises:
+      InputError: an unknown name, or something else than an entry or a Flax module.
+    """
+    found = plugins.load(BACKBONES, name, "backbone.name", GROUP)
+    if isinstance(found, Entry):
+        return found
+    require(
+        isinstance(found, type) and issubclass(found, nn.Module),
+        f"backbone.name={name!r} must be a Flax module or an assl_jax.models.Entry",
+    )
+    return Entry(found.__name__, found, ignored=("stem",))
+
+
+def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the entry of a backbone from another package fixes; {} for `BACKBONES`.
+
+    They are part of what determines a network, and may change with the other package.
+
+    Args:
+      settings: of `make_backbone`.
+    """
+    name = settings.get("name", "")
+    return {} if not name or name in BACKBONES else dict(backbone_entry(name).fixed)
 
 
 def make_backbone(
@@ -69,9 +108,9 @@ def make_backbone(
     """A backbone by name.
 
     Args:
-      name: one of `BACKBONES`.
+      name: the network: one of `BACKBONES`, of another package, or `module:Class`.
       width: multiplier of all channel counts.
-      stem: a key of `resnet.STEMS`; VGG has no stem and ignores it.
+      stem: first layers of a ResNet, a key of `resnet.STEMS`; VGG has no stem and ignores it.
       dtype: compute dtype, "float32" or "bfloat16".
       delay: a tuple or list with one number per spatial axis: how many of the network's halvings
         leave that axis unchanged (see `ResNet`, `VGG` and `suggest_delay`); empty delays none. The
@@ -85,7 +124,7 @@ def make_backbone(
       InputError: an unknown name, stem or dtype (the nearest name is shown); a width or a delay out
         of range; a setting that this backbone does not take.
     """
-    entry = lookup(BACKBONES, name, "backbone.name")
+    entry = backbone_entry(name)
     kind = lookup(DTYPES, dtype, "backbone.dtype")
     require(width > 0, f"backbone.width={width} must be above 0")
     require(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from assl_jax.models import BACKBONES
+from assl_jax.errors import InputError
+from assl_jax.models import backbone_entry
 from assl_jax.tasks import TASKS, describe
 
 SCRATCH = "From scratch"  # title of an empty pool
@@ -62,7 +63,7 @@ class Label(NamedTuple):
 
 
 def task_title(task: str) -> str:
-    """A task's title; a name that is not in `TASKS` stays as it is."""
+    """A task's title; an unknown name stays as it is."""
     return describe(task).title
 
 
@@ -82,8 +83,11 @@ def label_title(label: str) -> str:
 
 
 def backbone_title(name: str) -> str:
-    """A backbone's title; a name that is not in `BACKBONES` stays as it is."""
-    return BACKBONES[name].title if name in BACKBONES else name
+    """A backbone's title; an unknown name stays as it is."""
+    try:
+        return backbone_entry(name).title
+    except InputError:
+        return name
 
 
 def pool_colour(pool: Sequence[str]) -> str:

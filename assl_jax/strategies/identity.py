@@ -9,8 +9,10 @@ that call it.
 
 import ast
 import functools
+import importlib.util
 import inspect
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -44,8 +46,9 @@ def code_digest(*roots: Any) -> str:
     """The digest of all code that `roots` can reach, and of the versions of JAX, Flax and Optax.
 
     Args:
-      roots: functions and classes of this package or of the user's own modules. In a user's module,
-        imports of other modules outside the package are not followed.
+      roots: functions and classes of this package or of the user's own modules. From a user's
+        module, imports are followed into this package, into the same package, and into modules in
+        the same folder; what is installed beside it, such as NumPy, is not.
     """
     found = reach(roots)
     sources = sorted((d.module, d.name, _module(d.module).source(d.name)) for d in found)
@@ -93,7 +96,8 @@ class _Module:
         self.path = _path(name)
         text = self.path.read_text(encoding="utf-8") if self.path else _loaded_source(name)
         tree = _without_words(ast.parse(text))
-        self.imports = dict(_imports(tree))
+        inside = self.path is not None and self.path.name == "__init__.py"
+        self.imports = dict(_imports(tree, name if inside else name.rpartition(".")[0]))
         self.statements: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []  # statements that bind no name: they always count
         for statement in tree.body:
@@ -119,16 +123,38 @@ class _Module:
         if name in self.statements:
             yield Definition(self.name, name)
         module, member = self.imports.get(name, ("", ""))
-        if not _counts(module):
+        if not self.follows(module):
             return
         if member and _path(f"{module}.{member}"):
             module, member = f"{module}.{member}", ""
         if member:
             yield from _module(module).resolve(member)
-        elif _counts(module):
+        elif self.follows(module):
             # If the module is mentioned without an attribute, count all its definitions.
             for each in [attribute] if attribute else list(_module(module).statements):
                 yield from _module(module).resolve(each)
+
+    def follows(self, module: str) -> bool:
+        """Whether an imported module counts: see `code_digest`."""
+        own, package = self.name.partition(".")[0], module.partition(".")[0]
+        if package == PACKAGE or not module:
+            return _counts(module)
+        if own == PACKAGE or self.path is None:
+            return False
+        return own == package or _beside(package, _top(self.path, self.name))
+
+
+def _top(path: Path, name: str) -> Path:
+    """The folder that holds the package or module that the module `name` at `path` belongs to."""
+    depth = name.count(".") + (path.name == "__init__.py")
+    return path.parents[depth]
+
+
+def _beside(package: str, folder: Path) -> bool:
+    """Whether a package lies in a folder of the user's, and not where packages are installed."""
+    installed = {"site-packages", "dist-packages"} & set(folder.parts)
+    files = (folder / f"{package}.py", folder / package)
+    return not installed and any(file.exists() for file in files)
 
 
 def _counts(module: str) -> bool:
@@ -139,19 +165,26 @@ def _counts(module: str) -> bool:
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module of this package; None for anything else."""
+    """The source of a module of this package or of a user's; None if there is none."""
     package, *parts = module.split(".")
     if package != PACKAGE:
-        return None
+        return _users_path(module)
     path = ROOT.joinpath(*parts)
     files = (path / "__init__.py", path.with_suffix(".py"))
     return next((file for file in files if file.is_file()), None)
 
 
+def _users_path(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # `__main__` has no spec
+        return None
+    path = Path(spec.origin) if spec and spec.has_location and spec.origin else None
+    return path if path and path.suffix == ".py" else None
+
+
 def _loaded_source(module: str) -> str:
     """The source of a user's module; "" where Python keeps none, as in an interactive session."""
-    import sys
-
     try:
         return inspect.getsource(sys.modules[module])
     except (KeyError, OSError, TypeError):
@@ -178,12 +211,18 @@ def _is_label(statement: ast.stmt) -> bool:
     )
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each imported name with its module and member; the member is "" for a whole module."""
+def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each imported name with its module and member; the member is "" for a whole module.
+
+    Relative imports start at `package`.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            if node.level:
+                module = importlib.util.resolve_name(module, package) if package else ""
             for alias in node.names:
-                yield alias.asname or alias.name, (node.module, alias.name)
+                yield alias.asname or alias.name, (module, alias.name)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.name if alias.asname else alias.name.partition(".")[0]

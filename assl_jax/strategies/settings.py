@@ -104,8 +104,12 @@ class TargetSettings:
         the same head and batches to every network, so that networks can be compared in pairs.
       folds: number of cross-validation folds inside the labelled set, for selection; 0 for none.
         All images of a patient lie in one fold.
-      shift, flip: augmentation, see `Classification`.
-      head, balance: see `Target`.
+      shift: largest random translation of a training image along each axis, in pixels.
+      flip: mirror training images along the last spatial axis with probability 1/2.
+      head: the linear head at the start: "random", or "probe", the linear probe of the pretrained
+        features; see `Target`.
+      balance: what is done about unbalanced classes: "none", or "sampling", which repeats the
+        images of smaller classes.
       keep: the number of fine-tuned networks that stay on disk, of each network's first ones; later
         predictions are their mean. A change repeats nothing.
 

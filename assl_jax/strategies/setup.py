@@ -12,6 +12,7 @@ import numpy as np
 
 from assl_jax.data import Dataset
 from assl_jax.evaluation.plain import PlainImages
+from assl_jax.models import fixed_elsewhere
 from assl_jax.records import StageResult
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import SimilaritySettings
@@ -72,7 +73,8 @@ class Setup:
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that affect every stage that trains or runs a network."""
-        return {"backbone": dict(self.backbone_settings), "seed": self.seed}
+        fixed = fixed_elsewhere(self.backbone_settings)
+        return {"backbone": {**self.backbone_settings, **fixed}, "seed": self.seed}
 
     @functools.cached_property
     def inputs(self) -> dict[str, str]:

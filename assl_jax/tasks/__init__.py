@@ -1,9 +1,14 @@
-"""Proxy tasks: one file each, and the table of their names."""
+"""Proxy tasks: one file each, and the table of their names.
+
+`TASKS` holds those of this package. Other packages add theirs by entry points of `GROUP`, see
+`plugins`.
+"""
 
 import dataclasses
 from typing import Any, NamedTuple
 
-from assl_jax.errors import InputError, lookup
+from assl_jax import plugins
+from assl_jax.errors import InputError, lookup, require
 from assl_jax.tasks.base import Average, Batch, Metrics, ProxyTask, spare_colour
 from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.cpc import CPC
@@ -27,7 +32,20 @@ TASKS: dict[str, type[ProxyTask]] = {
     )
 }
 
-__all__ = ["TASKS", "Average", "Batch", "Label", "Metrics", "ProxyTask", "describe", "make_task"]
+GROUP = "assl_jax.tasks"
+
+__all__ = [
+    "GROUP",
+    "TASKS",
+    "Average",
+    "Batch",
+    "Label",
+    "Metrics",
+    "ProxyTask",
+    "describe",
+    "make_task",
+    "task_class",
+]
 
 
 class Label(NamedTuple):
@@ -40,15 +58,38 @@ class Label(NamedTuple):
 
 
 def describe(name: str) -> Label:
-    """The label of a task; a name outside `TASKS`, as in another program's run, is its own title.
+    """The label of a task; an unknown name, as in another program's run, is its own title.
 
     Args:
       name: a task's name.
     """
-    task = Distillation if name == Distillation.name else TASKS.get(name)
-    if task is None:
+    try:
+        task = Distillation if name == Distillation.name else task_class(name)
+    except InputError:
         return Label(title=name, short=name, summary="", colour=spare_colour(name))
     return Label(task.title, task.short, task.summary, task.colour)
+
+
+def task_class(name: str) -> type[ProxyTask]:
+    """The class of the task called `name`.
+
+    Args:
+      name: one of `TASKS`, of another package, or `module:Class`. The task is in `TASKS` from then
+        on, under the name that it declares.
+
+    Raises:
+      InputError: an unknown name, something else than a proxy task, or another task of its name.
+    """
+    kind = plugins.load(TASKS, name, "task", GROUP)
+    require(
+        isinstance(kind, type) and ProxyTask in kind.__mro__ and dataclasses.is_dataclass(kind),
+        f"task={name!r} must be a dataclass that derives from assl_jax.tasks.ProxyTask",
+    )
+    require(
+        TASKS.setdefault(kind.name, kind) is kind,
+        f"task={name!r} calls itself {kind.name!r} as another task does; give it another name",
+    )
+    return kind
 
 
 def make_task(name: str, **settings: Any) -> ProxyTask:
@@ -58,7 +99,7 @@ def make_task(name: str, **settings: Any) -> ProxyTask:
       InputError: an unknown name or setting (the message shows the nearest), or a value out of
         range.
     """
-    kind = lookup(TASKS, name, "task")
+    kind = task_class(name)
     fields = {field.name: None for field in dataclasses.fields(kind)}
     for setting in settings:
         lookup(fields, setting, f"setting of task {name}")

@@ -41,7 +41,8 @@ class Inpaint(ProxyTask):
     Attributes:
       region: "random" masks a box at a random position, "centre" the box in the middle.
       mask_fraction: box side over image side, on each axis.
-      width, coarse: of the decoder, see `models.heads.Decoder`.
+      width: least number of channels inside the decoder, see `models.heads.Decoder`.
+      coarse: how many of the decoder's last doublings only resize; cheaper for volumes.
       intensity: how stored integers become network inputs. The box is filled with the mean of the
         data set.
     """

@@ -44,7 +44,8 @@ class ModelsGenesis(ProxyTask):
       another: probability of another box after each box.
       inpaint_sides: smallest and largest side of an in-painting box over image side, on each axis.
       outpaint_sides: the same for out-painting, which keeps the voxels inside the boxes.
-      width, coarse: of the decoder, see `models.heads.Decoder`.
+      width: least number of channels inside the decoder, see `models.heads.Decoder`.
+      coarse: how many of the decoder's last doublings only resize; cheaper for volumes.
       intensity: how stored integers become network inputs.
 
     Deviations: see `random_shuffle`. In-painting always paints at least one box. Boxes may touch

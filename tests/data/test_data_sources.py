@@ -45,8 +45,9 @@ def test_the_package_needs_no_module_that_windows_lacks():
 def test_the_example_source_of_the_documentation(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs/adding_a_data_source.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    monkeypatch.setitem(SOURCES, "arrays", SOURCES["digits"])  # is removed after the test
-    exec(compile(block, "adding_a_data_source.md", "exec"), {"__name__": "arrays"})
+    scope: dict = {"__name__": "arrays"}
+    exec(compile(block, "adding_a_data_source.md", "exec"), scope)
+    monkeypatch.setitem(SOURCES, "arrays", scope["arrays"])
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (30, 4, 5, 1), dtype=np.uint8)

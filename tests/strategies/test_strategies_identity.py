@@ -151,3 +151,44 @@ def test_a_users_own_task_counts(tmp_path, monkeypatch):
         Definition("users_task", "SCALE"),
         Definition("assl_jax.losses", "nt_xent"),
     }
+
+
+def test_a_users_package_and_what_lies_beside_it_count(tmp_path, monkeypatch):
+    """Also by relative imports; installed packages do not count."""
+    files = {
+        "users_package/__init__.py": "",
+        "users_package/parts/__init__.py": "from .deep import factor\n",
+        "users_package/parts/deep.py": "def factor():\n    return 2\n",
+        "users_package/task.py": "import numpy as np\nfrom . import parts\n"
+        "from .parts import deep\n"
+        "import users_helper\n\n\nclass Mine:\n    def loss(self):\n"
+        "        return np.abs(parts.factor()) * users_helper.more()\n",
+        "users_helper.py": "def more():\n    return 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import users_package.task
+
+    found = reach([users_package.task.Mine])
+    assert found == {
+        Definition("users_package.task", "Mine"),
+        Definition("users_package.parts.deep", "factor"),
+        Definition("users_helper", "more"),
+    }
+    code_digest.cache_clear()
+    before = code_digest(users_package.task.Mine)
+    (tmp_path / "users_helper.py").write_text("def more():\n    return 3\n")
+    code_digest.cache_clear()
+    identity._module.cache_clear()
+    assert code_digest(users_package.task.Mine) != before
+
+
+def test_a_module_beside_an_installed_one_does_not_count(tmp_path):
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    for folder in (tmp_path, site):
+        (folder / "other.py").write_text("")
+    assert identity._beside("other", tmp_path) and not identity._beside("other", site)
+    assert not identity._beside("absent", tmp_path)

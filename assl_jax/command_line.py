@@ -1,0 +1,129 @@
+"""Settings on the command line: `--config.KEY=VALUE`."""
+
+import contextlib
+import difflib
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from assl_jax import records
+from assl_jax.config_keys import complete, meaning
+from assl_jax.errors import InputError
+
+PREFIX = "config."
+FIRST = ("tasks", "data.name")  # they decide which other settings there are
+# What a value must be, by the type of the default.
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    tuple: 'a list in brackets, as in "(32,96,96)"',
+}
+
+
+def override(
+    config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()
+) -> list[str]:
+    """Change a config as the command line says.
+
+    Args:
+      config: is changed in place.
+      arguments: `--config.KEY=VALUE` or `--config.KEY VALUE`; a setting that is True or False also
+        as `--config.KEY` and `--noconfig.KEY`.
+      options: names of the command's other options, which a mistyped one may be near to.
+
+    Returns:
+      All mistakes, one line each. The settings without a mistake are changed.
+    """
+    given, words = _read(arguments, _keys(config))
+    mistakes = [f"unknown argument {word!r}" for word in words]
+    for key in FIRST:
+        if PREFIX + key in given:
+            mistakes += _set(config, key, given.pop(PREFIX + key))
+    with contextlib.suppress(InputError):  # `config.mistakes` finds it again
+        complete(config)
+    known = _keys(config)
+    for name, value in given.items():
+        key = name.removeprefix(PREFIX)
+        if key != name and key in known:
+            mistakes += _set(config, key, value)
+        else:
+            mistakes.append(f"--{name} is unknown; {_nearest(name, known, options)}")
+    return mistakes
+
+
+def describe(config: ConfigDict, width: int = 100) -> str:
+    """Every setting with its value in this config and its meaning, as text for a terminal."""
+    lines = []
+    for key, value in _keys(config).items():
+        words = textwrap.wrap(meaning(config, key), width - 6)
+        lines += [f"  --{PREFIX}{key}={_written(value)}", *(f"      {line}" for line in words)]
+    return "\n".join(lines)
+
+
+def _keys(config: ConfigDict) -> dict[str, Any]:
+    """Every setting by its key, as in "pretrain.steps"."""
+    return records.flat_settings(config.to_dict())
+
+
+def _written(value: Any) -> str:
+    """A value as one writes it on the command line."""
+    text = str(value).replace(" ", "") if isinstance(value, tuple) else str(value)
+    return f'"{text}"' if isinstance(value, tuple) or not text else text
+
+
+def _read(
+    arguments: Sequence[str], known: Mapping[str, Any]
+) -> tuple[dict[str, str | None], list[str]]:
+    """The values by the names of the options, None where there is none; and the other words."""
+    given: dict[str, str | None] = {}
+    words = []
+    waiting = list(reversed(arguments))
+    while waiting:
+        argument = waiting.pop()
+        name, equals, value = argument.removeprefix("--").partition("=")
+        switch = isinstance(known.get(name.removeprefix(PREFIX)), bool)
+        if not argument.startswith("--"):
+            words.append(argument)
+        elif equals:
+            given[name] = value
+        elif name.startswith(f"no{PREFIX}"):
+            given[name.removeprefix("no")] = "False"
+        elif switch or not waiting or waiting[-1].startswith("--"):
+            given[name] = None
+        else:
+            given[name] = waiting.pop()
+    return given, words
+
+
+def _set(config: ConfigDict, key: str, value: str | None) -> list[str]:
+    """Set one value, given as text; the mistake, if it is one."""
+    kind = type(_keys(config)[key])
+    if value is None and kind is not bool:
+        return [f"--{PREFIX}{key} has no value; write --{PREFIX}{key}=VALUE"]
+    argument = f"--{PREFIX}{key}={True if value is None else value}"
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, lock_config=False, sys_argv=["", argument]
+        )
+        values(["", argument])
+    except (flags.Error, TypeError, ValueError, SyntaxError):
+        return [f"{argument} must be {KINDS.get(kind, 'a text')}"]
+    with config.unlocked():
+        config.update(values["config"].value)
+    return []
+
+
+def _nearest(name: str, known: Mapping[str, Any], options: Collection[str]) -> str:
+    """What a mistyped option may have been."""
+    last = name.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    key = name.removeprefix(PREFIX)
+    near = [key] if key in known else same if len(same) < 4 else []
+    every = [*(PREFIX + each for each in known), *options]
+    found = [PREFIX + each for each in near] or difflib.get_close_matches(name, every, 1, 0.0)
+    return f"did you mean {' or '.join(f'--{each}' for each in found)}?"

@@ -1,0 +1,112 @@
+"""Run an experiment, or continue it.
+
+assl-jax run CONFIG [--config.KEY=VALUE ...]
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import logging
+
+from assl_jax.command_line import describe, override
+from assl_jax.config_files import describe as describe_file
+from assl_jax.config_files import find, load, own_configs
+from assl_jax.console import fail
+from assl_jax.errors import InputError, Interrupted, require
+
+
+class Options(argparse.ArgumentParser):
+    """Options whose mistakes are `InputError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def options() -> Options:
+    """The options of the command; all else are settings of the config."""
+    parser = Options(
+        prog="assl-jax run",
+        usage="assl-jax run CONFIG [--config.KEY=VALUE ...] [OPTION ...]",
+        description="CONFIG is the name of a config (see `assl-jax list`) or a file FILE.py, as in "
+        "--config=CONFIG. With a config, --help lists its settings.",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    add = parser.add_argument
+    add("--config", metavar="CONFIG", help="the same as CONFIG")
+    add("--workdir", type=_folder, help="folder of the run; default runs/CONFIG")
+    add("--stages", type=_folder, help="finished stages; default `stages` next to the workdir")
+    reuse = "code, or settings: also accept stages that other code has computed"
+    add("--reuse", choices=("code", "settings"), default="code", help=reuse)
+    add("--distributed", action="store_true", help="train with the cluster job's processes")
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
+    add("--num_processes", type=int, metavar="N", help="number of processes")
+    add("--process_id", type=int, metavar="I", help="number of this process, from 0")
+    add("-h", "--help", action="store_true", help="show this text")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command; a mistake is one line, all of them are shown at once.
+
+    Raises:
+      InputError: anything that the user can correct.
+    """
+    logging.set_verbosity(logging.FATAL)  # errors are one line, see below
+    parser = options()
+    given, settings = parser.parse_known_args(argv)
+    if settings and given.config is None and not settings[0].startswith("-"):
+        given.config = settings.pop(0)
+    if given.help:
+        print(_help(parser, given.config, settings))
+        return
+    require(given.config is not None, f"no config; {_choose()}")
+    file, word = find(given.config)
+    config = load(given.config)
+    names = [name.removeprefix("--") for name in parser._option_string_actions]
+    found = override(config, settings, names)
+    from assl_jax.experiment import mistakes, run  # only now: it takes a second
+    from assl_jax.training.interrupt import polite_stop
+    from assl_jax.training.processes import initialize, share_errors
+
+    if found := [*found, *mistakes(config)]:
+        fail(*found)
+    # pairs:digits is pairs_digits
+    name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
+    workdir = given.workdir or Path("runs") / name
+    try:
+        initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
+        with polite_stop(), share_errors():
+            run(config, workdir, given.stages, reuse_settings=given.reuse == "settings")
+    except Interrupted as error:
+        fail(f"{error}; run the same command again to continue")
+    except Exception as error:
+        if "No space left on device" not in str(error):
+            raise
+        fail(f"the disk of {workdir} is full; free some space and run the same command again")
+
+
+def _help(parser: Options, name: str | None, settings: Sequence[str]) -> str:
+    text = parser.format_help()
+    if name is None:
+        own = "\n".join(f"  {name:<20}{describe_file(f)}" for name, f in own_configs().items())
+        return f"{text}\nconfigs:\n{own}"
+    config = load(name)
+    override(config, settings)
+    width = min(100, shutil.get_terminal_size().columns)
+    return f"{text}\n{name}: {describe_file(find(name)[0])}\n\nsettings:\n{describe(config, width)}"
+
+
+def _choose() -> str:
+    return f"name one of {', '.join(own_configs())}, or a file, as in --config=mtassl_digits"
+
+
+def _folder(text: str) -> Path:
+    """A path of the user; `~` is the home folder, also after "=", where a shell leaves it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # "~name" of an unknown user
+        raise InputError(f"{text}: {error}") from error

@@ -1,0 +1,193 @@
+"""Every key of a config: its default, and what it means."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from assl_jax.data import load, source_of, source_settings
+from assl_jax.docstrings import meanings
+from assl_jax.errors import in_range
+from assl_jax.models import make_backbone
+from assl_jax.strategies.settings import (
+    DistilSettings,
+    PretrainSettings,
+    SearchSettings,
+    SecondRun,
+    SimilaritySettings,
+    TargetSettings,
+)
+from assl_jax.tasks import TASKS, task_class
+from assl_jax.training.joint import JointSettings
+from assl_jax.training.loop import Training
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.penalty import Penalty
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings of a run that belong to no group.
+
+    Attributes:
+      experiment: what is run, one of `EXPERIMENTS` in `experiment.py`.
+      seed: of all random numbers.
+      tasks: the proxy tasks, separated by commas; a task of your own as `module:Class`.
+      images_on: where the images are kept during training, see `Feed`: "device", "host", or "auto".
+      keep_compiled: keep compiled programs in the folder `compiled` next to the stages.
+      eval_batch_size: images in a batch when a network is evaluated.
+      checkpoint_every: steps between two checkpoints of a training.
+      log_every: steps between two lines of its log.
+      log_to: where the curves of a training are shown, separated by commas; see `TRACKERS` in
+        `training/trackers.py`.
+
+    Raises:
+      InputError: a number out of range.
+    """
+
+    experiment: str = "mtassl"
+    seed: int = 0
+    tasks: str = "src,mcpc,jigsaw,rotation,inpaint,simclr"
+    images_on: str = "auto"
+    keep_compiled: bool = True
+    eval_batch_size: int = 256
+    checkpoint_every: int = 1000
+    log_every: int = 50
+    log_to: str = "tensorboard"
+
+    def __post_init__(self) -> None:
+        in_range(self.seed, "seed", at_least=0, below=2**32)
+        for name in ("eval_batch_size", "checkpoint_every", "log_every"):
+            in_range(getattr(self, name), name, at_least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InitSettings:
+    """The weights that every pretraining starts from.
+
+    Attributes:
+      path: a finished run, or a safetensors file with the names of torchvision, timm or MONAI, see
+        `interop.start`; "" draws random weights.
+    """
+
+    path: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """What a comparison with Self-ASSL trains.
+
+    Attributes:
+      second_run: also train a second run without the penalty, as a control.
+      backbones: names of the backbones that are compared; () means `backbone.name` alone.
+    """
+
+    second_run: bool = False
+    backbones: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Printed:
+    """Which rules a search follows.
+
+    Attributes:
+      as_printed: the paper's rules, see `AS_PRINTED`, in place of the other settings of the search.
+    """
+
+    as_printed: bool = False
+
+
+# The functions and classes that each group of settings is passed to. Their arguments and fields are
+# the settings, with their defaults; their docstrings say what a setting means.
+GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "": (RunSettings,),
+    "backbone": (make_backbone,),
+    "init": (InitSettings,),
+    "pretrain": (Training, Optimiser, PretrainSettings),
+    "joint": (JointSettings,),
+    "distil": (DistilSettings,),
+    "target": (Training, Optimiser, TargetSettings),
+    "similarity": (SimilaritySettings,),
+    "self_assl": (Penalty, SecondRun, TableSettings),
+    "search": (SearchSettings, Printed),
+}
+STEPS = {"steps": 1000, "batch_size": 128}  # `Training` has no defaults for them
+OTHER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "pretrain": STEPS,
+    "target": {**STEPS, "learning_rate": 1e-4},
+}
+
+
+def base_config(data: str) -> ConfigDict:
+    """Every setting with its default, for the data source named `data`.
+
+    The keys of a group are those of `GROUPS`; `data` has the arguments of the source's function,
+    and `task.*` the fields of the proxy tasks.
+    """
+    groups = {
+        group: {k: v for kind in declaring for k, v in defaults(kind).items()}
+        | OTHER_DEFAULTS.get(group, {})
+        for group, declaring in GROUPS.items()
+    }
+    return ConfigDict(
+        {
+            **groups.pop(""),
+            "data": {"name": data, **source_settings(data)},
+            **groups,
+            "task": {name: defaults(kind) for name, kind in TASKS.items()},
+        }
+    )
+
+
+def complete(config: ConfigDict) -> None:
+    """Give a config the settings of the tasks and the data source that it names.
+
+    `base_config` has the settings of one source and of the tasks in `TASKS`. This adds those of
+    tasks from other packages. If `data.name` is another source, `data` becomes its settings; values
+    that both have stay.
+
+    Raises:
+      InputError: an unknown task or source.
+    """
+    for kind in map(task_class, task_names(config)):
+        if kind.name not in config.task:
+            with config.unlocked():
+                config.task[kind.name] = ConfigDict(defaults(kind))
+    known = source_settings(config.data.name)
+    if set(known) != set(config.data) - {"name"}:
+        old = config.data.to_dict()
+        kept = {key: old[key] for key in known if type(old.get(key)) is type(known[key])}
+        with config.unlocked():
+            config.data = ConfigDict({"name": old["name"], **known, **kept})
+
+
+def meaning(config: ConfigDict, key: str) -> str:
+    """What the setting `key` (as in "pretrain.steps") means; "" if nothing declares it."""
+    group, _, name = key.rpartition(".")
+    if group == "data":
+        declaring: tuple[Callable[..., Any], ...] = (load, source_of(config.data.name))
+    elif group.startswith("task."):
+        declaring = (TASKS[group.removeprefix("task.")],)
+    else:
+        declaring = GROUPS[group]
+    return next(filter(None, (meanings(each).get(name) for each in declaring)), "")
+
+
+def no_flips(config: ConfigDict) -> None:
+    """Mirror no image: a mirrored digit is another one."""
+    for task in config.task.values():
+        if "flip" in task:
+            task.flip = False
+
+
+def task_names(config: ConfigDict) -> list[str]:
+    """The entries of `config.tasks` as the user wrote them."""
+    return [name.strip() for name in config.tasks.split(",") if name.strip()]
+
+
+def defaults(kind: Callable[..., Any]) -> dict[str, Any]:
+    """The settings of a class or a function with their defaults; `parts` are not settings."""
+    parts = ("intensity", "training", "optimiser", "penalty", "joint", "distil", "copies")
+    arguments = inspect.signature(kind).parameters
+    return {name: p.default for name, p in arguments.items() if name not in parts}

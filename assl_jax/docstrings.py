@@ -1,0 +1,51 @@
+"""The meanings of settings, read from the docstrings that declare them."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+ENTRY = re.compile(r"  ([*\w]+(?:, [*\w]+)*): (.*)")  # "  name, name: text"
+
+
+def sentence(docstring: str | None) -> str:
+    """The first paragraph of a docstring, on one line."""
+    text = inspect.cleandoc(docstring or "")
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def meanings(declarer: Any) -> dict[str, str]:
+    """What the arguments of a function, or the fields of a class, mean.
+
+    Args:
+      declarer: has a docstring with a section "Args:" or "Attributes:". The fields that a class
+        inherits are read from its bases too; "as in `Base`" stands for the text there.
+
+    Returns:
+      A text for each name, on one line.
+    """
+    found: dict[str, str] = {}
+    lineage = declarer.__mro__ if inspect.isclass(declarer) else [declarer]
+    for each in reversed(lineage):
+        for name, text in _entries(each.__doc__):
+            if not (text.startswith("as in `") and name in found):
+                found[name] = text
+    return found
+
+
+def _entries(docstring: str | None) -> Iterator[tuple[str, str]]:
+    """The entries of the sections that describe arguments or fields."""
+    names: list[str] = []
+    text: list[str] = []
+    inside = False
+    for line in [*inspect.cleandoc(docstring or "").splitlines(), "end"]:
+        start = ENTRY.fullmatch(line) if inside else None
+        if names and (start or (line and not line.startswith("    "))):
+            yield from ((name, " ".join(text)) for name in names)
+            names = []
+        if line and not line.startswith(" "):
+            inside = line in ("Args:", "Attributes:")
+        elif start:
+            names, text = start[1].replace("*", "").split(", "), [start[2].strip()]
+        elif names and line:
+            text.append(line.strip())

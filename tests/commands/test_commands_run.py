@@ -1,0 +1,95 @@
+"""The command line of a run, without training."""
+
+from pathlib import Path
+
+import pytest
+
+from assl_jax import experiment
+from assl_jax.__main__ import main
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """What `experiment.run` was called with; the current folder is another one."""
+    calls = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(
+        experiment, "run", lambda config, *rest, **named: calls.append((config, *rest, named))
+    )
+    return calls
+
+
+def test_a_config_by_name_from_any_folder(started):
+    main(["run", "mtassl_digits", "--config.pretrain.steps=7"])
+    main(["run", "--config=pairs:digits", "--workdir=~/runs/x", "--stages", "~/s"])
+    (config, workdir, stages, named), (pairs, home, kept, _) = started
+    assert config.pretrain.steps == 7 and workdir == Path("runs/mtassl_digits") and stages is None
+    assert named == {"reuse_settings": False}
+    assert pairs.experiment == "pairs" and (home, kept) == (
+        Path.home() / "runs" / "x",
+        Path.home() / "s",
+    )
+
+
+def test_the_run_of_a_word_has_its_name(started):
+    main(["run", "pairs:digits", "--reuse=settings"])
+    _, workdir, _, named = started[0]
+    assert workdir == Path("runs/pairs_digits") and named == {"reuse_settings": True}
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ([], ["no config; name one of mtassl_brain_ct"]),
+        (["mtassl_digits", "--reuse=cod"], ["invalid choice: 'cod'"]),
+        (["mtassl_digits", "--process_id=x"], ["invalid int value: 'x'"]),
+        (["mtassl_digits", "other"], ["unknown argument 'other'"]),
+        (["mtassl_digits", "--workdir=~nobody_here/x"], ["~nobody_here"]),
+        (
+            ["mtassl_digits", "--data.test=3", "--config.tasks=srk", "--config.target.folds=1"],
+            ["did you mean --config.data.test?", "did you mean 'src'?", "target.folds=1"],
+        ),
+    ],
+)
+def test_all_mistakes_each_on_its_line(arguments, says, started, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", *arguments])
+    lines = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and not started
+    assert len(lines) == len(says)
+    for line, part in zip(lines, says, strict=True):
+        assert line.startswith("error: ") and part in line
+
+
+def test_help(started, capsys):
+    main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert "--workdir" in text and "mtassl_folder" in text and "--config.seed" not in text
+    main(["run", "mtassl_folder", "--help", "--config.pretrain.steps=9"])
+    text = capsys.readouterr().out
+    assert "Algorithm 1 on your own folder of images." in text
+    assert "--config.pretrain.steps=9\n      optimiser steps." in text
+    assert not started
+
+
+def test_list_shows_everything_with_a_sentence(capsys):
+    from assl_jax.config_files import own_configs
+    from assl_jax.data import SOURCES
+    from assl_jax.models import BACKBONES
+    from assl_jax.tasks import TASKS
+
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
+    assert set(shown) == {*own_configs(), *TASKS, *SOURCES, *BACKBONES}
+    assert all(len(sentence) > 20 for sentence in shown.values())
+
+
+def test_version_and_commands(capsys):
+    import assl_jax
+
+    main(["--version"])
+    assert capsys.readouterr().out == f"assl_jax {assl_jax.__version__}\n"
+    main([])
+    assert "  run " in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""Configs by name and by path."""
+
+import pytest
+
+from assl_jax.config_files import describe, find, load, own_configs
+from assl_jax.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Any folder but the project's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["/nowhere"])
+
+
+def test_every_config_has_a_sentence():
+    own = own_configs()
+    assert {"mtassl_digits", "mtassl_folder", "pairs"} <= set(own)
+    assert all(describe(file).endswith((".", "?")) for file in own.values())
+
+
+@pytest.mark.parametrize(
+    "config, stem, word",
+    [
+        ("mtassl_digits", "mtassl_digits", ""),
+        ("pairs:stl10", "pairs", "stl10"),
+        ("pretrain:module:source", "pretrain", "module:source"),
+        ("mine.py", "mine", ""),
+        ("mine.py:a:b", "mine", "a:b"),
+    ],
+)
+def test_a_name_or_a_path_and_the_word_after_it(config, stem, word, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    file, found = find(config)
+    assert (file.stem, found) == (stem, word)
+
+
+@pytest.mark.parametrize(
+    "config, says",
+    [
+        ("mtassl_foldr", "config='mtassl_foldr' is unknown; did you mean 'mtassl_folder'?"),
+        ("", "config='' is unknown"),
+        ("configs/mtassl_folder.py", "--config=mtassl_folder is the program's own"),
+        ("configs/nothing.py", "configs/nothing.py cannot be read"),
+        ("mtassl_digits:word", "takes 0 positional arguments"),
+        ("pairs:digitz", "did you mean 'mtassl_digits'"),
+        ("broken.py", "broken.py cannot be used (SyntaxError"),
+        ("empty.py", "has no attribute 'get_config'"),
+        ("wrong.py", "must return a ConfigDict"),
+    ],
+)
+def test_a_config_that_cannot_be_used(config, says, tmp_path):
+    (tmp_path / "broken.py").write_text("def (")
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "wrong.py").write_text("def get_config():\n    return {}")
+    with pytest.raises(InputError) as error:
+        load(config)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_users_config_may_start_from_another(tmp_path):
+    (tmp_path / "shared.py").write_text("SEED = 7\n")
+    (tmp_path / "mine.py").write_text(
+        "from assl_jax.config_files import load\nfrom shared import SEED\n\n\n"
+        "def get_config(name):\n    config = load(name)\n    config.seed = SEED\n"
+        "    return config\n"
+    )
+    assert load("mine.py:mtassl_digits").seed == 7
+    assert load("mtassl_digits").seed == 0
