@@ -10,6 +10,7 @@ from assl_jax.errors import InputError, lookup
 COMMANDS = {
     "run": "run an experiment, or continue it; `python main.py` is the same",
     "list": "the configs, proxy tasks, data sources and backbones",
+    "finetune": "a backbone of a run on another labelled set, without pretraining",
     "predict": "classes of new images or volumes, by the network that a run kept",
     "probe": "linear probe and k-NN on the frozen features of a run",
     "gradcam": "where the networks of a run look",

@@ -54,6 +54,10 @@ def _pairs(config: ConfigDict, studies: list[Study]) -> Findings:
     return pairs(studies[0], tasks=pool_of(config))
 
 
+def _finetune(config: ConfigDict, studies: list[Study]) -> Findings:
+    return mtassl.start_alone(studies[0])
+
+
 def _table4(config: ConfigDict, studies: list[Study]) -> Findings:
     return _compare(config, studies, [(name,) for name in pool_of(config)])
 
@@ -108,6 +112,7 @@ EXPERIMENTS = {
     "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
     "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
     "pretrain": Experiment(_pretrain, _pool),  # one pool
+    "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
 }
 
 
@@ -162,7 +167,7 @@ def run(
         cross_validated=cross_validated(config),
     )
     for study in studies:
-        study.check(second_run_of(config).penalty)
+        study.check(second_run_of(config).penalty, pretrains=bool(experiment.begins_with(config)))
     if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
     _say_plan(config, experiment, studies)
@@ -208,7 +213,7 @@ def run(
 def _say_plan(config: ConfigDict, experiment: Experiment, studies: list[Study]) -> None:
     """Say what is to be done and how long it takes, unless all of it is finished."""
     networks = experiment.begins_with(config)
-    works = [work for study in studies for work in planned(study, networks)]
+    works = [work for study in studies for work in planned(study, networks)] if networks else []
     if not all(work.finished for work in works):
         say_lines(plan_lines(works, pace(studies[0]), experiment.then))
 
@@ -216,7 +221,9 @@ def _say_plan(config: ConfigDict, experiment: Experiment, studies: list[Study]) 
 def _kept(findings: Findings) -> Network | None:
     """The network that the run ends with."""
     best = findings.best
-    return Network(best.pool, as_long_as=best.as_long_as) if best else None
+    if best is None:
+        return None
+    return Network(best.pool, as_long_as=best.as_long_as, start=not best.pool)
 
 
 # Settings, and what is computed again when they change.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from absl import logging
+from ml_collections import ConfigDict
 
 from assl_jax.command_line import describe, override
 from assl_jax.config_files import describe as describe_file
@@ -35,10 +36,17 @@ def options() -> Options:
         allow_abbrev=False,
         add_help=False,
     )
+    parser.add_argument("--config", metavar="CONFIG", help="the same as CONFIG")
+    add_options(parser, "runs/CONFIG")
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
+    """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
-    add("--config", metavar="CONFIG", help="the same as CONFIG")
-    add("--workdir", type=_folder, help="folder of the run; default runs/CONFIG")
+    add("--workdir", type=_folder, help=f"folder of the run; default {workdir}")
     add("--stages", type=_folder, help="finished stages; default `stages` next to the workdir")
+    add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
     add("--distributed", action="store_true", help="train with the cluster job's processes")
@@ -46,7 +54,6 @@ def options() -> Options:
     add("--num_processes", type=int, metavar="N", help="number of processes")
     add("--process_id", type=int, metavar="I", help="number of this process, from 0")
     add("-h", "--help", action="store_true", help="show this text")
-    return parser
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,7 +72,26 @@ def main(argv: Sequence[str]) -> None:
         return
     require(given.config is not None, f"no config; {_choose()}")
     file, word = find(given.config)
-    config = load(given.config)
+    # pairs:digits is pairs_digits
+    name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
+    start(load(given.config), settings, parser, given, Path("runs") / name)
+
+
+def start(
+    config: ConfigDict,
+    settings: Sequence[str],
+    parser: argparse.ArgumentParser,
+    given: argparse.Namespace,
+    default: Path,
+) -> None:
+    """Run an experiment as the command line says.
+
+    Args:
+      config: the config.
+      settings: the arguments that change it.
+      parser, given: the options, and their values.
+      default: the workdir, if `given` has none.
+    """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     found = override(config, settings, names)
     from assl_jax.experiment import mistakes, run  # only now: it takes a second
@@ -74,13 +100,17 @@ def main(argv: Sequence[str]) -> None:
 
     if found := [*found, *mistakes(config)]:
         fail(*found)
-    # pairs:digits is pairs_digits
-    name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
-    workdir = given.workdir or Path("runs") / name
+    workdir = given.workdir or default
     try:
         initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
         with polite_stop(), share_errors():
-            run(config, workdir, given.stages, reuse_settings=given.reuse == "settings")
+            run(
+                config,
+                workdir,
+                given.stages,
+                reuse_settings=given.reuse == "settings",
+                dry_run=given.dry_run,
+            )
     except Interrupted as error:
         fail(f"{error}; run the same command again to continue")
     except Exception as error:

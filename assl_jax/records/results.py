@@ -324,8 +324,8 @@ class Results(Findings, frozen=True, kw_only=True):
         """The network that the run ends with; None if the experiment only compares networks."""
         if self.best is None:
             return None
-        variants = ("longer",) if self.best.as_long_as else ("plain", "scratch")
-        return next(n for n in self.networks if n.pool == self.best.pool and n.variant in variants)
+        variant = "longer" if self.best.as_long_as else "plain" if self.best.pool else "start"
+        return next(n for n in self.networks if (n.pool, n.variant) == (self.best.pool, variant))
 
 
 class Probed(Record, frozen=True, kw_only=True):

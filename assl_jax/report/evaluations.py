@@ -98,6 +98,8 @@ def kept(results: Results) -> Label | None:
     """The label of the network that the run ends with."""
     if results.best is None:
         return None
+    if not results.best.pool:
+        return Label("", (), START_LABEL)
     return Label("", results.best.pool, "longer" if results.best.as_long_as else "plain")
 
 

@@ -17,7 +17,7 @@ from assl_jax.report.evaluations import (
     test_set,
     within_noise,
 )
-from assl_jax.report.names import pool_title, task_title
+from assl_jax.report.names import START, pool_title, task_title
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 
@@ -40,7 +40,7 @@ def _outcome(results: Results) -> str:
         return self_assl_headline(results)
     if best is None:
         return f"Training from scratch: {_on_test(results, scratch)}" if scratch else ""
-    pool = pool_title(best.pool)
+    pool = pool_title(best.pool) if best.pool else START
     if best.as_long_as:
         longer = f"trained as long as {pool_title(best.as_long_as)} and its parts"
         pool = f"The search kept {pool} alone, {longer}"
@@ -51,7 +51,7 @@ def _outcome(results: Results) -> str:
     if scratch is None:
         return outcome
     outcome += f" against {_on_test(results, scratch)} from scratch"
-    if results.start:
+    if results.start and best.pool:
         outcome += f" and {_on_test(results, results.start)} with the start weights alone"
     return outcome + _no_gain(results)
 

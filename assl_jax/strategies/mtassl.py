@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import (
     Best,
@@ -200,6 +201,19 @@ def similarity_of(study: Study, tasks: Sequence[str]) -> Similarity:
         estimator=settings.estimator,
         matrix=tuple(tuple(round(float(s), 6) for s in row) for row in matrix),
     )
+
+
+def start_alone(study: Study) -> Findings:
+    """Fine-tune the start weights, and train from scratch for comparison.
+
+    Raises:
+      InputError: the study has no start weights.
+    """
+    start = study.evaluate_start()
+    if not isinstance(start, Evaluation):
+        raise InputError("experiment=finetune needs weights to start from; set init.path")
+    best = Best(pool=(), evaluation=start)
+    return Findings(scratch=study.evaluate(SCRATCH), start=start, best=best)
 
 
 def single(study: Study, *, pool: Pool) -> Findings:

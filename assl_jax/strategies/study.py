@@ -48,8 +48,12 @@ class Study:
         self.comparing = Comparing(setup, self.pretraining)
         self.networks: dict[str, Network] = {}
 
-    def check(self, penalty: Penalty) -> None:
+    def check(self, penalty: Penalty, *, pretrains: bool = True) -> None:
         """Check for errors that would otherwise appear late, before anything is trained or written.
+
+        Args:
+          penalty: of Self-ASSL.
+          pretrains: whether a network is pretrained.
 
         Raises:
           InputError: sizes, folds, devices or layers that do not fit the data.
@@ -58,7 +62,7 @@ class Study:
         rows, images, mesh = len(setup.dataset.unlabeled), setup.dataset.images, setup.images.mesh
         training = self.pretraining.settings.training
         require(
-            training.batch_size <= rows,
+            not pretrains or training.batch_size <= rows,
             f"pretrain.batch_size={training.batch_size} is larger than the data ({rows} unlabeled "
             "images); use a smaller one",
         )
@@ -74,7 +78,7 @@ class Study:
         require(size >= 1, f"eval_batch_size={size} must be at least 1")
         require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
-        for task in setup.tasks.values():
+        for task in setup.tasks.values() if pretrains else ():
             jax.eval_shape(task.make_batch, jax.random.key(0), example)
             task.label_table(len(setup.dataset.space))
         maps = jax.eval_shape(
