@@ -21,7 +21,8 @@ def meanings(declarer: Any) -> dict[str, str]:
 
     Args:
       declarer: has a docstring with a section "Args:" or "Attributes:". What a class inherits is
-        read from its bases too. "as in `Name`" stands for the text of `Name`, a base or a name in the same module.
+        read from its bases too. "as in `Name`" stands for the text of `Name`, which is a base or a
+        name in the same module.
 
     Returns:
       A text for each name, on one line.
