@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+SAME = re.compile(r"as in `(\w+)`")
 ENTRY = re.compile(r"  ([*\w]+(?:, [*\w]+)*): (.*)")  # "  name, name: text"
 
 
@@ -18,18 +20,23 @@ def meanings(declarer: Any) -> dict[str, str]:
     """What the arguments of a function, or the fields of a class, mean.
 
     Args:
-      declarer: has a docstring with a section "Args:" or "Attributes:". The fields that a class
-        inherits are read from its bases too; "as in `Base`" stands for the text there.
+      declarer: has a docstring with a section "Args:" or "Attributes:". What a class inherits is
+        read from its bases too. "as in `Name`" stands for the text of `Name`, which is a base or a
+        name in the same module.
 
     Returns:
       A text for each name, on one line.
     """
     found: dict[str, str] = {}
-    lineage = declarer.__mro__ if inspect.isclass(declarer) else [declarer]
+    lineage = getattr(declarer, "__mro__", (declarer,))
+    bases = {base.__name__: base for base in lineage[1:]}
     for each in reversed(lineage):
+        known = vars(sys.modules.get(each.__module__, object)) | bases
         for name, text in _entries(each.__doc__):
-            if not (text.startswith("as in `") and name in found):
-                found[name] = text
+            other = SAME.match(text)
+            if other and other[1] in known:
+                text = meanings(known[other[1]]).get(name, text)
+            found[name] = text
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.settings import check, existing_folder
-from assl_jax.data.splits import split_by_class, stratified_subset
+from assl_jax.data.splits import split_by_name, stratified_subset
 from assl_jax.files import read_array
 
 
@@ -24,7 +24,8 @@ def arrays(
     classes = read_array(folder / "labels.npy").astype(np.int32)
 
     labelled = np.flatnonzero(classes >= 0)
-    test = labelled[split_by_class(classes[labelled], test_fraction, seed=seed)]
+    names = [str(i) for i in labelled]  # an image stays on its side if others are added
+    test = labelled[split_by_name(classes[labelled], names, test_fraction, seed=seed)]
     chosen = np.setdiff1d(labelled, test)
     if labels:
         chosen = chosen[stratified_subset(classes[chosen], labels, seed=seed)]

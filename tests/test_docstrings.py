@@ -31,11 +31,12 @@ class Silent(Derived):
     pass
 
 
-def function(*, path, **settings):
+def function(*, path, kept, **settings):
     """Do it.
 
     Args:
       path: a file.
+      kept: as in `Base`.
       **settings: the rest.
 
     Returns:
@@ -54,7 +55,7 @@ def test_fields_with_those_of_the_bases():
 
 
 def test_arguments_of_a_function():
-    assert meanings(function) == {"path": "a file.", "settings": "the rest."}
+    assert meanings(function) == {"path": "a file.", "kept": "as it is.", "settings": "the rest."}
     assert meanings(lambda: None) == {}
 
 

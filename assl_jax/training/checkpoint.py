@@ -4,6 +4,7 @@ Of several processes the primary one writes, and each process reads on its own. 
 arrays and fit any number of devices.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from assl_jax.training.processes import broadcast, is_primary
+from assl_jax.console import say
+from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
 
 
@@ -63,6 +65,25 @@ class Checkpoints:
         arrays = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
         with ocp.StandardCheckpointer(multiprocessing_options=_without_waiting()) as checkpointer:
             return replicate(checkpointer.restore(folder, arrays), mesh)
+
+    def resume(self, state: Any, mesh: Mesh) -> Any:
+        """The newest checkpoint; without one, `state`. A damaged one is deleted, which is said.
+
+        All processes call this, and all get the same.
+        """
+        step = self.latest
+        if step is None:
+            return state
+        found = None
+        with contextlib.suppress(ValueError, OSError, KeyError):  # what Orbax raises about files
+            found = self.restore(state, mesh)
+        if all(gather(found is not None)):
+            return found
+        say(f"the checkpoint {self._folder / str(step)} is damaged; this training begins anew")
+        if self._manager:
+            self._manager.delete(step)
+        barrier()
+        return state
 
     def close(self) -> None:
         """Release the files."""

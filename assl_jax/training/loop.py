@@ -170,8 +170,8 @@ def fit(
     mesh = feed.mesh
     training.check(mesh)
     state = replicate(state, mesh)
-    if checkpoints and checkpoints.latest is not None:
-        state = checkpoints.restore(state, mesh)
+    if checkpoints:
+        state = checkpoints.resume(state, mesh)
     start, steps = int(state.step), training.steps
     pool: list[ProxyTask | Joint] = list(tasks.values())
     if joint:

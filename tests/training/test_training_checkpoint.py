@@ -1,8 +1,11 @@
 """Trees of arrays on disk."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
 from assl_jax.training.sharding import make_mesh, replicate
@@ -44,3 +47,31 @@ def test_when_a_checkpoint_is_due(tmp_path):
         checkpoints = Checkpoints(tmp_path, every)
         assert [step for step in range(1, 8) if checkpoints.due(step)] == steps
         checkpoints.close()
+
+
+def empty(folder):
+    """Every file of the arrays, as a full disk leaves them."""
+    files = [file for file in folder.glob("**/d/*") if file.is_file()]
+    assert files
+    for file in files:
+        file.write_bytes(b"")
+
+
+def without_arrays(folder):
+    shutil.rmtree(folder / "default")
+
+
+@pytest.mark.parametrize("damage", [empty, without_arrays])
+def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(damage, tmp_path, capsys):
+    start, mesh = {"a": jnp.zeros(3)}, make_mesh()
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.resume(start, mesh) is start
+    checkpoints.save(4, {"a": jnp.full(3, 4.0)})
+    np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [4.0] * 3)
+    damage(tmp_path / "4")
+    capsys.readouterr()
+    assert checkpoints.resume(start, mesh) is start and checkpoints.latest is None
+    assert "4 is damaged; this training begins anew" in capsys.readouterr().err
+    checkpoints.save(2, {"a": jnp.full(3, 2.0)})
+    np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [2.0] * 3)
+    checkpoints.close()
