@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax import records
+from assl_jax.data import Dataset
 from assl_jax.evaluation.export import export_backbone, export_model
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
@@ -49,6 +50,19 @@ def _evaluation(mean):
     return Evaluation(metrics={"accuracy": accuracy, "log_loss": loss}, confusion=((1.0,),))
 
 
+def _dataset(space, c):
+    return Dataset(
+        name="digits",
+        images=np.zeros((2, *space, c), np.uint8),
+        labels=np.zeros(2, np.int32),
+        class_names=CLASSES,
+        unlabeled=np.array([0]),
+        labelled_sets=(np.array([0]),),
+        test=np.array([1]),
+        intensity=INTENSITY,
+    )
+
+
 @pytest.fixture
 def make_run(tmp_path, weights):
     """`make_run(space, c, **backbone)`: a workdir with a backbone and the network `rotation`."""
@@ -64,12 +78,17 @@ def make_run(tmp_path, weights):
             "bias": rng.normal(size=3).astype(np.float32),
         }
         workdir = tmp_path / "run"
-        own = {"settings": settings, "intensity": INTENSITY}
-        export_backbone(workdir / "backbone", variables, pool=("rotation",), **own)
+        export_backbone(
+            workdir / "backbone",
+            variables,
+            settings=settings,
+            intensity=INTENSITY,
+            pool=("rotation",),
+        )
         stage = workdir / "stages" / "finetune-rotation-1-2"
         params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
         tree = {"params": params, "batch_stats": variables["batch_stats"]}
-        export_model(stage / "model", tree, classes=CLASSES, **own)
+        export_model(stage / "model", tree, settings=settings, dataset=_dataset(space, c))
         kind = {"kind": "finetune", "label": "rotation", "settings": {}, "code": "", "commit": ""}
         result = Finetuned(evaluation=_evaluation(0.875))
         records.write(stage / records.DONE, StageRecord(**kind, result=result, seconds=1.0))

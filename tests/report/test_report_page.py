@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import dataclasses
 import tomllib
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -21,7 +22,7 @@ from assl_jax.records import (
 )
 from assl_jax.report import RunRecord, TaskExamples, page, write_report
 from assl_jax.report.tables import render_markdown
-from assl_jax.tasks import TASKS, Label
+from assl_jax.tasks import TASKS, Label, ProxyTask
 
 EVIL = '<script>alert("x")</script><b>&"'
 VOID = {"meta", "link", "img", "br"}
@@ -61,7 +62,8 @@ def hostile_task():
     """A proxy task whose title is HTML."""
     with pytest.MonkeyPatch.context() as patch:
         label = Label(title=EVIL, short=EVIL, summary=EVIL, colour="#123456")
-        patch.setitem(TASKS, "evil", type("Evil", (), label._asdict()))
+        evil = type("Evil", (ProxyTask,), {"name": "evil", **label._asdict()})
+        patch.setitem(TASKS, "evil", dataclasses.dataclass(frozen=True)(evil))
         yield "evil"
 
 

@@ -12,6 +12,7 @@ import pytest
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
 from assl_jax.evaluation.scores import Gain
+from assl_jax.models import BACKBONES, Entry
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.records import Estimate, Evaluation
@@ -55,8 +56,10 @@ def random_dataset():
 
 
 @pytest.fixture
-def make_study(tmp_path):
+def make_study(tmp_path, monkeypatch):
     """`make_study(**changes)`: a study in one folder, with some of its settings changed."""
+    for name in ("tiny", "other"):
+        monkeypatch.setitem(BACKBONES, name, Entry(name, Backbone))
     dataset = random_dataset()
 
     def make(
