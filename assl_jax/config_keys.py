@@ -175,7 +175,7 @@ def meaning(config: ConfigDict, key: str) -> str:
 
 
 def no_flips(config: ConfigDict) -> None:
-    """Mirror no image: a mirrored digit is another one."""
+    """Mirror no image: a mirrored digit is another one, and left and right of a body may matter."""
     for task in config.task.values():
         if "flip" in task:
             task.flip = False
