@@ -92,11 +92,13 @@ class Experiment(NamedTuple):
       run: does it.
       begins_with: the networks that are trained first.
       then: a sentence on what follows these networks.
+      needs_labels: whether it compares networks by their accuracy.
     """
 
     run: Callable[[ConfigDict, list[Study]], Findings]
     begins_with: Callable[[ConfigDict], list[Network]]
     then: str = ""
+    needs_labels: bool = True
 
 
 TWICE = "Then each of these networks is pretrained a second time and fine-tuned."
@@ -111,7 +113,7 @@ EXPERIMENTS = {
     "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
     "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
     "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
-    "pretrain": Experiment(_pretrain, _pool),  # one pool
+    "pretrain": Experiment(_pretrain, _pool, needs_labels=False),  # one pool
     "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
 }
 
@@ -159,6 +161,11 @@ def run(
     dataset = load_data(config)
     summary = summarise(dataset)
     say_lines(data_lines(summary))
+    require(
+        bool(dataset.labelled_sets) or not experiment.needs_labels,
+        "the data have no labels, so networks cannot be compared; add labelled images, or pretrain "
+        "one task with --config=configs/pretrain.py",
+    )
     cache = StageCache(stages, reuse_settings)
     studies = studies_of(
         config,
@@ -184,7 +191,7 @@ def run(
         seed=config.seed,
         select_on=search.select_on,
         metric=search.metric,
-        labels=len(dataset.labelled_sets[0]),
+        labels=len(dataset.labelled_sets[0]) if dataset.labelled_sets else 0,
         test_images=len(dataset.test),
         classes=dataset.class_names,
         patients=dataset.test_patients,
@@ -222,7 +229,7 @@ def _kept(findings: Findings) -> Network | None:
     """The network that the run ends with."""
     best = findings.best
     if best is None:
-        return None
+        return Network(findings.pretrained) if findings.pretrained else None
     return Network(best.pool, as_long_as=best.as_long_as, start=not best.pool)
 
 
@@ -316,13 +323,13 @@ def _write(
         say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
     setup = studies[0].setup
     backbone = workdir / records.BACKBONE_FOLDER
-    if results.best and best and not (known and (backbone / records.BACKBONE).exists()):
+    if best and not (known and (backbone / records.BACKBONE).exists()):
         export_backbone(
             backbone,
             studies[0].pretraining.load(best),
             settings=dict(setup.backbone_settings),
             intensity=setup.dataset.intensity,
-            pool=results.best.pool,
+            pool=results.best.pool if results.best else results.pretrained,
         )
     if not known or not (workdir / "report" / "index.html").exists():
         sample = setup.dataset.images[setup.dataset.unlabeled[:EXAMPLES]]
@@ -342,7 +349,9 @@ def _write(
                 ],
                 stages=[stage.record.replace(label=stage.label) for stage in finished],
                 examples={name: task_examples(t, sample) for name, t in setup.tasks.items()},
-                attention=attend(models, *example_test_images(setup.dataset, EXAMPLES)),
+                attention=attend(models, *example_test_images(setup.dataset, EXAMPLES))
+                if models
+                else None,
                 embedding=_embedding(studies[0], results),
             ),
         )
@@ -353,7 +362,7 @@ def _write(
 def _embedding(study: Study, results: Results) -> Embedding | None:
     """Test images as the kept network sees them."""
     kept, setup = _kept(results), study.setup
-    if kept is None:
+    if kept is None or not results.classes:
         return None
     features = study.comparing.read(kept, "held_out")
     rows = setup.plain_images.rows["held_out"]

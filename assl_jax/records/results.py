@@ -239,6 +239,7 @@ class Findings(Record, frozen=True, kw_only=True):
       complement_correlation: of the complement with the same gains; empty if one is unknown.
       self_assl: with and without Self-ASSL (Table 4).
       best: the pool that the run ends with.
+      pretrained: that pool, if the data have no labels and nothing was tested.
     """
 
     scratch: Evaluation | None = None
@@ -254,6 +255,7 @@ class Findings(Record, frozen=True, kw_only=True):
     complement_correlation: dict[str, Correlation] = {}
     self_assl: SelfASSL | None = None
     best: Best | None = None
+    pretrained: Pool = ()
 
 
 class NetworkRecord(Record, frozen=True, kw_only=True):

@@ -25,6 +25,9 @@ from assl_jax.report.self_assl import self_assl_headline
 def headline(results: Results) -> str:
     """The outcome of a run in one sentence."""
     outcome = _outcome(results)
+    if results.pretrained:
+        pool = pool_title(results.pretrained)
+        return f"{pool} was pretrained; without labels, no accuracy was measured"
     if not outcome:
         return "No accuracy was measured"
     nothing = "Nothing beat training from scratch. " if nothing_beat_scratch(results) else ""

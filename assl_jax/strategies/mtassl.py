@@ -217,7 +217,13 @@ def start_alone(study: Study) -> Findings:
 
 
 def single(study: Study, *, pool: Pool) -> Findings:
-    """Pretrain and fine-tune one task or pool, and train from scratch for comparison."""
+    """Pretrain and fine-tune one task or pool, and train from scratch for comparison.
+
+    Without labels, the pool is pretrained only.
+    """
+    if not study.setup.dataset.labelled_sets:
+        study.pretraining.run(Network(pool))
+        return Findings(pretrained=pool)
     best = study.evaluate(Network(pool))
     return Findings(
         scratch=study.evaluate(SCRATCH),

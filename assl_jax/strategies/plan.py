@@ -75,7 +75,7 @@ def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
                 pretrained and _finished(study, study.evaluating.run, network),
             )
         )
-    return found
+    return [work for work in found if work.steps]  # without labels nothing is fine-tuned
 
 
 def _finished(study: Study, run: Callable[[Network], object], network: Network) -> bool:

@@ -89,7 +89,10 @@ class Setup:
 
     @property
     def plain_images(self) -> PlainImages:
-        """Fixed images without augmentation: a sample of the unlabeled and of the test images."""
+        """Fixed images without augmentation: a sample of the unlabeled and of the test images.
+
+        Without test images, "held_out" is the sample of the unlabeled images.
+        """
         n, test = self.similarity.n, self.dataset.test
         sample = np.random.default_rng(self.seed).permutation(self.dataset.unlabeled)[:n]
         # No pretraining has seen the test images. Their labels are not used.
@@ -99,8 +102,8 @@ class Setup:
             images=self.images,
             rows={
                 "unlabeled": np.sort(sample),
-                "held_out": held_out,
-                "labelled": np.concatenate(self.dataset.labelled_sets),
+                "held_out": held_out if len(test) else sample,
+                "labelled": np.concatenate([*self.dataset.labelled_sets, np.empty(0, np.int64)]),
             },
             intensity=self.dataset.intensity,
             layer=self.similarity.layer,

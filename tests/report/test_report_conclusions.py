@@ -127,3 +127,9 @@ def test_axes_of_percentages_end_at_100(evaluation, search, words):
     assert ticks and max(ticks) <= 100
     chart = figures.accuracy_chart(search(1, 2, scratch=evaluation(1, 4)))
     assert not any(text.startswith("−") for text in words(chart))
+
+
+def test_a_pretraining_without_labels(results):
+    assert headline(results(pretrained=("rotation",))) == (
+        "Rotation was pretrained; without labels, no accuracy was measured"
+    )
