@@ -130,6 +130,6 @@ def test_axes_of_percentages_end_at_100(evaluation, search, words):
 
 
 def test_a_pretraining_without_labels(results):
-    assert headline(results(pretrained=("rotation",))) == (
+    assert sentences.headline(results(pretrained=("rotation",))) == (
         "Rotation was pretrained; without labels, no accuracy was measured"
     )
