@@ -64,7 +64,7 @@ def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
                     f"pretrain {label}",
                     study.pretraining.training_of(network).steps,
                     study.pretraining.training_of(network).steps
-                    * study.pretraining.flops_of_a_step(network),
+                    * study.pretraining.mixing.flops_of_a_step(network),
                     pretrained,
                 )
             )
@@ -120,6 +120,6 @@ def pace(study: Study) -> Pace:
             seed=0,
             logging=Logging(every=1, record=record),
         )
-    per_step = study.pretraining.flops_of_a_step(Network((name,)))
+    per_step = study.pretraining.mixing.flops_of_a_step(Network((name,)))
     speed = float(np.median(speeds[1:])) / settings.training.batch_size
     return Pace(speed * per_step, peak.host, peak.device)

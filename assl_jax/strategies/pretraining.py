@@ -11,15 +11,14 @@ from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import digest, write_json
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
+from assl_jax.strategies.mixing import Mixing
 from assl_jax.strategies.network import START, Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import Stage
 from assl_jax.tasks import Average, ProxyTask
-from assl_jax.tasks.distillation import Distillation, Teacher
+from assl_jax.tasks.distillation import Teacher
 from assl_jax.training.checkpoint import Checkpoints, load_tree
-from assl_jax.training.compute import step_flops
-from assl_jax.training.joint import Joint
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
@@ -41,6 +40,10 @@ class Pretraining:
     setup: Setup
     settings: PretrainSettings
 
+    @property
+    def mixing(self) -> Mixing:
+        return Mixing(self.setup, self.settings)
+
     def run(self, network: Network) -> Stage:
         """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`.
 
@@ -50,7 +53,7 @@ class Pretraining:
         if network.start:
             return self._given()
         setup, second = self.setup, network.second
-        joint, distilled = (self._mixed(network, mixing) for mixing in ("joint", "distil"))
+        joint, distilled = (self.mixing.is_mixed(network, mixing) for mixing in ("joint", "distil"))
         # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
         names = network.ordered if joint else sorted(network.pool)
         tasks = {name: setup.tasks[name] for name in names}
@@ -59,7 +62,7 @@ class Pretraining:
             not (second and distilled),
             "self_assl cannot train a pool twice with pretrain.mixing=distil; use alternate",
         )
-        parents = [self.run(parent) for parent in self._parents(network)]
+        parents = [self.run(parent) for parent in self.mixing.parents(network)]
         settings: dict[str, Any] = {
             **setup.identity,
             **self._begun_with(),
@@ -70,7 +73,7 @@ class Pretraining:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
             settings["init_from"] = second.init_from
-        if self._mixed(network, "alternate"):
+        if self.mixing.is_mixed(network, "alternate"):
             settings["moments"] = self.settings.moments
         if joint:
             settings["joint"] = {
@@ -91,7 +94,7 @@ class Pretraining:
                 parent = parents[0] if second else None
                 state = self._train(folder, network, tasks, training, parent)
             self._keep(folder, state.variables, tuple(tasks))
-            return Pretrained(flops=training.steps * self.flops_of_a_step(network))
+            return Pretrained(flops=training.steps * self.mixing.flops_of_a_step(network))
 
         return setup.stage(
             "pretrain",
@@ -150,23 +153,12 @@ class Pretraining:
             return 0.0
         own = self.run(network).record.result
         assert isinstance(own, Pretrained)
-        return _total([own.flops, *map(self.cost, self._parents(network))])
+        return _total([own.flops, *map(self.cost, self.mixing.parents(network))])
 
     def _cost_with_parts(self, pool: Network) -> float | None:
         """The `cost` of a pool and of the single networks of its tasks, which a search needs."""
-        parts = [] if self._parents(pool) else [Network((name,)) for name in pool.pool]
+        parts = [] if self.mixing.parents(pool) else [Network((name,)) for name in pool.pool]
         return _total([self.cost(network) for network in (pool, *parts)])
-
-    def _mixed(self, network: Network, mixing: str) -> bool:
-        """Whether this is a pool, trained with `mixing`."""
-        return len(network.pool) > 1 and self.settings.mixing == mixing
-
-    def _parents(self, network: Network) -> list[Network]:
-        """The networks that this one begins with, compares with or learns from."""
-        if network.second:
-            return [network.plain]
-        distilled = self._mixed(network, "distil")
-        return [Network((name,)) for name in network.ordered] if distilled else []
 
     def training_of(self, network: Network) -> Training:
         """How long a network is trained, see `PretrainSettings.budget` and `Network.as_long_as`."""
@@ -176,41 +168,12 @@ class Pretraining:
             steps *= tasks
         flops = None
         if tasks > 1 and budget == "compute":
-            flops = steps * self.flops_of_a_step(Network(network.pool[:1]))
+            flops = steps * self.mixing.flops_of_a_step(Network(network.pool[:1]))
         if network.as_long_as:
             flops = self._cost_with_parts(Network(network.as_long_as))
         if flops:
-            steps = max(1, round(flops / self.flops_of_a_step(network)))
+            steps = max(1, round(flops / self.mixing.flops_of_a_step(network)))
         return dataclasses.replace(training, steps=steps)
-
-    def flops_of_a_step(self, network: Network) -> float:
-        """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
-        setup, size = self.setup, self.settings.training.batch_size
-        images = setup.dataset.images
-        batch = (size, *images.shape[1:]), images.dtype
-        if self._mixed(network, "distil"):
-            goes_on = self.settings.distil.start == "single"
-            teachers = len(network.pool) - goes_on
-            task = self._distillation(network, [1] * teachers)
-            return step_flops(setup.backbone, task, *batch, teachers)
-        frozen = 1 if network.second and network.second.penalty.weight else 0
-        tasks = [setup.tasks[name] for name in network.ordered]
-        if self._mixed(network, "joint"):
-            pool = Joint(tuple(tasks))
-            shares = [((pool.size(size, k), *batch[0][1:]), batch[1]) for k in range(len(tasks))]
-            pairs = zip(tasks, shares, strict=True)
-            return sum(step_flops(setup.backbone, task, *share, frozen) for task, share in pairs)
-        each = [step_flops(setup.backbone, task, *batch, frozen) for task in tasks]
-        return sum(each) / len(each)
-
-    def _distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
-        settings = self.settings.distil
-        return Distillation(
-            task=self.setup.tasks[network.pool[0]],
-            widths=tuple(widths),
-            weight=settings.weight,
-            own=1.0 if settings.start == "single" else 0.0,
-        )
 
     def load(self, stage: Stage) -> dict[str, Any]:
         """The variables of a pretraining stage's backbone, replicated on the devices."""
@@ -258,7 +221,7 @@ class Pretraining:
         setup, settings = self.setup, self.settings.distil
         first, goes_on = setup.tasks[network.pool[0]], settings.start == "single"
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
-        task = self._distillation(network, [len(teacher.mean) for teacher in teachers])
+        task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
         state = self.fresh(jax.random.key(self._seed(network)), tasks, training)
         if goes_on:
@@ -318,14 +281,14 @@ class Pretraining:
                     observe=observe,
                     observe_every=max(1, training.steps // OBSERVATIONS),
                 ),
-                joint=self.settings.joint if self._mixed(network, "joint") else None,
+                joint=self.settings.joint if self.mixing.is_mixed(network, "joint") else None,
             )
         checkpoints.close()
         return state
 
     def _seed(self, network: Network) -> int:
         """The same for all first trainings of a study, and another one for all later ones."""
-        later = network.second or self._mixed(network, "distil")
+        later = network.second or self.mixing.is_mixed(network, "distil")
         return int(digest(["pretrain", self.setup.seed, 2 if later else 1])[:7], 16)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:

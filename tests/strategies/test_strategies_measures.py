@@ -80,7 +80,7 @@ def test_what_features_add_to_a_probe(make_study, monkeypatch):
 def test_a_pool_gets_the_compute_of_its_first_task(make_study):
     """SRC sees 5 tiles of an image, Rotation 4 turned crops: another size, another cost."""
     pretraining = make_study(budget="compute", steps=1000, folds=0).pretraining
-    costs = {name: pretraining.flops_of_a_step(Network((name,))) for name in POOL}
+    costs = {name: pretraining.mixing.flops_of_a_step(Network((name,))) for name in POOL}
     assert costs["src"] != costs["rotation"]
     for first, second in (POOL, POOL[::-1]):
         steps = pretraining.training_of(Network((first, second))).steps
@@ -92,7 +92,7 @@ def test_a_pool_gets_the_compute_of_its_first_task(make_study):
 def test_the_cost_of_a_network_is_that_of_all_it_builds_on(make_study):
     pretraining = make_study(folds=0).pretraining
     flops = pretraining.cost(SRC)
-    assert flops == 4 * pretraining.flops_of_a_step(SRC) > 0
+    assert flops == 4 * pretraining.mixing.flops_of_a_step(SRC) > 0
     second = Network(("src",), SecondRun(penalty=Penalty(weight=1.0)))
     assert pretraining.cost(second) > 2 * flops  # f' also runs f_p
     assert pretraining.cost(SCRATCH) == 0.0

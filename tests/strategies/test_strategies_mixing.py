@@ -22,7 +22,7 @@ def test_a_control_has_the_operations_of_the_pool_and_of_its_parts(make_study, m
         study.pretraining,
         settings=dataclasses.replace(study.pretraining.settings, mixing=mixing),
     )
-    each = pretraining.flops_of_a_step
+    each = pretraining.mixing.flops_of_a_step
     steps = pretraining.training_of(Network(("src",), as_long_as=POOL)).steps
     expected = 4 * (each(SRC) + each(ROTATION) + each(BOTH)) / each(SRC)
     assert steps == round(expected) and steps > 8

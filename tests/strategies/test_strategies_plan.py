@@ -16,7 +16,7 @@ def test_what_a_study_begins_with(make_study):
     ]
     # Two seeds on all labels and two folds, of 2 steps each.
     assert (scratch.steps, pretrain.steps, finetune.steps) == (8, 4, 8)
-    assert pretrain.flops == 4 * study.pretraining.flops_of_a_step(ROTATION)
+    assert pretrain.flops == 4 * study.pretraining.mixing.flops_of_a_step(ROTATION)
     # A step on 8 images: a convolution of 3x3 to 6 channels at 8x8 positions, a head of 2 classes,
     # forward and both gradients. Then the predictions: 2 times 20 test images, 2 folds of 8.
     image = 2 * (9 * 6 * 64 + 6 * 2)
