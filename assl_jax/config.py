@@ -163,6 +163,7 @@ def mistakes_of(config: ConfigDict) -> list[str]:
         lambda: SimilaritySettings(**config.similarity.to_dict()),
         lambda: second_run_of(config),
         lambda: search_of(config),
+        lambda: trackers_of(config.log_to),
     )
     flat = records.flat_settings(config.to_dict())
     found = [f"{key}={value} is not a finite number" for key, value in flat.items() if _odd(value)]

@@ -1,7 +1,7 @@
 """From a config to a finished run."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +18,20 @@ from assl_jax.config import (
     second_run_of,
     studies_of,
 )
-from assl_jax.config_keys import base_config, complete
+from assl_jax.config_keys import complete
 from assl_jax.console import say, say_lines
 from assl_jax.data.summary import summarise
-from assl_jax.environment import environment, keep_compiled
+from assl_jax.environment import keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
-from assl_jax.files import write_json
+from assl_jax.files import read_array
 from assl_jax.records import Findings, Results
 from assl_jax.report.before import data_lines, plan_lines
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl, self_assl
+from assl_jax.strategies.comparing import FILE
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.plan import pace, planned
@@ -38,6 +39,7 @@ from assl_jax.strategies.stages import Stage, StageCache, claimed
 from assl_jax.strategies.study import Study
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import barrier, is_primary
+from assl_jax.workdir import begin, check_workdir
 
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
@@ -80,9 +82,12 @@ def _singles(config: ConfigDict) -> list[Network]:
 
 
 def _pool(config: ConfigDict) -> list[Network]:
-    pool = pool_of(config)
-    parts = _singles(config) if len(pool) > 1 and config.pretrain.mixing == "distil" else []
-    return [*parts, Network(pool)]
+    return [Network(pool_of(config))]
+
+
+def _teachers(config: ConfigDict) -> list[Network]:
+    distilled = len(pool_of(config)) > 1 and config.pretrain.mixing == "distil"
+    return _singles(config) if distilled else []
 
 
 class Experiment(NamedTuple):
@@ -92,12 +97,14 @@ class Experiment(NamedTuple):
       run: does it.
       begins_with: the networks that are trained first.
       then: a sentence on what follows these networks.
+      parts: networks that are only pretrained, because others build on them.
       needs_labels: whether it compares networks by their accuracy.
     """
 
     run: Callable[[ConfigDict, list[Study]], Findings]
     begins_with: Callable[[ConfigDict], list[Network]]
     then: str = ""
+    parts: Callable[[ConfigDict], list[Network]] = lambda config: []
     needs_labels: bool = True
 
 
@@ -113,7 +120,7 @@ EXPERIMENTS = {
     "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
     "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
     "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
-    "pretrain": Experiment(_pretrain, _pool, needs_labels=False),  # one pool
+    "pretrain": Experiment(_pretrain, _pool, parts=_teachers, needs_labels=False),  # one pool
     "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
 }
 
@@ -157,7 +164,7 @@ def run(
     stages = stages or workdir.parent / "stages"
     experiment = EXPERIMENTS[config.experiment]
     search = search_of(config)
-    _check_workdir(workdir, settings)
+    check_workdir(workdir, settings)
     dataset = load_data(config)
     summary = summarise(dataset)
     say_lines(data_lines(summary))
@@ -177,10 +184,10 @@ def run(
         study.check(second_run_of(config).penalty, pretrains=bool(experiment.begins_with(config)))
     if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
-    _say_plan(config, experiment, studies)
+    _say_plan(config, experiment, studies, dry_run)
     if dry_run:
         return
-    _begin(workdir, stages, settings)
+    begin(workdir, stages, settings)
     findings = experiment.run(config, studies)
     kept = _kept(findings)
     results = Results(
@@ -205,23 +212,29 @@ def run(
         reused=tuple(cache.reused),
     )
     # All processes look up the stages; the primary one alone writes.
-    best = None
+    best = seen = None
     if kept:
         best = studies[0].pretraining.run(kept)
-        studies[0].comparing.features(kept, subset="held_out")
+        seen = studies[0].comparing.features(kept, subset="held_out")
     with claimed(workdir):
         if is_primary():
-            _write(workdir, studies, settings, results, best)
+            _write(workdir, studies, settings, results, best, seen)
             print("\n" + "\n".join(report.summary_lines(results)))
             print(f"\nReport: {workdir / 'report' / 'index.html'}")
     barrier()
 
 
-def _say_plan(config: ConfigDict, experiment: Experiment, studies: list[Study]) -> None:
-    """Say what is to be done and how long it takes, unless all of it is finished."""
+def _say_plan(
+    config: ConfigDict, experiment: Experiment, studies: list[Study], dry_run: bool
+) -> None:
+    """Say what is to be done and how long it takes, unless all of it is finished.
+
+    Without a pretraining the plan is short, and only `dry_run` says it.
+    """
     networks = experiment.begins_with(config)
-    works = [work for study in studies for work in planned(study, networks)] if networks else []
-    if not all(work.finished for work in works):
+    parts = experiment.parts(config)
+    works = [work for study in studies for work in planned(study, networks, parts)]
+    if (networks or dry_run) and not all(work.finished for work in works):
         say_lines(plan_lines(works, pace(studies[0]), experiment.then))
 
 
@@ -233,88 +246,18 @@ def _kept(findings: Findings) -> Network | None:
     return Network(best.pool, as_long_as=best.as_long_as, start=not best.pool)
 
 
-# Settings, and what is computed again when they change.
-CHANGES = {
-    **dict.fromkeys(("experiment", "tasks", "search.", "images_on", "keep_compiled"), ""),
-    **dict.fromkeys(("checkpoint_every", "log_every"), ""),
-    **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
-    "similarity.": "the comparisons of features",
-    "self_assl.": "the second trainings",
-    **dict.fromkeys(("joint.", "distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
-}
-
-
-def reuse(changed: Iterable[str]) -> str:
-    """Which finished work a run in a new folder takes over, next to the same stages.
-
-    Args:
-      changed: the settings that differ, as in "target.steps".
-    """
-    again = set()
-    for key in changed:
-        start = next((start for start in CHANGES if key.startswith(start)), None)
-        if key.startswith("task."):
-            again.add(f"the networks of {key.split('.')[1]}")
-        elif start is None:
-            return f"A new workdir beside it takes over the stages that {key} does not change"
-        else:
-            again.add(CHANGES[start])
-    words = ", ".join(sorted(again - {""}))
-    rest = f"all but {words}" if words else "all of it that the new config needs"
-    return f"A new workdir beside it takes over the finished stages: {rest}"
-
-
-def _check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds the run of another config.
-
-    A setting that the earlier version did not have counts with its default.
-    """
-    path = workdir / records.CONFIG
-    if not path.exists():
-        return
-    old = records.flat_settings(records.read_settings(path))
-    new = records.flat_settings(settings)
-    default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
-    changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
-    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-    require(
-        not changed,
-        f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}{more}); "
-        f"use another --workdir, or delete it. {reuse(changed)}",
-    )
-
-
-def _begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
-    """Write what identifies the run, in the primary process; nothing was written before."""
-    if not is_primary():
-        return
-    for flag, folder in (("stages", stages), ("workdir", workdir)):
-        require(
-            folder.is_dir() or not folder.exists(),
-            f"--{flag}={folder} is not a folder; choose another",
-        )
-    flag, folder = "stages", stages
-    try:
-        stages.mkdir(parents=True, exist_ok=True)
-        flag, folder = "workdir", workdir
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not (workdir / records.CONFIG).exists():
-            write_json(workdir / records.ENVIRONMENT, environment())
-            write_json(workdir / records.CONFIG, settings)
-    except PermissionError as error:
-        raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
-    except NotADirectoryError as error:
-        raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
-
-
 def _write(
     workdir: Path,
     studies: list[Study],
     settings: dict[str, Any],
     results: Results,
     best: Stage | None,
+    seen: Stage | None,
 ) -> None:
-    """Write the backbone, the report and the results; do not rewrite files that are still valid."""
+    """Write the backbone, the report and the results; do not rewrite files that are still valid.
+
+    Only the primary process is here, so no stage can be looked up.
+    """
     path = workdir / records.RESULTS
     old = records.read(path, Results) if path.exists() else None
     known = old == results
@@ -352,21 +295,20 @@ def _write(
                 attention=attend(models, *example_test_images(setup.dataset, EXAMPLES))
                 if models
                 else None,
-                embedding=_embedding(studies[0], results),
+                embedding=_embedding(studies[0], seen),
             ),
         )
     if not known:
         records.write(path, results)
 
 
-def _embedding(study: Study, results: Results) -> Embedding | None:
-    """Test images as the kept network sees them."""
-    kept, setup = _kept(results), study.setup
-    if kept is None or not results.classes:
+def _embedding(study: Study, seen: Stage | None) -> Embedding | None:
+    """Test images as the kept network sees them, whose features are in the stage `seen`."""
+    setup = study.setup
+    if seen is None or not setup.dataset.class_names:
         return None
-    features = study.comparing.read(kept, "held_out")
     rows = setup.plain_images.rows["held_out"]
-    return embed(features, rows, setup.dataset, seed=setup.seed)
+    return embed(read_array(seen.folder / FILE), rows, setup.dataset, seed=setup.seed)
 
 
 def _explained(results: Results) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assl_jax import experiment, records
+from assl_jax import workdir
 from assl_jax.config import base_config, saved_config, search_of
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
@@ -116,7 +116,7 @@ def test_the_papers_rules_are_one_setting():
     ],
 )
 def test_what_a_new_workdir_takes_over(changed, says):
-    assert experiment.reuse(changed).endswith(says)
+    assert workdir.reuse(changed).endswith(says)
 
 
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):

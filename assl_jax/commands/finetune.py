@@ -4,12 +4,11 @@ assl-jax finetune WORKDIR [--config.data.path=FOLDER --config.target.steps=500 .
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import logging
 
 from assl_jax import records
-from assl_jax.commands.run import Options, add_options, start
+from assl_jax.commands.run import Options, add_options, folder, start
 from assl_jax.config import saved_config
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.records import Results
@@ -27,34 +26,34 @@ def main(argv: Sequence[str]) -> None:
     parser = Options(
         prog="assl-jax finetune",
         usage="assl-jax finetune WORKDIR [--config.KEY=VALUE ...] [OPTION ...]",
-        description=__doc__,
+        description="Fine-tune the backbone of the finished run in WORKDIR. The settings are those "
+        "of the run; --config.KEY=VALUE changes them.",
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument("source", metavar="WORKDIR", nargs="?", help="folder of a finished run")
     parser.add_argument("--network", default="", help="a label; default: the one the run kept")
     add_options(parser, "WORKDIR_finetune")
-    given, settings = parser.parse_known_args(argv)
+    named = bool(argv) and not argv[0].startswith("-")
+    given, settings = parser.parse_known_args(argv[named:])
     if given.help:
         print(parser.format_help())
         return
-    require(given.source is not None, "name the folder of a finished run")
-    source = Path(given.source).expanduser()
+    require(named, "name the folder of a finished run first: assl-jax finetune WORKDIR ...")
+    source = folder(argv[0]).resolve()
     config = saved_config(source)
     config.experiment = "finetune"
-    config.init.path = str(_weights(source, given.network).resolve())
-    start(config, settings, parser, given, source.with_name(f"{source.name}_finetune"))
-
-
-def _weights(workdir: Path, label: str) -> Path:
-    """The folder that holds a network's backbone: a pretraining stage, or the workdir."""
-    results = records.read(workdir / records.RESULTS, Results)
-    stages = {n.label: n.pretrain for n in results.networks if n.pretrain}
-    if label:
-        return workdir / results.stages / lookup(stages, label, "--network")
-    if results.best is None:
+    config.self_assl.backbones = ()
+    results = records.read(source / records.RESULTS, Results)
+    weights = source
+    if given.network:
+        pretrained = {n.label: n for n in results.networks if n.pretrain}
+        chosen = lookup(pretrained, given.network, "--network")
+        config.backbone.name = chosen.backbone
+        weights = source / results.stages / str(chosen.pretrain)
+    elif results.best is None and not results.pretrained:
+        labels = ", ".join(n.label for n in results.networks if n.pretrain)
         raise InputError(
-            f"{workdir} compares networks and keeps none; choose one with --network: "
-            f"{', '.join(stages)}"
+            f"{source} compares networks and keeps none; choose one with --network: {labels}"
         )
-    return workdir
+    config.init.path = str(weights.resolve())
+    start(config, settings, parser, given, source.with_name(f"{source.name}_finetune"))

@@ -14,6 +14,7 @@ import numpy as np
 from assl_jax import files, records
 from assl_jax.console import say
 from assl_jax.data.names import shown
+from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.prediction import Predictions, predict
@@ -49,7 +50,7 @@ def predict_files(
     models = load_ensemble(workdir / results.stages / chosen.finetune)
     reader = models[0].reader
     require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
-    found = [file for path in paths for file in reader.find(Path(path).expanduser())]
+    found = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
     return models, predict(models, list(dict.fromkeys(found)), batch_size=size)
 

@@ -44,8 +44,8 @@ def options() -> Options:
 def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
-    add("--workdir", type=_folder, help=f"folder of the run; default {workdir}")
-    add("--stages", type=_folder, help="finished stages; default `stages` next to the workdir")
+    add("--workdir", type=folder, help=f"folder of the run; default {workdir}")
+    add("--stages", type=folder, help="finished stages; default `stages` next to the workdir")
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
@@ -134,7 +134,7 @@ def _choose() -> str:
     return f"name one of {', '.join(own_configs())}, or a file, as in --config=mtassl_digits"
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
     """A path of the user; `~` is the home folder, also after "=", where a shell leaves it."""
     try:
         return Path(text).expanduser()

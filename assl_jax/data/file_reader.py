@@ -43,7 +43,10 @@ class FileReader:
         if not path.is_dir():
             return [path]
         endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
-        found = find_volumes(path) if volumes else find_images(path)[0]
+        try:
+            found = find_volumes(path) if volumes else find_images(path)[0]
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
         require(bool(found), f"{path} holds no files that end in {' '.join(endings)}")
         return found
 

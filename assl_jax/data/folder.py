@@ -127,7 +127,8 @@ def folder(
         root, [row.path for row in listed.rows], format, on_error=on_error, cache=cache
     )
     listed = listed.without(skipped)
-    only_unlabeled = any(row.split == "unlabeled" for row in rows) and not table
+    listing_table = table and "label" in table.columns
+    only_unlabeled = any(row.split == "unlabeled" for row in rows) and not listing_table
     splits = listed.splits(labels=labels, seed=seed, only_unlabeled=only_unlabeled)
     return Dataset(
         name="folder",

@@ -69,7 +69,9 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
             stamps.append((file, stat.st_size, stat.st_mtime_ns))
         except OSError:  # a dangling link; decoding raises an error or skips the file
             stamps.append((file, -1, -1))
-    return digest([VERSION, PIL.__version__, dataclasses.asdict(format), on_error, stamps], 20)
+    source = str(root.resolve())
+    settings = [PIL.__version__, dataclasses.asdict(format), on_error]
+    return digest([VERSION, source, *settings, stamps], 20)
 
 
 def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from assl_jax.errors import InputError
@@ -98,5 +99,6 @@ def speak_of_sides(names: Sequence[str]) -> list[str]:
     return [name for name, word in zip(names, words, strict=True) if sides & word]
 
 
-def _number(label: str) -> float | None:
-    return float(label) if re.fullmatch(r"[+-]?\d+(\.\d*)?", label.strip(), re.ASCII) else None
+def _number(label: str) -> Decimal | None:
+    text = label.strip()
+    return Decimal(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text, re.ASCII) else None

@@ -19,6 +19,8 @@ GZIP = b"\x1f\x8b"  # how a packed file begins
 
 def is_nifti(path: Path) -> bool:
     """Whether the name or the content says that the file is NIfTI in one piece."""
+    if path.is_dir():
+        return False
     if path.name.lower().endswith(SUFFIXES):
         return True
     try:

@@ -169,7 +169,10 @@ def _images(
     x = x[..., None] if axis == "none" else np.moveaxis(x, 1, -1) if axis == "first" else x
     if window:
         try:
-            return to_bytes(x, window)
+            levels = np.empty(x.shape, np.uint8)
+            for i, image in enumerate(x):  # one at a time: it needs double precision
+                levels[i] = to_bytes(image, window)
+            return levels
         except ValueError as e:
             raise InputError(f"{where}: {e}; replace them") from e
     if x.dtype == bool:
@@ -221,6 +224,11 @@ def _classes(
         }
     else:
         k = 1 + int(max(given[s].max() for s in LABELLED))
+        require(
+            k <= sum(map(len, given.values())),
+            f"{file}: the labels reach {k - 1}, more than there are images; count the classes from "
+            "0 without gaps",
+        )
         found = [str(c) for c in range(k)]
         if NAMES in arrays:
             found = [plain(str(name)) for name in arrays[NAMES].ravel()]
@@ -266,8 +274,9 @@ def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.nda
     if x.dtype.kind == "f":
         x = np.where(np.isnan(x), -1, x)
         require(
-            bool((x == np.rint(x)).all()),
-            f"{where} are {x.dtype} with fractions; convert them to integers counted from 0",
+            bool(np.isfinite(x).all() and (x == np.rint(x)).all()),
+            f"{where} are {x.dtype} with fractions or infinite; convert them to integers counted "
+            "from 0",
         )
     else:
         require(

@@ -5,7 +5,7 @@ import ntpath
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,7 +152,7 @@ def rows_of_table(table: Table, root: Path) -> list[Row]:
     Raises:
       InputError: a row without a path or patient, or an unknown split.
     """
-    rows = []
+    rows, base = [], os.path.abspath(root)
     for number, cell in table.rows:
         where = f"{table.file} row {number}"
         split = cell.get("split", "")
@@ -164,19 +164,23 @@ def rows_of_table(table: Table, root: Path) -> list[Row]:
         path = cell["path"]
         if "\\" in path and not (root / path).exists():  # written on Windows
             path = path.replace(ntpath.sep, "/")
-        path = os.path.normpath(path).replace(os.sep, "/")
+        path = os.path.normpath(path)
+        if os.path.isabs(path) and Path(path).is_relative_to(base):  # one name for one file
+            path = os.path.relpath(path, base)
+        path = path.replace(os.sep, "/")
         rows.append(Row(where, path, cell.get("label", ""), split, cell.get("patient", "")))
     return rows
 
 
 def repeated(rows: Sequence[Row]) -> dict[str, str]:
     """The files that are listed more than once, each with a reason that names the rows."""
-    times = Counter(row.path for row in rows)
+    numbers = defaultdict[str, list[str]](list)
+    for row in rows:
+        numbers[row.path].append(row.where.rpartition(" ")[2])
     return {
-        file: f"is listed {count} times, in rows "
-        + ", ".join(row.where.rpartition(" ")[2] for row in rows if row.path == file)
-        for file, count in times.items()
-        if count > 1
+        file: f"is listed {len(there)} times, in rows {', '.join(there)}"
+        for file, there in numbers.items()
+        if len(there) > 1
     }
 
 

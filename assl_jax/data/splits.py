@@ -106,7 +106,8 @@ def patient_classes(
       One class for each patient, in the order of `np.unique(patients)`.
     """
     classes, label = np.unique(labels, return_inverse=True)
-    people, person = np.unique(patients, return_inverse=True)
-    counts = np.zeros((len(people), len(classes)), int)
-    np.add.at(counts, (person, label), 1)
-    return classes[counts.argmax(1)]
+    person = np.unique(patients, return_inverse=True)[1]
+    pairs, counts = np.unique(person * len(classes) + label, return_counts=True)
+    order = np.lexsort((pairs, -counts, pairs // len(classes)))  # per patient, most images first
+    first = np.unique(pairs[order] // len(classes), return_index=True)[1]
+    return classes[pairs[order][first] % len(classes)]

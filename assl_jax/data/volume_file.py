@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,20 +72,25 @@ VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in read
 def find_volumes(folder: Path) -> list[Path]:
     """The volumes in a folder, sorted: files by their suffix, and folders of one volume.
 
-    The folder itself, or one inside it, is a volume if a reader accepts it. The other files in
-    such a folder are none.
+    The folder itself, or one inside it, is a volume if a reader accepts it; that reader's files in
+    it are none. Links to folders are followed.
     """
     found: list[Path] = []
-    for path in (folder, *sorted(folder.rglob("*"))):
-        if any(is_system(part) for part in path.relative_to(folder).parts):
-            continue
-        if path.is_dir():
-            volume = any(reader.accepts(path) for reader in READERS.values())
-        else:
-            volume = path.name.lower().endswith(VOLUME_SUFFIXES) and path.parent not in found
-        if volume:
-            found.append(path)
-    return found
+    for inside, folders, names in os.walk(folder, followlinks=True):
+        here = Path(inside)
+        # A link to a folder that contains it would lead round in a circle.
+        above = {parent.resolve() for parent in (here, *here.parents)}
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not is_system(name)
+            and not ((here / name).is_symlink() and (here / name).resolve() in above)
+        )
+        own = [reader for reader in READERS.values() if reader.accepts(here)]
+        others = tuple(s for r in READERS.values() if r not in own for s in r.suffixes)
+        found += [here] if own else []
+        found += [here / n for n in names if n.lower().endswith(others) and not is_system(n)]
+    return sorted(found)
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def model_card(
 def _facts(
     source: Source, config: Mapping[str, Any], commands: tuple[str, str], licence: str
 ) -> list[tuple[str, str]]:
-    results, trained = source.results, config["pretrain"]
+    results, trained = source.results, source.training or config["pretrain"]
     tasks = ", ".join(describe(task).title for task in source.pool)
     path = config["data"].get("path")
     init = config.get("init", {}).get("path")
@@ -67,7 +67,7 @@ def _facts(
         "Pretraining": f"{trained['steps']:,} steps of {trained['batch_size']} images"
         if source.pool
         else "none",
-        "Start weights": init or "random",
+        "Start weights": init if init and source.label != "scratch" else "random",
         "Labels": f"{results.labels:,}",
         "Backbone": ", ".join(f"{key}={value}" for key, value in source.settings.items()),
         "Seed": str(results.seed),

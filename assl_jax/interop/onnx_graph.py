@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from assl_jax.errors import InputError
+from assl_jax.errors import InputError, require
 from assl_jax.interop.tensors import package
 from assl_jax.models.cpu import plain_forms
 
@@ -167,8 +167,15 @@ def _convolve(
     window_strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
     feature_group_count: int,
+    rhs_dilation: Sequence[int],
+    lhs_dilation: Sequence[int],
+    batch_group_count: int,
     **_: Any,
 ) -> str:
+    require(
+        batch_group_count == 1 and all(d == 1 for d in lhs_dilation),
+        "a transposed convolution cannot be exported to ONNX",
+    )
     weights = np.moveaxis(np.asarray(kernel), (-1, -2), (0, 1))
     begin, end = zip(*padding, strict=True)
     return graph.add(
@@ -177,6 +184,7 @@ def _convolve(
         graph.constant(weights),
         strides=list(window_strides),
         pads=[*begin, *end],
+        dilations=list(rhs_dilation),
         group=feature_group_count,
     )
 
@@ -188,8 +196,14 @@ def _max_pool(
     window_dimensions: Sequence[int],
     window_strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
+    base_dilation: Sequence[int],
+    window_dilation: Sequence[int],
     **_: Any,
 ) -> str:
+    require(
+        all(d == 1 for d in (*base_dilation, *window_dilation)),
+        "a pooling with dilation cannot be exported to ONNX",
+    )
     begin, end = zip(*padding[1:-1], strict=True)
     return graph.add(
         "MaxPool",

@@ -16,6 +16,7 @@ from assl_jax.records import (
     Evaluation,
     Finetuned,
     ModelRecord,
+    NetworkRecord,
     Pool,
     Results,
     StageRecord,
@@ -35,6 +36,7 @@ class Source(NamedTuple):
       classes: in the order of the logits; empty for a backbone alone.
       intensity: how stored values become network inputs.
       evaluation: of the network after fine-tuning; None if the run does not know it.
+      training: settings of its pretraining, as its stage holds them; None without one.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...]
     intensity: Intensity
     evaluation: Evaluation | None
+    training: dict[str, Any] | None = None
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -114,6 +117,7 @@ def read_source(workdir: Path, network: str = "") -> Source:
             model.classes,
             model.intensity,
             _evaluation(folder),
+            _training(workdir, results, found),
         )
     else:
         folder = workdir / records.BACKBONE_FOLDER
@@ -124,7 +128,8 @@ def read_source(workdir: Path, network: str = "") -> Source:
         )
         pretrained = records.read(folder / records.BACKBONE, BackboneRecord)
         module, variables = load_backbone(workdir)
-        label = "+".join(sorted(pretrained.pool)) or "backbone"
+        kept = results.kept
+        label = kept.label if kept else "+".join(sorted(pretrained.pool)) or "backbone"
         source = Source(
             label,
             results,
@@ -136,8 +141,19 @@ def read_source(workdir: Path, network: str = "") -> Source:
             (),
             pretrained.intensity,
             results.best.evaluation if results.best else None,
+            _training(workdir, results, kept),
         )
     return source
+
+
+def _training(
+    workdir: Path, results: Results, network: NetworkRecord | None
+) -> dict[str, Any] | None:
+    """The settings of a network's pretraining; None if it has none, or is not known."""
+    path = workdir / results.stages / str(network and network.pretrain) / records.DONE
+    if not path.exists():
+        return None
+    return records.read(path, StageRecord).settings.get("training")
 
 
 def _evaluation(folder: Path) -> Evaluation | None:

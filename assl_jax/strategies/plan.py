@@ -47,14 +47,14 @@ class Pace(NamedTuple):
     device_bytes: int | None
 
 
-def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
+def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] = ()) -> list[Work]:
     """The work of a study that begins with `networks`, and with training from scratch.
 
     Each network is pretrained. It is fine-tuned on all labels and, if the networks are also
-    cross-validated, on the folds.
+    cross-validated, on the folds. `parts` are only pretrained, because others build on them.
     """
     found = []
-    for network in (*study.baselines, *networks):
+    for network in (*study.baselines, *parts, *networks):
         label = study.setup.label(network)
         pretrained = True
         if network.pool:
@@ -68,6 +68,8 @@ def planned(study: Study, networks: Sequence[Network]) -> list[Work]:
                     pretrained,
                 )
             )
+        if network in parts:
+            continue
         found.append(
             Work(
                 f"fine-tune {label}",
@@ -104,6 +106,10 @@ def pace(study: Study) -> Pace:
     """Time a few steps of the first task; the compiled step serves the training too."""
     setup, settings = study.setup, study.pretraining.settings
     name, task = next(iter(setup.tasks.items()))
+    rows = setup.dataset.unlabeled
+    devices = setup.images.mesh.size
+    size = min(settings.training.batch_size, len(rows) // devices * devices)
+    training = dataclasses.replace(settings.training, steps=TIMED_STEPS, batch_size=size)
     speeds: list[float] = []
 
     def record(*, values: Mapping[str, float], **_: Any) -> None:
@@ -115,8 +121,8 @@ def pace(study: Study) -> Pace:
             backbone=setup.backbone,
             tasks={name: task},
             feed=setup.images,
-            rows=setup.dataset.unlabeled,
-            training=dataclasses.replace(settings.training, steps=TIMED_STEPS),
+            rows=rows,
+            training=training,
             seed=0,
             logging=Logging(every=1, record=record),
         )

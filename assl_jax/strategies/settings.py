@@ -127,7 +127,7 @@ class TargetSettings:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        require(self.keep >= 0, f"target.keep={self.keep} must be at least 0")
+        require(self.keep >= 1, f"target.keep={self.keep} must be at least 1")
         choice(self.head, HEADS, "target.head")
         choice(self.balance, BALANCE, "target.balance")
         require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")

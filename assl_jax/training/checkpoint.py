@@ -75,7 +75,8 @@ class Checkpoints:
         if step is None:
             return state
         found = None
-        with contextlib.suppress(ValueError, OSError, KeyError):  # what Orbax raises about files
+        # What Orbax raises about damaged files; another OSError may be of a disk that recovers.
+        with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
             found = self.restore(state, mesh)
         if all(gather(found is not None)):
             return found

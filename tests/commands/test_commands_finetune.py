@@ -70,6 +70,19 @@ def test_another_network_and_workdir(workdir, started, tmp_path):
     ((config, folder),) = started
     assert folder == tmp_path / "new"
     assert config.init.path == str(tmp_path / "stages" / "pretrain-rotation-1-2")
+    assert config.backbone.name == "resnet10"
+
+
+def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
+    results = records.read(workdir / "results.json", Results)
+    alone = results.replace(best=None, networks=(), pretrained=("rotation",))
+    records.write(workdir / "results.json", alone)
+    main(["finetune", str(workdir)])
+    assert started[0][0].init.path == str(workdir)
+    records.write(workdir / "results.json", results.replace(best=None))
+    with pytest.raises(SystemExit):
+        main(["finetune", str(workdir)])
+    assert len(started) == 1
 
 
 def test_mistakes_are_one_line(workdir, started, tmp_path, capsys):

@@ -46,14 +46,14 @@ def test_a_folder_can_be_a_volume(tmp_path, monkeypatch):
     """Slices in a folder, as a DICOM series: found once, and a new slice changes the stamp."""
     series = VolumeReader((), lambda path: path.name.startswith("series"), lambda path: None)
     monkeypatch.setitem(READERS, "series", series)
-    for name in ("a/series1/x.nii", "a/series1/y", "a/b/z.NII.gz", "a/.hidden.nii", "a/notes.txt"):
+    for name in ("a/series1/x", "a/series1/y", "a/b/z.NII.gz", "a/.hidden.nii", "a/notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("12345")
     assert find_volumes(tmp_path) == [tmp_path / "a/b/z.NII.gz", tmp_path / "a/series1"]
     before = stamp(tmp_path / "a/series1")
     assert before[0] == 10 and stamp(tmp_path / "a/b/z.NII.gz")[0] == 5
-    (tmp_path / "a/series1/x.nii").write_text("54321")
+    (tmp_path / "a/series1/x").write_text("54321")
     assert stamp(tmp_path / "a/series1")[1] > before[1]
 
 

@@ -58,7 +58,7 @@ def random_dataset():
 @pytest.fixture
 def make_study(tmp_path, monkeypatch):
     """`make_study(**changes)`: a study in one folder, with some of its settings changed."""
-    for name in ("tiny", "other"):
+    for name in ("tiny", "other", "wide"):
         monkeypatch.setitem(BACKBONES, name, Entry(name, Backbone))
     dataset = random_dataset()
 

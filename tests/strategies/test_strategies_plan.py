@@ -25,6 +25,16 @@ def test_what_a_study_begins_with(make_study):
     assert not list(study.setup.stages.folder.glob("*"))
 
 
+def test_parts_are_only_pretrained(make_study):
+    works = planned(make_study(), [Network(("rotation", "src"))], [ROTATION])
+    assert [work.title for work in works] == [
+        "fine-tune scratch",
+        "pretrain rotation",
+        "pretrain rotation+src",
+        "fine-tune rotation+src",
+    ]
+
+
 def test_what_is_finished(make_study):
     study = make_study()
     study.evaluate(SCRATCH)

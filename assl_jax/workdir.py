@@ -1,0 +1,86 @@
+"""The folder of a run: whose it is, and what a new one takes over."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from assl_jax import records
+from assl_jax.config_keys import base_config
+from assl_jax.environment import environment
+from assl_jax.errors import InputError, require
+from assl_jax.files import write_json
+from assl_jax.training.processes import is_primary
+
+# Settings, and what is computed again when they change.
+CHANGES = {
+    **dict.fromkeys(("experiment", "tasks", "search.", "images_on", "keep_compiled"), ""),
+    **dict.fromkeys(("checkpoint_every", "log_every", "log_to"), ""),
+    "init.": "the pretrainings",
+    **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
+    "similarity.": "the comparisons of features",
+    "self_assl.": "the second trainings",
+    **dict.fromkeys(("joint.", "distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
+}
+
+
+def reuse(changed: Iterable[str]) -> str:
+    """Which finished work a run in a new folder takes over, next to the same stages.
+
+    Args:
+      changed: the settings that differ, as in "target.steps".
+    """
+    again = set()
+    for key in changed:
+        start = next((start for start in CHANGES if key.startswith(start)), None)
+        if key.startswith("task."):
+            again.add(f"the networks of {key.split('.')[1]}")
+        elif start is None:
+            return f"A new workdir beside it takes over the stages that {key} does not change"
+        else:
+            again.add(CHANGES[start])
+    words = ", ".join(sorted(again - {""}))
+    rest = f"all but {words}" if words else "all of it that the new config needs"
+    return f"A new workdir beside it takes over the finished stages: {rest}"
+
+
+def check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds the run of another config.
+
+    A setting that the earlier version did not have counts with its default.
+    """
+    path = workdir / records.CONFIG
+    if not path.exists():
+        return
+    old = records.flat_settings(records.read_settings(path))
+    new = records.flat_settings(settings)
+    default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
+    changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
+    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+    require(
+        not changed,
+        f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}{more}); "
+        f"use another --workdir, or delete it. {reuse(changed)}",
+    )
+
+
+def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
+    """Write what identifies the run, in the primary process; nothing was written before."""
+    if not is_primary():
+        return
+    for flag, folder in (("stages", stages), ("workdir", workdir)):
+        require(
+            folder.is_dir() or not folder.exists(),
+            f"--{flag}={folder} is not a folder; choose another",
+        )
+    flag, folder = "stages", stages
+    try:
+        stages.mkdir(parents=True, exist_ok=True)
+        flag, folder = "workdir", workdir
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not (workdir / records.CONFIG).exists():
+            write_json(workdir / records.ENVIRONMENT, environment())
+            write_json(workdir / records.CONFIG, settings)
+    except PermissionError as error:
+        raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
+    except NotADirectoryError as error:
+        raise InputError(f"--{flag}={folder} is not a folder; choose another") from error
