@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from assl_jax import workdir
+from assl_jax import records
 from assl_jax.config import base_config, saved_config, search_of
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
 from assl_jax.experiment import run
 from assl_jax.files import write_json
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
+from assl_jax.workdir import reuse
 
 
 def small():
@@ -116,7 +117,7 @@ def test_the_papers_rules_are_one_setting():
     ],
 )
 def test_what_a_new_workdir_takes_over(changed, says):
-    assert workdir.reuse(changed).endswith(says)
+    assert reuse(changed).endswith(says)
 
 
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):
