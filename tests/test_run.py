@@ -292,6 +292,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
     assert got.read_bytes() == want.read_bytes(), (seed, told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, says",
     [

@@ -103,6 +103,7 @@ def test_a_mistake_in_data_ends_both_with_one_line(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--coordinator=127.0.0.1:1", "--num_processes=2"])
 def test_flags_that_do_not_fit_together(tmp_path, flag):
     process = start(*TINY, flag, f"--workdir={tmp_path / 'new'}")

@@ -47,6 +47,7 @@ def test_a_search_traces_every_step_once(tmp_path):
     assert [row["traces"] for row in rows["search"]] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_imports_are_timed_in_interpreters_of_their_own(monkeypatch):
     monkeypatch.setattr(startup, "IMPORTS", {"short": "pass", "long": "import time; time.sleep(1)"})
     short, long = startup.imports(2)

@@ -197,6 +197,7 @@ def test_dicom_series_are_volumes_too(volumes, tmp_path, write_slice, capsys):
     assert "head1 cannot be read: CT series 1: slices are missing" in told
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
     run = f"--workdir={volumes}"
     assert "holds no finished run" in refused(capsys, f"--workdir={tmp_path}")

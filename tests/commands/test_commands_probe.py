@@ -163,6 +163,7 @@ def finished(runs):
     return records.read(runs / "run" / "probes.json", Probes)
 
 
+@pytest.mark.slow
 def test_every_pretrained_network_once_after_an_untrained_one(finished, runs):
     labels = [entry.label for entry in finished.networks]
     assert labels == ["untrained", "simclr", "simclr+rotation"]
@@ -190,6 +191,7 @@ def test_the_figures_are_those_of_a_direct_call(finished, runs):
     assert one.probes["linear"].metrics != two.probes["linear"].metrics
 
 
+@pytest.mark.slow
 def test_random_weights_see_digits_better_than_chance(finished):
     untrained = finished.networks[0]
     assert untrained.folder is None
@@ -197,6 +199,7 @@ def test_random_weights_see_digits_better_than_chance(finished):
         assert untrained.probes[which].accuracy.mean > 0.25
 
 
+@pytest.mark.slow
 def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     out = tmp_path / "found.json"
     before = (runs / "run" / "probes.json").read_bytes()

@@ -17,6 +17,7 @@ def clusters():
     return (rng.normal(size=(40, 6)) + 20 * side[:, None]).astype(np.float32), side
 
 
+@pytest.mark.slow
 def test_a_map_keeps_groups_apart_and_is_the_same_each_time(clusters):
     x, side = clusters
     points = plane(x, seed=3)

@@ -135,7 +135,7 @@ class FakeStudy:
         self.error, self.complements = 0.0, {}
         self.setup = types.SimpleNamespace(
             similarity=SimilaritySettings(),
-            dataset=types.SimpleNamespace(unlabeled=range(10_000)),
+            dataset=types.SimpleNamespace(unlabeled=range(10_000), labelled_sets=((0,),)),
         )
 
     def evaluate(self, network):

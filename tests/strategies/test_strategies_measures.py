@@ -13,6 +13,7 @@ POOL = ("src", "rotation")
 SRC, ROTATION = Network(("src",)), Network(("rotation",))
 
 
+@pytest.mark.slow
 def test_a_gain_is_that_of_the_stored_predictions(make_study):
     """Cross-validated on either division into folds, and on the test set."""
     study = make_study(metric="log_loss")
@@ -46,6 +47,7 @@ def test_a_gain_is_that_of_the_stored_predictions(make_study):
     assert on_test.mean == pytest.approx((old - new).mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_features_add_to_a_probe(make_study, monkeypatch):
     """The better probe alone minus the probe on both, from features computed here."""
     study = make_study(similarity={"reestimate_bn": False})
@@ -89,6 +91,7 @@ def test_a_pool_gets_the_compute_of_its_first_task(make_study):
     assert pretraining.training_of(SRC).steps == 1000
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_network_is_that_of_all_it_builds_on(make_study):
     pretraining = make_study(folds=0).pretraining
     flops = pretraining.cost(SRC)

@@ -106,6 +106,7 @@ def test_similarities_are_those_of_direct_features(make_study):
         make_study(similarity={"layer": "stage7"}).comparing.features(SRC)
 
 
+@pytest.mark.slow
 def test_statistics_fit_plain_images_unless_told_otherwise(make_study):
     def means(**similarity):
         study = make_study(folds=0, seeds=1, similarity=similarity)

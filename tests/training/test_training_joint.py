@@ -61,7 +61,12 @@ def plain_joint_steps(toy, settings, steps, quick_jit):
 
 
 @pytest.mark.parametrize(
-    "settings", [JointSettings(), JointSettings(balance="equal", weight=3.0)], ids=str
+    "settings",
+    [
+        pytest.param(JointSettings(), marks=pytest.mark.slow),
+        JointSettings(balance="equal", weight=3.0),
+    ],
+    ids=str,
 )
 def test_equal_to_a_plain_loop(toy, quick_jit, settings):
     log = toy.Log()
