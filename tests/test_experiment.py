@@ -47,6 +47,8 @@ def small():
         ("pretrain.budget", "step", "did you mean 'steps'"),
         ("target.folds", 1, "target.folds=1"),
         ("target.seeds", 0, "target.seeds=0"),
+        ("target.keep", 0, "target.keep=0 must be at least 1"),
+        ("log_to", "tensorbord", "did you mean 'tensorboard'"),
         ("search.select_on", "tests", "did you mean 'test'"),
         ("search.candidates", "al", "did you mean 'all'"),
         ("search.metric", "accuracies", "did you mean 'accuracy'"),

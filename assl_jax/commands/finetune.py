@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from absl import logging
 
 from assl_jax import records
-from assl_jax.commands.run import Options, add_options, folder, start
+from assl_jax.commands.run import Options, add_options, start
 from assl_jax.config import saved_config
+from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.records import Results
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
         print(parser.format_help())
         return
     require(named, "name the folder of a finished run first: assl-jax finetune WORKDIR ...")
-    source = folder(argv[0]).resolve()
+    source = expanded(argv[0], "WORKDIR").resolve()
     config = saved_config(source)
     config.experiment = "finetune"
     config.self_assl.backbones = ()

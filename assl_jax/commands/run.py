@@ -16,6 +16,7 @@ from assl_jax.command_line import describe, override
 from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
 from assl_jax.console import fail
+from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, Interrupted, require
 
 
@@ -44,8 +45,17 @@ def options() -> Options:
 def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
-    add("--workdir", type=folder, help=f"folder of the run; default {workdir}")
-    add("--stages", type=folder, help="finished stages; default `stages` next to the workdir")
+    # `~` is the home folder, also after "=", where a shell leaves it.
+    add(
+        "--workdir",
+        type=lambda text: expanded(text, "--workdir"),
+        help=f"folder of the run; default {workdir}",
+    )
+    add(
+        "--stages",
+        type=lambda text: expanded(text, "--stages"),
+        help="finished stages; default `stages` next to the workdir",
+    )
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
@@ -132,11 +142,3 @@ def _help(parser: Options, name: str | None, settings: Sequence[str]) -> str:
 
 def _choose() -> str:
     return f"name one of {', '.join(own_configs())}, or a file, as in --config=mtassl_digits"
-
-
-def folder(text: str) -> Path:
-    """A path of the user; `~` is the home folder, also after "=", where a shell leaves it."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # "~name" of an unknown user
-        raise InputError(f"{text}: {error}") from error

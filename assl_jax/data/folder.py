@@ -99,7 +99,8 @@ def folder(
             optional=("label", "split", "patient"),
         )
         notes += [*table.notes, *sides(table.columns, "columns")]
-    if table and "label" in table.columns:
+    lists_images = table is not None and "label" in table.columns
+    if table and lists_images:
         rows, source, order = rows_of_table(table, root), str(table.file), numbers_first
         _refuse_repeated(rows, source)
     else:
@@ -127,8 +128,7 @@ def folder(
         root, [row.path for row in listed.rows], format, on_error=on_error, cache=cache
     )
     listed = listed.without(skipped)
-    listing_table = table and "label" in table.columns
-    only_unlabeled = any(row.split == "unlabeled" for row in rows) and not listing_table
+    only_unlabeled = any(row.split == "unlabeled" for row in rows) and not lists_images
     splits = listed.splits(labels=labels, seed=seed, only_unlabeled=only_unlabeled)
     return Dataset(
         name="folder",

@@ -218,9 +218,9 @@ def _classes(
     if given["train"].dtype.kind == "U" or given["test"].dtype.kind == "U":
         texts = {s: [plain(str(x)) for x in given[s]] for s in LABELLED}
         found = sorted({t for s in LABELLED for t in texts[s] if not is_missing(t)})
+        index = {name: k for k, name in enumerate(found)}
         given = {
-            s: np.array([-1 if is_missing(t) else found.index(t) for t in texts[s]])
-            for s in LABELLED
+            s: np.array([-1 if is_missing(t) else index[t] for t in texts[s]]) for s in LABELLED
         }
     else:
         k = 1 + int(max(given[s].max() for s in LABELLED))

@@ -5,8 +5,9 @@ from typing import Any
 
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.interop.source import Source
-from assl_jax.models import BACKBONES
+from assl_jax.models import backbone_entry
 from assl_jax.records import Estimate, Evaluation
+from assl_jax.strategies.network import TITLES
 from assl_jax.tasks import describe
 
 NO_LICENCE = "not stated; the licence of the data may restrict the use of the weights"
@@ -33,8 +34,7 @@ def model_card(
       commands: the run's, and the one that exported the file.
       licence: of the weights; "" says that it is not stated.
     """
-    results, name = source.results, source.settings["name"]
-    title = BACKBONES[name].title if name in BACKBONES else name
+    results, title = source.results, backbone_entry(source.settings["name"]).title
     what = "fine-tuned network with its head" if source.head else "pretrained backbone"
     parts = [
         f"# {source.label}: {title}\n",
@@ -82,8 +82,8 @@ def _scores(source: Source) -> str:
     results = source.results
     columns: dict[str, Evaluation | None] = {
         source.label: source.evaluation,
-        "Start weights, no pretraining": results.start or None,
-        "From scratch": results.scratch,
+        TITLES["start"]: results.start or None,
+        TITLES["scratch"]: results.scratch,
     }
     known = {title: each for title, each in columns.items() if each}
     if not known:

@@ -9,7 +9,7 @@ import jax
 
 from assl_jax import records
 from assl_jax.errors import InputError, lookup
-from assl_jax.files import atomic_file, write_json, write_text
+from assl_jax.files import write_bytes, write_json, write_text
 from assl_jax.interop.card import model_card
 from assl_jax.interop.names import HEADS
 from assl_jax.interop.onnx_graph import BATCH, INPUT, make_model
@@ -154,13 +154,9 @@ def _onnx(
     record = {**source.record, "outputs": outputs, "preprocessing": described}
     entry.value = json.dumps(record)
 
-    def write(path: Path) -> None:
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(model.SerializeToString())
-
     code = (
         "import onnxruntime\n\n"
         f'session = onnxruntime.InferenceSession("{file}")\n'
         f'{", ".join(outputs)}{"" if head else ","} = session.run(None, {{"{INPUT}": images}})'
     )
-    return write, code
+    return lambda path: write_bytes(path, model.SerializeToString()), code

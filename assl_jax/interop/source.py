@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-from flax.traverse_util import flatten_dict
 
 from assl_jax import records
-from assl_jax.errors import lookup, require
+from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import load_backbone, load_model
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
@@ -58,12 +57,15 @@ class Source(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Channels of an image of the run: what the first convolution reads."""
-        return next(
-            array.shape[-2]
-            for path, array in flatten_dict(self.variables["params"]).items()
-            if path[-1] == "kernel" and path[-2].endswith(("stem_conv", "stage1_conv1"))
-        )
+        """Channels of an image of the run.
+
+        Raises:
+          InputError: the run is of an earlier version, which did not record them.
+        """
+        images = self.results.images
+        if images is None:
+            raise InputError("the run is of an earlier version; run the same command again")
+        return images.shape[-1]
 
     @property
     def record(self) -> dict[str, Any]:

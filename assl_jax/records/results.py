@@ -58,6 +58,11 @@ class Best(Record, frozen=True, kw_only=True):
     evaluation: Evaluation
     as_long_as: Pool = ()
 
+    @property
+    def variant(self) -> str:
+        """As in `NetworkRecord`: "longer", "plain", or "start" for the empty pool."""
+        return "longer" if self.as_long_as else "plain" if self.pool else "start"
+
 
 class Control(Record, frozen=True, kw_only=True):
     """The best single task alone, with all the operations of the accepted pool and of its parts.
@@ -326,8 +331,8 @@ class Results(Findings, frozen=True, kw_only=True):
         """The network that the run ends with; None if the experiment only compares networks."""
         if self.best is None:
             return None
-        variant = "longer" if self.best.as_long_as else "plain" if self.best.pool else "start"
-        return next(n for n in self.networks if (n.pool, n.variant) == (self.best.pool, variant))
+        kept = self.best.pool, self.best.variant
+        return next(n for n in self.networks if (n.pool, n.variant) == kept)
 
 
 class Probed(Record, frozen=True, kw_only=True):

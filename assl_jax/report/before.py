@@ -39,7 +39,7 @@ def data_lines(found: DataSummary) -> list[str]:
     lines = [table.caption, "", *text_lines(table)]
     lines += [f"note: {note}" for note in found.notes]
     lines += [f"left out: {file}" for file in found.skipped]
-    return lines + [f"look: {sentence}" for sentence in found.odd]
+    return lines + [f"check: {sentence}" for sentence in found.odd]
 
 
 def plan_lines(works: Sequence[Work], pace: Pace, then: str) -> list[str]:

@@ -96,11 +96,8 @@ def self_assl_groups(results: Results) -> tuple[SelfASSLGroup, ...]:
 
 def kept(results: Results) -> Label | None:
     """The label of the network that the run ends with."""
-    if results.best is None:
-        return None
-    if not results.best.pool:
-        return Label("", (), START_LABEL)
-    return Label("", results.best.pool, "longer" if results.best.as_long_as else "plain")
+    best = results.best
+    return Label("", best.pool, best.variant) if best else None
 
 
 def overview(results: Results) -> list[Tested]:

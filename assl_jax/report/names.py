@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
+from assl_jax.strategies.network import TITLES
 from assl_jax.tasks import TASKS, describe
 
-SCRATCH = "From scratch"  # title of an empty pool
+SCRATCH = TITLES["scratch"]  # title of an empty pool
 SCRATCH_LABEL = "scratch"
-START = "Start weights, no pretraining"
+START = TITLES["start"]
 START_LABEL = "start"  # also the variant of an empty pool that begins with the start weights
 # Besides "plain".
 VARIANTS = {

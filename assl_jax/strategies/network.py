@@ -61,4 +61,6 @@ class Network:
 
 
 SCRATCH = Network()
+# What readers call the variants without a pool.
+TITLES = {"scratch": "From scratch", "start": "Start weights, no pretraining"}
 START = Network(start=True)

@@ -4,45 +4,23 @@ import pytest
 
 from assl_jax import records
 from assl_jax.__main__ import main
-from assl_jax.config_keys import base_config
-from assl_jax.files import write_json
-from assl_jax.records import Best, Estimate, Evaluation, NetworkRecord, Results
+from assl_jax.records import Best, Evaluation, NetworkRecord, Results
+
+NETWORK = NetworkRecord(
+    label="rotation",
+    pool=("rotation",),
+    variant="plain",
+    backbone="resnet18",
+    pretrain="pretrain-rotation-1-2",
+    finetune="finetune-rotation-1-2",
+)
 
 
 @pytest.fixture
-def workdir(tmp_path):
+def workdir(tmp_path, write_run):
     """A finished run; its weights are not read here."""
-    (tmp_path / "run").mkdir()
-    accuracy = Estimate(mean=0.5, std=0.0)
-    network = NetworkRecord(
-        label="rotation",
-        pool=("rotation",),
-        variant="plain",
-        backbone="resnet10",
-        pretrain="pretrain-rotation-1-2",
-        finetune="finetune-rotation-1-2",
-    )
-    results = Results(
-        experiment="mtassl",
-        data="digits",
-        space=(32, 32),
-        seed=0,
-        select_on="cv",
-        metric="accuracy",
-        labels=100,
-        test_images=500,
-        classes=("0", "1"),
-        stages="../stages",
-        networks=(network,),
-        best=Best(
-            pool=("rotation",),
-            evaluation=Evaluation(metrics={"accuracy": accuracy}, confusion=((1.0,),)),
-        ),
-    )
-    records.write(tmp_path / "run" / "results.json", results)
-    config = base_config("digits")
-    config.pretrain.steps = 77
-    write_json(tmp_path / "run" / "config.json", config.to_dict())
+    best = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
+    write_run(tmp_path / "run", {"name": "digits"}, [NETWORK], best=best)
     return tmp_path / "run"
 
 
@@ -60,7 +38,7 @@ def test_the_settings_of_the_run_with_changes(workdir, started):
     main(["finetune", str(workdir), "--config.data.labels=50", "--config.target.steps=9"])
     ((config, folder),) = started
     assert folder == workdir.with_name("run_finetune")
-    assert config.experiment == "finetune" and config.pretrain.steps == 77
+    assert config.experiment == "finetune"
     assert (config.data.labels, config.target.steps) == (50, 9)
     assert config.init.path == str(workdir)
 
@@ -70,7 +48,7 @@ def test_another_network_and_workdir(workdir, started, tmp_path):
     ((config, folder),) = started
     assert folder == tmp_path / "new"
     assert config.init.path == str(tmp_path / "stages" / "pretrain-rotation-1-2")
-    assert config.backbone.name == "resnet10"
+    assert config.backbone.name == "resnet18"
 
 
 def test_the_backbone_of_a_pretraining_without_labels(workdir, started):

@@ -7,17 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax import records
 from assl_jax.__main__ import main
 from assl_jax.commands.write_phantom import write_phantom
-from assl_jax.config import base_config
 from assl_jax.data import load
 from assl_jax.data.file_reader import reader_of
 from assl_jax.data.phantom_ct import phantom
 from assl_jax.evaluation.export import export_model
-from assl_jax.files import write_json
 from assl_jax.models import make_backbone
-from assl_jax.records import NetworkRecord, Results
+from assl_jax.records import NetworkRecord
 
 BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
@@ -42,7 +39,7 @@ class Page(HTMLParser):
         self.tag = ""
 
 
-def begin(workdir, data, drawn, *, copies=1):
+def begin(workdir, data, drawn, write_run, *, copies=1):
     """A run's folder with five networks; the weights of `jigsaw` were not kept."""
     dataset = load(**data)
     settings = {**BACKBONE, "delay": [0] * len(dataset.space), "copies": copies}
@@ -73,43 +70,23 @@ def begin(workdir, data, drawn, *, copies=1):
     write_run(workdir, data, networks[::-1])
 
 
-def write_run(workdir, data, networks):
-    """A finished run's results and config."""
-    results = Results(
-        experiment="table4",
-        data=data["name"],
-        space=(8, 8),
-        seed=0,
-        select_on="cv",
-        metric="accuracy",
-        labels=8,
-        test_images=8,
-        classes=("a", "b"),
-        stages="../stages",
-        networks=tuple(networks),
-    )
-    records.write(workdir / "results.json", results)
-    config = base_config(data["name"]).to_dict()
-    write_json(workdir / "config.json", config | {"data": config["data"] | data})
-
-
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory, drawn):
+def volumes(tmp_path_factory, drawn, write_run):
     workdir = tmp_path_factory.mktemp("volumes") / "run"
     workdir.mkdir()
-    begin(workdir, {"name": "phantom_ct", **PHANTOMS}, drawn)
+    begin(workdir, {"name": "phantom_ct", **PHANTOMS}, drawn, write_run)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory, drawn):
+def photos(tmp_path_factory, drawn, write_run):
     workdir = tmp_path_factory.mktemp("photos") / "run"
     rng = np.random.default_rng(0)
     for i, name in enumerate(2 * ("train/cat", "train/dog", "test/cat", "test/cat", "test/dog")):
         picture = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         (workdir / "data" / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(workdir / "data" / name / f"{i}.png")
-    begin(workdir, {"name": "folder", "path": str(workdir / "data")}, drawn, copies=2)
+    begin(workdir, {"name": "folder", "path": str(workdir / "data")}, drawn, write_run, copies=2)
     return workdir
 
 
@@ -215,12 +192,12 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png"]
 
 
-def test_a_run_that_kept_no_network(tmp_path, capsys):
+def test_a_run_that_kept_no_network(tmp_path, capsys, write_run):
     write_run(tmp_path, {"name": "digits"}, [])
     assert "has kept no fine-tuned network" in refused(capsys, f"--workdir={tmp_path}")
 
 
-def test_results_of_an_earlier_version(tmp_path, capsys):
+def test_results_of_an_earlier_version(tmp_path, capsys, write_run):
     write_run(tmp_path, {"name": "digits"}, [])
     (tmp_path / "results.json").write_text('{"best": {}}')
     assert "results.json has format version 0" in refused(capsys, f"--workdir={tmp_path}")

@@ -8,21 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax import records
 from assl_jax.__main__ import main
-from assl_jax.config import base_config
 from assl_jax.data import load
 from assl_jax.evaluation.export import export_model
-from assl_jax.files import write_json
 from assl_jax.models import make_backbone
-from assl_jax.records import Best, Evaluation, NetworkRecord, Results
+from assl_jax.records import Best, Evaluation, NetworkRecord
 
 BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 CLASSES = ("cat", "dög")
 
 
 @pytest.fixture
-def finished(tmp_path, drawn):
+def finished(tmp_path, drawn, write_run):
     """A run on pictures of 8x8 pixels that kept two fine-tuned networks of `rotation`."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
@@ -51,39 +48,18 @@ def finished(tmp_path, drawn):
             dataset=dataset,
             number=number,
         )
-    write_run(tmp_path / "run", data, best=Best(pool=("rotation",), evaluation=NOTHING))
+    write_run(tmp_path / "run", data, [NETWORK], best=BEST)
     return tmp_path
 
 
-NOTHING = Evaluation(metrics={}, confusion=())
-
-
-def write_run(workdir, data, best):
-    workdir.mkdir()
-    network = NetworkRecord(
-        label="rotation",
-        pool=("rotation",),
-        variant="plain",
-        backbone="resnet10",
-        finetune="finetune-rotation",
-    )
-    results = Results(
-        experiment="mtassl",
-        data=data["name"],
-        space=(8, 8),
-        seed=0,
-        select_on="cv",
-        metric="accuracy",
-        labels=6,
-        test_images=6,
-        classes=CLASSES,
-        stages="../stages",
-        networks=(network,),
-        best=best,
-    )
-    records.write(workdir / "results.json", results)
-    config = base_config(data["name"]).to_dict()
-    write_json(workdir / "config.json", config | {"data": config["data"] | data})
+NETWORK = NetworkRecord(
+    label="rotation",
+    pool=("rotation",),
+    variant="plain",
+    backbone="resnet10",
+    finetune="finetune-rotation",
+)
+BEST = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
 
 
 def test_a_table_and_features(finished, capsys):
@@ -111,7 +87,7 @@ def test_a_table_and_features(finished, capsys):
         assert kept["features"].shape == (12, 32)
 
 
-def test_mistakes_are_one_line(finished, capsys):
+def test_mistakes_are_one_line(finished, capsys, write_run):
     run, pets = str(finished / "run"), str(finished / "pets")
 
     def says(*arguments):
@@ -125,5 +101,5 @@ def test_mistakes_are_one_line(finished, capsys):
     assert "did you mean 'rotation'" in says(run, pets, "--network=rotatoin")
     assert "no file in an existing folder" in says(run, pets, "--out=nowhere/out.csv")
     assert not (finished / "predictions.csv").exists()
-    write_run(finished / "pairs", {"name": "folder", "path": pets}, best=None)
+    write_run(finished / "pairs", {"name": "folder", "path": pets}, [NETWORK])
     assert "keeps none; choose one with --network: rotation" in says(str(finished / "pairs"), pets)

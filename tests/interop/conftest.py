@@ -16,10 +16,12 @@ from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
     Best,
+    DataSummary,
     Estimate,
     Evaluation,
     Finetuned,
     NetworkRecord,
+    Pretrained,
     Results,
     StageRecord,
 )
@@ -92,12 +94,20 @@ def make_run(tmp_path, weights):
         kind = {"kind": "finetune", "label": "rotation", "settings": {}, "code": "", "commit": ""}
         result = Finetuned(evaluation=_evaluation(0.875))
         records.write(stage / records.DONE, StageRecord(**kind, result=result, seconds=1.0))
+        pretrained = {**kind, "kind": "pretrain"}
+        pretrained["settings"] = {"training": {"steps": 4321, "batch_size": 32}}
+        (workdir / "stages" / "pretrain-rotation-1-2").mkdir()
+        records.write(
+            workdir / "stages" / "pretrain-rotation-1-2" / records.DONE,
+            StageRecord(**pretrained, result=Pretrained(), seconds=1.0),
+        )
         best = Best(pool=("rotation",), evaluation=_evaluation(0.875))
         network = NetworkRecord(
             label="rotation",
             pool=("rotation",),
             variant="plain",
             backbone=settings["name"],
+            pretrain="pretrain-rotation-1-2",
             finetune=stage.name,
         )
         results = Results(
@@ -114,6 +124,7 @@ def make_run(tmp_path, weights):
             networks=(network,),
             scratch=_evaluation(0.5),
             best=best,
+            images=DataSummary(name="digits", shape=(*space, c), dtype="uint8", splits={}),
         )
         records.write(workdir / records.RESULTS, results)
         trained = {"steps": 2000, "batch_size": 64}

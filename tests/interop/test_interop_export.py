@@ -1,5 +1,6 @@
 """The files of an export: what lies on disk, and what the model card says."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -8,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from assl_jax import records
 from assl_jax.commands import export as command
 from assl_jax.errors import InputError
 from assl_jax.interop.start import read_start
+from assl_jax.records import Results
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -38,7 +41,7 @@ def test_weights_with_their_record_and_card(make_run, capsys):
         "| Licence | CC-BY-4.0 |",
         "| Data | digits |",
         "| Proxy tasks | Rotation |",
-        "| Pretraining | 2,000 steps of 64 images |",
+        "| Pretraining | 4,321 steps of 32 images |",
         "| accuracy | 87.5 ± 1.2 % | 50.0 ± 1.2 % |",
         "| log loss | 0.250 ± 0.010 | 0.250 ± 0.010 |",
         "x = clip((x - 0) / (16 - 0), 0, 1)",
@@ -107,3 +110,44 @@ def test_files_that_are_not_weights(make_run, tmp_path):
     ):
         with pytest.raises(InputError, match=says):
             read_start(path, module, rank=2, channels=1)
+
+
+def test_a_control_has_its_own_name_and_steps(make_run, tmp_path):
+    from assl_jax.interop.export import export
+
+    workdir, *_ = make_run()
+    results = records.read(workdir / "results.json", Results)
+    (network,) = results.networks
+    longer = network.replace(label="rotation.longer", variant="longer")
+    best = results.best.replace(as_long_as=("rotation", "src"))
+    changed = results.replace(networks=(network, longer), best=best)
+    records.write(workdir / "results.json", changed)
+    written = export(workdir, "safetensors", out=tmp_path / "out")
+    assert written.network.name == "rotation.longer.safetensors"
+    assert "4,321 steps of 32 images" in written.card.read_text()
+    records.write(workdir / "results.json", changed.replace(images=None))
+    with pytest.raises(InputError, match="of an earlier version; run the same command again"):
+        export(workdir, "safetensors", out=tmp_path / "out")
+
+
+def test_dilation_arrives_in_a_graph_or_is_refused():
+    pytest.importorskip("onnx")
+    from assl_jax.interop.onnx_graph import make_model
+
+    kernel = np.ones((3, 3, 1, 2), np.float32)
+
+    def network(x, **dilation):
+        layout = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout, **dilation
+        )
+        return [y.mean((1, 2))]
+
+    dilated = functools.partial(network, rhs_dilation=(2, 2))
+    model = make_model(dilated, (8, 8, 1), ["features"])
+    (convolution,) = [node for node in model.graph.node if node.op_type == "Conv"]
+    attributes = {a.name: list(a.ints) for a in convolution.attribute if a.ints}
+    assert attributes["dilations"] == [2, 2]
+    transposed = functools.partial(network, lhs_dilation=(2, 2))
+    with pytest.raises(InputError, match="transposed convolution cannot be exported"):
+        make_model(transposed, (8, 8, 1), ["features"])

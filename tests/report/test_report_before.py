@@ -29,7 +29,7 @@ def test_the_images():
         "test       cat: 10, dog: 20      30         9",
         "note: val/ joins the training images",
         "left out: a.png: not an image",
-        "look: 3 images are copies of others",
+        "check: 3 images are copies of others",
     ]
 
 

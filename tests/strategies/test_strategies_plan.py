@@ -1,7 +1,7 @@
 """The plan: what is to be done, counted by hand, and what is finished."""
 
 from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.plan import Work, pace, planned
+from assl_jax.strategies.plan import pace, planned
 
 ROTATION = Network(("rotation",))
 
@@ -56,4 +56,3 @@ def test_the_pace_of_this_machine(make_study):
     assert found.flops_per_s > 0
     assert found.host_bytes > 2**20
     assert found.device_bytes is None
-    assert isinstance(planned(make_study(), [])[0], Work)

@@ -1,5 +1,6 @@
 """Trees of arrays on disk."""
 
+import errno
 import shutil
 
 import jax
@@ -74,4 +75,20 @@ def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(damage, tmp_p
     assert "4 is damaged; this training begins anew" in capsys.readouterr().err
     checkpoints.save(2, {"a": jnp.full(3, 2.0)})
     np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [2.0] * 3)
+    checkpoints.close()
+
+
+def test_a_disk_that_fails_for_a_moment_costs_no_checkpoint(tmp_path, monkeypatch):
+    start, mesh = {"a": jnp.zeros(3)}, make_mesh()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(4, {"a": jnp.full(3, 4.0)})
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "restore", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            checkpoints.resume(start, mesh)
+    np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [4.0] * 3)
     checkpoints.close()
