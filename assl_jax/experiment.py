@@ -164,7 +164,7 @@ def run(
     stages = stages or workdir.parent / "stages"
     experiment = EXPERIMENTS[config.experiment]
     search = search_of(config)
-    check_workdir(workdir, settings)
+    check_workdir(workdir, stages, settings)
     dataset = load_data(config)
     summary = summarise(dataset)
     say_lines(data_lines(summary))

@@ -14,7 +14,7 @@ from assl_jax.training.processes import is_primary
 # Settings, and what is computed again when they change.
 CHANGES = {
     **dict.fromkeys(("experiment", "tasks", "search.", "images_on", "keep_compiled"), ""),
-    **dict.fromkeys(("checkpoint_every", "log_every", "log_to"), ""),
+    **dict.fromkeys(("checkpoint_every", "log_every", "log_to", "pretrain.seeds"), ""),
     "init.": "the pretrainings",
     **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
     "similarity.": "the comparisons of features",
@@ -43,11 +43,16 @@ def reuse(changed: Iterable[str]) -> str:
     return f"A new workdir beside it takes over the finished stages: {rest}"
 
 
-def check_workdir(workdir: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds the run of another config.
+def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
+    """Refuse what is no folder, and a workdir that holds the run of another config.
 
     A setting that the earlier version did not have counts with its default.
     """
+    for flag, folder in (("stages", stages), ("workdir", workdir)):
+        require(
+            folder.is_dir() or not folder.exists(),
+            f"--{flag}={folder} is not a folder; choose another",
+        )
     path = workdir / records.CONFIG
     if not path.exists():
         return
@@ -67,11 +72,6 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run, in the primary process; nothing was written before."""
     if not is_primary():
         return
-    for flag, folder in (("stages", stages), ("workdir", workdir)):
-        require(
-            folder.is_dir() or not folder.exists(),
-            f"--{flag}={folder} is not a folder; choose another",
-        )
     flag, folder = "stages", stages
     try:
         stages.mkdir(parents=True, exist_ok=True)

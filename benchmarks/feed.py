@@ -104,7 +104,9 @@ def consumer(network: str, images: np.ndarray, mesh: Any, dtype: str) -> Callabl
 
     if network == "none":
         return jax.jit(lambda examples: examples.take()[:, 0, 0, 0])
-    name, width, stem = (NETWORKS | TINY)[network]
+    found = (NETWORKS | TINY)[network]
+    assert found
+    name, width, stem = found
     backbone = make_backbone(name, width=width, stem=stem, dtype=dtype)
     task = make_task("rotation", crop_fraction=1 / 3, all_rotations=False)
     optimiser = Optimiser()

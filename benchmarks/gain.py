@@ -135,19 +135,15 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
             judge: np.mean([p.argmax(1) == truth for p in each], 0, dtype=np.float32)
             for judge, each in found.items()
         }
-        np.savez_compressed(
-            file,
-            **hits,
-            facts=json.dumps(
-                {
-                    "flops": pretraining.cost(network) or 0.0,
-                    "steps": pretraining._training(network).steps if plan.pool else 0,
-                    "seconds": seconds,
-                    "effective_rank": effective_rank(x[len(rows) :]),
-                    "settings": settings,
-                }
-            ),
-        )
+        facts = {
+            "flops": pretraining.cost(network) or 0.0,
+            "steps": pretraining.training_of(network).steps if plan.pool else 0,
+            "seconds": seconds,
+            "effective_rank": effective_rank(x[len(rows) :]),
+            "settings": settings,
+        }
+        arrays: dict[str, Any] = {**hits, "facts": json.dumps(facts)}
+        np.savez_compressed(file, **arrays)
         shown = ", ".join(f"{JUDGES[j]} {100 * h.mean():.2f}" for j, h in hits.items())
         print(f"seed {config.seed}: {plan.label}: {shown}", flush=True)
 

@@ -15,7 +15,7 @@ import dataclasses
 import importlib.util
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.side_by_side import compare, serve, spread, table, write
@@ -93,14 +93,15 @@ def training(setting: Setting, task: Any, ready: Any = None) -> Callable[[], Non
     state = replicate(init_state(jax.random.key(0), backbone, [task], optimiser, images), mesh)
     feed, rate = Feed(images, mesh, "device"), np.float32(1e-3)
     key, rows = replicate(jax.random.key(1), mesh), np.arange(IMAGES)
-    step = make_step(backbone, task if ready is None else Ready(task), optimiser)
+    trained: Any = task if ready is None else Ready(task)
+    step = make_step(backbone, trained, optimiser)
     done = 0
 
     def work() -> None:
         nonlocal state, done
         if ready is None:
             order = (batch_indices(rows, setting.batch, done + i, 0) for i in range(setting.steps))
-            given = feed.batches(order)
+            given: Iterator[Any] = feed.batches(order)
         else:
             given = iter([Examples(ready, None)] * setting.steps)
         for examples in given:

@@ -126,7 +126,7 @@ def child_first(workdir: Path, width: float, began: float) -> None:
         def run(*args: Any) -> Any:
             import jax
 
-            lowered = step.lower(*args)
+            lowered = step.lower(*args)  # type: ignore[attr-defined]  # jit's own method
             now["tracing and lowering"] = time.time()
             compiled = lowered.compile()
             now["compiling"] = time.time()
@@ -139,7 +139,8 @@ def child_first(workdir: Path, width: float, began: float) -> None:
 
         return run
 
-    experiment.load_data, loop.make_step = timed_load_data, timed_make_step
+    experiment.load_data = timed_load_data  # type: ignore[assignment]
+    loop.make_step = timed_make_step
     _run("pretrain", {"backbone.width": width}, workdir)
 
 

@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 
 def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
@@ -33,7 +34,12 @@ def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
     backbone = make_backbone("resnet18", delay=suggest_delay(shape))
     images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 1), dtype=np.int16)
     state = init_state(jax.random.key(0), backbone, [proxy], Optimiser(), images)
-    rest = {"backbone": backbone, "tasks": {task: proxy}, "rows": np.arange(batch), "seed": 0}
+    rest: dict[str, Any] = {
+        "backbone": backbone,
+        "tasks": {task: proxy},
+        "rows": np.arange(batch),
+        "seed": 0,
+    }
     feed = Feed(images, make_mesh(jax.devices()[:1]), "device")
     began = time.perf_counter()
     state = fit(state, feed=feed, training=Training(steps=1, batch_size=batch), **rest)

@@ -133,13 +133,13 @@ def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_pa
     settings = records.as_settings(small().to_dict())
     del settings["task"]["jigsaw"], settings["similarity"]["layer"]
     write_json(tmp_path / "config.json", settings)
-    check_workdir(tmp_path, records.as_settings(small().to_dict()))
+    check_workdir(tmp_path, tmp_path, records.as_settings(small().to_dict()))
     config = small()
     config.similarity.layer = "stage2"
     with pytest.raises(
         InputError, match=r"\(different: similarity.layer\).*all but the comparisons"
     ):
-        check_workdir(tmp_path, records.as_settings(config.to_dict()))
+        check_workdir(tmp_path, tmp_path, records.as_settings(config.to_dict()))
 
 
 def test_a_file_in_place_of_the_workdir_is_named(tmp_path):

@@ -204,11 +204,11 @@ def probe(
       `summarise` over the labelled sets, by the name of the probe.
     """
     groups = np.arange(len(x)) if groups is None else groups
-    linear, near = {}, {}
-    for i, rows in enumerate(labelled_sets):
+    linear, near = [], []
+    for rows in labelled_sets:
         data = x[rows], labels[rows], x[test]
-        linear[f"set {i}"] = linear_probe(*data, classes=classes, groups=groups[rows], seed=seed)
-        near[f"set {i}"] = knn(*data, classes=classes, k=k)
+        linear.append(linear_probe(*data, classes=classes, groups=groups[rows], seed=seed))
+        near.append(knn(*data, classes=classes, k=k))
     runs = dict(zip(PROBES, (linear, near), strict=True))
     return {name: summarise(labels[test], of, groups[test]) for name, of in runs.items()}
 

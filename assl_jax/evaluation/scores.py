@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -188,6 +188,7 @@ def paired_gain(
     after: Sequence[Probabilities],
     groups: Groups,
     *,
+    pretrainings: int = 1,
     replicates: int = 1000,
     seed: int = 0,
 ) -> Gain:
@@ -199,17 +200,21 @@ def paired_gain(
       before, after: the networks' probabilities of the same images, one array for each run.
       groups: the patient of each image. The standard error is that of a bootstrap over patients;
         images that both networks find hard or easy cancel.
+      pretrainings: how many pretrainings the runs belong to; those of one come after those of
+        another. The squared standard error of the mean over them is added to that of the bootstrap.
       replicates, seed: as in `bootstrap`.
     """
     function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
     names, unit = np.unique(groups, return_inverse=True)
     drawn = _draw(len(names), replicates, seed).T[unit]
     weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn], axis=1)
-    old, new = (
-        np.mean([function(labels, p, weights) for p in runs], 0) for runs in (before, after)
-    )
-    mean, *resampled = sign * (new - old)
-    return Gain(float(mean), float(np.nanstd(resampled)))
+    old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
+    mean, *resampled = sign * (new.mean(0) - old.mean(0))
+    error = float(np.nanstd(resampled))
+    if pretrainings > 1:
+        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1)
+        error = math.hypot(error, statistics.stdev(each.tolist()) / math.sqrt(pretrainings))
+    return Gain(float(mean), error)
 
 
 def paired_difference(
@@ -239,31 +244,54 @@ def paired_difference(
     return _interval(sums / (weights @ np.bincount(unit)), level)
 
 
-def estimate(values: Sequence[float], interval: tuple[float, float] | None = None) -> Estimate:
-    """Mean and sample standard deviation of one or more values, and their interval if known."""
+def estimate(
+    values: Sequence[float],
+    interval: tuple[float, float] | None = None,
+    pretrainings: int = 1,
+) -> Estimate:
+    """Mean and sample standard deviation of one or more values, and their interval if known.
+
+    Args:
+      values: the repetitions; those of one pretraining come after those of another.
+      interval: lower and upper end.
+      pretrainings: how many there are.
+    """
     low, high = interval or (None, None)
     std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Estimate(mean=statistics.fmean(values), std=std, runs=tuple(values), low=low, high=high)
+    size = len(values) // pretrainings
+    means = [statistics.fmean(values[i * size : (i + 1) * size]) for i in range(pretrainings)]
+    return Estimate(
+        mean=statistics.fmean(values),
+        std=std,
+        runs=tuple(values),
+        low=low,
+        high=high,
+        pretrainings=tuple(means) if pretrainings > 1 else (),
+    )
 
 
-def summarise(labels: Labels, runs: Mapping[str, Probabilities], groups: Groups) -> Evaluation:
+def summarise(
+    labels: Labels, runs: Sequence[Probabilities], groups: Groups, *, pretrainings: int = 1
+) -> Evaluation:
     """Metrics and confusion over several runs on the same images.
 
     Args:
       labels: true classes, 0 to k - 1.
-      runs: probabilities by the name of the run.
+      runs: probabilities.
       groups: the patient of each image.
+      pretrainings: as in `estimate`.
 
     Returns:
       For each metric that is defined on these images its mean and spread over the runs and the
       95 % interval of `bootstrap`; the confusion matrix, mean over the runs.
     """
-    each = [scores(labels, p) for p in runs.values()]
-    intervals = bootstrap(labels, list(runs.values()), groups)
-    matrix = np.mean([confusion(labels, p) for p in runs.values()], axis=0)
+    each = [scores(labels, p) for p in runs]
+    intervals = bootstrap(labels, runs, groups)
+    matrix = np.mean([confusion(labels, p) for p in runs], axis=0)
     return Evaluation(
         metrics={
-            name: estimate([run[name] for run in each], intervals.get(name)) for name in each[0]
+            name: estimate([run[name] for run in each], intervals.get(name), pretrainings)
+            for name in each[0]
         },
         confusion=tuple(map(tuple, matrix.tolist())),
     )

@@ -1,5 +1,7 @@
 """`results.json` and `probes.json`: what a run found."""
 
+import math
+import statistics
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ class Estimate(Record, frozen=True, kw_only=True):
       std: their sample standard deviation; 0 for a single one.
       runs: the value of each repetition; empty where they are not kept.
       low, high: ends of a 95 % bootstrap interval of the mean; None without one.
+      pretrainings: the mean of each pretraining; empty with one.
     """
 
     mean: float
@@ -23,6 +26,17 @@ class Estimate(Record, frozen=True, kw_only=True):
     runs: tuple[float, ...] = ()
     low: float | None = None
     high: float | None = None
+    pretrainings: tuple[float, ...] = ()
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the mean over the repetitions; None for a single one.
+
+        Fine-tunings of one pretraining are not independent. With several pretrainings, these are
+        what counts.
+        """
+        values = self.pretrainings or self.runs
+        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 class Evaluation(Record, frozen=True, kw_only=True):

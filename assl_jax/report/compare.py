@@ -85,9 +85,7 @@ def accuracy_table(columns: Sequence[Column], metric: str = "accuracy") -> Table
     rows = tuple(
         Row((Cell(title), *cells)) for title, *cells in zip(titles.values(), *shown, strict=True)
     )
-    caption = (
-        f"Test {METRICS[metric].title} in %: mean ± standard deviation over repeated fine-tunings"
-    )
+    caption = f"Test {METRICS[metric].title} in %: {forms.SPREAD}"
     if any(len(column.runs) > 1 for column in columns):
         caption += "; in a column of several seeds, over the means of the seeds"
     caption += f"; {_test_sets(columns)}"

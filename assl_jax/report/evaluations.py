@@ -1,6 +1,5 @@
 """What a run evaluated, and the metric that its selection looks at."""
 
-import math
 from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS, on_test_set
@@ -46,6 +45,13 @@ def test_set(results: Results) -> str:
     return f"{images} of {results.patients:,} patients"
 
 
+def spread(results: Results) -> str:
+    """What stands after "±" in tables of test results."""
+    tested = (score(results, network.evaluation) for network in every_network(results))
+    repeated = any(estimate.pretrainings for estimate in tested if estimate)
+    return forms.SPREAD + (" (in brackets: over the pretrainings)" if repeated else "")
+
+
 def nothing_beat_scratch(results: Results) -> bool:
     """Whether networks were pretrained, and none is better on the test set than from scratch."""
     tested = [(t.label, score(results, t.evaluation)) for t in every_network(results)]
@@ -62,12 +68,12 @@ def within_noise(gain: Estimate) -> bool:
     """Whether a difference may be due to the choice of test images, or of fine-tunings.
 
     So it is if its 95 % interval over the test images contains 0 or has no width, or if it is
-    smaller than two standard errors over the fine-tunings.
+    smaller than two standard errors over the fine-tunings, or over the pretrainings.
     """
-    interval, runs = forms.ends(gain), len(gain.runs)
+    interval = forms.ends(gain)
     if interval is None or interval[0] <= 0 <= interval[1]:
         return True
-    return runs > 1 and abs(gain.mean) < 2 * gain.std / math.sqrt(runs)
+    return gain.error is not None and abs(gain.mean) < 2 * gain.error
 
 
 def deciding_metric(results: Results) -> str:

@@ -2,12 +2,14 @@
 
 import functools
 import math
+import statistics
 from collections.abc import Callable, Iterable
 
 from assl_jax.records import Estimate
 
 NO_WIDTH = 1e-9  # of an interval whose ends differ by rounding alone
 DASH = "–"  # for a number that does not exist
+SPREAD = "mean ± standard deviation over repeated fine-tunings"  # what `mean_std` prints
 
 
 def percent(value: float | None, *, digits: int = 2) -> str:
@@ -58,8 +60,9 @@ def mean_std(
 ) -> str:
     """Mean ± standard deviation; the mean alone if there was a single repetition.
 
-    A deviation of 0 over several repetitions is printed. If the repetitions are not kept, it may
-    be that of a single one, and is not.
+    With several pretrainings, the deviation of their means follows in brackets. A deviation of 0
+    over several repetitions is printed. If the repetitions are not kept, it may be that of a single
+    one, and is not.
 
     Args:
       estimate: the quantity.
@@ -71,7 +74,10 @@ def mean_std(
     form = form or functools.partial(percent, digits=digits)
     several = len(estimate.runs) > 1
     texts = [form(v) for v in (estimate.mean, estimate.std if several else estimate.std or None)]
-    return texts[0] if DASH in texts else " ± ".join(texts)
+    if DASH in texts:
+        return texts[0]
+    own = estimate.pretrainings
+    return " ± ".join(texts) + (f" (± {form(statistics.stdev(own))})" if own else "")
 
 
 def interval(estimate: Estimate | None) -> str:

@@ -3,7 +3,7 @@
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 from assl_jax.report import forms
-from assl_jax.report.evaluations import SMALL, every_network, kept, named_metric, test_set
+from assl_jax.report.evaluations import SMALL, every_network, kept, named_metric, spread, test_set
 from assl_jax.report.names import capitalised
 from assl_jax.report.table import Cell, Row, Table
 
@@ -37,8 +37,7 @@ def metrics_table(results: Results) -> Table | None:
         )
         for network, cells in zip(networks, zip(*columns, strict=True), strict=True)
     )
-    caption = "Test set, in %: mean ± standard deviation over repeated fine-tunings; "
-    caption += test_set(results)
+    caption = f"Test set, in %: {spread(results)}; {test_set(results)}"
     if any(forms.interval(e) for estimates in metrics.values() for e in estimates):
         units = f"{_units(results)} of the test set"
         caption += f" [95 % interval of the mean of the runs, by bootstrap over {units}]"

@@ -1,5 +1,6 @@
 """Titles and colours of tasks, pools, networks and backbones; every part of a report uses these."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,15 +32,19 @@ class Label(NamedTuple):
       backbone: name of the architecture; "" if the label has none.
       pool: the proxy tasks; empty from scratch, and for the start weights alone.
       variant: "plain", "start" for the start weights alone, or one of `VARIANTS`.
+      seed: number of the pretraining; from 0.
     """
 
     backbone: str
     pool: tuple[str, ...]
     variant: str = "plain"
+    seed: int = 0
 
     @classmethod
     def parse(cls, label: str) -> "Label":
-        """Split `"vgg16/src+rotation.self_assl"`."""
+        """Split `"vgg16/src+rotation.self_assl.seed1"`."""
+        if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
+            return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
         backbone, _, rest = label.partition("/")
         if not backbone.isidentifier() or not rest:  # the whole label is the pool
             backbone, rest = "", label
@@ -57,9 +62,10 @@ class Label(NamedTuple):
 
     @property
     def title(self) -> str:
-        """`"VGG-16: SRC + Rotation, Self-ASSL"`."""
+        """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
         end = f", {VARIANTS[self.variant]}" if self.variant in VARIANTS else ""
+        end += f", pretraining {self.seed + 1}" if self.seed else ""
         return start + (START if self.variant == START_LABEL else pool_title(self.pool)) + end
 
 

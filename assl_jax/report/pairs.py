@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report import forms, paper
-from assl_jax.report.evaluations import test_set
+from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.table import Cell, Row, Table
 
@@ -118,7 +118,7 @@ def pairs_table(
     )
     caption = (
         f"Pairs of proxy tasks, accuracies in %, {order}; "
-        f"Int ACC: mean ± standard deviation over repeated fine-tunings; {test_set(results)}"
+        f"Int ACC: {spread(results)}; {test_set(results)}"
     )
     return Table(caption, tuple(heads), tuple(rows), names=2)
 

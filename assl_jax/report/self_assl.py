@@ -5,7 +5,7 @@ from typing import Any
 
 from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper
-from assl_jax.report.evaluations import self_assl_groups, test_set, within_noise
+from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, VARIANTS, backbone_title, pool_title
 from assl_jax.report.table import Cell, Row, Table
 
@@ -78,8 +78,8 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
                 cells += map(Cell, _printed_cells(_printed(rank, group, row)))
             rows.append(Row((Cell(""), Cell(pool_title(row.pool)), *cells)))
     caption = (
-        "Without and with Self-ASSL: accuracies in %, mean ± standard deviation over repeated "
-        "fine-tunings; ACC (+/-): their difference, paired by fine-tuning"
+        f"Without and with Self-ASSL: accuracies in %, {spread(results)}; "
+        "ACC (+/-): their difference, paired by fine-tuning"
     )
     if any(forms.ends(row.difference) for group in groups for row in group.rows):
         caption += " [95 % interval by bootstrap over the test set's patients or images]"

@@ -1,7 +1,5 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
-import math
-
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Evaluation, Iteration, Results
 from assl_jax.report import forms
@@ -83,9 +81,10 @@ def gain_lines(results: Results) -> list[str]:
         words.append(f"95 % interval {low} to {high} ({units})")
     else:
         words.append(f"the test set is too small for an interval ({units})")
-    if (runs := len(gain.runs)) > 1:
-        error = forms.percent(gain.std / math.sqrt(runs), digits=1)
-        words.append(f"standard error over {runs} fine-tunings {error}")
+    if gain.error is not None:
+        several = len(gain.pretrainings)
+        over = f"{several} pretrainings" if several else f"{len(gain.runs)} fine-tunings"
+        words.append(f"standard error over {over} {forms.percent(gain.error, digits=1)}")
     return [f"{'; '.join(words)}."]
 
 

@@ -24,6 +24,7 @@ from assl_jax.report.evaluations import (
     overview,
     score,
     shown_metric,
+    spread,
     test_set,
 )
 from assl_jax.report.metrics_table import metric_lines, metrics_table
@@ -84,10 +85,7 @@ def headline_table(results: Results) -> Table | None:
         cost = [Cell(_cost(costs.get(label)))] if costs else []
         texts = Cell(label.title), *cells, Cell(forms.gain(gain)), *cost
         rows.append(Row(texts, verdict="chosen" if label == kept(results) else ""))
-    caption = (
-        f"Fine-tuning with {results.labels:,} labels: mean ± standard deviation over repeated "
-        f"fine-tunings; {test_set(results)}"
-    )
+    caption = f"Fine-tuning with {results.labels:,} labels: {spread(results)}; {test_set(results)}"
     if costs:
         caption += ". The cost is that of the pretraining and of the networks that it builds on"
     return Table(caption, ("Pretraining", *columns, "Gain over scratch", *paid), tuple(rows))

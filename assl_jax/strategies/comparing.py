@@ -82,13 +82,14 @@ class Comparing:
         """How much a second network's features add to what a probe reads from the better one.
 
         The smaller of the two probes' losses minus the loss of the probe on both, in nats; above 0
-        if the features complement each other. None if nothing can be cross-validated.
+        if the features complement each other. If networks are pretrained more than once, a probe
+        reads two pretrainings of the pool, or of the other network, side by side: more features
+        alone are then no complement. None if nothing can be cross-validated.
         """
-        apart = self.probe_loss([pool]), self.probe_loss([other])
+        apart = [self.probe_loss(self.pretraining.repeats(n)[:2]) for n in (pool, other)]
         together = self.probe_loss([pool, other])
-        if together is None or None in apart:
-            return None
-        return min(a for a in apart if a is not None) - together
+        known = [loss for loss in apart if loss is not None]
+        return None if together is None or len(known) < 2 else min(known) - together
 
     def features(self, network: Network, *, subset: str = "unlabeled") -> Stage:
         """Features of a fixed set of images, in the stage's `features.npy`.

@@ -1,6 +1,7 @@
 """Evaluation stages: a network fine-tuned on few labels, tested, and cross-validated."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,43 @@ class Evaluating:
     pretraining: Pretraining
 
     def run(self, network: Network) -> Evaluation:
-        """Test metrics, and the metric of selection over the folds if there are any."""
+        """Test metrics, and the metric of selection over the folds if there are any.
+
+        They are those of all pretrainings of the network.
+        """
+        repeats = self.pretraining.repeats(network)
+        each = [self._tested(repeat) for repeat in repeats]
+        found = each[0]
+        if len(each) > 1:
+            found = self._summarise(self.probabilities(network), pretrainings=len(each))
+        if not self.settings.folds:
+            return found
+        values = [value for repeat in repeats for value in self._selected(repeat)]
+        return found.replace(selection=estimate(values, pretrainings=len(repeats)))
+
+    def _tested(self, network: Network) -> Evaluation:
         found = self.finetune(network).record.result
         assert isinstance(found, Finetuned)
-        if not self.settings.folds:
-            return found.evaluation
+        return found.evaluation
+
+    def _summarise(
+        self, probabilities: Sequence[np.ndarray], *, pretrainings: int = 1
+    ) -> Evaluation:
+        """The metrics of some fine-tunings on the test set."""
+        dataset, rows = self.setup.dataset, self.setup.dataset.test
+        return summarise(
+            dataset.labels[rows], probabilities, dataset.groups[rows], pretrainings=pretrainings
+        )
+
+    def _selected(self, network: Network) -> tuple[float, ...]:
+        """The metric of the selection in every fold."""
         folds = self.cross_validate(network).record.result
         assert isinstance(folds, Folds)
         require(
             self.metric in folds.metrics,
             f"search.metric={self.metric} is not defined in every fold; choose another metric",
         )
-        return found.evaluation.replace(selection=estimate(folds.metrics[self.metric]))
+        return folds.metrics[self.metric]
 
     def finetune(self, network: Network) -> Stage:
         """Fine-tune on all labels, for every labelled set and seed, and test.
@@ -79,13 +105,10 @@ class Evaluating:
         The probabilities of each run lie in the stage's `predictions/`, `[n, k]` in the order of
         the test set.
         """
-        dataset = self.setup.dataset
 
         def compute(folder: Path) -> Finetuned:
             probabilities = self._finetune_all(folder, "finetune", network, self.test_runs())
-            rows = dataset.test
-            evaluation = summarise(dataset.labels[rows], probabilities, dataset.groups[rows])
-            return Finetuned(evaluation=evaluation)
+            return Finetuned(evaluation=self._summarise(list(probabilities.values())))
 
         settings = {"data": self.setup.inputs["labelled and test"], "seeds": self.settings.seeds}
         return self._stage("finetune", network, settings, compute)
@@ -123,39 +146,55 @@ class Evaluating:
           repeat: see `cross_validate`.
         """
         dataset = self.setup.dataset
-        runs = self.test_runs() if on_test else self.folds(repeat)
-        stages = (
-            self.finetune(network) if on_test else self.cross_validate(network, repeat)
-            for network in (before, after)
-        )
-        old, new = ([_predictions(stage, run) for run in runs] for stage in stages)
-        rows = dataset.test
-        if not on_test:  # every fold predicts other images
+        if on_test:
+            rows = dataset.test
+            old, new = self.probabilities(before), self.probabilities(after)
+        else:  # every fold predicts other images
+            runs = self.folds(repeat)
             rows = np.concatenate([run.test for run in runs.values()])
-            old, new = [np.concatenate(old)], [np.concatenate(new)]
-        return paired_gain(self.metric, dataset.labels[rows], old, new, dataset.groups[rows])
+            old, new = (
+                [
+                    np.concatenate(_predictions(self.cross_validate(each, repeat), runs))
+                    for each in self.pretraining.repeats(network)
+                ]
+                for network in (before, after)
+            )
+        return paired_gain(
+            self.metric,
+            dataset.labels[rows],
+            old,
+            new,
+            dataset.groups[rows],
+            pretrainings=len(self.pretraining.repeats(after)),
+        )
 
     def over_scratch(self, network: Network) -> Estimate | None:
         """The test metric of `network` minus that of scratch, see `scores.on_test_set`.
 
         The repetitions are the fine-tunings. The 95 % interval is over the patients of the test
-        set, paired by image: 1.96 standard errors to each side. None if the metric is undefined.
+        set, paired by image, and over the pretrainings if there are several: 1.96 standard errors
+        to each side. None if the metric is undefined.
         """
         dataset, metric = self.setup.dataset, on_test_set(self.metric)
         labels, groups = dataset.labels[dataset.test], dataset.groups[dataset.test]
-        old, new = self.probabilities(SCRATCH), self.probabilities(network)
+        pretrainings = len(self.pretraining.repeats(network))
+        # Without a pretraining there is nothing to repeat.
+        old, new = self.probabilities(SCRATCH) * pretrainings, self.probabilities(network)
         before, after = ([scores(labels, p) for p in runs] for runs in (old, new))
         if any(metric not in run for run in (*before, *after)):
             return None
         each = [b[metric] - a[metric] for a, b in zip(before, after, strict=True)]
-        gain = paired_gain(metric, labels, old, new, groups)
+        gain = paired_gain(metric, labels, old, new, groups, pretrainings=pretrainings)
         reach = NORMAL * gain.error
-        return estimate(each, (gain.mean - reach, gain.mean + reach))
+        return estimate(each, (gain.mean - reach, gain.mean + reach), pretrainings)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
-        """The test-set probabilities `[n, k]` of each network fine-tuned on all labels."""
-        stage = self.finetune(network)
-        return [_predictions(stage, run) for run in self.test_runs()]
+        """The test-set probabilities `[n, k]` of each network fine-tuned on all labels.
+
+        Those of one pretraining come after those of another.
+        """
+        stages = map(self.finetune, self.pretraining.repeats(network))
+        return [p for stage in stages for p in _predictions(stage, self.test_runs())]
 
     def test_runs(self) -> Runs:
         return runs_on_all_labels(self.setup.dataset, self.settings, self.setup.seed)
@@ -240,6 +279,6 @@ class Evaluating:
         )
 
 
-def _predictions(stage: Stage, run: str) -> np.ndarray:
-    """The probabilities of a run of a stage."""
-    return read_array(stage.folder / "predictions" / file_of(run))
+def _predictions(stage: Stage, runs: Runs) -> list[np.ndarray]:
+    """The probabilities of the runs of a stage."""
+    return [read_array(stage.folder / "predictions" / file_of(run)) for run in runs]

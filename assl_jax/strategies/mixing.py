@@ -32,7 +32,8 @@ class Mixing:
         if network.second:
             return [network.plain]
         distilled = self.is_mixed(network, "distil")
-        return [Network((name,)) for name in network.ordered] if distilled else []
+        singles = [Network((name,), seed=network.seed) for name in network.ordered]
+        return singles if distilled else []
 
     def flops_of_a_step(self, network: Network) -> float:
         """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""

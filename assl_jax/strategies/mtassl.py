@@ -222,7 +222,8 @@ def single(study: Study, *, pool: Pool) -> Findings:
     Without labels, the pool is pretrained only.
     """
     if not study.setup.dataset.labelled_sets:
-        study.pretraining.run(Network(pool))
+        for network in study.pretraining.repeats(Network(pool)):
+            study.pretraining.run(network)
         return Findings(pretrained=pool)
     best = study.evaluate(Network(pool))
     return Findings(

@@ -17,17 +17,19 @@ class Network:
       as_long_as: a larger pool. The network is trained with all the operations of that pool's
         network and of those that it builds on: the control that an aggregate must beat.
       start: without pretraining, the study's start weights and not random ones.
+      seed: number of the pretraining, 0 to `pretrain.seeds` - 1; see `Pretraining.repeats`.
     """
 
     pool: Pool = ()
     second: SecondRun | None = None
     as_long_as: Pool = ()
     start: bool = False
+    seed: int = 0
 
     @property
     def plain(self) -> "Network":
         """The first training on the same tasks: f_p of Self-ASSL."""
-        return Network(self.pool)
+        return Network(self.pool, seed=self.seed)
 
     @property
     def ordered(self) -> Pool:
@@ -45,9 +47,10 @@ class Network:
 
     @property
     def label(self) -> str:
-        """`rotation+src`, `rotation.self_assl`, `rotation.longer`, `scratch`, `start`."""
+        """`rotation+src`, `rotation.self_assl`, `rotation.longer.seed1`, `scratch`, `start`."""
         name = "+".join(sorted(self.pool)) or self.variant
-        return f"{name}.{self.variant}" if self.second or self.as_long_as else name
+        name = f"{name}.{self.variant}" if self.second or self.as_long_as else name
+        return f"{name}.seed{self.seed}" if self.seed else name
 
     @property
     def has_weights(self) -> bool:

@@ -57,26 +57,18 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
     for network in (*study.baselines, *parts, *networks):
         label = study.setup.label(network)
         pretrained = True
+        repeats = study.pretraining.repeats(network)
         if network.pool:
-            pretrained = _finished(study, study.pretraining.run, network)
-            found.append(
-                Work(
-                    f"pretrain {label}",
-                    study.pretraining.training_of(network).steps,
-                    study.pretraining.training_of(network).steps
-                    * study.pretraining.mixing.flops_of_a_step(network),
-                    pretrained,
-                )
-            )
+            pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
+            steps = study.pretraining.training_of(network).steps * len(repeats)
+            flops = steps * study.pretraining.mixing.flops_of_a_step(network)
+            found.append(Work(f"pretrain {label}", steps, flops, pretrained))
         if network in parts:
             continue
-        found.append(
-            Work(
-                f"fine-tune {label}",
-                *_finetuning(study),
-                pretrained and _finished(study, study.evaluating.run, network),
-            )
-        )
+        finished = pretrained and _finished(study, study.evaluating.run, network)
+        steps, flops = _finetuning(study)
+        times = len(repeats)
+        found.append(Work(f"fine-tune {label}", times * steps, times * flops, finished))
     return [work for work in found if work.steps]  # without labels nothing is fine-tuned
 
 

@@ -44,6 +44,11 @@ class Pretraining:
     def mixing(self) -> Mixing:
         return Mixing(self.setup, self.settings)
 
+    def repeats(self, network: Network) -> list[Network]:
+        """The pretrainings of a network, see `PretrainSettings.seeds`; itself without a pool."""
+        seeds = range(self.settings.seeds if network.pool else 1)
+        return [dataclasses.replace(network, seed=seed) for seed in seeds]
+
     def run(self, network: Network) -> Stage:
         """Train a backbone on the pool's tasks; its weights lie in the stage's `backbone/`.
 
@@ -69,6 +74,8 @@ class Pretraining:
             "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
             "training": dataclasses.asdict(training),
         }
+        if network.seed:
+            settings["repeat"] = network.seed
         if second:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
@@ -287,9 +294,13 @@ class Pretraining:
         return state
 
     def _seed(self, network: Network) -> int:
-        """The same for all first trainings of a study, and another one for all later ones."""
+        """The same for all first trainings of a study, and another one for all later ones.
+
+        Every repetition has its own.
+        """
         later = network.second or self.mixing.is_mixed(network, "distil")
-        return int(digest(["pretrain", self.setup.seed, 2 if later else 1])[:7], 16)
+        parts = ["pretrain", self.setup.seed, 2 if later else 1]
+        return int(digest(parts + [network.seed] if network.seed else parts)[:7], 16)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
         """Save the routes and permutations that the class labels refer to."""

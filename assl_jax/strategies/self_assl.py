@@ -86,4 +86,8 @@ def difference(study: Study, before: Network, after: Network) -> Estimate:
         for network in (before, after)
     ]
     gained = hits[1].astype(float) - hits[0]
-    return estimate(gained.mean(1).tolist(), paired_difference(gained.mean(0), groups))
+    return estimate(
+        gained.mean(1).tolist(),
+        paired_difference(gained.mean(0), groups),
+        len(study.pretraining.repeats(after)),
+    )

@@ -61,6 +61,9 @@ class PretrainSettings:
 
     Attributes:
       training: of a single task.
+      seeds: number of pretrainings of every network, each with other random numbers. All of them
+        are fine-tuned, and the search decides on all. Similarities and the exported backbone are
+        of the first one.
       budget: what a pool may cost. "compute" gives it the floating-point operations of its first
         task's network, which is the best single one in a search; "steps" gives it the same number
         of steps as one task, and "per_task" that number for each of its tasks.
@@ -73,10 +76,12 @@ class PretrainSettings:
       distil: settings of "distil".
 
     Raises:
-      InputError: an unknown budget or mixing, or micro-batches of a joint step.
+      InputError: fewer than one seed, an unknown budget or mixing, or micro-batches of a joint
+        step.
     """
 
     training: Training
+    seeds: int = 1
     budget: str = "steps"
     mixing: str = "alternate"
     moments: str = "per_task"
@@ -84,6 +89,7 @@ class PretrainSettings:
     distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
+        require(self.seeds >= 1, f"pretrain.seeds={self.seeds} must be at least 1")
         choice(self.budget, BUDGETS, "pretrain.budget")
         choice(self.mixing, MIXING, "pretrain.mixing")
         choice(self.moments, MOMENTS, "pretrain.moments")

@@ -118,7 +118,7 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     assert found["accuracy"] == right.mean()
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
-    assert summarise(labels, {"a": p}, labels).metrics.keys() == found.keys()
+    assert summarise(labels, [p], labels).metrics.keys() == found.keys()
 
 
 def slow_replicate(labels, runs, groups, draw):
@@ -201,7 +201,7 @@ def test_a_new_metric_has_scores_and_intervals(monkeypatch):
         return weights[wrong].sum(0) / weights.sum(0)
 
     monkeypatch.setitem(METRICS, "errors", Metric("errors", errors, higher_is_better=False))
-    found = summarise(TWO, {"a": TWO_SCORES}, np.arange(7)).metrics
+    found = summarise(TWO, [TWO_SCORES], np.arange(7)).metrics
     assert found["errors"].mean == pytest.approx(1 - found["accuracy"].mean)
     assert found["errors"].low == pytest.approx(1 - found["accuracy"].high)
 
@@ -283,11 +283,11 @@ def test_an_estimate_by_hand():
 
 def test_summary_by_hand(tmp_path):
     labels = np.array([0, 0, 1, 1])
-    runs = {"a": one_hot([0, 0, 1, 1], 2), "b": one_hot([0, 1, 1, 0], 2)}
+    runs = [one_hot([0, 0, 1, 1], 2), one_hot([0, 1, 1, 0], 2)]
     found = summarise(labels, runs, np.arange(4))
     assert found.confusion == ((1.5, 0.5), (0.5, 1.5)) and found.selection is None
     assert list(found.metrics) == list(METRICS)
-    intervals = bootstrap(labels, list(runs.values()), np.arange(4))
+    intervals = bootstrap(labels, runs, np.arange(4))
     for name, estimated in found.metrics.items():
         values = (0.0, -np.log(1e-12) / 2) if name == "log_loss" else (1.0, 0.5)
         assert estimated.runs == pytest.approx(values)
@@ -298,7 +298,7 @@ def test_summary_by_hand(tmp_path):
     records.write(tmp_path / "found.json", found)
     written = (tmp_path / "found.json").read_bytes()
     assert msgspec.json.decode(written, type=Evaluation) == found
-    one = summarise(np.array([0, 1, 1]), {"a": one_hot([1, 1, 0], 2)}, np.arange(3))
+    one = summarise(np.array([0, 1, 1]), [one_hot([1, 1, 0], 2)], np.arange(3))
     assert one.accuracy.mean == pytest.approx(1 / 3)
     assert {estimated.std for estimated in one.metrics.values()} == {0.0}
 
@@ -306,7 +306,7 @@ def test_summary_by_hand(tmp_path):
 def test_a_metric_without_any_replicate_has_no_interval():
     """Twenty patients of twenty classes: no draw has all of them."""
     labels = np.arange(20)
-    found = summarise(labels, {"a": one_hot(labels, 20)}, labels).metrics
+    found = summarise(labels, [one_hot(labels, 20)], labels).metrics
     assert found["auc"] == Estimate(mean=1.0, std=0.0, runs=(1.0,))
     assert found["macro_f1"].low is None and found["accuracy"].low == 1.0
 
@@ -339,3 +339,23 @@ def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():
         hits[1] - hits[0]
     )
     assert paired_gain("auc", labels, before, before, groups) == (0.0, 0.0)
+
+
+def test_several_pretrainings_by_hand():
+    """Their means are what counts: fine-tunings of one pretraining are not independent."""
+    found = estimate([0.5, 0.7, 0.9, 0.9], None, 2)
+    assert found.pretrainings == pytest.approx((0.6, 0.9))
+    assert found.mean == pytest.approx(0.75)
+    assert found.error == pytest.approx(statistics.stdev([0.6, 0.9]) / np.sqrt(2))
+    assert estimate([0.5, 0.7]).error == pytest.approx(0.1) and estimate([0.5]).error is None
+
+
+def test_the_error_of_a_gain_includes_that_over_pretrainings():
+    """Every image is alike, so the bootstrap adds nothing: the gains 0.5 and 1 have the error."""
+    labels = np.zeros(4, np.int64)
+    wrong, right = one_hot([1, 1, 1, 1], 2), one_hot([0, 0, 0, 0], 2)
+    before, after = [wrong] * 4, [wrong, right, right, right]
+    gain = paired_gain("accuracy", labels, before, after, labels, pretrainings=2)
+    assert gain.mean == pytest.approx(0.75)
+    assert gain.error == pytest.approx(statistics.stdev([0.5, 1.0]) / np.sqrt(2))
+    assert paired_gain("accuracy", labels, before, after, labels).error == 0

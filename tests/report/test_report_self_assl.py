@@ -200,9 +200,16 @@ def test_labels(label, shown):
     assert names.label_title(label) == shown
 
 
+def test_a_later_pretraining_has_its_number_in_its_title():
+    label = names.Label.parse("vgg16/rotation.self_assl.seed2")
+    assert label == names.Label("vgg16", ("rotation",), "self_assl", 2)
+    assert label.title == "VGG-16: Rotation, Self-ASSL, pretraining 3"
+    assert names.label_title("src.seed1") == "SRC, pretraining 2"
+
+
 def test_a_backbone_of_ours_is_named_as_it_is():
     label = names.Label.parse("ours/rotation")
-    assert label == ("ours", ("rotation",), "plain") and label.title == "ours: Rotation"
+    assert label == names.Label("ours", ("rotation",)) and label.title == "ours: Rotation"
 
 
 def test_a_network_has_the_colour_of_its_task():

@@ -177,6 +177,8 @@ def test_a_single_run_has_no_deviation_and_several_equal_ones_have_one_of_0():
     assert forms.mean_std(Estimate(mean=0.5, std=0.0)) == "50.00"
     assert forms.mean_std(Estimate(mean=0.5, std=0.0123)) == "50.00 ± 1.23"
     assert forms.mean_std(None) == "–"
+    several = Estimate(mean=0.5, std=0.1, runs=(0.4, 0.4, 0.6, 0.6), pretrainings=(0.4, 0.6))
+    assert forms.mean_std(several) == "50.00 ± 10.00 (± 14.14)"
 
 
 @pytest.mark.parametrize(
