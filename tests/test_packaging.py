@@ -1,10 +1,13 @@
 """What is published: the version once, all packages, the configs inside."""
 
+import ast
+import itertools
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,22 @@ def test_the_version_is_written_once():
     assert released[0] == assl_jax.__version__
     for name in ("pyproject.toml", "CITATION.cff"):
         assert assl_jax.__version__ not in (ROOT / name).read_text(), name
+
+
+def test_every_import_is_of_a_declared_package():
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    declared = [*PROJECT["project"]["dependencies"], *itertools.chain(*extras)]
+    names = {re.match(r"[\w-]+", each)[0].lower().replace("_", "-") for each in declared}
+    owners = packages_distributions() | {"mlflow": ["mlflow-skinny"]}
+    for file in ROOT.glob("assl_jax/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module]
+            for module in {name.split(".")[0] for name in modules}:
+                own = {each.lower().replace("_", "-") for each in owners.get(module, [module])}
+                known = module in sys.stdlib_module_names or module == "assl_jax"
+                assert known or own & names, f"{file.name} imports {module}"
 
 
 @pytest.mark.long
