@@ -43,6 +43,7 @@ def small():
         ("pretrain.accumulate", 0, "accumulate=0 must be at least 1"),
         ("target.accumulate", 3, "batch_size=8 must be a multiple of accumulate=3"),
         ("pretrain.steps", 0, "steps=0 must be above 0"),
+        ("target.balance", "weight", "did you mean 'weights'"),
         ("pretrain.schedule", "cosin", "did you mean 'cosine'?"),
         ("pretrain.budget", "step", "did you mean 'steps'"),
         ("target.folds", 1, "target.folds=1"),

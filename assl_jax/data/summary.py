@@ -55,7 +55,7 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
         small, large = (dataset.class_names[i] for i in (counts.argmin(), counts.argmax()))
         yield (
             f"the labelled images are unbalanced: {counts.max()} of {large!r}, {counts.min()} of "
-            f"{small!r}; consider target.balance=sampling, and look at balanced accuracy"
+            f"{small!r}; consider target.balance=weights or sampling, and look at balanced accuracy"
         )
     order = np.concatenate([rows["labelled"], rows["test"], rows["unlabeled"]])
     order = order[np.sort(np.unique(order, return_index=True)[1])]

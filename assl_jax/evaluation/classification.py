@@ -1,7 +1,7 @@
 """The target task: classification with few labels."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -40,6 +40,18 @@ def probabilities(
     return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
 
+class Labelled(NamedTuple):
+    """The targets of a batch.
+
+    Attributes:
+      labels: classes, 0 to k - 1.
+      weights: see `classification_loss`.
+    """
+
+    labels: Int[Array, " b"]
+    weights: Float[Array, " b"] | None = None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(ProxyTask):
     """Fine-tuning with labels. It has the form of a proxy task, so the same loop trains it.
@@ -59,18 +71,21 @@ class Classification(ProxyTask):
     flip: bool = False
     intensity: Intensity = Intensity()
 
-    def make_batch(
-        self, rng: jax.Array, images: tuple[Shaped[Array, "b *space c"], Int[Array, " b"]]
-    ) -> Batch:
-        """Inputs `[b, 1, *space, c]` and targets `[b]` from images and their labels."""
-        x, labels = images
+    def make_batch(self, rng: jax.Array, images: tuple[Shaped[Array, "b ..."], ...]) -> Batch:
+        """Inputs `[b, 1, *space, c]` and `Labelled` targets from a batch of a feed.
+
+        Args:
+          rng: the key.
+          images: stored integers `[b, *space, c]`, then the fields of `Labelled`.
+        """
+        x, *targets = images
         k_flip, k_shift = jax.random.split(rng)
         x = random_flip(k_flip, x) if self.flip else x
         x = random_shift(k_shift, x, self.shift)
-        return Batch(self.intensity(x)[:, None], labels)
+        return Batch(self.intensity(x)[:, None], Labelled(*targets))
 
     def head(self) -> nn.Module:
         return LinearHead(classes=self.classes)
 
     def loss(self, outputs: jax.Array, batch: Batch) -> tuple[Array, Metrics]:
-        return classification_loss(outputs, batch.targets)
+        return classification_loss(outputs, *batch.targets)

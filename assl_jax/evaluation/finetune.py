@@ -1,6 +1,7 @@
 """Fine-tuning of all layers on the target task, its predictions, and cross-validation folds."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +21,6 @@ from assl_jax.training.processes import broadcast
 from assl_jax.training.state import TrainState, init_state
 
 HEADS = ("random", "probe")
-BALANCE = ("none", "sampling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Target:
         the pretrained features. A random head's first gradients change features that were good; a
         fitted head's do not (LP-FT, Kumar et al. 2022, arXiv 2202.10054). From scratch the head is
         random.
-      balance: what is done about unbalanced classes, one of `BALANCE`: "none", or "sampling",
-        which repeats the images of smaller classes until all are equally frequent.
+      balance: what is done about unbalanced classes, one of `BALANCE`: "none"; "sampling", which
+        repeats the images of smaller classes until all are equally frequent; or "weights", which
+        weights the loss of each image, see `class_weights`.
       groups: `[n]` the patient of each image, for the probe.
     """
 
@@ -73,7 +74,8 @@ class Target:
         Returns:
           The state after the last step.
         """
-        feed = self.images.with_arrays(self.labels)
+        rows, weights = BALANCE[self.balance](rows, self.labels)
+        feed = self.images.with_arrays(self.labels, *weights)
         state = init_state(
             jax.random.key(seed),
             self.backbone,
@@ -84,7 +86,6 @@ class Target:
         )
         if head:
             state.params["heads"][self.task.name] = jax.tree.map(jnp.copy, head)
-        rows = balanced(rows, self.labels) if self.balance == "sampling" else rows
         return fit(
             state,
             backbone=self.backbone,
@@ -142,6 +143,35 @@ def balanced(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     own = labels[rows]
     classes, counts = np.unique(own, return_counts=True)
     return np.concatenate([np.resize(rows[own == c], counts.max()) for c in classes])
+
+
+def class_weights(rows: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, " n"]:
+    """The weight of every image in the loss, so that all classes in `rows` count the same.
+
+    Source: the "balanced" class weights of scikit-learn. Of m training images of k classes, an
+    image of a class with m_c of them has the weight m / (k m_c); the mean over `rows` is 1.
+
+    Args:
+      rows: numbers of the training images.
+      labels: `[n]` the classes of all images.
+
+    Returns:
+      float32; 0 for images that are not in `rows`.
+    """
+    classes, own, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    weights = np.zeros(len(labels), np.float32)
+    weights[rows] = len(rows) / (len(classes) * counts[own])
+    return weights
+
+
+# By the value of `Target.balance`: the rows to train on, and arrays that follow the labels in a
+# batch. The weights are data and not constants, so that all fine-tunings share a compiled step.
+Balanced = tuple[np.ndarray, tuple[np.ndarray, ...]]
+BALANCE: dict[str, Callable[[np.ndarray, np.ndarray], Balanced]] = {
+    "none": lambda rows, labels: (rows, ()),
+    "sampling": lambda rows, labels: (balanced(rows, labels), ()),
+    "weights": lambda rows, labels: (rows, (class_weights(rows, labels),)),
+}
 
 
 def stratified_folds(

@@ -114,8 +114,9 @@ class TargetSettings:
       flip: mirror training images along the last spatial axis with probability 1/2.
       head: the linear head at the start: "random", or "probe", the linear probe of the pretrained
         features; see `Target`.
-      balance: what is done about unbalanced classes: "none", or "sampling", which repeats the
-        images of smaller classes.
+      balance: what is done about unbalanced classes: "none"; "sampling", which repeats the images
+        of smaller classes; or "weights", which weights the loss of each image so that all classes
+        count the same.
       keep: the number of fine-tuned networks that stay on disk, of each network's first ones; later
         predictions are their mean. A change repeats nothing.
 

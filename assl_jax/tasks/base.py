@@ -144,10 +144,18 @@ def spare_colour(name: str) -> str:
 
 
 def classification_loss(
-    logits: Float[Array, "n k"], labels: Int[Array, " n"]
+    logits: Float[Array, "n k"],
+    labels: Int[Array, " n"],
+    weights: Float[Array, " n"] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """The mean cross-entropy, and the accuracy as a metric: the loss of a classifying task."""
-    loss = losses.softmax_cross_entropy(logits, labels).mean()
+    """The mean cross-entropy, and the accuracy as a metric: the loss of a classifying task.
+
+    Args:
+      logits, labels: of each example.
+      weights: factors of the examples' cross-entropies, at least 0 and with mean 1; None for ones.
+    """
+    each = losses.softmax_cross_entropy(logits, labels)
+    loss = (each if weights is None else weights * each).mean()
     return loss, {"accuracy": accuracy(logits, labels)}
 
 

@@ -17,7 +17,8 @@ LABELS = np.arange(64, dtype=np.int32) % 3
 
 def made(task, images=IMAGES):
     batch = task.make_batch(jax.random.key(0), (jnp.asarray(images), jnp.asarray(LABELS)))
-    np.testing.assert_array_equal(batch.targets, LABELS)
+    np.testing.assert_array_equal(batch.targets.labels, LABELS)
+    assert batch.targets.weights is None
     assert batch.inputs.shape == (64, 1, *images.shape[1:])
     return np.asarray(batch.inputs[:, 0])
 
@@ -74,6 +75,20 @@ def test_loss_and_accuracy_by_hand():
     loss, metrics = task.loss(logits, batch)
     assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.4)) / 2, rel=1e-5)
     assert float(metrics["accuracy"]) == 0.5
+
+
+def test_weighted_loss_and_its_gradient_by_hand():
+    task = Classification(classes=2)
+    weights = jnp.asarray([0.5, 1.5])
+    images = jnp.asarray(IMAGES[:2]), jnp.asarray([0, 0], jnp.int32), weights
+    batch = task.make_batch(jax.random.key(0), images)
+    logits = jnp.log(jnp.asarray([[0.75, 0.25], [0.4, 0.6]]))
+    gradient_of = jax.value_and_grad(task.loss, has_aux=True)
+    (loss, metrics), gradient = gradient_of(logits, batch)
+    assert float(loss) == pytest.approx(-(0.5 * np.log(0.75) + 1.5 * np.log(0.4)) / 2, rel=1e-5)
+    # Half of the weight times the probabilities minus the true ones.
+    np.testing.assert_allclose(gradient, [[-0.0625, 0.0625], [-0.45, 0.45]], rtol=1e-5)
+    assert float(metrics["accuracy"]) == 0.5  # no weight changes it
 
 
 def test_an_unlabelled_image_cannot_pass_for_a_class():

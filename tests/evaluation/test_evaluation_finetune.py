@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation import finetune
 from assl_jax.evaluation.classification import Classification
-from assl_jax.evaluation.finetune import Target, balanced, stratified_folds
+from assl_jax.evaluation.finetune import Target, balanced, class_weights, stratified_folds
 from assl_jax.evaluation.probes import linear_probe
 from assl_jax.evaluation.scores import confusion, scores
 from assl_jax.training.feed import Feed
@@ -107,6 +108,35 @@ def test_balanced_sampling_repeats_smaller_classes_evenly():
     rows = balanced(np.arange(12), labels)
     assert np.bincount(labels[rows]).tolist() == [7, 7, 7]
     assert sorted(np.bincount(rows)) == [1] * 7 + [2, 2] + [3, 3, 4]
+
+
+def test_class_weights_by_hand():
+    labels = np.array([2, 0, 0, -1, 0, 2, 1])
+    # Of four images, three are of class 0 and one of class 2; the others are not trained on.
+    weights = class_weights(np.array([5, 1, 2, 4]), labels)
+    np.testing.assert_allclose(weights, [0, 2 / 3, 2 / 3, 0, 2 / 3, 2, 0], rtol=1e-6)
+    assert weights.dtype == np.float32
+
+
+def test_class_weights_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels, rows = rng.choice([0, 1, 4], 60, p=[0.7, 0.2, 0.1]), rng.permutation(60)[:40]
+    weights = class_weights(rows, labels)[rows]
+    np.testing.assert_allclose(weights, compute_sample_weight("balanced", labels[rows]), rtol=1e-6)
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_weights_follow_the_labels_into_the_batches(target, variables, monkeypatch):
+    fed = []
+    monkeypatch.setattr(finetune, "fit", lambda state, **given: fed.append(given))
+    rows = np.concatenate([TRAIN[LABELS[TRAIN] == 0], [1, 2]])
+    weighted = dataclasses.replace(target, balance="weights")
+    weighted.finetune(variables, rows, seed=0)
+    np.testing.assert_array_equal(fed[0]["rows"], rows)
+    images, labels, weights = next(fed[0]["feed"].batches([rows])).take()
+    np.testing.assert_array_equal(labels, target.labels[rows])
+    np.testing.assert_allclose(weights, [8 / 18] * 6 + [8 / 3] * 2, rtol=1e-6)
+    assert images.shape == (8, 6, 6, 1)
 
 
 @pytest.mark.slow

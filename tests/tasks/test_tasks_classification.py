@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.classification import Classification, Labelled
 from assl_jax.tasks import Batch, ProxyTask
 
 
@@ -19,7 +19,7 @@ def test_batch_without_augmentation_is_the_images(coordinates, as_stored, shape)
     task = Classification(classes=30, intensity=as_stored)
     batch = run(task, x, np.arange(30))
     np.testing.assert_array_equal(batch.inputs[:, 0], x)
-    np.testing.assert_array_equal(batch.targets, np.arange(30))
+    np.testing.assert_array_equal(batch.targets.labels, np.arange(30))
     assert isinstance(task, ProxyTask) and task.label_table(2) is None
     assert hash(task) == hash(Classification(classes=30, intensity=as_stored))
 
@@ -35,7 +35,7 @@ def test_flip_and_shift(coordinates, as_stored):
 
 
 def test_head_and_loss(drawn):
-    batch = Batch(jnp.zeros((3, 1, 4, 4, 1)), jnp.asarray([0, 1, 2]))
+    batch = Batch(jnp.zeros((3, 1, 4, 4, 1)), Labelled(jnp.asarray([0, 1, 2])))
     task = Classification(classes=3)
     features = {"pooled": jnp.eye(3)[:, None]}
     head = task.head()
@@ -45,5 +45,5 @@ def test_head_and_loss(drawn):
     loss, metrics = task.loss(logits, batch)
     np.testing.assert_allclose(loss, np.log(1 + 2 * np.exp(-2)), rtol=1e-5)
     assert metrics["accuracy"] == 1
-    unlabeled = Batch(batch.inputs, jnp.asarray([0, 1, -1]))
+    unlabeled = Batch(batch.inputs, Labelled(jnp.asarray([0, 1, -1])))
     assert np.isnan(task.loss(logits, unlabeled)[0])  # -1 must never count as a class
