@@ -54,6 +54,11 @@ class Optimiser:
         require(self.learning_rate > 0, f"learning_rate={self.learning_rate} must be above 0")
         require(0 <= self.warmup < 1, f"warmup={self.warmup} is a share of the steps, in [0, 1)")
 
+    @property
+    def compiled(self) -> "Optimiser":
+        """The settings that a compiled step depends on, equal for all rates and schedules."""
+        return dataclasses.replace(self, learning_rate=1.0, schedule="constant", warmup=0.0)
+
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of step `step` (from 0) of `steps`."""
         warm = self.warmup * steps

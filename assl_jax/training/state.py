@@ -134,7 +134,7 @@ def init_state(
             t.name: _init_head(backbone, t, shapes)(name_key(rng, f"head {t.name}")) for t in tasks
         },
     }
-    init = _init_optimiser(optimiser)
+    init = _init_optimiser(optimiser.compiled)
     opt_state = {
         "backbone": {
             key: init(params["backbone"])

@@ -84,7 +84,7 @@ def make_step(
     return _cached(
         backbone,
         task,
-        optimiser,
+        optimiser.compiled,  # the rate is an argument
         penalty if penalty and penalty.weight else None,
         accumulate,
         platform or jax.default_backend(),

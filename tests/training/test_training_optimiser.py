@@ -55,6 +55,13 @@ def test_weight_decay_acts_on_kernels_only():
     np.testing.assert_array_equal(up["bias"], [0.0])
 
 
+def test_what_a_compiled_step_depends_on():
+    rate = Optimiser(learning_rate=0.1, schedule="constant", warmup=0.2)
+    assert rate.compiled == Optimiser().compiled
+    for other in ({"weight_decay": 0.1}, {"clip_norm": 1.0}):
+        assert Optimiser(**other).compiled != Optimiser().compiled
+
+
 def test_clip_scales_the_whole_tree():
     grads = {"backbone": jnp.asarray([3.0]), "heads": {"a": jnp.asarray([[4.0]])}}
     norm = global_norm(grads)

@@ -1,4 +1,6 @@
-"""Fine-tuning traces and compiles once for all folds, seeds, epochs and first weights."""
+"""Fine-tuning compiles once for all folds, seeds, epochs, first weights and learning rates."""
+
+import dataclasses
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
+from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.step import make_step
 
@@ -27,12 +30,15 @@ def compiled():
 
 
 @pytest.mark.slow
-def test_folds_and_seeds_share_one_trace(toy, compiled):
+@pytest.mark.parametrize("balance, shift", [("none", 1), ("weights", 2)])
+def test_folds_and_seeds_share_one_trace(toy, compiled, balance, shift):
     labels = np.arange(len(toy.images), dtype=np.int32) % 2
-    task = Classification(classes=2, shift=1)
+    task = Classification(classes=2, shift=shift)  # another one, so that nothing is compiled yet
     training = Training(steps=9, batch_size=8)  # epochs of three and of two batches
     feed = Feed(toy.images, make_mesh(jax.devices()[:1]), "device")
-    target = Target(toy.backbone, task, feed, labels, training, batch_size=16)
+    target = Target(toy.backbone, task, feed, labels, training, batch_size=16, balance=balance)
+    faster = dataclasses.replace(training, optimiser=Optimiser(learning_rate=0.01))
+    faster = dataclasses.replace(target, training=faster)
     step = make_step(toy.backbone, task, training.optimiser)
     assert step._cache_size() == 0
     rows = np.arange(26)
@@ -42,9 +48,9 @@ def test_folds_and_seeds_share_one_trace(toy, compiled):
         for fold in (*folds, rows[:4]):  # the last one smaller than a batch
             kept = np.setdiff1d(rows, fold)
             for variables in (None, pretrained):
-                state = target.finetune(variables, kept, seed=seed)
+                state = (faster if seed else target).finetune(variables, kept, seed=seed)
                 assert target.probabilities(state, fold).shape == (len(fold), 2)
         first, compiled[:] = len(compiled), []
-        assert bool(first) == (seed == 0)  # the second seed compiles nothing
+        assert bool(first) == (seed == 0)  # the second seed and another rate compile nothing
     assert make_step(toy.backbone, task, training.optimiser) is step
     assert step._cache_size() == 1
