@@ -198,7 +198,7 @@ def _target(config: ConfigDict, cross_validated: bool) -> TargetSettings:
         f"target.folds={settings['folds']}: cross-validation needs at least 2; or set "
         "search.select_on=test",
     )
-    return TargetSettings(training=_training(config.target), **settings)
+    return TargetSettings(training=_training(config, "target"), **settings)
 
 
 def _backbones(config: ConfigDict, space: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -229,17 +229,21 @@ def _pretraining(config: ConfigDict) -> PretrainSettings:
     if config.search.as_printed and config.experiment == "mtassl":
         settings["mixing"] = AS_PRINTED_MIXING
     return PretrainSettings(
-        training=_training(config.pretrain),
+        training=_training(config, "pretrain"),
         joint=JointSettings(**config.joint.to_dict()),
         distil=DistilSettings(**config.distil.to_dict()),
         **settings,
     )
 
 
-def _training(group: ConfigDict) -> Training:
-    settings = group.to_dict()
-    optimiser = Optimiser(**_fields(Optimiser, settings))
-    return Training(optimiser=optimiser, **_fields(Training, settings))
+def _training(config: ConfigDict, group: str) -> Training:
+    """The settings of a training; the message of a mistake begins with the full key."""
+    settings = config[group].to_dict()
+    try:
+        optimiser = Optimiser(**_fields(Optimiser, settings))
+        return Training(optimiser=optimiser, **_fields(Training, settings))
+    except InputError as error:
+        raise InputError(f"{group}.{error}") from error
 
 
 def _fields(kind: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
