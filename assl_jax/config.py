@@ -1,5 +1,6 @@
 """Converts a `ConfigDict` into the library's plain arguments; see also `experiment.py`."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,7 @@ def studies_of(
             _pretraining(config),
             target,
             search_of(config).metric,
+            cross_validated,
         )
         for settings in backbones
     ]
@@ -190,15 +192,17 @@ def _tasks(config: ConfigDict, **given: Any) -> dict[str, ProxyTask]:
 
 
 def _target(config: ConfigDict, cross_validated: bool) -> TargetSettings:
-    settings = _fields(TargetSettings, config.target.to_dict())
-    if not cross_validated:
-        settings["folds"] = 0
-    require(
-        not cross_validated or settings["folds"] >= 2,
-        f"target.folds={settings['folds']}: cross-validation needs at least 2; or set "
-        "search.select_on=test",
+    settings = TargetSettings(
+        training=_training(config, "target"), **_fields(TargetSettings, config.target.to_dict())
     )
-    return TargetSettings(training=_training(config, "target"), **settings)
+    if not (cross_validated or settings.chooses_rate):
+        return dataclasses.replace(settings, folds=0)
+    require(
+        settings.folds >= 2,
+        f"target.folds={settings.folds}: cross-validation needs at least 2; or set "
+        "search.select_on=test and no target.learning_rates",
+    )
+    return settings
 
 
 def _backbones(config: ConfigDict, space: tuple[int, ...]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from assl_jax import records
 from assl_jax.config import base_config, saved_config, search_of
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
-from assl_jax.experiment import run
+from assl_jax.experiment import mistakes, run
 from assl_jax.files import write_json
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 from assl_jax.workdir import check_workdir, reuse
@@ -45,6 +45,9 @@ def small():
         ("pretrain.steps", 0, "pretrain.steps=0 must be above 0"),
         ("target.steps", 0, "target.steps=0 must be above 0"),
         ("target.learning_rate", 0.0, "target.learning_rate=0.0 must be above 0"),
+        ("target.learning_rates", (1e-3, 0.0), "target.learning_rates=(0.001, 0.0) must be"),
+        ("target.learning_rates", ("a", 1e-3), "target.learning_rates=('a', 0.001) must be"),
+        ("target.learning_rates", (1e-3, 1e-3), "names one twice"),
         ("target.balance", "weight", "did you mean 'weights'"),
         ("pretrain.schedule", "cosin", "pretrain.schedule='cosin' is unknown; did you mean"),
         ("pretrain.budget", "step", "did you mean 'steps'"),
@@ -86,6 +89,29 @@ def test_a_mistake_is_told_in_one_line_before_anything_is_written(path, value, s
         run(config, tmp_path / "work")
     assert says in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "path, value, says",
+    [
+        ("data.labels", 30, "5-fold cross-validation needs 5"),
+        ("target.folds", 1, "target.folds=1: cross-validation needs at least 2"),
+    ],
+)
+def test_learning_rates_need_folds_in_every_experiment(path, value, says, tmp_path):
+    config = small()
+    config.experiment, config.tasks = "pretrain", "src"
+    config.update_from_flattened_dict({path: value})
+    config.target.learning_rates = (1e-4, 1e-3)
+    with pytest.raises(InputError, match=says):
+        run(config, tmp_path / "work")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folds_without_a_use_are_not_checked():
+    config = small()
+    config.experiment, config.target.folds = "pretrain", 1
+    assert not mistakes(config)
 
 
 def test_a_table_of_pairs_needs_two_tasks(tmp_path):

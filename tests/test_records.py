@@ -87,6 +87,15 @@ def test_a_missing_file(tmp_path):
         records.read(tmp_path / "results.json", Results)
 
 
+def test_a_learning_rate_is_written_only_if_it_was_chosen(tmp_path):
+    for evaluation in (EVALUATION, EVALUATION.replace(learning_rate=1e-3)):
+        path = tmp_path / "record.json"
+        records.write(path, RESULTS.replace(scratch=evaluation))
+        assert records.read(path, Results).scratch == evaluation
+        written = json.loads(path.read_text())["scratch"]
+        assert written.get("learning_rate") == (evaluation.learning_rate or None)
+
+
 def test_gains_are_of_the_test_accuracy():
     pair = Extension(pool=("a",), task="b", similarity=0.1, avg=0.2, max=0.3, evaluation=EVALUATION)
     assert pair.members == ("a", "b")

@@ -205,7 +205,8 @@ def stratified_folds(
     require(
         counts[rare] >= folds,
         f"class {rare} has {counts[rare]} {what}, but {folds}-fold cross-validation needs {folds}; "
-        "lower target.folds, label more images, or set search.select_on=test",
+        "lower target.folds, label more images, or set search.select_on=test and no "
+        "target.learning_rates",
     )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [held_out for _, held_out in splitter.split(labels, labels, groups)]

@@ -48,11 +48,13 @@ class Evaluation(Record, frozen=True, kw_only=True):
       confusion: `[k, k]` numbers of test images, rows the true classes, mean over the runs.
       selection: the metric that selection looks at, over the folds of a cross-validation inside
         the labelled set; None without folds.
+      learning_rate: of the fine-tunings, if a cross-validation chose it; otherwise unset.
     """
 
     metrics: dict[str, Estimate]
     confusion: tuple[tuple[float, ...], ...]
     selection: Estimate | None = None
+    learning_rate: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def accuracy(self) -> Estimate:

@@ -52,7 +52,7 @@ class StageRecord(Record, frozen=True, kw_only=True):
     """`done.json`: a finished stage.
 
     Attributes:
-      kind: "pretrain", "start", "finetune", "select", "features" or "probe".
+      kind: "pretrain", "start", "finetune", "rate", "select", "features" or "probe".
       label: the network's.
       settings: everything but the code that determines the result.
       code: digest of the source that the stage can reach, see `strategies.identity`.

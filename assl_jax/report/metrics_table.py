@@ -11,7 +11,7 @@ from assl_jax.report.table import Cell, Row, Table
 def metrics_table(results: Results) -> Table | None:
     """A row for each network, a column for each metric; None if nothing was tested.
 
-    The best value of each column is strong.
+    The best value of each column is strong. If learning rates were chosen, they are a column.
     """
     networks = every_network(results, candidates=False)
     metrics = {
@@ -30,6 +30,10 @@ def metrics_table(results: Results) -> Table | None:
                 for estimate, mean in zip(estimates, means, strict=True)
             ]
         )
+    rates = [network.evaluation.learning_rate for network in networks]
+    chosen = any(rates)
+    if chosen:
+        columns.append([Cell(format(rate, "g") if rate else forms.DASH) for rate in rates])
     rows = tuple(
         Row(
             (Cell(network.label.title), *cells),
@@ -41,7 +45,9 @@ def metrics_table(results: Results) -> Table | None:
     if any(forms.interval(e) for estimates in metrics.values() for e in estimates):
         units = f"{_units(results)} of the test set"
         caption += f" [95 % interval of the mean of the runs, by bootstrap over {units}]"
-    heads = (capitalised(METRICS[name].title) for name in metrics)
+    if chosen:
+        caption += ". A cross-validation inside the labelled set chose the learning rates"
+    heads = [capitalised(METRICS[name].title) for name in metrics] + ["Learning rate"] * chosen
     return Table(caption, ("Pretraining", *heads), rows)
 
 

@@ -25,6 +25,8 @@ from assl_jax.files import read_array
 from assl_jax.models import SideBySide
 from assl_jax.records import MODEL_FOLDER, Estimate, Evaluation, Finetuned, Folds
 from assl_jax.strategies.finetuning import (
+    FOR_RATES,
+    Run,
     Runs,
     file_of,
     finetune_all,
@@ -41,7 +43,11 @@ from assl_jax.training.processes import is_primary
 from assl_jax.training.state import TrainState
 
 NORMAL = 1.96  # standard errors to each end of a 95 % interval
-TITLES = {"finetune": "fine-tune", "select": "cross-validate"}
+TITLES = {
+    "finetune": "fine-tune {label}",
+    "rate": "cross-validate {label} with the learning rate {rate:g}",
+    "select": "cross-validate {label}",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +59,17 @@ class Evaluating:
       settings: how a backbone is fine-tuned.
       metric: the metric used for selection, one of `METRICS`.
       pretraining: gives the backbones.
+      selects: whether networks are also cross-validated, to select by it, if there are folds.
     """
 
     setup: Setup
     settings: TargetSettings
     metric: str
     pretraining: Pretraining
+    selects: bool = True
 
     def run(self, network: Network) -> Evaluation:
-        """Test metrics, and the metric of selection over the folds if there are any.
+        """Test metrics, the chosen learning rate, and the metric of selection over the folds.
 
         They are those of all pretrainings of the network.
         """
@@ -70,10 +78,33 @@ class Evaluating:
         found = each[0]
         if len(each) > 1:
             found = self._summarise(self.probabilities(network), pretrainings=len(each))
-        if not self.settings.folds:
+        if self.settings.chooses_rate:
+            found = found.replace(learning_rate=self.learning_rate(network))
+        if not (self.selects and self.settings.folds):
             return found
-        values = [value for repeat in repeats for value in self._selected(repeat)]
+        values = [v for repeat in repeats for v in self._over_folds(self.cross_validate(repeat))]
         return found.replace(selection=estimate(values, pretrainings=len(repeats)))
+
+    def learning_rate(self, network: Network) -> float:
+        """The learning rate of a network's fine-tunings, see `TargetSettings.learning_rates`.
+
+        All pretrainings of the network have the same one.
+        """
+        rates = self.settings.rates
+        if not self.settings.chooses_rate:
+            return rates[0]
+        best = max if METRICS[self.metric].higher_is_better else min
+        return best(rates, key=lambda rate: self._at(rate)._value(network))
+
+    def _value(self, network: Network) -> float:
+        """The mean metric of selection over the folds that choose the learning rate."""
+        repeats = self.pretraining.repeats(network)
+        stages = [self._cross_validate("rate", repeat, FOR_RATES) for repeat in repeats]
+        return float(np.mean([self._over_folds(stage) for stage in stages]))
+
+    def _at(self, rate: float) -> "Evaluating":
+        """The same with one learning rate."""
+        return dataclasses.replace(self, settings=self.settings.at(rate))
 
     def _tested(self, network: Network) -> Evaluation:
         found = self.finetune(network).record.result
@@ -89,9 +120,9 @@ class Evaluating:
             dataset.labels[rows], probabilities, dataset.groups[rows], pretrainings=pretrainings
         )
 
-    def _selected(self, network: Network) -> tuple[float, ...]:
-        """The metric of the selection in every fold."""
-        folds = self.cross_validate(network).record.result
+    def _over_folds(self, stage: Stage) -> tuple[float, ...]:
+        """The metric of selection in every fold of a stage."""
+        folds = stage.record.result
         assert isinstance(folds, Folds)
         require(
             self.metric in folds.metrics,
@@ -105,7 +136,9 @@ class Evaluating:
         The probabilities of each run lie in the stage's `predictions/`, `[n, k]` in the order of
         the test set.
         """
+        return self._at(self.learning_rate(network))._finetune(network)
 
+    def _finetune(self, network: Network) -> Stage:
         def compute(folder: Path) -> Finetuned:
             probabilities = self._finetune_all(folder, "finetune", network, self.test_runs())
             return Finetuned(evaluation=self._summarise(list(probabilities.values())))
@@ -121,11 +154,14 @@ class Evaluating:
           repeat: number of the division into folds. The first one chooses the network that a search
             starts with; a later one compares it with others.
         """
+        return self._at(self.learning_rate(network))._cross_validate("select", network, repeat)
+
+    def _cross_validate(self, kind: str, network: Network, repeat: int) -> Stage:
         dataset = self.setup.dataset
 
         def compute(folder: Path) -> Folds:
             runs = self.folds(repeat)
-            probabilities = self._finetune_all(folder, "select", network, runs)
+            probabilities = self._finetune_all(folder, kind, network, runs)
             each = [scores(dataset.labels[runs[name].test], p) for name, p in probabilities.items()]
             complete = [name for name in METRICS if all(name in fold for fold in each)]
             return Folds(metrics={m: tuple(fold[m] for fold in each) for m in complete})
@@ -133,7 +169,7 @@ class Evaluating:
         settings = {"data": self.setup.inputs["labelled"], "folds": self.settings.folds}
         if repeat:
             settings["repeat"] = repeat
-        return self._stage("select", network, settings, compute)
+        return self._stage(kind, network, settings, compute)
 
     def gain(
         self, before: Network, after: Network, *, on_test: bool = False, repeat: int = 0
@@ -196,6 +232,13 @@ class Evaluating:
         stages = map(self.finetune, self.pretraining.repeats(network))
         return [p for stage in stages for p in _predictions(stage, self.test_runs())]
 
+    def runs(self) -> list[Run]:
+        """Every fine-tuning that `run` asks for: with every rate, on all labels, on the folds."""
+        found = [*self.test_runs().values()]
+        if self.settings.chooses_rate:
+            found += len(self.settings.rates) * [*self.folds(FOR_RATES).values()]
+        return found + [*self.folds().values()] if self.selects else found
+
     def test_runs(self) -> Runs:
         return runs_on_all_labels(self.setup.dataset, self.settings, self.setup.seed)
 
@@ -243,7 +286,7 @@ class Evaluating:
                 self._pretrained(network),
                 runs,
                 folder=folder / "predictions",
-                title=f"{TITLES[kind]} {setup.label(network)}",
+                title=TITLES[kind].format(label=setup.label(network), rate=self.settings.rates[0]),
                 logging=Logging(every=setup.log_every, record=record),
                 keep=keep if kind == "finetune" and is_primary() else None,
             )

@@ -27,6 +27,7 @@ class Run(NamedTuple):
 
 
 Runs = Mapping[str, Run]
+FOR_RATES = 1000  # the `repeat` that chooses learning rates; those of a search are far below
 
 
 def runs_on_all_labels(dataset: Dataset, settings: TargetSettings, seed: int) -> dict[str, Run]:
@@ -48,7 +49,8 @@ def fold_runs(
     runs = {}
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
         labels, groups = dataset.labels[rows], dataset.groups[rows]
-        folds = stratified_folds(labels, settings.folds, seed=seed + 1000 * repeat, groups=groups)
+        shuffle = (seed + 1000 * repeat) % 2**32  # what scikit-learn takes
+        folds = stratified_folds(labels, settings.folds, seed=shuffle, groups=groups)
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
             runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + 100 * repeat + f)

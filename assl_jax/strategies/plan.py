@@ -50,8 +50,8 @@ class Pace(NamedTuple):
 def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] = ()) -> list[Work]:
     """The work of a study that begins with `networks`, and with training from scratch.
 
-    Each network is pretrained. It is fine-tuned on all labels and, if the networks are also
-    cross-validated, on the folds. `parts` are only pretrained, because others build on them.
+    Each network is pretrained, and fine-tuned as `Evaluating.runs` says. `parts` are only
+    pretrained, because others build on them.
     """
     found = []
     for network in (*study.baselines, *parts, *networks):
@@ -88,7 +88,7 @@ def _finetuning(study: Study) -> tuple[int, float]:
     size = settings.training.batch_size
     shape = (size, *dataset.images.shape[1:])
     each = step_flops(study.setup.backbone, task, shape, dataset.images.dtype, labelled=True)
-    runs = [*study.evaluating.test_runs().values(), *study.evaluating.folds().values()]
+    runs = study.evaluating.runs()
     steps = len(runs) * settings.training.steps
     forward = each / PASSES / size * sum(len(run.test) for run in runs)
     return steps, steps * each + forward

@@ -108,8 +108,11 @@ class TargetSettings:
       training: of one fine-tuning.
       seeds: number of fine-tunings on all labels. They are tested on the test set. Each seed gives
         the same head and batches to every network, so that networks can be compared in pairs.
-      folds: number of cross-validation folds inside the labelled set, for selection; 0 for none.
-        All images of a patient lie in one fold.
+      learning_rates: rates to choose from; () takes `learning_rate`. Each network is fine-tuned
+        with the one that has the best value of `search.metric` in a cross-validation inside the
+        labelled set, on folds that choose nothing else; the first of equally good ones.
+      folds: number of cross-validation folds inside the labelled set, for selection and for the
+        choice of a learning rate; 0 for none. All images of a patient lie in one fold.
       shift: largest random translation of a training image along each axis, in pixels.
       flip: mirror training images along the last spatial axis with probability 1/2.
       head: the linear head at the start: "random", or "probe", the linear probe of the pretrained
@@ -126,6 +129,7 @@ class TargetSettings:
 
     training: Training
     seeds: int = 3
+    learning_rates: tuple[float, ...] = ()
     folds: int = 5
     shift: int = 0
     flip: bool = False
@@ -138,6 +142,28 @@ class TargetSettings:
         choice(self.head, HEADS, "target.head")
         choice(self.balance, BALANCE, "target.balance")
         require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")
+        rates = self.learning_rates
+        require(
+            all(isinstance(rate, int | float) and rate > 0 for rate in rates),
+            f"target.learning_rates={rates} must be numbers above 0",
+        )
+        require(len(set(rates)) == len(rates), f"target.learning_rates={rates} names one twice")
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to choose from, at least one."""
+        return tuple(map(float, self.learning_rates)) or (self.training.optimiser.learning_rate,)
+
+    @property
+    def chooses_rate(self) -> bool:
+        """Whether a cross-validation chooses the learning rate."""
+        return len(self.rates) > 1
+
+    def at(self, rate: float) -> "TargetSettings":
+        """The same with one learning rate."""
+        optimiser = dataclasses.replace(self.training.optimiser, learning_rate=rate)
+        training = dataclasses.replace(self.training, optimiser=optimiser)
+        return dataclasses.replace(self, training=training, learning_rates=())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

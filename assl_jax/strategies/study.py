@@ -34,6 +34,7 @@ class Study:
         pretrain: PretrainSettings,
         target: TargetSettings,
         metric: str = "accuracy",
+        selects: bool = True,
     ) -> None:
         """Compose the parts.
 
@@ -41,10 +42,11 @@ class Study:
           setup: objects and settings shared by all stages.
           pretrain, target: settings.
           metric: what selection looks at, one of `METRICS`.
+          selects: see `Evaluating`.
         """
         self.setup = setup
         self.pretraining = Pretraining(setup, pretrain)
-        self.evaluating = Evaluating(setup, target, metric, self.pretraining)
+        self.evaluating = Evaluating(setup, target, metric, self.pretraining, selects)
         self.comparing = Comparing(setup, self.pretraining)
         self.networks: dict[str, Network] = {}
 

@@ -109,6 +109,18 @@ def test_every_metric_that_was_measured_has_a_column(evaluation, results, text):
     assert text(table.rows[0]) == ["From scratch", "50.0 ± 0.5", "40.0 ± 2.0"]
 
 
+def test_chosen_learning_rates_are_a_column(evaluation, results, text):
+    plain = results(scratch=evaluation(50), singles={"cpc": evaluation(70)})
+    assert "earning rate" not in tables.render_markdown(plain)
+    found = plain.replace(scratch=plain.scratch.replace(learning_rate=1e-4))
+    table = metrics_table.metrics_table(found)
+    assert table.columns == ("Pretraining", "Accuracy", "Learning rate")
+    assert [text(row)[2] for row in table.rows] == ["0.0001", "–"]
+    assert table.caption.endswith(
+        "A cross-validation inside the labelled set chose the learning rates"
+    )
+
+
 def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text):
     assert metrics_table.metrics_table(results()) is None
     assert metrics_table.metric_lines(results(test_images=30)) == []

@@ -24,6 +24,7 @@ from assl_jax.strategies.study import Study
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
+from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 
 
@@ -67,6 +68,9 @@ def make_study(tmp_path, monkeypatch):
         folder="run",
         seeds=2,
         folds=2,
+        learning_rates=(),
+        learning_rate=1e-3,
+        selects=True,
         steps=4,
         budget="steps",
         metric="accuracy",
@@ -90,12 +94,19 @@ def make_study(tmp_path, monkeypatch):
             "checkpoint_every": 2,
             "log_every": 1,
         }
-        training = Training(steps=2, batch_size=8)
+        optimiser = Optimiser(learning_rate=learning_rate)
+        target = TargetSettings(
+            training=Training(steps=2, batch_size=8, optimiser=optimiser),
+            seeds=seeds,
+            learning_rates=learning_rates,
+            folds=folds,
+        )
         return Study(
             Setup(**(setup | more)),
             PretrainSettings(training=Training(steps=steps, batch_size=8), budget=budget),
-            TargetSettings(training=training, seeds=seeds, folds=folds),
+            target,
             metric,
+            selects,
         )
 
     return make

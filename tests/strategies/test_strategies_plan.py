@@ -25,6 +25,14 @@ def test_what_a_study_begins_with(make_study):
     assert not list(study.setup.stages.folder.glob("*"))
 
 
+def test_the_choice_of_a_learning_rate_is_planned(make_study):
+    # Two seeds on all labels, two folds for each of three rates, and two folds for the selection.
+    (scratch,) = planned(make_study(learning_rates=(1e-4, 1e-3, 1e-2)), [])
+    assert scratch.steps == 2 * (2 + 3 * 2 + 2)
+    (scratch,) = planned(make_study(learning_rates=(1e-4, 1e-3), selects=False), [])
+    assert scratch.steps == 2 * (2 + 2 * 2)
+
+
 def test_parts_are_only_pretrained(make_study):
     works = planned(make_study(), [Network(("rotation", "src"))], [ROTATION])
     assert [work.title for work in works] == [

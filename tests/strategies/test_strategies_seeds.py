@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.evaluation.scores import log_loss
+from assl_jax.records import Folds
+from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.plan import planned
 from assl_jax.strategies.settings import PretrainSettings
@@ -41,6 +44,20 @@ def test_only_pretrained_networks_are_repeated(repeated):
     assert {n.plain for n in found} == set(found)
     with pytest.raises(InputError, match=r"pretrain\.seeds=0 must be at least 1"):
         PretrainSettings(training=pretraining.settings.training, seeds=0)
+
+
+def test_all_pretrainings_have_the_learning_rate_that_suits_them_together(repeated, monkeypatch):
+    losses = {(0.1, 0): 0.3, (0.1, 1): 0.9, (0.2, 0): 0.4, (0.2, 1): 0.5}
+
+    def folds(self, kind, network, repeat):
+        loss = losses[self.settings.training.optimiser.learning_rate, network.seed]
+        found = Folds(metrics={"log_loss": (loss - 0.1, loss + 0.1)})
+        return types.SimpleNamespace(record=types.SimpleNamespace(result=found))
+
+    monkeypatch.setattr(Evaluating, "_cross_validate", folds)
+    for seeds, rate in ((1, 0.1), (2, 0.2)):
+        evaluating = repeated(seeds, learning_rates=(0.1, 0.2)).evaluating
+        assert [evaluating.learning_rate(n) for n in (SRC, OTHER)] == [rate, rate]
 
 
 @pytest.mark.slow
