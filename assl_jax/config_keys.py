@@ -3,14 +3,14 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
 from assl_jax.data import load, source_of, source_settings
 from assl_jax.docstrings import meanings
-from assl_jax.errors import in_range
 from assl_jax.models import make_backbone
+from assl_jax.ranges import Count, OneOf, Seed, check
 from assl_jax.strategies.settings import (
     DistilSettings,
     PretrainSettings,
@@ -20,6 +20,7 @@ from assl_jax.strategies.settings import (
     TargetSettings,
 )
 from assl_jax.tasks import TASKS, task_class
+from assl_jax.training.feed import PLACEMENTS
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
@@ -47,19 +48,17 @@ class RunSettings:
     """
 
     experiment: str = "mtassl"
-    seed: int = 0
+    seed: Seed = 0
     tasks: str = "src,mcpc,jigsaw,rotation,inpaint,simclr"
-    images_on: str = "auto"
+    images_on: Annotated[str, OneOf(PLACEMENTS)] = "auto"
     keep_compiled: bool = True
-    eval_batch_size: int = 256
-    checkpoint_every: int = 1000
-    log_every: int = 50
+    eval_batch_size: Count = 256
+    checkpoint_every: Count = 1000
+    log_every: Count = 50
     log_to: str = "tensorboard"
 
     def __post_init__(self) -> None:
-        in_range(self.seed, "seed", at_least=0, below=2**32)
-        for name in ("eval_batch_size", "checkpoint_every", "log_every"):
-            in_range(getattr(self, name), name, at_least=1)
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,14 @@
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from assl_jax.errors import in_range
 from assl_jax.ops.intensity import Intensity
+from assl_jax.ranges import Range
 from assl_jax.tasks.base import Batch, ProxyTask, classification_loss
 
 
@@ -31,11 +31,8 @@ class Mirror(ProxyTask):
     title: ClassVar[str] = "Mirror"
     summary: ClassVar[str] = "An image, mirrored or not. The network predicts which."
     colour: ClassVar[str] = "#117733"
-    probability: float = 0.5
+    probability: Annotated[float, Range(above=0, below=1)] = 0.5
     intensity: Intensity = Intensity()
-
-    def __post_init__(self):
-        in_range(self.probability, "task.mirror.probability", above=0, below=1)
 
     def make_batch(self, rng, images):
         mirrored = jax.random.bernoulli(rng, self.probability, (images.shape[0],))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from assl_jax import losses
 from assl_jax.ops.intensity import Intensity
+from assl_jax.ranges import check
 
 Metrics = dict[str, Array]
 
@@ -73,6 +74,14 @@ class ProxyTask(Protocol):
     colour: ClassVar[str] = ""
     ranks: ClassVar[tuple[int, ...]] = (2, 3)
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        """Check the fields against what they declare, see `assl_jax.ranges`.
+
+        Raises:
+          InputError: a value out of its range.
+        """
+        check(self, f"task.{self.name}.")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Fill in `short` and `colour` for a class that has a title and leaves them out."""

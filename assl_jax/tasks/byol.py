@@ -1,7 +1,7 @@
 """BYOL (Grill et al. 2020), in any number of dimensions."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax import losses
-from assl_jax.errors import in_range
 from assl_jax.models.heads import NormalisedMLP, flatten_views, unflatten_views
+from assl_jax.ranges import Count, Range, Size
 from assl_jax.tasks.base import Average, Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
@@ -56,15 +56,9 @@ class BYOL(TwoViews):
         "itself makes of the other."
     )
     colour: ClassVar[str] = "#333333"
-    momentum: float = 0.99
-    hidden: int = 0
-    width: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_range(self.momentum, "task.byol.momentum", above=0, below=1)
-        in_range(self.hidden, "task.byol.hidden", at_least=0)
-        in_range(self.width, "task.byol.width", at_least=1)
+    momentum: Annotated[float, Range(above=0, below=1)] = 0.99
+    hidden: Size = 0
+    width: Count = 128
 
     def teach(
         self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any

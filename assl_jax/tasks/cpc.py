@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import in_range, require
+from assl_jax.errors import require
 from assl_jax.ops.intensity import Intensity
+from assl_jax.ranges import Count, Portion, Size
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask, accuracy
 from assl_jax.tasks.tiles import TileGrid, all_cells, cut_tiles, tile_grid
 
@@ -72,18 +73,18 @@ class CPC(ProxyTask):
         "line from the patches before them."
     )
     colour: ClassVar[str] = "#601070"
-    grid: int = 3
-    steps: int = 2
-    crop_fraction: float = 5 / 6
-    hidden: int = 0
+    grid: Count = 3
+    steps: Count = 2
+    crop_fraction: Portion = 5 / 6
+    hidden: Size = 0
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
-            1 <= self.steps < self.grid,
-            f"task.cpc.steps={self.steps} must be at least 1 and below task.cpc.grid={self.grid}",
+            self.steps < self.grid,
+            f"task.cpc.steps={self.steps} must be below task.cpc.grid={self.grid}",
         )
-        in_range(self.crop_fraction, "task.cpc.crop_fraction", above=0, at_most=1)
 
     def patches(self, space: tuple[int, ...]) -> TileGrid:
         """The patches of an image. Raises `InputError` if the image is too small."""

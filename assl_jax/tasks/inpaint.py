@@ -1,7 +1,7 @@
 """Context encoder (Pathak et al. 2016), reconstruction only, in any number of dimensions."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import choice, in_range
 from assl_jax.models.heads import Decoder, flatten_views, last_map, unflatten_views
 from assl_jax.ops.crop import random_starts
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import box_mask
+from assl_jax.ranges import Count, OneOf, Range, Size
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 
 REGIONS = ("random", "centre")
@@ -52,16 +52,11 @@ class Inpaint(ProxyTask):
     short: ClassVar[str] = "Inp"
     summary: ClassVar[str] = "An image with a masked box. The network fills in the box."
     colour: ClassVar[str] = "#CC79A7"
-    region: str = "random"
-    mask_fraction: float = 0.5
-    width: int = 16
-    coarse: int = 0
+    region: Annotated[str, OneOf(REGIONS)] = "random"
+    mask_fraction: Annotated[float, Range(above=0, below=1)] = 0.5
+    width: Count = 16
+    coarse: Size = 0
     intensity: Intensity = Intensity()
-
-    def __post_init__(self) -> None:
-        choice(self.region, REGIONS, "task.inpaint.region")
-        in_range(self.mask_fraction, "task.inpaint.mask_fraction", above=0, below=1)
-        in_range(self.coarse, "task.inpaint.coarse", at_least=0)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, 1, *space, c]`.

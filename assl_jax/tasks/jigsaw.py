@@ -7,11 +7,11 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Shaped
 
-from assl_jax.errors import in_range
 from assl_jax.models.heads import MLP, flatten_views, unflatten_views
 from assl_jax.ops.colour import random_grey
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.intensity import standardise_each
+from assl_jax.ranges import Share
 from assl_jax.tasks.base import Batch, Metrics, classification_loss
 from assl_jax.tasks.puzzle_tiles import PuzzleTiles
 
@@ -51,11 +51,7 @@ class Jigsaw(PuzzleTiles):
     colour: ClassVar[str] = "#A08000"
 
     flip: bool = True
-    grey: float = 2 / 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_range(self.grey, "task.jigsaw.grey", at_least=0, at_most=1)
+    grey: Share = 2 / 3
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**rank, *tile, c]` in shuffled order; targets `[b]` int32."""

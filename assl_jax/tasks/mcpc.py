@@ -1,14 +1,14 @@
 """Modified contrastive predictive coding (paper, section 2.2): local context."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from assl_jax import losses
-from assl_jax.errors import choice, in_range
 from assl_jax.models.heads import NextFeature, NormalisedMLP
+from assl_jax.ranges import OneOf, Positive, Size
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.route_tiles import RouteTiles
 
@@ -53,18 +53,11 @@ class MCPC(RouteTiles):
         "tile from the tiles before it."
     )
     colour: ClassVar[str] = "#56B4E9"
-    form: str = "ratio"
-    reduction: str = "mean"
-    temperature: float = 0.1
-    hidden: int = 0
-    projection: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choice(self.form, losses.MCPC_FORMS, f"task.{self.name}.form")
-        choice(self.reduction, losses.MCPC_REDUCTIONS, f"task.{self.name}.reduction")
-        in_range(self.temperature, f"task.{self.name}.temperature", above=0)
-        in_range(self.projection, f"task.{self.name}.projection", at_least=0)
+    form: Annotated[str, OneOf(losses.MCPC_FORMS)] = "ratio"
+    reduction: Annotated[str, OneOf(losses.MCPC_REDUCTIONS)] = "mean"
+    temperature: Positive = 0.1
+    hidden: Size = 0
+    projection: Size = 0
 
     def head(self) -> nn.Module:
         return PredictionHead(hidden=self.hidden, projection=self.projection)

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import in_range, require
+from assl_jax.errors import require
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.curve import random_curve
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import random_boxes
 from assl_jax.ops.shuffle import random_shuffle
+from assl_jax.ranges import Count, Portion, Share, Size
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 from assl_jax.tasks.inpaint import ReconstructionHead
 
@@ -60,28 +61,23 @@ class ModelsGenesis(ProxyTask):
         "boxes. The network restores the image."
     )
     colour: ClassVar[str] = "#993300"
-    flip: float = 0.15
-    shuffle: float = 0.5
-    window_fraction: float = 1 / 20
-    curve: float = 0.9
-    inverted: float = 0.5
-    paint: float = 0.9
-    inpaint: float = 0.2
-    boxes: int = 5
-    another: float = 0.95
+    flip: Share = 0.15
+    shuffle: Share = 0.5
+    window_fraction: Portion = 1 / 20
+    curve: Share = 0.9
+    inverted: Share = 0.5
+    paint: Share = 0.9
+    inpaint: Share = 0.2
+    boxes: Count = 5
+    another: Share = 0.95
     inpaint_sides: tuple[float, float] = (1 / 6, 1 / 3)
     outpaint_sides: tuple[float, float] = (3 / 7, 4 / 7)
-    width: int = 16
-    coarse: int = 0
+    width: Count = 16
+    coarse: Size = 0
     intensity: Intensity = Intensity()
 
     def __post_init__(self) -> None:
-        for setting in ("flip", "shuffle", "curve", "inverted", "paint", "inpaint", "another"):
-            value = getattr(self, setting)
-            in_range(value, f"task.models_genesis.{setting}", at_least=0, at_most=1)
-        fraction = self.window_fraction
-        in_range(fraction, "task.models_genesis.window_fraction", above=0, at_most=1)
-        in_range(self.boxes, "task.models_genesis.boxes", at_least=1)
+        super().__post_init__()
         for setting in ("inpaint_sides", "outpaint_sides"):
             sides = getattr(self, setting)
             require(
@@ -89,7 +85,6 @@ class ModelsGenesis(ProxyTask):
                 f"task.models_genesis.{setting}={sides} must be two fractions of the image side, "
                 "above 0 and at most 1, the smaller first",
             )
-        in_range(self.coarse, "task.models_genesis.coarse", at_least=0)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, 1, *space, c]`; targets: "image" `[b, *space, c]`, mirrored as the inputs."""

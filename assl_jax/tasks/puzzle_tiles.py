@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Shaped
 
-from assl_jax.errors import in_range, require
+from assl_jax.errors import require
 from assl_jax.ops.crop import cut, random_starts
 from assl_jax.ops.intensity import Intensity
 from assl_jax.permutations import max_min_hamming_permutations
+from assl_jax.ranges import Count, Portion, Range, Seed
 from assl_jax.tasks.base import ProxyTask
 from assl_jax.tasks.tiles import all_cells, require_tile_sides
 
@@ -30,16 +32,12 @@ class PuzzleTiles(ProxyTask):
       intensity: how stored integers become network inputs.
     """
 
-    grid: int = 3
-    permutations: int = 100
-    tile_fraction: float = 0.8
-    hidden: int = 512
-    seed: int = 0
+    grid: Annotated[int, Range(at_least=2)] = 3
+    permutations: Count = 100
+    tile_fraction: Portion = 0.8
+    hidden: Count = 512
+    seed: Seed = 0
     intensity: Intensity = Intensity()
-
-    def __post_init__(self) -> None:
-        in_range(self.grid, f"task.{self.name}.grid", at_least=2)
-        in_range(self.tile_fraction, f"task.{self.name}.tile_fraction", above=0, at_most=1)
 
     def label_table(self, rank: int) -> np.ndarray:
         """The permutations `[K, grid**rank]`; a label is a row.

@@ -1,7 +1,7 @@
 """Rotation prediction (Gidaris et al. 2018), in any number of dimensions."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from assl_jax.errors import in_range
 from assl_jax.ops.crop import random_crop, random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.rotate import rotate, rotation_classes
+from assl_jax.ranges import Portion, Range
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask, classification_loss
 
 SQUARE = 1.5
@@ -51,16 +51,12 @@ class Rotation(ProxyTask):
     short: ClassVar[str] = "Rot"
     summary: ClassVar[str] = "Rotated copies of an image. The network predicts the rotation."
     colour: ClassVar[str] = "#D55E00"
-    crop_fraction: float = 1.0
+    crop_fraction: Portion = 1.0
     square: bool = True
-    shift: float = 1 / 8
+    shift: Annotated[float, Range(at_least=0, below=0.5)] = 1 / 8
     flip: bool = True
     all_rotations: bool = True
     intensity: Intensity = Intensity()
-
-    def __post_init__(self) -> None:
-        in_range(self.crop_fraction, "task.rotation.crop_fraction", above=0, at_most=1)
-        in_range(self.shift, "task.rotation.shift", at_least=0, below=0.5)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, v, *crop, c]`, targets `[b, v]` int32; v is the number of classes or 1."""

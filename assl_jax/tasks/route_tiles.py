@@ -2,16 +2,17 @@
 
 import dataclasses
 from fractions import Fraction
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from assl_jax.errors import in_range
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.colour import colour_jitter
 from assl_jax.ops.intensity import Intensity
+from assl_jax.ranges import NonNegative, Portion, Range, Seed
 from assl_jax.routes import TILES_PER_AXIS, sampling_routes
 from assl_jax.tasks.base import Batch, ProxyTask
 from assl_jax.tasks.tiles import OVERLAP, TileGrid, cut_tiles, tile_grid
@@ -36,16 +37,11 @@ class RouteTiles(ProxyTask):
       intensity: how stored integers become network inputs.
     """
 
-    crop_fraction: float = 5 / 6
-    overlap: float = float(OVERLAP)
-    jitter: float = 0.0
-    seed: int = 0
+    crop_fraction: Portion = 5 / 6
+    overlap: Annotated[float, Range(at_least=0, below=1)] = float(OVERLAP)
+    jitter: NonNegative = 0.0
+    seed: Seed = 0
     intensity: Intensity = Intensity()
-
-    def __post_init__(self) -> None:
-        in_range(self.crop_fraction, f"task.{self.name}.crop_fraction", above=0, at_most=1)
-        in_range(self.overlap, f"task.{self.name}.overlap", at_least=0, below=1)
-        in_range(self.jitter, f"task.{self.name}.jitter", at_least=0)
 
     def label_table(self, rank: int) -> np.ndarray:
         """The routes `[K, m, rank]`; a label is a row."""

@@ -1,7 +1,7 @@
 """Rubik's cube recovery (Zhuang et al. 2019), on volumes."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import in_range, require
+from assl_jax.errors import require
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.rotate import Rotation, rotate
+from assl_jax.ranges import NonNegative, Range
 from assl_jax.tasks.base import Batch, Metrics, accuracy
 from assl_jax.tasks.puzzle_tiles import PuzzleTiles
 
@@ -65,14 +66,9 @@ class RubiksCube(PuzzleTiles):
         "permutation and the turns."
     )
     colour: ClassVar[str] = "#2200CC"
-    grid: int = 2
-    permutation_weight: float = 0.5
-    turn_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_range(self.permutation_weight, "task.rubiks_cube.permutation_weight", at_least=0)
-        in_range(self.turn_weight, "task.rubiks_cube.turn_weight", at_least=0)
+    grid: Annotated[int, Range(at_least=2)] = 2
+    permutation_weight: NonNegative = 0.5
+    turn_weight: NonNegative = 0.5
 
     def label_table(self, rank: int) -> np.ndarray:
         """The permutations `[K, grid**3]`; a label is a row.

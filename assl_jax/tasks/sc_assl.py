@@ -1,14 +1,14 @@
 """SC-ASSL: src and mcpc on the same tiles (paper, section 2)."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array
 
-from assl_jax.errors import choice, in_range
 from assl_jax.models.base import POOLED
 from assl_jax.models.heads import balanced_copies
+from assl_jax.ranges import NonNegative, OneOf
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.src import SRC
@@ -55,13 +55,8 @@ class SCASSL(MCPC):
         "tiles before it, the features of the last tile."
     )
     colour: ClassVar[str] = "#009E73"
-    balance: str = "gradient"
-    mcpc_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        choice(self.balance, BALANCE, f"task.{self.name}.balance")
-        in_range(self.mcpc_weight, f"task.{self.name}.mcpc_weight", at_least=0)
+    balance: Annotated[str, OneOf(BALANCE)] = "gradient"
+    mcpc_weight: NonNegative = 1.0
 
     @property
     def _src(self) -> SRC:

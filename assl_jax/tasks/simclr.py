@@ -8,8 +8,8 @@ import jax
 from jaxtyping import Array, Float
 
 from assl_jax import losses
-from assl_jax.errors import in_range
 from assl_jax.models.heads import MLP
+from assl_jax.ranges import Count, Positive, Size
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
@@ -45,14 +45,9 @@ class SimCLR(TwoViews):
         "views of all images."
     )
     colour: ClassVar[str] = "#E69F00"
-    temperature: float = 0.5
-    hidden: int = 0
-    width: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_range(self.temperature, "task.simclr.temperature", above=0)
-        in_range(self.width, "task.simclr.width", at_least=1)
+    temperature: Positive = 0.5
+    hidden: Size = 0
+    width: Count = 128
 
     def head(self) -> nn.Module:
         return ProjectionHead(hidden=self.hidden, width=self.width)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from assl_jax.errors import in_range
 from assl_jax.ops.colour import colour_jitter, random_grey
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.resample import random_blur, random_resized_crop
+from assl_jax.ranges import NonNegative, Portion, Share
 from assl_jax.tasks.base import Batch, ProxyTask
 
 SMALL = 64  # images that are smaller along every axis get half of the jitter
@@ -36,18 +36,12 @@ class TwoViews(ProxyTask):
       intensity: how stored integers become network inputs.
     """
 
-    crop_scale: float = 0.2
-    jitter: float = 0.8
-    grey: float = 0.2
-    blur: float = 2.0
+    crop_scale: Portion = 0.2
+    jitter: NonNegative = 0.8
+    grey: Share = 0.2
+    blur: NonNegative = 2.0
     flip: bool = True
     intensity: Intensity = Intensity()
-
-    def __post_init__(self) -> None:
-        in_range(self.crop_scale, f"task.{self.name}.crop_scale", above=0, at_most=1)
-        in_range(self.jitter, f"task.{self.name}.jitter", at_least=0)
-        in_range(self.grey, f"task.{self.name}.grey", at_least=0, at_most=1)
-        in_range(self.blur, f"task.{self.name}.blur", at_least=0)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, 2, *space, c]`: two views of every image; no targets."""

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax import losses
-from assl_jax.errors import in_range
 from assl_jax.models.heads import NormalisedMLP
+from assl_jax.ranges import NonNegative, Size
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
@@ -49,15 +49,10 @@ class VICReg(TwoViews):
         "numbers for both."
     )
     colour: ClassVar[str] = "#AA4499"
-    invariance: float = 25.0
-    variance: float = 25.0
-    covariance: float = 1.0
-    width: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("invariance", "variance", "covariance", "width"):
-            in_range(getattr(self, name), f"task.vicreg.{name}", at_least=0)
+    invariance: NonNegative = 25.0
+    variance: NonNegative = 25.0
+    covariance: NonNegative = 1.0
+    width: Size = 0
 
     def head(self) -> nn.Module:
         return Expander(width=self.width)

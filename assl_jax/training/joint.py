@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from assl_jax.errors import choice, in_range
 from assl_jax.models.heads import LARGEST_FACTOR
+from assl_jax.ranges import OneOf, Positive, check
 from assl_jax.tasks import ProxyTask
 from assl_jax.training.optimiser import global_norm
 
@@ -28,12 +28,11 @@ class JointSettings:
       InputError: an unknown balance, or a weight that is not above 0.
     """
 
-    balance: str = "gradient"
-    weight: float = 1.0
+    balance: Annotated[str, OneOf(BALANCE)] = "gradient"
+    weight: Positive = 1.0
 
     def __post_init__(self) -> None:
-        choice(self.balance, BALANCE, "joint.balance")
-        in_range(self.weight, "joint.weight", above=0)
+        check(self, "joint.")
 
 
 @dataclasses.dataclass(frozen=True)

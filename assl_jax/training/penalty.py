@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from assl_jax.errors import choice, lookup, require
+from assl_jax.errors import lookup, require
 from assl_jax.lcka import ESTIMATORS, linear_cka
+from assl_jax.ranges import NonNegative, OneOf, Positive, Range, check
 
 SIGNS = {"complementary": 1.0, "as_printed": -1.0}
 _EPS = 1e-6  # added to variances of features, which are of order 1
@@ -88,27 +89,21 @@ class Penalty:
       InputError: a setting out of range.
     """
 
-    weight: float = 1.0
-    sign: str = "complementary"
-    floor: float = 0.0
+    weight: NonNegative = 1.0
+    sign: Annotated[str, OneOf(SIGNS)] = "complementary"
+    floor: Annotated[float, Range(at_least=0, below=1)] = 0.0
     layer: str = "pooled"
-    estimator: str = "unbiased"
-    standardise: str = "whiten"
-    ridge: float = 0.1
-    queue: float = 4.0
+    estimator: Annotated[str, OneOf(ESTIMATORS)] = "unbiased"
+    standardise: Annotated[str, OneOf(STANDARDISE)] = "whiten"
+    ridge: Positive = 0.1
+    queue: NonNegative = 4.0
 
     def __post_init__(self) -> None:
-        require(self.weight >= 0, f"self_assl.weight={self.weight} must be at least 0")
-        choice(self.sign, SIGNS, "self_assl.sign")
-        choice(self.estimator, ESTIMATORS, "self_assl.estimator")
-        choice(self.standardise, STANDARDISE, "self_assl.standardise")
-        require(self.ridge > 0, f"self_assl.ridge={self.ridge} must be above 0")
-        require(0 <= self.floor < 1, f"self_assl.floor={self.floor} must be in [0, 1)")
+        check(self, "self_assl.")
         require(
             self.floor == 0 or self.sign == "complementary",
             f"self_assl.floor={self.floor} needs self_assl.sign=complementary",
         )
-        require(self.queue >= 0, f"self_assl.queue={self.queue} must be at least 0")
 
     def features(self, maps: Mapping[str, Array]) -> Float[Array, "n d"]:
         """The features that are compared, from a backbone's mapping."""

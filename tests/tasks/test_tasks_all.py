@@ -277,8 +277,8 @@ WRONG = [
     ("vicreg", {"covariance": -1.0}, "task.vicreg.covariance=-1.0 must be at least 0"),
     ("byol", {"momentum": 1.0}, "task.byol.momentum=1.0 must be above 0 and below 1"),
     ("cpc", {"crop_fraction": 1.2}, "task.cpc.crop_fraction=1.2 must be above 0 and at most 1"),
-    ("cpc", {"steps": 3}, "task.cpc.steps=3 must be at least 1 and below task.cpc.grid=3"),
-    ("cpc", {"steps": 0}, "task.cpc.steps=0 must be at least 1 and below task.cpc.grid=3"),
+    ("cpc", {"steps": 3}, "task.cpc.steps=3 must be below task.cpc.grid=3"),
+    ("cpc", {"steps": 0}, "task.cpc.steps=0 must be at least 1"),
 ]
 
 

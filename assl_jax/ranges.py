@@ -1,0 +1,108 @@
+"""Ranges and choices of settings. They are declared beside the types, and checked in one way.
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    strength: NonNegative = 0.5
+    kind: Annotated[str, OneOf("gauss", "salt")] = "gauss"
+
+    def __post_init__(self) -> None:
+        check(self, "task.noise.")
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+from assl_jax.errors import InputError, choice, in_range, require
+
+LARGEST = 1e9  # without an upper bound: larger numbers overflow or take all memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Range:
+    """A range of numbers. Without an upper bound it ends at `LARGEST`.
+
+    Attributes:
+      above, at_least: the lower bound, excluded or included.
+      below, at_most: the upper bound, excluded or included.
+    """
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def check(self, value: float, setting: str) -> None:
+        """Raise `InputError` unless `value` is in the range; NaN never is.
+
+        The message names the setting, its value and the bounds.
+        """
+        in_range(value, setting, **vars(self))
+        if self.below is None and self.at_most is None:
+            require(value <= LARGEST, f"{setting}={value} must be at most {LARGEST:g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """One of a few names.
+
+    Attributes:
+      names: those allowed; a mapping stands for its keys.
+    """
+
+    names: Iterable[str]
+
+    def check(self, value: str, setting: str) -> None:
+        """Raise `InputError` unless `value` is one of the names; the nearest one is shown."""
+        choice(value, self.names, setting)
+
+
+Count = Annotated[int, Range(at_least=1)]
+Size = Annotated[int, Range(at_least=0)]  # where 0 stands for another size, or for none
+Seed = Annotated[int, Range(at_least=0, below=2**32)]
+Positive = Annotated[float, Range(above=0)]
+NonNegative = Annotated[float, Range(at_least=0)]
+Share = Annotated[float, Range(at_least=0, at_most=1)]
+Portion = Annotated[float, Range(above=0, at_most=1)]
+
+
+@functools.cache
+def declared(kind: Callable[..., Any]) -> dict[str, Range | OneOf]:
+    """The ranges and choices of a class's fields, or of a function's arguments, by name."""
+    found = {}
+    for each in reversed(getattr(kind, "__mro__", (kind,))):
+        for name, hint in inspect.get_annotations(each).items():
+            found[name] = next(
+                (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Range | OneOf)), None
+            )
+    return {name: allowed for name, allowed in found.items() if allowed}
+
+
+def mistakes(kind: Callable[..., Any], values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A line for each value that its declaration does not allow.
+
+    Args:
+      kind: declares the settings, see `declared`.
+      values: by name; those that `kind` does not declare are not looked at.
+      prefix: precedes a name in the messages, as in "pretrain.".
+    """
+    found = []
+    for name, allowed in declared(kind).items():
+        try:
+            if name in values:
+                allowed.check(values[name], prefix + name)
+        except InputError as error:
+            found.append(str(error))
+    return found
+
+
+def check(instance: Any, prefix: str = "") -> None:
+    """Check the fields of a dataclass, see `mistakes`.
+
+    Raises:
+      InputError: a value out of its range, or that is not one of its choices.
+    """
+    found = mistakes(type(instance), vars(instance), prefix)
+    require(not found, "; ".join(found))

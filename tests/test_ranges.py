@@ -1,0 +1,88 @@
+"""Ranges of settings: what they allow, and that no numeric setting is without one."""
+
+import dataclasses
+from typing import Annotated, ClassVar
+
+import pytest
+
+from assl_jax.errors import InputError
+from assl_jax.ranges import (
+    Count,
+    NonNegative,
+    OneOf,
+    Portion,
+    Positive,
+    Range,
+    Seed,
+    Share,
+    Size,
+    check,
+    declared,
+    mistakes,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    name: ClassVar[str] = "base"
+    strength: NonNegative = 0.5
+    free: float = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived(Base):
+    strength: Share = 0.5
+    kind: Annotated[str, OneOf(("gauss", "salt"))] = "gauss"
+
+
+def times(n: Count = 1, *, label: str = "") -> int:
+    return n
+
+
+@pytest.mark.parametrize(
+    ("kind", "fine", "wrong"),
+    [
+        (Count, (1, 10**9), (0, -1, 10**10)),
+        (Size, (0, 7), (-1, 10**20)),
+        (Seed, (0, 2**32 - 1), (-1, 2**32)),
+        (Positive, (1e-30, 1e9), (0.0, -1.0, 1e10, float("inf"), float("nan"))),
+        (NonNegative, (0.0, 3.0), (-1e-9, float("nan"), float("inf"))),
+        (Share, (0.0, 1.0), (-0.1, 1.1, float("nan"))),
+        (Portion, (1e-9, 1.0), (0.0, 1.1)),
+    ],
+)
+def test_what_a_range_allows(kind, fine, wrong):
+    (allowed,) = kind.__metadata__
+    for value in fine:
+        allowed.check(value, "group.key")
+    for value in wrong:
+        with pytest.raises(InputError, match=r"group\.key=.* must be "):
+            allowed.check(value, "group.key")
+
+
+def test_a_message_names_the_setting_and_its_bounds():
+    with pytest.raises(InputError) as error:
+        Range(above=0, below=1).check(1.0, "task.byol.momentum")
+    assert str(error.value) == "task.byol.momentum=1.0 must be above 0 and below 1"
+    with pytest.raises(InputError) as error:
+        Range(at_least=1).check(10**20, "pretrain.steps")
+    assert str(error.value) == f"pretrain.steps={10**20} must be at most 1e+09"
+
+
+def test_a_class_has_what_it_inherits_and_its_own_declaration_wins():
+    assert set(declared(Derived)) == {"strength", "kind"}
+    assert declared(Derived)["strength"] == Range(at_least=0, at_most=1)
+    assert declared(Base)["strength"] == Range(at_least=0)
+    assert declared(times) == {"n": Range(at_least=1)}
+
+
+def test_every_mistake_has_a_line():
+    found = mistakes(Derived, {"strength": 2.0, "kind": "slat", "free": -3.0}, "task.noise.")
+    assert found == [
+        "task.noise.strength=2.0 must be at least 0 and at most 1",
+        "task.noise.kind='slat' is unknown; did you mean 'salt'? (one of gauss, salt)",
+    ]
+    assert mistakes(Derived, {}) == [] and mistakes(times, {"n": 0}) == ["n=0 must be at least 1"]
+    with pytest.raises(InputError, match=r"^x\.strength=2.0 must be .*; x\.kind='slat' is unknown"):
+        check(Derived(strength=2.0, kind="slat"), "x.")
+    check(Derived())
