@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from assl_jax import records
 from assl_jax.config_keys import (
-    RunSettings,
+    GROUPS,
     base_config,
     complete,
     defaults,
@@ -21,6 +21,7 @@ from assl_jax.data.settings import CHOICES, RANGES, check
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import content_digest, read_start
 from assl_jax.models import make_backbone, suggest_delay
+from assl_jax.ranges import mistakes
 from assl_jax.strategies.settings import (
     AS_PRINTED,
     AS_PRINTED_MIXING,
@@ -154,26 +155,41 @@ def studies_of(
 def mistakes_of(config: ConfigDict) -> list[str]:
     """What is wrong with a config, one line each, as far as it shows without the data."""
     data = config.data.to_dict()
-    checks: tuple[Callable[[], Any], ...] = (
-        lambda: RunSettings(**_fields(RunSettings, config.to_dict())),
-        lambda: source_settings(data["name"]),
-        lambda: check(**{k: v for k, v in data.items() if k in RANGES or k in CHOICES}),
-        lambda: _tasks(config),
-        lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
-        lambda: _pretraining(config),
-        lambda: _target(config, cross_validated(config)),
-        lambda: SimilaritySettings(**config.similarity.to_dict()),
-        lambda: second_run_of(config),
-        lambda: search_of(config),
-        lambda: trackers_of(config.log_to),
-    )
     flat = records.flat_settings(config.to_dict())
-    found = [f"{key}={value} is not a finite number" for key, value in flat.items() if _odd(value)]
-    for each in checks:
-        try:
-            each()
-        except InputError as error:
-            found.append(str(error))
+    odd = [key for key, value in flat.items() if _odd(value)]
+    found = [f"{key}={flat[key]} is not a finite number" for key in odd]
+    # The groups whose settings have been named already.
+    wrong = {key.partition(".")[0] if "." in key else "" for key in odd}
+    for group, kinds in GROUPS.items():
+        prefix = f"{group}." if group else ""
+        given = config[group].to_dict() if group else config.to_dict()
+        fine = {key: value for key, value in given.items() if prefix + key not in odd}
+        out_of_range = [line for kind in kinds for line in mistakes(kind, fine, prefix)]
+        found += out_of_range
+        wrong |= {group} if out_of_range else set()
+    # What depends on several settings, and the groups that it reads.
+    checks: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ("", lambda: trackers_of(config.log_to)),
+        ("", lambda: source_settings(data["name"])),
+        (
+            "data",
+            lambda: check(**{k: v for k, v in data.items() if k in RANGES or k in CHOICES}),
+        ),
+        ("task", lambda: _tasks(config)),
+        (
+            "backbone",
+            lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
+        ),
+        ("pretrain joint distil", lambda: _pretraining(config)),
+        ("target", lambda: _target(config, cross_validated(config))),
+        ("self_assl", lambda: second_run_of(config)),
+    )
+    for groups, each in checks:
+        if wrong.isdisjoint(groups.split(" ")):
+            try:
+                each()
+            except InputError as error:
+                found.append(str(error))
     return found
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, ClassVar
 
 import pytest
 
+from assl_jax.config import mistakes_of
+from assl_jax.config_keys import GROUPS, base_config
 from assl_jax.errors import InputError
 from assl_jax.ranges import (
     Count,
@@ -20,6 +22,7 @@ from assl_jax.ranges import (
     declared,
     mistakes,
 )
+from assl_jax.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +89,49 @@ def test_every_mistake_has_a_line():
     with pytest.raises(InputError, match=r"^x\.strength=2.0 must be .*; x\.kind='slat' is unknown"):
         check(Derived(strength=2.0, kind="slat"), "x.")
     check(Derived())
+
+
+def declarers():
+    """Every group of settings, and the classes and functions that declare its settings."""
+    yield from GROUPS.items()
+    yield from ((f"task.{name}", (kind,)) for name, kind in TASKS.items())
+
+
+def numbers(group):
+    """The settings of a group that are numbers, with their defaults."""
+    config = base_config("digits")
+    for part in filter(None, group.split(".")):
+        config = config[part]
+    return {k: v for k, v in config.items() if type(v) in (int, float)}
+
+
+@pytest.mark.parametrize(("group", "kinds"), [*declarers()], ids=str)
+def test_every_number_has_a_range_and_the_default_is_in_it(group, kinds):
+    ranges = {name: allowed for kind in kinds for name, allowed in declared(kind).items()}
+    for name, default in numbers(group).items():
+        assert isinstance(ranges.get(name), Range), name
+        ranges[name].check(default, name)
+
+
+@pytest.mark.parametrize("group", [group for group, _ in declarers() if numbers(group)])
+@pytest.mark.parametrize("value", [-1, 10**20, float("nan"), float("inf")])
+def test_a_wrong_number_is_named_once(group, value):
+    for name, default in numbers(group).items():
+        config = base_config("digits")
+        config.tasks = group.removeprefix("task.") if group.startswith("task.") else "src"
+        key = f"{group}.{name}".lstrip(".")
+        wrong = type(default)(value) if abs(value) < float("inf") else value
+        with config.ignore_type():
+            config.update_from_flattened_dict({key: wrong})
+        (found,) = mistakes_of(config)
+        assert found.startswith(f"{key}={wrong} "), found
+
+
+def test_all_mistakes_are_found_at_once():
+    config = base_config("digits")
+    config.seed, config.pretrain.steps, config.target.balance = -1, 0, "weight"
+    config.task.src.overlap, config.self_assl.floor = 1.0, -0.5
+    found = mistakes_of(config)
+    for start in ("seed=-1", "pretrain.steps=0", "target.balance='weight'", "self_assl.floor=-0.5"):
+        assert sum(line.startswith(start) for line in found) == 1, found
+    assert len(found) == 5 and any("task.src.overlap=1.0" in line for line in found)

@@ -8,19 +8,20 @@ A backbone maps standardised images `[b, *space, c]` to feature maps by name, se
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from assl_jax import plugins
-from assl_jax.errors import lookup, require
+from assl_jax.errors import require
 from assl_jax.models import resnet, vgg
 from assl_jax.models.base import Backbone
 from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
+from assl_jax.ranges import OneOf, Positive, mistakes
 
 
 class Entry(NamedTuple):
@@ -98,9 +99,9 @@ def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
 def make_backbone(
     name: str = "resnet18",
     *,
-    width: float = 1.0,
+    width: Positive = 1.0,
     stem: str = "imagenet",
-    dtype: str = "float32",
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32",
     delay: Sequence[int] = (),
     remat: bool = False,
     copies: int = 1,
@@ -125,8 +126,8 @@ def make_backbone(
         of range; a setting that this backbone does not take.
     """
     entry = backbone_entry(name)
-    kind = lookup(DTYPES, dtype, "backbone.dtype")
-    require(width > 0, f"backbone.width={width} must be above 0")
+    found = mistakes(make_backbone, {"width": width, "dtype": dtype}, "backbone.")
+    require(not found, "; ".join(found))
     require(
         isinstance(delay, (tuple, list)) and all(type(d) is int and d >= 0 for d in delay),
         f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
@@ -140,7 +141,7 @@ def make_backbone(
             given[setting] == defaults[setting].default,
             f"backbone.{setting}={given[setting]!r} has no meaning for {name}; leave it out",
         )
-    values = {**given, "dtype": kind}
+    values = {**given, "dtype": DTYPES[dtype]}
     taken = {setting: values[setting] for setting in given if setting in fields}
     network = entry.module(**taken, **entry.fixed)
     return network if copies == 1 else SideBySide(network, copies)

@@ -1,11 +1,13 @@
 """Settings that the strategies share; each class checks its own choices."""
 
 import dataclasses
+from typing import Annotated
 
-from assl_jax.errors import choice, require
+from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
+from assl_jax.ranges import Count, OneOf, Positive, Range, Size, check
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.penalty import Penalty
@@ -47,12 +49,11 @@ class DistilSettings:
       InputError: an unknown start, or a weight that is not above 0.
     """
 
-    start: str = "single"
-    weight: float = 1.0
+    start: Annotated[str, OneOf(STARTS)] = "single"
+    weight: Positive = 1.0
 
     def __post_init__(self) -> None:
-        choice(self.start, STARTS, "distil.start")
-        require(self.weight > 0, f"distil.weight={self.weight} must be above 0")
+        check(self, "distil.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,18 +82,15 @@ class PretrainSettings:
     """
 
     training: Training
-    seeds: int = 1
-    budget: str = "steps"
-    mixing: str = "alternate"
-    moments: str = "per_task"
+    seeds: Count = 1
+    budget: Annotated[str, OneOf(BUDGETS)] = "steps"
+    mixing: Annotated[str, OneOf(MIXING)] = "alternate"
+    moments: Annotated[str, OneOf(MOMENTS)] = "per_task"
     joint: JointSettings = JointSettings()
     distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
-        require(self.seeds >= 1, f"pretrain.seeds={self.seeds} must be at least 1")
-        choice(self.budget, BUDGETS, "pretrain.budget")
-        choice(self.mixing, MIXING, "pretrain.mixing")
-        choice(self.moments, MOMENTS, "pretrain.moments")
+        check(self, "pretrain.")
         require(
             self.mixing != "joint" or self.training.accumulate == 1,
             f"pretrain.accumulate={self.training.accumulate} must be 1 with pretrain.mixing=joint, "
@@ -128,20 +126,17 @@ class TargetSettings:
     """
 
     training: Training
-    seeds: int = 3
+    seeds: Count = 3
     learning_rates: tuple[float, ...] = ()
-    folds: int = 5
-    shift: int = 0
+    folds: Size = 5
+    shift: Size = 0
     flip: bool = False
-    head: str = "random"
-    balance: str = "none"
-    keep: int = 3
+    head: Annotated[str, OneOf(HEADS)] = "random"
+    balance: Annotated[str, OneOf(BALANCE)] = "none"
+    keep: Count = 3
 
     def __post_init__(self) -> None:
-        require(self.keep >= 1, f"target.keep={self.keep} must be at least 1")
-        choice(self.head, HEADS, "target.head")
-        choice(self.balance, BALANCE, "target.balance")
-        require(self.seeds >= 1, f"target.seeds={self.seeds} must be at least 1")
+        check(self, "target.")
         rates = self.learning_rates
         require(
             all(isinstance(rate, int | float) and rate > 0 for rate in rates),
@@ -180,15 +175,13 @@ class SimilaritySettings:
       InputError: too few images, or an unknown estimator.
     """
 
-    n: int = 4096
+    n: Annotated[int, Range(at_least=max(ESTIMATORS.values()))] = 4096
     layer: str = "pooled"
-    estimator: str = "biased"
+    estimator: Annotated[str, OneOf(ESTIMATORS)] = "biased"
     reestimate_bn: bool = True
 
     def __post_init__(self) -> None:
-        least = max(ESTIMATORS.values())
-        require(self.n >= least, f"similarity.n={self.n} must be at least {least} images")
-        choice(self.estimator, ESTIMATORS, "similarity.estimator")
+        check(self, "similarity.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -216,20 +209,16 @@ class SearchSettings:
       InputError: an unknown value of a setting.
     """
 
-    select_on: str = "cv"
-    metric: str = "log_loss"
-    accept: str = "one_standard_error"
-    next: str = "lcka"
+    select_on: Annotated[str, OneOf(SELECT_ON)] = "cv"
+    metric: Annotated[str, OneOf(METRICS)] = "log_loss"
+    accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
+    next: Annotated[str, OneOf(NEXT)] = "lcka"
     gate: bool = True
-    candidates: str = "argmin"
+    candidates: Annotated[str, OneOf(CANDIDATES)] = "argmin"
     control: bool = True
 
     def __post_init__(self) -> None:
-        choice(self.select_on, SELECT_ON, "search.select_on")
-        choice(self.metric, METRICS, "search.metric")
-        choice(self.accept, ACCEPT, "search.accept")
-        choice(self.next, NEXT, "search.next")
-        choice(self.candidates, CANDIDATES, "search.candidates")
+        check(self, "search.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,12 +236,11 @@ class SecondRun:
     """
 
     penalty: Penalty = Penalty()
-    init_from: str = "f_p"
-    use: str = "f_prime"
+    init_from: Annotated[str, OneOf(INIT_FROM)] = "f_p"
+    use: Annotated[str, OneOf(USE)] = "f_prime"
 
     def __post_init__(self) -> None:
-        choice(self.init_from, INIT_FROM, "self_assl.init_from")
-        choice(self.use, USE, "self_assl.use")
+        check(self, "self_assl.")
 
     @property
     def variant(self) -> str:

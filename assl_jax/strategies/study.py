@@ -76,6 +76,11 @@ class Study:
             f"pretrain.mixing=joint divides a batch among up to {len(setup.tasks)} tasks",
         )
         target.training.check(mesh, "target.")
+        side = min(setup.dataset.space)
+        require(
+            target.shift < side,
+            f"target.shift={target.shift} must be below the shortest side of the images, {side}",
+        )
         size = setup.eval_batch_size
         require(size >= 1, f"eval_batch_size={size} must be at least 1")
         require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")

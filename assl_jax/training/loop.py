@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.ranges import Count, Range, check
 from assl_jax.records import HELD_OUT
 from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
@@ -49,15 +50,13 @@ class Training:
       InputError: a number out of range, or a batch that does not divide into micro-batches.
     """
 
-    steps: int
-    batch_size: int
-    accumulate: int = 1
+    steps: Count
+    batch_size: Annotated[int, Range(at_least=2)]
+    accumulate: Count = 1
     optimiser: Optimiser = Optimiser()
 
     def __post_init__(self) -> None:
-        require(self.steps > 0, f"steps={self.steps} must be above 0")
-        require(self.batch_size > 1, f"batch_size={self.batch_size} must be above 1")
-        require(self.accumulate >= 1, f"accumulate={self.accumulate} must be at least 1")
+        check(self)
         require(
             self.batch_size % self.accumulate == 0 and self.micro_batch > 1,
             f"batch_size={self.batch_size} must be a multiple of accumulate={self.accumulate} "

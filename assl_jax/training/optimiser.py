@@ -3,14 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from assl_jax.errors import choice, require
 from assl_jax.models.cpu import materialise
+from assl_jax.ranges import NonNegative, OneOf, Positive, Range, check
 
 # Gradient to update direction, by name. Learning rate, weight decay and clipping are added here.
 OPTIMISERS = {"adam": optax.scale_by_adam}
@@ -41,18 +41,15 @@ class Optimiser:
       InputError: an unknown name, or a value out of range.
     """
 
-    algorithm: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
+    algorithm: Annotated[str, OneOf(OPTIMISERS)] = "adam"
+    learning_rate: Positive = 1e-3
+    schedule: Annotated[str, OneOf(SCHEDULES)] = "cosine"
+    warmup: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    weight_decay: NonNegative = 0.0
+    clip_norm: NonNegative = 0.0
 
     def __post_init__(self) -> None:
-        choice(self.algorithm, OPTIMISERS, "algorithm")
-        choice(self.schedule, SCHEDULES, "schedule")
-        require(self.learning_rate > 0, f"learning_rate={self.learning_rate} must be above 0")
-        require(0 <= self.warmup < 1, f"warmup={self.warmup} is a share of the steps, in [0, 1)")
+        check(self)
 
     @property
     def compiled(self) -> "Optimiser":
