@@ -19,9 +19,10 @@ from assl_jax.config_keys import (
 from assl_jax.data import Dataset, load, source_settings
 from assl_jax.data.settings import CHOICES, RANGES, check
 from assl_jax.errors import InputError, require
-from assl_jax.interop.start import content_digest, read_start
+from assl_jax.interop.start import TEACHERS, content_digest, read_start, teacher_paths
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.ranges import mistakes
+from assl_jax.strategies.network import SCRATCH, START
 from assl_jax.strategies.settings import (
     AS_PRINTED,
     AS_PRINTED_MIXING,
@@ -32,10 +33,11 @@ from assl_jax.strategies.settings import (
     SimilaritySettings,
     TargetSettings,
 )
-from assl_jax.strategies.setup import Setup, Start
+from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
-from assl_jax.tasks import ProxyTask, make_task, task_class
+from assl_jax.tasks import TASKS, ProxyTask, make_task, task_class
+from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import Feed
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
@@ -43,6 +45,8 @@ from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.trackers import trackers_of
+
+TAUGHT = ("mtassl", "pretrain")  # experiments whose pools may have teachers
 
 
 def saved_config(workdir: Path) -> ConfigDict:
@@ -93,6 +97,32 @@ def pool_of(config: ConfigDict) -> tuple[str, ...]:
     return names
 
 
+def teachers_of(config: ConfigDict) -> dict[str, Path]:
+    """The paths of `distil.teachers` by name.
+
+    Raises:
+      InputError: see `teacher_paths`; or an experiment or a mixing that has no use for teachers.
+    """
+    taken = {*TASKS, Distillation.name, SCRATCH.label, START.label}
+    paths = teacher_paths(config.distil.teachers, taken)
+    require(
+        not paths or config.experiment in TAUGHT,
+        f"experiment={config.experiment} has no use for {TEACHERS}; leave it empty, or use "
+        f"{' or '.join(TAUGHT)}",
+    )
+    mixing = _mixing(config)
+    require(
+        not paths or mixing == "distil",
+        f"{TEACHERS} needs pretrain.mixing=distil (and not search.as_printed), not {mixing}",
+    )
+    return paths
+
+
+def members_of(config: ConfigDict) -> tuple[str, ...]:
+    """The names of the tasks and of the teachers, of which pools are formed."""
+    return (*pool_of(config), *teachers_of(config))
+
+
 def search_of(config: ConfigDict) -> SearchSettings:
     """The settings of the search."""
     settings = config.search.to_dict()
@@ -125,13 +155,18 @@ def studies_of(
     target = _target(config, cross_validated)
     images = Feed(dataset.images, make_mesh(), config.images_on)
     backbones = _backbones(config, dataset.space)
+    teachers = teachers_of(config)
     return [
         Study(
             Setup(
                 dataset=dataset,
                 images=images,
                 backbone=make_backbone(**settings),
-                start=_start(config, settings, dataset),
+                start=_given(config.init.path, settings, dataset) if config.init.path else None,
+                teachers={
+                    name: _given(path, settings, dataset, f"{TEACHERS}={name}")
+                    for name, path in teachers.items()
+                },
                 backbone_settings=settings,
                 tasks=tasks,
                 similarity=SimilaritySettings(**config.similarity.to_dict()),
@@ -181,6 +216,7 @@ def mistakes_of(config: ConfigDict) -> list[str]:
             lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
         ),
         ("pretrain joint distil", lambda: _pretraining(config)),
+        ("pretrain", lambda: teachers_of(config)),
         ("target", lambda: _target(config, cross_validated(config))),
         ("self_assl", lambda: second_run_of(config)),
     )
@@ -231,29 +267,35 @@ def _backbones(config: ConfigDict, space: tuple[int, ...]) -> list[dict[str, Any
     return [{**settings, "name": name} for name in names]
 
 
-def _start(config: ConfigDict, settings: dict[str, Any], dataset: Dataset) -> Start | None:
-    """The start weights of a backbone; None if they are drawn."""
-    if not config.init.path:
-        return None
+def _given(
+    path: str | Path, backbone: dict[str, Any], dataset: Dataset, setting: str = "init.path"
+) -> Given:
+    """Weights of a file or a run, for a backbone of these settings and the images of `dataset`."""
     variables = read_start(
-        config.init.path,
-        make_backbone(**settings),
+        path,
+        make_backbone(**backbone),
         rank=len(dataset.space),
         channels=dataset.channels,
+        setting=setting,
     )
-    return Start(variables=variables, digest=content_digest(variables))
+    return Given(variables=variables, digest=content_digest(variables))
 
 
 def _pretraining(config: ConfigDict) -> PretrainSettings:
     settings = _fields(PretrainSettings, config.pretrain.to_dict())
-    if config.search.as_printed and config.experiment == "mtassl":
-        settings["mixing"] = AS_PRINTED_MIXING
+    settings["mixing"] = _mixing(config)
     return PretrainSettings(
         training=_training(config, "pretrain"),
         joint=JointSettings(**config.joint.to_dict()),
-        distil=DistilSettings(**config.distil.to_dict()),
+        distil=DistilSettings(**_fields(DistilSettings, config.distil.to_dict())),
         **settings,
     )
+
+
+def _mixing(config: ConfigDict) -> str:
+    """How pools are trained."""
+    printed = config.search.as_printed and config.experiment == "mtassl"
+    return AS_PRINTED_MIXING if printed else config.pretrain.mixing
 
 
 def _training(config: ConfigDict, group: str) -> Training:

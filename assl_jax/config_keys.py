@@ -74,6 +74,19 @@ class InitSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """Finished networks that a pool learns from beside those of its tasks.
+
+    Attributes:
+      teachers: `NAME=PATH`, separated by commas: networks of the same backbone, that a distilled
+        pool or a search takes in as it does tasks; a path as in `init.path`. Without `NAME=` the
+        name is that of the file or folder.
+    """
+
+    teachers: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TableSettings:
     """What a comparison with Self-ASSL trains.
 
@@ -105,7 +118,7 @@ GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "init": (InitSettings,),
     "pretrain": (Training, Optimiser, PretrainSettings),
     "joint": (JointSettings,),
-    "distil": (DistilSettings,),
+    "distil": (DistilSettings, TeacherSettings),
     "target": (Training, Optimiser, TargetSettings),
     "similarity": (SimilaritySettings,),
     "self_assl": (Penalty, SecondRun, TableSettings),

@@ -12,11 +12,13 @@ from assl_jax import records, report
 from assl_jax.config import (
     cross_validated,
     load_data,
+    members_of,
     mistakes_of,
     pool_of,
     search_of,
     second_run_of,
     studies_of,
+    teachers_of,
 )
 from assl_jax.config_keys import complete
 from assl_jax.console import say, say_lines
@@ -45,11 +47,16 @@ EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
 
 def _mtassl(config: ConfigDict, studies: list[Study]) -> Findings:
-    return mtassl.search(studies[0], tasks=pool_of(config), settings=search_of(config))
+    return mtassl.search(
+        studies[0],
+        tasks=pool_of(config),
+        settings=search_of(config),
+        teachers=tuple(teachers_of(config)),
+    )
 
 
 def _pretrain(config: ConfigDict, studies: list[Study]) -> Findings:
-    return mtassl.single(studies[0], pool=pool_of(config))
+    return mtassl.single(studies[0], pool=members_of(config))
 
 
 def _pairs(config: ConfigDict, studies: list[Study]) -> Findings:
@@ -78,15 +85,15 @@ def _compare(config: ConfigDict, studies: list[Study], pools: list[records.Pool]
 
 
 def _singles(config: ConfigDict) -> list[Network]:
-    return [Network((name,)) for name in pool_of(config)]
+    return [Network((name,)) for name in members_of(config)]
 
 
 def _pool(config: ConfigDict) -> list[Network]:
-    return [Network(pool_of(config))]
+    return [Network(members_of(config))]
 
 
-def _teachers(config: ConfigDict) -> list[Network]:
-    distilled = len(pool_of(config)) > 1 and config.pretrain.mixing == "distil"
+def _distilled(config: ConfigDict) -> list[Network]:
+    distilled = len(members_of(config)) > 1 and config.pretrain.mixing == "distil"
     return _singles(config) if distilled else []
 
 
@@ -120,7 +127,7 @@ EXPERIMENTS = {
     "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
     "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
     "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
-    "pretrain": Experiment(_pretrain, _pool, parts=_teachers, needs_labels=False),  # one pool
+    "pretrain": Experiment(_pretrain, _pool, parts=_distilled, needs_labels=False),  # one pool
     "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
 }
 

@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     config = saved_config(source)
     config.experiment = "finetune"
     config.self_assl.backbones = ()
+    config.distil.teachers = ""
     results = records.read(source / records.RESULTS, Results)
     weights = source
     if given.network:

@@ -55,9 +55,11 @@ def model_card(
 def _facts(
     source: Source, config: Mapping[str, Any], commands: tuple[str, str], licence: str
 ) -> list[tuple[str, str]]:
-    results, trained = source.results, source.training or config["pretrain"]
+    results, trained = source.results, source.training
+    trained = config["pretrain"] if trained is None else trained
     tasks = ", ".join(describe(task).title for task in source.pool)
     path = config["data"].get("path")
+    teachers = config.get("distil", {}).get("teachers")
     init = config.get("init", {}).get("path")
     facts = {
         "Licence": licence or NO_LICENCE,
@@ -65,9 +67,10 @@ def _facts(
         "Images": f"{' x '.join(map(str, source.space))}, channels: {source.channels}",
         "Proxy tasks": tasks or "none (no pretraining)",
         "Pretraining": f"{trained['steps']:,} steps of {trained['batch_size']} images"
-        if source.pool
+        if source.pool and trained
         else "none",
         "Start weights": init if init and source.label != "scratch" else "random",
+        **({"Teachers": teachers} if teachers else {}),
         "Labels": f"{results.labels:,}",
         "Backbone": ", ".join(f"{key}={value}" for key, value in source.settings.items()),
         "Seed": str(results.seed),

@@ -35,7 +35,8 @@ class Source(NamedTuple):
       classes: in the order of the logits; empty for a backbone alone.
       intensity: how stored values become network inputs.
       evaluation: of the network after fine-tuning; None if the run does not know it.
-      training: settings of its pretraining, as its stage holds them; None without one.
+      training: settings of its pretraining, as its stage holds them; empty for a teacher, and None
+        without a pretraining.
     """
 
     label: str
@@ -155,7 +156,7 @@ def _training(
     path = workdir / results.stages / str(network and network.pretrain) / records.DONE
     if not path.exists():
         return None
-    return records.read(path, StageRecord).settings.get("training")
+    return records.read(path, StageRecord).settings.get("training", {})
 
 
 def _evaluation(folder: Path) -> Evaluation | None:

@@ -1,6 +1,8 @@
-"""The weights that a pretraining starts from, read from a run or from a file."""
+"""Weights that a user brings, read from a run or from a file."""
 
 import hashlib
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,23 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from assl_jax.data.settings import expanded
+from assl_jax.errors import require
 from assl_jax.evaluation.export import load_backbone
 from assl_jax.interop.tensors import read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
 
+TEACHERS = "distil.teachers"  # the setting
 
-def read_start(path: str | Path, backbone: nn.Module, *, rank: int, channels: int) -> Variables:
+
+def read_start(
+    path: str | Path,
+    backbone: nn.Module,
+    *,
+    rank: int,
+    channels: int,
+    setting: str = "init.path",
+) -> Variables:
     """The weights of a run or of a file, in the shapes of `backbone`; see `weights.fit`.
 
     Args:
@@ -21,13 +34,49 @@ def read_start(path: str | Path, backbone: nn.Module, *, rank: int, channels: in
         timm or MONAI, or with our own.
       backbone: the network that they are for.
       rank, channels: of the images.
+      setting: that names the path, for messages.
 
     Raises:
       InputError: nothing to read there, or weights of another network.
     """
     path = Path(path).expanduser()
     arrays = to_own(load_backbone(path)[1]) if path.is_dir() else read_tensors(path)
-    return fit(arrays, backbone, rank=rank, channels=channels, source=f"init.path={path}")
+    return fit(arrays, backbone, rank=rank, channels=channels, source=f"{setting}={path}")
+
+
+def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
+    """The paths of teachers by name.
+
+    Args:
+      setting: `NAME=PATH` or `PATH`, separated by commas. A path without a name has that of its
+        file or folder, with "_" for what is neither a letter, a digit nor "_".
+      taken: the names that mean something else.
+
+    Raises:
+      InputError: nothing at a path, an impossible name, or one that is taken or given twice.
+    """
+    found: dict[str, Path] = {}
+    for entry in filter(None, map(str.strip, setting.split(","))):
+        name, named, text = entry.partition("=")
+        if not named or "/" in name:  # the equals sign, if any, belongs to the path
+            name, named, text = "", "", entry
+        path = expanded(text, TEACHERS)
+        require(
+            path.exists(),
+            f"{TEACHERS}: {text!r} does not exist; name a run, a pretraining stage or a "
+            ".safetensors file",
+        )
+        whole = path.resolve()
+        name = name if named else re.sub(r"\W", "_", whole.stem if path.is_file() else whole.name)
+        example = f"; name it as in {TEACHERS}=my_teacher={text}"
+        require(
+            bool(re.fullmatch(r"\w+", name)),
+            f"{TEACHERS}: the name {name!r} may have letters, digits and _ only{example}",
+        )
+        require(name not in taken, f"{TEACHERS}: the name {name!r} means something else{example}")
+        require(name not in found, f"{TEACHERS}: two teachers are called {name!r}{example}")
+        found[name] = path
+    return found
 
 
 def content_digest(variables: dict[str, Any], length: int = 12) -> str:

@@ -52,7 +52,7 @@ class StageRecord(Record, frozen=True, kw_only=True):
     """`done.json`: a finished stage.
 
     Attributes:
-      kind: "pretrain", "start", "finetune", "rate", "select", "features" or "probe".
+      kind: "pretrain", "start", "teacher", "finetune", "rate", "select", "features" or "probe".
       label: the network's.
       settings: everything but the code that determines the result.
       code: digest of the source that the stage can reach, see `strategies.identity`.
@@ -82,7 +82,7 @@ class BackboneRecord(Record, frozen=True, kw_only=True):
     Attributes:
       backbone: keyword arguments of `models.make_backbone`.
       intensity: how stored integers become network inputs.
-      pool: the proxy tasks it was trained on.
+      pool: the proxy tasks and the teachers it was trained with.
     """
 
     backbone: dict[str, Any]

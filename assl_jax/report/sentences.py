@@ -132,7 +132,9 @@ def search_trace(results: Results) -> list[str]:
 
     start = results.iterations[0].pool if results.iterations else results.best.pool[:1]
     incumbent = results.singles.get(start[0])
-    first = f"{pool_title(start)} starts the pool: the best single task, {value(incumbent)} {kind}."
+    first = (
+        f"{pool_title(start)} starts the pool: the best single network, {value(incumbent)} {kind}."
+    )
     if lead := results.lead:
         first += (
             f" {task_title(lead.second)} is {_difference(lead.gain, lead.error, results)} behind."

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from assl_jax.records import Pool
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
@@ -27,13 +28,23 @@ class Mixing:
         """Whether this is a pool, trained with `mixing`."""
         return len(network.pool) > 1 and self.settings.mixing == mixing
 
+    def ordered(self, network: Network) -> Pool:
+        """The pool: its first task, then the others in alphabetical order.
+
+        A teacher is never the first one: it has neither inputs nor a loss.
+        """
+        first = next(name for name in network.pool if name in self.setup.tasks)
+        return (first, *sorted({*network.pool} - {first}))
+
     def parents(self, network: Network) -> list[Network]:
         """The networks that this one begins with, compares with or learns from."""
         if network.second:
             return [network.plain]
         distilled = self.is_mixed(network, "distil")
-        singles = [Network((name,), seed=network.seed) for name in network.ordered]
-        return singles if distilled else []
+        if not distilled:
+            return []
+        seeds = dict.fromkeys(self.setup.tasks, network.seed)  # a teacher has one network
+        return [Network((name,), seed=seeds.get(name, 0)) for name in self.ordered(network)]
 
     def flops_of_a_step(self, network: Network) -> float:
         """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
@@ -46,7 +57,7 @@ class Mixing:
             task = self.distillation(network, [1] * teachers)
             return step_flops(setup.backbone, task, *batch, teachers)
         frozen = 1 if network.second and network.second.penalty.weight else 0
-        tasks = [setup.tasks[name] for name in network.ordered]
+        tasks = [setup.tasks[name] for name in self.ordered(network)]
         if self.is_mixed(network, "joint"):
             pool = Joint(tuple(tasks))
             shares = [((pool.size(size, k), *batch[0][1:]), batch[1]) for k in range(len(tasks))]
@@ -58,7 +69,7 @@ class Mixing:
     def distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
         settings = self.settings.distil
         return Distillation(
-            task=self.setup.tasks[network.pool[0]],
+            task=self.setup.tasks[self.ordered(network)[0]],
             widths=tuple(widths),
             weight=settings.weight,
             own=1.0 if settings.start == "single" else 0.0,

@@ -22,7 +22,13 @@ from assl_jax.strategies.settings import ACCEPT, SearchSettings
 from assl_jax.strategies.study import Study
 
 
-def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> Findings:
+def search(
+    study: Study,
+    *,
+    tasks: Sequence[str],
+    settings: SearchSettings,
+    teachers: Sequence[str] = (),
+) -> Findings:
     """Greedily add the most promising task to the pool while the fine-tuned network gets better.
 
     Every candidate is pretrained from scratch and fine-tuned. The best one is the first pool. Then
@@ -34,6 +40,8 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
       study: trains and evaluates.
       tasks: names of the candidate proxy tasks; earlier ones win ties.
       settings: how the search decides.
+      teachers: names of further candidates, whose networks are given. Each pool of several has a
+        task.
 
     Returns:
       `scratch`, `singles`, `similarity`, `lead`, `left_out`, `iterations`, `control` and `best`.
@@ -50,12 +58,13 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     def value(evaluation: Evaluation) -> float:
         return value_of(evaluation, settings)
 
-    study.evaluate_all([*study.baselines, *(Network((name,)) for name in tasks)])
+    names = (*tasks, *teachers)
+    study.evaluate_all([*study.baselines, *(Network((name,)) for name in names)])
     scratch, start = study.evaluate(SCRATCH), study.evaluate_start()
-    singles = {name: study.evaluate(Network((name,))) for name in tasks}
-    similarity = similarity_of(study, tasks)
+    singles = {name: study.evaluate(Network((name,))) for name in names}
+    similarity = similarity_of(study, names)
 
-    ranked = sorted(tasks, key=lambda n: value(singles[n]), reverse=direction.higher_is_better)
+    ranked = sorted(names, key=lambda n: value(singles[n]), reverse=direction.higher_is_better)
     pool: Pool = (ranked[0],)
     best = singles[pool[0]]
     lead = None
@@ -64,11 +73,15 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
         lead = Lead(second=ranked[1], gain=ahead.mean, error=ahead.error)
     left_out = tuple(
         name
-        for name in tasks
+        for name in names
         if settings.gate and not direction.better(value(singles[name]), value(start or scratch))
     )
     iterations: list[Iteration] = []
-    while remaining := [name for name in tasks if name not in (*pool, *left_out)]:
+    while remaining := [
+        name
+        for name in names
+        if name not in (*pool, *left_out) and not {*pool, name} <= {*teachers}
+    ]:
         similar, complement = _compare(study, pool, remaining)
         keys = similar
         if settings.next == "complement":  # an unknown one comes last
@@ -116,7 +129,8 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     kept = Best(pool=pool, evaluation=best)
     control = None
     if settings.control and len(pool) > 1:
-        control = _control(study, pool, on_test=on_test, repeat=len(iterations) + 1)
+        first = next(name for name in pool if name not in teachers)
+        control = _control(study, first, pool, on_test=on_test, repeat=len(iterations) + 1)
         if control.gain < 0:
             kept = Best(pool=control.pool, evaluation=control.evaluation, as_long_as=pool)
     return Findings(
@@ -132,9 +146,9 @@ def search(study: Study, *, tasks: Sequence[str], settings: SearchSettings) -> F
     )
 
 
-def _control(study: Study, pool: Pool, *, on_test: bool, repeat: int) -> Control:
-    """The first task of `pool` alone at the compute of the pool, and how much the pool gains."""
-    alone = Network(pool[:1], as_long_as=pool)
+def _control(study: Study, first: str, pool: Pool, *, on_test: bool, repeat: int) -> Control:
+    """The task `first` alone at the compute of the pool, and how much the pool gains."""
+    alone = Network((first,), as_long_as=pool)
     evaluation = study.evaluate(alone)
     gain = study.evaluating.gain(alone, Network(pool), on_test=on_test, repeat=repeat)
     return Control(

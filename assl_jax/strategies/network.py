@@ -11,8 +11,8 @@ class Network:
     """A network that a study can train.
 
     Attributes:
-      pool: the proxy tasks; empty for a network without pretraining. Distillation goes on from the
-        network of the first one; the order of the others does not matter.
+      pool: the proxy tasks and the teachers; empty for a network without pretraining. Distillation
+        goes on from the network of the first task; the order of the others does not matter.
       second: settings of a second training on the same tasks; None for the first training.
       as_long_as: a larger pool. The network is trained with all the operations of that pool's
         network and of those that it builds on: the control that an aggregate must beat.
@@ -30,11 +30,6 @@ class Network:
     def plain(self) -> "Network":
         """The first training on the same tasks: f_p of Self-ASSL."""
         return Network(self.pool, seed=self.seed)
-
-    @property
-    def ordered(self) -> Pool:
-        """The pool with the tasks after the first one in alphabetical order."""
-        return (*self.pool[:1], *sorted(self.pool[1:]))
 
     @property
     def variant(self) -> str:

@@ -50,15 +50,15 @@ class Pace(NamedTuple):
 def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] = ()) -> list[Work]:
     """The work of a study that begins with `networks`, and with training from scratch.
 
-    Each network is pretrained, and fine-tuned as `Evaluating.runs` says. `parts` are only
-    pretrained, because others build on them.
+    Each network is pretrained, unless its weights are given, and fine-tuned as `Evaluating.runs`
+    says. `parts` are only pretrained, because others build on them.
     """
     found = []
     for network in (*study.baselines, *parts, *networks):
         label = study.setup.label(network)
         pretrained = True
         repeats = study.pretraining.repeats(network)
-        if network.pool:
+        if network.pool and not study.setup.given(network):
             pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
             steps = study.pretraining.training_of(network).steps * len(repeats)
             flops = steps * study.pretraining.mixing.flops_of_a_step(network)

@@ -10,11 +10,12 @@ import jax
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import digest, write_json
+from assl_jax.models.base import POOLED
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
 from assl_jax.strategies.mixing import Mixing
-from assl_jax.strategies.network import START, Network
+from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
-from assl_jax.strategies.setup import Setup
+from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import Stage
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
@@ -55,13 +56,14 @@ class Pretraining:
         The stage depends only on the unlabeled images. Labels and test images do not affect it;
         its log shows how good the features of some of them are.
         """
-        if network.start:
-            return self._given()
+        if given := self.setup.given(network):
+            return self._given(network, given)
         setup, second = self.setup, network.second
         joint, distilled = (self.mixing.is_mixed(network, mixing) for mixing in ("joint", "distil"))
         # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
-        names = network.ordered if joint else sorted(network.pool)
-        tasks = {name: setup.tasks[name] for name in names}
+        ordered = self.mixing.ordered(network)
+        names = ordered if joint else sorted(network.pool)
+        tasks = {name: setup.tasks[name] for name in names if name in setup.tasks}
         training = self.training_of(network)
         require(
             not (second and distilled),
@@ -70,7 +72,7 @@ class Pretraining:
         parents = [self.run(parent) for parent in self.mixing.parents(network)]
         settings: dict[str, Any] = {
             **setup.identity,
-            **self._begun_with(),
+            **self._begun_with(setup.start),
             "tasks": {name: dataclasses.asdict(task) for name, task in tasks.items()},
             "training": dataclasses.asdict(training),
         }
@@ -83,15 +85,9 @@ class Pretraining:
         if self.mixing.is_mixed(network, "alternate"):
             settings["moments"] = self.settings.moments
         if joint:
-            settings["joint"] = {
-                **dataclasses.asdict(self.settings.joint),
-                "first": network.pool[0],
-            }
+            settings["joint"] = {**dataclasses.asdict(self.settings.joint), "first": ordered[0]}
         if distilled:
-            settings["distil"] = {
-                **dataclasses.asdict(self.settings.distil),
-                "first": network.pool[0],
-            }
+            settings["distil"] = {**dataclasses.asdict(self.settings.distil), "first": ordered[0]}
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
@@ -100,7 +96,7 @@ class Pretraining:
             else:
                 parent = parents[0] if second else None
                 state = self._train(folder, network, tasks, training, parent)
-            self._keep(folder, state.variables, tuple(tasks))
+            self._keep(folder, state.variables, tuple(names))
             return Pretrained(flops=training.steps * self.mixing.flops_of_a_step(network))
 
         return setup.stage(
@@ -112,32 +108,29 @@ class Pretraining:
             parents=parents,
         )
 
-    def _given(self) -> Stage:
-        """The start weights themselves, without a pretraining."""
-        start = self._start()
-        assert start is not None
+    def _given(self, network: Network, given: Given) -> Stage:
+        """Given weights themselves, without a pretraining: the start weights, or a teacher."""
 
         def compute(folder: Path) -> Pretrained:
-            self._keep(folder, start, ())
+            self._keep(folder, self._on_devices(given), network.pool)
             return Pretrained(flops=0.0)
 
-        settings = {**self.setup.identity, **self._begun_with()}
-        return self.setup.stage("start", START, settings, compute, code=[Pretraining])
+        kind = "teacher" if network.pool else "start"
+        settings = {**self.setup.identity, **self._begun_with(given)}
+        return self.setup.stage(kind, network, settings, compute, code=[Pretraining])
 
-    def _begun_with(self) -> dict[str, Any]:
+    def _begun_with(self, given: Given | None) -> dict[str, Any]:
         """The settings of what a stage begins with, and of the sample for running statistics."""
         setup = self.setup
         return {
             "images": setup.inputs["unlabeled"],
             "reestimate_bn": setup.similarity.reestimate_bn
             and [setup.similarity.n, setup.eval_batch_size],
-            **({"init": setup.start.digest} if setup.start else {}),
+            **({"init": given.digest} if given else {}),
         }
 
-    def _start(self) -> dict[str, Any] | None:
-        """The start weights on the devices; None if a network starts with random ones."""
-        start = self.setup.start
-        return replicate(dict(start.variables), self.setup.images.mesh) if start else None
+    def _on_devices(self, given: Given) -> dict[str, Any]:
+        return replicate(dict(given.variables), self.setup.images.mesh)
 
     def _keep(self, folder: Path, variables: dict[str, Any], pool: Pool) -> None:
         """Write a stage's backbone, with running statistics of plain images."""
@@ -154,7 +147,8 @@ class Pretraining:
     def cost(self, network: Network) -> float | None:
         """Floating-point operations of a pretraining and of all that it builds on.
 
-        0 without a pretraining; None if a stage does not know its number.
+        0 without a pretraining, and for a teacher, whose own is not counted. None if a stage does
+        not know its number.
         """
         if not network.pool:
             return 0.0
@@ -175,7 +169,8 @@ class Pretraining:
             steps *= tasks
         flops = None
         if tasks > 1 and budget == "compute":
-            flops = steps * self.mixing.flops_of_a_step(Network(network.pool[:1]))
+            first = Network(self.mixing.ordered(network)[:1])
+            flops = steps * self.mixing.flops_of_a_step(first)
         if network.as_long_as:
             flops = self._cost_with_parts(Network(network.as_long_as))
         if flops:
@@ -226,7 +221,7 @@ class Pretraining:
     ) -> TrainState:
         """Train on the features of the single networks, see `DistilSettings`."""
         setup, settings = self.setup, self.settings.distil
-        first, goes_on = setup.tasks[network.pool[0]], settings.start == "single"
+        first, goes_on = setup.tasks[self.mixing.ordered(network)[0]], settings.start == "single"
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
         task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
@@ -250,9 +245,10 @@ class Pretraining:
         )
 
     def _teacher(self, stage: Stage) -> Teacher:
-        """A finished network, with the statistics of its features of plain images."""
+        """A finished network, with the statistics of its pooled features of plain images."""
         variables = self.load(stage)
-        x = self.setup.plain_images.features(variables, "unlabeled")
+        plain = dataclasses.replace(self.setup.plain_images, layer=POOLED)
+        x = plain.features(variables, "unlabeled")
         return Teacher(variables, x.mean(0), x.std(0) + 1e-6)
 
     def _fit(
@@ -322,13 +318,14 @@ class Pretraining:
         random: bool = False,
     ) -> TrainState:
         """A state before its first step, with the start weights unless they must be `random`."""
+        start = None if random else self.setup.start
         return init_state(
             key,
             self.setup.backbone,
             list(tasks.values()),
             training.optimiser,
             self.setup.images.arrays,
-            None if random else self._start(),
+            self._on_devices(start) if start else None,
             penalty=penalty,
             moments_per_task=self.settings.moments == "per_task"
             and len(tasks) > 1

@@ -14,7 +14,7 @@ from assl_jax.data import Dataset
 from assl_jax.evaluation.plain import PlainImages
 from assl_jax.models import fixed_elsewhere
 from assl_jax.records import StageResult
-from assl_jax.strategies.network import Network
+from assl_jax.strategies.network import START, Network
 from assl_jax.strategies.settings import SimilaritySettings
 from assl_jax.strategies.stages import Stage, StageCache
 from assl_jax.tasks import ProxyTask
@@ -24,8 +24,8 @@ from assl_jax.training.metrics_log import recording
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Start:
-    """Weights that every pretraining of a study starts from, in place of random ones.
+class Given:
+    """Weights that a user brings.
 
     Attributes:
       variables: the backbone's `{"params", "batch_stats"}`.
@@ -51,7 +51,8 @@ class Setup:
       prefix: stands before every label, to tell several backbones apart.
       eval_batch_size: images in a batch in evaluation mode.
       checkpoint_every, log_every: steps.
-      start: None draws random weights.
+      start: the weights that every pretraining starts from; None draws random ones.
+      teachers: by name. A teacher is a member of a pool as a task is, but its network is given.
       log_to: where the curves of a stage are shown, see `training.trackers.TRACKERS`.
     """
 
@@ -67,8 +68,13 @@ class Setup:
     eval_batch_size: int = 256
     checkpoint_every: int = 1000
     log_every: int = 50
-    start: Start | None = None
+    start: Given | None = None
+    teachers: Mapping[str, Given] = dataclasses.field(default_factory=dict)
     log_to: tuple[str, ...] = trackers.DEFAULT
+
+    def given(self, network: Network) -> Given | None:
+        """The weights of a network that is not trained; None for one that is."""
+        return {START.label: self.start, **self.teachers}.get(network.label)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Label(NamedTuple):
 
 
 def describe(name: str) -> Label:
-    """The label of a task; an unknown name, as in another program's run, is its own title.
+    """The label of a task; an unknown name, as a teacher's, is its own title.
 
     Args:
       name: a task's name.

@@ -193,7 +193,7 @@ def test_search_table_and_trace_show_what_decided(search):
     assert [row.verdict for row in cv.rows] == ["", "start", "accepted"]
     assert cv.caption.endswith("decided by AUC")
     lines = sentences.search_trace(on_test)
-    assert lines[0].endswith("the best single task, 85.00 % AUC on the test set.")
+    assert lines[0].endswith("the best single network, 85.00 % AUC on the test set.")
     assert "reached 90.00 % AUC on the test set, not below 85.00 % AUC, so it" in lines[1]
     assert "reached 84.00 % AUC in cross-validation" in sentences.search_trace(search)[1]
 

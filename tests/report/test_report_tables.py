@@ -216,7 +216,7 @@ def test_headline_sentence(paper, evaluation, results):
 
 def test_trace_quotes_the_figures_decisions_were_made_on(paper, on_test):
     cv, test = sentences.search_trace(paper), sentences.search_trace(on_test)
-    assert cv[0] == "SimCLR starts the pool: the best single task, 72.05 % in cross-validation."
+    assert cv[0] == "SimCLR starts the pool: the best single network, 72.05 % in cross-validation."
     assert cv[1] == (
         "Rotation was least similar to SimCLR (similarity 0.0866). SimCLR + Rotation reached "
         "77.21 % in cross-validation, not below 72.05 %, so it was accepted."

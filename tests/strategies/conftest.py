@@ -73,6 +73,7 @@ def make_study(tmp_path, monkeypatch):
         selects=True,
         steps=4,
         budget="steps",
+        mixing="alternate",
         metric="accuracy",
         placement="auto",
         similarity=(),
@@ -103,7 +104,9 @@ def make_study(tmp_path, monkeypatch):
         )
         return Study(
             Setup(**(setup | more)),
-            PretrainSettings(training=Training(steps=steps, batch_size=8), budget=budget),
+            PretrainSettings(
+                training=Training(steps=steps, batch_size=8), budget=budget, mixing=mixing
+            ),
             target,
             metric,
             selects,

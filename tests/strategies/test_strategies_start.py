@@ -10,7 +10,7 @@ from assl_jax.interop.start import content_digest
 from assl_jax.records import Findings
 from assl_jax.strategies.mtassl import single
 from assl_jax.strategies.network import SCRATCH, START, Network
-from assl_jax.strategies.setup import Start
+from assl_jax.strategies.setup import Given
 
 ROTATION = Network(("rotation",))
 
@@ -18,7 +18,7 @@ ROTATION = Network(("rotation",))
 def start_of(drawn, study, shift=0.0):
     variables = drawn(study.setup.backbone.init, jnp.zeros((1, 16, 16, 1)))
     variables["params"] = jax.tree.map(lambda a: a + np.float32(shift), variables["params"])
-    return Start(variables=variables, digest=content_digest(variables))
+    return Given(variables=variables, digest=content_digest(variables))
 
 
 def test_the_digest_is_that_of_the_content():

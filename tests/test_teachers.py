@@ -1,0 +1,129 @@
+"""`distil.teachers`: how it is read, its mistakes, and a run with it."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from assl_jax import records
+from assl_jax.config import base_config, members_of, teachers_of
+from assl_jax.errors import InputError
+from assl_jax.evaluation.export import export_backbone
+from assl_jax.experiment import run
+from assl_jax.interop.start import teacher_paths
+from assl_jax.interop.tensors import write_tensors
+from assl_jax.interop.weights import to_own
+from assl_jax.models import make_backbone
+from assl_jax.ops.intensity import Intensity
+from assl_jax.records import Results
+from assl_jax.training.sharding import make_mesh
+
+
+def tiny(**changes):
+    config = base_config("digits")
+    config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 1 / 16, "half"
+    config.pretrain.steps = config.target.steps = 2
+    config.pretrain.batch_size = config.target.batch_size = 8
+    config.pretrain.mixing = "distil"
+    config.target.folds = config.target.seeds = 2
+    config.data.side, config.data.test, config.similarity.n = 16, 50, 64
+    config.search.gate, config.keep_compiled = False, False
+    config.update(changes)
+    return config
+
+
+def test_a_teacher_is_called_as_the_user_or_its_file_says(tmp_path):
+    file, folder = tmp_path / "resnet18-5c.safetensors", tmp_path / "lr=0.1"
+    file.touch(), folder.mkdir()
+    setting = f" {file}, imagenet={file},{folder},b={folder} ,"
+    assert teacher_paths(setting, ()) == {
+        "resnet18_5c": file,
+        "imagenet": file,
+        "lr_0_1": folder,
+        "b": folder,
+    }
+    assert teacher_paths("", ()) == {}
+    config = tiny(tasks="src,rotation")
+    config.distil.teachers = f"imagenet={file}"
+    assert members_of(config) == ("src", "rotation", "imagenet")
+    assert teachers_of(config) == {"imagenet": file}
+
+
+@pytest.mark.parametrize(
+    "teachers, changes, says",
+    [
+        ("a=missing.safetensors", {}, "'missing.safetensors' does not exist; name a run"),
+        ("a=~nobody/x", {}, "~nobody"),
+        ("simclr=FILE", {}, "the name 'simclr' means something else; name it as in"),
+        ("scratch=FILE", {}, "the name 'scratch' means something else"),
+        ("a=FILE,a=FILE", {}, "two teachers are called 'a'"),
+        ("FILE,FILE", {}, "two teachers are called 'w'; name it as in distil.teachers=my_teacher="),
+        ("a+b=FILE", {}, "the name 'a+b' may have letters, digits and _ only"),
+        ("a=FILE", {"experiment": "pairs"}, "experiment=pairs has no use for distil.teachers"),
+        ("a=FILE", {"experiment": "finetune"}, "use mtassl or pretrain"),
+        ("a=FILE", {"pretrain": {"mixing": "joint"}}, "pretrain.mixing=distil (and not"),
+        ("a=FILE", {"search": {"as_printed": True}}, "search.as_printed), not alternate"),
+        ("a=FILE", {}, "=a=FILE lacks layer1.0.bn1.bias, which ResNet-10 needs; set backbone"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_written(teachers, changes, says, tmp_path):
+    file = tmp_path / "w.safetensors"
+    write_tensors(file, {}, {})
+    config = tiny(**changes)
+    config.distil.teachers = teachers.replace("FILE", str(file))
+    with pytest.raises(InputError) as error:
+        run(config, tmp_path / "runs" / "work")
+    message = str(error.value)
+    assert says.replace("FILE", str(file)) in message and "\n" not in message
+    assert message.count("teachers") < 4  # the same mistake is told once
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.slow
+def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys, monkeypatch):
+    one = make_mesh(jax.devices()[:1])
+    monkeypatch.setattr("assl_jax.config.make_mesh", lambda: one)  # compiles faster than for 8
+    config = tiny(tasks="rotation")
+    settings = config.backbone.to_dict()
+    module = make_backbone(**settings | {"delay": ()})
+    variables = drawn(module.init, jnp.zeros((1, 16, 16, 1)))
+    runs, file = tmp_path / "runs", tmp_path / "imagenet.safetensors"
+    write_tensors(file, to_own(variables), {})
+    export_backbone(
+        tmp_path / "old" / "backbone",
+        variables,
+        settings=settings,
+        intensity=Intensity(low=0.0, high=16.0),
+        pool=("src",),
+    )
+    config.distil.teachers = f"{file},{tmp_path / 'old'}"
+    run(config, runs / "search", dry_run=True)
+    plan = capsys.readouterr().err
+    assert "fine-tune imagenet" in plan and "pretrain imagenet" not in plan
+    assert not runs.exists()
+
+    run(config, runs / "search")
+    results = records.read(runs / "search" / "results.json", Results)
+    assert list(results.singles) == ["rotation", "imagenet", "old"]
+    matrix = results.similarity.matrix  # the file and the run hold the same weights
+    assert matrix[1][2] == pytest.approx(1, abs=1e-5) and matrix[0][1] < 0.999
+    (extension,) = [c for c in results.iterations[0].candidates if c.evaluation]
+    assert "rotation" in extension.members
+    page = (runs / "search" / "report" / "index.html").read_text()
+    assert "imagenet" in page and "teacher" in page
+    before = stages_in(runs)
+    assert {"teacher-imagenet", "teacher-old", "pretrain-rotation"} <= before
+    assert not before & {"pretrain-imagenet", "pretrain-old"}
+
+    # A pool with the same file in another place: nothing is pretrained again but the pool.
+    config = tiny(experiment="pretrain", tasks="rotation")
+    config.distil.teachers = f"imagenet={file.rename(tmp_path / 'moved.safetensors')}"
+    run(config, runs / "pool")
+    pool = "imagenet+rotation"
+    new = stages_in(runs) - before
+    assert new <= {f"pretrain-{pool}", f"finetune-{pool}", f"features-{pool}"}
+    results = records.read(runs / "pool" / "results.json", Results)
+    assert results.best.pool == ("rotation", "imagenet")
+
+
+def stages_in(runs):
+    return {path.name.rsplit("-", 2)[0] for path in (runs / "stages").iterdir()}
