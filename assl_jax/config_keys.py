@@ -75,12 +75,12 @@ class InitSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherSettings:
-    """Finished networks that a pool learns from beside those of its tasks.
+    """Networks that a user brings, for pools to learn from.
 
     Attributes:
-      teachers: `NAME=PATH`, separated by commas: networks of the same backbone, that a distilled
-        pool or a search takes in as it does tasks; a path as in `init.path`. Without `NAME=` the
-        name is that of the file or folder.
+      teachers: `NAME=PATH`, separated by commas: networks of the same backbone. A search or a
+        distilled pool takes them in as it does tasks. The path is one that `init.path` takes;
+        without `NAME=`, the file or folder gives the name.
     """
 
     teachers: str = ""

@@ -81,7 +81,7 @@ class Best(Record, frozen=True, kw_only=True):
 
 
 class Control(Record, frozen=True, kw_only=True):
-    """The best single task alone, with all the operations of the accepted pool and of its parts.
+    """The pool's first task alone, with all the operations of the accepted pool and of its parts.
 
     Attributes:
       pool: the single task.

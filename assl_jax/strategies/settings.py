@@ -41,7 +41,7 @@ class DistilSettings:
 
     Attributes:
       start: "single" begins where the network of the pool's first task ended, keeps its loss, and
-        takes the features of the other tasks' networks as further targets. "scratch" begins with
+        takes the features of the other networks as further targets. "scratch" begins with
         random weights and learns the features of all of them, from the first task's inputs.
       weight: of the teachers' loss.
 

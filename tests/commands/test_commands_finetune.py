@@ -4,6 +4,7 @@ import pytest
 
 from assl_jax import records
 from assl_jax.__main__ import main
+from assl_jax.files import write_json
 from assl_jax.records import Best, Evaluation, NetworkRecord, Results
 
 NETWORK = NetworkRecord(
@@ -41,6 +42,14 @@ def test_the_settings_of_the_run_with_changes(workdir, started):
     assert config.experiment == "finetune"
     assert (config.data.labels, config.target.steps) == (50, 9)
     assert config.init.path == str(workdir)
+
+
+def test_the_teachers_of_the_run_are_not_needed(workdir, started):
+    config = records.read_settings(workdir / "config.json")
+    config["distil"]["teachers"] = "imagenet=moved.safetensors"
+    write_json(workdir / "config.json", config)
+    main(["finetune", str(workdir)])
+    assert started[0][0].distil.teachers == ""
 
 
 def test_another_network_and_workdir(workdir, started, tmp_path):

@@ -12,8 +12,9 @@ import pytest
 from assl_jax import records
 from assl_jax.commands import export as command
 from assl_jax.errors import InputError
+from assl_jax.files import write_json
 from assl_jax.interop.start import read_start
-from assl_jax.records import Results
+from assl_jax.records import Results, StageRecord
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -50,6 +51,19 @@ def test_weights_with_their_record_and_card(make_run, capsys):
         "net.maxpool = torch.nn.Identity()",
     ):
         assert line in text, line
+
+
+def test_the_card_of_a_teacher_names_no_pretraining(make_run, tmp_path):
+    from assl_jax.interop.export import export
+
+    workdir, *_ = make_run()
+    stage = workdir / "stages" / "pretrain-rotation-1-2" / records.DONE
+    given = records.read(stage, StageRecord).replace(kind="teacher", settings={})
+    records.write(stage, given)
+    config = records.read_settings(workdir / records.CONFIG)
+    write_json(workdir / records.CONFIG, config | {"distil": {"teachers": "rotation=w"}})
+    text = export(workdir, "safetensors", out=tmp_path / "out").card.read_text()
+    assert "| Pretraining | none |" in text and "| Teachers | rotation=w |" in text
 
 
 def test_a_backbone_in_our_own_names(make_run, tmp_path):
