@@ -195,13 +195,14 @@ class Evaluating:
                 ]
                 for network in (before, after)
             )
+        most = max(len(old), len(new))
         return paired_gain(
             self.metric,
             dataset.labels[rows],
-            old,
-            new,
+            old * (most // len(old)),  # a teacher stands beside each pretraining of the other
+            new * (most // len(new)),
             dataset.groups[rows],
-            pretrainings=len(self.pretraining.repeats(after)),
+            pretrainings=max(len(self.pretraining.repeats(each)) for each in (before, after)),
         )
 
     def over_scratch(self, network: Network) -> Estimate | None:

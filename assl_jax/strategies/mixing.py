@@ -40,8 +40,7 @@ class Mixing:
         """The networks that this one begins with, compares with or learns from."""
         if network.second:
             return [network.plain]
-        distilled = self.is_mixed(network, "distil")
-        if not distilled:
+        if not self.is_mixed(network, "distil"):
             return []
         seeds = dict.fromkeys(self.setup.tasks, network.seed)  # a teacher has one network
         return [Network((name,), seed=seeds.get(name, 0)) for name in self.ordered(network)]

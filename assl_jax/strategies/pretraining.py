@@ -46,8 +46,9 @@ class Pretraining:
         return Mixing(self.setup, self.settings)
 
     def repeats(self, network: Network) -> list[Network]:
-        """The pretrainings of a network, see `PretrainSettings.seeds`; itself without a pool."""
-        seeds = range(self.settings.seeds if network.pool else 1)
+        """The pretrainings of a network, see `PretrainSettings.seeds`; itself without one."""
+        trained = network.pool and not self.setup.given(network)
+        seeds = range(self.settings.seeds if trained else 1)
         return [dataclasses.replace(network, seed=seed) for seed in seeds]
 
     def run(self, network: Network) -> Stage:

@@ -64,7 +64,7 @@ class PretrainSettings:
       training: of a single task.
       seeds: number of pretrainings of every network, each with other random numbers. All of them
         are fine-tuned, and the search decides on all. Similarities and the exported backbone are
-        of the first one.
+        of the first one. A teacher has one network.
       budget: what a pool may cost. "compute" gives it the floating-point operations of its first
         task's network, which is the best single one in a search; "steps" gives it the same number
         of steps as one task, and "per_task" that number for each of its tasks.

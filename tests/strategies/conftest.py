@@ -74,6 +74,7 @@ def make_study(tmp_path, monkeypatch):
         steps=4,
         budget="steps",
         mixing="alternate",
+        pretrainings=1,
         metric="accuracy",
         placement="auto",
         similarity=(),
@@ -105,7 +106,10 @@ def make_study(tmp_path, monkeypatch):
         return Study(
             Setup(**(setup | more)),
             PretrainSettings(
-                training=Training(steps=steps, batch_size=8), budget=budget, mixing=mixing
+                training=Training(steps=steps, batch_size=8),
+                seeds=pretrainings,
+                budget=budget,
+                mixing=mixing,
             ),
             target,
             metric,

@@ -125,6 +125,30 @@ def test_a_search_takes_it_as_a_candidate(taught):
     assert networks["src+wise"].flops > networks["src"].flops > 0
 
 
+@pytest.mark.slow
+def test_it_stands_beside_each_pretraining_of_another_network(taught):
+    study = taught(metric="log_loss", pretrainings=2)
+    pretraining, evaluating = study.pretraining, study.evaluating
+    assert pretraining.repeats(TEACHER) == [TEACHER]
+    again = pretraining.repeats(POOL)[1]
+    assert [n.label for n in pretraining.mixing.parents(again)] == ["src.seed1", "wise"]
+    labels = study.setup.dataset.labels[study.setup.dataset.test]
+
+    def loss(probabilities):
+        return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+
+    (wise,), src = map(evaluating.probabilities, (TEACHER, SRC))
+    gain = evaluating.gain(SRC, TEACHER, on_test=True)
+    assert gain.mean == pytest.approx(np.mean([*map(loss, src)]) - loss(wise), abs=1e-6)
+    spread = abs(loss(src[0]) - loss(src[1])) / 2  # the standard error over two pretrainings
+    assert gain.error > spread > 0
+    for on_test in (False, True):
+        gain, back = (
+            evaluating.gain(*pair, on_test=on_test) for pair in ((TEACHER, SRC), (SRC, TEACHER))
+        )
+        assert (gain.mean, gain.error) == pytest.approx((-back.mean, back.error))
+
+
 def test_no_pool_consists_of_teachers_and_the_control_trains_a_task(fake_study):
     """The teachers are the best two, and the least similar ones."""
     accuracies = {
