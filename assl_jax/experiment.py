@@ -121,7 +121,7 @@ EXPERIMENTS = {
     "mtassl": Experiment(
         _mtassl,
         _singles,
-        "Then the search trains pools of these tasks, one after the other, while they help.",
+        "Then the search trains pools of these networks, one after the other, while they help.",
     ),
     # Table 1
     "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
