@@ -17,11 +17,11 @@ from assl_jax.config_keys import (
     task_names,
 )
 from assl_jax.data import Dataset, load, source_settings
-from assl_jax.data.settings import CHOICES, RANGES, check
+from assl_jax.data.settings import check
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import TEACHERS, content_digest, read_start, teacher_paths
 from assl_jax.models import make_backbone, suggest_delay
-from assl_jax.ranges import mistakes
+from assl_jax.ranges import declared, mistakes
 from assl_jax.strategies.network import SCRATCH, START
 from assl_jax.strategies.settings import (
     AS_PRINTED,
@@ -199,17 +199,14 @@ def mistakes_of(config: ConfigDict) -> list[str]:
         prefix = f"{group}." if group else ""
         given = config[group].to_dict() if group else config.to_dict()
         fine = {key: value for key, value in given.items() if prefix + key not in odd}
-        out_of_range = [line for kind in kinds for line in mistakes(kind, fine, prefix)]
+        out_of_range = [line for kind in kinds for line in mistakes(declared(kind), fine, prefix)]
         found += out_of_range
         wrong |= {group} if out_of_range else set()
     # What depends on several settings, and the groups that it reads.
     checks: tuple[tuple[str, Callable[[], Any]], ...] = (
         ("", lambda: trackers_of(config.log_to)),
         ("", lambda: source_settings(data["name"])),
-        (
-            "data",
-            lambda: check(**{k: v for k, v in data.items() if k in RANGES or k in CHOICES}),
-        ),
+        ("data", lambda: check(**data)),
         ("task", lambda: _tasks(config)),
         (
             "backbone",

@@ -80,19 +80,21 @@ def declared(kind: Callable[..., Any]) -> dict[str, Range | OneOf]:
     return {name: allowed for name, allowed in found.items() if allowed}
 
 
-def mistakes(kind: Callable[..., Any], values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """A line for each value that its declaration does not allow.
+def mistakes(
+    allowed: Mapping[str, Range | OneOf], values: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """A line for each value that is not allowed.
 
     Args:
-      kind: declares the settings, see `declared`.
-      values: by name; those that `kind` does not declare are not looked at.
+      allowed: the ranges and choices by name, as from `declared`.
+      values: by name; those without a range are not looked at.
       prefix: precedes a name in the messages, as in "pretrain.".
     """
     found = []
-    for name, allowed in declared(kind).items():
+    for name, each in allowed.items():
         try:
             if name in values:
-                allowed.check(values[name], prefix + name)
+                each.check(values[name], prefix + name)
         except InputError as error:
             found.append(str(error))
     return found
@@ -104,5 +106,5 @@ def check(instance: Any, prefix: str = "") -> None:
     Raises:
       InputError: a value out of its range, or that is not one of its choices.
     """
-    found = mistakes(type(instance), vars(instance), prefix)
+    found = mistakes(declared(instance.__class__), vars(instance), prefix)
     require(not found, "; ".join(found))

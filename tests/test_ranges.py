@@ -80,12 +80,15 @@ def test_a_class_has_what_it_inherits_and_its_own_declaration_wins():
 
 
 def test_every_mistake_has_a_line():
-    found = mistakes(Derived, {"strength": 2.0, "kind": "slat", "free": -3.0}, "task.noise.")
+    found = mistakes(
+        declared(Derived), {"strength": 2.0, "kind": "slat", "free": -3.0}, "task.noise."
+    )
     assert found == [
         "task.noise.strength=2.0 must be at least 0 and at most 1",
         "task.noise.kind='slat' is unknown; did you mean 'salt'? (one of gauss, salt)",
     ]
-    assert mistakes(Derived, {}) == [] and mistakes(times, {"n": 0}) == ["n=0 must be at least 1"]
+    assert mistakes(declared(Derived), {}) == []
+    assert mistakes(declared(times), {"n": 0}) == ["n=0 must be at least 1"]
     with pytest.raises(InputError, match=r"^x\.strength=2.0 must be .*; x\.kind='slat' is unknown"):
         check(Derived(strength=2.0, kind="slat"), "x.")
     check(Derived())

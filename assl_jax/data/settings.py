@@ -3,34 +3,31 @@
 from pathlib import Path
 from typing import Any
 
-from assl_jax.errors import InputError, choice, in_range, require
+from assl_jax.errors import InputError, require
+from assl_jax.ranges import OneOf, Range, mistakes
 
-RANGES: dict[str, dict[str, float]] = {
-    "labels": {"at_least": 0},  # 0 takes all
-    "seed": {"at_least": 0},
-    "side": {"at_least": 0},  # 0 keeps the size
-    "test_fraction": {"above": 0, "below": 1},
-}
-CHOICES = {
-    "alpha": ("white", "drop"),
-    "channels_axis": ("auto", "first", "last", "none"),
-    "on_error": ("raise", "skip"),
-    "pages": ("one", "first", "middle", "channels"),
-    "val": ("train", "unlabeled", "test", "ignore"),
+LARGEST_SIDE = 8192  # pixels; a larger image does not fit into a network
+SETTINGS: dict[str, Range | OneOf] = {
+    "alpha": OneOf(("white", "drop")),
+    "channels_axis": OneOf(("auto", "first", "last", "none")),
+    "labels": Range(at_least=0),  # 0 takes all
+    "on_error": OneOf(("raise", "skip")),
+    "pages": OneOf(("one", "first", "middle", "channels")),
+    "seed": Range(at_least=0, below=2**32),
+    "side": Range(at_least=0, at_most=LARGEST_SIDE),  # 0 keeps the size
+    "test_fraction": Range(above=0, below=1),
+    "val": OneOf(("train", "unlabeled", "test", "ignore")),
 }
 
 
 def check(**settings: Any) -> None:
-    """Check settings against `RANGES` and `CHOICES`.
+    """Check settings against `SETTINGS`; others are not looked at.
 
     Raises:
-      InputError: the first setting that is out of range or not one of the choices.
+      InputError: the settings that are out of range or not one of the choices.
     """
-    for name, value in settings.items():
-        if name in CHOICES:
-            choice(value, CHOICES[name], f"data.{name}")
-        else:
-            in_range(value, f"data.{name}", **RANGES[name])
+    found = mistakes(SETTINGS, settings, "data.")
+    require(not found, "; ".join(found))
 
 
 def existing_folder(path: str, what: str) -> Path:

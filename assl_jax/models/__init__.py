@@ -21,7 +21,7 @@ from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
-from assl_jax.ranges import OneOf, Positive, mistakes
+from assl_jax.ranges import OneOf, Positive, declared, mistakes
 
 
 class Entry(NamedTuple):
@@ -126,7 +126,7 @@ def make_backbone(
         of range; a setting that this backbone does not take.
     """
     entry = backbone_entry(name)
-    found = mistakes(make_backbone, {"width": width, "dtype": dtype}, "backbone.")
+    found = mistakes(declared(make_backbone), {"width": width, "dtype": dtype}, "backbone.")
     require(not found, "; ".join(found))
     require(
         isinstance(delay, (tuple, list)) and all(type(d) is int and d >= 0 for d in delay),

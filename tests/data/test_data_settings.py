@@ -2,7 +2,7 @@
 
 import pytest
 
-from assl_jax.data.settings import CHOICES, RANGES, check, existing_file, existing_folder
+from assl_jax.data.settings import SETTINGS, check, existing_file, existing_folder
 from assl_jax.errors import InputError
 
 CASES = {  # good values, bad values, the end of the message
@@ -12,14 +12,14 @@ CASES = {  # good values, bad values, the end of the message
     "val": (["train", "ignore"], ["use"], "(one of train, unlabeled, test, ignore)"),
     "labels": ([0, 5], [-1], "must be at least 0"),
     "on_error": (["raise", "skip"], ["ignore", ""], "(one of raise, skip)"),
-    "seed": ([0, 7], [-1], "must be at least 0"),
-    "side": ([0, 32], [-1], "must be at least 0"),
+    "seed": ([0, 7], [-1, 2**32], "must be at least 0 and below 4294967296"),
+    "side": ([0, 32], [-1, 10**5], "must be at least 0 and at most 8192"),
     "test_fraction": ([0.01, 0.99], [0.0, 1.0, -0.5, float("nan")], "must be above 0 and below 1"),
 }
 
 
 def test_every_setting_has_cases():
-    assert CASES.keys() == RANGES.keys() | CHOICES.keys()
+    assert CASES.keys() == SETTINGS.keys()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -33,10 +33,13 @@ def test_values(name):
         assert str(caught.value).endswith(words)
 
 
-def test_the_first_bad_setting_is_reported():
-    check(labels=3, seed=0)
-    with pytest.raises(InputError, match="^data.labels=-1 must be at least 0"):
+def test_all_bad_settings_are_reported():
+    check(labels=3, seed=0, unknown=-1)
+    with pytest.raises(InputError) as caught:
         check(seed=0, labels=-1, test_fraction=2.0)
+    assert str(caught.value) == (
+        "data.labels=-1 must be at least 0; data.test_fraction=2.0 must be above 0 and below 1"
+    )
 
 
 def test_paths(tmp_path, monkeypatch):
