@@ -19,7 +19,7 @@ from assl_jax.config_keys import (
 from assl_jax.data import Dataset, load, source_settings
 from assl_jax.data.settings import check
 from assl_jax.errors import InputError, require
-from assl_jax.interop.start import TEACHERS, content_digest, read_start, teacher_paths
+from assl_jax.interop.start import TEACHERS, read_start, teacher_paths
 from assl_jax.models import make_backbone, suggest_delay
 from assl_jax.ranges import declared, mistakes
 from assl_jax.strategies.network import SCRATCH, START
@@ -38,6 +38,7 @@ from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task, task_class
 from assl_jax.tasks.distillation import Distillation
+from assl_jax.training.checkpoint import tree_digest
 from assl_jax.training.feed import Feed
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
@@ -275,7 +276,7 @@ def _given(
         channels=dataset.channels,
         setting=setting,
     )
-    return Given(variables=variables, digest=content_digest(variables))
+    return Given(variables=variables, digest=tree_digest(variables).hex())
 
 
 def _pretraining(config: ConfigDict) -> PretrainSettings:

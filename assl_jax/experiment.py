@@ -26,7 +26,7 @@ from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.embedding import Embedding, embed
-from assl_jax.evaluation.export import export_backbone, load_models
+from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.files import read_array
 from assl_jax.records import Findings, Results
@@ -266,14 +266,14 @@ def _write(
     Only the primary process is here, so no stage can be looked up.
     """
     path = workdir / records.RESULTS
-    old = records.read(path, Results) if path.exists() else None
+    old = _finished(path)
     known = old == results
     if old and not known:
         counts = [f"{r.labels} labels, {r.test_images} test images" for r in (old, results)]
         say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
     setup = studies[0].setup
     backbone = workdir / records.BACKBONE_FOLDER
-    if best and not (known and (backbone / records.BACKBONE).exists()):
+    if best and not (known and _loads(workdir)):
         export_backbone(
             backbone,
             studies[0].pretraining.load(best),
@@ -307,6 +307,24 @@ def _write(
         )
     if not known:
         records.write(path, results)
+
+
+def _finished(path: Path) -> Results | None:
+    """The results of an earlier run; None without them, or if they are damaged."""
+    try:
+        return records.read(path, Results) if path.exists() else None
+    except InputError:
+        say(f"{path} is damaged, or of another version; it is written anew")
+        return None
+
+
+def _loads(workdir: Path) -> bool:
+    """Whether the exported backbone is there and undamaged."""
+    try:
+        load_backbone(workdir)
+    except InputError:
+        return False
+    return True
 
 
 def _embedding(study: Study, seen: Stage | None) -> Embedding | None:

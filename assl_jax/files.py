@@ -19,6 +19,7 @@ import filelock
 import numpy as np
 
 UNFINISHED = ".unfinished-"  # temporary names begin with this
+LOCK = ".lock"  # name of a lock inside a folder
 ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 
 
@@ -112,6 +113,50 @@ def digest(value: Any, length: int = 12) -> str:
     The order of a mapping's keys does not matter; tuples count as lists.
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """A digest of the content of every file in a folder, by its path inside it.
+
+    Locks and unfinished files are left out.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        temporary = any(part.startswith(UNFINISHED) for part in inside.parts)
+        if path.is_file() and not temporary and path.name != LOCK:
+            found[inside.as_posix()] = _file_digest(path)
+    return found
+
+
+def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
+    """The first file that is missing, or whose content is not that of its digest; None if all fit.
+
+    Args:
+      folder: holds the files.
+      known: as from `digests`; other files are not looked at.
+    """
+    for name, expected in known.items():
+        try:
+            if _file_digest(folder / name) != expected:
+                return name
+        except OSError:
+            return name
+    return None
+
+
+def content_digest(content: bytes) -> str:
+    """A digest of some bytes, as `digests` has of files."""
+    return _hash(content).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _hash).hexdigest()
+
+
+def _hash(content: bytes = b"") -> Any:
+    return hashlib.blake2b(content, digest_size=16)
 
 
 def try_lock(path: Path) -> filelock.BaseFileLock | None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from assl_jax import records
 from assl_jax.config_keys import base_config
+from assl_jax.console import say
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, require
-from assl_jax.files import write_json
 from assl_jax.training.processes import is_primary
 
 # Settings, and what is computed again when they change.
@@ -53,10 +53,10 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
             folder.is_dir() or not folder.exists(),
             f"--{flag}={folder} is not a folder; choose another",
         )
-    path = workdir / records.CONFIG
-    if not path.exists():
+    saved = _saved(workdir)
+    if saved is None:
         return
-    old = records.flat_settings(records.read_settings(path))
+    old = records.flat_settings(saved)
     new = records.flat_settings(settings)
     default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
     changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
@@ -68,6 +68,26 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
     )
 
 
+def _saved(workdir: Path) -> dict[str, Any] | None:
+    """The settings of the run in a workdir; None without one, or if its files are damaged.
+
+    Raises:
+      InputError: a damaged `config.json` in a folder that may be another program's.
+    """
+    config, others = workdir / records.CONFIG, (records.ENVIRONMENT, records.RESULTS)
+    if not config.exists():
+        return None
+    if not any((workdir / name).exists() for name in others):
+        return records.read_settings(config)
+    for name in (records.ENVIRONMENT, records.CONFIG):
+        try:
+            settings = records.read_settings(workdir / name)
+        except InputError:
+            say(f"{workdir / name} is damaged or missing; it is written anew")
+            return None
+    return settings
+
+
 def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run, in the primary process; nothing was written before."""
     if not is_primary():
@@ -77,9 +97,9 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
         stages.mkdir(parents=True, exist_ok=True)
         flag, folder = "workdir", workdir
         workdir.mkdir(parents=True, exist_ok=True)
-        if not (workdir / records.CONFIG).exists():
-            write_json(workdir / records.ENVIRONMENT, environment())
-            write_json(workdir / records.CONFIG, settings)
+        if _saved(workdir) is None:
+            records.write_settings(workdir / records.ENVIRONMENT, environment())
+            records.write_settings(workdir / records.CONFIG, settings)
     except PermissionError as error:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
     except NotADirectoryError as error:

@@ -1,14 +1,10 @@
 """Weights that a user brings, read from a run or from a file."""
 
-import hashlib
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
-import numpy as np
-from flax.traverse_util import flatten_dict
 
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
@@ -77,13 +73,3 @@ def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
         require(name not in found, f"{TEACHERS}: two teachers are called {name!r}{example}")
         found[name] = path
     return found
-
-
-def content_digest(variables: dict[str, Any], length: int = 12) -> str:
-    """The first `length` hex digits of a hash of all names and values."""
-    content = hashlib.sha256()
-    for name, value in sorted(flatten_dict(variables, sep="/").items()):
-        array = np.asarray(value)
-        content.update(f"{name} {array.dtype} {array.shape}".encode())
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()[:length]

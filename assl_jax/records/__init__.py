@@ -23,6 +23,7 @@ from assl_jax.records.base import (
     read,
     read_settings,
     write,
+    write_settings,
 )
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.results import (
@@ -105,5 +106,6 @@ __all__ = [
     "flat_settings",
     "read",
     "read_settings",
+    "write_settings",
     "write",
 ]

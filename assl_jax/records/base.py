@@ -17,6 +17,9 @@ DONE = "done.json"
 BACKBONE = "backbone.json"
 MODEL = "model.json"
 PROBES = "probes.json"
+DIGEST = "digest"  # key of a file's digest
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding raises
+REPEAT = "repeat the command that wrote it"  # what to do about a damaged file
 BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
 MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
 
@@ -43,17 +46,18 @@ def read(path: Path, kind: type[T]) -> T:
         version = msgspec.json.decode(content, type=_Versioned).version
         require(
             version == VERSION,
-            f"{path} has format version {version}, this program reads version {VERSION}; "
-            "delete it and run the same command again",
+            f"{path} has format version {version}, this program reads version {VERSION}; {REPEAT}",
         )
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
+        found = msgspec.json.decode(content, type=kind)
+    except UNREADABLE as error:
         raise _damaged(path, error) from error
+    _unsealed(path, content)
+    return found
 
 
 def write(path: Path, record: Record) -> None:
-    """Write a record atomically, as indented JSON."""
-    files.write_bytes(path, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    """Write a record with a digest of itself, atomically, as indented JSON."""
+    files.write_bytes(path, _sealed(msgspec.json.encode(record)))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -62,12 +66,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
       InputError: as `read`.
     """
-    try:
-        found = msgspec.json.decode(_content(path))
-    except msgspec.MsgspecError as error:
-        raise _damaged(path, error) from error
-    require(isinstance(found, dict), f"{path} holds no JSON object; delete it and run again")
-    return as_settings(found)
+    return as_settings(_unsealed(path, _content(path)))
+
+
+def write_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write nested settings as `write` does a record."""
+    files.write_bytes(path, _sealed(msgspec.json.encode(settings)))
 
 
 def as_settings(tree: Any) -> Any:
@@ -99,6 +103,28 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"{path} is damaged ({reason}); delete it and run the same command again")
+def _sealed(content: bytes) -> bytes:
+    """A JSON object with a digest of itself as its last entry, indented."""
+    tree = msgspec.json.decode(content) | {DIGEST: files.content_digest(content)}
+    return msgspec.json.format(msgspec.json.encode(tree)) + b"\n"
+
+
+def _unsealed(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object without its digest; one without a digest may be a user's.
+
+    Raises:
+      InputError: no JSON object, or one that has changed since it was written.
+    """
+    try:
+        tree = msgspec.json.decode(content)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    require(isinstance(tree, dict), f"{path} holds no JSON object; {REPEAT}")
+    known = tree.pop(DIGEST, None)
+    if known is not None and known != files.content_digest(msgspec.json.encode(tree)):
+        raise _damaged(path, "its content is not that of its digest")
+    return tree
+
+
+def _damaged(path: Path, reason: object) -> InputError:
+    return InputError(f"{path} is damaged ({' '.join(str(reason).split())}); {REPEAT}")

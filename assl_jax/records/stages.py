@@ -61,6 +61,7 @@ class StageRecord(Record, frozen=True, kw_only=True):
       seconds: how long it took.
       images_per_s: throughput of training.
       peak_host_bytes, peak_device_bytes: see `training.memory`.
+      files: digests of the other files of the folder, see `files.digests`; a change is damage.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class StageRecord(Record, frozen=True, kw_only=True):
     images_per_s: float | None = None
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None
+    files: dict[str, str] = {}
     version: int = VERSION
 
 

@@ -19,7 +19,7 @@ from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import Stage
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
-from assl_jax.training.checkpoint import Checkpoints, load_tree
+from assl_jax.training.checkpoint import DAMAGED, Checkpoints, load_tree
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
@@ -287,7 +287,7 @@ class Pretraining:
                 ),
                 joint=self.settings.joint if self.mixing.is_mixed(network, "joint") else None,
             )
-        checkpoints.close()
+        checkpoints.close(finished=True)
         return state
 
     def _seed(self, network: Network) -> int:
@@ -341,7 +341,7 @@ class Pretraining:
         try:
             like = self.fresh(jax.random.key(0), tasks, training)
             return checkpoints.restore(like, self.setup.images.mesh)
-        except ValueError as error:
+        except DAMAGED as error:
             raise InputError(
                 f"the checkpoint of {stage.folder} does not fit this version; delete that folder, "
                 "and the run computes it again"

@@ -6,6 +6,7 @@ and writes the folders. The other processes receive its decisions.
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Any
 import msgspec
 
 from assl_jax import console, records
-from assl_jax.errors import Interrupted, require
-from assl_jax.files import digest, try_lock
+from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.files import LOCK, digest, digests, first_changed, try_lock
 from assl_jax.records import StageRecord, StageResult
 from assl_jax.strategies.identity import code_digest, commit
 from assl_jax.training.interrupt import asked_here
@@ -64,7 +65,8 @@ class StageCache:
     """Computes each stage once and reads its result afterwards. Several processes may share it.
 
     `done.json` is written last, atomically. A folder without it is an unfinished stage: the next
-    run continues from the files in it. If you delete a folder, only that stage is recomputed.
+    run continues from the files in it. If you delete a folder, only that stage is recomputed; so it
+    is if a file in it has changed, which `done.json` tells.
 
     The name of a folder ends with two digests, of the settings and of the code. If the code
     changes, the stages that use the changed code are recomputed.
@@ -83,6 +85,7 @@ class StageCache:
     _wait: bool = dataclasses.field(default=True, init=False)
     _may_compute: bool = dataclasses.field(default=True, init=False)
     _warned: bool = dataclasses.field(default=False, init=False)
+    _records: dict[Path, StageRecord] = dataclasses.field(default_factory=dict, init=False)
 
     def run(
         self,
@@ -120,17 +123,19 @@ class StageCache:
         )
         name = broadcast(self._choose(f"{kind}-{label}-{settings_key}", code_key, parents))
         folder = self.folder / name
-        done = _read_done(folder)
+        done = self._read(folder)
         if not done and not self._may_compute:
             raise Unfinished(name)
         if not done:
             if is_primary():
                 folder.mkdir(parents=True, exist_ok=True)
             with claimed(folder, wait=self._wait):
-                done = _read_done(folder)
+                done = self._read(folder)
                 if not done:
+                    if is_primary():
+                        _remove_damaged(folder)
                     self._compute(folder, compute, kind, label, settings, source)
-                    done = _read_done(folder)
+                    done = self._read(folder)
         assert done is not None
         stage = Stage(folder, shown or label, done)
         if stage not in self.finished:
@@ -166,9 +171,10 @@ class StageCache:
         if not is_primary() or (self.folder / own / records.DONE).exists():
             return own
         others = [file.parent for file in self.folder.glob(f"{stem}-*/{records.DONE}")]
-        newest = max(others, key=_finished_at, default=None)
         since = max((_finished_at(parent.folder) for parent in parents), default=0)
-        if newest and self.reuse_settings and _finished_at(newest) >= since:
+        usable = [folder for folder in others if self.reuse_settings and self._intact(folder)]
+        newest = max(usable, key=_finished_at, default=None)
+        if newest and _finished_at(newest) >= since:
             if newest.name not in self.reused:
                 self.reused.append(newest.name)
             return newest.name
@@ -206,7 +212,55 @@ class StageCache:
             peak_device_bytes=peak.device,
         )
         if is_primary():
+            record = record.replace(files=digests(folder))
             records.write(folder / records.DONE, record)
+            self._records[folder] = record
+
+    def _read(self, folder: Path) -> StageRecord | None:
+        """The record of a finished stage, read by the primary process; None for any other."""
+        found = self._intact(folder) if is_primary() else None
+        done: Any = broadcast(msgspec.to_builtins(found) if found else None)
+        return msgspec.convert(done, StageRecord) if done else None
+
+    def _intact(self, folder: Path) -> StageRecord | None:
+        """The record of a finished stage whose files are as it wrote them; None for any other.
+
+        The files of a stage are checked once in a process.
+        """
+        if not (folder / records.DONE).exists():
+            return None
+        if folder not in self._records:
+            found, fault = _checked(folder)
+            if found is None or fault:
+                return None
+            self._records[folder] = found
+        return self._records[folder]
+
+
+def _checked(folder: Path) -> tuple[StageRecord | None, str | None]:
+    """The record of a stage, and the first file that is damaged; None where there is none."""
+    try:
+        record = records.read(folder / records.DONE, StageRecord)
+    except InputError:
+        return None, records.DONE
+    return record, first_changed(folder, record.files)
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Empty the folder of a finished stage that is damaged, and say so.
+
+    A stage that is not finished goes on from its files.
+    """
+    if not (folder / records.DONE).exists():
+        return
+    _, fault = _checked(folder)
+    console.say(f"{folder / str(fault)} is damaged or missing; this stage is computed again")
+    (folder / records.DONE).unlink()
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _finished_at(folder: Path) -> int:
@@ -223,7 +277,7 @@ def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
       Interrupted: a stop was requested during the wait.
     """
     with contextlib.ExitStack() as held:
-        outcome = broadcast(_claim(folder / ".lock", wait, held) if is_primary() else "")
+        outcome = broadcast(_claim(folder / LOCK, wait, held) if is_primary() else "")
         if outcome == "busy":
             raise Busy(folder.name)
         if outcome == "stop":
@@ -241,13 +295,3 @@ def _claim(path: Path, wait: bool, held: contextlib.ExitStack) -> str:
         if asked_here():
             return "stop"
         time.sleep(LOCK_SECONDS)
-
-
-def _read_done(folder: Path) -> StageRecord | None:
-    """The record of a finished stage, read by the primary process; None for an unfinished one."""
-    done: Any = None
-    path = folder / records.DONE
-    if is_primary() and path.exists():
-        done = msgspec.to_builtins(records.read(path, StageRecord))
-    done = broadcast(done)
-    return msgspec.convert(done, StageRecord) if done else None

@@ -5,6 +5,8 @@ arrays and fit any number of devices.
 """
 
 import contextlib
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,18 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from assl_jax.console import say
+from assl_jax.errors import InputError
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
 
+KEPT = 2  # checkpoints of a training that is not finished: the older one replaces a damaged one
+DIGEST = "digest"  # of the other arrays, stored beside them
+# What Orbax raises about damaged files; another OSError may be of a disk that recovers.
+DAMAGED = (ValueError, KeyError, FileNotFoundError)
+
 
 class Checkpoints:
-    """The last checkpoint of a training; an older one is deleted after a newer one is written.
+    """The last checkpoints of a training, `KEPT` of them until it is finished, then one.
 
     Attributes:
       every: steps between two checkpoints; 0 for none but the last.
@@ -34,7 +42,7 @@ class Checkpoints:
         if is_primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=1,
+                max_to_keep=KEPT,
                 enable_async_checkpointing=False,
                 create=False,
                 multiprocessing_options=_without_waiting(),
@@ -57,57 +65,98 @@ class Checkpoints:
         state = jax.tree.map(_whole, state)
         if self._manager:
             arrays = jax.tree.map(np.asarray, state)
-            self._manager.save(step, args=ocp.args.StandardSave(arrays))
+            sealed = {"state": arrays, DIGEST: _seal(arrays)}
+            self._manager.save(step, args=ocp.args.StandardSave(sealed))
 
     def restore(self, like: Any, mesh: Mesh) -> Any:
-        """The newest checkpoint on every device of `mesh`; `like` has the same tree and shapes."""
+        """The newest checkpoint on every device of `mesh`; `like` has the same tree and shapes.
+
+        Raises:
+          ValueError, KeyError, FileNotFoundError: it is damaged, or of another tree.
+        """
         folder = self._folder / str(self.latest) / "default"
         arrays = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
+        sealed = {"state": arrays, DIGEST: _seal({})}
         with ocp.StandardCheckpointer(multiprocessing_options=_without_waiting()) as checkpointer:
-            return replicate(checkpointer.restore(folder, arrays), mesh)
+            found = checkpointer.restore(folder, sealed)
+        state = jax.tree.map(np.asarray, found["state"])
+        if not np.array_equal(found[DIGEST], _seal(state)):
+            raise ValueError(f"{folder} is damaged")
+        return replicate(state, mesh)
 
     def resume(self, state: Any, mesh: Mesh) -> Any:
-        """The newest checkpoint; without one, `state`. A damaged one is deleted, which is said.
+        """The newest undamaged checkpoint; without one, `state`. Damaged ones are deleted.
 
         All processes call this, and all get the same.
         """
-        step = self.latest
-        if step is None:
-            return state
-        found = None
-        # What Orbax raises about damaged files; another OSError may be of a disk that recovers.
-        with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
-            found = self.restore(state, mesh)
-        if all(gather(found is not None)):
-            return found
-        say(f"the checkpoint {self._folder / str(step)} is damaged; this training begins anew")
-        if self._manager:
-            self._manager.delete(step)
-        barrier()
+        while (step := self.latest) is not None:
+            found = None
+            with contextlib.suppress(*DAMAGED):
+                found = self.restore(state, mesh)
+            if all(gather(found is not None)):
+                return found
+            if self._manager:
+                self._manager.delete(step)
+            barrier()
+            older = self.latest
+            goes_on = "begins anew" if older is None else f"goes on from step {older:,}"
+            say(f"the checkpoint {self._folder / str(step)} is damaged; this training {goes_on}")
         return state
 
-    def close(self) -> None:
-        """Release the files."""
+    def close(self, *, finished: bool = False) -> None:
+        """Release the files; of a finished training only the last checkpoint stays."""
         if self._manager:
+            for step in self._manager.all_steps()[:-1] if finished else ():
+                self._manager.delete(step)
             self._manager.close()
 
 
-def save_tree(folder: Path, tree: Any) -> None:
-    """Write a tree of arrays as one checkpoint folder, atomically.
+def tree_digest(tree: Any) -> bytes:
+    """A digest of 16 bytes that changes with any name, shape, type or value of a tree of arrays."""
+    content = hashlib.blake2b(digest_size=16)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        content.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.digest()
+
+
+def _seal(tree: Any) -> np.ndarray:
+    """The digest of a tree as an array."""
+    return np.frombuffer(tree_digest(tree), np.uint8)
+
+
+def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Write a tree of arrays, with its digest, as one checkpoint folder, atomically.
 
     The calling process writes. Every device must hold a copy of the arrays.
     """
+    arrays = jax.tree.map(np.asarray, dict(tree))
     with ocp.StandardCheckpointer(multiprocessing_options=_without_waiting()) as checkpointer:
-        checkpointer.save(folder.absolute(), jax.tree.map(np.asarray, tree), force=True)
+        sealed = {**arrays, DIGEST: _seal(arrays)}
+        checkpointer.save(folder.absolute(), sealed, force=True)
 
 
-def load_tree(folder: Path) -> Any:
-    """Read the tree that `save_tree` wrote, as NumPy arrays, on any number of devices."""
+def load_tree(folder: Path) -> dict[str, Any]:
+    """Read the tree that `save_tree` wrote, as NumPy arrays, on any number of devices.
+
+    Raises:
+      InputError: the files are damaged or missing.
+    """
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_without_waiting())
-    with ocp.Checkpointer(handler, multiprocessing_options=_without_waiting()) as checkpointer:
-        tree = checkpointer.metadata(folder.absolute()).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(folder.absolute(), restore_args=as_numpy)
+    try:
+        with ocp.Checkpointer(handler, multiprocessing_options=_without_waiting()) as checkpointer:
+            tree = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            found = checkpointer.restore(folder.absolute(), restore_args=as_numpy)
+        written = found.pop(DIGEST, None)  # an earlier version wrote none
+        if written is not None and not np.array_equal(written, _seal(found)):
+            raise ValueError("their digest is another one")
+    except (*DAMAGED, AttributeError) as error:
+        raise InputError(
+            f"the weights in {folder} are damaged or missing; repeat the command that wrote them"
+        ) from error
+    return found
 
 
 def _without_waiting() -> ocp.options.MultiprocessingOptions:

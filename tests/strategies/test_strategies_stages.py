@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from assl_jax import records
-from assl_jax.errors import InputError
 from assl_jax.records import Features, Folds, Pretrained
 from assl_jax.strategies import stages as module
 from assl_jax.strategies.stages import StageCache
@@ -141,12 +140,74 @@ def test_a_crash_leaves_no_result_and_the_work_so_far(run, tmp_path):
     assert run(resume, cache=cache).record.result == Features(n=1, d=2)
 
 
-def test_a_damaged_record_is_one_clear_line(run):
+def changed(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped bit": changed,
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "empty": lambda path: path.write_bytes(b""),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "other bytes": lambda path: path.write_bytes(b"\xff\x00" * 40),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", ["weights", "done.json", "deep/er/array"])
+def test_a_damaged_stage_alone_is_computed_again_which_is_said(run, capsys, name, damage):
+    class Deep(Work):
+        def __call__(self, folder):
+            (folder / "deep" / "er").mkdir(parents=True)
+            (folder / "deep" / "er" / "array").write_text("some numbers")
+            return super().__call__(folder)
+
+    one, two = Deep(), Deep()
+    stage = run(one, label="one")
+    run(two, label="two")
+    record = (stage.folder / "done.json").read_bytes()
+    damage(stage.folder / name)
+    again = run(one, label="one"), run(two, label="two")
+    assert (one.runs, two.runs) == (2, 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stage.folder.name in line and "is damaged or missing; this stage is computed" in line
+    assert name in line or name == "done.json"
+    assert (again[0].folder / "weights").read_text() == "run 2"
+    assert len((stage.folder / "done.json").read_bytes()) == pytest.approx(len(record), abs=4)
+    run(one, label="one")
+    assert one.runs == 2 and capsys.readouterr().err == ""
+
+
+def test_a_missing_file_and_a_file_more(run, capsys):
+    work = Work()
+    stage = run(work)
+    (stage.folder / "note").write_text("of the user")  # no damage
+    run(work)
+    assert work.runs == 1
+    (stage.folder / "weights").unlink()
+    run(work)
+    assert work.runs == 2 and "weights is damaged or missing" in capsys.readouterr().err
+    assert {p.name for p in stage.folder.iterdir()} == {".lock", "weights", "done.json"}
+
+
+def test_files_are_checked_once_in_a_process(run, tmp_path, monkeypatch):
     stage = run(Work())
-    path = stage.folder / "done.json"
-    path.write_text(path.read_text()[:40])
-    with pytest.raises(InputError, match="done.json is damaged .*; delete it and run"):
-        run(Work())
+    cache, checks = StageCache(tmp_path), []
+    real = module.first_changed
+    monkeypatch.setattr(module, "first_changed", lambda *a: checks.append(a) or real(*a))
+    for _ in range(3):
+        assert run(Work(), cache=cache).folder == stage.folder
+    assert len(checks) == 1
+
+
+def test_a_damaged_stage_is_unfinished_in_a_plan(run, tmp_path):
+    stage, cache, work = run(Work()), StageCache(tmp_path), Work()
+    changed(stage.folder / "weights")
+    with cache.without_computing(), pytest.raises(module.Unfinished):
+        run(work, cache=cache)
+    assert work.runs == 0 and (stage.folder / "done.json").exists()
 
 
 def test_other_code_computes_again_and_says_so_once(run, tmp_path, capsys):

@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from assl_jax.interop.start import content_digest
 from assl_jax.records import Findings
 from assl_jax.strategies.mtassl import single
 from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.setup import Given
+from assl_jax.training.checkpoint import tree_digest
 
 ROTATION = Network(("rotation",))
 
@@ -18,19 +18,19 @@ ROTATION = Network(("rotation",))
 def start_of(drawn, study, shift=0.0):
     variables = drawn(study.setup.backbone.init, jnp.zeros((1, 16, 16, 1)))
     variables["params"] = jax.tree.map(lambda a: a + np.float32(shift), variables["params"])
-    return Given(variables=variables, digest=content_digest(variables))
+    return Given(variables=variables, digest=tree_digest(variables).hex())
 
 
 def test_the_digest_is_that_of_the_content():
     a = {"params": {"x": np.zeros(2, np.float32)}}
     same = {"params": {"x": np.zeros(2, np.float32)}}
-    assert content_digest(a) == content_digest(same)
+    assert tree_digest(a) == tree_digest(same)
     for other in (
         {"params": {"y": np.zeros(2, np.float32)}},
         {"params": {"x": np.zeros((1, 2), np.float32)}},
         {"params": {"x": np.array([0, 1e-30], np.float32)}},
     ):
-        assert content_digest(a) != content_digest(other)
+        assert tree_digest(a) != tree_digest(other)
 
 
 def test_labels():

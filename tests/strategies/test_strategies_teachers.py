@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.interop.start import content_digest
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.plan import planned
 from assl_jax.strategies.settings import SearchSettings
 from assl_jax.strategies.setup import Given
 from assl_jax.training import loop
+from assl_jax.training.checkpoint import tree_digest
 
 SRC, TEACHER = Network(("src",)), Network(("wise",))
 POOL = Network(("wise", "src"))  # as in a search that a teacher starts
@@ -25,7 +25,7 @@ def taught(make_study, drawn):
         backbone = make_study().setup.backbone
         variables = drawn(backbone.init, jnp.zeros((1, 16, 16, 1)))
         variables["params"] = jax.tree.map(lambda a: a + np.float32(shift), variables["params"])
-        given = Given(variables=variables, digest=content_digest(variables))
+        given = Given(variables=variables, digest=tree_digest(variables).hex())
         return make_study(seeds=1, mixing="distil", teachers={name: given}, **more)
 
     return make
