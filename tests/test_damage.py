@@ -1,0 +1,97 @@
+"""Files of a finished run that are damaged: the same command repairs all of them.
+
+    pytest -m soak tests/test_damage.py
+"""
+
+import re
+import shutil
+
+import pytest
+
+from assl_jax.config_keys import base_config
+from assl_jax.experiment import run
+
+SMALL = {
+    "tasks": "rotation,src",
+    "data.side": 16,
+    "data.test": 50,
+    "data.labels": 40,
+    "backbone.name": "resnet10",
+    "backbone.stem": "half",
+    "backbone.width": 0.0625,
+    "pretrain.steps": 4,
+    "pretrain.batch_size": 8,
+    "pretrain.mixing": "distil",
+    "target.steps": 2,
+    "target.batch_size": 8,
+    "target.seeds": 1,
+    "target.folds": 2,
+    "similarity.n": 32,
+    "search.gate": False,
+    "keep_compiled": False,
+}
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped bit": flipped,
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+    "other bytes": lambda path: path.write_bytes(b"\xff\x00[" * 50),
+}
+
+
+def small():
+    config = base_config("digits")
+    config.update_from_flattened_dict(SMALL)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run with its stages."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(small(), folder / "work")
+    return folder
+
+
+def kind_of(path):
+    """Files that differ only in digits, digests and the network of their stage are of one kind."""
+    room, *parts = path.parts
+    if room == "stages":
+        parts[0] = parts[0].partition("-")[0]
+    return "/".join((room, *(re.sub(r"[0-9a-f]{32}|\d+", "#", part) for part in parts)))
+
+
+def kinds(folder):
+    """One file of every kind."""
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return list({kind_of(file): file for file in files if file.name != ".lock"}.values())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_the_same_command_repairs_every_kind_of_file(finished, tmp_path, damage, capsys):
+    results = (finished / "work" / "results.json").read_bytes()
+    failed = {}
+    for i, file in enumerate(kinds(finished)):
+        folder = tmp_path / str(i)
+        shutil.copytree(finished, folder)
+        damage(folder / file)
+        try:
+            run(small(), folder / "work")
+        except Exception as error:  # every one is reported, not the first alone
+            failed[kind_of(file)] = repr(error)[:300]
+            continue
+        if (folder / "work" / "results.json").read_bytes() != results:
+            failed[kind_of(file)] = "other results"
+        shutil.rmtree(folder)
+    with capsys.disabled():
+        print(f"\n{len(kinds(finished))} kinds of files, {len(failed)} not repaired")
+    assert not failed
