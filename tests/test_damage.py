@@ -1,6 +1,6 @@
 """Files of a finished run that are damaged: the same command repairs all of them.
 
-    pytest -m soak tests/test_damage.py
+pytest -m soak tests/test_damage.py
 """
 
 import re

@@ -1,7 +1,6 @@
 """Image files to one uint8 array, decoded in parallel, with an optional cache on disk."""
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -11,14 +10,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from assl_jax import records
 from assl_jax.console import Progress
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
-from assl_jax.files import atomic_folder, digest, read_array, write_json
+from assl_jax.files import atomic_folder, digest, digests, first_changed, read_array
 
-VERSION = 3  # of the cache's entries; entries of another version are not read
+VERSION = 4  # of the cache's entries; entries of another version are not read
+IMAGES, ENTRY = "images.npy", "entry.json"  # files of an entry
+CHECKED = 2**30  # bytes of images whose content is checked at every start
 BLOCK = 64  # files per job of the thread pool
 
 
@@ -77,9 +79,11 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
 def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
     """The content of a cache entry; None if it is missing or damaged."""
     try:
-        skipped = json.loads((entry / "skipped.json").read_text())
-        return read_array(entry / "images.npy", mmap=True), skipped
-    except (OSError, ValueError, EOFError):
+        known = records.read_settings(entry / ENTRY)
+        if first_changed(entry, known["files"]):
+            return None
+        return read_array(entry / IMAGES, mmap=True), known["skipped"]
+    except (OSError, ValueError, EOFError, KeyError):
         return None
 
 
@@ -92,9 +96,11 @@ def _build(
         entry.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(entry, ignore_errors=True)  # damaged
         with atomic_folder(entry, replace=False) as folder:
-            images, skipped = _decode_all(root, files, folder / "images.npy", format, on_error)
+            images, skipped = _decode_all(root, files, folder / IMAGES, format, on_error)
+            checked = images.nbytes <= CHECKED
             del images  # closes the memory map: Windows does not rename open files
-            write_json(folder / "skipped.json", skipped)
+            known = {"skipped": skipped, "files": digests(folder) if checked else {}}
+            records.write_settings(folder / ENTRY, known)
     except OSError as e:
         raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
 

@@ -127,13 +127,13 @@ def test_cache_is_not_used_for_anything_else(pictures, change):
     assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "short", "no list", "half a list", "pickle"])
+@pytest.mark.parametrize("damage", ["cut", "short", "no list", "half a list", "pickle", "bit"])
 def test_a_damaged_cache_is_rebuilt(pictures, damage):
     root, files, cache = pictures
     expected, _ = read(root, files, on_error="skip", cache=cache)
     expected = np.array(expected)
     (entry,) = cache.iterdir()
-    array, listing = entry / "images.npy", entry / "skipped.json"
+    array, listing = entry / "images.npy", entry / "entry.json"
     if damage == "cut":
         array.write_bytes(array.read_bytes()[:-1])
     if damage == "short":
@@ -142,6 +142,10 @@ def test_a_damaged_cache_is_rebuilt(pictures, damage):
         listing.unlink()
     if damage == "half a list":
         listing.write_text('{"bad.png": "not')
+    if damage == "bit":
+        content = bytearray(array.read_bytes())
+        content[-1] ^= 1
+        array.write_bytes(content)
     if damage == "pickle":
         np.save(array, np.array([{}], dtype=object), allow_pickle=True)
     images, skipped = read(root, files, on_error="skip", cache=cache)
