@@ -35,6 +35,11 @@ OBSERVED: dict[str, Callable[[float], str]] = {
 }
 
 
+# Steps that may wait for the device. They keep it busy. But a stop has to wait for all of them, and
+# a step of large volumes takes seconds on a CPU.
+AHEAD = 4
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
     """How long and how a network is trained.
@@ -235,8 +240,10 @@ class _Recent:
         self._since = time.monotonic()
 
     def add(self, step: int, task: str, metrics: Metrics) -> None:
-        """Keep the metrics of a step."""
+        """Keep the metrics of a step, and wait for the one that is `AHEAD` steps back."""
         self._measured.append(_Measured(step, task, metrics))
+        if len(self._measured) > AHEAD:
+            jax.block_until_ready(self._measured[-1 - AHEAD].metrics)
 
     def record(self, rate: float) -> str:
         """Check, record and clear the metrics; return the text for the progress bar.

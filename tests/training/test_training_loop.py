@@ -73,7 +73,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(toy, uninterrupted, check
             logging=Logging(every=1, record=toy.Log(die)),
         )
     folder = tmp_path / "checkpoints"
-    assert [p.name for p in folder.iterdir()] == ["4"]  # only the newest is kept
+    assert {p.name for p in folder.iterdir()} == {"2", "4"}
     # As left by a process that was killed while it saved.
     torn = folder / "6.orbax-checkpoint-tmp"
     (torn / "default").mkdir(parents=True)
@@ -179,3 +179,19 @@ def test_a_diverged_training_is_told_before_it_is_measured(toy):
     logging = Logging(every=50, observe=observe, observe_every=2, record=toy.Log())
     with pytest.raises(InputError, match="the loss of task brightness is nan at step 0"):
         toy.fit(tasks=limited, steps=6, logging=logging)
+
+
+def test_few_steps_wait_for_the_device(toy, monkeypatch):
+    """A stop must wait for all of them. Each step waits for the one `AHEAD` steps before it."""
+    added, waited, real = [], [], loop._Recent.add
+    ready = jax.block_until_ready
+
+    def add(self, step, task, metrics):
+        added.append(metrics)
+        real(self, step, task, metrics)
+
+    monkeypatch.setattr(loop._Recent, "add", add)
+    monkeypatch.setattr(loop.jax, "block_until_ready", lambda x: waited.append(x) or ready(x))
+    toy.fit(steps=loop.AHEAD + 3, logging=Logging(every=100))
+    assert len(added) == loop.AHEAD + 3
+    assert [id(metrics) for metrics in waited] == [id(metrics) for metrics in added[:3]]
