@@ -125,7 +125,7 @@ def digests(folder: Path) -> dict[str, str]:
         inside = path.relative_to(folder)
         temporary = any(part.startswith(UNFINISHED) for part in inside.parts)
         if path.is_file() and not temporary and path.name != LOCK:
-            found[inside.as_posix()] = _file_digest(path)
+            found[inside.as_posix()] = file_digest(path)
     return found
 
 
@@ -138,7 +138,7 @@ def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
     """
     for name, expected in known.items():
         try:
-            if _file_digest(folder / name) != expected:
+            if file_digest(folder / name) != expected:
                 return name
         except OSError:
             return name
@@ -147,15 +147,17 @@ def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
 
 def content_digest(content: bytes) -> str:
     """A digest of some bytes, as `digests` has of files."""
-    return _hash(content).hexdigest()
+    return hash_of(content).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """A digest of the content of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, _hash).hexdigest()
+        return hashlib.file_digest(file, hash_of).hexdigest()
 
 
-def _hash(content: bytes = b"") -> Any:
+def hash_of(content: bytes | memoryview = b"") -> Any:
+    """The hash of all digests of content, 16 bytes, in the form of `hashlib`."""
     return hashlib.blake2b(content, digest_size=16)
 
 

@@ -31,8 +31,9 @@ class Dataset:
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
       patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
         is on both sides of a split, and confidence intervals are over patients.
-      origins: for each image, what it was made from (its file's size and time, a checksum). Part
-        of the fingerprints, which look at only some images of a large set. None: nothing is known.
+      origins: for each image, a digest of it, or what it was made from (its file's size and time).
+        Part of the fingerprints, which look at only some images of a large set. None: nothing is
+        known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
       format: the settings by which files became images, see `data.file_reader.FileReader`.
       notes: what else the user should know about how the data were read: one sentence each.

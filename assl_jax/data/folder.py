@@ -124,7 +124,7 @@ def folder(
         notes=notes,
     )
     listed = listed.ordered()
-    images, skipped = read_images(
+    images, skipped, sums = read_images(
         root, [row.path for row in listed.rows], format, on_error=on_error, cache=cache
     )
     listed = listed.without(skipped)
@@ -134,6 +134,7 @@ def folder(
         name="folder",
         images=images,
         intensity=intensity_of(images[: len(splits["unlabeled"])], low=0.0, high=255.0),
+        origins=tuple(bytes(each).hex() for each in sums),
         skipped=tuple(f"{shown(file)}: {reason}" for file, reason in skipped.items()),
         notes=listed.notes,
         **splits,

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,17 +17,41 @@ from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
-from assl_jax.files import atomic_folder, digest, digests, first_changed, read_array
+from assl_jax.files import (
+    atomic_folder,
+    digest,
+    digests,
+    file_digest,
+    first_changed,
+    hash_of,
+    read_array,
+    write_array,
+)
 
 VERSION = 4  # of the cache's entries; entries of another version are not read
-IMAGES, ENTRY = "images.npy", "entry.json"  # files of an entry
+IMAGES, DIGESTS, ENTRY = "images.npy", "digests.npy", "entry.json"  # files of an entry
 CHECKED = 2**30  # bytes of images whose content is checked at every start
 BLOCK = 64  # files per job of the thread pool
 
 
+class Decoded(NamedTuple):
+    """The images of some files.
+
+    Attributes:
+      images: `[n, h, w, c]` of the files that could be decoded, in memory or memory-mapped
+        read-only.
+      skipped: the reason for each other file.
+      digests: `[n, 16]`, of the content of each image.
+    """
+
+    images: UInt8[np.ndarray, "n h w c"]
+    skipped: dict[str, str]
+    digests: UInt8[np.ndarray, "n 16"]
+
+
 def read_images(
     root: Path, files: Sequence[str], format: ImageFormat, *, on_error: str, cache: str
-) -> tuple[UInt8[np.ndarray, "n h w c"], dict[str, str]]:
+) -> Decoded:
     """Decode `files`, or memory-map the result of an earlier call from `cache`.
 
     Args:
@@ -38,18 +63,12 @@ def read_images(
         that determines the array: these settings, Pillow's version, and the path, size and
         modification time of each file, in order.
 
-    Returns:
-      The decoded images, in memory or memory-mapped read-only, and the reason for each skipped
-      file.
-
     Raises:
       InputError: a file that cannot be decoded, files that do not agree, a cache folder that cannot
         be written.
     """
     if not cache:
-        images, skipped = _decode_all(root, files, None, format, on_error)
-        return images[: len(files) - len(skipped)], skipped
-
+        return _decode_all(root, files, None, format, on_error)
     entry = expanded(cache, "data.cache") / _key(root, files, format, on_error)
     found = _cached(entry)
     if found is None:
@@ -57,8 +76,7 @@ def read_images(
         found = _cached(entry)
         require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
     assert found is not None
-    images, skipped = found
-    return images[: len(files) - len(skipped)], skipped
+    return found
 
 
 def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -> str:
@@ -76,13 +94,14 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
     return digest([VERSION, source, *settings, stamps], 20)
 
 
-def _cached(entry: Path) -> tuple[np.ndarray, dict[str, str]] | None:
+def _cached(entry: Path) -> Decoded | None:
     """The content of a cache entry; None if it is missing or damaged."""
     try:
         known = records.read_settings(entry / ENTRY)
         if first_changed(entry, known["files"]):
             return None
-        return read_array(entry / IMAGES, mmap=True), known["skipped"]
+        sums = read_array(entry / DIGESTS)
+        return Decoded(read_array(entry / IMAGES, mmap=True)[: len(sums)], known["skipped"], sums)
     except (OSError, ValueError, EOFError, KeyError):
         return None
 
@@ -96,22 +115,23 @@ def _build(
         entry.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(entry, ignore_errors=True)  # damaged
         with atomic_folder(entry, replace=False) as folder:
-            images, skipped = _decode_all(root, files, folder / IMAGES, format, on_error)
-            checked = images.nbytes <= CHECKED
-            del images  # closes the memory map: Windows does not rename open files
-            known = {"skipped": skipped, "files": digests(folder) if checked else {}}
-            records.write_settings(folder / ENTRY, known)
+            found = _decode_all(root, files, folder / IMAGES, format, on_error)
+            write_array(folder / DIGESTS, found.digests)
+            skipped, checked = found.skipped, found.images.nbytes <= CHECKED
+            del found  # closes the memory map: Windows does not rename open files
+            known = digests(folder) if checked else {DIGESTS: file_digest(folder / DIGESTS)}
+            records.write_settings(folder / ENTRY, {"skipped": skipped, "files": known})
     except OSError as e:
         raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
 
 
 def _decode_all(
     root: Path, files: Sequence[str], target: Path | None, format: ImageFormat, on_error: str
-) -> tuple[np.ndarray, dict[str, str]]:
+) -> Decoded:
     """Decode into memory, or into the file `target`.
 
-    The array has one row per file. The decoded images come first, in order; the rows of skipped
-    files are at the end.
+    The array, and the file, have one row per file. The decoded images come first, in order; the
+    rows of skipped files are at the end.
     """
 
     def decode(file: str) -> np.ndarray | str:
@@ -153,9 +173,11 @@ def _decode_all(
                 f"{shape[1]}x{shape[0]}: set data.side to resize them all",
             )
             images[i] = image
+            sums[i] = np.frombuffer(hash_of(np.ascontiguousarray(image).data).digest(), np.uint8)
         return reasons
 
     images = _empty((len(files), *shape), target)
+    sums = np.zeros((len(files), 16), np.uint8)
     reasons: list[str] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -168,10 +190,11 @@ def _decode_all(
     skipped = {file: reason for file, reason in zip(files, reasons, strict=True) if reason}
     if skipped:
         for new, old in enumerate(i for i, reason in enumerate(reasons) if not reason):
-            images[new] = images[old]
+            images[new], sums[new] = images[old], sums[old]
     if isinstance(images, np.memmap):
         images.flush()
-    return images, skipped
+    kept = len(files) - len(skipped)
+    return Decoded(images[:kept], skipped, sums[:kept])
 
 
 def _empty(shape: tuple[int, ...], target: Path | None) -> np.ndarray:

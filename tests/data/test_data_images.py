@@ -1,5 +1,7 @@
 """Decoding image files: modes, orientation, resizing, broken files and the cache."""
 
+import dataclasses
+import hashlib
 import os
 import shutil
 import threading
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assl_jax.data import dataset, load
 from assl_jax.data.image_file import ImageFormat
 from assl_jax.data.images import read_images
 from assl_jax.errors import InputError
+from assl_jax.ops.intensity import Intensity
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -26,7 +30,7 @@ def save(path: Path, array=None, *, mode: str | None = None, **options) -> Path:
 
 def read(root, files, *, side=0, channels=0, on_error="raise", cache=""):
     format = ImageFormat(side=side, channels=channels)
-    return read_images(root, files, format, on_error=on_error, cache=str(cache))
+    return read_images(root, files, format, on_error=on_error, cache=str(cache))[:2]
 
 
 def test_sixteen_bit_grey_is_refused(tmp_path):
@@ -152,6 +156,34 @@ def test_a_damaged_cache_is_rebuilt(pictures, damage):
     np.testing.assert_array_equal(images, expected)
     assert list(skipped) == ["bad.png"]
     assert [e.name for e in cache.iterdir()] == [entry.name]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_digests_are_those_of_the_images(pictures, cached):
+    root, files, cache = pictures
+    for _ in range(2):
+        found = read_images(
+            root, files, ImageFormat(), on_error="skip", cache=str(cache) if cached else ""
+        )
+        expected = [hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in found.images]
+        assert [bytes(each) for each in found.digests] == expected
+        assert len(set(expected)) == len(files) - 1  # one cannot be read
+
+
+def test_one_changed_image_of_a_large_set_changes_the_identity(tmp_path, monkeypatch):
+    """The fingerprint looks at the pixels of every fifth image here, and at the digests of all."""
+    monkeypatch.setattr(dataset, "HASHED_BYTES", 4 * 4 * 2)
+    for i in range(10):
+        (tmp_path / "unlabeled").mkdir(exist_ok=True)
+        save(tmp_path / "unlabeled" / f"{i}.png", np.full((4, 4), 10 * i, np.uint8))
+    seen = set()
+    for changed in (None, *range(10)):
+        if changed is not None:
+            save(tmp_path / "unlabeled" / f"{changed}.png", np.full((4, 4), 250, np.uint8))
+        data = load("folder", path=str(tmp_path))
+        data = dataclasses.replace(data, intensity=Intensity())  # the means change too
+        seen.add(data.fingerprint(data.unlabeled))
+    assert len(seen) == 11
 
 
 def test_a_failed_run_leaves_no_entry(pictures):
