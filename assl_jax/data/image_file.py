@@ -1,9 +1,10 @@
 """One image file of any format that Pillow opens to one array of 8-bit integers."""
 
 import dataclasses
+import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -230,31 +231,37 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """All files under a folder in a fixed order: the images, and the others.
 
     Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
-    contains it is not followed.
+    contains it is not followed. A pipe, a socket or a device is no image, whatever its name.
 
     Raises:
       OSError: a folder that cannot be read.
     """
-    return _find(folder, ())
-
-
-def _find(folder: Path, above: tuple[tuple[int, int], ...]) -> tuple[list[Path], list[Path]]:
-    stat = folder.stat()
-    here = (stat.st_dev, stat.st_ino)
     images: list[Path] = []
     others: list[Path] = []
-    if here in above:
-        return images, others
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not is_system(e.name)), key=lambda e: e.name)
-    for entry in entries:
-        path = folder / entry.name
+    above: set[tuple[int, int]] = set()  # the folders around the present one
+    waiting: list[Callable[[], None]] = []  # folders may be nested deeper than Python's calls
+
+    def enter(folder: Path) -> None:
+        stat = folder.stat()
+        here = (stat.st_dev, stat.st_ino)
+        if here in above:
+            return
+        above.add(here)
+        with os.scandir(folder) as found:
+            entries = sorted((e for e in found if not is_system(e.name)), key=lambda e: e.name)
+        waiting.append(functools.partial(above.remove, here))
+        waiting.extend(functools.partial(add, folder / e.name, e) for e in reversed(entries))
+
+    def add(path: Path, entry: os.DirEntry[str]) -> None:
         if entry.is_dir():
-            inner = _find(path, (*above, here))
-            images += inner[0]
-            others += inner[1]
+            enter(path)
         else:
-            (images if is_image(path) else others).append(path)
+            file = entry.is_file() or (entry.is_symlink() and not path.exists())
+            (images if file and is_image(path) else others).append(path)
+
+    enter(folder)
+    while waiting:
+        waiting.pop()()
     return images, others
 
 

@@ -1,6 +1,8 @@
 """One image file: modes, orientation, resizing, and what only the user can decide."""
 
+import os
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -213,3 +215,21 @@ def test_images_are_found_by_name_and_content(tmp_path):
     ]
     assert endings(others) == ".dcm (1), .txt (1), no ending (1)"
     assert not is_image(tmp_path / "absent")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_pipes_sockets_and_deep_folders(tmp_path):
+    """A pipe without a writer would be waited for; 1,100 folders are more than Python's calls."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "dangling.png").symlink_to("nothing.png")
+    deep = tmp_path
+    for _ in range(1100):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "image.png").write_bytes(b"")
+    images, others = find_images(tmp_path)
+    assert images == [deep / "image.png", tmp_path / "dangling.png"]
+    assert others == [tmp_path / "link.png", tmp_path / "pipe.png"]
+    # Python removes folders by recursion.
+    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
