@@ -116,3 +116,45 @@ def write_slice():
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_enhanced(write_slice):
+    """`write_enhanced(file, array, **elements)`: a DICOM file of many frames, in reverse.
+
+    Positions are in the frames, the rest is shared; voxels are 5 x 2 x 3 mm, the intercept is -24.
+    """
+
+    def item(**elements):
+        import pydicom
+
+        found = pydicom.Dataset()
+        for name, value in elements.items():
+            setattr(found, name, value)
+        return found
+
+    def write(file, array, *, shared_scale=True, **elements):
+        scale = item(RescaleSlope=1, RescaleIntercept=-24)
+        shared = item(
+            PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+            PixelMeasuresSequence=[item(PixelSpacing=[2, 3])],
+            **({"PixelValueTransformationSequence": [scale]} if shared_scale else {}),
+        )
+        frames = [
+            item(PlanePositionSequence=[item(ImagePositionPatient=[0, 0, -5 * k])])
+            for k in range(len(array))
+        ]
+        if not shared_scale:
+            for frame in frames:
+                frame.PixelValueTransformationSequence = [scale]
+        absent = dict.fromkeys(("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"))
+        return write_slice(
+            file,
+            np.ascontiguousarray(array[::-1]),
+            NumberOfFrames=len(array),
+            SharedFunctionalGroupsSequence=[shared],
+            PerFrameFunctionalGroupsSequence=frames,
+            **absent | elements,
+        )
+
+    return write

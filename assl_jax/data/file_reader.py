@@ -11,7 +11,8 @@ import numpy as np
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
 from assl_jax.data.images import why_unreadable
-from assl_jax.data.volume_file import VOLUME_SUFFIXES, VolumeFormat, find_volumes, read_volume
+from assl_jax.data.volume_file import VolumeFormat, read_volume
+from assl_jax.data.volume_reader import VOLUME_SUFFIXES, find_volumes
 from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize
 

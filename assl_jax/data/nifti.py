@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from assl_jax.data.orientation import in_standard, to_standard
+from assl_jax.data.orientation import Grid, in_standard, to_standard
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
@@ -55,16 +55,16 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
     return values, _in_mm(spacing, image)
 
 
-def nifti_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The shape `[z, y, x]` and the spacing that `read_nifti` would give; no voxel is read.
+def nifti_header(path: Path) -> Grid:
+    """The grid of what `read_nifti` would give, in mm; no voxel is read.
 
     Raises:
       ValueError, Exception: as `read_nifti`, where the header tells.
     """
     with _open(path) as file:
         image = _image(file)
-    shape, spacing = in_standard(image.shape[:3], image.affine)
-    return shape, _in_mm(spacing, image)
+    grid = in_standard(image.shape[:3], image.affine)
+    return grid._replace(spacing=_in_mm(grid.spacing, image))
 
 
 def _open(path: Path) -> Any:

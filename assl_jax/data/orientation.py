@@ -1,10 +1,30 @@
 """The one orientation to which every volume format turns its voxels."""
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Shaped
 
 AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as radiologists see them
+UNTURNED = "".join(reversed(AXES))  # the code of a file whose voxels are in this order already
 Affine = Float[np.ndarray, "4 4"]
+
+
+class Grid(NamedTuple):
+    """Where the voxels of a volume are.
+
+    Attributes:
+      shape: `[z, y, x]` in the standard orientation.
+      spacing: the size of a voxel along these axes, in the affine's unit.
+      code: the orientation before, in nibabel's letters: the direction of each axis, that of
+        neighbours in the file first. `LPS`: to the patient's left, to the back, up.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    code: str
 
 
 def to_standard(
@@ -24,19 +44,35 @@ def to_standard(
     """
     from nibabel import orientations
 
-    return orientations.apply_orientation(values, _turn(affine)), in_standard(values.shape, affine)[
-        1
-    ]
+    turned = orientations.apply_orientation(values, _turn(affine))
+    return turned, in_standard(values.shape, affine).spacing
 
 
-def in_standard(
-    shape: tuple[int, ...], affine: Affine
-) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The shape and the size of a voxel after `to_standard`, for a grid of the given shape."""
+def in_standard(shape: tuple[int, ...], affine: Affine) -> Grid:
+    """The grid after `to_standard`, for one of the given shape, whose first axis is the fastest."""
     from nibabel.affines import voxel_sizes
+    from nibabel.orientations import aff2axcodes
 
     order = np.argsort(_turn(affine)[:, 0])  # column 0: the new position of each of the old axes
-    return tuple(shape[axis] for axis in order), tuple(voxel_sizes(affine)[order].tolist())
+    return Grid(
+        shape=tuple(shape[axis] for axis in order),
+        spacing=tuple(voxel_sizes(affine)[order].tolist()),
+        code="".join(aff2axcodes(affine)),
+    )
+
+
+def differences(codes: Iterable[str]) -> list[str]:
+    """A note if volumes had different orientations.
+
+    Args:
+      codes: of each volume, see `Grid`; "" where it is unknown.
+    """
+    counts = Counter(filter(None, codes))
+    if len(counts) < 2:
+        return []
+    every = counts.total()
+    found = ", ".join(f"{code} {n}" for code, n in counts.most_common())
+    return [f"{every - counts[UNTURNED]} of {every} volumes were turned: {found}"]
 
 
 def _turn(affine: Affine) -> np.ndarray:

@@ -10,17 +10,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Si
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int16
 
 from assl_jax.console import track
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.images import why_unreadable
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
-from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_shape
+from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
 from assl_jax.errors import InputError, require
 from assl_jax.files import UNFINISHED, digest, read_array, write_array, write_json
 from assl_jax.ops.intensity import Intensity
@@ -32,13 +31,38 @@ STALE_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 Stamp = tuple[int, int]  # a file's size in bytes and its modification time in ns
 Shape = tuple[int, ...]
-Judged = Callable[[list[str], str, Shape], dict[str, str]]  # files, a good one and its shape
+ORIENTATIONS = "orientations.json"  # of the volumes in a cache folder, by the names of their files
+
+
+class Volumes(NamedTuple):
+    """What was read.
+
+    Attributes:
+      images: `[n, z, y, x, 1]` int16 volumes.
+      skipped: the reason for each file that could not be read.
+      orientations: the code of each file, see `orientation.Grid`; "" if its format does not tell.
+    """
+
+    images: "np.ndarray | VolumeStack"
+    skipped: dict[str, str]
+    orientations: dict[str, str]
+
+
+class Judged(NamedTuple):
+    """What headers tell of some files; the fields are those of `Volumes`."""
+
+    skipped: dict[str, str]
+    orientations: dict[str, str]
+
+
+Judge = Callable[[list[str], str, Shape], Judged]  # of files, a good one and its shape
 
 
 class VolumeStack:
     """A read-only int16 array `[n, *space, c]` with one `.npy` file per volume.
 
     Indexing with an integer, a slice or an array of integers reads only the files of these volumes.
+    Slices after it, as in `stack[rows, ::4]`, read only a part of each volume.
     """
 
     dtype = np.dtype(np.int16)
@@ -116,7 +140,7 @@ def read_volumes(
     *,
     on_error: str,
     cache: str,
-) -> tuple[Int16[np.ndarray, "n z y x 1"] | VolumeStack, dict[str, str]]:
+) -> Volumes:
     """Read the files in `stamps`, or open the volumes that an earlier call left in `cache`.
 
     The key of a cached volume is a digest of everything that determines it: `format`, and the
@@ -129,9 +153,6 @@ def read_volumes(
       format: how a file becomes an array.
       on_error: "raise", or "skip" to leave out files that cannot be read.
       cache: folder for the volumes; "" keeps them in memory.
-
-    Returns:
-      The volumes that could be read, and the reason for each skipped file.
 
     Raises:
       InputError: a file that cannot be read, volumes that differ in shape, a cache folder that
@@ -149,11 +170,10 @@ def read_volumes(
                 raise unusable(root / file, why_unreadable(e)) from e
             return why_unreadable(e)
 
-    def judge(file: str) -> Shape | str | None:
-        """The shape by the header, or the reason why the file cannot be read."""
+    def judge(file: str) -> VolumeHeader | str:
+        """The header, or the reason why the file cannot be read."""
         try:
-            shape = volume_shape(root / file, format)
-            return shape and (*shape, 1)
+            return volume_header(root / file, format)
         except InputError:  # a package is missing
             raise
         except Exception as e:
@@ -161,17 +181,20 @@ def read_volumes(
                 raise unusable(root / file, why_unreadable(e)) from e
             return why_unreadable(e)
 
-    def judged(files: list[str], first: str, expected: Shape) -> dict[str, str]:
-        """The files that cannot be read, by their headers; all must have one shape."""
-        unfit = {}
+    def judged(files: list[str], first: str, expected: Shape) -> Judged:
+        """The headers of files; all must have one shape."""
+        found = Judged({}, {})
         with closing(_parallel(judge, files, "checking headers")) as results:
             for file, result in zip(files, results, strict=True):
                 if isinstance(result, str):
-                    unfit[file] = result
-                elif result:
-                    first, expected = first or file, expected or result
-                    _same_shape(root, file, result, first, expected)
-        return unfit
+                    found.skipped[file] = result
+                    continue
+                found.orientations[file] = result.orientation
+                if result.shape:
+                    shape = (*result.shape, 1)
+                    first, expected = first or file, expected or shape
+                    _same_shape(root, file, shape, first, expected)
+        return found
 
     if not cache:
         return _into_memory(root, list(stamps), judged, read)
@@ -187,9 +210,10 @@ def read_volumes(
 
 
 def _into_memory(
-    root: Path, files: list[str], judged: Judged, read: Callable[[str], np.ndarray | str]
-) -> tuple[np.ndarray, dict[str, str]]:
-    images, kept, skipped = np.empty(0, np.int16), list[str](), judged(files, "", ())
+    root: Path, files: list[str], judged: Judge, read: Callable[[str], np.ndarray | str]
+) -> Volumes:
+    images, kept = np.empty(0, np.int16), list[str]()
+    skipped, orientations = judged(files, "", ())
     files = [file for file in files if file not in skipped]
     with closing(_parallel(read, files, "reading volumes")) as results:
         for file, volume in zip(files, results, strict=True):
@@ -202,30 +226,32 @@ def _into_memory(
             images[len(kept)] = volume
             kept.append(file)
     _some(root, kept, skipped)
-    return images[: len(kept)], skipped
+    return Volumes(images[: len(kept)], skipped, orientations)
 
 
 def _into_cache(
     root: Path,
     entries: dict[str, Path],
     format: VolumeFormat,
-    judged: Judged,
+    judged: Judge,
     read: Callable[[str], np.ndarray | str],
-) -> tuple[VolumeStack, dict[str, str]]:
+) -> Volumes:
     shapes = {file: shape for file, entry in entries.items() if (shape := _stored(entry))}
     # An entry is damaged if it has another shape than `format`, or than most other entries.
     usual = Counter(shapes.values()).most_common(1)
     right: Shape = (*format.shape, 1) if format.shape else usual[0][0] if usual else ()
     shapes = {file: shape for file, shape in shapes.items() if shape == right}
-    missing = [file for file in entries if file not in shapes]
-    skipped = judged(missing, next(iter(shapes), ""), right)
-    missing = [file for file in missing if file not in skipped]
+    folder = next(iter(entries.values())).parent
+    known = _orientations(folder)
+    unknown = [file for file in entries if file not in shapes or entries[file].stem not in known]
+    skipped, orientations = judged(unknown, next(iter(shapes), ""), right)
+    missing = [file for file in entries if file not in shapes and file not in skipped]
     waiting = set(missing)
 
     def build(file: str) -> Shape | str:
         volume = read(file)
         if not isinstance(volume, str):
-            _check_space(entries[file].parent, len(waiting) * volume.nbytes)
+            _check_space(folder, len(waiting) * volume.nbytes)
             write_array(entries[file], volume)
         waiting.discard(file)
         return volume if isinstance(volume, str) else volume.shape
@@ -239,8 +265,24 @@ def _into_cache(
             _same_shape(root, file, result, first, shapes.get(first, result))
             shapes[file] = result
     _some(root, shapes, skipped)
+    if orientations:  # again from the file: other processes may have added theirs
+        known = _orientations(folder) | {entries[f].stem: c for f, c in orientations.items()}
+        write_json(folder / ORIENTATIONS, known)
     (shape,) = set(shapes.values())
-    return VolumeStack([entries[file] for file in entries if file in shapes], shape), skipped
+    return Volumes(
+        VolumeStack([entries[file] for file in entries if file in shapes], shape),
+        skipped,
+        {file: known[entries[file].stem] for file in shapes},
+    )
+
+
+def _orientations(folder: Path) -> dict[str, str]:
+    """The codes in a cache folder; {} if they are missing or damaged."""
+    try:
+        found = json.loads((folder / ORIENTATIONS).read_text())
+        return {str(name): str(code) for name, code in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _some(root: Path, found: Sized, skipped: Mapping[str, str]) -> None:

@@ -2,8 +2,7 @@
 
 import dataclasses
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int16
 
-from assl_jax.data import dicom, nifti
-from assl_jax.data.names import is_system
-from assl_jax.errors import InputError, require
+from assl_jax.data.volume_reader import reader_of
+from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
 
 PERCENTILES, PERCENTILE_SCALE = (0.5, 99.5), 1000
@@ -23,100 +21,6 @@ SAME_GRID = 1e-4  # relative difference of spacings; files store the affine in s
 
 # Without jit, its operations would be compiled separately for every size of a file.
 _resize_matrix = jax.jit(resize_matrix, static_argnums=(2, 3))
-
-
-def _in_folder(path: Path) -> list[Path]:
-    return list(path.iterdir()) if path.is_dir() else [path]
-
-
-class VolumeReader(NamedTuple):
-    """How to read a file format.
-
-    Attributes:
-      suffixes: endings of the format's file names, in lower case.
-      accepts: whether a path is of this format; a folder can be one, such as a DICOM series.
-      read: gives a file's values `[z, y, x]` and the size of a voxel in mm, as
-        `data.orientation.to_standard` orients them. It raises any exception if the file is broken.
-      header: gives the shape `[z, y, x]` and the size of a voxel without reading a voxel, so that
-        bad files are found before hours of reading; None if the format has no such way.
-      files: the files on which the volume depends.
-      identify: what the files say of themselves: the patient, and a name that two paths share only
-        if they are the same volume; each is "" if unknown. It may raise any exception.
-    """
-
-    suffixes: tuple[str, ...]
-    accepts: Callable[[Path], bool]
-    read: Callable[[Path], tuple[np.ndarray, tuple[float, ...]]]
-    header: Callable[[Path], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
-    files: Callable[[Path], list[Path]] = _in_folder
-    identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
-
-
-# A file is read by the first reader that accepts it.
-READERS = {
-    "NIfTI": VolumeReader(
-        nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
-    ),
-    "DICOM": VolumeReader(
-        suffixes=dicom.SUFFIXES,
-        accepts=dicom.is_dicom,
-        read=dicom.read_dicom,
-        header=dicom.dicom_header,
-        files=dicom.dicom_files,
-        identify=dicom.identify_dicom,
-    ),
-}
-VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
-
-
-def find_volumes(folder: Path) -> list[Path]:
-    """The volumes in a folder, sorted: files by their suffix, and folders of one volume.
-
-    The folder itself, or one inside it, is a volume if a reader accepts it; that reader's files in
-    it are none. Links to folders are followed.
-    """
-    found: list[Path] = []
-    for inside, folders, names in os.walk(folder, followlinks=True):
-        here = Path(inside)
-        # A link to a folder that contains it would lead round in a circle.
-        above = {parent.resolve() for parent in (here, *here.parents)}
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not is_system(name)
-            and not ((here / name).is_symlink() and (here / name).resolve() in above)
-        )
-        own = [reader for reader in READERS.values() if reader.accepts(here)]
-        others = tuple(s for r in READERS.values() if r not in own for s in r.suffixes)
-        found += [here] if own else []
-        found += [here / n for n in names if n.lower().endswith(others) and not is_system(n)]
-    return sorted(found)
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns of a volume, each summed over its files.
-
-    Raises:
-      OSError: it cannot be read.
-    """
-    path.stat()  # a missing file is an error of its own
-    reader = next((r for r in READERS.values() if r.accepts(path)), None)
-    stats = [file.stat() for file in (reader.files(path) if reader else _in_folder(path))]
-    return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
-
-
-def identify(path: Path) -> tuple[str, str]:
-    """The patient and the name of a volume, as far as its files know: see `VolumeReader`.
-
-    Raises:
-      InputError: a package that the format needs is not installed.
-    """
-    try:
-        return _reader(path).identify(path)
-    except InputError:
-        raise
-    except Exception:  # the file is broken; who reads it says why
-        return "", ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,7 +110,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     values, clipped and rounded.
 
     Args:
-      path: a file of a format in `READERS`, or a folder that is one volume.
+      path: a file of a format in `volume_reader.READERS`, or a folder that is one volume.
       format: how the file becomes an array.
 
     Returns:
@@ -218,7 +122,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         no foreground, no contrast, or a volume smaller than the box to cut out.
       Exception: what the reader raises on a broken file.
     """
-    values, spacing = _reader(path).read(path)
+    values, spacing = reader_of(path).read(path)
     values = _finite(values, format.nan)
     if format.foreground_above is not None:
         values = _foreground(values, format.foreground_above)
@@ -233,26 +137,35 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     return _integers(values, format)[..., None]
 
 
-def volume_shape(path: Path, format: VolumeFormat) -> tuple[int, ...] | None:
-    """The shape of the array that `read_volume` will give, from the file's header.
+class VolumeHeader(NamedTuple):
+    """What is known of a volume before its voxels are read.
 
-    Returns:
-      `(z, y, x)`; None if the header does not tell.
+    Attributes:
+      shape: `(z, y, x)` of the array that `read_volume` will give; () if that is not known.
+      orientation: a code, see `orientation.Grid`; "" if it is not known.
+    """
+
+    shape: tuple[int, ...] = ()
+    orientation: str = ""
+
+
+def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
+    """What the file's header tells.
 
     Raises:
       ValueError, Exception: as `read_volume`, where the header tells.
     """
-    header = _reader(path).header
+    header = reader_of(path).header
     if header is None:
-        return None
-    shape, spacing = header(path)
+        return VolumeHeader()
+    shape, spacing, code = header(path)
     if format.foreground_above is not None:
-        return format.shape or None
+        return VolumeHeader(format.shape, code)
     if format.spacing:
         shape = _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
         if format.shape:
             _box(shape, format.shape)
-    return format.shape or shape
+    return VolumeHeader(format.shape or shape, code)
 
 
 def _number(text: str) -> float:
@@ -278,17 +191,6 @@ def _finite(values: np.ndarray, nan: str) -> np.ndarray:
         raise ValueError("every voxel is NaN or infinite")
     fill = values[finite].min() if nan == "lowest" else _number(nan)
     return np.where(finite, values, values.dtype.type(fill))
-
-
-def _reader(path: Path) -> VolumeReader:
-    path.stat()  # a missing file is an error of its own
-    for reader in READERS.values():
-        if reader.accepts(path):
-            return reader
-    if path.is_dir():
-        raise ValueError("it is a folder without DICOM slices; name the folder of one series")
-    known = ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
-    raise ValueError(f"its format is none of {known}")
 
 
 def _foreground(values: np.ndarray, above: float) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import shown
+from assl_jax.data.orientation import differences
 from assl_jax.data.rows import (
     Row,
     listing,
@@ -18,7 +19,8 @@ from assl_jax.data.rows import (
 from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
-from assl_jax.data.volume_file import VolumeFormat, find_volumes, identify, stamp
+from assl_jax.data.volume_file import VolumeFormat
+from assl_jax.data.volume_reader import find_volumes, identify, stamp
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -50,7 +52,7 @@ def volumes(
     becomes the test set. Without `patient`, the PatientID of DICOM files counts, and every other
     volume is of a different patient. Class indices follow the sorted labels; the labels are sorted
     as numbers if all are integers. Without a table, all volumes under the folder are unlabeled. A
-    path is a NIfTI file, or a folder or a file of a DICOM series (`data.volume_file` lists the
+    path is a NIfTI file, or a folder or a file of a DICOM series (`data.volume_reader` lists the
     formats); `data.volume_file.read_volume` says how it becomes an array.
 
     Args:
@@ -119,7 +121,7 @@ def volumes(
     )
     stamps = {row.path: stamps[row.path] for row in listed.rows}
     images: Any  # an array, or a `VolumeStack`
-    images, unread = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
+    images, unread, codes = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
     skipped |= unread
     kept = listed.without(skipped)
 
@@ -141,7 +143,7 @@ def volumes(
             if file in skipped
         ),
         format=format.settings,
-        notes=kept.notes,
+        notes=(*kept.notes, *differences(codes[row.path] for row in kept.rows)),
         **splits,
     )
 

@@ -7,11 +7,12 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset as Elements
 
-from assl_jax.data.dicom import is_dicom, read_dicom
+from assl_jax.data.dicom import read_dicom
+from assl_jax.data.dicom_files import is_dicom
 from assl_jax.data.phantom_ct import phantom
-from assl_jax.data.volume_file import VolumeFormat, find_volumes, identify, read_volume, stamp
+from assl_jax.data.volume_file import VolumeFormat, read_volume
+from assl_jax.data.volume_reader import find_volumes, identify, stamp
 
 RNG = np.random.default_rng(0)
 HU = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -191,42 +192,9 @@ def test_a_tilted_gantry_keeps_its_slices(tmp_path, write_series):
     assert spacing == pytest.approx((np.hypot(3.0, 1.5), 1.0, 1.0))
 
 
-def enhanced(write_slice, file, array=HU, *, shared_scale=True, **elements):
-    """A file of many frames, in reverse; positions in the frames, the rest shared."""
-
-    def item(**elements):
-        found = Elements()
-        for name, value in elements.items():
-            setattr(found, name, value)
-        return found
-
-    scale = item(RescaleSlope=1, RescaleIntercept=-24)
-    shared = item(
-        PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
-        PixelMeasuresSequence=[item(PixelSpacing=[2, 3])],
-        **({"PixelValueTransformationSequence": [scale]} if shared_scale else {}),
-    )
-    frames = [
-        item(PlanePositionSequence=[item(ImagePositionPatient=[0, 0, -5 * k])])
-        for k in range(len(array))
-    ]
-    if not shared_scale:
-        for frame in frames:
-            frame.PixelValueTransformationSequence = [scale]
-    absent = dict.fromkeys(("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"))
-    return write_slice(
-        file,
-        np.ascontiguousarray(array[::-1]),
-        NumberOfFrames=len(array),
-        SharedFunctionalGroupsSequence=[shared],
-        PerFrameFunctionalGroupsSequence=frames,
-        **absent | elements,
-    )
-
-
 @pytest.mark.parametrize("shared_scale", [True, False])
-def test_an_enhanced_file(tmp_path, write_slice, shared_scale):
-    file = enhanced(write_slice, tmp_path / "a" / "one.dcm", shared_scale=shared_scale)
+def test_an_enhanced_file(tmp_path, write_enhanced, shared_scale):
+    file = write_enhanced(tmp_path / "a" / "one.dcm", HU, shared_scale=shared_scale)
     for path in (file, file.parent):
         values, spacing = read_dicom(path)
         np.testing.assert_array_equal(values, HU - 24)

@@ -189,9 +189,9 @@ def test_other_files(tmp_path):
 
 def test_a_header_says_what_the_volume_will_be(tmp_path):
     affine = np.array([[0, 2.0, 0, 0], [0, 0, -3.0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1]])
-    for name, turn in (("a.nii", spl((3.0, 0.5, 2.0))), ("b.nii.gz", affine)):
+    for name, turn, code in (("a.nii", spl((3.0, 0.5, 2.0)), "SPL"), ("b.nii.gz", affine, "SRP")):
         file = save(tmp_path / name, affine=turn)
         values, spacing = read_nifti(file)
-        assert nifti_header(file) == (values.shape, spacing)
+        assert nifti_header(file) == (values.shape, spacing, code)
     with pytest.raises(ValueError, match="more than one volume"):
         nifti_header(save(tmp_path / "c.nii", np.stack([HU, HU], -1)))

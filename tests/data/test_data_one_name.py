@@ -11,7 +11,7 @@ from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.data import load
 from assl_jax.data.names import one_name_each
 from assl_jax.data.splits import patient_classes
-from assl_jax.data.volume_file import find_volumes
+from assl_jax.data.volume_reader import find_volumes
 from assl_jax.errors import InputError
 
 

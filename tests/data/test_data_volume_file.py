@@ -4,15 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from assl_jax.data.volume_file import (
-    READERS,
-    VolumeFormat,
-    VolumeReader,
-    find_volumes,
-    read_volume,
-    stamp,
-    volume_shape,
-)
+from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
+from assl_jax.data.volume_reader import READERS, VolumeReader, find_volumes, stamp
 from assl_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -255,17 +248,18 @@ def test_a_new_setting_leaves_caches_valid():
 def test_the_header_gives_the_shape_of_the_result(tmp_path, settings):
     file = save(tmp_path / "a.nii.gz", affine=spl((1.5, 0.5, 1.0)))
     format = VolumeFormat(window=WIDE.window, **settings)
-    assert volume_shape(file, format) == read_volume(file, format).shape[:3]
+    header = volume_header(file, format)
+    assert header == (read_volume(file, format).shape[:3], "SPL")
 
 
 def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
     file = save(tmp_path / "a.nii")
-    assert volume_shape(file, VolumeFormat(foreground_above=0.0)) is None
+    assert volume_header(file, VolumeFormat(foreground_above=0.0)) == ((), "SPL")
     for settings in (
         {"spacing": (1.0, 1.0, 1.0), "shape": (9, 9, 9)},
         {"spacing": (100.0, 1.0, 1.0)},
     ):
         with pytest.raises(ValueError, match="of data.spacing|leaves no voxel"):
-            volume_shape(file, VolumeFormat(**settings))
+            volume_header(file, VolumeFormat(**settings))
     monkeypatch.setitem(READERS, "NIfTI", READERS["NIfTI"]._replace(header=None))
-    assert volume_shape(file, WIDE) is None
+    assert volume_header(file, WIDE) == VolumeHeader()

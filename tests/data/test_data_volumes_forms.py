@@ -61,6 +61,25 @@ def test_missing_labels_spellings_and_validation_volumes(scans):
     assert load(scans, val="ignore").labelled_sets[0].tolist() == [0, 1]
 
 
+def test_orientations_that_differ(scans, tmp_path):
+    """Three files that are not LPS, in memory, and with a cache that is new, known, or damaged."""
+    assert not any("turned" in note for note in load(scans).notes)
+    left = np.diag([-1, -1, 1, 1])
+    for i, affine in enumerate([left] * 7 + [left[[2, 1, 0, 3]], np.eye(4), np.eye(4)]):
+        image = nib.Nifti1Image(
+            np.full((2, 3, 4)[:: -1 if i == 7 else 1], 10 * i, np.int16), affine
+        )
+        image.to_filename(scans / f"deep/{i}.nii.gz")
+    line = "3 of 10 volumes were turned: LPS 7, RAS 2, IPR 1"
+    assert load(scans).notes[-1] == line
+    cache = tmp_path / "cache"
+    for damage in (None, None, "", "[]", '{"x": "LPS"}'):
+        if damage is not None:
+            (known,) = cache.glob("*/orientations.json")
+            known.write_text(damage)
+        assert load(scans, cache=str(cache)).notes[-1] == line
+
+
 def test_unlabeled_volumes_alone(scans):
     table(scans, "path,label,split", *(row(i, ",unlabeled") for i in range(10)))
     listed = load(scans)

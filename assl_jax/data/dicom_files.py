@@ -1,0 +1,218 @@
+"""The DICOM files in a folder: which of them are images, and which of these are one series.
+
+Only the elements that are asked for are read, so that no patient's name is ever in memory.
+"""
+
+import functools
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from assl_jax.errors import InputError
+
+SUFFIXES = (".dcm",)
+PREAMBLE, MAGIC = 128, b"DICM"
+SERIES_TAGS = ("SOPClassUID", "ImageType", "SeriesInstanceUID", "Rows", "NumberOfFrames")
+FOLDERS = 32  # whose contents are remembered
+NO_IMAGE = "it holds no image slices, only localisers or objects such as reports and structures"
+
+_lock = threading.Lock()  # of several threads, one reads a folder and the others wait
+
+
+class Header(NamedTuple):
+    """A file, and those of the elements asked for that it has."""
+
+    file: Path
+    elements: Any
+
+
+class Series(NamedTuple):
+    """The image files of one series in a folder.
+
+    Attributes:
+      files: sorted.
+      whole: whether each file holds several slices. A broken file beside them is then a volume of
+        its own; otherwise it may be one of the slices.
+    """
+
+    files: tuple[Path, ...]
+    whole: bool
+
+
+class Contents(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+      series: the series of each image file.
+      others: all other visible files.
+      broken: those of them that may be damaged images, each with the reason.
+    """
+
+    series: dict[Path, Series]
+    others: tuple[Path, ...]
+    broken: dict[Path, str]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, or a folder itself holds such a file."""
+    try:
+        return any(map(has_magic, visible(path) if path.is_dir() else [path]))
+    except OSError:  # a folder that cannot be listed
+        return False
+
+
+def dicom_files(path: Path) -> list[Path]:
+    """The files on which a volume depends.
+
+    Those of a folder are all visible files in it. A file stands for its series, whose other slices
+    are beside it; the images of other series do not count.
+    """
+    if path.is_dir():
+        return visible(path)
+    found = contents(path.parent)
+    return [*found.others, *(found.series[path].files if path in found.series else ())]
+
+
+def dicom_volumes(folder: Path) -> list[Path]:
+    """The volumes in a folder: itself, or the first file of each if it holds several series.
+
+    A broken file beside several series is listed too: who reads it says why it is of no use.
+    """
+    found = contents(folder)
+    firsts = {series.files[0] for series in found.series.values()}
+    return sorted([*firsts, *found.broken]) if len(firsts) > 1 else [folder]
+
+
+def image_files(path: Path) -> Sequence[Path]:
+    """The files that hold the slices of a volume; those of a folder may be no images.
+
+    Raises:
+      ValueError: a damaged file, or one that is no image.
+    """
+    if path.is_dir():
+        files = visible(path)
+        for file in files:
+            _check(file)
+        return files
+    found = contents(path.parent)
+    if path in found.broken:
+        raise ValueError(found.broken[path])
+    if path not in found.series:
+        raise ValueError(NO_IMAGE)
+    series = found.series[path]
+    if found.broken and not series.whole:
+        raise ValueError(next(iter(found.broken.values())))
+    return series.files
+
+
+def visible(folder: Path) -> list[Path]:
+    """The files in a folder without the hidden ones, sorted."""
+    return sorted(f for f in folder.iterdir() if f.name[0] != "." and f.is_file())
+
+
+def contents(folder: Path) -> Contents:
+    """What a folder holds; each file is read once, and again only if some file has changed."""
+    with os.scandir(folder) as entries:
+        stamps = sorted(
+            (entry.name, stat.st_size, stat.st_mtime_ns)
+            for entry in entries
+            if entry.name[0] != "." and entry.is_file() and (stat := entry.stat())
+        )
+    with _lock:
+        return _contents(folder, tuple(stamps))
+
+
+@functools.lru_cache(FOLDERS)
+def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Contents:
+    by_uid = defaultdict[str, list[Header]](list)
+    others, broken = list[Path](), dict[Path, str]()
+    for file in (folder / name for name, *_ in stamps):
+        header = None
+        try:
+            _check(file)
+            header = _image(file, SERIES_TAGS)
+        except ValueError as error:
+            broken[file] = str(error)
+        if header:
+            by_uid[str(header.elements.get("SeriesInstanceUID"))].append(header)
+        else:
+            others.append(file)
+    every = [
+        Series(tuple(h.file for h in headers), all(map(_has_frames, headers)))
+        for headers in by_uid.values()
+    ]
+    return Contents({file: s for s in every for file in s.files}, tuple(others), broken)
+
+
+def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
+    """The headers of those files that are images, without localisers.
+
+    Args:
+      files: any files.
+      tags: the elements to read; `SERIES_TAGS` among them.
+
+    Raises:
+      InputError: pydicom is not installed.
+      ValueError: a broken file.
+    """
+    return filter(None, (_image(file, tags) for file in files))
+
+
+def has_magic(file: Path) -> bool:
+    """Whether a file begins as DICOM does and is not the index of a medium."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(PREAMBLE)
+            return opened.read(len(MAGIC)) == MAGIC and file.name != "DICOMDIR"
+    except OSError:
+        return False
+
+
+def load_pydicom() -> Any:
+    """The module pydicom.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise InputError("DICOM files need pydicom; run: pip install pydicom") from error
+    # Scanners write values that break small rules; a warning for each would help nobody.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    return pydicom
+
+
+def _check(file: Path) -> None:
+    """Raise `ValueError` for a file that was probably an image and is none any more."""
+    if not file.stat().st_size:
+        raise ValueError(f"{file.name} is empty; copy it again")
+    if file.suffix.lower() in SUFFIXES and not has_magic(file):
+        raise ValueError(f"{file.name} does not begin as a DICOM file (preamble and DICM)")
+
+
+def _image(file: Path, tags: Sequence[str]) -> Header | None:
+    """The header of an image; None for a localiser, and for what is no image."""
+    if not has_magic(file):
+        return None
+    pydicom = load_pydicom()
+    try:
+        elements = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
+        uid = elements.file_meta.get("MediaStorageSOPClassUID") or elements.get("SOPClassUID")
+        kind = pydicom.uid.UID(str(uid)).name
+    except Exception as error:
+        raise ValueError(f"{file.name} is broken: {error}") from error
+    if "Rows" not in elements:
+        # Left out only if it is no image for certain: a slice may be cut short.
+        image = kind.endswith("Image Storage") and "Non-Image" not in kind
+        if image or kind == str(uid):
+            raise ValueError(f"{file.name} has no Rows; copy it again, or remove it")
+        return None
+    return None if "LOCALIZER" in (elements.get("ImageType") or ()) else Header(file, elements)
+
+
+def _has_frames(header: Header) -> bool:
+    return str(header.elements.get("NumberOfFrames") or 1) != "1"
