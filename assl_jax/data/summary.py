@@ -1,15 +1,18 @@
 """What was read, and what looks odd about it: said before training."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterator
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from assl_jax.data.dataset import Dataset
+from assl_jax.data.dataset import BLOCK_BYTES, Dataset
 from assl_jax.records import DataSummary, Split
 
-LOOKED_AT = 2**31  # bytes of images that are read for the summary
+LOOKED_AT = 2**31  # bytes of the images that the summary looks at
+SAMPLED = 256  # values of an image's channel that are looked at first
 FLAT = 0.02  # an image is nearly constant if its values span less than this share of the range
 FEW_VALUES = 16
 UNBALANCED = 10  # times as many images in the largest class as in the smallest one
@@ -59,25 +62,82 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
         )
     order = np.concatenate([rows["labelled"], rows["test"], rows["unlabeled"]])
     order = order[np.sort(np.unique(order, return_index=True)[1])]
-    bytes_each = max(1, dataset.images[:1].nbytes)
-    looked_at = order[: max(1, LOOKED_AT // bytes_each)]
-    low, high = dataset.intensity.low, dataset.intensity.high
-    same: dict[bytes, list[int]] = defaultdict(list)
-    flat, values = 0, set[int]()
+    looked_at = order[: max(1, LOOKED_AT // _bytes_each(dataset))]
+    # A sample can only have fewer values than its image, and equal images have equal samples. So a
+    # whole image is looked at only where its sample leaves a finding open.
+    samples = _samples(dataset, looked_at)
+    narrow = FLAT * (dataset.intensity.high - dataset.intensity.low)
+    flat = sum(_span(dataset.images[row]) < narrow for row in looked_at[samples.spans < narrow])
+    values = samples.values
     for row in looked_at:
-        image = np.ascontiguousarray(dataset.images[row])
-        same[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].append(int(row))
-        flat += int(image.max()) - int(image.min()) < FLAT * (high - low)
         if len(values) <= FEW_VALUES:
-            values |= set(np.unique(np.clip(image, low, high)).tolist())
+            values |= _values(dataset, dataset.images[row])
     if flat:
         yield f"{flat} images are nearly constant; are they blank, or is the window too wide?"
     if len(values) <= FEW_VALUES:
         yield (
-            f"the images have only {len(values)} different values between {low:g} and {high:g}; "
-            "check the window and the files"
+            f"the images have only {len(values)} different values between "
+            f"{dataset.intensity.low:g} and {dataset.intensity.high:g}; check the window and the "
+            "files"
         )
-    yield from _repeated(dataset, rows, [each for each in same.values() if len(each) > 1])
+    yield from _repeated(dataset, rows, _copies(dataset, looked_at, samples.digests))
+
+
+class _Samples(NamedTuple):
+    """What the sampled values of some images tell.
+
+    Attributes:
+      spans: `[n]` the largest minus the smallest value of each image.
+      digests: of each image's values, in their order.
+      values: those of all images, or the first ones if there are many.
+    """
+
+    spans: np.ndarray
+    digests: list[bytes]
+    values: set[int]
+
+
+def _samples(dataset: Dataset, rows: np.ndarray) -> _Samples:
+    """Look at values on a coarse grid, about `SAMPLED` per channel, of the images `rows`."""
+    step = int(max(1, math.prod(dataset.space) / SAMPLED) ** (1 / len(dataset.space)))
+    steps = [min(step, n) for n in dataset.space]
+    grid: Any = [slice(k // 2, None, k) for k in steps]
+    spans, digests, values = [np.empty(0, int)], list[bytes](), set[int]()
+    block = max(1, BLOCK_BYTES // _bytes_each(dataset))
+    for start in range(0, len(rows), block):
+        images = dataset.images[(rows[start : start + block], *grid)]
+        flat = np.ascontiguousarray(images.reshape(len(images), -1))
+        spans.append(flat.max(1).astype(int) - flat.min(1))
+        digests += map(_digest, flat)
+        if len(values) <= FEW_VALUES:
+            values |= _values(dataset, flat)
+    return _Samples(np.concatenate(spans), digests, values)
+
+
+def _bytes_each(dataset: Dataset) -> int:
+    return math.prod(dataset.images.shape[1:]) * dataset.images.dtype.itemsize
+
+
+def _span(image: np.ndarray) -> int:
+    return int(image.max()) - int(image.min())
+
+
+def _values(dataset: Dataset, images: np.ndarray) -> set[int]:
+    return set(np.unique(np.clip(images, dataset.intensity.low, dataset.intensity.high)).tolist())
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _copies(dataset: Dataset, rows: np.ndarray, samples: Sequence[bytes]) -> list[list[int]]:
+    """The rows of images that are equal, in groups; `samples` are digests of their samples."""
+    counts = Counter(samples)
+    same = defaultdict[bytes, list[int]](list)
+    for row, sample in zip(rows, samples, strict=True):
+        if counts[sample] > 1:
+            same[_digest(dataset.images[row])].append(int(row))
+    return [each for each in same.values() if len(each) > 1]
 
 
 def _repeated(

@@ -84,15 +84,17 @@ class VolumeStack:
         return len(self.files)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        rows = np.arange(len(self))[index]
-        out = np.empty((rows.size, *self.shape[1:]), self.dtype)
+        index, *inside = index if isinstance(index, tuple) else (index,)
+        rows, part = np.arange(len(self))[index], tuple(inside)
+        shape = np.broadcast_to(self.dtype.type(0), self.shape[1:])[part].shape
+        out = np.empty((rows.size, *shape), self.dtype)
         for i, row in enumerate(rows.flat):
             file = self.files[row]
             try:
-                out[i] = read_array(file, mmap=True)
+                out[i] = read_array(file, mmap=True)[part]
             except (OSError, ValueError, EOFError) as e:
                 raise InputError(f"{file} has changed since the run began; run again") from e
-        return out.reshape(*rows.shape, *self.shape[1:])
+        return out.reshape(*rows.shape, *shape)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))

@@ -1,6 +1,7 @@
 """What is said about the images before training."""
 
 import dataclasses
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -81,6 +82,52 @@ def test_values(dataset):
     assert sentence.startswith("the images have only 4 different values between 0 and 255")
     (sentence,) = odd(dataset, intensity=Intensity(low=100, high=110))
     assert sentence.startswith("the images have only 11 different values between 100 and 110")
+
+
+def slow_findings(dataset, rows):
+    """Flat images and groups of equal ones, by looking at every value."""
+    flat = sum(int(image.max()) - int(image.min()) < 0.02 * 255 for image in dataset.images[rows])
+    same = defaultdict(list)
+    for row in rows:
+        same[dataset.images[row].tobytes()].append(row)
+    return flat, sum(len(each) - 1 for each in same.values())
+
+
+@pytest.mark.parametrize("space", [(50, 64), (3, 40, 41)])
+def test_samples_find_what_whole_images_hold(dataset, space):
+    """Images that differ, or have contrast, in a single value that no sample holds."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (60, *space, 1), dtype=np.uint8)
+    images[10:20] = images[30:40]
+    images[12:16, *(0 for _ in space)] += 1  # no copies
+    images[20:24] = 100 + images[20:24] % 4  # flat
+    images[22:24, *(-1 for _ in space)] = 0  # not flat
+    changed = dataclasses.replace(dataset, images=images)
+    flat, copies = slow_findings(changed, range(60))
+    assert (flat, copies) == (2, 6)
+    found = odd(dataset, images=images)
+    assert found[0].startswith("2 images are nearly constant")
+    assert found[-1] == "6 images are copies of others"
+    (sentence,) = (s for s in odd(dataset, images=images // 128) if "different values" in s)
+    assert sentence.startswith("the images have only 2 different values")
+    images = images // 128
+    images[5, 0] = np.resize(np.arange(2, 40), images[5, 0].shape)  # in one row of one image
+    assert not any("different values" in s for s in odd(dataset, images=images))
+
+
+def test_whole_images_are_read_only_where_samples_agree(dataset):
+    class Counted(np.ndarray):
+        read = 0
+
+        def __getitem__(self, index):
+            found = np.asarray(self)[index]
+            Counted.read += np.size(found)
+            return found
+
+    images = np.random.default_rng(1).integers(0, 256, (60, 64, 64, 1), dtype=np.uint8)
+    images[3] = images[41]
+    assert any("1 images are copies" in s for s in odd(dataset, images=images.view(Counted)))
+    assert Counted.read < images.size / 8
 
 
 def test_classes_of_very_different_size(dataset):

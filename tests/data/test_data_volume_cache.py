@@ -83,6 +83,13 @@ def test_indexing_is_that_of_an_array(stack, index):
         np.testing.assert_array_equal(np.asarray(taken), expected)
 
 
+@pytest.mark.parametrize(
+    "index", [(2, slice(1, None)), ([4, 0], slice(None), slice(0, None, 2)), (slice(3), 0)], ids=str
+)
+def test_a_part_of_each_volume(stack, index):
+    np.testing.assert_array_equal(stack[index], ARRAYS[..., None][index])
+
+
 def test_a_stack_as_an_array(stack):
     assert np.asarray(stack, np.float32).dtype == np.float32
     np.testing.assert_array_equal(list(stack), ARRAYS[..., None])
