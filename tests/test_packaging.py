@@ -50,6 +50,18 @@ def test_every_import_is_of_a_declared_package():
 
 
 @pytest.mark.long
+def test_an_editable_install_has_the_configs(tmp_path):
+    """Without `configs/__init__.py`, setuptools' finder does not find them."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "-q", "--no-compile", "--no-deps"]
+    subprocess.run([*pip, "-e", str(ROOT)], check=True)
+    code = "import assl_jax.configs as c; print(c.__file__)"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT / "configs" / "__init__.py"), done.stderr
+
+
+@pytest.mark.long
 def test_the_wheel_works_from_another_folder(tmp_path):
     """Built, unpacked beside the installed requirements, and run without the checkout."""
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target"]
