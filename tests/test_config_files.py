@@ -1,16 +1,21 @@
 """Configs by name and by path."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from assl_jax.config_files import describe, find, load, own_configs
 from assl_jax.errors import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     """Any folder but the project's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", ["/nowhere"])
+    monkeypatch.setattr("sys.path", [p for p in sys.path if Path(p).resolve() != ROOT])
 
 
 def test_every_config_has_a_sentence():
