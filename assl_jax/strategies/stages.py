@@ -212,9 +212,8 @@ class StageCache:
             peak_device_bytes=peak.device,
         )
         if is_primary():
-            record = record.replace(files=digests(folder))
-            records.write(folder / records.DONE, record)
-            self._records[folder] = record
+            records.write(folder / records.DONE, record.replace(files=digests(folder)))
+            self._records[folder] = records.read(folder / records.DONE, StageRecord)
 
     def _read(self, folder: Path) -> StageRecord | None:
         """The record of a finished stage, read by the primary process; None for any other."""

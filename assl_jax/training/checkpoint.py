@@ -18,11 +18,13 @@ from jax.sharding import Mesh
 
 from assl_jax.console import say
 from assl_jax.errors import InputError
+from assl_jax.files import digests, first_changed
+from assl_jax.records import read_settings, write_settings
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
 
 KEPT = 2  # checkpoints of a training that is not finished: the older one replaces a damaged one
-DIGEST = "digest"  # of the other arrays, stored beside them
+DIGESTS = "digests.json"  # of the other files of a checkpoint
 # What Orbax raises about damaged files; another OSError may be of a disk that recovers.
 DAMAGED = (ValueError, KeyError, FileNotFoundError)
 
@@ -65,8 +67,8 @@ class Checkpoints:
         state = jax.tree.map(_whole, state)
         if self._manager:
             arrays = jax.tree.map(np.asarray, state)
-            sealed = {"state": arrays, DIGEST: _seal(arrays)}
-            self._manager.save(step, args=ocp.args.StandardSave(sealed))
+            self._manager.save(step, args=ocp.args.StandardSave(arrays))
+            _seal(self._folder / str(step))
 
     def restore(self, like: Any, mesh: Mesh) -> Any:
         """The newest checkpoint on every device of `mesh`; `like` has the same tree and shapes.
@@ -74,15 +76,11 @@ class Checkpoints:
         Raises:
           ValueError, KeyError, FileNotFoundError: it is damaged, or of another tree.
         """
-        folder = self._folder / str(self.latest) / "default"
+        folder = self._folder / str(self.latest)
+        _check(folder)
         arrays = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
-        sealed = {"state": arrays, DIGEST: _seal({})}
         with ocp.StandardCheckpointer(multiprocessing_options=_without_waiting()) as checkpointer:
-            found = checkpointer.restore(folder, sealed)
-        state = jax.tree.map(np.asarray, found["state"])
-        if not np.array_equal(found[DIGEST], _seal(state)):
-            raise ValueError(f"{folder} is damaged")
-        return replicate(state, mesh)
+            return replicate(checkpointer.restore(folder / "default", arrays), mesh)
 
     def resume(self, state: Any, mesh: Mesh) -> Any:
         """The newest undamaged checkpoint; without one, `state`. Damaged ones are deleted.
@@ -121,20 +119,29 @@ def tree_digest(tree: Any) -> bytes:
     return content.digest()
 
 
-def _seal(tree: Any) -> np.ndarray:
-    """The digest of a tree as an array."""
-    return np.frombuffer(tree_digest(tree), np.uint8)
+def _seal(folder: Path) -> None:
+    """Write the digests of a finished checkpoint's files into its folder."""
+    write_settings(folder / DIGESTS, digests(folder))
+
+
+def _check(folder: Path) -> None:
+    """Raise `ValueError` if a file of a checkpoint has changed; Orbax would read some changes.
+
+    One without digests, of an earlier version or of a process that was killed just then, passes.
+    """
+    path = folder / DIGESTS
+    if path.exists() and (changed := first_changed(folder, read_settings(path))):
+        raise ValueError(f"{folder / changed} has changed")
 
 
 def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Write a tree of arrays, with its digest, as one checkpoint folder, atomically.
+    """Write a tree of arrays as one checkpoint folder, with digests of its files.
 
     The calling process writes. Every device must hold a copy of the arrays.
     """
-    arrays = jax.tree.map(np.asarray, dict(tree))
     with ocp.StandardCheckpointer(multiprocessing_options=_without_waiting()) as checkpointer:
-        sealed = {**arrays, DIGEST: _seal(arrays)}
-        checkpointer.save(folder.absolute(), sealed, force=True)
+        checkpointer.save(folder.absolute(), jax.tree.map(np.asarray, dict(tree)), force=True)
+    _seal(folder)
 
 
 def load_tree(folder: Path) -> dict[str, Any]:
@@ -145,18 +152,15 @@ def load_tree(folder: Path) -> dict[str, Any]:
     """
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_without_waiting())
     try:
+        _check(folder)
         with ocp.Checkpointer(handler, multiprocessing_options=_without_waiting()) as checkpointer:
             tree = checkpointer.metadata(folder.absolute()).item_metadata.tree
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            found = checkpointer.restore(folder.absolute(), restore_args=as_numpy)
-        written = found.pop(DIGEST, None)  # an earlier version wrote none
-        if written is not None and not np.array_equal(written, _seal(found)):
-            raise ValueError("their digest is another one")
+            return checkpointer.restore(folder.absolute(), restore_args=as_numpy)
     except (*DAMAGED, AttributeError) as error:
         raise InputError(
             f"the weights in {folder} are damaged or missing; repeat the command that wrote them"
         ) from error
-    return found
 
 
 def _without_waiting() -> ocp.options.MultiprocessingOptions:
