@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class Unusable(InputError):
+    """A file that is damaged, or of another version. What wrote it can write it again."""
+
+
 class Interrupted(RuntimeError):
     """The user or the system stopped the run (Ctrl-C, SIGTERM). A checkpoint has been written."""
 

@@ -24,7 +24,7 @@ from assl_jax.config_keys import complete
 from assl_jax.console import say, say_lines
 from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, Unusable, lookup, require
 from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
@@ -273,7 +273,10 @@ def _write(
         say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
     setup = studies[0].setup
     backbone = workdir / records.BACKBONE_FOLDER
-    if best and not (known and _loads(workdir)):
+    intact = known and _loads(workdir)
+    if known and best and not intact:
+        say(f"{backbone} is damaged or missing; it is written anew")
+    if best and not intact:
         export_backbone(
             backbone,
             studies[0].pretraining.load(best),
@@ -313,7 +316,7 @@ def _finished(path: Path) -> Results | None:
     """The results of an earlier run; None without them, or if they are damaged."""
     try:
         return records.read(path, Results) if path.exists() else None
-    except InputError:
+    except Unusable:
         say(f"{path} is damaged, or of another version; it is written anew")
         return None
 

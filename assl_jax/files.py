@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +115,18 @@ def digest(value: Any, length: int = 12) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
     """A digest of the content of every file in a folder, by its path inside it.
 
-    Locks and unfinished files are left out.
+    Args:
+      folder: holds the files. Hidden ones are left out: locks, unfinished files, a system's own.
+      without: names of folders inside it that are left out.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        temporary = any(part.startswith(UNFINISHED) for part in inside.parts)
-        if path.is_file() and not temporary and path.name != LOCK:
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not hidden and inside.parts[0] not in without:
             found[inside.as_posix()] = file_digest(path)
     return found
 
@@ -135,12 +137,15 @@ def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
     Args:
       folder: holds the files.
       known: as from `digests`; other files are not looked at.
+
+    Raises:
+      OSError: a file cannot be read now; this says nothing about its content.
     """
     for name, expected in known.items():
         try:
             if file_digest(folder / name) != expected:
                 return name
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return name
     return None
 

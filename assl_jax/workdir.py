@@ -8,7 +8,7 @@ from assl_jax import records
 from assl_jax.config_keys import base_config
 from assl_jax.console import say
 from assl_jax.environment import environment
-from assl_jax.errors import InputError, require
+from assl_jax.errors import InputError, Unusable, require
 from assl_jax.training.processes import is_primary
 
 # Settings, and what is computed again when they change.
@@ -69,23 +69,28 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
 
 
 def _saved(workdir: Path) -> dict[str, Any] | None:
-    """The settings of the run in a workdir; None without one, or if its files are damaged.
+    """The settings of the run in a workdir; None without one, or if its `config.json` is damaged.
 
     Raises:
-      InputError: a damaged `config.json` in a folder that may be another program's.
+      Unusable: a damaged `config.json` in a folder that may be another program's.
     """
-    config, others = workdir / records.CONFIG, (records.ENVIRONMENT, records.RESULTS)
+    config = workdir / records.CONFIG
     if not config.exists():
         return None
-    if not any((workdir / name).exists() for name in others):
+    try:
         return records.read_settings(config)
-    for name in (records.ENVIRONMENT, records.CONFIG):
-        try:
-            settings = records.read_settings(workdir / name)
-        except InputError:
-            say(f"{workdir / name} is damaged or missing; it is written anew")
-            return None
-    return settings
+    except Unusable:
+        if not any((workdir / name).exists() for name in (records.ENVIRONMENT, records.RESULTS)):
+            raise
+        return None
+
+
+def _readable(path: Path) -> bool:
+    try:
+        records.read_settings(path)
+    except InputError:
+        return False
+    return True
 
 
 def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
@@ -97,9 +102,12 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
         stages.mkdir(parents=True, exist_ok=True)
         flag, folder = "workdir", workdir
         workdir.mkdir(parents=True, exist_ok=True)
-        if _saved(workdir) is None:
-            records.write_settings(workdir / records.ENVIRONMENT, environment())
-            records.write_settings(workdir / records.CONFIG, settings)
+        began = any((workdir / name).exists() for name in (records.CONFIG, records.RESULTS))
+        for name, content in ((records.ENVIRONMENT, environment), (records.CONFIG, settings.copy)):
+            if not _readable(workdir / name):
+                if began:
+                    say(f"{workdir / name} is damaged or missing; it is written anew")
+                records.write_settings(workdir / name, content())
     except PermissionError as error:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
     except NotADirectoryError as error:

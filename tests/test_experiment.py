@@ -12,7 +12,7 @@ from assl_jax.errors import InputError
 from assl_jax.experiment import mistakes, run
 from assl_jax.files import write_json
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
-from assl_jax.workdir import check_workdir, reuse
+from assl_jax.workdir import begin, check_workdir, reuse
 
 
 def small():
@@ -45,8 +45,10 @@ def small():
         ("pretrain.steps", 0, "pretrain.steps=0 must be at least 1"),
         ("target.steps", 0, "target.steps=0 must be at least 1"),
         ("target.learning_rate", 0.0, "target.learning_rate=0.0 must be above 0"),
-        ("target.learning_rates", (1e-3, 0.0), "target.learning_rates=(0.001, 0.0) must be"),
+        ("target.learning_rates", (1e-3, 0.0), "target.learning_rates=0.0 must be above 0"),
         ("target.learning_rates", ("a", 1e-3), "target.learning_rates=('a', 0.001) must be"),
+        ("target.learning_rates", (1e-3, 1e30), "target.learning_rates=1e+30 must be at most"),
+        ("target.learning_rates", (1e-3, True), "target.learning_rates=(0.001, True) must be"),
         ("target.learning_rates", (1e-3, 1e-3), "names one twice"),
         ("target.balance", "weight", "did you mean 'weights'"),
         ("pretrain.schedule", "cosin", "pretrain.schedule='cosin' is unknown; did you mean"),
@@ -156,6 +158,24 @@ def test_a_workdir_with_another_run_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="holds a run with another config"):
         run(small(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_workdir_without_its_environment_is_still_of_its_config(tmp_path):
+    settings = records.as_settings(small().to_dict())
+    begin(tmp_path / "work", tmp_path / "stages", settings)
+    (tmp_path / "work" / "environment.json").unlink()
+    with pytest.raises(InputError, match=r"another config \(different: seed\)"):
+        check_workdir(tmp_path / "work", tmp_path / "stages", {**settings, "seed": 7})
+    check_workdir(tmp_path / "work", tmp_path / "stages", settings)
+    begin(tmp_path / "work", tmp_path / "stages", settings)
+    assert records.read_settings(tmp_path / "work" / "environment.json")
+    (tmp_path / "work" / "config.json").write_text("{")
+    begin(tmp_path / "work", tmp_path / "stages", settings)
+    assert records.read_settings(tmp_path / "work" / "config.json") == settings
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("of another program")
+    with pytest.raises(InputError, match="config.json is damaged"):
+        check_workdir(tmp_path / "other", tmp_path / "stages", settings)
 
 
 def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_path):

@@ -134,6 +134,8 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
         try:
             _check(file)
             header = _image(file, SERIES_TAGS)
+        except InputError:  # pydicom is missing
+            raise
         except ValueError as error:
             broken[file] = str(error)
         if header:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from assl_jax import records
-from assl_jax.console import Progress
+from assl_jax.console import Progress, say
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
@@ -72,6 +72,8 @@ def read_images(
     entry = expanded(cache, "data.cache") / _key(root, files, format, on_error)
     found = _cached(entry)
     if found is None:
+        if entry.exists():
+            say(f"{entry} is damaged or of another version; its images are decoded again")
         _build(entry, root, files, format, on_error)
         found = _cached(entry)
         require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")

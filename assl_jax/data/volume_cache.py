@@ -245,8 +245,12 @@ def _into_cache(
     shapes = {file: shape for file, shape in shapes.items() if shape == right}
     folder = next(iter(entries.values())).parent
     known = _orientations(folder)
-    unknown = [file for file in entries if file not in shapes or entries[file].stem not in known]
-    skipped, orientations = judged(unknown, next(iter(shapes), ""), right)
+    new = [file for file in entries if file not in shapes]
+    skipped, orientations = judged(new, next(iter(shapes), ""), right)
+    for file in shapes:  # of an earlier version, or after a lost file; the volume itself is here
+        if entries[file].stem not in known:
+            with contextlib.suppress(Exception):
+                orientations[file] = volume_header(root / file, format).orientation
     missing = [file for file in entries if file not in shapes and file not in skipped]
     waiting = set(missing)
 
@@ -274,7 +278,7 @@ def _into_cache(
     return Volumes(
         VolumeStack([entries[file] for file in entries if file in shapes], shape),
         skipped,
-        {file: known[entries[file].stem] for file in shapes},
+        {file: known.get(entries[file].stem, "") for file in shapes},
     )
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from assl_jax.records import Estimate, Evaluation
 
+NORMAL = 1.96  # standard errors to each end of a 95 % interval
 BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
 
 Labels = Int[np.ndarray, " n"]
@@ -174,11 +175,13 @@ class Gain(NamedTuple):
 
     Attributes:
       mean: difference of a metric, above 0 if the second network is better.
-      error: its standard error over patients.
+      error: its standard error over patients, and over pretrainings if there are several.
+      reach: half of the width of its 95 % interval.
     """
 
     mean: float
     error: float
+    reach: float
 
 
 def paired_gain(
@@ -202,6 +205,7 @@ def paired_gain(
         images that both networks find hard or easy cancel.
       pretrainings: how many pretrainings the runs belong to; those of one come after those of
         another. The squared standard error of the mean over them is added to that of the bootstrap.
+        In the interval it has the quantile of Student's t: a spread over few values is uncertain.
       replicates, seed: as in `bootstrap`.
     """
     function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
@@ -211,10 +215,20 @@ def paired_gain(
     old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
     mean, *resampled = sign * (new.mean(0) - old.mean(0))
     error = float(np.nanstd(resampled))
+    gain = Gain(float(mean), error, NORMAL * error)
     if pretrainings > 1:
-        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1)
-        error = math.hypot(error, statistics.stdev(each.tolist()) / math.sqrt(pretrainings))
-    return Gain(float(mean), error)
+        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1).tolist()
+        over = statistics.stdev(each) / math.sqrt(pretrainings)
+        reach = math.hypot(gain.reach, student(pretrainings) * over)
+        gain = Gain(gain.mean, math.hypot(error, over), reach)
+    return gain
+
+
+def student(values: int) -> float:
+    """Standard errors of a mean of so many values to each end of its 95 % interval."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, values - 1))
 
 
 def paired_difference(

@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from assl_jax import files
-from assl_jax.errors import InputError, require
+from assl_jax.errors import InputError, Unusable
 
 VERSION = 1  # of all files below; raise it when a field changes its meaning
 
@@ -39,15 +39,17 @@ def read(path: Path, kind: type[T]) -> T:
     """Read a record of type `kind`.
 
     Raises:
-      InputError: no such file, one that is damaged or truncated, or one of another version.
+      Unusable: a file that is damaged or truncated, or of another version.
+      InputError: no such file, or one that cannot be read.
     """
     content = _content(path)
     try:
         version = msgspec.json.decode(content, type=_Versioned).version
-        require(
-            version == VERSION,
-            f"{path} has format version {version}, this program reads version {VERSION}; {REPEAT}",
-        )
+        if version != VERSION:
+            raise Unusable(
+                f"{path} has format version {version}, this program reads version {VERSION}; "
+                f"{REPEAT}"
+            )
         found = msgspec.json.decode(content, type=kind)
     except UNREADABLE as error:
         raise _damaged(path, error) from error
@@ -119,12 +121,13 @@ def _unsealed(path: Path, content: bytes) -> dict[str, Any]:
         tree = msgspec.json.decode(content)
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    require(isinstance(tree, dict), f"{path} holds no JSON object; {REPEAT}")
+    if not isinstance(tree, dict):
+        raise Unusable(f"{path} holds no JSON object; {REPEAT}")
     known = tree.pop(DIGEST, None)
     if known is not None and known != files.content_digest(msgspec.json.encode(tree)):
         raise _damaged(path, "its content is not that of its digest")
     return tree
 
 
-def _damaged(path: Path, reason: object) -> InputError:
-    return InputError(f"{path} is damaged ({' '.join(str(reason).split())}); {REPEAT}")
+def _damaged(path: Path, reason: object) -> Unusable:
+    return Unusable(f"{path} is damaged ({' '.join(str(reason).split())}); {REPEAT}")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from assl_jax.evaluation.scores import METRICS, on_test_set
+from assl_jax.evaluation.scores import METRICS, on_test_set, student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
 from assl_jax.report.names import START_LABEL, Label
@@ -68,12 +68,14 @@ def within_noise(gain: Estimate) -> bool:
     """Whether a difference may be due to the choice of test images, or of fine-tunings.
 
     So it is if its 95 % interval over the test images contains 0 or has no width, or if it is
-    smaller than two standard errors over the fine-tunings, or over the pretrainings.
+    smaller than two standard errors over the fine-tunings. Over pretrainings, the quantile of
+    Student's t replaces the two.
     """
     interval = forms.ends(gain)
     if interval is None or interval[0] <= 0 <= interval[1]:
         return True
-    return gain.error is not None and abs(gain.mean) < 2 * gain.error
+    errors = student(len(gain.pretrainings)) if gain.pretrainings else 2
+    return gain.error is not None and abs(gain.mean) < errors * gain.error
 
 
 def deciding_metric(results: Results) -> str:

@@ -42,7 +42,6 @@ from assl_jax.training.loop import Logging
 from assl_jax.training.processes import is_primary
 from assl_jax.training.state import TrainState
 
-NORMAL = 1.96  # standard errors to each end of a 95 % interval
 TITLES = {
     "finetune": "fine-tune {label}",
     "rate": "cross-validate {label} with the learning rate {rate:g}",
@@ -60,6 +59,8 @@ class Evaluating:
       metric: the metric used for selection, one of `METRICS`.
       pretraining: gives the backbones.
       selects: whether networks are also cross-validated, to select by it, if there are folds.
+      summaries: the metrics over several pretrainings, by the folders of their fine-tunings. The
+        bootstrap of a large test set takes seconds.
     """
 
     setup: Setup
@@ -67,6 +68,9 @@ class Evaluating:
     metric: str
     pretraining: Pretraining
     selects: bool = True
+    summaries: dict[tuple[Path, ...], Evaluation] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def run(self, network: Network) -> Evaluation:
         """Test metrics, the chosen learning rate, and the metric of selection over the folds.
@@ -77,7 +81,12 @@ class Evaluating:
         each = [self._tested(repeat) for repeat in repeats]
         found = each[0]
         if len(each) > 1:
-            found = self._summarise(self.probabilities(network), pretrainings=len(each))
+            folders = tuple(self.finetune(repeat).folder for repeat in repeats)
+            if folders not in self.summaries:
+                self.summaries[folders] = self._summarise(
+                    self.probabilities(network), pretrainings=len(each)
+                )
+            found = self.summaries[folders]
         if self.settings.chooses_rate:
             found = found.replace(learning_rate=self.learning_rate(network))
         if not (self.selects and self.settings.folds):
@@ -209,8 +218,8 @@ class Evaluating:
         """The test metric of `network` minus that of scratch, see `scores.on_test_set`.
 
         The repetitions are the fine-tunings. The 95 % interval is over the patients of the test
-        set, paired by image, and over the pretrainings if there are several: 1.96 standard errors
-        to each side. None if the metric is undefined.
+        set, paired by image, and over the pretrainings if there are several. None if the metric is
+        undefined.
         """
         dataset, metric = self.setup.dataset, on_test_set(self.metric)
         labels, groups = dataset.labels[dataset.test], dataset.groups[dataset.test]
@@ -222,8 +231,7 @@ class Evaluating:
             return None
         each = [b[metric] - a[metric] for a, b in zip(before, after, strict=True)]
         gain = paired_gain(metric, labels, old, new, groups, pretrainings=pretrainings)
-        reach = NORMAL * gain.error
-        return estimate(each, (gain.mean - reach, gain.mean + reach), pretrainings)
+        return estimate(each, (gain.mean - gain.reach, gain.mean + gain.reach), pretrainings)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
         """The test-set probabilities `[n, k]` of each network fine-tuned on all labels.

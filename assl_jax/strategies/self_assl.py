@@ -1,11 +1,12 @@
 """Self-ASSL: a second training on the same tasks, with a penalty (paper, section 4, Table 4)."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from assl_jax.evaluation.scores import estimate, paired_difference
+from assl_jax.evaluation.scores import estimate, paired_difference, student
 from assl_jax.records import (
     Estimate,
     Findings,
@@ -86,8 +87,10 @@ def difference(study: Study, before: Network, after: Network) -> Estimate:
         for network in (before, after)
     ]
     gained = hits[1].astype(float) - hits[0]
-    return estimate(
-        gained.mean(1).tolist(),
-        paired_difference(gained.mean(0), groups),
-        len(study.pretraining.repeats(after)),
-    )
+    interval = paired_difference(gained.mean(0), groups)
+    found = estimate(gained.mean(1).tolist(), interval, len(study.pretraining.repeats(after)))
+    if not found.pretrainings:
+        return found
+    over = student(len(found.pretrainings)) * (found.error or 0.0)
+    low, high = (math.hypot(found.mean - end, over) for end in interval)
+    return found.replace(low=found.mean - low, high=found.mean + high)

@@ -7,9 +7,10 @@ from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
-from assl_jax.ranges import Count, OneOf, Positive, Range, Size, check
+from assl_jax.ranges import Count, OneOf, Positive, Range, Size, check, declared, mistakes
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
+from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
 
 BUDGETS = ("compute", "steps", "per_task")
@@ -139,9 +140,13 @@ class TargetSettings:
         check(self, "target.")
         rates = self.learning_rates
         require(
-            all(isinstance(rate, int | float) and rate > 0 for rate in rates),
-            f"target.learning_rates={rates} must be numbers above 0",
+            all(type(rate) in (int, float) for rate in rates),
+            f"target.learning_rates={rates} must be numbers",
         )
+        range_of_each = {"learning_rates": declared(Optimiser)["learning_rate"]}
+        for rate in rates:
+            found = mistakes(range_of_each, {"learning_rates": rate}, "target.")
+            require(not found, "; ".join(found))
         require(len(set(rates)) == len(rates), f"target.learning_rates={rates} names one twice")
 
     @property

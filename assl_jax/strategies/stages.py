@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from assl_jax import console, records
-from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.errors import InputError, Interrupted, Unusable, require
 from assl_jax.files import LOCK, digest, digests, first_changed, try_lock
 from assl_jax.records import StageRecord, StageResult
 from assl_jax.strategies.identity import code_digest, commit
@@ -23,6 +23,7 @@ from assl_jax.training.interrupt import asked_here
 from assl_jax.training.memory import log_peak, peak_memory
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import broadcast, gather, is_primary
+from assl_jax.training.trackers import FOLDERS
 
 LOCK_SECONDS = 0.5  # between two attempts to lock a folder
 
@@ -212,7 +213,7 @@ class StageCache:
             peak_device_bytes=peak.device,
         )
         if is_primary():
-            records.write(folder / records.DONE, record.replace(files=digests(folder)))
+            records.write(folder / records.DONE, record.replace(files=digests(folder, FOLDERS)))
             self._records[folder] = records.read(folder / records.DONE, StageRecord)
 
     def _read(self, folder: Path) -> StageRecord | None:
@@ -240,9 +241,11 @@ def _checked(folder: Path) -> tuple[StageRecord | None, str | None]:
     """The record of a stage, and the first file that is damaged; None where there is none."""
     try:
         record = records.read(folder / records.DONE, StageRecord)
-    except InputError:
+        return record, first_changed(folder, record.files)
+    except Unusable:
         return None, records.DONE
-    return record, first_changed(folder, record.files)
+    except OSError as error:  # it may be intact, and hours of work
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}") from error
 
 
 def _remove_damaged(folder: Path) -> None:

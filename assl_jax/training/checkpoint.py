@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from assl_jax.console import say
-from assl_jax.errors import InputError
+from assl_jax.errors import InputError, Unusable
 from assl_jax.files import digests, first_changed
 from assl_jax.records import read_settings, write_settings
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
@@ -130,7 +130,15 @@ def _check(folder: Path) -> None:
     One without digests, of an earlier version or of a process that was killed just then, passes.
     """
     path = folder / DIGESTS
-    if path.exists() and (changed := first_changed(folder, read_settings(path))):
+    if not path.exists():
+        return
+    try:
+        known = read_settings(path)
+    except Unusable:
+        raise
+    except InputError as error:  # a disk may recover
+        raise OSError(str(error)) from error
+    if changed := first_changed(folder, known):
         raise ValueError(f"{folder / changed} has changed")
 
 
@@ -148,7 +156,7 @@ def load_tree(folder: Path) -> dict[str, Any]:
     """Read the tree that `save_tree` wrote, as NumPy arrays, on any number of devices.
 
     Raises:
-      InputError: the files are damaged or missing.
+      Unusable: the files are damaged or missing.
     """
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_without_waiting())
     try:
@@ -158,7 +166,7 @@ def load_tree(folder: Path) -> dict[str, Any]:
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             return checkpointer.restore(folder.absolute(), restore_args=as_numpy)
     except (*DAMAGED, AttributeError) as error:
-        raise InputError(
+        raise Unusable(
             f"the weights in {folder} are damaged or missing; repeat the command that wrote them"
         ) from error
 

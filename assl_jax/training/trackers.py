@@ -109,6 +109,7 @@ TRACKERS = {
     "mlflow": Kind("mlflow", MLflow),
 }
 DEFAULT = ("tensorboard",)
+FOLDERS = ("tensorboard", "wandb")  # of a stage; a user or the tracker may tidy them
 
 
 def trackers_of(names: str) -> tuple[str, ...]:

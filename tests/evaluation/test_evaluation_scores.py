@@ -338,7 +338,7 @@ def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():
     assert paired_gain("accuracy", labels, before, after, groups).mean == pytest.approx(
         hits[1] - hits[0]
     )
-    assert paired_gain("auc", labels, before, before, groups) == (0.0, 0.0)
+    assert paired_gain("auc", labels, before, before, groups) == (0.0, 0.0, 0.0)
 
 
 def test_several_pretrainings_by_hand():
@@ -358,4 +358,7 @@ def test_the_error_of_a_gain_includes_that_over_pretrainings():
     gain = paired_gain("accuracy", labels, before, after, labels, pretrainings=2)
     assert gain.mean == pytest.approx(0.75)
     assert gain.error == pytest.approx(statistics.stdev([0.5, 1.0]) / np.sqrt(2))
-    assert paired_gain("accuracy", labels, before, after, labels).error == 0
+    # Two values: the quantile of Student's t with one degree of freedom.
+    assert gain.reach == pytest.approx(12.706 * gain.error, rel=1e-4)
+    one = paired_gain("accuracy", labels, before, after, labels)
+    assert one.error == one.reach == 0

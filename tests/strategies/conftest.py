@@ -180,7 +180,7 @@ class FakeStudy:
             self.accuracies[pool] if on_test else self.selections.get(pool, self.accuracies[pool])
             for pool in map(key_of, (before, after))
         )
-        return Gain(new - old, self.error)
+        return Gain(new - old, self.error, 1.96 * self.error)
 
     def complement(self, pool, other):
         return self.complements.get((pool.pool, other.pool))

@@ -61,7 +61,7 @@ def test_all_pretrainings_have_the_learning_rate_that_suits_them_together(repeat
 
 
 @pytest.mark.slow
-def test_an_evaluation_covers_all_pretrainings(repeated, make_study):
+def test_an_evaluation_covers_all_pretrainings(repeated, make_study, monkeypatch):
     study = repeated()
     found = study.evaluate(SRC)
     labels = study.setup.dataset.labels[study.setup.dataset.test]
@@ -75,6 +75,9 @@ def test_an_evaluation_covers_all_pretrainings(repeated, make_study):
     assert found.accuracy.pretrainings == pytest.approx(means)
     assert found.accuracy.error == pytest.approx(statistics.stdev(means) / np.sqrt(2))
     assert len(found.selection.runs) == 4 and len(found.selection.pretrainings) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("assl_jax.strategies.evaluating.summarise", None)
+        assert study.evaluate(SRC) == found  # the bootstrap is not repeated
     assert study.evaluate(SCRATCH).accuracy.pretrainings == ()
     assert len(study.evaluate(SCRATCH).accuracy.runs) == 2
     # The first pretraining is that of a study with one; the second has other weights.

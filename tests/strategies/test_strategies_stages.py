@@ -1,5 +1,6 @@
 """The cache of finished stages."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from assl_jax import records
+from assl_jax.errors import InputError
 from assl_jax.records import Features, Folds, Pretrained
 from assl_jax.strategies import stages as module
 from assl_jax.strategies.stages import StageCache
@@ -190,6 +192,44 @@ def test_a_missing_file_and_a_file_more(run, capsys):
     run(work)
     assert work.runs == 2 and "weights is damaged or missing" in capsys.readouterr().err
     assert {p.name for p in stage.folder.iterdir()} == {".lock", "weights", "done.json"}
+
+
+def test_what_cannot_be_read_now_is_not_damaged(run, monkeypatch):
+    """A disk may recover, and a stage is hours of work."""
+    work = Work()
+    stage = run(work)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("assl_jax.files.file_digest", fail)
+        with pytest.raises(InputError, match="cannot be read: Input/output error"):
+            run(work)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", fail)
+        with pytest.raises(InputError, match=r"done\.json cannot be read: Input/output error"):
+            run(work)
+    assert run(work).folder == stage.folder and work.runs == 1
+    assert (stage.folder / "weights").read_text() == "run 1"
+
+
+def test_the_folders_of_trackers_may_be_tidied(run):
+    class Tracked(Work):
+        def __call__(self, folder):
+            for name in ("wandb", "tensorboard"):
+                (folder / name).mkdir()
+                (folder / name / "run").write_text("curves")
+            (folder / ".DS_Store").write_text("of the system")
+            return super().__call__(folder)
+
+    work = Tracked()
+    stage = run(work)
+    shutil.rmtree(stage.folder / "wandb")
+    (stage.folder / "tensorboard" / "run").write_text("more")
+    (stage.folder / ".DS_Store").unlink()
+    run(work)
+    assert work.runs == 1
 
 
 def test_files_are_checked_once_in_a_process(run, tmp_path, monkeypatch):

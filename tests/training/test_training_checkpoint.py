@@ -129,9 +129,10 @@ def test_a_disk_that_fails_for_a_moment_costs_no_checkpoint(tmp_path, monkeypatc
     def fail(*arguments):
         raise OSError(errno.EIO, "Input/output error")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "restore", fail)
-        with pytest.raises(OSError, match="Input/output"):
-            checkpoints.resume(start, mesh)
+    for patched in ((checkpoints, "restore"), ("assl_jax.files.file_digest",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(*patched, fail)
+            with pytest.raises(OSError, match="Input/output"):
+                checkpoints.resume(start, mesh)
     np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [4.0] * 3)
     checkpoints.close()
