@@ -40,8 +40,15 @@ TINY = (
 )
 
 
+# Those of conftest.py that make compiling cheap; not its eight devices.
+FLAGS = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+
+
 def start(*arguments: object) -> subprocess.Popen:
-    environment = os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = os.environ | {
+        "XLA_FLAGS": " ".join(FLAGS),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "main.py", *map(str, arguments)],
         cwd=ROOT,
