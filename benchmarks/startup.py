@@ -139,7 +139,8 @@ def child_first(workdir: Path, width: float, began: float) -> None:
 
         return run
 
-    experiment.load_data = timed_load_data  # type: ignore[assignment]
+    # `timed_load_data` takes any arguments, for the function that it stands in for.
+    experiment.load_data = timed_load_data  # type: ignore[assignment]  # see above
     loop.make_step = timed_make_step
     _run("pretrain", {"backbone.width": width}, workdir)
 

@@ -20,12 +20,12 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import functools  # noqa: E402  jax reads the environment above when it is imported
-import math  # noqa: E402
+import math  # noqa: E402  as above
 
-import jax  # noqa: E402
-import jaxtyping  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import jax  # noqa: E402  as above
+import jaxtyping  # noqa: E402  as above
+import numpy as np  # noqa: E402  as above
+import pytest  # noqa: E402  as above
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

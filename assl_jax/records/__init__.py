@@ -106,6 +106,6 @@ __all__ = [
     "flat_settings",
     "read",
     "read_settings",
-    "write_settings",
     "write",
+    "write_settings",
 ]

@@ -5,7 +5,6 @@ arrays and fit any number of devices.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from jax.sharding import Mesh
 
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
-from assl_jax.files import digests, first_changed
+from assl_jax.files import digests, first_changed, hash_of
 from assl_jax.records import read_settings, write_settings
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
@@ -89,8 +88,11 @@ class Checkpoints:
         """
         while (step := self.latest) is not None:
             found = None
-            with contextlib.suppress(*DAMAGED):
-                found = self.restore(state, mesh)
+            try:
+                with contextlib.suppress(*DAMAGED):
+                    found = self.restore(state, mesh)
+            except OSError as error:
+                raise _unreadable(self._folder / str(step), error) from error
             if all(gather(found is not None)):
                 return found
             if self._manager:
@@ -111,7 +113,7 @@ class Checkpoints:
 
 def tree_digest(tree: Any) -> bytes:
     """A digest of 16 bytes that changes with any name, shape, type or value of a tree of arrays."""
-    content = hashlib.blake2b(digest_size=16)
+    content = hash_of()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         content.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
@@ -169,6 +171,13 @@ def load_tree(folder: Path) -> dict[str, Any]:
         raise Unusable(
             f"the weights in {folder} are damaged or missing; repeat the command that wrote them"
         ) from error
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: OSError) -> InputError:
+    """The error for files that may be intact: their disk, or their permissions, forbid to read."""
+    return InputError(f"{folder} cannot be read: {error.strerror or error}")
 
 
 def _without_waiting() -> ocp.options.MultiprocessingOptions:

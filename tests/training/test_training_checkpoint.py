@@ -132,7 +132,18 @@ def test_a_disk_that_fails_for_a_moment_costs_no_checkpoint(tmp_path, monkeypatc
     for patched in ((checkpoints, "restore"), ("assl_jax.files.file_digest",)):
         with monkeypatch.context() as patch:
             patch.setattr(*patched, fail)
-            with pytest.raises(OSError, match="Input/output"):
+            with pytest.raises(InputError, match="4 cannot be read: Input/output error"):
                 checkpoints.resume(start, mesh)
     np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [4.0] * 3)
     checkpoints.close()
+
+
+def test_weights_that_cannot_be_read_now_are_one_clear_line(tmp_path, monkeypatch):
+    save_tree(tmp_path / "tree", TREE)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("assl_jax.files.file_digest", fail)
+    with pytest.raises(InputError, match="tree cannot be read: Input/output error"):
+        load_tree(tmp_path / "tree")
