@@ -232,10 +232,13 @@ MEMORY = """
 
 
 # The features take 0.6 and 1.2 GB, and are never on the device as a whole.
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "n, d, limit_gb", [(800_000, 32, 1.5), pytest.param(100_000, 512, 3.0, marks=pytest.mark.long)]
+    "n, d, limit_gb",
+    [
+        pytest.param(800_000, 32, 1.5, marks=pytest.mark.slow),
+        pytest.param(100_000, 512, 3.0, marks=pytest.mark.long),
+    ],
 )
 def test_memory_of_many_samples(n, d, limit_gb):
     program = textwrap.dedent(MEMORY).replace("N, D", f"{n}, {d}").replace("N %", f"{n} %")

@@ -219,7 +219,10 @@ def test_last_is_the_deepest_map_and_pooled_its_mean(tiny):
     np.testing.assert_allclose(features["pooled"], features["last"].mean((1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("name, copies", [("resnet10", 1), ("vgg11", 1), ("resnet10", 2)])
+@pytest.mark.parametrize(
+    "name, copies",
+    [("resnet10", 1), ("vgg11", 1), pytest.param("resnet10", 2, marks=pytest.mark.slow)],
+)
 def test_bn_momentum_reaches_every_batch_norm(quick_jit, drawn, name, copies):
     """With momentum 0 the new statistics do not depend on the old ones."""
     backbone = make_backbone(name, width=1 / 16, copies=copies).clone(bn_momentum=0.0)

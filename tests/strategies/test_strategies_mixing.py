@@ -14,9 +14,8 @@ POOL = ("src", "rotation")
 SRC, ROTATION, BOTH = Network(("src",)), Network(("rotation",)), Network(POOL)
 
 
-@pytest.mark.parametrize(
-    "mixing", ["alternate", *(pytest.param(m, marks=pytest.mark.slow) for m in ("joint", "distil"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mixing", ["alternate", "joint", "distil"])
 def test_a_control_has_the_operations_of_the_pool_and_of_its_parts(make_study, mixing):
     """Of the single networks too, which an alternating pool does not build on but a search has."""
     study = make_study(folds=0, seeds=1)

@@ -13,7 +13,7 @@ from assl_jax.evaluation.features import features
 from assl_jax.evaluation.scores import paired_difference
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.lcka import linear_cka
-from assl_jax.models import SideBySide, make_backbone
+from assl_jax.models import SideBySide
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.network import SCRATCH, Network
@@ -176,10 +176,7 @@ def test_both_networks_side_by_side(make_study):
 
 @pytest.mark.slow
 def test_the_exported_pair_loads(make_study):
-    settings = {"name": "resnet10", "width": 1 / 32, "stem": "small"}
-    study = make_study(
-        folds=0, seeds=1, backbone=make_backbone(**settings), backbone_settings=settings
-    )
+    study = make_study(folds=0, seeds=1)
     both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
     stage = study.evaluating.finetune(both)
     dataset = study.setup.dataset

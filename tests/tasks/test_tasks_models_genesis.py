@@ -156,6 +156,7 @@ def test_one_in_five_is_painted_inside(make):
     assert (noisy.mean((1, 2)) < 0.2).mean() == pytest.approx(0.2, abs=0.07)
 
 
+@pytest.mark.slow
 def test_all_at_once_on_what_the_window_clips(make):
     """Stored values outside the window are clipped first."""
     images = np.random.default_rng(0).integers(-2000, 2000, (8, 7, 12, 14, 1)).astype(np.int16)

@@ -34,6 +34,7 @@ def test_views_differ_from_each_other_and_from_the_image(make, shape):
     assert views.min() >= -2 - 1e-4 and views.max() <= 2 + 1e-4
 
 
+@pytest.mark.slow
 def test_flip_is_along_the_last_spatial_axis_and_a_setting(make):
     """Without blur and with whole crops, only the direction of a ramp changes."""
     ramp = np.broadcast_to(np.arange(12)[None, None, :, None] * 20, (32, 12, 12, 1)).astype(

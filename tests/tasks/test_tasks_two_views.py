@@ -74,6 +74,7 @@ def test_byols_targets_come_from_the_average_and_get_no_gradient(
     assert not quick_jit(jax.grad(lambda scale: targets(scale).sum()))(1.0)
 
 
+@pytest.mark.slow
 def test_small_images_get_half_of_the_jitter(make):
     """The mean brightness of constant images varies half as much."""
     settings = {"jitter": 0.8, "grey": 0.0, "blur": 0.0}

@@ -60,13 +60,9 @@ def plain_joint_steps(toy, settings, steps, quick_jit):
     return params, stats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param(JointSettings(), marks=pytest.mark.slow),
-        JointSettings(balance="equal", weight=3.0),
-    ],
-    ids=str,
+    "settings", [JointSettings(), JointSettings(balance="equal", weight=3.0)], ids=str
 )
 def test_equal_to_a_plain_loop(toy, quick_jit, settings):
     log = toy.Log()

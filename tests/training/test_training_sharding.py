@@ -34,6 +34,7 @@ def test_a_batch_that_does_not_divide(toy):
         toy.fit(devices=3)
 
 
+@pytest.mark.slow
 def test_donation_does_not_delete_the_caller_s_arrays(toy):
     for devices in (1, 8):
         state = toy.state()
