@@ -3,9 +3,10 @@
 import importlib
 import sys
 
-from assl_jax import __version__
+from assl_jax import __version__, signals
 from assl_jax.console import fail
-from assl_jax.errors import InputError, lookup
+from assl_jax.errors import InputError, Interrupted, lookup
+from assl_jax.files import disk_fault
 
 COMMANDS = {
     "run": "run an experiment, or continue it; `python main.py` is the same",
@@ -29,11 +30,19 @@ def main(argv: list[str]) -> None:
         print("usage: assl-jax COMMAND ...  (COMMAND --help lists its options)\n")
         print("\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items()))
         return
-    try:
-        lookup(COMMANDS, argv[0], "command")
-        importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
-    except InputError as error:
-        fail(str(error))
+    with signals.stoppable():
+        try:
+            lookup(COMMANDS, argv[0], "command")
+            importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
+        except InputError as error:
+            fail(str(error))
+        except Interrupted as error:
+            signals.leave(str(error))
+        except Exception as error:
+            fault = disk_fault(error)
+            if fault is None:
+                raise
+            fail(f"{fault}; the same command continues when this is mended")
 
 
 def command() -> None:

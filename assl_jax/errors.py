@@ -18,8 +18,8 @@ class Unusable(InputError):
     """A file that is damaged, or of another version. What wrote it can write it again."""
 
 
-class Interrupted(RuntimeError):
-    """The user or the system stopped the run (Ctrl-C, SIGTERM). A checkpoint has been written."""
+class Interrupted(KeyboardInterrupt):
+    """The user or the system stopped the run (Ctrl-C, SIGTERM); the same command continues it."""
 
 
 def require(condition: bool, message: str) -> None:

@@ -18,6 +18,10 @@ from typing import Any
 import filelock
 import numpy as np
 
+# What happens to a program's files that is not its fault. Libraries quote the first line in errors
+# of their own; the second says something only with the name of the file.
+DISK_FAULTS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")
+FILE_FAULTS = ("ENOENT", "ENOTDIR", "EACCES", "EPERM")
 UNFINISHED = ".unfinished-"  # temporary names begin with this
 LOCK = ".lock"  # name of a lock inside a folder
 ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
@@ -164,6 +168,23 @@ def file_digest(path: Path) -> str:
 def hash_of(content: bytes | memoryview = b"") -> Any:
     """The hash of all digests of content, 16 bytes, in the form of `hashlib`."""
     return hashlib.blake2b(content, digest_size=16)
+
+
+def disk_fault(error: Exception) -> str | None:
+    """What an error says about the disk, with the file if it is known; None for any other error.
+
+    Args:
+      error: an `OSError`, or the error of a library that quotes one.
+    """
+    disk, file = (
+        {getattr(errno, name) for name in names if hasattr(errno, name)}
+        for names in (DISK_FAULTS, FILE_FAULTS)
+    )
+    if isinstance(error, OSError) and error.errno in disk | file:
+        named = error.filename2 or error.filename
+        if named or error.errno in disk:
+            return f"{named}: {os.strerror(error.errno)}" if named else os.strerror(error.errno)
+    return next((os.strerror(c) for c in disk if os.strerror(c) in str(error)), None)
 
 
 def try_lock(path: Path) -> filelock.BaseFileLock | None:

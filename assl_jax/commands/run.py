@@ -17,7 +17,7 @@ from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
 from assl_jax.console import fail
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, Interrupted, require
+from assl_jax.errors import InputError, require
 
 
 class Options(argparse.ArgumentParser):
@@ -105,28 +105,20 @@ def start(
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     found = override(config, settings, names)
     from assl_jax.experiment import mistakes, run  # only now: it takes a second
-    from assl_jax.training.interrupt import polite_stop
     from assl_jax.training.processes import initialize, share_errors
 
     if found := [*found, *mistakes(config)]:
         fail(*found)
     workdir = given.workdir or default
-    try:
-        initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
-        with polite_stop(), share_errors():
-            run(
-                config,
-                workdir,
-                given.stages,
-                reuse_settings=given.reuse == "settings",
-                dry_run=given.dry_run,
-            )
-    except Interrupted as error:
-        fail(f"{error}; run the same command again to continue")
-    except Exception as error:
-        if "No space left on device" not in str(error):
-            raise
-        fail(f"the disk of {workdir} is full; free some space and run the same command again")
+    initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
+    with share_errors():
+        run(
+            config,
+            workdir,
+            given.stages,
+            reuse_settings=given.reuse == "settings",
+            dry_run=given.dry_run,
+        )
 
 
 def _help(parser: Options, name: str | None, settings: Sequence[str]) -> str:

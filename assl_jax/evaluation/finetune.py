@@ -15,6 +15,7 @@ from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification, probabilities
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import linear_head
+from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import SILENT, Logging, Training, fit
 from assl_jax.training.processes import broadcast
@@ -60,6 +61,7 @@ class Target:
         *,
         seed: int,
         head: dict[str, Any] | None = None,
+        checkpoints: Checkpoints | None = None,
         logging: Logging = SILENT,
     ) -> TrainState:
         """Train all layers and a new linear head on `rows`.
@@ -69,7 +71,7 @@ class Target:
           rows: numbers of the training images.
           seed: of the new weights, the batches and the augmentation.
           head: parameters that the linear head starts with, see `first_head`; None draws them.
-          logging: see `fit`.
+          checkpoints, logging: see `fit`.
 
         Returns:
           The state after the last step.
@@ -94,6 +96,7 @@ class Target:
             rows=rows,
             training=self.training,
             seed=seed,
+            checkpoints=checkpoints,
             logging=logging,
         )
 

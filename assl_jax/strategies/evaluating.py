@@ -297,6 +297,7 @@ class Evaluating:
                 folder=folder / "predictions",
                 title=TITLES[kind].format(label=setup.label(network), rate=self.settings.rates[0]),
                 logging=Logging(every=setup.log_every, record=record),
+                checkpoint_every=setup.checkpoint_every,
                 keep=keep if kind == "finetune" and is_primary() else None,
             )
 

@@ -1,6 +1,7 @@
 """Many fine-tunings of one network: on which images, and what they predict."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from assl_jax.data import Dataset
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.files import read_array, write_array
 from assl_jax.strategies.settings import TargetSettings
+from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging
 from assl_jax.training.processes import broadcast, is_primary
@@ -65,6 +67,7 @@ def finetune_all(
     folder: Path,
     title: str,
     logging: Logging,
+    checkpoint_every: int = 0,
     keep: Callable[[int, TrainState], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Fine-tune for every run and predict.
@@ -76,14 +79,16 @@ def finetune_all(
       folder: where the probabilities of each run are saved. Files from an earlier call are reused.
       title: of the progress bar.
       logging: its records get the name of the run.
+      checkpoint_every: steps between two checkpoints of an unfinished run, beside `folder`.
       keep: called with the number of a run, from 0, and its state, unless it was finished earlier.
 
     Returns:
       Probabilities `[n, k]` of the run's test rows, by the name of the run.
 
     Raises:
-      Interrupted: a stop was requested; finished runs are kept.
+      Interrupted: a stop was requested; finished runs and a checkpoint are kept.
     """
+    unfinished = folder.with_name("checkpoints")
     if is_primary():
         folder.mkdir(exist_ok=True)
     finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])
@@ -100,16 +105,25 @@ def finetune_all(
                 rows = run.train.tobytes()
                 if rows not in heads:
                     heads[rows] = target.first_head(variables, run.train)
+                checkpoints = Checkpoints(unfinished / path.stem, checkpoint_every, last=False)
                 state = target.finetune(
-                    variables, run.train, seed=run.seed, head=heads[rows], logging=log
+                    variables,
+                    run.train,
+                    seed=run.seed,
+                    head=heads[rows],
+                    checkpoints=checkpoints,
+                    logging=log,
                 )
                 if keep:
                     keep(i, state)
                 probabilities[name] = target.probabilities(state, run.test)
                 if is_primary():
                     write_array(path, probabilities[name])
+                checkpoints.close()
             hits = probabilities[name].argmax(1) == target.labels[run.test]
             progress.update(i + 1, f"accuracy {100 * hits.mean():.1f} %")
+    if is_primary():
+        shutil.rmtree(unfinished, ignore_errors=True)
     return probabilities
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import msgspec
 
-from assl_jax import console, records
+from assl_jax import console, records, signals
 from assl_jax.errors import InputError, Interrupted, Unusable, require
 from assl_jax.files import LOCK, digest, digests, first_changed, try_lock
 from assl_jax.records import StageRecord, StageResult
 from assl_jax.strategies.identity import code_digest, commit
-from assl_jax.training.interrupt import asked_here
 from assl_jax.training.memory import log_peak, peak_memory
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import broadcast, gather, is_primary
@@ -294,6 +293,6 @@ def _claim(path: Path, wait: bool, held: contextlib.ExitStack) -> str:
             return "claimed"
         if not wait:
             return "busy"
-        if asked_here():
+        if signals.asked():
             return "stop"
         time.sleep(LOCK_SECONDS)

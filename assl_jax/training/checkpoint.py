@@ -32,15 +32,21 @@ class Checkpoints:
     """The last checkpoints of a training, `KEPT` of them until it is finished, then one.
 
     Attributes:
-      every: steps between two checkpoints; 0 for none but the last.
+      every: steps between two checkpoints; 0 for none.
+      last: whether the last step of a training is written too.
     """
 
-    def __init__(self, folder: Path, every: int = 0) -> None:
-        """Open `folder`; the primary process creates it."""
+    def __init__(self, folder: Path, every: int = 0, *, last: bool = True) -> None:
+        """Look into `folder`; the primary process creates it with the first checkpoint."""
         self.every = every
+        self.last = last
         self._folder = folder.absolute()
-        self._manager: ocp.CheckpointManager | None = None
-        if is_primary():
+        self._opened: ocp.CheckpointManager | None = None
+
+    @property
+    def _manager(self) -> ocp.CheckpointManager | None:
+        """What writes the checkpoints, in the primary process."""
+        if self._opened is None and is_primary():
             self._folder.mkdir(parents=True, exist_ok=True)
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
@@ -48,12 +54,14 @@ class Checkpoints:
                 create=False,
                 multiprocessing_options=_without_waiting(),
             )
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
+            self._opened = ocp.CheckpointManager(self._folder, options=options)
+        return self._opened
 
     @property
     def latest(self) -> int | None:
         """The step of the newest complete checkpoint; None without one."""
-        return broadcast(self._manager.latest_step() if self._manager else None)
+        manager = self._manager if self._folder.exists() else None
+        return broadcast(manager.latest_step() if manager else None)
 
     def due(self, step: int) -> bool:
         """Whether `every` asks for a checkpoint after so many steps."""
@@ -105,10 +113,12 @@ class Checkpoints:
 
     def close(self, *, finished: bool = False) -> None:
         """Release the files; of a finished training only the last checkpoint stays."""
-        if self._manager:
-            for step in self._manager.all_steps()[:-1] if finished else ():
-                self._manager.delete(step)
-            self._manager.close()
+        manager = self._manager if finished and self._folder.exists() else self._opened
+        if manager:
+            for step in manager.all_steps()[:-1] if finished else ():
+                manager.delete(step)
+            manager.close()
+            self._opened = None
 
 
 def tree_digest(tree: Any) -> bytes:

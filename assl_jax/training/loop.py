@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from assl_jax import signals
 from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
 from assl_jax.ranges import Count, Range, check
@@ -161,7 +162,7 @@ def fit(
       penalty: of Self-ASSL, see `Penalty`.
       frozen: variables of the frozen network that `penalty` compares with, or the teachers of a
         `Distillation`.
-      checkpoints: where checkpoints are written, and how often; the last step is always written.
+      checkpoints: where checkpoints are written, and at which steps.
       logging: what is shown and recorded.
       joint: train all tasks of the pool in every step.
 
@@ -191,7 +192,11 @@ def fit(
         batch_indices(rows, training.batch_size, step, seed) for step in range(start, steps)
     )
 
-    with Progress(logging.title, steps, start) as progress, contextlib.closing(batches):
+    with (
+        signals.deferred(),
+        Progress(logging.title, steps, start) as progress,
+        contextlib.closing(batches),
+    ):
         for step, examples in enumerate(batches, start):
             task = pool[schedule[step]]
             rate = training.optimiser.rate(step, steps)
@@ -213,7 +218,7 @@ def fit(
             progress.update(done, recent.record(rate) if due or stop else None)
             if last or (logging.observe_every and done % logging.observe_every == 0):
                 recent.observe(state)
-            if checkpoints and (save or stop or last):
+            if checkpoints and (save or stop or (last and checkpoints.last)):
                 checkpoints.save(done, state)
             if stop and not last:
                 raise Interrupted(

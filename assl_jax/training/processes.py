@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from assl_jax import console
+from assl_jax import console, signals
 from assl_jax.errors import InputError, require
 
 START_SECONDS = 300  # until all processes are connected
@@ -62,7 +62,7 @@ def initialize(
             process_id == 0 or _answers(host, int(port), seconds),
             f"--coordinator={coordinator} did not answer in {seconds} s; start process 0 there",
         )
-    # JAX's handler would take SIGTERM, which asks for a polite stop here.
+    # JAX's handler would take SIGTERM, which `signals` handles.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -76,6 +76,8 @@ def initialize(
             "--process_id"
         ) from error
     console.set_quiet(not is_primary())
+    if not is_single():
+        signals.share()
 
 
 def is_single() -> bool:

@@ -20,6 +20,7 @@ from assl_jax.strategies import evaluating, mtassl
 from assl_jax.strategies.finetuning import Run
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
+from assl_jax.training import loop
 from assl_jax.training.checkpoint import Checkpoints, load_tree
 from assl_jax.training.metrics_log import MetricsLog
 
@@ -268,6 +269,19 @@ def test_killed_while_fine_tuning(make_study, monkeypatch):
     monkeypatch.setattr(Target, "finetune", until(2))
     assert study.evaluating.finetune(SRC).record.result == whole.record.result
     assert len(tuned) == 2  # the last one alone was left to do
+
+
+def test_stopped_inside_a_fine_tuning_it_goes_on_there(make_study, steps_taken, monkeypatch):
+    whole = make_study(folder="whole").evaluating.finetune(SCRATCH)
+    asked = iter([False, False, True])  # the first step of the second fine-tuning
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="step 1 of 2"):
+        patch.setattr(loop, "stop_requested", lambda _: next(asked))
+        make_study().evaluating.finetune(SCRATCH)
+    steps_taken.clear()
+    stage = make_study().evaluating.finetune(SCRATCH)
+    assert len(steps_taken) == 1
+    assert stage.record.result == whole.record.result
+    assert not (stage.folder / "checkpoints").exists()
 
 
 def test_killed_while_pretraining(make_study, steps_taken, monkeypatch):

@@ -81,7 +81,7 @@ from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.records import Features
 from assl_jax.strategies.stages import StageCache
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
-from assl_jax.training.interrupt import polite_stop
+from assl_jax.signals import share, stoppable
 from assl_jax.training.loop import Logging
 from assl_jax.training.metrics_log import recording
 
@@ -117,7 +117,8 @@ def ask(*, step, **record):
         os.kill(os.getpid(), signal.SIGTERM)
 
 checkpoints = Checkpoints(folder / "checkpoints")
-with polite_stop():
+with stoppable():
+    share()
     try:
         train(checkpoints=checkpoints, logging=Logging(title="pretrain", every=2, record=ask))
     except Interrupted as error:
