@@ -147,6 +147,7 @@ def run(
     stages: Path | None = None,
     *,
     reuse_settings: bool = False,
+    again: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Run the experiment that `config` describes, or continue it, in `workdir`.
@@ -158,6 +159,7 @@ def run(
       workdir: folder of the run.
       stages: folder of finished stages that runs share; by default `stages` next to `workdir`.
       reuse_settings: accept finished stages of the same settings that other code computed.
+      again: replace the results of a finished run whose images have changed since.
       dry_run: stop after the description of the images and the plan; nothing is written.
 
     Raises:
@@ -189,6 +191,13 @@ def run(
     )
     for study in studies:
         study.check(second_run_of(config).penalty, pretrains=bool(experiment.begins_with(config)))
+    data_digest = studies[0].setup.data_digest
+    old = _finished(workdir / records.RESULTS) if is_primary() else None
+    require(
+        again or not (old and old.data_digest) or old.data_digest == data_digest,
+        f"the images or labels have changed since {workdir} was finished; --again replaces its "
+        "results, another --workdir keeps both",
+    )
     if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
     _say_plan(config, experiment, studies, dry_run)
@@ -217,6 +226,7 @@ def run(
         stages=os.path.relpath(stages, workdir),
         networks=tuple(network for study in studies for network in study.record()),
         reused=tuple(cache.reused),
+        data_digest=data_digest,
     )
     # All processes look up the stages; the primary one alone writes.
     best = seen = None

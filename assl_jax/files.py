@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 DISK_FAULTS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")
 FILE_FAULTS = ("ENOENT", "ENOTDIR", "EACCES", "EPERM")
 UNFINISHED = ".unfinished-"  # temporary names begin with this
+STALE_SECONDS = 24 * 3600.0  # after which nobody is still writing a temporary file
 LOCK = ".lock"  # name of a lock inside a folder
 ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 
@@ -45,27 +47,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new temporary folder; it becomes `path` at the end of the block.
 
-    With `replace`, an older folder of that name is removed first. Otherwise an older folder stays
-    and the new one is dropped, which suits several writers of the same content. The temporary
-    folder is removed if the block raises.
+    An older folder of that name is removed first. The temporary folder is removed if the block
+    raises.
     """
     temporary = _temporary(path)
     try:
         temporary.mkdir()
         yield temporary
         for attempt in range(1, ATTEMPTS + 1):
-            if replace:
-                shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
             try:
                 temporary.rename(path)
                 return
             except OSError as error:
                 exists = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
-                if exists and not replace:
-                    return
                 if not exists or attempt == ATTEMPTS:
                     raise
     finally:
@@ -75,6 +73,21 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
 def _temporary(path: Path) -> Path:
     # `tempfile` would make it unreadable for other users; this way the umask decides.
     return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}")
+
+
+def sweep(folder: Path, *, seconds: float = STALE_SECONDS) -> None:
+    """Remove what killed processes have left of their writes, in a folder and below.
+
+    Args:
+      folder: to look in.
+      seconds: since the last write. A running process has written more recently; 0 is for a folder
+        that no other process writes to.
+    """
+    before = time.time() - seconds
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime <= before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -180,10 +193,11 @@ def disk_fault(error: Exception) -> str | None:
         {getattr(errno, name) for name in names if hasattr(errno, name)}
         for names in (DISK_FAULTS, FILE_FAULTS)
     )
-    if isinstance(error, OSError) and error.errno in disk | file:
+    code = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and code is not None:
         named = error.filename2 or error.filename
-        if named or error.errno in disk:
-            return f"{named}: {os.strerror(error.errno)}" if named else os.strerror(error.errno)
+        if code in disk or (named and code in file):
+            return f"{named}: {os.strerror(code)}" if named else os.strerror(code)
     return next((os.strerror(c) for c in disk if os.strerror(c) in str(error)), None)
 
 
@@ -199,3 +213,10 @@ def try_lock(path: Path) -> filelock.BaseFileLock | None:
     except filelock.Timeout:
         return None
     return lock
+
+
+@contextlib.contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Lock `path` among processes, and wait for the one that holds the lock."""
+    with filelock.FileLock(path):
+        yield

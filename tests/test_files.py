@@ -1,7 +1,9 @@
 """Atomic writes, digests and locks."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +13,16 @@ import numpy as np
 import pytest
 
 from assl_jax import files
-from assl_jax.files import UNFINISHED, atomic_file, atomic_folder, digest, read_array, try_lock
+from assl_jax.files import (
+    UNFINISHED,
+    atomic_file,
+    atomic_folder,
+    digest,
+    disk_fault,
+    read_array,
+    sweep,
+    try_lock,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -63,19 +74,10 @@ def test_a_writer_that_raises_leaves_the_old_folder(tmp_path):
     assert names(path) == ["old"] and names(tmp_path) == ["entry"]
 
 
-def test_an_existing_folder_stays_on_request(tmp_path):
-    path = tmp_path / "entry"
-    for text in ("first", "second"):
-        with atomic_folder(path, replace=False) as temporary:
-            (temporary / "text").write_text(text)
-    assert (path / "text").read_text() == "first" and names(tmp_path) == ["entry"]
-
-
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "entry").write_text("a file")
-    for replace in (True, False):
-        with pytest.raises(OSError), atomic_folder(tmp_path / "entry", replace=replace):
-            pass
+    with pytest.raises(OSError), atomic_folder(tmp_path / "entry"):
+        pass
     assert (tmp_path / "entry").read_text() == "a file" and names(tmp_path) == ["entry"]
 
 
@@ -192,3 +194,42 @@ def test_one_process_holds_a_lock_until_it_ends(tmp_path):
         own.release()
         with locker(path) as third:
             assert third.communicate("\n")[0] == "locked\n"
+
+
+def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "kept.npy").touch()
+    (tmp_path / "a").mkdir()
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "a" / "folder") as old:
+        (old / "x").touch()
+        shutil.copytree(old, tmp_path / "a" / f"{old.name}0")
+        raise KeyboardInterrupt
+    with atomic_file(tmp_path / "new.npy") as running:
+        os.utime(tmp_path / "a" / f"{old.name}0", (0, 0))
+        sweep(tmp_path)
+        assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(
+            ["a", "kept.npy", running.name]
+        )
+        os.utime(running, (0, 0))
+        sweep(tmp_path)
+        assert not running.exists()
+        running.touch()
+        sweep(tmp_path, seconds=0)
+        assert not running.exists()
+        running.touch()
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (OSError(errno.ENOSPC, "x"), "No space left on device"),
+        (OSError(errno.EROFS, "x", "/a/b"), "/a/b: Read-only file system"),
+        (OSError(errno.ENOENT, "x", "/a", None, "/b"), "/b: No such file or directory"),
+        (OSError(errno.ENOENT, "x"), None),
+        (OSError(errno.EPIPE, "x", "/a"), None),
+        (ValueError("[OS error 28: ENOSPC No space left on device]"), "No space left on device"),
+        (ValueError("No such file or directory"), None),
+        (RuntimeError(), None),
+    ],
+)
+def test_faults_of_a_disk(error, says):
+    assert disk_fault(error) == says

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,8 +158,6 @@ def test_stages_lie_beside_the_workdir(finished):
 @pytest.mark.slow
 def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     """All share stages; then the page over the three runs, the probes and Grad-CAM."""
-    import shutil
-
     shutil.copytree(finished[0].parent, tmp_path / "runs")
     stages = tmp_path / "runs" / "stages"
 
@@ -221,6 +220,21 @@ def test_the_same_command_again_changes_nothing(finished):
 
 
 @pytest.mark.slow
+def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path):
+    shutil.copytree(finished[0].parent, tmp_path / "runs")
+    workdir = tmp_path / "runs" / "work"
+    of_other_images = read(workdir).replace(data_digest="other")
+    records.write(workdir / "results.json", of_other_images)
+    status, out, err = run(*TINY, f"--workdir={workdir}")
+    assert status == 2 and out == "" and "Plan" not in err
+    assert f"images or labels have changed since {workdir} was finished; --again" in err
+    assert read(workdir) == of_other_images
+    status, _, err = run(*TINY, f"--workdir={workdir}", "--again")
+    assert status == 0 and "is replaced: the data" in err
+    assert read(workdir) == read(finished[0])
+
+
+@pytest.mark.slow
 def test_the_backbone_loads_and_tells_images_apart(finished, monkeypatch):
     import assl_jax
     from assl_jax.data import load
@@ -237,8 +251,6 @@ def test_the_backbone_loads_and_tells_images_apart(finished, monkeypatch):
 
 @pytest.mark.slow
 def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
-    import shutil
-
     workdir, _, _ = finished
     shutil.copytree(workdir.parent, tmp_path / "runs")
     copy = tmp_path / "runs" / "work"

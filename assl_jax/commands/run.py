@@ -59,6 +59,8 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
+    again = "replace the results of a finished run whose images have changed"
+    add("--again", action="store_true", help=again)
     add("--distributed", action="store_true", help="train with the cluster job's processes")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
     add("--num_processes", type=int, metavar="N", help="number of processes")
@@ -117,6 +119,7 @@ def start(
             workdir,
             given.stages,
             reuse_settings=given.reuse == "settings",
+            again=given.again,
             dry_run=given.dry_run,
         )
 

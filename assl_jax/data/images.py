@@ -18,6 +18,7 @@ from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
 from assl_jax.files import (
+    LOCK,
     atomic_folder,
     digest,
     digests,
@@ -25,6 +26,8 @@ from assl_jax.files import (
     first_changed,
     hash_of,
     read_array,
+    sweep,
+    waiting_lock,
     write_array,
 )
 
@@ -70,15 +73,7 @@ def read_images(
     if not cache:
         return _decode_all(root, files, None, format, on_error)
     entry = expanded(cache, "data.cache") / _key(root, files, format, on_error)
-    found = _cached(entry)
-    if found is None:
-        if entry.exists():
-            say(f"{entry} is damaged or of another version; its images are decoded again")
-        _build(entry, root, files, format, on_error)
-        found = _cached(entry)
-        require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
-    assert found is not None
-    return found
+    return _cached(entry) or _built(entry, root, files, format, on_error)
 
 
 def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -> str:
@@ -108,23 +103,32 @@ def _cached(entry: Path) -> Decoded | None:
         return None
 
 
-def _build(
+def _built(
     entry: Path, root: Path, files: Sequence[str], format: ImageFormat, on_error: str
-) -> None:
-    """Decode the files into a new cache entry; the first of several processes keeps its entry."""
+) -> Decoded:
+    """Decode the files into a new cache entry; the first of several processes does it for all."""
     cache = str(entry.parent)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(entry, ignore_errors=True)  # damaged
-        with atomic_folder(entry, replace=False) as folder:
-            found = _decode_all(root, files, folder / IMAGES, format, on_error)
-            write_array(folder / DIGESTS, found.digests)
-            skipped, checked = found.skipped, found.images.nbytes <= CHECKED
-            del found  # closes the memory map: Windows does not rename open files
-            known = digests(folder) if checked else {DIGESTS: file_digest(folder / DIGESTS)}
-            records.write_settings(folder / ENTRY, {"skipped": skipped, "files": known})
+        with waiting_lock(entry.with_name(f".{entry.name}{LOCK}")):
+            if found := _cached(entry):
+                return found
+            if entry.exists():
+                say(f"{entry} is damaged or of another version; its images are decoded again")
+            sweep(entry.parent)
+            with atomic_folder(entry) as folder:
+                decoded = _decode_all(root, files, folder / IMAGES, format, on_error)
+                write_array(folder / DIGESTS, decoded.digests)
+                skipped, checked = decoded.skipped, decoded.images.nbytes <= CHECKED
+                del decoded  # closes the memory map: Windows does not rename open files
+                known = digests(folder) if checked else {DIGESTS: file_digest(folder / DIGESTS)}
+                records.write_settings(folder / ENTRY, {"skipped": skipped, "files": known})
+            found = _cached(entry)
     except OSError as e:
         raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
+    require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
+    assert found is not None
+    return found
 
 
 def _decode_all(

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,11 @@ from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
 from assl_jax.errors import InputError, require
-from assl_jax.files import UNFINISHED, digest, read_array, write_array, write_json
+from assl_jax.files import digest, read_array, sweep, write_array, write_json
 from assl_jax.ops.intensity import Intensity
 
 VERSION = 2  # of the cache's arrays and statistics; files of another version are not read
 WORKERS = min(8, os.cpu_count() or 1)  # each holds a whole volume in floating point
-STALE_SECONDS = 24 * 3600.0
 
 T = TypeVar("T")
 Stamp = tuple[int, int]  # a file's size in bytes and its modification time in ns
@@ -205,7 +203,7 @@ def read_volumes(
     entries = {f: folder / f"{digest([source, f, stamp], 20)}.npy" for f, stamp in stamps.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder.parent)
+        sweep(folder.parent)
         return _into_cache(root, entries, format, judged, read)
     except OSError as e:
         raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
@@ -316,14 +314,6 @@ def _stored(entry: Path) -> Shape | None:
         return volume.shape if volume.offset + volume.nbytes == entry.stat().st_size else None
     except (OSError, ValueError, EOFError):
         return None
-
-
-def _sweep(cache: Path) -> None:
-    """Remove old temporary files of killed processes; a running one has written to its recently."""
-    for temporary in cache.glob(f"*/{UNFINISHED}*"):
-        with contextlib.suppress(OSError):
-            if temporary.is_file() and time.time() - temporary.stat().st_mtime > STALE_SECONDS:
-                temporary.unlink()
 
 
 def _check_space(folder: Path, need: int) -> None:

@@ -322,6 +322,7 @@ class Results(Findings, frozen=True, kw_only=True):
       networks: every network that was evaluated.
       reused: folders of stages that other code computed and `--reuse=settings` took.
       images: what was read; None in a file of an earlier version.
+      data_digest: of all images and labels; "" in a file of an earlier version.
     """
 
     experiment: str
@@ -340,6 +341,7 @@ class Results(Findings, frozen=True, kw_only=True):
     skipped: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
     images: DataSummary | None = None
+    data_digest: str = ""
     version: int = VERSION
 
     @property

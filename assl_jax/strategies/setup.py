@@ -12,6 +12,7 @@ import numpy as np
 
 from assl_jax.data import Dataset
 from assl_jax.evaluation.plain import PlainImages
+from assl_jax.files import digest
 from assl_jax.models import fixed_elsewhere
 from assl_jax.records import StageResult
 from assl_jax.strategies.network import START, Network
@@ -92,6 +93,11 @@ class Setup:
             "labelled": data.fingerprint(*data.labelled_sets, labelled=True),
             "labelled and test": data.fingerprint(*data.labelled_sets, data.test, labelled=True),
         }
+
+    @property
+    def data_digest(self) -> str:
+        """The identity of all images and labels of the run."""
+        return digest([self.inputs["unlabeled"], self.inputs["labelled and test"]])
 
     @property
     def plain_images(self) -> PlainImages:

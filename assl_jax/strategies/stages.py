@@ -16,7 +16,7 @@ import msgspec
 
 from assl_jax import console, records, signals
 from assl_jax.errors import InputError, Interrupted, Unusable, require
-from assl_jax.files import LOCK, digest, digests, first_changed, try_lock
+from assl_jax.files import LOCK, digest, digests, first_changed, sweep, try_lock
 from assl_jax.records import StageRecord, StageResult
 from assl_jax.strategies.identity import code_digest, commit
 from assl_jax.training.memory import log_peak, peak_memory
@@ -133,6 +133,7 @@ class StageCache:
                 done = self._read(folder)
                 if not done:
                     if is_primary():
+                        sweep(folder, seconds=0)
                         _remove_damaged(folder)
                     self._compute(folder, compute, kind, label, settings, source)
                     done = self._read(folder)

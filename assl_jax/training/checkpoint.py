@@ -52,6 +52,7 @@ class Checkpoints:
                 max_to_keep=KEPT,
                 enable_async_checkpointing=False,
                 create=False,
+                cleanup_tmp_directories=True,  # of a process that was killed
                 multiprocessing_options=_without_waiting(),
             )
             self._opened = ocp.CheckpointManager(self._folder, options=options)

@@ -104,7 +104,7 @@ def test_cache_is_used_again(pictures, monkeypatch):
     first, skipped = read(root, files, on_error="skip", cache=cache)
     assert isinstance(first, np.memmap) and not first.flags.writeable
     assert first[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("[!.]*"))) == 1
     forbid_decoding(monkeypatch)
     again, skipped_again = read(root, files, on_error="skip", cache=cache)
     np.testing.assert_array_equal(first, again)
@@ -128,7 +128,7 @@ def test_cache_is_not_used_for_anything_else(pictures, change):
     images, _ = read(root, files, cache=cache, **settings)
     expected, _ = read(root, files, **settings)
     np.testing.assert_array_equal(images, expected)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("[!.]*"))) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "short", "no list", "half a list", "pickle", "bit"])
@@ -136,7 +136,7 @@ def test_a_damaged_cache_is_rebuilt(pictures, damage):
     root, files, cache = pictures
     expected, _ = read(root, files, on_error="skip", cache=cache)
     expected = np.array(expected)
-    (entry,) = cache.iterdir()
+    (entry,) = cache.glob("[!.]*")
     array, listing = entry / "images.npy", entry / "entry.json"
     if damage == "cut":
         array.write_bytes(array.read_bytes()[:-1])
@@ -155,7 +155,7 @@ def test_a_damaged_cache_is_rebuilt(pictures, damage):
     images, skipped = read(root, files, on_error="skip", cache=cache)
     np.testing.assert_array_equal(images, expected)
     assert list(skipped) == ["bad.png"]
-    assert [e.name for e in cache.iterdir()] == [entry.name]
+    assert [e.name for e in cache.glob("[!.]*")] == [entry.name]
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -190,14 +190,14 @@ def test_a_failed_run_leaves_no_entry(pictures):
     root, files, cache = pictures
     with pytest.raises(InputError, match="bad.png"):
         read(root, files, cache=cache)
-    assert list(cache.iterdir()) == []
+    assert list(cache.glob("[!.]*")) == []
 
 
 def test_an_interrupted_run_is_not_trusted(pictures):
     # What a killed process leaves behind: an unfinished folder next to the entries.
     root, files, cache = pictures
     read(root, files, on_error="skip", cache=cache)
-    (entry,) = cache.iterdir()
+    (entry,) = cache.glob("[!.]*")
     expected = np.load(entry / "images.npy")
     shutil.move(entry, cache / ".unfinished-x")
     (cache / ".unfinished-x" / "images.npy").write_bytes(b"half")
@@ -218,7 +218,7 @@ def test_two_runs_fill_one_cache(pictures):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(results) == 4 and len(list(cache.iterdir())) == 1
+    assert len(results) == 4 and len(list(cache.glob("[!.]*"))) == 1
     for images, skipped in results:
         assert images[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
 

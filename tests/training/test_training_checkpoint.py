@@ -46,6 +46,18 @@ def test_two_checkpoints_are_kept_and_one_at_the_end(tmp_path):
     assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == ["4"]
 
 
+def test_what_a_killed_process_has_half_written_is_removed(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(2, {"a": jnp.zeros(3)})
+    checkpoints.close()
+    shutil.copytree(tmp_path / "2", tmp_path / "4.orbax-checkpoint-tmp")
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.latest == 2
+    checkpoints.save(4, {"a": jnp.zeros(3)})
+    checkpoints.close()
+    assert {p.name for p in tmp_path.iterdir()} == {"2", "4"}
+
+
 def test_when_a_checkpoint_is_due(tmp_path):
     for every, steps in ((3, [3, 6]), (0, [])):
         checkpoints = Checkpoints(tmp_path, every)
