@@ -263,6 +263,7 @@ def test_checkpoints_replace_the_networks_or_join_them(finished, runs, tmp_path)
     assert found.networks[1].probes["linear"].metrics == alone[str(exported)]
 
 
+@pytest.mark.slow
 def test_statistics_of_the_untrained_network_are_reestimated(finished, runs, tmp_path):
     write_config(tmp_path, similarity={"n": 128, "reestimate_bn": False})
     found = probe.probe_networks(tmp_path, checkpoints=[runs / "run"])
@@ -333,6 +334,7 @@ def test_the_deviation_over_labelled_sets():
     assert probe.probe_table(found_with()).rows[0].cells[1].text == "50.0 [40.0, 60.0]"
 
 
+@pytest.mark.slow
 def test_networks_side_by_side_are_compared_with_a_single_untrained_one(finished, runs):
     found = probe.probe_networks(runs / "run", networks=["simclr"], checkpoints=[runs / "two"])
     assert [entry.features for entry in found.networks] == [8, 8, 16]

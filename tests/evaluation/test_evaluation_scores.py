@@ -230,6 +230,7 @@ def test_intervals_hold_the_mean_and_narrow_with_more_patients():
     np.testing.assert_allclose(few / many, 4, rtol=0.4)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(0)
     hit = 0

@@ -19,6 +19,7 @@ from assl_jax.records import Results, StageRecord
 safetensors = pytest.importorskip("safetensors.numpy")
 
 
+@pytest.mark.slow
 def test_weights_with_their_record_and_card(make_run, capsys):
     workdir, module, variables, head = make_run(width=1.0)
     options = ["--format=torchvision", "--network=rotation", "--licence=CC-BY-4.0"]

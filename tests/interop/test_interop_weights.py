@@ -20,6 +20,7 @@ def equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored, name, image", NETWORKS, ids=lambda v: str(v))
 def test_names_and_shapes_and_the_way_back(stored, name, image, state_dicts, weights):
     """The head of torchvision's VGG differs, so the stored names are those of its features."""

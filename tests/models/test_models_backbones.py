@@ -147,6 +147,7 @@ def normalised(y, mean, var, bn):
     return np.maximum(0, (y - mean) / np.sqrt(var + 1e-5) * bn["scale"] + bn["bias"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 8, 8, 3), (2, 4, 6, 5, 1)], ids=["2d", "3d"])
 def test_training_normalises_by_the_batch_and_moves_the_statistics_by_a_tenth(tiny, shape):
     x, variables, features, moved = tiny(shape, True)
@@ -170,6 +171,7 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them(tiny):
     assert np.abs(features["pooled"] - tiny((3, 8, 8, 3), True)[2]["pooled"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_near_float32_and_keeps_parameters_and_statistics(tiny):
     _, _, exact, stats = tiny((3, 8, 8, 3), True)
     _, _, near, near_stats = tiny((3, 8, 8, 3), True, "bfloat16")
@@ -219,10 +221,8 @@ def test_last_is_the_deepest_map_and_pooled_its_mean(tiny):
     np.testing.assert_allclose(features["pooled"], features["last"].mean((1, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name, copies",
-    [("resnet10", 1), ("vgg11", 1), pytest.param("resnet10", 2, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name, copies", [("resnet10", 1), ("vgg11", 1), ("resnet10", 2)])
 def test_bn_momentum_reaches_every_batch_norm(quick_jit, drawn, name, copies):
     """With momentum 0 the new statistics do not depend on the old ones."""
     backbone = make_backbone(name, width=1 / 16, copies=copies).clone(bn_momentum=0.0)

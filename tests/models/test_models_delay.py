@@ -136,6 +136,7 @@ def test_a_delay_changes_no_parameter_but_the_width_of_the_stem(settings, stem):
     assert shapes("resnet10", (1, 1, 40, 9, 1), **settings)[1]["params"] == resnet10(stem)
 
 
+@pytest.mark.slow
 def test_vgg_has_the_same_parameters_with_any_delay():
     assert shapes("vgg11", CT, delay=(3, 0, 0))[1] == shapes("vgg11", CT)[1]
 
@@ -149,6 +150,7 @@ def apply(name, shape, quick_jit, drawn, **settings):
     return lambda x: jax.tree.map(np.asarray, run(variables, x)), x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10", "vgg11"])
 def test_a_delay_of_zeros_is_none(quick_jit, drawn, name):
     plain, x = apply(name, (2, 20, 17, 1), quick_jit, drawn)
@@ -156,6 +158,7 @@ def test_a_delay_of_zeros_is_none(quick_jit, drawn, name):
     jax.tree.map(np.testing.assert_array_equal, plain(x), zeros(x))
 
 
+@pytest.mark.slow
 def test_a_max_pool_does_not_mix_the_slices_that_it_leaves_alone(quick_jit, drawn):
     run, x = apply("resnet10", (1, 12, 8, 8, 1), quick_jit, drawn, delay=(2, 0, 0))
     before = run(x)

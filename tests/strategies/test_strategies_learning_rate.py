@@ -58,6 +58,7 @@ def test_the_metric_decides(make_study, crafted):
         assert study.evaluating.learning_rate(SCRATCH) == rate
 
 
+@pytest.mark.slow
 def test_the_chosen_rate_trains_everything_that_follows(make_study, steps_taken):
     study = make_study(learning_rates=RATES, metric="log_loss")
     found = study.evaluate(SCRATCH)

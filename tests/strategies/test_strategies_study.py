@@ -141,6 +141,7 @@ def test_budget(make_study, steps_taken, budget, steps):
     assert steps_taken == ["src"] * 4  # a single task costs the same either way
 
 
+@pytest.mark.slow
 def test_the_order_of_stages_does_not_matter(make_study):
     one, two = make_study(folder="one"), make_study(folder="two")
     firsts = [one.comparing.features(network) for network in (SRC, ROTATION)]

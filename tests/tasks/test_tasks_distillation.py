@@ -33,6 +33,7 @@ def test_loss_by_hand(rotation):
     np.testing.assert_allclose(loss, 0.5 * np.log(4) + 3 * distilled, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 12, 12, 1), (3, 8, 8, 8, 1)])
 def test_the_targets_are_the_teachers_standardised_features(rotation, coordinates, shape):
     class Means:
@@ -56,6 +57,7 @@ def test_the_targets_are_the_teachers_standardised_features(rotation, coordinate
         np.testing.assert_allclose(features[..., 1], (2 * mean + w - 0.2) / 4, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_task_goes_on_unchanged(rotation, make, objective, coordinates, quick_jit):
     """Its inputs, its head and its own loss are those of the task alone."""
     images = coordinates(2, 12, 12)

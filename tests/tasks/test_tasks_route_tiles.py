@@ -70,6 +70,7 @@ def test_too_small_images(space, text):
         SRC().grid(space)
 
 
+@pytest.mark.slow
 def test_sc_assl_is_the_weighted_sum(make, objective, quick_jit):
     images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
     whole = SCASSL(mcpc_weight=0.3, form="info_nce", hidden=6)
@@ -185,6 +186,7 @@ def test_a_projection_stands_between_features_and_sigmoid(drawn, quick_jit):
     assert "projector" not in variables["params"] and "projection" in variables["params"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance, share", [("gradient", 0.5), ("equal", None)])
 def test_sc_assl_balances_the_gradients_of_its_parts(drawn, quick_jit, balance, share):
     """At the features, the predictive gradient has the given share of the route gradient's norm."""

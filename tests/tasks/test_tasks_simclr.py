@@ -23,6 +23,7 @@ def test_both_views_come_from_their_own_image(make, shape):
     np.testing.assert_allclose(views, np.stack([images / 255] * 2, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 32, 32, 3), (2, 16, 16, 16, 1)])
 def test_views_differ_from_each_other_and_from_the_image(make, shape):
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -49,6 +49,7 @@ def test_byol_shows_a_collapse(collapsed):
     assert spread == pytest.approx(0.0 if collapsed else 1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_byols_targets_come_from_the_average_and_get_no_gradient(
     make, objective, coordinates, quick_jit
 ):

@@ -179,6 +179,7 @@ def test_every_leaf_of_every_batch_can_be_cut():
         assert all(leaf.shape[0] == 6 for leaf in jax.tree.leaves(batch)), name
 
 
+@pytest.mark.slow
 def test_without_accumulation_the_program_has_no_loop(toy):
     """And it is the function that a call without the setting gives."""
     optimiser = Optimiser(learning_rate=1e-2)

@@ -146,6 +146,7 @@ def test_below_the_floor_nothing_is_pushed():
     np.testing.assert_array_equal(gradient(similarity - 0.05), gradient(0.0))
 
 
+@pytest.mark.slow
 def test_queue_by_hand():
     """Six rows of memory, four a step: the penalty begins at the third step, over ten rows."""
     penalty = Penalty(weight=1.0, queue=2)
