@@ -82,6 +82,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     }
 
 
+FINISHED = pytest.mark.xdist_group("finished")  # one worker makes the fixture, for all
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str, float]:
     """A finished run: its folder, what it printed, and how long it took."""
@@ -97,6 +100,7 @@ def read(workdir: Path) -> Results:
 
 
 @pytest.mark.slow
+@FINISHED
 def test_results_have_the_documented_layout(finished):
     workdir, out, _ = finished
     results = read(workdir)
@@ -127,6 +131,7 @@ def test_results_have_the_documented_layout(finished):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_a_run_leaves_its_report_and_what_it_was(finished):
     workdir, _, _ = finished
     page = (workdir / "report" / "index.html").read_text()
@@ -138,6 +143,7 @@ def test_a_run_leaves_its_report_and_what_it_was(finished):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_stages_lie_beside_the_workdir(finished):
     workdir, _, _ = finished
     results = read(workdir)
@@ -156,6 +162,7 @@ def test_stages_lie_beside_the_workdir(finished):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     """All share stages; then the page over the three runs, the probes and Grad-CAM."""
     shutil.copytree(finished[0].parent, tmp_path / "runs")
@@ -210,6 +217,7 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_the_same_command_again_changes_nothing(finished):
     workdir, out, _ = finished
     before = snapshot(workdir.parent)
@@ -220,6 +228,7 @@ def test_the_same_command_again_changes_nothing(finished):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path):
     shutil.copytree(finished[0].parent, tmp_path / "runs")
     workdir = tmp_path / "runs" / "work"
@@ -235,6 +244,7 @@ def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path
 
 
 @pytest.mark.slow
+@FINISHED
 def test_the_backbone_loads_and_tells_images_apart(finished, monkeypatch):
     import assl_jax
     from assl_jax.data import load
@@ -250,6 +260,7 @@ def test_the_backbone_loads_and_tells_images_apart(finished, monkeypatch):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
     workdir, _, _ = finished
     shutil.copytree(workdir.parent, tmp_path / "runs")
@@ -266,6 +277,7 @@ def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
     """Stages are done once; the second process is killed, and what it had begun is taken over."""
     workdir, _, seconds = finished
@@ -293,6 +305,7 @@ def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
 
 
 @pytest.mark.slow
+@FINISHED
 def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
     workdir, _, seconds = finished
     seed = random.randrange(10**6)
@@ -381,9 +394,8 @@ def test_a_folder_of_nifti_volumes(tmp_path):
         "--config.tasks=rotation,sc_assl",
         "--config.task.sc_assl.crop_fraction=1.0",
         "--config.images_on=host",
-        "--config.backbone.name=resnet10",
-        "--config.backbone.width=0.0625",
-        "--config.backbone.stem=quarter",
+        "--config.backbone.name=tinynet:TinyNet",
+        "--config.backbone.width=1",
         "--config.pretrain.steps=4",
         "--config.pretrain.batch_size=8",
         "--config.target.steps=2",
