@@ -35,8 +35,9 @@ def get_config(size: str = "large") -> ConfigDict:
     if size == "small":
         config.tasks = "rotation,jigsaw,simclr"
         config.data.side, config.data.channels = 64, 3
-        config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.5, "half"
-        config.pretrain.steps, config.pretrain.batch_size = 1_000, 64
+        config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
+        config.pretrain.steps, config.pretrain.batch_size = 500, 64
+        config.task.rotation.all_rotations = False  # as many inputs a step as images
         config.target.steps, config.target.batch_size = 150, 32
         config.target.learning_rate = 1e-3
     return config
