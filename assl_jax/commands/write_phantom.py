@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
     low, high = map(int, WINDOW)
     print(
         f"wrote {settings['volumes']} volumes; to train on them:\n"
-        f"python main.py --config=configs/mtassl_volumes.py --config.data.path={folder} "
+        f"python -m assl_jax run mtassl_volumes:small --config.data.path={folder} "
         f'--config.data.window="({low},{high})"'
     )
 
