@@ -1,6 +1,5 @@
 """The whole program as a user runs it, on a tiny config."""
 
-import hashlib
 import json
 import os
 import random
@@ -10,93 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from whole_runs import ENVIRONMENT, ROOT, TINY, read, run, snapshot, start
 
 from assl_jax import records
 from assl_jax.__main__ import main
 from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.records import Results
-
-ROOT = Path(__file__).parents[1]
-TINY = (
-    "--config=configs/mtassl_digits.py",
-    "--config.tasks=src,rotation",
-    "--config.data.side=16",
-    "--config.data.test=50",
-    "--config.backbone.name=tinynet:TinyNet",
-    "--config.backbone.width=1",
-    "--config.pretrain.steps=12",
-    "--config.pretrain.batch_size=8",
-    "--config.target.steps=4",
-    "--config.target.batch_size=8",
-    "--config.target.seeds=2",
-    "--config.target.folds=2",
-    "--config.similarity.n=64",
-    "--config.search.gate=False",  # so little training is no better than scratch
-    "--config.pretrain.mixing=alternate",  # as in Table 1, with which the search shares its stages
-    "--config.checkpoint_every=4",
-    "--config.log_every=4",
-)
-
-
-# Those of conftest.py that make compiling cheap; not its eight devices.
-FLAGS = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
-
-
-ENVIRONMENT = {
-    "XLA_FLAGS": " ".join(FLAGS),
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "PYTHONPATH": str(ROOT / "tests"),  # of tinynet
-}
-
-
-def start(*arguments: object) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "main.py", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=600)
-    return process.returncode, out, err
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
-    return {
-        str(p.relative_to(folder)): (
-            p.stat().st_mtime_ns,
-            hashlib.sha256(p.read_bytes()).hexdigest(),
-        )
-        for p in files
-    }
-
 
 FINISHED = pytest.mark.xdist_group("finished")  # one worker makes the fixture, for all
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, str, float]:
-    """A finished run: its folder, what it printed, and how long it took."""
-    workdir = tmp_path_factory.mktemp("run") / "work"
-    began = time.monotonic()
-    status, out, err = run(*TINY, f"--workdir={workdir}")
-    assert status == 0, err
-    return workdir, out, time.monotonic() - began
-
-
-def read(workdir: Path) -> Results:
-    return records.read(workdir / "results.json", Results)
 
 
 @pytest.mark.slow
@@ -245,11 +168,10 @@ def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path
 
 @pytest.mark.slow
 @FINISHED
-def test_the_backbone_loads_and_tells_images_apart(finished, monkeypatch):
+def test_the_backbone_loads_and_tells_images_apart(finished):
     import assl_jax
     from assl_jax.data import load
 
-    monkeypatch.syspath_prepend(ROOT / "tests")  # tinynet
     workdir, _, _ = finished
     module, variables = assl_jax.load_backbone(workdir)
     images = load("digits", side=16).images[:4]
@@ -350,7 +272,6 @@ MISTAKES = [
 @pytest.mark.parametrize("arguments, says", MISTAKES)
 def test_a_mistake_is_one_line(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(ROOT / "tests")  # tinynet
     with pytest.raises(SystemExit) as end:
         main(["run", *arguments, f"--workdir={tmp_path / 'new'}"])
     out, err = capsys.readouterr()

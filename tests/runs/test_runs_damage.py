@@ -1,35 +1,15 @@
 """Files of a finished run that are damaged: the same command repairs all of them.
 
-pytest -m soak tests/test_damage.py
+pytest -m soak tests/runs/test_runs_damage.py
 """
 
 import re
 import shutil
 
 import pytest
+from whole_runs import small
 
-from assl_jax.config_keys import base_config
 from assl_jax.experiment import run
-
-SMALL = {
-    "tasks": "rotation,src",
-    "data.side": 16,
-    "data.test": 50,
-    "data.labels": 40,
-    "backbone.name": "resnet10",
-    "backbone.stem": "half",
-    "backbone.width": 0.0625,
-    "pretrain.steps": 4,
-    "pretrain.batch_size": 8,
-    "pretrain.mixing": "distil",
-    "target.steps": 2,
-    "target.batch_size": 8,
-    "target.seeds": 1,
-    "target.folds": 2,
-    "similarity.n": 32,
-    "search.gate": False,
-    "keep_compiled": False,
-}
 
 
 def flipped(path):
@@ -45,20 +25,6 @@ DAMAGES = {
     "missing": lambda path: path.unlink(),
     "other bytes": lambda path: path.write_bytes(b"\xff\x00[" * 50),
 }
-
-
-def small():
-    config = base_config("digits")
-    config.update_from_flattened_dict(SMALL)
-    return config
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished run with its stages."""
-    folder = tmp_path_factory.mktemp("finished")
-    run(small(), folder / "work")
-    return folder
 
 
 def kind_of(path):
@@ -77,12 +43,12 @@ def kinds(folder):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_same_command_repairs_every_kind_of_file(finished, tmp_path, damage, capsys):
-    results = (finished / "work" / "results.json").read_bytes()
+def test_the_same_command_repairs_every_kind_of_file(small_run, tmp_path, damage, capsys):
+    results = (small_run / "work" / "results.json").read_bytes()
     failed = {}
-    for i, file in enumerate(kinds(finished)):
+    for i, file in enumerate(kinds(small_run)):
         folder = tmp_path / str(i)
-        shutil.copytree(finished, folder)
+        shutil.copytree(small_run, folder)
         damage(folder / file)
         try:
             run(small(), folder / "work")
@@ -93,5 +59,5 @@ def test_the_same_command_repairs_every_kind_of_file(finished, tmp_path, damage,
             failed[kind_of(file)] = "other results"
         shutil.rmtree(folder)
     with capsys.disabled():
-        print(f"\n{len(kinds(finished))} kinds of files, {len(failed)} not repaired")
+        print(f"\n{len(kinds(small_run))} kinds of files, {len(failed)} not repaired")
     assert not failed
