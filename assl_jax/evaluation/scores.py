@@ -63,6 +63,34 @@ def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
     return losses @ weights / weights.sum(0)
 
 
+def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
+    """The log loss after one temperature has softened the probabilities of all images.
+
+    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the images that are judged. A network that
+    was fine-tuned on few labels is often far too sure; its log loss is then that of a few images,
+    and says little about the features. The temperature is at least 1: a network is not made surer,
+    which would favour one that is right on these few images by luck.
+    """
+    logits = np.log(probabilities.astype(np.float64).clip(1e-12))
+    true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
+
+    def softened(inverse: float) -> Float[np.ndarray, "n k"]:
+        p = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
+        return p / p.sum(1, keepdims=True)
+
+    def too_sure(inverse: float) -> bool:
+        """Whether the loss, which is convex in the inverse temperature, rises there."""
+        return bool(((softened(inverse) * logits).sum(1) - true).mean() > 0)
+
+    if not too_sure(1.0):
+        return log_loss(labels, probabilities, weights)
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (low, middle) if too_sure(middle) else (middle, high)
+    return log_loss(labels, softened(low), weights)
+
+
 class Metric(NamedTuple):
     """A metric of classification.
 
@@ -92,6 +120,9 @@ METRICS = {
     "macro_f1": Metric("macro F1", macro_f1),
     "auc": Metric("AUC", auc),
     "log_loss": Metric("log loss", log_loss, higher_is_better=False, share=False),
+    "calibrated_log_loss": Metric(
+        "calibrated log loss", calibrated_log_loss, higher_is_better=False, share=False
+    ),
 }
 
 

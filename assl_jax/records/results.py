@@ -89,8 +89,11 @@ class Control(Record, frozen=True, kw_only=True):
       evaluation: how good the control is.
       gain: how much better the pool is in the metric of the selection, paired by image: on folds
         that have neither chosen nor accepted a network, or on the test set if the search looks at
-        it. Below 0 the control is kept.
+        it.
       error: standard error of the gain.
+      over_start, over_start_error: the same for the pool and the single network that the search
+        began with; None in a file of an earlier version. The pool is kept unless a gain is below 0;
+        then the network that beats it by most is kept.
     """
 
     pool: Pool
@@ -98,6 +101,8 @@ class Control(Record, frozen=True, kw_only=True):
     evaluation: Evaluation
     gain: float
     error: float
+    over_start: float | None = None
+    over_start_error: float | None = None
 
 
 class Extension(Record, frozen=True, kw_only=True):

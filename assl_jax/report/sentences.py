@@ -1,7 +1,7 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
 from assl_jax.evaluation.scores import METRICS
-from assl_jax.records import Evaluation, Iteration, Results
+from assl_jax.records import Best, Evaluation, Iteration, Results
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
     NO_GAIN,
@@ -163,17 +163,31 @@ def search_trace(results: Results) -> list[str]:
     if last is None or (last.accepted and len(last.candidates) == 1):
         lines.append("No candidate was left.")
     if control := results.control:
-        better = "better" if control.gain >= 0 else "worse"
-        size = _difference(abs(control.gain), control.error, results)
-        winner = control.as_long_as if control.gain >= 0 else control.pool
         where = "on the same images" if results.select_on == "test" else "on further folds"
         alone, pool = pool_title(control.pool), pool_title(control.as_long_as)
+        against = _better(control.gain, control.error, results)
+        if control.over_start is not None and control.over_start_error is not None:
+            size = _better(control.over_start, control.over_start_error, results)
+            against += f" than that network and {size} than {pool_title(start)} of the beginning"
+        kept = pool_title(results.best.pool)
         lines.append(
             f"{alone} alone, with all operations of {pool} and its parts, reached "
-            f"{value(control.evaluation)} {kind}. Paired by image {where}, the pool is {size} "
-            f"{better}, so {pool_title(winner)} was kept."
+            f"{value(control.evaluation)} {kind}. Paired by image {where}, the pool is {against}, "
+            f"so {kept}{_which(results.best)} was kept."
         )
     return [*lines, *_regret(results)]
+
+
+def _better(gain: float, error: float, results: Results) -> str:
+    """By how much a network is better or worse than another, "0.1 ± 0.2 nats better"."""
+    return f"{_difference(abs(gain), error, results)} {'better' if gain >= 0 else 'worse'}"
+
+
+def _which(kept: Best) -> str:
+    """Which network of a single task a search with a control keeps; "" for a pool."""
+    if len(kept.pool) > 1:
+        return ""
+    return " with all these operations" if kept.as_long_as else " of the beginning"
 
 
 def _verdict(results: Results, step: Iteration, incumbent: str) -> str:

@@ -196,8 +196,9 @@ class SearchSettings:
     Attributes:
       select_on: "cv" decides by cross-validation inside the labelled set, "test" by the test set
         as the paper does.
-      metric: what it compares, one of `METRICS`. The log loss is a proper score: on few images it
-        orders networks better than the accuracy does, and it hardly ever ties.
+      metric: what it compares, one of `METRICS`. A log loss is a proper score: on few images it
+        orders networks better than the accuracy does, and it hardly ever ties. Calibrated, it does
+        not hang on the few images of which an overconfident network was too sure.
       accept: when a larger pool is accepted, one of `ACCEPT`.
       next: which task is tried next: "lcka" the one least similar to the pool, as the paper does;
         "complement" the one whose features add most to the pool's in a linear probe of the
@@ -207,15 +208,16 @@ class SearchSettings:
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
       control: if a pool was accepted, train its first task alone with all the operations of the
-        pool and of its parts, and keep the better of the two. It costs as much as they did, but an
-        aggregate that does not beat it is not worth having.
+        pool and of its parts, and keep the best of the pool, this network and the single network
+        that the search began with. It costs as much as they did, but an aggregate that does not
+        beat it is not worth having.
 
     Raises:
       InputError: an unknown value of a setting.
     """
 
     select_on: Annotated[str, OneOf(SELECT_ON)] = "cv"
-    metric: Annotated[str, OneOf(METRICS)] = "log_loss"
+    metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
     accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
     next: Annotated[str, OneOf(NEXT)] = "lcka"
     gate: bool = True

@@ -25,7 +25,7 @@ def test_a_config_by_name_from_any_folder(started):
     main(["run", "--config=pairs:digits", "--workdir=~/runs/x", "--stages", "~/s"])
     (config, workdir, stages, named), (pairs, home, kept, _) = started
     assert config.pretrain.steps == 7 and workdir == Path("runs/mtassl_digits") and stages is None
-    assert named == {"reuse_settings": False, "dry_run": False}
+    assert named == {"reuse_settings": False, "again": False, "dry_run": False}
     assert pairs.experiment == "pairs" and (home, kept) == (
         Path.home() / "runs" / "x",
         Path.home() / "s",
@@ -37,6 +37,7 @@ def test_the_run_of_a_word_has_its_name(started):
     _, workdir, _, named = started[0]
     assert workdir == Path("runs/pairs_digits") and named == {
         "reuse_settings": True,
+        "again": False,
         "dry_run": True,
     }
 

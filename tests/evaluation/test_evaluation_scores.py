@@ -40,6 +40,16 @@ def one_hot(classes, k):
     return np.eye(k)[list(classes)]
 
 
+def softened(labels, p):
+    """The probabilities at the best temperature of at least 1."""
+    p = np.clip(p, 1e-12, None)
+    powers = (p**power for power in np.linspace(0, 1, 10_001))
+    return min(
+        (q / q.sum(1, keepdims=True) for q in powers),
+        key=lambda q: -np.log(q[np.arange(len(q)), labels]).mean(),
+    )
+
+
 def test_scores_of_two_classes_by_hand():
     # Ties go to class 0: predicted 1 are the scores 0.9 and 0.6. Recalls are 1/3 and 3/4. Of the 12
     # pairs, 0.9 wins 4, each 0.5 wins two and ties once. F1 is 2 hits / (images + predictions).
@@ -50,6 +60,7 @@ def test_scores_of_two_classes_by_hand():
             "macro_f1": (2 * 1 / (3 + 2) + 2 * 3 / (4 + 5)) / 2,
             "auc": (4 + 2.5 + 2.5) / 12,
             "log_loss": -np.log(TWO_SCORES[np.arange(7), TWO]).mean(),
+            "calibrated_log_loss": -np.log(TWO_SCORES[np.arange(7), TWO]).mean(),  # not too sure
         }
     )
     assert confusion(TWO, TWO_SCORES).tolist() == [[3, 1], [2, 1]]
@@ -68,9 +79,18 @@ def test_scores_of_three_classes_by_hand():
             "macro_f1": (2 * 2 / (3 + 3) + 2 * 1 / (2 + 2) + 1) / 3,
             "auc": auc,
             "log_loss": 2 * -np.log(1e-12) / 6,  # two certain wrong guesses
+            # 4 of 6 are right: the prediction gets 2/3, each other class 1/6.
+            "calibrated_log_loss": -(4 * np.log(2 / 3) + 2 * np.log(1 / 6)) / 6,
         }
     )
     assert confusion(labels, p).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def test_probabilities_that_are_not_too_sure_stay():
+    """All are right: surer ones would have a smaller loss."""
+    p = np.array([[0.6, 0.4], [0.3, 0.7]])
+    found = scores(np.array([0, 1]), p)
+    assert found["calibrated_log_loss"] == found["log_loss"] == -np.log([0.6, 0.7]).mean()
 
 
 def test_macro_f1_by_hand():
@@ -114,22 +134,23 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     found = scores(labels, p)
     right = labels == np.arange(len(labels)) % k
     recalls = [right[labels == c].mean() for c in np.unique(labels)]
-    assert set(found) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss"}
+    assert set(found) == {*METRICS} - {"auc"}
     assert found["accuracy"] == right.mean()
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
     assert summarise(labels, [p], labels).metrics.keys() == found.keys()
 
 
-def slow_replicate(labels, runs, groups, draw):
+def slow_replicate(labels, runs, soft, groups, draw):
     """Scores of the drawn patients' rows, one after the other, by scikit-learn."""
     rows = np.concatenate([np.flatnonzero(groups == patient) for patient in draw])
     y, k = labels[rows], runs[0].shape[1]
     values = []
-    for p in (run[rows] for run in runs):
+    for p, q in ((run[rows], other[rows]) for run, other in zip(runs, soft, strict=True)):
         predicted = p.argmax(1)
+        losses = [log_loss(y, each, labels=range(k)) for each in (p, q)]
         if (np.bincount(y, minlength=k) == 0).any():
-            values.append([(predicted == y).mean(), *[np.nan] * 3, log_loss(y, p, labels=range(k))])
+            values.append([(predicted == y).mean(), *[np.nan] * 3, *losses])
             continue
         values.append(
             [
@@ -137,7 +158,7 @@ def slow_replicate(labels, runs, groups, draw):
                 balanced_accuracy_score(y, predicted),
                 f1_score(y, predicted, average="macro", zero_division=0),
                 roc_auc_score(y, p[:, 1] if k == 2 else p, multi_class="ovr"),
-                log_loss(y, p, labels=range(k)),
+                *losses,
             ]
         )
     return np.mean(values, axis=0)
@@ -154,12 +175,18 @@ def test_weighted_replicates_are_resampled_rows(k):
     draws = _draw(len(names), 150, 0)
     assert (draws.sum(1) == len(names)).all() and draws.max() > 2
     found = _measure(labels, runs, draws.T[unit])
-    expected = np.array([slow_replicate(labels, runs, groups, np.repeat(names, w)) for w in draws])
+    soft = [softened(labels, run) for run in runs]
+    expected = np.array(
+        [slow_replicate(labels, runs, soft, groups, np.repeat(names, w)) for w in draws]
+    )
     missing = np.isnan(expected[:, 1:4]).sum(0)
     assert (missing > 0).all() and (missing < 150).all()  # both cases are met
-    assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1", "auc", "log_loss"]
-    for i, values in enumerate(found.values()):
-        np.testing.assert_allclose(values, expected[:, i], rtol=0, atol=1e-12)
+    assert list(found) == list(METRICS)
+    for i, (name, values) in enumerate(found.items()):
+        exact = (
+            1e-4 if name == "calibrated_log_loss" else 1e-12
+        )  # the reference tries 10,001 powers
+        np.testing.assert_allclose(values, expected[:, i], rtol=0, atol=exact)
 
     intervals = bootstrap(labels, runs, groups, replicates=150, level=0.8)
     assert list(intervals) == list(found)
@@ -290,7 +317,8 @@ def test_summary_by_hand(tmp_path):
     assert list(found.metrics) == list(METRICS)
     intervals = bootstrap(labels, runs, np.arange(4))
     for name, estimated in found.metrics.items():
-        values = (0.0, -np.log(1e-12) / 2) if name == "log_loss" else (1.0, 0.5)
+        losses = {"log_loss": -np.log(1e-12) / 2, "calibrated_log_loss": np.log(2)}
+        values = (0.0, losses[name]) if name in losses else (1.0, 0.5)
         assert estimated.runs == pytest.approx(values)
         assert estimated.mean == pytest.approx(statistics.fmean(values))
         assert estimated.std == pytest.approx(statistics.stdev(values))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from assl_jax.strategies import mtassl
+from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
@@ -294,8 +295,33 @@ def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted
     assert found.best.evaluation.accuracy.mean == max(0.7, alone)
     assert found.control.pool == ("a",) and found.control.as_long_as == ("a", "b")
     assert found.control.gain == pytest.approx(0.7 - alone)
-    # The pool was accepted on folds 1; the control is compared on others.
-    assert study.compared[-2:] == [(("a",), ("a", "b"), 1), (("a", "|", "a", "b"), ("a", "b"), 2)]
+    assert found.control.over_start == pytest.approx(0.7 - 0.5)
+    # The pool was accepted on folds 1; at the end it is compared on others.
+    assert study.compared[-3:] == [
+        (("a",), ("a", "b"), 1),
+        (("a", "|", "a", "b"), ("a", "b"), 2),
+        (("a",), ("a", "b"), 2),
+    ]
+
+
+@pytest.mark.parametrize("alone, longer", [(0.65, False), (0.68, True)])
+def test_the_network_of_the_beginning_is_kept_if_the_pool_does_not_beat_it_again(
+    crafted, monkeypatch, alone, longer
+):
+    """Its folds found the pool better; further folds do not, and may find the control better."""
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6, "a | a b": alone}, {"a|b": 0.1})
+    real = study.gain
+
+    def gain(before, after, *, on_test=False, repeat=0):
+        found = real(before, after, on_test=on_test, repeat=repeat)
+        again = repeat == 2 and before == Network(("a",))
+        return found._replace(mean=-0.07) if again else found
+
+    monkeypatch.setattr(study, "gain", gain)
+    found = search(study, "ab", accept="better", control=True)
+    assert found.best.pool == ("a",) and found.control.over_start == -0.07
+    assert found.best.as_long_as == (("a", "b") if longer else ())
+    assert found.best.evaluation.accuracy.mean == (0.68 if longer else 0.5)
 
 
 def test_a_single_task_needs_no_control(crafted):

@@ -47,6 +47,7 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
             "macro_f1",
             "auc",
             "log_loss",
+            "calibrated_log_loss",
         }
         assert len(found.accuracy.runs) == 2 and len(found.selection.runs) == 2
     assert results.similarity.n == 24
