@@ -34,8 +34,8 @@ class LCKAState(NamedTuple):
     Attributes:
       shift: `[d_i]` for each task, the mean of the first batch. It is subtracted from all features.
         CKA does not depend on it, and the sums lose less precision to cancellation.
-      scale: `[k]`, the largest magnitude of each task's features in the first batch. Features are
-        divided by it, which keeps fourth powers inside the range of float32.
+      scale: `[k]`, the largest power of two up to the largest magnitude of each task's features so
+        far. Features are divided by it, which keeps fourth powers inside the range of float32.
       gram: `[D + k + 1, D + k + 1]`, the Gram matrix of [X, r, 1]: D features, k squared row norms
         and a one for each sample. Only the entries on and above the diagonal are valid.
     """
@@ -63,7 +63,7 @@ def lcka_init(dims: Sequence[int], *, dtype: DTypeLike = jnp.float32) -> LCKASta
     size = sum(dims) + len(dims) + 1
     return LCKAState(
         shift=tuple(jnp.zeros(d, dtype) for d in dims),
-        scale=jnp.ones(len(dims), dtype),
+        scale=jnp.full(len(dims), jnp.finfo(dtype).tiny, dtype),
         gram=jnp.zeros((size, size), dtype),
     )
 
@@ -81,7 +81,7 @@ def lcka_update(
       The state with n more samples.
 
     Raises:
-      ValueError: different n, or other d_i than in the state.
+      ValueError: different n, other d_i than in the state, or complex numbers.
     """
     _check_samples(features)
     if [x.shape[1] for x in features] != [d.size for d in state.shift]:
@@ -92,21 +92,30 @@ def lcka_update(
     empty = state.gram[-1, -1] == 0
     shifts, scales, columns, norms = [], [], [], []
     for i, x in enumerate(features):
-        x = jnp.asarray(x).astype(state.gram.dtype)
+        x = jnp.asarray(x, state.gram.dtype)
         # Subtract the first row before averaging: the mean of constant features then has no
         # rounding error.
         mean = x[0] + jnp.mean(x - x[:1], axis=0)
         shifts.append(jax.lax.stop_gradient(jnp.where(empty, mean, state.shift[i])))
         x = x - shifts[i][None]
-        peak = jnp.max(jnp.abs(x))
-        peak = jnp.where(empty, jnp.where(peak > 0, peak, 1.0), state.scale[i])
-        scales.append(jax.lax.stop_gradient(peak))
+        peak = _power_of_two(jnp.max(jnp.abs(x)))
+        scales.append(jax.lax.stop_gradient(jnp.maximum(peak, state.scale[i])))
         x = x / scales[i]
         columns.append(x)
         norms.append(jnp.sum(x**2, axis=1, keepdims=True))
     last = jnp.concatenate([columns[-1], *norms, jnp.ones_like(norms[0])], axis=1)
-    gram = state.gram + _upper_gram([*columns[:-1], last])
-    return LCKAState(tuple(shifts), jnp.stack(scales), gram)
+    scale = jnp.stack(scales)
+    smaller = state.scale / scale  # 1 for a task whose features have not grown
+    factors = [jnp.full_like(shift, s) for shift, s in zip(shifts, smaller, strict=True)]
+    factor = jnp.concatenate([*factors, smaller**2, jnp.ones_like(scale[:1])])
+    gram = factor[:, None] * state.gram * factor[None] + _upper_gram([*columns[:-1], last])
+    return LCKAState(tuple(shifts), scale, gram)
+
+
+def _power_of_two(x: Float[Array, ""]) -> Float[Array, ""]:
+    """The largest power of two up to `x`: dividing by it rounds nothing. For 0 a tiny one."""
+    x = jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+    return jnp.ldexp(jnp.ones_like(x), jnp.frexp(x)[1] - 1)
 
 
 def _upper_gram(columns: Sequence[Float[Array, "n _"]]) -> Float[Array, "p p"]:
@@ -192,15 +201,17 @@ def lcka_matrix(
     many rows move to the device in chunks.
 
     Args:
-      features: k arrays `[n, d_i]` of any real dtype. The computation is in float32, or in float64
-        for float64 features in JAX's x64 mode.
+      features: k arrays `[n, d_i]` of any real dtype; booleans count as 0 and 1. The computation is
+        in float32, or in float64 for float64 features in JAX's x64 mode. Offsets may be large, and
+        the features' magnitudes lie anywhere between 1e-30 and 1e30.
       estimator: "biased" (n >= 2) or "unbiased" (n >= 4; Song et al. 2012).
 
     Returns:
       `[k, k]` as `lcka_result`.
 
     Raises:
-      ValueError: arrays other than `[n, d_i]` with the same n, unknown estimator, n too small.
+      ValueError: arrays other than `[n, d_i]` with the same n, complex numbers, unknown estimator,
+        n too small.
     """
     choice(estimator, ESTIMATORS, "estimator")
     n = _check_samples(features)
@@ -210,10 +221,20 @@ def lcka_matrix(
     dtype = jnp.result_type(jnp.float32, *features)
     state = lcka_init([x.shape[1] for x in features], dtype=dtype)
     for start in range(0, n, rows):
-        state = _jit_update(state, [x[start : start + rows] for x in features])
+        state = _jit_update(state, [_rows(x, slice(start, start + rows)) for x in features])
         if not traced:
             jax.block_until_ready(state)  # keeps only one chunk at a time on the device
     return _jit_result(state, estimator=estimator)
+
+
+def _rows(x: Shaped[Array | np.ndarray, "n d"], rows: slice) -> Shaped[Array | np.ndarray, "_ d"]:
+    """Some rows of `x`; wide numbers of NumPy relative to the first of all rows.
+
+    JAX has 32 bits by default. It would round large offsets, and wrap large integers around.
+    """
+    if not isinstance(x, np.ndarray) or x.dtype.itemsize < 4 or x.dtype == np.float32:
+        return x[rows]
+    return x[rows].astype(np.float64) - x[:1].astype(np.float64)
 
 
 def linear_cka(
@@ -288,6 +309,9 @@ def _check_samples(features: Sequence[Shaped[Array | np.ndarray, "n _"]]) -> int
         raise ValueError(
             f"features must be non-empty [n, d] arrays with the same n samples; got shapes {shapes}"
         )
+    for x in features:
+        if not any(jnp.issubdtype(x.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
+            raise ValueError(f"features must be real numbers, not {x.dtype}")
     return shapes[0][0]
 
 
