@@ -17,6 +17,7 @@ from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import Model, load_ensemble
+from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.prediction import Predictions, predict
 from assl_jax.records import Results
 
@@ -36,7 +37,7 @@ def predict_files(
 
     Raises:
       InputError: no finished run, an unknown network or one that was not kept, a path without files
-        that can be read.
+        that can be read, a network whose features are not finite.
     """
     workdir = Path(workdir)
     results = records.read(workdir / records.RESULTS, Results)
@@ -52,7 +53,8 @@ def predict_files(
     require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
     found = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
-    return models, predict(models, list(dict.fromkeys(found)), batch_size=size)
+    with of_network(chosen.label):
+        return models, predict(models, list(dict.fromkeys(found)), batch_size=size)
 
 
 def table(models: Sequence[Model], found: Predictions) -> str:

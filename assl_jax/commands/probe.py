@@ -21,6 +21,7 @@ from assl_jax.data import Dataset
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import load_backbone, load_intensity
 from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.probes import PROBES, probe
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.evaluation.spectrum import effective_rank
@@ -226,20 +227,16 @@ def _probed(
 ) -> Probed:
     """The probes of one network."""
     rows = np.unique(np.concatenate([*dataset.labelled_sets, dataset.test]))
-    x = features(
-        network.module,
-        replicate(network.variables, images.mesh),
-        images,
-        rows,
-        intensity=network.intensity,
-        layer=layer,
-        batch_size=config.eval_batch_size,
-    )
-    require(
-        bool(np.isfinite(x).all()),
-        f"{network.label} has features that are not finite; train it again with a lower learning "
-        "rate",
-    )
+    with of_network(network.label):
+        x = features(
+            network.module,
+            replicate(network.variables, images.mesh),
+            images,
+            rows,
+            intensity=network.intensity,
+            layer=layer,
+            batch_size=config.eval_batch_size,
+        )
     return Probed(
         label=network.label,
         folder=None if network.folder is None else str(network.folder),

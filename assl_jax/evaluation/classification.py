@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from assl_jax.evaluation.finite import check_finite
 from assl_jax.ops.crop import random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import Batch, Metrics, ProxyTask
@@ -33,7 +34,11 @@ def probabilities(
 
     A row's result does not depend on the other rows: the products are summed in double precision
     and in order, while a BLAS may choose another order for another number of rows.
+
+    Raises:
+      NotFinite: a weight that is NaN, infinite or huge.
     """
+    check_finite("weights of its linear head", kernel, bias)
     x, w = features.astype(np.float64), np.asarray(kernel, np.float64)
     logits = np.einsum("nd,dk->nk", x, w, optimize=False) + bias
     shares = np.exp(logits - logits.max(1, keepdims=True))

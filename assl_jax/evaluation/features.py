@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from assl_jax.errors import require
+from assl_jax.evaluation.finite import check_finite
 from assl_jax.models.cpu import compiler_options
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Examples, Feed
@@ -45,11 +46,14 @@ def features(
 
     Raises:
       InputError: a layer that the backbone does not have.
+      NotFinite: a feature that is NaN, infinite or huge.
     """
     apply = _apply(backbone, intensity, layer, images.mesh)
     batches = images.batches(_batches(rows, batch_size, images.mesh))
     parts = [np.asarray(apply(variables, batch)) for batch in batches]
-    return np.concatenate(parts)[: len(rows)]
+    x = np.concatenate(parts)[: len(rows)]
+    check_finite("features", x)
+    return x
 
 
 @functools.lru_cache(maxsize=64)

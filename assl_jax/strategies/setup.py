@@ -11,6 +11,7 @@ import flax.linen as nn
 import numpy as np
 
 from assl_jax.data import Dataset
+from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.plain import PlainImages
 from assl_jax.files import digest
 from assl_jax.models import fixed_elsewhere
@@ -137,16 +138,21 @@ class Setup:
         code: Sequence[Any],
         parents: Sequence[Stage] = (),
     ) -> Stage:
-        """See `StageCache.run`; the backbone's code is added."""
-        return self.stages.run(
-            kind,
-            network.label,
-            settings,
-            compute,
-            code=(*code, type(self.backbone)),
-            parents=parents,
-            shown=self.label(network),
-        )
+        """See `StageCache.run`; the backbone's code is added.
+
+        Raises:
+          InputError: also a network whose features are not finite.
+        """
+        with of_network(self.label(network)):
+            return self.stages.run(
+                kind,
+                network.label,
+                settings,
+                compute,
+                code=(*code, type(self.backbone)),
+                parents=parents,
+                shown=self.label(network),
+            )
 
     def recording(
         self, folder: Path, kind: str, network: Network

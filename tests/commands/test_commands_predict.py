@@ -87,6 +87,25 @@ def test_a_table_and_features(finished, capsys):
         assert kept["features"].shape == (12, 32)
 
 
+def test_a_network_that_diverged_is_named_and_writes_nothing(finished, drawn, capsys):
+    dataset = load("folder", path=str(finished / "pets"))
+    variables = drawn(make_backbone(**BACKBONE).init, jnp.zeros((1, 8, 8, 1)))
+    head = {"kernel": np.zeros((32, 2), np.float32), "bias": np.array([np.nan, 0], np.float32)}
+    params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
+    export_model(
+        finished / "stages" / "finetune-rotation" / "model",
+        {"params": params, "batch_stats": variables["batch_stats"]},
+        settings=BACKBONE,
+        dataset=dataset,
+        number=1,
+    )
+    out = finished / "out.csv"
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", str(finished / "run"), str(finished / "pets"), f"--out={out}"])
+    assert stopped.value.code == 2 and not out.exists()
+    assert "network rotation has weights of its linear head" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line(finished, capsys, write_run):
     run, pets = str(finished / "run"), str(finished / "pets")
 
