@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 import functools  # noqa: E402  jax reads the environment above when it is imported
 import math  # noqa: E402  as above
 
+import hypothesis  # noqa: E402  as above
 import jax  # noqa: E402  as above
 import jaxtyping  # noqa: E402  as above
 import numpy as np  # noqa: E402  as above
@@ -35,6 +36,16 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook(
     ["assl_jax.lcka", "assl_jax.losses", "assl_jax.ops", "assl_jax.routes"], CHECKER
 )
+
+
+# Properties: the same few examples in every run, or many others with `--hypothesis-profile=many`.
+COMMON = {"deadline": None, "database": None}
+# The few are not shrunk, because that takes minutes.
+PHASES = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+FEW = {"max_examples": 12, "derandomize": True, "phases": PHASES}
+hypothesis.settings.register_profile("few", **FEW, **COMMON)
+hypothesis.settings.register_profile("many", max_examples=2000, **COMMON)
+hypothesis.settings.load_profile("few")
 
 
 @pytest.fixture(scope="session")
