@@ -1,7 +1,9 @@
 """What a program says while it runs: progress bars on a terminal, plain lines elsewhere."""
 
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -34,6 +36,16 @@ def fail(*messages: str) -> NoReturn:
     for message in messages:
         print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
     sys.exit(2)
+
+
+def hush(library: str) -> None:
+    """Silence what a library logs and warns of while it reads a damaged file.
+
+    The reader itself says in one line what is wrong.
+    """
+    logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    # The filter may be gone: whoever catches warnings puts back the earlier ones.
+    warnings.filterwarnings("ignore", module=rf"{library}\b")
 
 
 class Progress:

@@ -6,12 +6,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+LONGEST = 1000  # characters of a message
+
 
 class InputError(ValueError):
     """Something that the user can correct: a setting, a file, a folder. `main` exits with 2.
 
-    The message is one line that names the thing and says what to do.
+    The message is one line that names the thing and says what to do. It may quote what a damaged
+    file holds: signs that steer a terminal are replaced, and a long middle is left out.
     """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in message)
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
+        super().__init__(line)
 
 
 class Unusable(InputError):

@@ -20,7 +20,7 @@ from assl_jax.data.dicom_files import (
     Header,
     image_files,
     images,
-    load_pydicom,
+    read_elements,
     visible,
 )
 from assl_jax.data.dicom_slices import Slice, grid, slices_of
@@ -128,7 +128,6 @@ def _values(slices: Sequence[Slice]) -> Float[np.ndarray, "n r c"] | Shaped[np.n
     """The rescaled pixels, in the narrowest integer type if all of them are whole numbers."""
     from pydicom.pixels import pixel_array
 
-    pydicom = load_pydicom()
     whole = all(s.slope == 1 and s.intercept.is_integer() for s in slices)
     dtype: Any = np.float64
     if whole:
@@ -140,7 +139,7 @@ def _values(slices: Sequence[Slice]) -> Float[np.ndarray, "n r c"] | Shaped[np.n
     order = sorted(range(len(slices)), key=lambda i: slices[i].file)
     for file, places in itertools.groupby(order, lambda i: slices[i].file):
         try:
-            elements = pydicom.dcmread(file, specific_tags=[*TAGS, *PIXEL_TAGS])
+            elements = read_elements(file, (*TAGS, *PIXEL_TAGS), pixels=True)
             pixels = pixel_array(elements, raw=True).reshape(frames[file], *slices[0].shape)
         except Exception as error:
             raise ValueError(f"the pixels of {file.name} cannot be decoded: {error}") from error

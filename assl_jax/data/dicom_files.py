@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assl_jax.console import hush
+from assl_jax.data.claims import Within
 from assl_jax.errors import InputError
 
 SUFFIXES = (".dcm",)
@@ -185,7 +187,20 @@ def load_pydicom() -> Any:
         raise InputError("DICOM files need pydicom; run: pip install pydicom") from error
     # Scanners write values that break small rules; a warning for each would help nobody.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    hush("pydicom")
     return pydicom
+
+
+def read_elements(file: Path, tags: Sequence[str], *, pixels: bool = False) -> Any:
+    """Those of the elements that a file has.
+
+    Raises:
+      Exception: what pydicom raises on a broken file.
+    """
+    with Within(file) as opened:
+        return load_pydicom().dcmread(
+            opened, stop_before_pixels=not pixels, specific_tags=list(tags)
+        )
 
 
 def _check(file: Path) -> None:
@@ -202,7 +217,8 @@ def _image(file: Path, tags: Sequence[str]) -> Header | None:
         return None
     pydicom = load_pydicom()
     try:
-        elements = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
+        elements = read_elements(file, tags)
+        list(elements)  # a value is converted when it is first looked at, which may fail too
         uid = elements.file_meta.get("MediaStorageSOPClassUID") or elements.get("SOPClassUID")
         kind = pydicom.uid.UID(str(uid)).name
     except Exception as error:

@@ -4,13 +4,15 @@ import dataclasses
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from assl_jax.console import hush
+from assl_jax.data.claims import Within, check_claim
 from assl_jax.data.names import is_system, shown
 from assl_jax.data.settings import check
 from assl_jax.errors import require
@@ -25,6 +27,10 @@ MAGIC = (  # how the content of an image begins, for other names
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 )
 BOXES = ((b"RIFF", 8, b"WEBP"), (b"", 4, b"ftypavif"))  # beginning, and text at an offset
+FORMATS = (  # Pillow's names of these. It knows others; some start a program such as Ghostscript.
+    *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"),
+)
+BLANK = 2**26  # bytes of pixels that a file of any size may have: one colour packs into nothing
 FULL_RANGE = (0.0, 65535.0)
 
 
@@ -116,19 +122,24 @@ def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndar
     from PIL import Image, UnidentifiedImageError
 
     format = format or ImageFormat()
+    hush("PIL")
     try:
-        with Image.open(path) as file:
+        with Within(path) as content, Image.open(content, formats=FORMATS) as file:
             if format.side and not format.window:
                 # libjpeg decodes large ones at a smaller size
                 file.draft(None, (2 * format.side, 2 * format.side))
             pages = []
-            for page in _pages(file, format.pages):
+            numbers = _pages(file, format.pages)
+            for page in numbers:
                 if page:
                     file.seek(page)
+                each = file.width * file.height * _pixel_bytes(file.mode)
+                read = max(len(numbers), page + 1)  # a page can need those before it
+                check_claim(each * read, path.stat().st_size, packed=True, free=BLANK)
                 pages.append(_decode(file, format))
     except UnidentifiedImageError as e:
-        with path.open("rb") as content:
-            if content.read(4) in (b"II*\0", b"MM\0*"):
+        with path.open("rb") as whole:
+            if whole.read(4) in (b"II*\0", b"MM\0*"):
                 raise ValueError(
                     "a TIFF of a kind that Pillow cannot read, such as floating point in several "
                     "channels; save it as 8-bit RGB, or all images as arrays (data.name=npz)"
@@ -140,7 +151,12 @@ def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndar
     return pages[0] if len(pages) == 1 else np.concatenate(pages, -1)
 
 
-def _pages(file: Any, pages: str) -> Iterable[int]:
+def _pixel_bytes(mode: str) -> int:
+    """Bytes of a pixel in memory."""
+    return {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(mode, 4)
+
+
+def _pages(file: Any, pages: str) -> Sequence[int]:
     if file.format == "MPO" or not getattr(file, "is_animated", False):
         return (0,)
     if pages == "one":

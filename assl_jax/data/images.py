@@ -1,6 +1,7 @@
 """Image files to one uint8 array, decoded in parallel, with an optional cache on disk."""
 
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 
 from assl_jax import records
 from assl_jax.console import Progress, say
+from assl_jax.data.claims import check_memory
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
@@ -204,10 +206,13 @@ def _decode_all(
 
 
 def _empty(shape: tuple[int, ...], target: Path | None) -> np.ndarray:
+    need = math.prod(shape)
     if target is None:
+        remedy = "set data.cache, or a smaller data.side"
+        check_memory(need, f"{shape[0]} images of {'x'.join(map(str, shape[1:]))}", remedy)
         return np.empty(shape, np.uint8)
     # Check the free space first: writing to a memory map on a full disk kills the process.
-    need, free = int(np.prod(shape)), shutil.disk_usage(target.parent).free
+    free = shutil.disk_usage(target.parent).free
     require(
         free > need + 2**20,
         f"data.cache={str(target.parent.parent)!r} has {free / 1e9:.1f} GB free and needs "

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from assl_jax.console import hush
+from assl_jax.data.claims import check_claim
 from assl_jax.data.orientation import Grid, in_standard, to_standard
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
+TRAILING_BYTES = 2**26  # after the voxels; more is no NIfTI file
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"  # how a packed file begins
 
@@ -43,16 +46,20 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
         inverted.
       Exception: what nibabel and gzip raise on a broken file.
     """
+    from nibabel.arrayproxy import ArrayProxy
+
     with _open(path) as file:
-        image = _image(file)
-        values = np.asanyarray(image.dataobj)
+        header = _header(file, path)
+        values = np.asanyarray(ArrayProxy(file, header, mmap=False))
         try:
-            while file.read(2**20):  # gzip verifies its checksum at the end of the file
-                pass
+            file.seek(file.tell() + TRAILING_BYTES)  # gzip verifies its checksum at the end
+            if file.read(1):
+                raise ValueError("more than its voxels is in it; write it again")
         except gzip.BadGzipFile as e:
             raise ValueError(f"it is damaged, or something follows its content ({e})") from e
-    values, spacing = to_standard(values.reshape(values.shape[:3]), image.affine)
-    return values, _in_mm(spacing, image)
+    affine = header.get_best_affine()
+    values, spacing = to_standard(values.reshape(values.shape[:3]), affine)
+    return values, _in_mm(spacing, header)
 
 
 def nifti_header(path: Path) -> Grid:
@@ -62,9 +69,9 @@ def nifti_header(path: Path) -> Grid:
       ValueError, Exception: as `read_nifti`, where the header tells.
     """
     with _open(path) as file:
-        image = _image(file)
-    grid = in_standard(image.shape[:3], image.affine)
-    return grid._replace(spacing=_in_mm(grid.spacing, image))
+        header = _header(file, path)
+    grid = in_standard(header.get_data_shape()[:3], header.get_best_affine())
+    return grid._replace(spacing=_in_mm(grid.spacing, header))
 
 
 def _open(path: Path) -> Any:
@@ -74,38 +81,41 @@ def _open(path: Path) -> Any:
     return gzip.open(path) if packed else path.open("rb")
 
 
-def _image(file: Any) -> Any:
-    """nibabel's image of an open file; its header has been checked."""
-    import nibabel as nib
+def _header(file: Any, path: Path) -> Any:
+    """nibabel's header of an open file, checked. Its extensions are not looked at."""
+    hush("nibabel")
+    head = file.read(HEADER_BYTES)
+    kind = _kind(head)
+    header = kind(head[: kind.template_dtype.itemsize])
+    _check_header(header)
+    claimed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    packed = isinstance(file, gzip.GzipFile)
+    check_claim(claimed, path.stat().st_size, packed=packed)
+    return header
 
-    kind = _kind(file.read(HEADER_BYTES))
-    file.seek(0)
-    image = kind.from_file_map({"image": nib.FileHolder(fileobj=file)}, mmap=False)
-    _check_header(image)
-    return image
 
-
-def _in_mm(spacing: tuple[float, ...], image: Any) -> tuple[float, ...]:
-    unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+def _in_mm(spacing: tuple[float, ...], header: Any) -> tuple[float, ...]:
+    unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
     return tuple(size * unit for size in spacing)
 
 
 def _kind(head: bytes) -> Any:
-    """nibabel's class for a file that begins with `head`."""
+    """nibabel's class of the header that `head` begins with."""
     import nibabel as nib
 
     if head[344:348] == b"n+1\0":
-        return nib.Nifti1Image
+        return nib.Nifti1Header
     if head[4:8] == b"n+2\0":
-        return nib.Nifti2Image
+        return nib.Nifti2Header
     raise ValueError("it is not a NIfTI file in one piece (.nii or .nii.gz)")
 
 
-def _check_header(image: Any) -> None:
+def _check_header(header: Any) -> None:
     """Refuse a file that is not a volume of real numbers in space, before its voxels are read."""
     from nibabel.affines import voxel_sizes
 
-    shape, dtype = image.shape, image.get_data_dtype()
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
+    affine = header.get_best_affine()
     if dtype.names or dtype.kind == "c":
         what = "complex" if dtype.kind == "c" else "RGB"
         raise ValueError(f"its voxels are {what}; one real number per voxel is needed")
@@ -113,7 +123,7 @@ def _check_header(image: Any) -> None:
         raise ValueError(f"it is not a volume: its shape is {shape}")
     if math.prod(shape[3:]) != 1:
         raise ValueError(f"it holds more than one volume: its shape is {shape}; split it")
-    matrix = image.affine[:3, :3]
-    sizes = voxel_sizes(image.affine)
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(matrix)) <= 1e-6 * sizes.prod():
+    with np.errstate(all="ignore"):  # numbers without a limit; NaN is not above anything
+        apart = abs(np.linalg.det(affine[:3, :3])) > 1e-6 * voxel_sizes(affine).prod()
+    if not np.isfinite(affine).all() or not apart:
         raise ValueError("its affine is singular: it does not say where the voxels are")

@@ -1,7 +1,5 @@
 """One NumPy archive with images or volumes and their labels, as MedMNIST stores them."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.image_file import check_window, to_bytes
 from assl_jax.data.names import is_missing, plain
+from assl_jax.data.npz_file import read_arrays
 from assl_jax.data.rows import sides
 from assl_jax.data.settings import check, existing_file
 from assl_jax.data.splits import stratified_subset
@@ -117,25 +116,7 @@ def npz(
 
 def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """The arrays of the known keys, the archive's checksum of each, and notes."""
-    # NumPy would report every other file as a pickle.
-    require(
-        zipfile.is_zipfile(file),
-        f"{file} is not an npz file, or damaged, or unreadable; download it again, or write it "
-        "with numpy.savez",
-    )
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            there = sorted(archive.files)
-            used = [key for key in (*NEEDED, *OPTIONAL) if key in there]
-            arrays = {key: np.asarray(archive[key]) for key in used}
-            sums = {entry.filename: entry.CRC for entry in archive.zip.infolist()}
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as e:
-        if "Object arrays" in str(e):
-            raise InputError(
-                f"{file} holds Python objects, which are never unpickled; save arrays of integers"
-            ) from e
-        reason = " ".join(str(e).split()) or type(e).__name__
-        raise InputError(f"{file} is damaged or unreadable ({reason}); download it again") from e
+    there, arrays, checksums = read_arrays(file, (*NEEDED, *OPTIONAL))
     alone = "unlabeled_images" in arrays and not set(NEEDED) & set(there)
     missing = [key for key in NEEDED if key not in there and not alone]
     require(
@@ -145,8 +126,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]
     empty = [key for key in OPTIONAL if key in arrays and not arrays[key].size and not alone]
     for key in empty:
         del arrays[key]
-    notes = [f"{key} is empty and was left out" for key in empty]
-    return arrays, {key: f"{key} {sums.get(f'{key}.npy', 0):08x}" for key in used}, notes
+    return arrays, checksums, [f"{key} is empty and was left out" for key in empty]
 
 
 def _images(

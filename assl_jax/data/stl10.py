@@ -2,7 +2,6 @@
 
 import os
 import tarfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -70,7 +69,9 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
             while tar.fileobj.read(2**20):
                 pass
             return _read_binary(binary, members, folds)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as e:
+    except InputError:
+        raise
+    except Exception as e:  # tarfile raises nearly anything
         reason = " ".join(str(e).split())
         raise InputError(f"{binary} is damaged or unreadable ({reason}); download it again") from e
 
@@ -155,7 +156,7 @@ def _folds(file: Path, text: str, folds: tuple[int, ...], train: int) -> list[np
         )
         try:
             indices = np.array(lines[fold].split(), np.int64)
-        except ValueError as e:
+        except (ValueError, OverflowError) as e:
             raise InputError(f"{file} line {fold + 1} holds something other than numbers") from e
         require(
             indices.size > 0 and bool(((indices >= 0) & (indices < train)).all()),

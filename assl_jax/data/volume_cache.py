@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from assl_jax.console import track
+from assl_jax.data.claims import check_memory
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.images import why_unreadable
 from assl_jax.data.names import shown
@@ -221,6 +222,8 @@ def _into_memory(
                 skipped[file] = volume
                 continue
             if not kept:
+                need, what = len(files) * volume.nbytes, f"{len(files)} volumes of {volume.shape}"
+                check_memory(need, what, "set data.cache, or a smaller data.shape")
                 images = np.empty((len(files), *volume.shape), np.int16)
             _same_shape(root, file, volume.shape, (kept or [file])[0], images.shape[1:])
             images[len(kept)] = volume

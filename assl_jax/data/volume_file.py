@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int16
 
+from assl_jax.data.claims import amount
+from assl_jax.data.settings import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
 
 PERCENTILES, PERCENTILE_SCALE = (0.5, 99.5), 1000
 NARROWEST_WINDOW = 32
+LARGEST_STEP = 2**32  # bytes of a volume between its resamplings along each axis
 SAME_GRID = 1e-4  # relative difference of spacings; files store the affine in single precision
 
 # Without jit, its operations would be compiled separately for every size of a file.
@@ -53,8 +56,9 @@ class VolumeFormat:
             f"data.nan={self.nan!r} must be refuse, lowest, or a number such as 0",
         )
         require(
-            len(self.shape) in (0, 3) and all(n >= 2 for n in self.shape),
-            f"data.shape={self.shape} must be three numbers of voxels (z, y, x), or ()",
+            len(self.shape) in (0, 3) and all(2 <= n <= LARGEST_SIDE for n in self.shape),
+            f"data.shape={self.shape} must be three numbers of voxels (z, y, x) from 2 to "
+            f"{LARGEST_SIDE}, or ()",
         )
         require(
             len(self.spacing) in (0, 3) and all(0 < s < math.inf for s in self.spacing),
@@ -162,9 +166,12 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
     if format.foreground_above is not None:
         return VolumeHeader(format.shape, code)
     if format.spacing:
-        shape = _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
+        old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
+        _check_cost(old, shape)
         if format.shape:
             _box(shape, format.shape)
+    elif format.shape:
+        _check_cost(shape, format.shape)
     return VolumeHeader(format.shape or shape, code)
 
 
@@ -227,8 +234,22 @@ def _new_shape(
     return out
 
 
+def _check_cost(shape: Sequence[int], out: Sequence[int]) -> None:
+    """Refuse a resampling whose largest step takes more than `LARGEST_STEP`."""
+    steps = [math.prod((*out[:axis], *shape[axis:])) for axis in range(len(out) + 1)]
+    matrices = [n * m for n, m in zip(shape, out, strict=True) if n != m]
+    need = 4 * max(steps + matrices) if tuple(shape) != tuple(out) else 0
+    if need > LARGEST_STEP:
+        raise ValueError(
+            f"to resample its {tuple(shape)} voxels to {tuple(out)} takes {amount(need)} of "
+            f"memory, more than {amount(LARGEST_STEP)}; set a larger data.spacing or a smaller "
+            "data.shape"
+        )
+
+
 def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) -> np.ndarray:
     """Resample the centre box of `lengths` (in voxels) to `out` voxels, axis by axis."""
+    _check_cost(values.shape, out)
     for axis, (length, m) in enumerate(zip(lengths, out, strict=True)):
         n = values.shape[axis]
         if m == n == length:

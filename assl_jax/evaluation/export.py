@@ -11,7 +11,7 @@ from jaxtyping import Float
 from assl_jax import records
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import FileReader
-from assl_jax.errors import lookup, require
+from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
@@ -119,7 +119,7 @@ def load_backbone(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     record = _read(folder, BACKBONE_FOLDER, BACKBONE, BackboneRecord)
     weights = load_tree(Path(folder) / BACKBONE_FOLDER / WEIGHTS)
-    return make_backbone(**record.backbone), weights
+    return network_of(record), weights
 
 
 def load_intensity(folder: str | Path) -> Intensity:
@@ -133,7 +133,7 @@ def load_model(folder: str | Path, number: int = 0) -> Model:
     tree = load_tree(Path(folder) / MODEL_FOLDER / _weights(number))
     (head,) = tree["params"]["heads"].values()
     return Model(
-        make_backbone(**record.backbone),
+        network_of(record),
         {"params": tree["params"]["backbone"], "batch_stats": tree["batch_stats"]},
         head["Dense_0"]["kernel"],
         head["Dense_0"]["bias"],
@@ -181,6 +181,21 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
 
     ordered = [kept[i].label for i in sorted(range(len(kept)), key=order)]
     return {label: load_model(folders[label]) for label in ordered}
+
+
+def network_of(record: BackboneRecord | ModelRecord) -> nn.Module:
+    """The network that a record describes.
+
+    Raises:
+      InputError: it describes none.
+    """
+    try:
+        return make_backbone(**record.backbone)
+    except TypeError as error:
+        raise InputError(
+            f"backbone={record.backbone} of a record describes no network ({error}); repeat the "
+            "command that wrote it"
+        ) from error
 
 
 def _write(path: Path, variables: dict[str, Any], record: Record, number: int = 0) -> None:

@@ -18,7 +18,7 @@ BACKBONE = "backbone.json"
 MODEL = "model.json"
 PROBES = "probes.json"
 DIGEST = "digest"  # key of a file's digest
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding raises
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding raises
 REPEAT = "repeat the command that wrote it"  # what to do about a damaged file
 BACKBONE_FOLDER = "backbone"  # with BACKBONE and the weights, in a workdir or a stage
 MODEL_FOLDER = "model"  # with MODEL and the weights, in a stage
@@ -68,7 +68,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
       InputError: as `read`.
     """
-    return as_settings(_unsealed(path, _content(path)))
+    tree = _unsealed(path, _content(path))
+    try:
+        return as_settings(tree)
+    except RecursionError as error:
+        raise _damaged(path, error) from error
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:

@@ -147,7 +147,10 @@ class LogRecord(Record, frozen=True, kw_only=True):
     @classmethod
     def from_line(cls, line: str) -> "LogRecord":
         """The inverse of `to_line`. Raises `ValueError` for anything else."""
-        flat = json.loads(line)
+        try:
+            flat = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
         if not isinstance(flat, dict):
             raise ValueError("not a JSON object")
         known = {name: flat.pop(name) for name in cls.__struct_fields__ if name in flat}

@@ -1,5 +1,7 @@
 """Several DICOM series in one folder: each is a volume, and headers are read a few times only."""
 
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import pytest
@@ -53,7 +55,12 @@ def test_every_enhanced_file_of_a_flat_folder_is_a_volume(flat):
 @pytest.mark.parametrize("listed", [False, True])
 def test_reads_grow_with_the_files_and_not_with_their_square(flat, monkeypatch, listed):
     read, real = [], pydicom.dcmread
-    monkeypatch.setattr(pydicom, "dcmread", lambda f, **k: read.append(f.name) or real(f, **k))
+
+    def noted(file, **options):
+        read.append(Path(file.name).name)
+        return real(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", noted)
     counts = []
     for n in (3, 9):
         folder = flat(n)
