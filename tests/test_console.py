@@ -1,12 +1,14 @@
 """Progress bars, plain lines and errors."""
 
 import io
+import logging
 import sys
+import warnings
 
 import pytest
 
 from assl_jax import console
-from assl_jax.console import Progress, fail, say, set_quiet, track
+from assl_jax.console import Progress, fail, hush, say, set_quiet, track
 
 
 class Terminal(io.StringIO):
@@ -92,3 +94,15 @@ def test_fail_prints_one_line_and_exits_with_status_2(capsys):
         fail("no such\n  file")
     assert stop.value.code == 2
     assert capsys.readouterr() == ("", "error: no such file\n")
+
+
+def test_a_library_is_hushed_and_others_are_not(caplog):
+    code = compile("import warnings; warnings.warn('odd')", "library", "exec")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        hush("scanner")
+        for module in ("scanner", "scanner.tags", "scanners", "other.scanner"):
+            exec(code, {"__name__": module})
+            logging.getLogger(module).error("odd %s", module)
+    assert len(seen) == 2
+    assert [record.name for record in caplog.records] == ["scanners", "other.scanner"]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from assl_jax.errors import InputError, choice, in_range, lookup
+from assl_jax.errors import LONGEST, InputError, choice, in_range, lookup
 
 
 def test_lookup_returns_the_value_or_shows_the_nearest_name():
@@ -15,6 +15,18 @@ def test_lookup_returns_the_value_or_shows_the_nearest_name():
     assert str(error.value) == (
         "task='jigswa' is unknown; did you mean 'jigsaw'? (one of rotation, jigsaw)"
     )
+
+
+def test_a_message_is_one_line_of_signs_that_can_be_printed():
+    shown = str(InputError("a\n\x1b[31mb\0c\udc80d\xa0e \u00fc\u4e00"))
+    assert shown == "a \ufffd[31mb\ufffdc\ufffdd e \u00fc\u4e00"
+    whole = "/data/a.npz " + "x" * 5000 + "; download it again"
+    assert len(str(InputError(whole))) == LONGEST
+    assert str(InputError(whole)).startswith("/data/a.npz xx") and " ... xx" in str(
+        InputError(whole)
+    )
+    assert str(InputError(whole)).endswith("x; download it again")
+    assert str(InputError("y" * LONGEST)) == "y" * LONGEST
 
 
 def test_choice_accepts_the_names_and_no_other():

@@ -171,3 +171,17 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path):
 def test_a_file_of_a_user_needs_no_digest(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 3, "delay": [1, 2]}')
     assert records.read_settings(tmp_path / "config.json") == {"seed": 3, "delay": (1, 2)}
+
+
+@pytest.mark.parametrize("depth", [800, 100_000])
+def test_nested_too_deeply_is_damage(tmp_path, depth):
+    path = tmp_path / "done.json"
+    path.write_text('{"a": ' * depth + "1" + "}" * depth)
+    for read in (records.read_settings, lambda path: records.read(path, StageRecord)):
+        with pytest.raises(InputError, match="done.json is damaged"):
+            read(path)
+
+
+def test_a_line_nested_too_deeply_is_skipped():
+    with pytest.raises(ValueError):
+        LogRecord.from_line("[" * 100_000)

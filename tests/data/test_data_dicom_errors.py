@@ -215,3 +215,26 @@ def test_without_pydicom(scans, monkeypatch, on_error):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(InputError, match="^DICOM files need pydicom; run: pip install pydicom$"):
         load(scans, on_error=on_error)
+
+
+def test_an_element_of_an_unknown_kind_is_a_broken_file(tmp_path, series):
+    folder = series(tmp_path)
+    content = (folder / "s1").read_bytes()
+    uid = b"\x20\0\x0e\0UI"  # SeriesInstanceUID
+    assert content.count(uid) == 1
+    (folder / "s1").write_bytes(content.replace(uid, uid[:4] + b"UM"))
+    for path in (folder, folder / "s0"):
+        with pytest.raises(ValueError, match="s1 is broken: Unknown Value Representation"):
+            read_dicom(path)
+
+
+def test_what_pydicom_says_of_a_file_is_not_shown(tmp_path, series, caplog):
+    """A slice is cut off inside its sequence, for which pydicom logs and warns."""
+    folder = series(tmp_path, SourceImageSequence=[Elements()])
+    file = folder / "s1"
+    content = file.read_bytes()
+    at = content.index(b"\x08\0\x12\x21SQ")
+    file.write_bytes(content[: at + 8] + b"\xff" * 4 + content[at + 12 :])
+    with pytest.raises(ValueError, match="s1"):
+        read_dicom(folder)
+    assert not caplog.records

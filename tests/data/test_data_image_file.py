@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -233,3 +234,25 @@ def test_pipes_sockets_and_deep_folders(tmp_path):
     assert others == [tmp_path / "link.png", tmp_path / "pipe.png"]
     # Python removes folders by recursion.
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
+
+
+def test_only_the_formats_of_the_table_are_opened(tmp_path):
+    """Pillow would give PostScript to Ghostscript, which runs it, whatever the file's name is."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", "EPS")
+    with pytest.raises(PIL.UnidentifiedImageError):
+        decode_image(tmp_path / "a.png")
+    for ending in ("apng", "bmp", "gif", "jpg", "jp2", "pcx", "pfm", "ppm", "tga", "tif", "webp"):
+        file = tmp_path / f"a.{ending}"
+        Image.new("F" if ending == "pfm" else "RGB", (4, 4)).save(file)
+        assert decode_image(file, window=(0, 255)).shape[:2] == (4, 4)
+
+
+def test_what_pillow_warns_of_is_not_shown(tmp_path):
+    """A tag points behind the end of the file."""
+    content = bytearray(
+        save(tmp_path / "a.tif", np.full((4, 4, 3), 7, np.uint8), dpi=(72, 72)).read_bytes()
+    )
+    at = content.index(b"\x1a\x01\x05\0")  # the resolution, a fraction that lies elsewhere
+    content[at + 8 : at + 12] = b"\xff\xff\xff\x7f"
+    file.write_bytes(content)
+    assert decode_image(file).max() == 7

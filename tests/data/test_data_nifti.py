@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from assl_jax.data import nifti
 from assl_jax.data.nifti import is_nifti, nifti_header, read_nifti
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 
@@ -195,3 +196,35 @@ def test_a_header_says_what_the_volume_will_be(tmp_path):
         assert nifti_header(file) == (values.shape, spacing, code)
     with pytest.raises(ValueError, match="more than one volume"):
         nifti_header(save(tmp_path / "c.nii", np.stack([HU, HU], -1)))
+
+
+def test_odd_headers_are_read_in_silence(tmp_path, caplog):
+    """nibabel logs each thing that it mends, and warns of odd extensions."""
+    content = bytearray(save(tmp_path / "a.nii").read_bytes())
+    content[252:254] = (255).to_bytes(2, "little")  # the code of the first transformation
+    content[:4] = bytes(4)  # the size of the header
+    (tmp_path / "a.nii").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "a.nii", window=WIDE.window)[..., 0], HU)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("huge", [1e200, np.nan, np.inf])
+def test_affines_without_a_limit(tmp_path, huge):
+    file = save(tmp_path / "a.nii", kind=nib.Nifti2Image)
+    content = bytearray(file.read_bytes())
+    content[400:496] = np.full(12, huge).tobytes()  # the rows of the affine
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="singular"):
+        read_nifti(file)
+
+
+@pytest.mark.parametrize("more, fits", [(10, True), (1001, False)])
+def test_little_may_follow_the_voxels(tmp_path, monkeypatch, more, fits):
+    monkeypatch.setattr(nifti, "TRAILING_BYTES", 1000)
+    content = save(tmp_path / "a.nii").read_bytes() + bytes(more)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
+    if fits:
+        np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz")[0], HU)
+    else:
+        with pytest.raises(ValueError, match="more than its voxels"):
+            read_nifti(tmp_path / "a.nii.gz")

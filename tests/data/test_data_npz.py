@@ -239,6 +239,34 @@ def test_damaged_files(tmp_path):
     assert "train_images" in error(bad)
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda npy: npy.replace(b"(7, ", b"((7, "), "train_images.npy is no array: "),
+        (lambda npy: npy.replace(b"\x93NUMPY\x01", b"\x93NUMPY\x03"), "is no array"),
+        (lambda npy: npy.replace(b"(7, ", b"(-7,"), "damaged"),
+    ],
+)
+def test_damaged_headers(tmp_path, change, words):
+    with zipfile.ZipFile(save(tmp_path, content())) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    assert change(arrays["train_images.npy"]) != arrays["train_images.npy"]
+    arrays["train_images.npy"] = change(arrays["train_images.npy"])
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        for name, npy in arrays.items():
+            archive.writestr(name, npy)
+    assert words in error(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("point", [0x110000, 0xD800, 0xDFFF])
+@pytest.mark.parametrize("order", "<>")
+def test_texts_that_are_not_unicode(tmp_path, point, order):
+    """Python crashes, or cannot write them."""
+    names = np.frombuffer(np.array([65, point], f"{order}u4").tobytes(), f"{order}U1")
+    path = save(tmp_path, content() | {"class_names": names})
+    assert "class_names.npy has a text that is not Unicode" in error(path)
+
+
 class Trap:
     """Leaves a trace when it is unpickled."""
 

@@ -1,5 +1,6 @@
 """STL-10 from small files written in the official format, and from TFDS without TensorFlow."""
 
+import gzip
 import io
 import sys
 import tarfile
@@ -125,6 +126,7 @@ def test_a_missing_file(binary, name):
         ("fold_indices.txt", b"0 6\n", ["fold_indices.txt", "line 1", "0 to 5"]),
         ("fold_indices.txt", b"-1 2\n", ["fold_indices.txt", "line 1", "0 to 5"]),
         ("fold_indices.txt", b"0 one\n", ["fold_indices.txt", "line 1", "numbers"]),
+        ("fold_indices.txt", b"9" * 30, ["fold_indices.txt", "line 1", "numbers"]),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -133,6 +135,17 @@ def test_files_that_do_not_fit(tmp_path, content, binary, name, data, words, pac
     path = pack(tmp_path, content | {name: data}) if packed else binary
     message = error(path=str(path))
     assert all(word in message for word in words), message
+
+
+def test_a_member_that_claims_more_than_any_file(tmp_path, content):
+    """Its size is the largest that a header can say; tarfile cannot go that far."""
+    archive = pack(tmp_path, content)
+    raw = bytearray(gzip.decompress(archive.read_bytes()))
+    raw[124:136] = b"\x80" + (2**63 - 1).to_bytes(11)
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw[:512])
+    archive.write_bytes(gzip.compress(raw))
+    assert "stl10_binary.tar.gz is damaged or unreadable" in error(path=str(archive))
 
 
 @pytest.mark.parametrize("folds", [(3,), (0, -1)])

@@ -18,10 +18,11 @@ from assl_jax.evaluation.export import (
     load_intensity,
     load_model,
     load_models,
+    network_of,
 )
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import NetworkRecord, Results
+from assl_jax.records import BackboneRecord, NetworkRecord, Results
 from assl_jax.training.sharding import make_mesh, replicate
 
 INTENSITY = Intensity(low=-100.0, high=300.0, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
@@ -217,3 +218,12 @@ def test_networks_that_a_run_does_not_have(tmp_path):
         load_models(tmp_path / "run", results, ["rotatoin"])
     with pytest.raises(InputError, match="finetune-src holds no finished run"):
         load_models(tmp_path / "run", results, ["src"])
+
+
+@pytest.mark.parametrize(
+    "backbone", [{"name": 3}, {"name": "resnet10", "no such": 1}, {"width": []}]
+)
+def test_a_record_that_describes_no_network(backbone):
+    record = BackboneRecord(backbone=backbone, intensity=INTENSITY, pool=())
+    with pytest.raises(InputError, match="backbone=.* of a record describes no network"):
+        network_of(record)

@@ -97,7 +97,8 @@ def run_case(format: str, number: int, folder: Path) -> Outcome:
         kind, detail = "noise", noise
     if kind in (READ, REFUSED):
         shutil.rmtree(folder)
-    return Outcome(kind, seconds, growth, detail)
+        return Outcome(kind, seconds, growth, detail)
+    return Outcome(kind, seconds, growth, f"{folder}: {detail}")
 
 
 def _judge(error: BaseException) -> tuple[str, str]:
@@ -176,6 +177,7 @@ def warm(format: str, folder: Path) -> None:
                 break
         else:
             raise AssertionError(f"{format}, {variant}: a valid file is refused")
+        shutil.rmtree(there)
 
 
 def _status(name: str) -> int:
@@ -200,7 +202,8 @@ def main(format: str, first: str = "0", count: str = "1") -> None:
             kind, seconds, growth, detail = outcome
             answers.write(f"{number} {kind} {seconds:.6f} {growth} {ascii(detail)}\n")
             answers.flush()
-    print(f"done {folder}")
+    with contextlib.suppress(OSError):  # what shows a defect is kept
+        folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from assl_jax.records.base import _sealed
 
 Files = dict[str, bytes]
 Seeds = dict[str, Files]
-RNG = np.random.default_rng(0)
-HU = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+HU = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
 
 
 def images() -> Seeds:
     from PIL import Image
 
-    colours = np.kron(RNG.integers(0, 256, (3, 4, 3)), np.ones((3, 3, 1))).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    colours = np.kron(rng.integers(0, 256, (3, 4, 3)), np.ones((3, 3, 1))).astype(np.uint8)
     rgb = Image.fromarray(colours)
     grey, deep = rgb.convert("L"), Image.fromarray(colours[..., 0].astype(np.uint16) * 257)
     clear = Image.fromarray(np.dstack([colours, colours[..., :1]]))
@@ -259,10 +259,12 @@ def safetensors() -> Seeds:
     from assl_jax.interop.weights import to_own, to_torch
     from assl_jax.models import make_backbone
 
+    rng = np.random.default_rng(0)
+
     def weights(net: Any) -> Any:
         image = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
         shapes = jax.eval_shape(net.init, jax.random.key(0), image)
-        return jax.tree.map(lambda x: RNG.standard_normal(x.shape).astype(x.dtype), shapes)
+        return jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(x.dtype), shapes)
 
     tiny = to_own(weights(TinyNet(width=0.25)))
     small = make_backbone(name="resnet10", width=0.0625)
@@ -326,9 +328,10 @@ def json_records() -> Seeds:
 
 
 def stl10() -> Seeds:
+    rng = np.random.default_rng(0)
     counts = {"unlabeled": 1, "train": 3, "test": 2}
     files = {
-        f"{split}_X.bin": RNG.integers(0, 256, n * 27648, np.uint8).tobytes()
+        f"{split}_X.bin": rng.integers(0, 256, n * 27648, np.uint8).tobytes()
         for split, n in counts.items()
     }
     files |= {"train_y.bin": bytes([1, 2, 1]), "test_y.bin": bytes([2, 1])}

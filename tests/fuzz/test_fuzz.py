@@ -147,6 +147,6 @@ def test_a_hundred_thousand_changed_files(capsys):
             )
             print(f"{name:<12}{counts}{slowest:>11.2f}{largest / 1e6:>12.0f}")
         for name, number, each in defects:
-            print(f"{name} {number}: {each.kind} {each.detail[-300:]}")
+            print(f"{name} {number}: {each.kind} {each.detail[:100]} ... {each.detail[-300:]}")
     assert sum(map(len, outcomes.values())) >= CASES
     assert not defects

@@ -1,0 +1,188 @@
+"""Headers that claim more than their files hold, and arrays that no memory holds."""
+
+import gzip
+import io
+import struct
+import zipfile
+import zlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from assl_jax.data import claims
+from assl_jax.data.claims import Within, amount, check_claim, check_memory
+from assl_jax.data.dicom import read_dicom
+from assl_jax.data.image_file import ImageFormat, decode_image
+from assl_jax.data.images import read_images
+from assl_jax.data.nifti import nifti_header, read_nifti
+from assl_jax.data.npz import npz
+from assl_jax.data.volume_cache import read_volumes
+from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
+from assl_jax.data.volume_reader import stamp
+from assl_jax.errors import InputError
+
+
+def test_a_claim_is_compared_with_the_file():
+    check_claim(100, 100, packed=False)
+    check_claim(103_200, 100, packed=True)  # deflate packs 1032 bytes into one
+    check_claim(2000, 1, packed=True, free=2000)
+    with pytest.raises(ValueError, match="claims 101 bytes, more than a file of 100 bytes can"):
+        check_claim(101, 100, packed=False)
+    with pytest.raises(ValueError, match="claims 103.2 kB"):
+        check_claim(103_201, 100, packed=True)
+    with pytest.raises(ValueError, match="claims 2.0 kB"):
+        check_claim(2001, 1, packed=True, free=2000)
+
+
+@pytest.mark.parametrize(
+    "size, words",
+    [(999, "999 bytes"), (1000, "1.0 kB"), (2_500_000, "2.5 MB"), (8 * 10**12, "8,000.0 GB")],
+)
+def test_an_amount_in_words(size, words):
+    assert amount(size) == words
+
+
+def test_an_array_is_compared_with_the_memory(monkeypatch):
+    assert claims.memory() > 2**28
+    monkeypatch.setattr(claims, "memory", lambda: 10**9)
+    check_memory(10**9, "3 images", "set data.side")
+    with pytest.raises(InputError) as error:
+        check_memory(2 * 10**9, "3 images of 8x8", "set data.side")
+    assert str(error.value) == (
+        "3 images of 8x8 need 2.0 GB, the computer has 1.0 GB of memory; set data.side"
+    )
+    monkeypatch.setattr(claims, "memory", lambda: None)
+    check_memory(10**20, "3 images", "set data.side")
+
+
+def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
+    file = tmp_path / "a"
+    file.write_bytes(b"0123456789")
+    with Within(file) as opened:
+        assert opened.read(4) == b"0123"
+        assert opened.read(2**62) == b"456789"  # more than any memory
+        assert opened.read(2**62) == opened.read() == b""
+        opened.seek(8)
+        assert opened.read() == b"89"
+        opened.seek(2)
+        assert opened.read(None) == b"23456789"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_nifti_header_that_claims_terabytes(tmp_path, name):
+    content = bytearray(nib.Nifti1Image(np.ones((4, 5, 6), np.int16), np.eye(4)).to_bytes())
+    content[42:48] = struct.pack("<3h", 30000, 30000, 30000)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    for read in (read_nifti, nifti_header):
+        with pytest.raises(ValueError, match=r"claims 54,000\.0 GB, more than a file of"):
+            read(tmp_path / name)
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, length=None):
+    """A PNG of little content; `length` is what the chunk of pixels says of itself."""
+    body = zlib.compress(bytes(10))
+    pixels = bytearray(chunk(b"IDAT", body))
+    pixels[:4] = struct.pack(">I", length or len(body))
+    head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + bytes(pixels) + chunk(b"IEND", b"")
+
+
+def test_an_image_header_that_claims_much(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(12000, 12000))
+    with pytest.raises(ValueError, match=r"claims 144\.0 MB"):
+        decode_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(png(8, 2, length=2**31 - 2))
+    with pytest.raises(OSError):  # without 2 GB being asked for
+        decode_image(tmp_path / "b.png")
+    Image.new("L", (4000, 4000), 3).save(tmp_path / "blank.webp", lossless=True)
+    assert (tmp_path / "blank.webp").stat().st_size < 4000**2 / claims.DENSEST
+    assert decode_image(tmp_path / "blank.webp", ImageFormat(side=2, channels=1)).max() == 3
+
+
+def test_many_pages_count_together(tmp_path):
+    first, *others = (Image.new("L", (3000, 3000), k) for k in range(9))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+    assert decode_image(tmp_path / "a.gif", ImageFormat(pages="first")).shape[:2] == (3000, 3000)
+    for pages in ("middle", "channels"):
+        with pytest.raises(ValueError, match="its header claims"):
+            decode_image(tmp_path / "a.gif", ImageFormat(pages=pages))
+
+
+def archive(path, shape):
+    """A NumPy archive whose arrays claim a shape."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for key in ("train_images", "train_labels", "test_images", "test_labels"):
+            packed.writestr(f"{key}.npy", head.getvalue() + bytes(10))
+    return path
+
+
+def test_an_array_that_claims_terabytes(tmp_path):
+    with pytest.raises(InputError, match=r"a\.npz is damaged .*claims 8,000\.0 GB"):
+        npz(path=str(archive(tmp_path / "a.npz", (8 * 10**6, 1000, 1000))))
+
+
+def test_an_archive_whose_list_claims_terabytes(tmp_path):
+    file = archive(tmp_path / "a.npz", (1, 10))
+    content = bytearray(file.read_bytes())
+    at = content.index(b"PK\1\2") + 24  # the unpacked size, in the list at the end
+    content[at : at + 4] = struct.pack("<I", 2**32 - 2)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"claims 4\.3 GB"):
+        npz(path=str(file))
+
+
+def test_an_element_that_claims_gigabytes(tmp_path, write_slice):
+    """A private element before the pixels, whose length is nearly 4 GB."""
+    file = write_slice(tmp_path / "a.dcm", np.ones((3, 4), np.int16))
+    content, rows = file.read_bytes(), struct.pack("<2H2sH", 0x0028, 0x0010, b"US", 2)
+    at = content.index(rows)
+    element = struct.pack("<2H2sHI", 0x0028, 0x0004, b"UT", 0, 2**32 - 16)
+    file.write_bytes(content[:at] + element + content[at:])
+    with pytest.raises(ValueError, match=r"a\.dcm has no Rows"):
+        read_dicom(file)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    file = tmp_path / "a.nii"
+    nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(6, 5, 4), np.eye(4)).to_filename(file)
+    return file
+
+
+def test_a_resampling_is_priced_before_it_starts(volume):
+    """By hand: 4 x 5 x 6 mm at 0.001 mm are 4000 x 5000 x 6000 voxels of 4 bytes, 480 GB."""
+    fine = VolumeFormat(spacing=(0.001, 0.001, 0.001))
+    for read in (volume_header, read_volume):
+        with pytest.raises(ValueError) as error:
+            read(volume, fine)
+        assert str(error.value) == (
+            "to resample its (4, 5, 6) voxels to (4000, 5000, 6000) takes 480.0 GB of memory, more "
+            "than 4.3 GB; set a larger data.spacing or a smaller data.shape"
+        )
+    with pytest.raises(ValueError, match=r"to \(8000, 8000, 8000\) takes 2,048\.0 GB"):
+        volume_header(volume, VolumeFormat(shape=(8000, 8000, 8000)))
+    # What lies between counts: the first axis grows before the last one shrinks.
+    with pytest.raises(ValueError, match="of memory"):
+        read_volume(volume, VolumeFormat(spacing=(1e-8, 1.0, 3.0)))
+    with pytest.raises(InputError, match=r"^data\.shape=.* from 2 to 8192"):
+        VolumeFormat(shape=(100_000, 4, 4))
+
+
+def test_a_data_set_is_priced_before_it_is_read(tmp_path, volume, monkeypatch):
+    monkeypatch.setattr(claims, "memory", lambda: 100)
+    stamps = {volume.name: stamp(volume)}
+    with pytest.raises(InputError, match=r"^1 volumes of .* need 240 bytes, .*data\.shape$"):
+        read_volumes(tmp_path, stamps, VolumeFormat(), on_error="raise", cache="")
+    Image.new("L", (20, 10)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"^1 images of 10x20x1 need 200 bytes.*data\.side$"):
+        read_images(tmp_path, ["a.png"], ImageFormat(), on_error="raise", cache="")
