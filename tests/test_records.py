@@ -176,7 +176,7 @@ def test_a_file_of_a_user_needs_no_digest(tmp_path):
 @pytest.mark.parametrize("depth", [800, 100_000])
 def test_nested_too_deeply_is_damage(tmp_path, depth):
     path = tmp_path / "done.json"
-    path.write_text('{"a": ' * depth + "1" + "}" * depth)
+    path.write_text('{"version": 1, "a": ' * depth + "1" + "}" * depth)
     for read in (records.read_settings, lambda path: records.read(path, StageRecord)):
         with pytest.raises(InputError, match="done.json is damaged"):
             read(path)

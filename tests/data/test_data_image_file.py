@@ -249,9 +249,8 @@ def test_only_the_formats_of_the_table_are_opened(tmp_path):
 
 def test_what_pillow_warns_of_is_not_shown(tmp_path):
     """A tag points behind the end of the file."""
-    content = bytearray(
-        save(tmp_path / "a.tif", np.full((4, 4, 3), 7, np.uint8), dpi=(72, 72)).read_bytes()
-    )
+    file = save(tmp_path / "a.tif", np.full((4, 4, 3), 7, np.uint8), dpi=(72, 72))
+    content = bytearray(file.read_bytes())
     at = content.index(b"\x1a\x01\x05\0")  # the resolution, a fraction that lies elsewhere
     content[at + 8 : at + 12] = b"\xff\xff\xff\x7f"
     file.write_bytes(content)
