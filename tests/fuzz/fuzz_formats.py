@@ -44,8 +44,8 @@ def read_image(path: Path, file: str, pick: int) -> None:
 
 
 def read_volume(path: Path, file: str, pick: int) -> None:
-    # Another spacing compiles a function for each shape.
-    settings = VOLUME_SETTINGS[-1 if pick % 10 == 9 else pick % (len(VOLUME_SETTINGS) - 1)]
+    # A resampling compiles a function for each shape: it is the rare choice.
+    settings = VOLUME_SETTINGS[-1 if pick % 50 == 49 else pick % (len(VOLUME_SETTINGS) - 1)]
     volumes(path=str(path), **settings)
 
 

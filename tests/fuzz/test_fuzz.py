@@ -18,7 +18,7 @@ from fuzz_formats import FORMATS
 
 CASES = 100_000
 SAMPLE = 200  # of them, among the fast tests
-CHUNK = 2_500  # cases of one process
+CHUNK = 10_000  # cases of one process
 WAIT = 120  # seconds without an answer of a process that stand for a hang
 RIGHT = (fuzz_cases.READ, fuzz_cases.REFUSED)
 
