@@ -236,7 +236,7 @@ def _new_shape(
 
 def _check_cost(shape: Sequence[int], out: Sequence[int]) -> None:
     """Refuse a resampling whose largest step takes more than `LARGEST_STEP`."""
-    steps = [math.prod((*out[:axis], *shape[axis:])) for axis in range(len(out) + 1)]
+    steps = [math.prod((*out[:done], *shape[done:])) for done in range(1, len(out) + 1)]
     matrices = [n * m for n, m in zip(shape, out, strict=True) if n != m]
     need = 4 * max(steps + matrices) if tuple(shape) != tuple(out) else 0
     if need > LARGEST_STEP:

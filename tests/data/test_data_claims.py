@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.data import claims
+from assl_jax.data import claims, volume_file
 from assl_jax.data.claims import Within, amount, check_claim, check_memory
 from assl_jax.data.dicom import read_dicom
 from assl_jax.data.image_file import ImageFormat, decode_image
@@ -176,6 +176,14 @@ def test_a_resampling_is_priced_before_it_starts(volume):
         read_volume(volume, VolumeFormat(spacing=(1e-8, 1.0, 3.0)))
     with pytest.raises(InputError, match=r"^data\.shape=.* from 2 to 8192"):
         VolumeFormat(shape=(100_000, 4, 4))
+
+
+def test_a_large_volume_may_become_smaller(volume, monkeypatch):
+    """Its 4 x 5 x 6 voxels are 480 bytes in floating point, and 240 after the first step."""
+    monkeypatch.setattr(volume_file, "LARGEST_STEP", 240)
+    assert read_volume(volume, VolumeFormat(shape=(2, 2, 2))).shape == (2, 2, 2, 1)
+    with pytest.raises(ValueError, match="takes 360 bytes of memory, more than 240 bytes"):
+        read_volume(volume, VolumeFormat(shape=(3, 2, 2)))
 
 
 def test_a_data_set_is_priced_before_it_is_read(tmp_path, volume, monkeypatch):
