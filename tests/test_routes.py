@@ -65,6 +65,16 @@ def test_another_number_of_tiles_per_axis(monkeypatch, tiles, count, length):
     np.testing.assert_array_equal(routes[:, -1], tiles - 1 - routes[:, 0])
 
 
+def test_one_route_of_each_corner():
+    assert sampling_routes(3, per_corner=1).shape == (8, 7, 3)
+
+
+def test_the_default_seed_is_0():
+    """Labels of stored networks are rows of this table."""
+    np.testing.assert_array_equal(sampling_routes(3), sampling_routes(3, seed=0))
+    assert (sampling_routes(3) != sampling_routes(3, seed=1)).any()
+
+
 def test_the_seed_decides_the_draw():
     first = sampling_routes(3, seed=0)
     sampling_routes.cache_clear()

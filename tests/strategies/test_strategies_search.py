@@ -1,8 +1,12 @@
 """Algorithm 1 on the paper's own numbers (Tables 1 and 2), and on crafted ones."""
 
+import types
+
 import numpy as np
 import pytest
 
+from assl_jax.errors import InputError
+from assl_jax.records import Findings
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
@@ -217,6 +221,27 @@ def test_single_pool_beside_training_from_scratch(crafted):
     assert results.scratch.accuracy.mean == 0.1
 
 
+def test_a_pool_without_labels_is_only_pretrained(crafted):
+    study, trained = crafted({}, {}), []
+    study.setup.dataset.labelled_sets = ()
+    study.pretraining = types.SimpleNamespace(
+        repeats=lambda network: [network, network], run=trained.append
+    )
+    assert mtassl.single(study, pool=("a", "b")) == Findings(pretrained=("a", "b"))
+    assert [network.pool for network in trained] == [("a", "b")] * 2 and not study.trained
+
+
+def test_given_weights_alone(crafted, make_evaluation):
+    study = crafted({}, {})
+    with pytest.raises(InputError, match="^experiment=finetune needs weights .* set init.path$"):
+        mtassl.start_alone(study)
+    start = make_evaluation(0.7)
+    study.evaluate_start = lambda: start
+    found = mtassl.start_alone(study)
+    assert found.best.pool == () and found.best.evaluation is found.start is start
+    assert found.scratch.accuracy.mean == 0.1
+
+
 def test_decisions_on_another_metric(crafted):
     """The tables' AUC is the opposite of their accuracy: it prefers the other task."""
     study = crafted({"a": 0.4, "b": 0.6, "a b": 0.7, "b a": 0.5}, {"a|b": 0.2})
@@ -239,6 +264,8 @@ def test_a_larger_pool_must_be_better_by_a_standard_error(crafted):
     study.error = 0.11
     assert search(study, ["a", "b"], **rule).best.pool == ("a",)
     assert search(study, ["a", "b"], accept="better").best.pool == ("a", "b")
+    study.accuracies["a", "b"] = 0.5  # an equal one is not better
+    assert search(study, ["a", "b"], accept="better").best.pool == ("a",)
 
 
 def test_every_decision_has_folds_of_its_own(crafted):
@@ -261,6 +288,26 @@ def test_how_far_the_best_task_is_ahead(crafted):
     lead = search(study, ["a", "b", "c"]).lead
     assert lead.second == "c" and lead.gain == pytest.approx(0.05) and lead.error == 0.02
     assert study.compared[0] == (("c",), ("a",), 0)
+    assert search(study, ["a", "b"]).lead.second == "b"
+
+
+def test_similarities_and_complements_have_six_digits(crafted):
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 1 / 3})
+    study.complements = {(("a",), ("b",)): 2 / 3}
+    found = search(study, ["a", "b"])
+    (row,) = found.iterations[0].candidates
+    assert (row.similarity, row.complement) == (0.333333, 0.666667)
+    assert found.similarity.matrix == ((1.0, 0.333333), (0.333333, 1.0))
+
+
+def test_teachers_alone_are_no_pool(crafted):
+    accuracies = {"t": 0.6, "u": 0.5, "a": 0.4, "t a": 0.7, "t a u": 0.8}
+    similarities = {"t|u": 0.1, "t|a": 0.2, "u|a": 0.3, "t a|u": 0.1}
+    settings = SearchSettings(**AS_PRINTED)
+    study = crafted(accuracies, similarities)
+    found = mtassl.search(study, tasks=("a",), teachers=("t", "u"), settings=settings)
+    assert [step.chosen for step in found.iterations] == ["a", "u"]
+    assert found.best.pool == ("t", "a", "u")
 
 
 def test_a_task_no_better_than_scratch_does_not_join(crafted):
@@ -286,7 +333,7 @@ def test_the_task_that_adds_most_is_tried_next(crafted):
     assert search(study, ["a", "b", "c", "d"]).iterations[0].chosen == "b"
 
 
-@pytest.mark.parametrize("alone, kept", [(0.65, ("a", "b")), (0.75, ("a",))])
+@pytest.mark.parametrize("alone, kept", [(0.65, ("a", "b")), (0.7, ("a", "b")), (0.75, ("a",))])
 def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted, alone, kept):
     study = crafted({"a": 0.5, "b": 0.4, "a b": 0.7, "a | a b": alone}, {"a|b": 0.1})
     found = search(study, "ab", accept="better", control=True)
