@@ -1,10 +1,11 @@
 """Settings on the command line: `--config.KEY=VALUE`."""
 
+import argparse
 import contextlib
 import difflib
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -22,6 +23,13 @@ KINDS = {
     bool: "True or False",
     tuple: 'a list in brackets, as in "(32,96,96)"',
 }
+
+
+class Options(argparse.ArgumentParser):
+    """Options whose mistakes are `InputError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def override(
@@ -101,20 +109,22 @@ def _read(
 
 def _set(config: ConfigDict, key: str, value: str | None) -> list[str]:
     """Set one value, given as text; the mistake, if it is one."""
-    kind = type(_keys(config)[key])
+    default = _keys(config)[key]
+    kind = type(default)
     if value is None and kind is not bool:
         return [f"--{PREFIX}{key} has no value; write --{PREFIX}{key}=VALUE"]
-    argument = f"--{PREFIX}{key}={True if value is None else value}"
+    text = str(True) if value is None else value
+    alone = ConfigDict({"value": default})  # a flag of the whole config would take 0.1 s
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict(
-            "config", config, flag_values=values, lock_config=False, sys_argv=["", argument]
+            "config", alone, flag_values=values, lock_config=False, sys_argv=["", "--config.value="]
         )
-        values(["", argument])
+        values(["", f"--config.value={text}"])
     except (flags.Error, TypeError, ValueError, SyntaxError):
-        return [f"{argument} must be {KINDS.get(kind, 'a text')}"]
+        return [f"--{PREFIX}{key}={text} must be {KINDS.get(kind, 'a text')}"]
     with config.unlocked():
-        config.update(values["config"].value)
+        config.update_from_flattened_dict({key: alone.value})
     return []
 
 

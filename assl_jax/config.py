@@ -16,7 +16,7 @@ from assl_jax.config_keys import (
     defaults,
     task_names,
 )
-from assl_jax.data import Dataset, load, source_settings
+from assl_jax.data import Dataset, check_entries, load
 from assl_jax.data.settings import check
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import TEACHERS, read_start, teacher_paths
@@ -61,14 +61,16 @@ def saved_config(workdir: Path) -> ConfigDict:
         config = base_config(saved["data"]["name"])
         config.tasks = saved.get("tasks", config.tasks)
         complete(config)
-        config.lock()  # so that an unknown key raises
+        known = records.flat_settings(config.to_dict())
+        if unknown := [key for key in records.flat_settings(saved) if key not in known]:
+            raise KeyError(unknown[0])
         with config.ignore_type():
             config.update(saved)
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{workdir / records.CONFIG} is not a config of this version ({error}); run it again"
         ) from error
-    return config.unlock()
+    return config
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -206,16 +208,17 @@ def mistakes_of(config: ConfigDict) -> list[str]:
     # What depends on several settings, and the groups that it reads.
     checks: tuple[tuple[str, Callable[[], Any]], ...] = (
         ("", lambda: trackers_of(config.log_to)),
-        ("", lambda: source_settings(data["name"])),
+        ("", lambda: check_entries(**data)),
         ("data", lambda: check(**data)),
         ("task", lambda: _tasks(config)),
         (
-            "backbone",
+            "backbone self_assl",
             lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
         ),
         ("pretrain joint distil", lambda: _pretraining(config)),
         ("pretrain", lambda: teachers_of(config)),
         ("target", lambda: _target(config, cross_validated(config))),
+        ("", lambda: _start(config)),
         ("self_assl", lambda: second_run_of(config)),
     )
     for groups, each in checks:
@@ -232,6 +235,14 @@ def _odd(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(map(_odd, value))
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def _start(config: ConfigDict) -> None:
+    """Raise `InputError` if weights to start from are needed and not given."""
+    require(
+        config.experiment != "finetune" or bool(config.init.path),
+        "experiment=finetune needs weights to start from; set init.path",
+    )
 
 
 def _tasks(config: ConfigDict, **given: Any) -> dict[str, ProxyTask]:

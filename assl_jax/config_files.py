@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -74,10 +75,14 @@ def load(config: str) -> ConfigDict:
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        require(
+            not word or bool(inspect.signature(module.get_config).parameters),
+            f"config {config}: {file.stem} takes no word after a colon; leave out :{word}",
+        )
         found = module.get_config(*filter(None, [word]))
     except InputError:
         raise
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"config {config} cannot be used ({reason})") from error
     require(isinstance(found, ConfigDict), f"get_config of {file} must return a ConfigDict")

@@ -2,13 +2,14 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
 from assl_jax.data import load, source_of, source_settings
 from assl_jax.docstrings import meanings
+from assl_jax.errors import lookup, require
 from assl_jax.models import make_backbone
 from assl_jax.ranges import Count, OneOf, Seed, check
 from assl_jax.strategies.settings import (
@@ -160,8 +161,11 @@ def complete(config: ConfigDict) -> None:
     that both have stay.
 
     Raises:
-      InputError: an unknown task or source.
+      InputError: an unknown task or source; a setting that the config lacks, or that is unknown.
     """
+    groups = {"data", "task", *defaults(RunSettings), *filter(None, GROUPS)}
+    missing = sorted(groups - set(config))
+    require(not missing, f"the config has no {', '.join(missing)}; begin with base_config")
     for kind in map(task_class, task_names(config)):
         if kind.name not in config.task:
             with config.unlocked():
@@ -172,6 +176,21 @@ def complete(config: ConfigDict) -> None:
         kept = {key: old[key] for key in known if type(old.get(key)) is type(known[key])}
         with config.unlocked():
             config.data = ConfigDict({"name": old["name"], **known, **kept})
+    kinds = TASKS | {kind.name: kind for kind in map(task_class, task_names(config))}
+    for name, kind in kinds.items():
+        _same_keys(config.task.get(name, {}), defaults(kind), f"task.{name}.")
+    for group, declaring in GROUPS.items():
+        names = [key for each in declaring for key in defaults(each)]
+        _same_keys(config[group] if group else names, names, f"{group}.")
+
+
+def _same_keys(given: Iterable[str], known: Iterable[str], group: str) -> None:
+    """Raise `InputError` unless a group of a config has its settings, no other and all of them."""
+    every = dict.fromkeys(group + key for key in known)
+    for key in given:
+        lookup(every, group + key, "the config's setting")
+    missing = every.keys() - {group + key for key in given}
+    require(not missing, f"the config has no {', '.join(sorted(missing))}; begin with base_config")
 
 
 def meaning(config: ConfigDict, key: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 _ALL_UP_TO = 9  # tiles; 9! = 362,880 candidates. For more tiles the candidates are a sample.
 _SAMPLE = 20_000
+MOST_TILES = 255  # a tile's number is one byte
 
 
 @functools.lru_cache
@@ -33,8 +34,8 @@ def max_min_hamming_permutations(n: int, count: int, *, seed: int = 0) -> np.nda
     Deviations: for n > 9 the candidates are a seeded sample of at least 20,000 permutations, not
     all n!.
     """
-    if not 2 <= n <= 255:
-        raise ValueError(f"n must be between 2 and 255 tiles, not {n}")
+    if not 2 <= n <= MOST_TILES:
+        raise ValueError(f"n must be between 2 and {MOST_TILES} tiles, not {n}")
     if not 1 <= count <= math.factorial(n):
         raise ValueError(f"count must be between 1 and {n}! = {math.factorial(n)}, not {count}")
     rng = np.random.default_rng(seed)

@@ -12,6 +12,8 @@ class Noise:
 import dataclasses
 import functools
 import inspect
+import numbers
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -39,6 +41,7 @@ class Range:
 
         The message names the setting, its value and the bounds.
         """
+        require(isinstance(value, numbers.Real), f"{setting}={value!r} must be a number")
         in_range(value, setting, **vars(self))
         if self.below is None and self.at_most is None:
             require(value <= LARGEST, f"{setting}={value} must be at most {LARGEST:g}")
@@ -59,8 +62,33 @@ class OneOf:
         choice(value, self.names, setting)
 
 
+@dataclasses.dataclass(frozen=True)
+class Entries:
+    """A list whose entries are of one kind.
+
+    Attributes:
+      kind: int, float or str.
+    """
+
+    kind: type
+
+    def check(self, value: Iterable[Any], setting: str) -> None:
+        """Raise `InputError` unless all entries are of the kind; an int is a float too."""
+        kinds, words = ENTRIES.get(self.kind, ((self.kind,), self.kind.__name__))
+        require(all(type(v) in kinds for v in value), f"{setting}={value} must be {words}")
+
+
+ENTRIES: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "whole numbers"),
+    float: ((int, float), "numbers"),
+    str: ((str,), "names"),
+}
+Allowed = Range | OneOf | Entries
 Count = Annotated[int, Range(at_least=1)]
-Size = Annotated[int, Range(at_least=0)]  # where 0 stands for another size, or for none
+Repeats = Annotated[int, Range(at_least=1, at_most=1000)]
+Width = Annotated[int, Range(at_least=1, at_most=2**16)]  # of a layer; wider ones crash XLA
+# Where 0 stands for another size, or for none.
+Size = Annotated[int, Range(at_least=0, at_most=2**16)]
 Seed = Annotated[int, Range(at_least=0, below=2**32)]
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(at_least=0)]
@@ -69,19 +97,24 @@ Portion = Annotated[float, Range(above=0, at_most=1)]
 
 
 @functools.cache
-def declared(kind: Callable[..., Any]) -> dict[str, Range | OneOf]:
-    """The ranges and choices of a class's fields, or of a function's arguments, by name."""
+def declared(kind: Callable[..., Any]) -> dict[str, Allowed]:
+    """What a class's fields, or a function's arguments, allow, by name.
+
+    That are their ranges and choices, and the kind of entries where the type is `tuple[KIND, ...]`.
+    """
     found = {}
     for each in reversed(getattr(kind, "__mro__", (kind,))):
         for name, hint in inspect.get_annotations(each).items():
             found[name] = next(
-                (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Range | OneOf)), None
+                (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Allowed)), None
             )
+            if typing.get_origin(hint) is tuple and typing.get_args(hint)[1:] == (...,):
+                found[name] = Entries(typing.get_args(hint)[0])
     return {name: allowed for name, allowed in found.items() if allowed}
 
 
 def mistakes(
-    allowed: Mapping[str, Range | OneOf], values: Mapping[str, Any], prefix: str = ""
+    allowed: Mapping[str, Allowed], values: Mapping[str, Any], prefix: str = ""
 ) -> list[str]:
     """A line for each value that is not allowed.
 

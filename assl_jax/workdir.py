@@ -49,10 +49,8 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
     A setting that the earlier version did not have counts with its default.
     """
     for flag, folder in (("stages", stages), ("workdir", workdir)):
-        require(
-            folder.is_dir() or not folder.exists(),
-            f"--{flag}={folder} is not a folder; choose another",
-        )
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        require(there.is_dir(), f"--{flag}={folder}: {there} is not a folder; choose another")
     saved = _saved(workdir)
     if saved is None:
         return

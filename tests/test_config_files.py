@@ -47,7 +47,7 @@ def test_a_name_or_a_path_and_the_word_after_it(config, stem, word, tmp_path):
         ("", "config='' is unknown"),
         ("configs/mtassl_folder.py", "--config=mtassl_folder is the program's own"),
         ("configs/nothing.py", "configs/nothing.py cannot be read"),
-        ("mtassl_digits:word", "takes 0 positional arguments"),
+        ("mtassl_digits:word", "takes no word after a colon"),
         ("pairs:digitz", "did you mean 'mtassl_digits'"),
         ("broken.py", "broken.py cannot be used (SyntaxError"),
         ("empty.py", "has no attribute 'get_config'"),

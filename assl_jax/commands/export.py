@@ -3,15 +3,15 @@
 python -m assl_jax export WORKDIR --format=torchvision [--network=LABEL --out=FOLDER]
 """
 
-import argparse
 from pathlib import Path
 
+from assl_jax.command_line import Options
 from assl_jax.interop.export import FORMATS, export
 
 
 def main(argv: list[str]) -> None:
     """The command; raises as `export` does."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m assl_jax export", description="A network of a run for other programs."
     )
     parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a finished run")

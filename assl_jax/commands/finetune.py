@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from absl import logging
 
 from assl_jax import records
-from assl_jax.commands.run import Options, add_options, start
+from assl_jax.command_line import Options
+from assl_jax.commands.run import add_options, start
 from assl_jax.config import saved_config
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require

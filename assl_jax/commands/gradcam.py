@@ -3,13 +3,13 @@
 python -m assl_jax gradcam --workdir=runs/mtassl_digits [--images=FOLDER_OR_FILE --n=8 ...]
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from assl_jax import records
+from assl_jax.command_line import Options
 from assl_jax.config import load_data, saved_config
 from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import InputError, require
@@ -73,7 +73,7 @@ def gradcam(
 
 def main(argv: list[str]) -> None:
     """The command; raises as `gradcam` does."""
-    parser = argparse.ArgumentParser(prog="python -m assl_jax gradcam")
+    parser = Options(prog="python -m assl_jax gradcam")
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--images", default="", help="a file or a folder; default: test images")
     parser.add_argument("--n", type=int, default=8, help="number of images at most")

@@ -3,11 +3,11 @@
 assl-jax list
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from assl_jax import data, models, plugins, tasks
+from assl_jax.command_line import Options
 from assl_jax.config_files import describe, own_configs
 from assl_jax.docstrings import sentence
 from assl_jax.errors import InputError
@@ -15,7 +15,7 @@ from assl_jax.errors import InputError
 
 def main(argv: list[str]) -> None:
     """The command."""
-    argparse.ArgumentParser(
+    Options(
         prog="assl-jax list", description="List configs, proxy tasks, data sources and backbones."
     ).parse_args(argv)
     configs = own_configs()

@@ -3,7 +3,6 @@
 python -m assl_jax predict runs/mtassl_folder photos/ more/photo.jpg [--out=predictions.csv]
 """
 
-import argparse
 import csv
 import io
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from assl_jax import files, records
+from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
@@ -82,9 +82,7 @@ def main(argv: list[str]) -> None:
     Raises:
       InputError: as `predict_files`, or a file that cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m assl_jax predict", description="Classify images or volumes."
-    )
+    parser = Options(prog="python -m assl_jax predict", description="Classify images or volumes.")
     parser.add_argument("workdir", help="folder of a finished run")
     parser.add_argument("paths", nargs="+", help="files and folders")
     parser.add_argument("--network", default="", help="a label; default: the one the run kept")

@@ -3,7 +3,6 @@
 python -m assl_jax probe --workdir=runs/mtassl_digits [--networks=rotation,simclr --layer=pooled]
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from assl_jax import records
+from assl_jax.command_line import Options
 from assl_jax.config import load_data, saved_config
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
@@ -74,7 +74,7 @@ def probe_networks(
       InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
         not fit the images.
     """
-    require(k >= 1, f"k={k} must be at least 1")
+    require(k >= 1, f"--k={k} must be at least 1")
     workdir = Path(workdir)
     require(
         (workdir / records.CONFIG).exists(),
@@ -151,7 +151,7 @@ def main(argv: list[str]) -> None:
     Raises:
       InputError: as `probe_networks`, or a file that cannot be written.
     """
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m assl_jax probe",
         description="Linear probe and k-NN on frozen features, next to an untrained network.",
     )

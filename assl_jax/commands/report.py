@@ -3,15 +3,15 @@
 python -m assl_jax report WORKDIR [WORKDIR ...] [--out=FOLDER]
 """
 
-import argparse
 from pathlib import Path
 
+from assl_jax.command_line import Options
 from assl_jax.report.compare import compare
 
 
 def main(argv: list[str]) -> None:
     """The command; raises as `compare` does."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m assl_jax report", description="Several finished runs on one page."
     )
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")

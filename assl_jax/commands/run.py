@@ -7,24 +7,17 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import logging
 from ml_collections import ConfigDict
 
-from assl_jax.command_line import describe, override
+from assl_jax.command_line import Options, describe, override
 from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
+from assl_jax.config_keys import complete
 from assl_jax.console import fail
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, require
-
-
-class Options(argparse.ArgumentParser):
-    """Options whose mistakes are `InputError`s."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
+from assl_jax.errors import require
 
 
 def options() -> Options:
@@ -45,17 +38,8 @@ def options() -> Options:
 def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
-    # `~` is the home folder, also after "=", where a shell leaves it.
-    add(
-        "--workdir",
-        type=lambda text: expanded(text, "--workdir"),
-        help=f"folder of the run; default {workdir}",
-    )
-    add(
-        "--stages",
-        type=lambda text: expanded(text, "--stages"),
-        help="finished stages; default `stages` next to the workdir",
-    )
+    add("--workdir", help=f"folder of the run; default {workdir}")
+    add("--stages", help="finished stages; default `stages` next to the workdir")
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
@@ -105,19 +89,22 @@ def start(
       default: the workdir, if `given` has none.
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
+    complete(config)
     found = override(config, settings, names)
     from assl_jax.experiment import mistakes, run  # only now: it takes a second
     from assl_jax.training.processes import initialize, share_errors
 
     if found := [*found, *mistakes(config)]:
         fail(*found)
-    workdir = given.workdir or default
+    # `~` is the home folder, also after "=", where a shell leaves it.
+    workdir = expanded(given.workdir, "--workdir") if given.workdir else default
+    stages = expanded(given.stages, "--stages") if given.stages else None
     initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
     with share_errors():
         run(
             config,
             workdir,
-            given.stages,
+            stages,
             reuse_settings=given.reuse == "settings",
             again=given.again,
             dry_run=given.dry_run,

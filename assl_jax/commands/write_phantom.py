@@ -3,7 +3,6 @@
 python -m assl_jax write_phantom FOLDER [--volumes=600 --shape=16,28,28 ...]
 """
 
-import argparse
 import csv
 import inspect
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from assl_jax.command_line import Options
 from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
 from assl_jax.errors import InputError, require
 
@@ -33,12 +33,16 @@ def write_phantom(folder: str | Path, **settings: Any) -> None:
     """
     import nibabel
 
-    data = phantom_ct(**settings)
-    seed = settings.get("seed", 0)
     folder = Path(folder)
+    require(folder.is_dir() or not folder.exists(), f"{folder} is a file; name a new folder")
     try:
+        require(
+            not folder.exists() or not any(folder.iterdir()),
+            f"{folder} is not empty; name a new folder",
+        )
+        data = phantom_ct(**settings)
+        seed = settings.get("seed", 0)
         folder.mkdir(parents=True, exist_ok=True)
-        require(not any(folder.iterdir()), f"{folder} is not empty; name a new folder")
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from error
     splits = dict.fromkeys(data.test.tolist(), "test")
@@ -60,14 +64,14 @@ def write_phantom(folder: str | Path, **settings: Any) -> None:
 
 def main(argv: list[str]) -> None:
     """The command; raises as `write_phantom` does."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m assl_jax write_phantom",
         description="Write generated head phantoms as NIfTI files with a table.",
     )
     parser.add_argument("folder")
     for name, parameter in inspect.signature(phantom_ct).parameters.items():
         default = parameter.default
-        kind = type(default) if isinstance(default, int) else _numbers
+        kind = type(default) if isinstance(default, int) else numbers
         parser.add_argument(f"--{name}", type=kind, default=default)
     settings = vars(parser.parse_args(argv))
     folder = settings.pop("folder")
@@ -80,5 +84,6 @@ def main(argv: list[str]) -> None:
     )
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers that are separated by commas."""
     return tuple(map(int, text.split(",")))

@@ -17,8 +17,9 @@ from assl_jax.data.phantom_ct import phantom_ct
 from assl_jax.data.stl10 import stl10
 from assl_jax.data.volumes import volumes
 from assl_jax.errors import lookup, require
+from assl_jax.ranges import declared, mistakes
 
-__all__ = ["GROUP", "SOURCES", "Dataset", "load", "source_of", "source_settings"]
+__all__ = ["GROUP", "SOURCES", "Dataset", "check_entries", "load", "source_of", "source_settings"]
 
 GROUP = "assl_jax.data"
 
@@ -49,7 +50,14 @@ def load(name: str, **settings: Any) -> Dataset:
     known = source_settings(name)
     for key in settings:
         lookup(known, key, f"data {name!r}: setting")
+    check_entries(name, **settings)
     return source_of(name)(**settings)
+
+
+def check_entries(name: str, **settings: Any) -> None:
+    """Raise `InputError` unless the lists among a source's settings hold what they are to hold."""
+    found = mistakes(declared(source_of(name)), settings, "data.")
+    require(not found, "; ".join(found))
 
 
 def source_of(name: str) -> Callable[..., Dataset]:

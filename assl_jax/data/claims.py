@@ -1,10 +1,8 @@
-"""Memory before it is taken: what a header claims against its file, and what an array needs."""
+"""What a header claims, compared with its file before memory is taken."""
 
 import io
 import os
 from pathlib import Path
-
-from assl_jax.errors import require
 
 DENSEST = 1032  # bytes that one packed byte can stand for: of deflate, which nothing here exceeds
 
@@ -39,32 +37,6 @@ def check_claim(claimed: int, size: int, *, packed: bool, free: int = 0) -> None
             f"its header claims {amount(claimed)}, more than a file of {amount(size)} can hold; it "
             "is damaged or cut short: copy it again, or remove it"
         )
-
-
-def check_memory(need: int, what: str, remedy: str) -> None:
-    """Refuse an array that is larger than the memory of the computer.
-
-    Args:
-      need: its bytes.
-      what: the array, for the message.
-      remedy: the setting to change.
-
-    Raises:
-      InputError: it is too large.
-    """
-    there = memory()
-    require(
-        there is None or need <= there,
-        f"{what} need {amount(need)}, the computer has {amount(there or 0)} of memory; {remedy}",
-    )
-
-
-def memory() -> int | None:
-    """The memory of the computer in bytes; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows has no `sysconf`
-        return None
 
 
 def amount(size: int) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.memory import afford
 from assl_jax.data.settings import check
 from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import in_range
@@ -18,7 +19,7 @@ def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0)
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all
         images except the test images.
       side: side of the square images in pixels (bilinear).
-      test: number of test images, drawn evenly from the classes, 1 to 1,700.
+      test: number of test images, drawn evenly from the classes, 10 to 1,700.
       seed: draws both.
 
     Returns:
@@ -33,10 +34,11 @@ def digits(*, labels: int = 100, side: int = 32, test: int = 500, seed: int = 0)
 
     check(labels=labels, seed=seed)
     in_range(side, "data.side", at_least=1)
-    in_range(test, "data.test", at_least=1, at_most=1700)  # the smallest class has 174 images
+    in_range(test, "data.test", at_least=10, at_most=1700)  # 10 classes, the smallest of 174
 
     source = load_digits()
     classes = source.target.astype(np.int32)
+    afford(2.0 * len(classes) * side**2, f"data.side={side}", "lower it")  # a list, and an array
     small = np.rint(source.images * (255 / 16)).astype(np.uint8)
     bilinear = Image.Resampling.BILINEAR
     resized = [np.asarray(Image.fromarray(x).resize((side, side), bilinear)) for x in small]

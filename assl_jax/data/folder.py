@@ -22,6 +22,7 @@ from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.errors import InputError, require
 
+WHAT = "the folder that holds train/<class>/"
 LAST_FOLDER = "'([^/]+)/[^/]+$'"  # a pattern for `data.patient`
 
 
@@ -88,7 +89,7 @@ def folder(
     format = ImageFormat.of(
         dict(side=side, channels=channels, window=window, pages=pages, alpha=alpha)
     )
-    root = existing_folder(path, "the folder that holds train/<class>/")
+    root = existing_folder(path, WHAT)
     source, notes = str(root), list[str]()
     order: Callable[[Sequence[str]], Sequence[str]] = sorted
     table = None
@@ -107,7 +108,10 @@ def folder(
         rows, told = _layout(root)
         notes += told
         if table:
-            require("patient" in table.columns, f"{table.file} has neither label nor patient")
+            require(
+                "patient" in table.columns,
+                f"{table.file} has neither label nor patient; add one of these columns",
+            )
             rows = _patients_of_table(rows, rows_of_table(table, root), str(table.file))
     if patient:
         rows = with_patients(rows, patient)
@@ -153,7 +157,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 def _layout(root: Path) -> tuple[list[Row], list[str]]:
     """The rows that the folders give, and notes about what was not read."""
     entries = _listing(root)
-    require(bool(entries), f"data.path={str(root)!r} is empty")
+    require(bool(entries), f"data.path={str(root)!r} is an empty folder; name {WHAT}")
     folders = [entry.name for entry in entries if entry.is_dir()]
     named: dict[str, list[str]] = {}
     for name in folders:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
-from assl_jax.data.names import is_system, shown
+from assl_jax.data.names import is_system, shown, special
 from assl_jax.data.settings import check
 from assl_jax.errors import require
 
@@ -123,6 +123,8 @@ def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndar
 
     format = format or ImageFormat()
     hush("PIL")
+    if reason := special(path):
+        raise ValueError(reason)
     try:
         with Within(path) as content, Image.open(content, formats=FORMATS) as file:
             if format.side and not format.window:

@@ -14,8 +14,8 @@ from jaxtyping import UInt8
 
 from assl_jax import records
 from assl_jax.console import Progress, say
-from assl_jax.data.claims import check_memory
 from assl_jax.data.image_file import ImageFormat, decode_image
+from assl_jax.data.memory import afford
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
@@ -127,7 +127,9 @@ def _built(
                 records.write_settings(folder / ENTRY, {"skipped": skipped, "files": known})
             found = _cached(entry)
     except OSError as e:
-        raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
+        raise InputError(
+            f"data.cache={cache!r} cannot be written: {e.strerror or e}; name another folder"
+        ) from e
     require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
     assert found is not None
     return found
@@ -184,6 +186,9 @@ def _decode_all(
             sums[i] = np.frombuffer(hash_of(np.ascontiguousarray(image).data).digest(), np.uint8)
         return reasons
 
+    if target is None:
+        what = f"{len(files)} images of {shape[1]}x{shape[0]} pixels"
+        afford(len(files) * sample.nbytes, what, "lower data.side, or set data.cache")
     images = _empty((len(files), *shape), target)
     sums = np.zeros((len(files), 16), np.uint8)
     reasons: list[str] = []
@@ -208,8 +213,6 @@ def _decode_all(
 def _empty(shape: tuple[int, ...], target: Path | None) -> np.ndarray:
     need = math.prod(shape)
     if target is None:
-        remedy = "set data.cache, or a smaller data.side"
-        check_memory(need, f"{shape[0]} images of {'x'.join(map(str, shape[1:]))}", remedy)
         return np.empty(shape, np.uint8)
     # Check the free space first: writing to a memory map on a full disk kills the process.
     free = shutil.disk_usage(target.parent).free

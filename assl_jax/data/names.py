@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from assl_jax.errors import InputError
@@ -41,6 +42,12 @@ def plain(name: str) -> str:
 def shown(name: str) -> str:
     """A file's name for messages and records: bytes that are no UTF-8 become question marks."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def special(path: Path) -> str:
+    """Why a path is never opened: reading a pipe, a socket or a device may wait for ever; or ""."""
+    fine = path.is_file() or path.is_dir() or not path.exists()
+    return "" if fine else "it is a pipe, a socket or a device, and no file"
 
 
 def split_of(name: str) -> str | None:

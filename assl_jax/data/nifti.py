@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 
 from assl_jax.console import hush
 from assl_jax.data.claims import check_claim
+from assl_jax.data.memory import afford
 from assl_jax.data.orientation import Grid, in_standard, to_standard
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
@@ -42,8 +43,8 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
       gives them.
 
     Raises:
-      ValueError: a file that is not one volume of real numbers, or an affine that cannot be
-        inverted.
+      ValueError: a file that is not one volume of real numbers, that is shorter than its header
+        says, or too large for the memory; an affine that cannot be inverted.
       Exception: what nibabel and gzip raise on a broken file.
     """
     from nibabel.arrayproxy import ArrayProxy
@@ -91,6 +92,8 @@ def _header(file: Any, path: Path) -> Any:
     claimed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
     packed = isinstance(file, gzip.GzipFile)
     check_claim(claimed, path.stat().st_size, packed=packed)
+    voxels = math.prod(header.get_data_shape())
+    afford(claimed + 8 * voxels, "it", "resample it to larger voxels")
     return header
 
 

@@ -139,6 +139,10 @@ def _images(
         f"{where} have the shape {x.shape}, expected [n, h, w], [n, h, w, 3], [n, d, h, w] or "
         "[n, d, h, w, c]",
     )
+    require(
+        x.dtype.kind in "biuf",
+        f"{where} are {x.dtype}; save them as integers or real numbers",
+    )
     require(x.size > 0, f"{where} have the shape {x.shape}, which is empty; add some or remove it")
     if axis == "auto":
         axis = _channels_axis(where, x.shape)
@@ -214,7 +218,8 @@ def _classes(
             found = [plain(str(name)) for name in arrays[NAMES].ravel()]
             require(
                 len(set(found)) == len(found) >= k,
-                f"{file}: class_names has {len(set(found))} names, but the labels need {k}",
+                f"{file}: class_names has {len(set(found))} names, but the labels need {k}; name "
+                "each class once",
             )
     require(
         bool((given["test"] >= 0).all()),

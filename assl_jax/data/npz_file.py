@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assl_jax.data.claims import check_claim
+from assl_jax.data.memory import afford
 from assl_jax.errors import InputError, require
 
 HEADERS = {  # of arrays without fields, by version
@@ -51,11 +52,16 @@ def read_arrays(file: Path, keys: Sequence[str]) -> Arrays:
             warnings.simplefilter("ignore")  # such as: a file of Python 2
             entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
             used = [key for key in keys if key in entries]
+            # Once more for what they are converted to.
+            need = 2.0 * sum(entries[key].file_size for key in used)
+            afford(need, str(file), "split it, or save fewer or smaller images")
             return Arrays(
                 sorted(entries),
                 {key: _array(archive, entries[key]) for key in used},
                 {key: f"{key} {entries[key].CRC:08x}" for key in used},
             )
+    except InputError:
+        raise
     except Exception as e:  # NumPy and zipfile raise nearly anything
         if "Object arrays" in str(e):
             raise InputError(

@@ -9,12 +9,14 @@ import math
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.memory import afford
 from assl_jax.data.settings import check
 from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import require
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
 WINDOW = (-20.0, 100.0)  # HU
+WORKING_BYTES = 100  # for each voxel while a volume is generated
 AIR, BONE, BRAIN, FLUID, BLOOD, SCAR, CALCIUM = -1000.0, 900.0, 34.0, 6.0, 82.0, 14.0, 90.0  # HU
 
 
@@ -50,7 +52,7 @@ def phantom_ct(
       classes. The unlabeled volumes are all except the test volumes.
 
     Raises:
-      InputError: a setting out of range.
+      InputError: a setting out of range, or more voxels than the memory holds.
     """
     shape = tuple(shape)
     check(seed=seed)
@@ -62,6 +64,11 @@ def phantom_ct(
         min(labels, test) >= len(CLASSES) and labels + test <= volumes,
         f"data.labels={labels} and data.test={test} must be at least {len(CLASSES)} each and "
         f"together at most data.volumes={volumes}",
+    )
+    afford(
+        float(math.prod(shape)) * (2 * volumes + WORKING_BYTES),
+        f"data.volumes={volumes} of data.shape={shape}",
+        "lower one of them",
     )
     classes = np.arange(volumes, dtype=np.int32) % len(CLASSES)
     images = np.stack([phantom(i, shape=shape, seed=seed) for i in range(volumes)])

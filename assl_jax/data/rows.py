@@ -157,9 +157,10 @@ def rows_of_table(table: Table, root: Path) -> list[Row]:
         where = f"{table.file} row {number}"
         split = cell.get("split", "")
         if "split" in cell:
+            require(bool(split), f"{where} has no split; name one in every row")
             split = split_of(split) or split.lower()
             choice(split, (*SPLITS, VALIDATION), f"{where}: split")
-        require(bool(cell["path"]), f"{where} has no path")
+        require(bool(cell["path"]), f"{where} has no path; name a file in every row")
         require(cell.get("patient") != "", f"{where} has no patient; name one in every row")
         path = cell["path"]
         if "\\" in path and not (root / path).exists():  # written on Windows

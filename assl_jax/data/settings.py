@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from assl_jax.errors import InputError, require
-from assl_jax.ranges import OneOf, Range, mistakes
+from assl_jax.ranges import Allowed, OneOf, Range, mistakes
 
 LARGEST_SIDE = 8192  # pixels; a larger image does not fit into a network
-SETTINGS: dict[str, Range | OneOf] = {
+SETTINGS: dict[str, Allowed] = {
     "alpha": OneOf(("white", "drop")),
     "channels_axis": OneOf(("auto", "first", "last", "none")),
     "labels": Range(at_least=0),  # 0 takes all
@@ -37,7 +37,8 @@ def existing_folder(path: str, what: str) -> Path:
       InputError: an empty path, or no such folder.
     """
     folder = _existing(path, what)
-    require(folder.is_dir(), f"data.path={path!r} is a file, not a folder; name {what}")
+    file = "a file, " if folder.is_file() else ""
+    require(folder.is_dir(), f"data.path={path!r} is {file}not a folder; name {what}")
     return folder
 
 
@@ -48,7 +49,8 @@ def existing_file(path: str, what: str) -> Path:
       InputError: an empty path, or no such file.
     """
     file = _existing(path, what)
-    require(file.is_file(), f"data.path={path!r} is a folder, not a file; name {what}")
+    folder = "a folder, " if file.is_dir() else ""
+    require(file.is_file(), f"data.path={path!r} is {folder}not a file; name {what}")
     return file
 
 
@@ -61,7 +63,9 @@ def expanded(path: str, setting: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise InputError(f"{setting}={path!r}: {error}") from error
+        raise InputError(
+            f"{setting}={path!r}: there is no such user here; write the whole path"
+        ) from error
 
 
 def _existing(path: str, what: str) -> Path:

@@ -24,11 +24,16 @@ def stratified_subset(
       Sorted positions in `labels`.
 
     Raises:
-      InputError: a class with too few images.
+      InputError: fewer images than classes, or a class with too few images.
     """
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
     least = min(int((labels == c).sum()) for c in classes)
+    require(
+        total >= len(classes),
+        f"data.labels={total} is less than one image for each of the {len(classes)} classes; ask "
+        "for more labels",
+    )
     share, extra = divmod(total, len(classes))
     larger = set(rng.permutation(len(classes))[:extra].tolist())
     chosen = []
@@ -37,8 +42,8 @@ def stratified_subset(
         members = np.flatnonzero(labels == c)
         require(
             len(members) >= want,
-            f"labels={total} needs {want} images of class {names[c] if names else c}, which has "
-            f"{len(members)}; ask for fewer labels, at most {len(classes) * least}",
+            f"data.labels={total} needs {want} images of class {names[c] if names else c}, which "
+            f"has {len(members)}; ask for fewer labels, at most {len(classes) * least}",
         )
         chosen.append(rng.permutation(members)[:want])
     return np.sort(np.concatenate(chosen))

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, choice, require
 
 SHAPE = (96, 96, 3)
@@ -45,8 +46,11 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
         another order than the folds refer to.
     """
     choice(reader, READERS, "data.reader")
-    root = Path(path).expanduser()
-    require(root.exists(), f"data.path={path!r} does not exist")
+    root = expanded(path, "data.path")
+    require(
+        root.exists(),
+        f"data.path={path!r} does not exist; name the folder stl10_binary or {ARCHIVE}",
+    )
     binary = _find_binary(root) if path else None
     if reader == "tfds" or (reader == "auto" and binary is None):
         return _read_tfds(path, folds)
@@ -58,7 +62,9 @@ def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto"
     try:
         if binary.is_dir():
             members: Members = {
-                f.name: (f.stat().st_size, partial(f.open, "rb")) for f in binary.iterdir()
+                f.name: (f.stat().st_size, partial(f.open, "rb"))
+                for f in binary.iterdir()
+                if f.is_file()
             }
             return _read_binary(binary, members, folds)
         with tarfile.open(binary) as tar:
@@ -104,7 +110,7 @@ def _read_binary(where: Path, members: Members, folds: tuple[int, ...]) -> Datas
         require(
             size == counts[split],
             f"{where / f'{split}_y.bin'} holds {size} bytes, expected {counts[split]} "
-            f"(one per image of {split}_X.bin)",
+            f"(one per image of {split}_X.bin); download it again",
         )
 
     images, rows = _allocate(counts)
@@ -126,7 +132,7 @@ def _read_binary(where: Path, members: Members, folds: tuple[int, ...]) -> Datas
         require(
             stored.min() >= 1 and stored.max() <= len(class_names),
             f"{where / f'{split}_y.bin'} holds labels {stored.min()} to {stored.max()}, expected "
-            f"1 to {len(class_names)} (the lines of class_names.txt)",
+            f"1 to {len(class_names)} (the lines of class_names.txt); download it again",
         )
         labels[rows[split]] = stored.astype(np.int32) - 1
     sets = [np.arange(counts["train"])]

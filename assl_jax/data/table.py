@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from assl_jax.data.names import special
 from assl_jax.errors import InputError, require
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -56,7 +57,10 @@ def read_table(
         columns, rows = _cells(file, text, delimiter)
         if set(needed) <= set(columns):
             break
-    require(any(columns), f"{file} is empty; its first line must be {','.join(needed)}")
+    require(
+        any(columns),
+        f"{file} is empty; its first line names the columns, such as {','.join(needed)}",
+    )
     absent = [name for name in needed if name not in columns]
     require(
         not absent,
@@ -64,15 +68,15 @@ def read_table(
         "first line names them)",
     )
     twice = [name for name in (*needed, *optional) if columns.count(name) > 1]
-    require(not twice, f"{file} has more than one column {', '.join(twice)}")
-    require(bool(rows), f"{file} has no rows below its first line")
+    require(not twice, f"{file} has more than one column {', '.join(twice)}; keep one")
+    require(bool(rows), f"{file} has no rows below its first line; add one for each file")
 
     whole = []
     for number, cells in rows:
         require(
             not any(cells[len(columns) :]),
             f"{file} row {number + skip} has {len(cells)} cells, but the first line has "
-            f"{len(columns)}",
+            f"{len(columns)}; put a cell that holds the delimiter into quotes",
         )
         cell = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
         whole.append((number + skip, cell))
@@ -80,6 +84,8 @@ def read_table(
 
 
 def _text(file: Path, setting: str) -> tuple[str, tuple[str, ...]]:
+    reason = special(file)
+    require(not reason, f"{file} cannot be read as a table: {reason}")
     try:
         content = file.read_bytes()
     except FileNotFoundError as e:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from assl_jax.console import track
-from assl_jax.data.claims import check_memory
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.images import why_unreadable
+from assl_jax.data.memory import afford
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
@@ -207,7 +207,9 @@ def read_volumes(
         sweep(folder.parent)
         return _into_cache(root, entries, format, judged, read)
     except OSError as e:
-        raise InputError(f"data.cache={cache!r} cannot be written: {e.strerror or e}") from e
+        raise InputError(
+            f"data.cache={cache!r} cannot be written: {e.strerror or e}; name another folder"
+        ) from e
 
 
 def _into_memory(
@@ -222,8 +224,9 @@ def _into_memory(
                 skipped[file] = volume
                 continue
             if not kept:
-                need, what = len(files) * volume.nbytes, f"{len(files)} volumes of {volume.shape}"
-                check_memory(need, what, "set data.cache, or a smaller data.shape")
+                what = f"{len(files)} volumes of {volume.shape[:-1]} voxels"
+                remedy = "set data.cache, fewer voxels (data.shape) or larger ones (data.spacing)"
+                afford(len(files) * volume.nbytes, what, remedy)
                 images = np.empty((len(files), *volume.shape), np.int16)
             _same_shape(root, file, volume.shape, (kept or [file])[0], images.shape[1:])
             images[len(kept)] = volume

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from assl_jax.data.claims import amount
+from assl_jax.data.memory import afford
 from assl_jax.data.settings import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.errors import require
@@ -20,6 +21,7 @@ from assl_jax.ops.resample import resize_matrix
 PERCENTILES, PERCENTILE_SCALE = (0.5, 99.5), 1000
 NARROWEST_WINDOW = 32
 LARGEST_STEP = 2**32  # bytes of a volume between its resamplings along each axis
+FLOATS = 8  # bytes for each voxel while a volume is resampled
 SAME_GRID = 1e-4  # relative difference of spacings; files store the affine in single precision
 
 # Without jit, its operations would be compiled separately for every size of a file.
@@ -67,6 +69,11 @@ class VolumeFormat:
         require(
             self.foreground_above is None or math.isfinite(self.foreground_above),
             f"data.foreground_above={self.foreground_above} must be a number",
+        )
+        afford(
+            FLOATS * math.prod(self.shape),
+            f"one volume of data.shape={self.shape}",
+            "set fewer voxels",
         )
         if not self.window:
             return
@@ -231,6 +238,11 @@ def _new_shape(
     out = tuple(round(n / r) for n, r in zip(shape, ratio, strict=True))
     if min(out) < 1:
         raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {shape}")
+    afford(
+        FLOATS * math.prod(out),
+        f"data.spacing={tuple(new)} makes {'x'.join(map(str, out))} voxels of a volume, which",
+        "set larger voxels",
+    )
     return out
 
 

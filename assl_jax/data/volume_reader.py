@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from assl_jax.data import dicom, dicom_files, nifti
-from assl_jax.data.names import is_system
+from assl_jax.data.names import is_system, special
 from assl_jax.data.orientation import Grid
 from assl_jax.errors import InputError
 
@@ -70,21 +70,36 @@ def find_volumes(folder: Path) -> list[Path]:
       InputError: a package that a format needs is not installed.
     """
     found: list[Path] = []
-    for inside, folders, names in os.walk(folder, followlinks=True):
-        here = Path(inside)
+    waiting = [folder]  # folders may be nested deeper than Python's calls, which `os.walk` makes
+    while waiting:
+        here = waiting.pop()
+        folders, names = _content(here)
+        links = [path for path in folders if path.is_symlink()]
         # A link to a folder that contains it would lead round in a circle.
-        above = {parent.resolve() for parent in (here, *here.parents)}
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not is_system(name)
-            and not ((here / name).is_symlink() and (here / name).resolve() in above)
-        )
+        above = {parent.resolve() for parent in (here, *here.parents)} if links else set()
+        waiting += [p for p in folders if p not in links or p.resolve() not in above]
         own = [reader for reader in READERS.values() if reader.accepts(here)]
         others = tuple(s for r in READERS.values() if r not in own for s in r.suffixes)
         found += [volume for reader in own for volume in reader.volumes(here)]
-        found += [here / n for n in names if n.lower().endswith(others) and not is_system(n)]
+        found += [here / n for n in names if n.lower().endswith(others)]
     return sorted(set(found))  # an empty file can be of any format
+
+
+def _content(folder: Path) -> tuple[list[Path], list[str]]:
+    """The folders in a folder, and the names of its files; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not is_system(entry.name)]
+    except OSError:
+        return [], []
+    folders = [folder / entry.name for entry in entries if entry.is_dir()]
+    return folders, [entry.name for entry in entries if not entry.is_dir()]
+
+
+def _refuse_special(path: Path) -> None:
+    path.stat()  # a missing file is an error of its own
+    if reason := special(path):
+        raise ValueError(reason)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -92,8 +107,9 @@ def stamp(path: Path) -> tuple[int, int]:
 
     Raises:
       OSError: it cannot be read.
+      ValueError: it is no file.
     """
-    path.stat()  # a missing file is an error of its own
+    _refuse_special(path)
     reader = next((r for r in READERS.values() if r.accepts(path)), None)
     stats = [file.stat() for file in (reader.files(path) if reader else _in_folder(path))]
     return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
@@ -120,7 +136,7 @@ def reader_of(path: Path) -> VolumeReader:
       OSError: it is not there.
       ValueError: it is of no known format.
     """
-    path.stat()  # a missing file is an error of its own
+    _refuse_special(path)
     for reader in READERS.values():
         if reader.accepts(path):
             return reader

@@ -210,5 +210,6 @@ def _weights(number: int) -> str:
 
 def _read(folder: str | Path, kind: str, name: str, record: type[T]) -> T:
     path = Path(folder) / kind / name
-    require(path.is_file(), f"{folder} holds no finished run (no {kind}/{name}); run it first")
+    what = "network that was kept" if kind == MODEL_FOLDER else "finished run"
+    require(path.is_file(), f"{folder} holds no {what} (no {kind}/{name}); run it first")
     return records.read(path, record)

@@ -1,7 +1,7 @@
 """Fine-tuning of all layers on the target task, its predictions, and cross-validation folds."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -178,7 +178,12 @@ BALANCE: dict[str, Callable[[np.ndarray, np.ndarray], Balanced]] = {
 
 
 def stratified_folds(
-    labels: np.ndarray, folds: int, *, seed: int, groups: np.ndarray | None = None
+    labels: np.ndarray,
+    folds: int,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+    names: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Positions of each of `folds` disjoint validation sets, with similar shares of the classes.
 
@@ -189,6 +194,7 @@ def stratified_folds(
       folds: number of sets.
       seed: of the shuffle.
       groups: `[n]` the patient of each image; None means that every image has its own.
+      names: of the classes, for the error message.
 
     Returns:
       Sorted positions; together they are 0 to n - 1.
@@ -207,9 +213,9 @@ def stratified_folds(
     what = "labelled images" if len(own) == len(labels) else "patients"
     require(
         counts[rare] >= folds,
-        f"class {rare} has {counts[rare]} {what}, but {folds}-fold cross-validation needs {folds}; "
-        "lower target.folds, label more images, or set search.select_on=test and no "
-        "target.learning_rates",
+        f"class {names[rare] if names else rare} has {counts[rare]} {what}, but {folds}-fold "
+        f"cross-validation needs {folds}; lower target.folds, label more images, or set "
+        "search.select_on=test and no target.learning_rates",
     )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [held_out for _, held_out in splitter.split(labels, labels, groups)]

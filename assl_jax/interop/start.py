@@ -13,6 +13,7 @@ from assl_jax.interop.tensors import read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
 
 TEACHERS = "distil.teachers"  # the setting
+CHOOSE = "name a run, a pretraining stage or a .safetensors file"
 
 
 def read_start(
@@ -35,7 +36,8 @@ def read_start(
     Raises:
       InputError: nothing to read there, or weights of another network.
     """
-    path = Path(path).expanduser()
+    path = expanded(str(path), setting)
+    require(path.exists(), f"{setting}={path} does not exist; {CHOOSE}")
     arrays = to_own(load_backbone(path)[1]) if path.is_dir() else read_tensors(path)
     return fit(arrays, backbone, rank=rank, channels=channels, source=f"{setting}={path}")
 
@@ -59,8 +61,7 @@ def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
         path = expanded(text, TEACHERS)
         require(
             path.exists(),
-            f"{TEACHERS}: {text!r} does not exist; name a run, a pretraining stage or a "
-            ".safetensors file",
+            f"{TEACHERS}: {text!r} does not exist; {CHOOSE}",
         )
         whole = path.resolve()
         name = name if named else re.sub(r"\W", "_", whole.stem if path.is_file() else whole.name)

@@ -45,7 +45,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: no such file, a file of another format, or a damaged one.
     """
-    require(path.is_file(), f"{path} does not exist")
+    require(path.is_file(), f"{path} {'is not a file' if path.exists() else 'does not exist'}")
     require(
         path.suffix == SUFFIX,
         f"{path} is no {SUFFIX} file; a file that torch.save wrote can run any code when it is "

@@ -125,7 +125,10 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
     for path, shape in wanted.items():
         name = names[path]
         array = np.asarray(arrays[name], np.float32)
-        require(bool(np.isfinite(array).all()), f"{source}: {name} has values that are not finite")
+        require(
+            bool(np.isfinite(array).all()),
+            f"{source}: {name} has values that are not finite; name another file",
+        )
         if foreign and path[-1] == "kernel":
             array = _own_kernel(array)
         if path[-1] == "kernel":

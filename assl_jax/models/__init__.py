@@ -21,7 +21,7 @@ from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
-from assl_jax.ranges import OneOf, Positive, declared, mistakes
+from assl_jax.ranges import OneOf, Range, declared, mistakes
 
 
 class Entry(NamedTuple):
@@ -99,7 +99,7 @@ def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
 def make_backbone(
     name: str = "resnet18",
     *,
-    width: Positive = 1.0,
+    width: Annotated[float, Range(above=0, at_most=16)] = 1.0,
     stem: str = "imagenet",
     dtype: Annotated[str, OneOf(DTYPES)] = "float32",
     delay: Sequence[int] = (),
@@ -110,7 +110,7 @@ def make_backbone(
 
     Args:
       name: the network: one of `BACKBONES`, of another package, or `module:Class`.
-      width: multiplier of all channel counts.
+      width: multiplier of all channel counts, at most 16.
       stem: first layers of a ResNet, a key of `resnet.STEMS`; VGG has no stem and ignores it.
       dtype: compute dtype, "float32" or "bfloat16".
       delay: a tuple or list with one number per spatial axis: how many of the network's halvings

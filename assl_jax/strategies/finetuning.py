@@ -52,7 +52,9 @@ def fold_runs(
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
         labels, groups = dataset.labels[rows], dataset.groups[rows]
         shuffle = (seed + 1000 * repeat) % 2**32  # what scikit-learn takes
-        folds = stratified_folds(labels, settings.folds, seed=shuffle, groups=groups)
+        folds = stratified_folds(
+            labels, settings.folds, seed=shuffle, groups=groups, names=dataset.class_names
+        )
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
             runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + 100 * repeat + f)

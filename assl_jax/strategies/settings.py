@@ -7,7 +7,7 @@ from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
-from assl_jax.ranges import Count, OneOf, Positive, Range, Size, check, declared, mistakes
+from assl_jax.ranges import Count, OneOf, Positive, Range, Repeats, Size, check, declared, mistakes
 from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
@@ -83,7 +83,7 @@ class PretrainSettings:
     """
 
     training: Training
-    seeds: Count = 1
+    seeds: Repeats = 1
     budget: Annotated[str, OneOf(BUDGETS)] = "steps"
     mixing: Annotated[str, OneOf(MIXING)] = "alternate"
     moments: Annotated[str, OneOf(MOMENTS)] = "per_task"
@@ -127,7 +127,7 @@ class TargetSettings:
     """
 
     training: Training
-    seeds: Count = 3
+    seeds: Repeats = 3
     learning_rates: tuple[float, ...] = ()
     folds: Size = 5
     shift: Size = 0
@@ -139,10 +139,6 @@ class TargetSettings:
     def __post_init__(self) -> None:
         check(self, "target.")
         rates = self.learning_rates
-        require(
-            all(type(rate) in (int, float) for rate in rates),
-            f"target.learning_rates={rates} must be numbers",
-        )
         range_of_each = {"learning_rates": declared(Optimiser)["learning_rate"]}
         for rate in rates:
             found = mistakes(range_of_each, {"learning_rates": rate}, "target.")

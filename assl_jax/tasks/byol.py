@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from assl_jax import losses
 from assl_jax.models.heads import NormalisedMLP, flatten_views, unflatten_views
-from assl_jax.ranges import Count, Range, Size
+from assl_jax.ranges import Range, Size, Width
 from assl_jax.tasks.base import Average, Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
@@ -58,7 +58,7 @@ class BYOL(TwoViews):
     colour: ClassVar[str] = "#333333"
     momentum: Annotated[float, Range(above=0, below=1)] = 0.99
     hidden: Size = 0
-    width: Count = 128
+    width: Width = 128
 
     def teach(
         self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any

@@ -13,7 +13,7 @@ from assl_jax.models.heads import Decoder, flatten_views, last_map, unflatten_vi
 from assl_jax.ops.crop import random_starts
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import box_mask
-from assl_jax.ranges import Count, OneOf, Range, Size
+from assl_jax.ranges import OneOf, Range, Size, Width
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 
 REGIONS = ("random", "centre")
@@ -54,7 +54,7 @@ class Inpaint(ProxyTask):
     colour: ClassVar[str] = "#CC79A7"
     region: Annotated[str, OneOf(REGIONS)] = "random"
     mask_fraction: Annotated[float, Range(above=0, below=1)] = 0.5
-    width: Count = 16
+    width: Width = 16
     coarse: Size = 0
     intensity: Intensity = Intensity()
 

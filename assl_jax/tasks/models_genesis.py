@@ -16,7 +16,7 @@ from assl_jax.ops.curve import random_curve
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ops.mask import random_boxes
 from assl_jax.ops.shuffle import random_shuffle
-from assl_jax.ranges import Count, Portion, Share, Size
+from assl_jax.ranges import Portion, Repeats, Share, Size, Width
 from assl_jax.tasks.base import Batch, Metrics, ProxyTask
 from assl_jax.tasks.inpaint import ReconstructionHead
 
@@ -68,11 +68,11 @@ class ModelsGenesis(ProxyTask):
     inverted: Share = 0.5
     paint: Share = 0.9
     inpaint: Share = 0.2
-    boxes: Count = 5
+    boxes: Repeats = 5
     another: Share = 0.95
     inpaint_sides: tuple[float, float] = (1 / 6, 1 / 3)
     outpaint_sides: tuple[float, float] = (3 / 7, 4 / 7)
-    width: Count = 16
+    width: Width = 16
     coarse: Size = 0
     intensity: Intensity = Intensity()
 

@@ -12,10 +12,12 @@ from jaxtyping import Array, Int, Shaped
 from assl_jax.errors import require
 from assl_jax.ops.crop import cut, random_starts
 from assl_jax.ops.intensity import Intensity
-from assl_jax.permutations import max_min_hamming_permutations
-from assl_jax.ranges import Count, Portion, Range, Seed
+from assl_jax.permutations import MOST_TILES, max_min_hamming_permutations
+from assl_jax.ranges import Portion, Range, Seed, Width
 from assl_jax.tasks.base import ProxyTask
 from assl_jax.tasks.tiles import all_cells, require_tile_sides
+
+MOST = 2000  # permutations; more take minutes to choose
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class PuzzleTiles(ProxyTask):
 
     Attributes:
       grid: cells per axis.
-      permutations: number of permutations in the set, which are the classes.
+      permutations: number of permutations in the set, which are the classes, at most 2,000.
       tile_fraction: tile side over cell side. A tile lies at a random position in its cell. The
         random gaps keep the network from matching the edges of neighbouring tiles.
       hidden: width of the head's hidden layer.
@@ -33,9 +35,9 @@ class PuzzleTiles(ProxyTask):
     """
 
     grid: Annotated[int, Range(at_least=2)] = 3
-    permutations: Count = 100
+    permutations: Annotated[int, Range(at_least=1, at_most=MOST)] = 100
     tile_fraction: Portion = 0.8
-    hidden: Count = 512
+    hidden: Width = 512
     seed: Seed = 0
     intensity: Intensity = Intensity()
 
@@ -43,9 +45,14 @@ class PuzzleTiles(ProxyTask):
         """The permutations `[K, grid**rank]`; a label is a row.
 
         Raises:
-          InputError: more permutations than the tiles have.
+          InputError: too many tiles, or more permutations than the tiles have.
         """
         tiles = self.grid**rank
+        require(
+            tiles <= MOST_TILES,
+            f"task {self.name}: grid={self.grid} gives {tiles} tiles; use a grid of at most "
+            f"{int(MOST_TILES ** (1 / rank))}",
+        )
         require(
             1 <= self.permutations <= math.factorial(tiles),
             f"task {self.name}: grid={self.grid} gives {tiles} tiles, "

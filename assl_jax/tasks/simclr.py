@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from assl_jax import losses
 from assl_jax.models.heads import MLP
-from assl_jax.ranges import Count, Positive, Size
+from assl_jax.ranges import Positive, Size, Width
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
@@ -47,7 +47,7 @@ class SimCLR(TwoViews):
     colour: ClassVar[str] = "#E69F00"
     temperature: Positive = 0.5
     hidden: Size = 0
-    width: Count = 128
+    width: Width = 128
 
     def head(self) -> nn.Module:
         return ProjectionHead(hidden=self.hidden, width=self.width)

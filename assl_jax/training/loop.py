@@ -56,7 +56,7 @@ class Training:
       InputError: a number out of range, or a batch that does not divide into micro-batches.
     """
 
-    steps: Count
+    steps: Annotated[int, Range(at_least=1, at_most=10**8)]
     batch_size: Annotated[int, Range(at_least=2)]
     accumulate: Count = 1
     optimiser: Optimiser = Optimiser()

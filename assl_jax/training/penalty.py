@@ -96,7 +96,7 @@ class Penalty:
     estimator: Annotated[str, OneOf(ESTIMATORS)] = "unbiased"
     standardise: Annotated[str, OneOf(STANDARDISE)] = "whiten"
     ridge: Positive = 0.1
-    queue: NonNegative = 4.0
+    queue: Annotated[float, Range(at_least=0, at_most=1000)] = 4.0
 
     def __post_init__(self) -> None:
         check(self, "self_assl.")

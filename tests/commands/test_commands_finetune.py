@@ -70,17 +70,3 @@ def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
     with pytest.raises(SystemExit):
         main(["finetune", str(workdir)])
     assert len(started) == 1
-
-
-def test_mistakes_are_one_line(workdir, started, tmp_path, capsys):
-    def says(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(["finetune", *arguments])
-        assert stopped.value.code == 2
-        return capsys.readouterr().err
-
-    assert "did you mean 'rotation'" in says(str(workdir), "--network=rotatoin")
-    assert "config.target.steps" in says(str(workdir), "--target.steps=5")
-    assert "name the folder of a finished run" in says()
-    assert "does not exist" in says(str(tmp_path / "nowhere"))
-    assert started == []

@@ -179,7 +179,7 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
     run = f"--workdir={volumes}"
     assert "holds no finished run" in refused(capsys, f"--workdir={tmp_path}")
     assert "did you mean 'rotation'" in refused(capsys, run, "--networks=rotatoin")
-    assert "jigsaw holds no finished run" in refused(capsys, run, "--networks=jigsaw")
+    assert "jigsaw holds no network that was kept" in refused(capsys, run, "--networks=jigsaw")
     assert "--n=0" in refused(capsys, run, "--n=0")
     assert "does not exist" in refused(capsys, run, f"--images={tmp_path / 'absent'}")
     assert ".nii .nii.gz" in refused(capsys, run, f"--images={tmp_path}")

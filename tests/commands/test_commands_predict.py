@@ -104,21 +104,3 @@ def test_a_network_that_diverged_is_named_and_writes_nothing(finished, drawn, ca
         main(["predict", str(finished / "run"), str(finished / "pets"), f"--out={out}"])
     assert stopped.value.code == 2 and not out.exists()
     assert "network rotation has weights of its linear head" in capsys.readouterr().err
-
-
-def test_mistakes_are_one_line(finished, capsys, write_run):
-    run, pets = str(finished / "run"), str(finished / "pets")
-
-    def says(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(["predict", *arguments])
-        assert stopped.value.code == 2
-        return capsys.readouterr().err.splitlines()[-1]
-
-    assert "nowhere/results.json does not exist; run it first" in says("nowhere", pets)
-    assert "nothing does not exist" in says(run, "nothing")
-    assert "did you mean 'rotation'" in says(run, pets, "--network=rotatoin")
-    assert "no file in an existing folder" in says(run, pets, "--out=nowhere/out.csv")
-    assert not (finished / "predictions.csv").exists()
-    write_run(finished / "pairs", {"name": "folder", "path": pets}, [NETWORK])
-    assert "keeps none; choose one with --network: rotation" in says(str(finished / "pairs"), pets)

@@ -1,0 +1,98 @@
+"""Image files that a run refuses."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TOPIC = "Image files"
+COMMAND = (
+    *("run", "mtassl_folder", "--config.data.path=FOLDER/photos", "--config.data.cache="),
+    *("--workdir=FOLDER/work", "--config.tasks=rotation"),
+    *("--config.pretrain.batch_size=8", "--config.target.batch_size=8"),
+)
+
+
+def case(content, *settings, name="0.png"):
+    """`content` is an image, or the bytes of one; it comes first among good ones."""
+
+    def build(folder):
+        for i in range(16):
+            file = folder / "photos" / "train" / ("cat", "dog")[i % 2] / f"good{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16)).save(file)
+        (folder / "photos" / "train" / "cat" / name).write_bytes(content())
+        return [*COMMAND, *(f"--config.{each}" for each in settings)]
+
+    return build
+
+
+def saved(image, form="PNG", **more):
+    def content():
+        file = io.BytesIO()
+        image.save(file, form, **more)
+        return file.getvalue()
+
+    return content
+
+
+def chunk(kind, content):
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def png(width, height, *chunks):
+    """A PNG whose header says `width` and `height`."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    whole = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks)
+    return lambda: whole + chunk(b"IEND", b"")
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+GREY = Image.new("L", (16, 16))
+FRAMES = [Image.new("RGB", (16, 16), value) for value in ("red", "blue")]
+HALF = saved(NOISE, "JPEG")()[:-200]
+SIXTEEN = Image.fromarray(np.full((16, 16), 3000, np.uint16))
+FLOAT = Image.fromarray(np.full((16, 16), np.nan, np.float32))
+
+CASES = {
+    "a text that is called a photograph": case(lambda: b"no image"),
+    "zeros": case(lambda: bytes(4096)),
+    "the first half of a photograph": case(lambda: HALF, name="0.jpg"),
+    "the first bytes alone": case(lambda: saved(NOISE)()[:20]),
+    "a photograph with changed bytes": case(lambda: saved(NOISE)()[:60] + bytes(500)),
+    "a header of 60,000 by 60,000 pixels": case(png(60_000, 60_000, chunk(b"IDAT", b"x"))),
+    "a header of 10 pixels by 2 milliards": case(png(10, 2**31 - 1, chunk(b"IDAT", b"x"))),
+    "a header without a pixel": case(png(0, 0, chunk(b"IDAT", b"x"))),
+    "no pixels": case(png(16, 16)),
+    "pixels that are no zlib stream": case(png(16, 16, chunk(b"IDAT", b"nonsense"))),
+    "a text of a gigabyte in a small file": case(
+        png(16, 16, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27), 9)))
+    ),
+    "several pages": case(
+        saved(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), name="0.tif"
+    ),
+    "frames": case(saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), name="0.gif"),
+    "16 bits without a window": case(saved(SIXTEEN)),
+    "numbers with NaN": case(saved(FLOAT, "TIFF"), "data.window=(0,1)", name="0.tif"),
+    "an image that is transparent everywhere": case(saved(Image.new("RGBA", (16, 16)))),
+    "a vector graphic": case(lambda: b"<svg></svg>", name="0.webp"),
+    "a grey image among coloured ones": case(saved(GREY)),
+    "a larger image": case(saved(NOISE.resize((20, 16)))),
+    "an empty TIFF": case(lambda: b"II*\0" + bytes(4), name="0.tif"),
+    "a TIFF that refers to itself": case(
+        lambda: b"II*\0\x08\0\0\0" + bytes(2) + b"\x08\0\0\0", name="0.tif"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_the_message(words, check):
+    check(TOPIC, words, CASES[words])
+
+
+def test_every_row_has_a_case(rows):
+    assert list(rows[TOPIC]) == list(CASES)

@@ -1,0 +1,156 @@
+"""Settings that a run refuses."""
+
+import pytest
+
+TOPIC = "Settings"
+TINY = (
+    *("run", "mtassl_digits", "--workdir=FOLDER/work", "--config.data.side=16"),
+    *("--config.backbone.name=resnet10", "--config.backbone.width=0.0625"),
+    *("--config.backbone.stem=half", "--config.pretrain.batch_size=8"),
+    *("--config.target.batch_size=8", "--config.tasks=src,rotation", "--noconfig.keep_compiled"),
+)
+GIVEN = {  # besides TINY
+    "experiment=mtasl": (),
+    "tasks=src,simcrl": (),
+    "tasks=src,src": (),
+    "tasks=": (),
+    "tasks=nowhere:Task": (),
+    "tasks=os:path": (),
+    "data.name=digitz": (),
+    "data.name=os:path": (),
+    "seed=-1": (),
+    "seed=100000000000000000000": (),
+    "seed=1.5": (),
+    "log_every=0": (),
+    "checkpoint_every=-5": (),
+    "eval_batch_size=0": (),
+    "images_on=hots": (),
+    "log_to=tensorbord": (),
+    "log_to=tensorboard,tensorboard": (),
+    "log_to=wandb": (),
+    "backbone.name=resnet19": (),
+    "backbone.name=os:path": (),
+    "backbone.name=tinynet": (),
+    "backbone.width=inf": (),
+    "backbone.width=0": (),
+    "backbone.width=17": (),
+    "backbone.stem=imagenette": (),
+    "backbone.dtype=float16": (),
+    "backbone.delay=(1,0,0)": (),
+    "backbone.delay=(-1,0)": (),
+    "backbone.delay=(1.5,0)": (),
+    "backbone.delay=('a',0)": (),
+    "backbone.delay=3": (),
+    "data.side=8": (),
+    "data.side=0": (),
+    "data.side=-4": (),
+    "data.side=100000": (),
+    "data.side=8192": (),
+    "data.labels=30": (),
+    "data.labels=-1": (),
+    "data.labels=100000": (),
+    "data.labels=5": (),
+    "data.test=0": (),
+    "data.test=5": (),
+    "data.test=1701": (),
+    "pretrain.steps=0": (),
+    "pretrain.steps=many": (),
+    "pretrain.steps=100000000000": (),
+    "pretrain.batch_size=1": (),
+    "pretrain.batch_size=12": (),
+    "pretrain.batch_size=100000": (),
+    "pretrain.accumulate=0": (),
+    "pretrain.accumulate=3": (),
+    "pretrain.accumulate=8": (),
+    "pretrain.accumulate=2": ("pretrain.mixing=joint", "pretrain.batch_size=32"),
+    "pretrain.mixing=alternat": (),
+    "pretrain.schedule=cosin": (),
+    "pretrain.budget=step": (),
+    "pretrain.warmup=-1": (),
+    "pretrain.warmup=100000": (),
+    "pretrain.warmup=nan": (),
+    "pretrain.clip_norm=-1": (),
+    "pretrain.weight_decay=-1": (),
+    "pretrain.learning_rate=inf": (),
+    "pretrain.learning_rate=0": (),
+    "pretrain.learning_rate=fast": (),
+    "pretrain.algorithm=adamw2": (),
+    "pretrain.seeds=0": (),
+    "pretrain.seeds=1000000000": (),
+    "target.steps=0": (),
+    "target.batch_size=12": (),
+    "target.accumulate=3": (),
+    "target.learning_rate=0": (),
+    "target.folds=1": (),
+    "target.folds=1000": (),
+    "target.seeds=0": (),
+    "target.shift=-1": (),
+    "target.shift=1000": (),
+    "target.keep=0": (),
+    "target.balance=weight": (),
+    "target.head=prob": (),
+    "target.learning_rates=(1e-3,1e-3)": (),
+    "target.learning_rates=(1e-3,0)": (),
+    "target.learning_rates=(1e-3,1e30)": (),
+    "target.learning_rates=(1e-3,True)": (),
+    "target.learning_rates=('a',1e-3)": (),
+    "similarity.n=1": (),
+    "similarity.layer=stage9": (),
+    "similarity.estimator=bias": (),
+    "search.metric=accuracies": (),
+    "search.accept=allways": (),
+    "search.select_on=tests": (),
+    "search.candidates=al": (),
+    "self_assl.weight=-1": (),
+    "self_assl.weight=inf": (),
+    "self_assl.sign=printed": (),
+    "self_assl.standardise=white": (),
+    "self_assl.init_from=fp": (),
+    "self_assl.use=f": (),
+    "self_assl.layer=stage9": (),
+    "self_assl.queue=-1": (),
+    "self_assl.queue=1e9": (),
+    "self_assl.backbones=('vgg11','vgg11')": (),
+    "self_assl.backbones=('vgg11','vgg12')": (),
+    "self_assl.backbones=(1,2)": (),
+    "joint.weight=0": (),
+    "distil.weight=-1": (),
+    "distil.start=singel": (),
+    "task.jigsaw.grid=1": ("tasks=jigsaw",),
+    "task.jigsaw.grid=9": ("tasks=jigsaw",),
+    "task.jigsaw.grid=20": ("tasks=jigsaw",),
+    "task.jigsaw.grid=100000": ("tasks=jigsaw",),
+    "task.jigsaw.hidden=1000000": ("tasks=jigsaw",),
+    "task.models_genesis.outpaint_sides=('a',1)": ("tasks=models_genesis",),
+    "task.jigsaw.permutations=100000": ("tasks=jigsaw",),
+    "task.inpaint.region=center": ("tasks=inpaint",),
+    "task.mcpc.form=ration": ("tasks=mcpc",),
+    "task.simclr.temperature=0": ("tasks=simclr",),
+    "task.src.overlap=1": (),
+    "tasks=rubiks_cube": (),
+    "experiment=pairs": ("tasks=src",),
+    "experiment=self_assl": ("pretrain.mixing=distil",),
+    "experiment=finetune": (),
+    "init.path=nowhere": (),
+}
+
+
+def case(setting, more):
+    changed = [f"--config.{each}" for each in (setting, *more)]
+    return lambda folder: [*TINY, *changed]
+
+
+def words(setting, more):
+    return " ".join(f"`{each}`" for each in (setting, *more))
+
+
+CASES = {words(*each): case(*each) for each in GIVEN.items()}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_the_message(words, check):
+    check(TOPIC, words, CASES[words])
+
+
+def test_every_row_has_a_case(rows):
+    assert list(rows[TOPIC]) == list(CASES)
