@@ -66,10 +66,9 @@ def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
 def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """The log loss after one temperature has softened the probabilities of all images.
 
-    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the images that are judged. A network that
-    was fine-tuned on few labels is often far too sure; its log loss is then that of a few images,
-    and says little about the features. The temperature is at least 1: a network is not made surer,
-    which would favour one that is right on these few images by luck.
+    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the same images. The log loss of a network
+    that is far too sure, as after few labels, hangs on a few images. The temperature is at least 1:
+    a network is not made surer, which would favour one that is right by luck.
     """
     logits = np.log(probabilities.astype(np.float64).clip(1e-12))
     true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
@@ -78,8 +77,7 @@ def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: W
         p = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
         return p / p.sum(1, keepdims=True)
 
-    def too_sure(inverse: float) -> bool:
-        """Whether the loss, which is convex in the inverse temperature, rises there."""
+    def too_sure(inverse: float) -> bool:  # whether the loss, which is convex, rises there
         return bool(((softened(inverse) * logits).sum(1) - true).mean() > 0)
 
     if not too_sure(1.0):
@@ -119,18 +117,13 @@ METRICS = {
     "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy),
     "macro_f1": Metric("macro F1", macro_f1),
     "auc": Metric("AUC", auc),
-    "log_loss": Metric("log loss", log_loss, higher_is_better=False, share=False),
-    "calibrated_log_loss": Metric(
-        "calibrated log loss", calibrated_log_loss, higher_is_better=False, share=False
-    ),
+    "log_loss": Metric("log loss", log_loss, False, False),
+    "calibrated_log_loss": Metric("calibrated log loss", calibrated_log_loss, False, False),
 }
 
 
 def on_test_set(name: str) -> str:
-    """The metric of the test set for readers: the one of the selection, or the accuracy.
-
-    The accuracy replaces a metric that is no share of 1.
-    """
+    """The metric of the test set for readers: the accuracy instead of one that is no share."""
     return name if METRICS[name].share else "accuracy"
 
 

@@ -91,9 +91,8 @@ class Control(Record, frozen=True, kw_only=True):
         that have neither chosen nor accepted a network, or on the test set if the search looks at
         it.
       error: standard error of the gain.
-      over_start, over_start_error: the same for the pool and the single network that the search
-        began with; None in a file of an earlier version. The pool is kept unless a gain is below 0;
-        then the network that beats it by most is kept.
+      over_start, over_start_error: the same over the single network that the search began with;
+        None in an older file. If a gain is below 0, what beats the pool by most is kept.
     """
 
     pool: Pool
@@ -326,8 +325,7 @@ class Results(Findings, frozen=True, kw_only=True):
       stages: folder of the stages, relative to the workdir.
       networks: every network that was evaluated.
       reused: folders of stages that other code computed and `--reuse=settings` took.
-      images: what was read; None in a file of an earlier version.
-      data_digest: of all images and labels; "" in a file of an earlier version.
+      images, data_digest: what was read; None and "" in a file of an earlier version.
     """
 
     experiment: str

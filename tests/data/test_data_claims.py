@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shutil
 import struct
 import zipfile
 import zlib
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.data import claims, volume_file
-from assl_jax.data.claims import Within, amount, check_claim, check_memory
+from assl_jax.data import claims, memory, volume_file
+from assl_jax.data.claims import Within, amount, check_claim
 from assl_jax.data.dicom import read_dicom
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.images import read_images
+from assl_jax.data.memory import afford
 from assl_jax.data.nifti import nifti_header, read_nifti
 from assl_jax.data.npz import npz
 from assl_jax.data.volume_cache import read_volumes
@@ -45,16 +47,14 @@ def test_an_amount_in_words(size, words):
 
 
 def test_an_array_is_compared_with_the_memory(monkeypatch):
-    assert claims.memory() > 2**28
-    monkeypatch.setattr(claims, "memory", lambda: 10**9)
-    check_memory(10**9, "3 images", "set data.side")
+    assert memory.memory() > 2**28
+    monkeypatch.setattr(memory, "memory", lambda: 1e9)
+    afford(1e9, "an image", "set data.side")
     with pytest.raises(InputError) as error:
-        check_memory(2 * 10**9, "3 images of 8x8", "set data.side")
+        afford(2e9, "an image", "set data.side")
     assert str(error.value) == (
-        "3 images of 8x8 need 2.0 GB, the computer has 1.0 GB of memory; set data.side"
+        "an image needs 2.0 GB of memory, and this machine has 1.0 GB; set data.side"
     )
-    monkeypatch.setattr(claims, "memory", lambda: None)
-    check_memory(10**20, "3 images", "set data.side")
 
 
 def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
@@ -159,8 +159,14 @@ def volume(tmp_path):
     return file
 
 
-def test_a_resampling_is_priced_before_it_starts(volume):
+def test_a_resampling_is_priced_before_it_starts(volume, monkeypatch):
     """By hand: 4 x 5 x 6 mm at 0.001 mm are 4000 x 5000 x 6000 voxels of 4 bytes, 480 GB."""
+    monkeypatch.setattr(memory, "memory", lambda: 1e9)
+    with pytest.raises(
+        InputError, match=r"makes 4000x5000x6000 voxels of a volume, which needs 96"
+    ):
+        volume_header(volume, VolumeFormat(spacing=(0.001, 0.001, 0.001)))
+    monkeypatch.setattr(memory, "memory", lambda: float("inf"))
     fine = VolumeFormat(spacing=(0.001, 0.001, 0.001))
     for read in (volume_header, read_volume):
         with pytest.raises(ValueError) as error:
@@ -187,10 +193,11 @@ def test_a_large_volume_may_become_smaller(volume, monkeypatch):
 
 
 def test_a_data_set_is_priced_before_it_is_read(tmp_path, volume, monkeypatch):
-    monkeypatch.setattr(claims, "memory", lambda: 100)
-    stamps = {volume.name: stamp(volume)}
-    with pytest.raises(InputError, match=r"^1 volumes of .* need 240 bytes, .*data\.shape$"):
+    monkeypatch.setattr(memory, "memory", lambda: 2000.0)  # one volume in floating point is 1,200
+    files = [volume.with_name(f"{number}.nii") for number in range(10)]
+    stamps = {shutil.copy(volume, file).name: stamp(file) for file in files}
+    with pytest.raises(InputError, match=r"^10 volumes of \(4, 5, 6\) voxels needs .*set data\.ca"):
         read_volumes(tmp_path, stamps, VolumeFormat(), on_error="raise", cache="")
-    Image.new("L", (20, 10)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"^1 images of 10x20x1 need 200 bytes.*data\.side$"):
+    Image.new("L", (200, 100)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"^1 images of 200x100 pixels needs .*lower data\.side"):
         read_images(tmp_path, ["a.png"], ImageFormat(), on_error="raise", cache="")

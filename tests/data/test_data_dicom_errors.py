@@ -156,7 +156,7 @@ def test_an_element_of_an_unknown_kind_is_a_broken_file(tmp_path, series):
 
 def test_what_pydicom_says_of_a_file_is_not_shown(tmp_path, series, caplog):
     """A slice is cut off inside its sequence, for which pydicom logs and warns."""
-    folder = series(tmp_path, SourceImageSequence=[Elements()])
+    folder = series(tmp_path, SourceImageSequence=[pydicom.Dataset()])
     file = folder / "s1"
     content = file.read_bytes()
     at = content.index(b"\x08\0\x12\x21SQ")

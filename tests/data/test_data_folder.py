@@ -150,7 +150,7 @@ def test_bad_paths(tmp_path, monkeypatch):
     assert "is a file" in error(path=str(file))
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert f"{str(empty)!r} is empty" in error(path=str(empty))
+    assert f"{str(empty)!r} is an empty folder" in error(path=str(empty))
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))

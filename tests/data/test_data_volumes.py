@@ -310,7 +310,7 @@ TABLES = {
     "row 3: split='trian' is unknown; did you mean 'train'": [
         *("path,label,split", row(0, "a,train"), row(1, "a,trian"))
     ],
-    "row 2: split=''": ["path,label,split", row(0, "a")],
+    "row 2 has no split": ["path,label,split", row(0, "a")],
     "row 3 is a test volume without a label": [
         *("path,label,split", row(0, "a,train"), row(1, "NA,test"))
     ],
