@@ -103,7 +103,7 @@ class Mutated(importlib.machinery.SourceFileLoader):
         self.tree = tree
 
     def pytest_configure(self) -> None:
-        sys.meta_path.insert(0, self)  # before the finder that `conftest.py` has installed
+        sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
         return importlib.util.spec_from_loader(name, self) if name == self.name else None
@@ -123,8 +123,9 @@ def fails(name: str, path: pathlib.Path, tree: ast.AST, tests: list[str]) -> boo
     signal.alarm(SECONDS)
     code = 1
     with contextlib.suppress(BaseException):
-        options = ["-x", "-q", "-p", "no:cacheprovider"]
-        code = pytest.main([*options, *tests], plugins=[Mutated(name, path, tree)])
+        mutated = Mutated(name, path, tree)
+        mutated.pytest_configure()  # now, and again before a finder that `conftest.py` installs
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[mutated])
     os._exit(int(code != 0))
 
 

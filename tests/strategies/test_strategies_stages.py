@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from assl_jax import records
-from assl_jax.errors import InputError
+from assl_jax.errors import InputError, Interrupted
 from assl_jax.records import Features, Folds, Pretrained
 from assl_jax.strategies import stages as module
 from assl_jax.strategies.stages import StageCache
@@ -248,6 +248,18 @@ def test_a_damaged_stage_is_unfinished_in_a_plan(run, tmp_path):
     with cache.without_computing(), pytest.raises(module.Unfinished):
         run(work, cache=cache)
     assert work.runs == 0 and (stage.folder / "done.json").exists()
+    run(work, cache=cache)  # after the plan it is computed
+    assert work.runs == 1
+
+
+def test_a_stop_ends_the_wait_for_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.signals, "asked", lambda: True)
+    with (
+        module.claimed(tmp_path),
+        pytest.raises(Interrupted, match="stopped before .* another process works on"),
+        module.claimed(tmp_path),
+    ):
+        raise AssertionError("two have the lock")
 
 
 def test_other_code_computes_again_and_says_so_once(run, tmp_path, capsys):
