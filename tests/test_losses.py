@@ -337,3 +337,12 @@ def test_covariance_penalty_equals_numpy():
 def test_batch_losses_need_two_rows(name, shape):
     with pytest.raises(ValueError, match=name):
         getattr(losses, name)(jnp.zeros(shape))
+
+
+def test_masked_l2_is_a_mean_over_pixels_and_channels():
+    """No two sides are equal, so that no other side can take a side's place."""
+    mask = np.zeros((1, 2, 3, 1), np.float32)
+    mask[0, 1, :2] = 1
+    error = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    got = run(losses.masked_l2, error, np.zeros_like(error), mask)
+    np.testing.assert_allclose(got, np.mean(np.arange(12, 20) ** 2), rtol=1e-6)
