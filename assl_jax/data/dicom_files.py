@@ -229,7 +229,8 @@ def _image(file: Path, tags: Sequence[str]) -> Header | None:
         if image or kind == str(uid):
             raise ValueError(f"{file.name} has no Rows; copy it again, or remove it")
         return None
-    return None if "LOCALIZER" in (elements.get("ImageType") or ()) else Header(file, elements)
+    # Texts, or what a damaged file has in their place.
+    return None if "LOCALIZER" in str(elements.get("ImageType")) else Header(file, elements)
 
 
 def _has_frames(header: Header) -> bool:

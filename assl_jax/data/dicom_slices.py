@@ -59,6 +59,8 @@ def slices_of(file: Path, header: Any) -> list[Slice]:
         return _slices_of(file, header)
     except ValueError as error:
         raise ValueError(f"{file.name} {error}") from error
+    except Exception as error:  # an element is of another kind than it should be
+        raise ValueError(f"{file.name} is broken: {error}") from error
 
 
 def _slices_of(file: Path, header: Any) -> list[Slice]:
@@ -68,7 +70,7 @@ def _slices_of(file: Path, header: Any) -> list[Slice]:
         raise ValueError(f"has {count} frames without a position for each; {CONVERT}")
     if per_frame is not None and len(per_frame) != count:
         raise ValueError(f"has {count} frames, but positions of {len(per_frame)}")
-    if "MOSAIC" in (header.get("ImageType") or ()):
+    if "MOSAIC" in str(header.get("ImageType")):
         raise ValueError(f"is a mosaic of many slices; {CONVERT}")
     if header.get("ModalityLUTSequence"):
         raise ValueError(f"maps its values by a table (ModalityLUTSequence); {CONVERT}")

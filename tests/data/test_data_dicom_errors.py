@@ -154,6 +154,22 @@ def test_an_element_of_an_unknown_kind_is_a_broken_file(tmp_path, series):
             read_dicom(path)
 
 
+def test_elements_of_another_kind(tmp_path, series):
+    """A number where texts are, and texts where a sequence is."""
+    folder = series(tmp_path / "a", ImageType=["12"])
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        assert content.count(b"\x08\0\x08\0CS") == 1
+        file.write_bytes(content.replace(b"\x08\0\x08\0CS", b"\x08\0\x08\0IS"))
+    assert read_dicom(folder)[0].shape == (5, 3, 4)
+    folder = series(tmp_path / "b", {2: {"SharedFunctionalGroupsSequence": [Elements()]}})
+    content, shared = (folder / "s2").read_bytes(), b"\x00\x52\x29\x92"
+    at = content.index(shared)
+    (folder / "s2").write_bytes(content[: at + 4] + b"IS\x02\x0012" + content[at + 20 :])
+    with pytest.raises(ValueError, match="s2 is broken: "):
+        read_dicom(folder)
+
+
 def test_what_pydicom_says_of_a_file_is_not_shown(tmp_path, series, caplog):
     """A slice is cut off inside its sequence, for which pydicom logs and warns."""
     folder = series(tmp_path, SourceImageSequence=[pydicom.Dataset()])
