@@ -5,15 +5,17 @@ pytest -m soak tests/fuzz
 
 import collections
 import os
-import select
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import fuzz_cases
 import fuzz_mutations
 import numpy as np
 import pytest
+from fuzz_cases import Outcome
 from fuzz_formats import FORMATS
 
 CASES = 100_000
@@ -88,37 +90,62 @@ def test_a_mutation_changes_its_file(mutate):
     assert results != {content}
 
 
+def answers(process):
+    """The lines of a process, which is killed when it has been silent for `WAIT`."""
+    while True:
+        timer = threading.Timer(WAIT, process.kill)
+        timer.start()
+        line = process.stdout.readline()
+        timer.cancel()
+        if not line:
+            return
+        yield line
+
+
 def run_chunk(format, first, count):
     """The outcomes of a chunk, by number; a process that dies or hangs is a defect of its case."""
     found, end = {}, first + count
     while first < end:
         command = [sys.executable, fuzz_cases.__file__, format, str(first), str(end - first)]
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        ) as process:
-            kind = "crash"
-            while first < end:
-                if not select.select([process.stdout], [], [], WAIT)[0]:
-                    kind = "hang"
-                    process.kill()
-                    break
-                line = process.stdout.readline()
-                if not line:
-                    break
-                number, *outcome = line.split(" ", 4)
-                found[int(number)] = fuzz_cases.Outcome(
-                    outcome[0], float(outcome[1]), int(outcome[2]), outcome[3]
-                )
+        pipe, env = subprocess.PIPE, os.environ | {"JAX_PLATFORMS": "cpu"}
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+            lines = answers(process)
+            ready = next(lines, "")
+            for line in lines:
+                number, kind, seconds, growth, detail = line.split(" ", 4)
+                found[int(number)] = Outcome(kind, float(seconds), int(growth), detail)
                 first = int(number) + 1
-            if first < end:
-                process.kill()
-                found[first] = fuzz_cases.Outcome(kind, 0.0, 0, process.stderr.read()[-2000:])
-                first += 1
+            errors = process.stderr.read()
+        assert ready, f"{command} does not begin: {errors}"
+        if first < end:
+            kind = "hang" if process.returncode == -signal.SIGKILL else "crash"
+            found[first] = Outcome(kind, 0.0, 0, errors[-2000:])
+            first += 1
     return found
+
+
+DYING = """
+import os, sys, time
+first = int(sys.argv[2])
+print("ready", flush=True)
+if first == 2:
+    time.sleep(60)
+print(first, "read 0.5 7 ''", flush=True)
+if first == 0:
+    os.kill(os.getpid(), 11)
+"""
+
+
+@linux
+def test_a_process_that_dies_or_hangs_names_its_case(tmp_path, monkeypatch):
+    (tmp_path / "worker.py").write_text(DYING)
+    monkeypatch.setattr(fuzz_cases, "__file__", str(tmp_path / "worker.py"))
+    monkeypatch.setitem(globals(), "WAIT", 1.5)
+    kinds = {number: each.kind for number, each in run_chunk("csv", 0, 4).items()}
+    assert kinds == {0: "read", 1: "crash", 2: "hang", 3: "read"}
+    (tmp_path / "worker.py").write_text("import nothing_of_this_name")
+    with pytest.raises(AssertionError, match="(?s)does not begin: .*nothing_of_this_name"):
+        run_chunk("csv", 0, 4)
 
 
 @linux
