@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from assl_jax.data.volume_reader import find_volumes
 from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
@@ -111,3 +112,17 @@ def test_a_new_volume_moves_no_other(scans):
     after = load(scans, test_fraction=0.4)
     kept = set(values(after, after.test)) - {80, 90}
     assert set(values(before, before.test)) == kept
+
+
+def test_volumes_below_more_folders_than_python_calls(tmp_path):
+    """`shutil.rmtree`, which tidies up after tests, could not remove them either."""
+    folders = [tmp_path / "/".join("d" * n) for n in range(1, 1101)]
+    for folder in folders:
+        folder.mkdir()
+    (folders[-1] / "a.nii").touch()
+    try:
+        assert find_volumes(tmp_path) == [folders[-1] / "a.nii"]
+    finally:
+        (folders[-1] / "a.nii").unlink()
+        for folder in reversed(folders):
+            folder.rmdir()

@@ -27,7 +27,6 @@ GIVEN = {  # besides TINY
     "images_on=hots": (),
     "log_to=tensorbord": (),
     "log_to=tensorboard,tensorboard": (),
-    "log_to=wandb": (),
     "backbone.name=resnet19": (),
     "backbone.name=os:path": (),
     "backbone.name=tinynet": (),

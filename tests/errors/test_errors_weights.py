@@ -139,8 +139,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check, monkeypatch):
-    monkeypatch.syspath_prepend(os.path.dirname(os.path.dirname(__file__)))  # of tinynet
+def test_the_message(words, check):
     check(TOPIC, words, CASES[words])
 
 
