@@ -1,12 +1,12 @@
 """Config files: the program's own by name, and the user's by path."""
 
 import ast
-import importlib.util
 import inspect
 import os
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from ml_collections import ConfigDict
 
@@ -71,10 +71,10 @@ def load(config: str) -> ConfigDict:
         if folder not in sys.path:
             sys.path.append(folder)
     try:
-        spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = ModuleType(f"config_{file.stem}")
+        module.__file__ = str(file)
+        # The import system would leave a `__pycache__` beside the user's file.
+        exec(compile(file.read_bytes(), file, "exec"), vars(module))
         require(
             not word or bool(inspect.signature(module.get_config).parameters),
             f"config {config}: {file.stem} takes no word after a colon; leave out :{word}",

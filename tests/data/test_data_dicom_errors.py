@@ -162,7 +162,7 @@ def test_elements_of_another_kind(tmp_path, series):
         assert content.count(b"\x08\0\x08\0CS") == 1
         file.write_bytes(content.replace(b"\x08\0\x08\0CS", b"\x08\0\x08\0IS"))
     assert read_dicom(folder)[0].shape == (5, 3, 4)
-    folder = series(tmp_path / "b", {2: {"SharedFunctionalGroupsSequence": [Elements()]}})
+    folder = series(tmp_path / "b", {2: {"SharedFunctionalGroupsSequence": [pydicom.Dataset()]}})
     content, shared = (folder / "s2").read_bytes(), b"\x00\x52\x29\x92"
     at = content.index(shared)
     (folder / "s2").write_bytes(content[: at + 4] + b"IS\x02\x0012" + content[at + 20 :])
