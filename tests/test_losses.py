@@ -30,7 +30,7 @@ def run(loss, *arguments, **settings):
 
 
 # name -> (loss of its differentiable arguments, those arguments)
-LABELS = np.array([2, 0, 1])
+LABELS = np.array([2, 0, 1], np.int32)  # JAX keeps constants of 64 bits longer than `enable_x64`
 TURNED = np.array([[0, 1, 0.25, 1], [1, 0, 0, 0.5], [1, 1, 0, 0]], np.float32)
 MASK = (normal(20, 3, 4, 4, 1) > 0).astype(np.float32)
 CASES = {

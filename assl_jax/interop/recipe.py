@@ -54,9 +54,10 @@ def recipe(
         f"{library} has no networks for volumes; use --format=monai, safetensors or onnx",
     )
     width = getattr(backbone, "width", 1.0)
+    others = "monai, safetensors or onnx" if isinstance(backbone, ResNet) else "safetensors or onnx"
     require(
         width == 1.0 or library == "monai",
-        f"{library}'s networks have no backbone.width={width}; use --format=safetensors or onnx",
+        f"{library}'s networks have no backbone.width={width}; use --format={others}",
     )
     seen = _convolutions(backbone, variables, (*space, channels))
     build = _BUILDERS[library, type(backbone)]

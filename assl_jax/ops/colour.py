@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from assl_jax.ops.chance import change_some
+
 # ITU-R BT.601 luma, and the YIQ axes in which a hue change is a rotation of (I, Q).
 LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
 TO_YIQ = np.asarray(
@@ -63,16 +65,14 @@ def colour_jitter(
     if channels == 3:
         turn = 2 * np.pi * jax.random.uniform(keys[3], (b,), minval=-hue, maxval=hue)
         x = _mix(x, _saturation(factor(keys[2], saturation)), _hue(turn))
-    change = jax.random.bernoulli(keys[4], probability, (b,)).reshape(wide)
-    return jnp.where(change, jnp.clip(x, 0.0, 1.0), images)
+    return change_some(keys[4], probability, jnp.clip(x, 0.0, 1.0), images)
 
 
 def random_grey(
     rng: jax.Array, images: Float[Array, "b *space c"], *, probability: float = 0.2
 ) -> Float[Array, "b *space c"]:
     """Replace all channels by the luma in a random share of the images."""
-    drop = jax.random.bernoulli(rng, probability, (images.shape[0],))
-    return jnp.where(drop.reshape(-1, *(1,) * (images.ndim - 1)), grey(images), images)
+    return change_some(rng, probability, grey(images), images)
 
 
 def _saturation(factor: Array) -> Float[Array, "b 3 3"]:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Int, Shaped
 
+from assl_jax.ops.chance import change_some
+
 
 def cut(
     images: Shaped[Array, "b *space c"],
@@ -55,9 +57,7 @@ def random_flip(
     probability: float = 0.5,
 ) -> Shaped[Array, "b *space c"]:
     """Mirror a random share of the images along `axis`; the default is the last spatial axis."""
-    flip = jax.random.bernoulli(rng, probability, (images.shape[0],))
-    flip = flip.reshape(-1, *(1,) * (images.ndim - 1))
-    return jnp.where(flip, jnp.flip(images, axis), images)
+    return change_some(rng, probability, jnp.flip(images, axis), images)
 
 
 def random_shift(

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from assl_jax.ops.chance import chance, change_some
+
 
 def bezier_table(points: Float[Array, "b 4 2"], levels: int) -> Float[Array, "b levels"]:
     """Tables of y over x for cubic Bézier curves.
@@ -76,10 +78,9 @@ def random_curve(
     """
     b = images.shape[0]
     k_apply, k_inverted, k_points = jax.random.split(rng, 3)
-    falls = jax.random.bernoulli(k_inverted, inverted, (b, 1)).astype(jnp.float32)
+    falls = chance(k_inverted, inverted, (b, 1)).astype(jnp.float32)
     first = jnp.concatenate([jnp.zeros((b, 1)), falls], axis=1)
     controls = jax.random.uniform(k_points, (b, 2, 2))
     points = jnp.concatenate([first[:, None], controls, 1 - first[:, None]], axis=1)
     curved = apply_table(images, bezier_table(points, levels))
-    change = jax.random.bernoulli(k_apply, probability, (b,))
-    return jnp.where(change.reshape(-1, *(1,) * (images.ndim - 1)), curved, images)
+    return change_some(k_apply, probability, curved, images)

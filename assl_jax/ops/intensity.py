@@ -62,7 +62,8 @@ class Intensity:
 def standardise_each(images: Float[Array, "b *shape"]) -> Float[Array, "b *shape"]:
     """Standardise every image with its own mean and variance, per channel.
 
-    The root of the variance includes 1e-6, so a constant image becomes zeros.
+    The root of the variance includes 1e-6. A constant image becomes zeros, up to the rounding
+    of its mean.
     """
     axes = tuple(range(1, images.ndim - 1))
     centred = images - images.mean(axes, keepdims=True)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from assl_jax.ops.chance import chance
+
 
 def box_mask(
     starts: Int[Array, "b rank"],
@@ -57,7 +59,7 @@ def random_boxes(
     """
     k_another, k_size, k_start = jax.random.split(rng, 3)
     b, rank = least.shape
-    more = jax.random.bernoulli(k_another, another_probability, (count - 1, b))
+    more = chance(k_another, another_probability, (count - 1, b))
     drawn = jnp.concatenate([jnp.ones((1, b), bool), more]).cumprod(axis=0)
     sizes = jax.random.randint(k_size, (count, b, rank), least[None], most[None] + 1)
     room = jnp.asarray(space)[None, None] - sizes + 1

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from assl_jax.ops.chance import chance
+
 
 def apply_matrices(
     images: Float[Array, "b *space c"], matrices: Sequence[Float[Array, "b _ _"]]
@@ -129,5 +131,5 @@ def random_blur(
     b = images.shape[0]
     k_sigma, k_apply = jax.random.split(rng)
     width = jax.random.uniform(k_sigma, (b,), minval=sigma[0], maxval=sigma[1])
-    width = jnp.where(jax.random.bernoulli(k_apply, probability, (b,)), width, 0.0)
+    width = jnp.where(chance(k_apply, probability, (b,)), width, 0.0)
     return apply_matrices(images, [blur_matrix(width, n) for n in images.shape[1:-1]])

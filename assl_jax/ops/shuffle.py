@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Shaped, UInt32
 
+from assl_jax.ops.chance import change_some
 from assl_jax.ops.crop import cut, random_starts
 
 
@@ -74,9 +75,8 @@ def random_shuffle(
     k_apply, k_keys, k_starts = jax.random.split(rng, 3)
     keys = jax.random.bits(k_keys, (b, *box), jnp.uint32)
     starts = random_starts(k_starts, b, space, box)[:, 0]
-    change = jax.random.bernoulli(k_apply, probability, (b,))
-    change = change.reshape(-1, *(1,) * (images.ndim - 1))
-    return jnp.where(change, shuffle_windows(images, keys, starts, window), images)
+    shuffled = shuffle_windows(images, keys, starts, window)
+    return change_some(k_apply, probability, shuffled, images)
 
 
 def _split(x: Shaped[Array, "b *box c"], window: Sequence[int]) -> Shaped[Array, "b k n c"]:

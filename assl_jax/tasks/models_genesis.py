@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from assl_jax import losses
 from assl_jax.errors import require
+from assl_jax.ops.chance import chance
 from assl_jax.ops.crop import random_flip
 from assl_jax.ops.curve import random_curve
 from assl_jax.ops.intensity import Intensity
@@ -106,8 +107,8 @@ class ModelsGenesis(ProxyTask):
         """The voxels to replace by noise: inside the boxes for in-painting, outside otherwise."""
         b, space = images.shape[0], images.shape[1:-1]
         k_paint, k_inpaint, k_boxes = jax.random.split(rng, 3)
-        paint = jax.random.bernoulli(k_paint, self.paint, (b, 1))
-        inpaint = jax.random.bernoulli(k_inpaint, self.inpaint, (b, 1))
+        paint = chance(k_paint, self.paint, (b, 1))
+        inpaint = chance(k_inpaint, self.inpaint, (b, 1))
 
         def sides(end: int) -> Array:
             inner, outer = (

@@ -84,7 +84,7 @@ def test_a_backbone_in_our_own_names(make_run, tmp_path):
     [
         (["--format=torchvison"], "did you mean 'torchvision'"),
         (["--format=timm", "--network=rotatoin"], "did you mean 'rotation'"),
-        (["--format=timm"], "timm's networks have no backbone.width=0.0625"),
+        (["--format=timm"], "no backbone.width=0.0625; use --format=monai, safetensors or"),
     ],
     ids=str,
 )

@@ -58,9 +58,9 @@ SAME_SHAPE = {
     ),
     "random_grey": (
         functools.partial(colour.random_grey, probability=0.5),
-        functools.partial(colour.random_grey, probability=0.0),
+        functools.partial(colour.random_grey, probability=0),
     ),
-    "random_flip": (crop.random_flip, functools.partial(crop.random_flip, probability=0.0)),
+    "random_flip": (crop.random_flip, functools.partial(crop.random_flip, probability=0)),
     "random_shift": (
         lambda key, x: crop.random_shift(key, x, 2),
         lambda key, x: crop.random_shift(key, x, 0),
@@ -75,7 +75,7 @@ SAME_SHAPE = {
     ),
     "random_curve": (
         functools.partial(curve.random_curve, levels=64),
-        functools.partial(curve.random_curve, levels=64, probability=0.0),
+        functools.partial(curve.random_curve, levels=64, probability=0, inverted=0),
     ),
     "apply_table": (lambda key, x: bent(x, 0.7), lambda key, x: bent(x, 0.0)),
     "apply_matrices": (lambda key, x: mixed(x, 0.3), lambda key, x: mixed(x, 0.0)),
@@ -85,7 +85,7 @@ SAME_SHAPE = {
     ),
     "random_blur": (
         resample.random_blur,
-        functools.partial(resample.random_blur, sigma=(0.0, 0.0), probability=1.0),
+        functools.partial(resample.random_blur, sigma=(0.0, 0.0), probability=1),
     ),
     "resize": (
         lambda key, x: resample.resize(x[:, :3], x.shape[1:-1]),
@@ -97,7 +97,7 @@ SAME_SHAPE = {
     ),
     "random_shuffle": (
         functools.partial(shuffle.random_shuffle, fraction=0.4),
-        functools.partial(shuffle.random_shuffle, probability=0.0),
+        functools.partial(shuffle.random_shuffle, probability=0),
     ),
     "shuffle_windows": (
         lambda key, x: shuffled(key, x, 2),
@@ -110,7 +110,7 @@ SAME_SHAPE = {
 }
 # They give no images of the same shape, or none of unit intensities. Most are tested below.
 OTHERS = {"grey", "standardise_each", "bezier_table", "resize_matrix", "blur_matrix"} | {
-    *("random_starts", "box_mask", "random_boxes", "rotation_classes")
+    *("random_starts", "box_mask", "random_boxes", "rotation_classes", "chance", "change_some")
 }
 
 

@@ -13,7 +13,7 @@ from assl_jax.tasks.models_genesis import ModelsGenesis
 
 INTENSITY = Intensity(mean=(0.4,), std=(0.3,))
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
-OFF = {"flip": 0.0, "shuffle": 0.0, "curve": 0.0, "paint": 0.0}
+OFF = {"flip": 0, "shuffle": 0, "curve": 0, "paint": 0}  # as a user writes them
 SHAPES = pytest.mark.parametrize("shape", [(20, 14, 21, 3), (20, 7, 12, 14, 1)])
 
 
