@@ -21,6 +21,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import functools  # noqa: E402  jax reads the environment above when it is imported
 import math  # noqa: E402  as above
+import socket  # noqa: E402  as above
 
 import hypothesis  # noqa: E402  as above
 import jax  # noqa: E402  as above
@@ -46,6 +47,30 @@ FEW = {"max_examples": 12, "derandomize": True, "phases": PHASES}
 hypothesis.settings.register_profile("few", **FEW, **COMMON)
 hypothesis.settings.register_profile("many", max_examples=2000, **COMMON)
 hypothesis.settings.load_profile("few")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """A test that calls another machine fails."""
+    connect, lookup = socket.socket.connect, socket.getaddrinfo
+
+    def refuse(host):
+        if host not in ("127.0.0.1", "::1", "localhost", None):
+            raise ConnectionRefusedError(f"no network in tests: {host}")
+
+    def local_connect(self, address):
+        if self.family != socket.AF_UNIX:
+            refuse(address[0])
+        return connect(self, address)
+
+    def local_lookup(host, *arguments, **options):
+        refuse(host)
+        return lookup(host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local_connect)
+        patch.setattr(socket, "getaddrinfo", local_lookup)
+        yield
 
 
 @pytest.fixture(scope="session")

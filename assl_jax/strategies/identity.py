@@ -106,17 +106,23 @@ class _Module:
                 self.statements.setdefault(bound, []).append(statement)
             if not names and not isinstance(statement, ast.Import | ast.ImportFrom):
                 self.effects.append(statement)
+        # Stages share most of their code: each definition is looked at once.
+        self.source = functools.cache(self._source)
+        self.mentions = functools.cache(self._mentions)
 
-    def source(self, name: str) -> str:
+    def _source(self, name: str) -> str:
         """The source of a definition and of the module's effects, in one normal form."""
         statements = [*self.statements.get(name, []), *self.effects]
         return "\n".join(map(ast.unparse, statements))
 
-    def mentions(self, name: str) -> Iterator[Definition]:
+    def _mentions(self, name: str) -> frozenset[Definition]:
         """The definitions that one definition, or an effect of the module, mentions."""
-        for statement in [*self.statements.get(name, []), *self.effects]:
-            for mentioned, attribute in _names(statement):
-                yield from self.resolve(mentioned, attribute)
+        return frozenset(
+            definition
+            for statement in [*self.statements.get(name, []), *self.effects]
+            for mentioned in _names(statement)
+            for definition in self.resolve(*mentioned)
+        )
 
     def resolve(self, name: str, attribute: str = "") -> Iterator[Definition]:
         """The definitions of `name`; if `name` is a module, those of `name.attribute`."""

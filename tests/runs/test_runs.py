@@ -1,9 +1,8 @@
-"""The whole program as a user runs it, on a tiny config."""
+"""The whole program as a user runs it, on a tiny config: one finished run, and what follows."""
 
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -15,14 +14,11 @@ import pytest
 from whole_runs import ENVIRONMENT, ROOT, TINY, read, run, snapshot, start
 
 from assl_jax import records
-from assl_jax.commands.write_phantom import write_phantom
-from assl_jax.evaluation.scores import METRICS, shares
+from assl_jax.evaluation.scores import shares
 
-FINISHED = pytest.mark.xdist_group("finished")  # one worker makes the fixture, for all
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-@FINISHED
 def test_results_have_the_documented_layout(finished):
     workdir, out, _ = finished
     results = read(workdir)
@@ -52,8 +48,6 @@ def test_results_have_the_documented_layout(finished):
     assert str(workdir / "report" / "index.html") in out
 
 
-@pytest.mark.slow
-@FINISHED
 def test_a_run_leaves_its_report_and_what_it_was(finished):
     workdir, _, _ = finished
     page = (workdir / "report" / "index.html").read_text()
@@ -64,8 +58,6 @@ def test_a_run_leaves_its_report_and_what_it_was(finished):
     assert {"jax", "python", "devices", "commit", "command"} <= set(environment)
 
 
-@pytest.mark.slow
-@FINISHED
 def test_stages_lie_beside_the_workdir(finished):
     workdir, _, _ = finished
     results = read(workdir)
@@ -83,8 +75,6 @@ def test_stages_lie_beside_the_workdir(finished):
     assert np.asarray(labels["src"]).shape == (24, 5, 2)
 
 
-@pytest.mark.slow
-@FINISHED
 def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     """All share stages; then the page over the three runs, the probes and Grad-CAM."""
     shutil.copytree(finished[0].parent, tmp_path / "runs")
@@ -138,8 +128,6 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
     assert (runs[2] / "gradcam" / "index.html").stat().st_size > 2000
 
 
-@pytest.mark.slow
-@FINISHED
 def test_the_same_command_again_changes_nothing(finished):
     workdir, out, _ = finished
     before = snapshot(workdir.parent)
@@ -149,8 +137,6 @@ def test_the_same_command_again_changes_nothing(finished):
     assert snapshot(workdir.parent) == before
 
 
-@pytest.mark.slow
-@FINISHED
 def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path):
     shutil.copytree(finished[0].parent, tmp_path / "runs")
     workdir = tmp_path / "runs" / "work"
@@ -165,8 +151,6 @@ def test_results_of_other_images_are_replaced_on_request_only(finished, tmp_path
     assert read(workdir) == read(finished[0])
 
 
-@pytest.mark.slow
-@FINISHED
 def test_the_backbone_loads_and_tells_images_apart(finished):
     import assl_jax
     from assl_jax.data import load
@@ -180,8 +164,6 @@ def test_the_backbone_loads_and_tells_images_apart(finished):
     assert np.ptp(pooled, axis=0).max() > 0
 
 
-@pytest.mark.slow
-@FINISHED
 def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
     workdir, _, _ = finished
     shutil.copytree(workdir.parent, tmp_path / "runs")
@@ -197,8 +179,6 @@ def test_deleting_one_stage_recomputes_exactly_that(finished, tmp_path):
     assert (copy / "results.json").read_bytes() == (workdir / "results.json").read_bytes()
 
 
-@pytest.mark.slow
-@FINISHED
 def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
     """Stages are done once; the second process is killed, and what it had begun is taken over."""
     workdir, _, seconds = finished
@@ -225,8 +205,6 @@ def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
     assert twice <= 1  # the stage that the killed process was at
 
 
-@pytest.mark.slow
-@FINISHED
 def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
     workdir, _, seconds = finished
     seed = random.randrange(10**6)
@@ -254,62 +232,3 @@ def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_pa
     assert status == 0, (seed, told, err)
     want, got = (p / "results.json" for p in (workdir, tmp_path / "killed"))
     assert got.read_bytes() == want.read_bytes(), (seed, told)
-
-
-@pytest.mark.slow
-def test_a_mistake_ends_the_program_with_status_2(tmp_path):
-    says = "did you mean --workdir?"
-    status, out, err = run(*TINY, "--wrokdir=x", f"--workdir={tmp_path / 'new'}")
-    assert status == 2 and out == "" and not (tmp_path / "new").exists()
-    assert says in err and re.fullmatch(r"error: .*\n", err), err
-
-
-@pytest.mark.slow
-def test_pretrain_runs_a_single_pool(tmp_path):
-    overrides = [a for a in TINY[1:] if "tasks" not in a]
-    status, _, err = run(
-        "--config=configs/pretrain.py",
-        *overrides,
-        "--config.tasks=mcpc",
-        f"--workdir={tmp_path / 'one'}",
-    )
-    assert status == 0, err
-    results = read(tmp_path / "one")
-    assert results.best.pool == ("mcpc",) and results.best.evaluation.selection is None
-    assert "MCPC" in (tmp_path / "one" / "report" / "index.html").read_text()
-
-
-@pytest.mark.slow
-def test_a_folder_of_nifti_volumes(tmp_path):
-    """Written, searched with two 3D tasks from the host, reported with its metrics."""
-    heads = {"volumes": 40, "shape": (8, 12, 12), "labels": 16, "test": 12}
-    write_phantom(tmp_path / "heads", **heads)
-    status, out, err = run(
-        "--config=configs/mtassl_volumes.py",
-        f"--config.data.path={tmp_path / 'heads'}",
-        "--config.data.window=(-20,100)",
-        f"--config.data.cache={tmp_path / 'cache'}",
-        "--config.tasks=rotation,sc_assl",
-        "--config.task.sc_assl.crop_fraction=1.0",
-        "--config.images_on=host",
-        "--config.backbone.name=tinynet:TinyNet",
-        "--config.backbone.width=1",
-        "--config.pretrain.steps=4",
-        "--config.pretrain.batch_size=8",
-        "--config.target.steps=2",
-        "--config.target.batch_size=8",
-        "--config.target.seeds=2",
-        "--config.target.folds=2",
-        "--config.similarity.n=16",
-        f"--workdir={tmp_path / 'work'}",
-    )
-    assert status == 0, err
-    results = read(tmp_path / "work")
-    assert results.patients == 12 and results.metric == "balanced_accuracy"
-    assert set(results.scratch.metrics) == set(METRICS)
-    assert np.sum(results.best.evaluation.confusion) == pytest.approx(12)
-    assert "Balanced accuracy" in out
-    assert "axial" in (tmp_path / "work" / "report" / "index.html").read_text()
-    predictions = list(tmp_path.glob("stages/finetune-scratch-*/predictions/test*.npy"))
-    assert len(predictions) == 2
-    np.testing.assert_allclose(np.load(predictions[0]).sum(1), np.ones(12), rtol=1e-5)

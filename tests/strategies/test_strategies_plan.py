@@ -43,6 +43,7 @@ def test_parts_are_only_pretrained(make_study):
     ]
 
 
+@pytest.mark.slow
 def test_what_is_finished(make_study):
     study = make_study()
     study.evaluate(SCRATCH)

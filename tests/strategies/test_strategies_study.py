@@ -36,6 +36,7 @@ def search(study):
     return mtassl.search(study, tasks=POOL, settings=SearchSettings(**AS_PRINTED))
 
 
+@pytest.mark.slow
 def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_taken):
     study = make_study()
     results = search(study)

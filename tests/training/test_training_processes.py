@@ -22,8 +22,6 @@ from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Logging
 from assl_jax.training.sharding import make_mesh
 
-pytestmark = pytest.mark.xdist_group("processes")  # they share fixtures of a minute
-
 WORK = """
 import flax.linen as nn
 import numpy as np
