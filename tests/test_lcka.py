@@ -112,6 +112,7 @@ def test_matrix_holds_the_pairs(estimator):
         np.testing.assert_allclose(matrix[i, j], want, atol=1e-6)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("cuts", [[1, 4, 50], [59]])
 def test_streaming_equals_one_shot(estimator, cuts):

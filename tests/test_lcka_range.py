@@ -73,6 +73,7 @@ def close(x, y, estimator):
 
 
 # At 1e8 neighbouring float32 values are 8 apart: a spread of 1 would leave constant features.
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     "offset, spread",
@@ -86,6 +87,7 @@ def test_offsets(estimator, offset, spread):
     close(x, y, estimator)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("scale_y", [1, 1e-25, 1e25])
 @pytest.mark.parametrize("scale_x", [1e-25, 1e-12, 1e12, 1e25])
@@ -94,6 +96,7 @@ def test_scales(estimator, scale_x, scale_y):
     close((scale_x * x).astype(np.float32), (scale_y * (y + 3)).astype(np.float32), estimator)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("scale", [1e-25, 1e-6, 1e6, 1e25])
 @pytest.mark.parametrize("first", [0.0, 1e-3])

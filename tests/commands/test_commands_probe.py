@@ -272,6 +272,7 @@ def test_statistics_of_the_untrained_network_are_reestimated(finished, runs, tmp
     assert now[1].effective_rank == before[2].effective_rank
 
 
+@pytest.mark.slow
 def test_seed_patients_and_neighbours_arrive(runs, monkeypatch):
     given = {}
     real = probe.probe

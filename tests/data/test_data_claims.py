@@ -105,6 +105,7 @@ def test_an_image_header_that_claims_much(tmp_path):
     assert decode_image(tmp_path / "blank.webp", ImageFormat(side=2, channels=1)).max() == 3
 
 
+@pytest.mark.slow
 def test_many_pages_count_together(tmp_path):
     first, *others = (Image.new("L", (3000, 3000), k) for k in range(9))
     first.save(tmp_path / "a.gif", save_all=True, append_images=others)

@@ -36,6 +36,7 @@ print(assl_jax.data.load("digits", side=8).images.shape)
 """
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_module_that_windows_lacks():
     code = [sys.executable, "-c", WINDOWS]
     done = subprocess.run(code, capture_output=True, text=True)

@@ -57,6 +57,7 @@ def test_two_positions_of_an_axis_remain():
     assert halve(jnp.zeros((1, 4, 3, 1, 5))) == (2, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, stem", [(n, s) for n in ("resnet18",) for s in STEMS] + [("vgg16", "half")]
 )
@@ -82,6 +83,7 @@ MAPS = {  # network, stem, delay: the maps of a volume of 30 slices of 270 x 230
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, stem, delay", MAPS)
 def test_maps_of_a_thin_volume(name, stem, delay):
     slices, planes = MAPS[name, stem, delay]

@@ -17,6 +17,7 @@ from assl_jax import ops
 from assl_jax.ops import colour, crop, curve, intensity, mask, resample, rotate, shuffle
 from assl_jax.ops.intensity import Intensity
 
+pytestmark = pytest.mark.slow  # two large compilations
 SHAPES = {"rgb": (3, 8, 6, 3), "volume": (3, 6, 5, 4, 1)}
 BOTH = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 KEYS = st.integers(0, 2**32 - 1)

@@ -1,5 +1,7 @@
 """The plan: what is to be done, counted by hand, and what is finished."""
 
+import pytest
+
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.plan import pace, planned
 

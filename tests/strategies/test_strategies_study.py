@@ -88,6 +88,7 @@ def test_search_is_complete_and_a_second_one_repeats_nothing(make_study, steps_t
     assert steps_taken == ["target"] * 4
 
 
+@pytest.mark.slow
 def test_similarities_are_those_of_direct_features(make_study):
     study = make_study(folds=0, seeds=1, similarity={"n": 999})
     networks = [SRC, ROTATION]
@@ -129,6 +130,7 @@ def test_statistics_fit_plain_images_unless_told_otherwise(make_study):
     assert np.abs(other["batch_stats"]["bn"]["mean"] - plain["batch_stats"]["bn"]["mean"]).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget, steps", [("steps", 4), ("per_task", 8)])
 def test_budget(make_study, steps_taken, budget, steps):
     study = make_study(budget=budget)
@@ -234,6 +236,7 @@ def test_route_labels_are_kept(make_study):
     np.testing.assert_array_equal(tables["src"], sampling_routes(2))
 
 
+@pytest.mark.slow
 def test_the_fine_tuned_model_is_kept_whole(make_study):
     study = make_study(folds=0, seeds=1)
     stage = study.evaluating.finetune(SCRATCH)

@@ -10,6 +10,7 @@ from assl_jax.strategies.plan import planned
 from assl_jax.training.penalty import Penalty
 
 
+@pytest.mark.slow
 def test_a_pool_is_pretrained_only(make_study):
     labelled = make_study().setup.dataset
     dataset = dataclasses.replace(
