@@ -1,6 +1,7 @@
 """Typed records: what is written is read back, and what is damaged is one clear line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,21 @@ def test_nested_too_deeply_is_damage(tmp_path, depth):
 def test_a_line_nested_too_deeply_is_skipped():
     with pytest.raises(ValueError):
         LogRecord.from_line("[" * 100_000)
+
+
+FILES = Path(__file__).parent / "files"  # as programs of earlier formats wrote them
+
+
+def test_the_first_file_of_this_format_is_still_read():
+    """Later fields have defaults."""
+    results = records.read(FILES / "results_of_format_1.json", Results)
+    assert results.best.pool == ("src",) and results.best.evaluation.accuracy.runs == (0.104, 0.1)
+    assert set(results.singles) == {"src", "rotation"} and results.data_digest == ""
+    stage = records.read(FILES / "stage_of_format_1.json", StageRecord)
+    assert stage.kind == "finetune" and stage.result.evaluation.metrics["auc"].mean > 0
+
+
+@pytest.mark.parametrize("kind", [Results, StageRecord])
+def test_a_file_of_version_0_2_0_is_one_clear_line(kind):
+    with pytest.raises(InputError, match="has format version 0, this program reads version 1; rep"):
+        records.read(FILES / "results_of_0.2.0.json", kind)

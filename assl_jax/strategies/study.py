@@ -1,11 +1,13 @@
 """A study: everything that strategies do with one data set and one backbone."""
 
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import msgspec
 
+from assl_jax.data.memory import afford
 from assl_jax.errors import lookup, require
 from assl_jax.records import Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
@@ -83,6 +85,9 @@ class Study:
         )
         size = setup.eval_batch_size
         require(size >= 1, f"eval_batch_size={size} must be at least 1")
+        batches = {"target.batch_size": target.training.batch_size, "eval_batch_size": size}
+        for name, size in batches.items():
+            afford(4.0 * size * math.prod(images.shape[1:]), f"{name}={size}", "lower it")
         require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
         for task in setup.tasks.values() if pretrains else ():
