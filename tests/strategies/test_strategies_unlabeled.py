@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from assl_jax.strategies.mtassl import single
 from assl_jax.strategies.network import Network
