@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -21,12 +22,19 @@ def environment() -> dict[str, Any]:
     return {
         "assl_jax": assl_jax.__version__,
         "commit": commit(),
-        "command": " ".join(sys.argv),
+        "command": command(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         **{name: metadata.version(name) for name in PACKAGES},
     }
+
+
+def command() -> str:
+    """The command of this process as a shell takes it, without the folder of the program."""
+    program = Path(sys.argv[0]).name
+    words = {"__main__.py": "python -m assl_jax", "main.py": "python main.py"}
+    return " ".join([words.get(program, program), *map(shlex.quote, sys.argv[1:])])
 
 
 def keep_compiled(folder: Path) -> None:

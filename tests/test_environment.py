@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from assl_jax.environment import environment, keep_compiled
+from assl_jax.environment import command, environment, keep_compiled
 
 
 @pytest.fixture
@@ -32,3 +32,16 @@ def test_the_environment_is_flat_and_printable():
     found = environment()
     assert {"assl_jax", "commit", "command", "devices", "jax"} <= set(found)
     assert all(isinstance(value, str) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    "program, words",
+    [
+        ("/home/me/venv/bin/assl-jax", "assl-jax"),
+        ("/home/me/assl_jax/__main__.py", "python -m assl_jax"),
+        ("main.py", "python main.py"),
+    ],
+)
+def test_a_command_can_be_pasted_into_a_shell(monkeypatch, program, words):
+    monkeypatch.setattr("sys.argv", [program, "run", "mtassl_volumes", "--config.x=(-20,100)"])
+    assert command() == f"{words} run mtassl_volumes '--config.x=(-20,100)'"
