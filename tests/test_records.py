@@ -200,7 +200,6 @@ def test_the_first_file_of_this_format_is_still_read():
     assert stage.kind == "finetune" and stage.result.evaluation.metrics["auc"].mean > 0
 
 
-@pytest.mark.parametrize("kind", [Results, StageRecord])
-def test_a_file_of_version_0_2_0_is_one_clear_line(kind):
+def test_a_file_of_version_0_2_0_is_one_clear_line():
     with pytest.raises(InputError, match="has format version 0, this program reads version 1; rep"):
-        records.read(FILES / "results_of_0.2.0.json", kind)
+        records.read(FILES / "results_of_0.2.0.json", Results)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from assl_jax.errors import require
-from assl_jax.evaluation.scores import summarise
+from assl_jax.evaluation.uncertainty import summarise
 from assl_jax.records import Evaluation
 
 PROBES = {"linear": "Linear", "knn": "k-NN"}  # by name: the title

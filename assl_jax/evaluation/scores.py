@@ -1,21 +1,14 @@
-"""Metrics of predictions in one table, `METRICS`, and their bootstrap intervals."""
+"""Metrics of predictions in one table, `METRICS`."""
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
-
-from assl_jax.records import Estimate, Evaluation
-
-NORMAL = 1.96  # standard errors to each end of a 95 % interval
-BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
+from jaxtyping import Float, Int
 
 Labels = Int[np.ndarray, " n"]
 Probabilities = Float[np.ndarray, "n k"]
-Groups = Shaped[np.ndarray, " n"]
 Weights = Int[np.ndarray, "n r"]
 Values = Float[np.ndarray, " r"]
 
@@ -66,9 +59,10 @@ def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
 def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """The log loss after one temperature has softened the probabilities of all images.
 
-    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the same images. The log loss of a network
-    that is far too sure, as after few labels, hangs on a few images. The temperature is at least 1:
-    a network is not made surer, which would favour one that is right by luck.
+    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the images that are judged. A network that
+    was fine-tuned on few labels is often far too sure. A few images then decide its log loss, which
+    says little about the features. The temperature is at least 1: a network is not made surer, as
+    that would favour one that is right on these few images by luck.
     """
     logits = np.log(probabilities.astype(np.float64).clip(1e-12))
     true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
@@ -77,7 +71,8 @@ def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: W
         p = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
         return p / p.sum(1, keepdims=True)
 
-    def too_sure(inverse: float) -> bool:  # whether the loss, which is convex, rises there
+    def too_sure(inverse: float) -> bool:
+        """Whether the loss, which is convex in the inverse temperature, rises there."""
         return bool(((softened(inverse) * logits).sum(1) - true).mean() > 0)
 
     if not too_sure(1.0):
@@ -117,13 +112,18 @@ METRICS = {
     "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy),
     "macro_f1": Metric("macro F1", macro_f1),
     "auc": Metric("AUC", auc),
-    "log_loss": Metric("log loss", log_loss, False, False),
-    "calibrated_log_loss": Metric("calibrated log loss", calibrated_log_loss, False, False),
+    "log_loss": Metric("log loss", log_loss, higher_is_better=False, share=False),
+    "calibrated_log_loss": Metric(
+        "calibrated log loss", calibrated_log_loss, higher_is_better=False, share=False
+    ),
 }
 
 
 def on_test_set(name: str) -> str:
-    """The metric of the test set for readers: the accuracy instead of one that is no share."""
+    """The metric of the test set for readers: the one of the selection, or the accuracy.
+
+    The accuracy replaces a metric that is no share of 1.
+    """
     return name if METRICS[name].share else "accuracy"
 
 
@@ -143,205 +143,31 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
       Values by the names of `METRICS`; an undefined metric is left out.
     """
     once = np.ones((len(labels), 1), np.int32)
-    found = {name: float(v[0]) for name, v in _measure(labels, [probabilities], once).items()}
+    found = {name: float(v[0]) for name, v in measure(labels, [probabilities], once).items()}
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
-def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "k k"]:
-    """Numbers of images: rows are true classes, columns predicted ones."""
-    return _tables(labels, probabilities, np.ones((len(labels), 1), np.int64))[..., 0]
-
-
-def bootstrap(
-    labels: Labels,
-    runs: Sequence[Probabilities],
-    groups: Groups,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of the mean over `runs` of every metric.
-
-    Source: Efron 1979, with patients as the units (a cluster bootstrap). Patients are drawn with
-    replacement, each with all of its images, and the same ones for every run. The intervals tell
-    how much the choice of test patients matters. They do not cover training images or seeds.
+def measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
+    """The mean over runs of each metric, for every column of `weights`.
 
     Args:
       labels: true classes, 0 to k - 1.
       runs: probabilities of the same images, one array for each run.
-      groups: the patient of each image.
-      replicates: number of draws.
-      seed: of the draws.
-      level: share of the replicates inside an interval.
+      weights: how often each image counts, in a column for each replicate.
 
     Returns:
-      Lower and upper end of each metric. A replicate in which a metric is undefined does not
-      count; a metric that no replicate defines is left out.
+      Values by the names of `METRICS`; NaN where a metric is undefined.
     """
-    names, unit = np.unique(groups, return_inverse=True)
-    weights = _draw(len(names), replicates, seed)
-    blocks = [
-        _measure(labels, runs, weights[start : start + BLOCK].T[unit])
-        for start in range(0, replicates, BLOCK)
-    ]
-    intervals = {}
-    for name in METRICS:
-        values = np.concatenate([block[name] for block in blocks])
-        defined = values[~np.isnan(values)]
-        if len(defined):
-            intervals[name] = _interval(defined, level)
-    return intervals
-
-
-class Gain(NamedTuple):
-    """How much better one network is than another on the same images.
-
-    Attributes:
-      mean: difference of a metric, above 0 if the second network is better.
-      error: its standard error over patients, and over pretrainings if there are several.
-      reach: half of the width of its 95 % interval.
-    """
-
-    mean: float
-    error: float
-    reach: float
-
-
-def paired_gain(
-    metric: str,
-    labels: Labels,
-    before: Sequence[Probabilities],
-    after: Sequence[Probabilities],
-    groups: Groups,
-    *,
-    pretrainings: int = 1,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> Gain:
-    """The gain in a metric from one network to another, paired by image.
-
-    Args:
-      metric: a name in `METRICS`.
-      labels: true classes.
-      before, after: the networks' probabilities of the same images, one array for each run.
-      groups: the patient of each image. The standard error is that of a bootstrap over patients;
-        images that both networks find hard or easy cancel.
-      pretrainings: how many pretrainings the runs belong to; those of one come after those of
-        another. The squared standard error of the mean over them is added to that of the bootstrap.
-        In the interval it has the quantile of Student's t: a spread over few values is uncertain.
-      replicates, seed: as in `bootstrap`.
-    """
-    function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
-    names, unit = np.unique(groups, return_inverse=True)
-    drawn = _draw(len(names), replicates, seed).T[unit]
-    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn], axis=1)
-    old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
-    mean, *resampled = sign * (new.mean(0) - old.mean(0))
-    error = float(np.nanstd(resampled))
-    gain = Gain(float(mean), error, NORMAL * error)
-    if pretrainings > 1:
-        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1).tolist()
-        over = statistics.stdev(each) / math.sqrt(pretrainings)
-        reach = math.hypot(gain.reach, student(pretrainings) * over)
-        gain = Gain(gain.mean, math.hypot(error, over), reach)
-    return gain
-
-
-def student(values: int) -> float:
-    """Standard errors of a mean of so many values to each end of its 95 % interval."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, values - 1))
-
-
-def paired_difference(
-    gained: Float[np.ndarray, " n"],
-    groups: Groups,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile interval of the mean of per-image differences between two networks.
-
-    Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
-    easy cancel, so the interval is narrower than those of the two accuracies.
-
-    Args:
-      gained: for each image, how much more often the second network is right, in [-1, 1].
-      groups: the patient of each image.
-      replicates, seed, level: as in `bootstrap`.
-
-    Returns:
-      Lower and upper end.
-    """
-    names, unit = np.unique(groups, return_inverse=True)
-    weights = _draw(len(names), replicates, seed)
-    sums = weights @ np.bincount(unit, gained, len(names))
-    return _interval(sums / (weights @ np.bincount(unit)), level)
-
-
-def estimate(
-    values: Sequence[float],
-    interval: tuple[float, float] | None = None,
-    pretrainings: int = 1,
-) -> Estimate:
-    """Mean and sample standard deviation of one or more values, and their interval if known.
-
-    Args:
-      values: the repetitions; those of one pretraining come after those of another.
-      interval: lower and upper end.
-      pretrainings: how many there are.
-    """
-    low, high = interval or (None, None)
-    std = statistics.stdev(values) if len(values) > 1 else 0.0
-    size = len(values) // pretrainings
-    means = [statistics.fmean(values[i * size : (i + 1) * size]) for i in range(pretrainings)]
-    return Estimate(
-        mean=statistics.fmean(values),
-        std=std,
-        runs=tuple(values),
-        low=low,
-        high=high,
-        pretrainings=tuple(means) if pretrainings > 1 else (),
-    )
-
-
-def summarise(
-    labels: Labels, runs: Sequence[Probabilities], groups: Groups, *, pretrainings: int = 1
-) -> Evaluation:
-    """Metrics and confusion over several runs on the same images.
-
-    Args:
-      labels: true classes, 0 to k - 1.
-      runs: probabilities.
-      groups: the patient of each image.
-      pretrainings: as in `estimate`.
-
-    Returns:
-      For each metric that is defined on these images its mean and spread over the runs and the
-      95 % interval of `bootstrap`; the confusion matrix, mean over the runs.
-    """
-    each = [scores(labels, p) for p in runs]
-    intervals = bootstrap(labels, runs, groups)
-    matrix = np.mean([confusion(labels, p) for p in runs], axis=0)
-    return Evaluation(
-        metrics={
-            name: estimate([run[name] for run in each], intervals.get(name), pretrainings)
-            for name in each[0]
-        },
-        confusion=tuple(map(tuple, matrix.tolist())),
-    )
-
-
-def _measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
-    """The mean over runs of each metric, for every column of `weights`."""
     with np.errstate(invalid="ignore"):  # a missing class becomes NaN as 0 / 0
         return {
             name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
             for name, metric in METRICS.items()
         }
+
+
+def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "k k"]:
+    """Numbers of images: rows are true classes, columns predicted ones."""
+    return _tables(labels, probabilities, np.ones((len(labels), 1), np.int64))[..., 0]
 
 
 def _by_class(
@@ -359,18 +185,6 @@ def _tables(
     k = probabilities.shape[1]
     cells = labels.astype(np.int64) * k + probabilities.argmax(1)
     return _sums(cells, k * k, weights).reshape(k, k, -1)
-
-
-def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
-    """How often each unit is drawn."""
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(units, size=units, dtype=np.int32) for _ in range(replicates))
-    return np.array([np.bincount(d, minlength=units) for d in draws], np.int32)
-
-
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
-    return low, high
 
 
 def _area(positive: np.ndarray, score: np.ndarray, weights: Weights) -> Values:

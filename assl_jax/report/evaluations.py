@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from assl_jax.evaluation.scores import METRICS, on_test_set, student
+from assl_jax.evaluation.scores import METRICS, on_test_set
+from assl_jax.evaluation.uncertainty import student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
 from assl_jax.report.names import START_LABEL, Label

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from assl_jax import records
 from assl_jax.errors import lookup, require
-from assl_jax.evaluation.scores import METRICS, estimate
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.uncertainty import estimate
 from assl_jax.records import Estimate, Results
 from assl_jax.report.evaluations import Tested, every_network
 from assl_jax.report.names import backbone_title

@@ -12,15 +12,8 @@ from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.scores import (
-    METRICS,
-    Gain,
-    estimate,
-    on_test_set,
-    paired_gain,
-    scores,
-    summarise,
-)
+from assl_jax.evaluation.scores import METRICS, on_test_set, scores
+from assl_jax.evaluation.uncertainty import Gain, estimate, paired_gain, summarise
 from assl_jax.files import read_array
 from assl_jax.models import SideBySide
 from assl_jax.records import MODEL_FOLDER, Estimate, Evaluation, Finetuned, Folds

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assl_jax.evaluation.scores import estimate, paired_difference, student
+from assl_jax.evaluation.uncertainty import estimate, paired_difference, student
 from assl_jax.records import (
     Estimate,
     Findings,

@@ -83,11 +83,14 @@ class Study:
             target.shift < side,
             f"target.shift={target.shift} must be below the shortest side of the images, {side}",
         )
-        size = setup.eval_batch_size
-        require(size >= 1, f"eval_batch_size={size} must be at least 1")
-        batches = {"target.batch_size": target.training.batch_size, "eval_batch_size": size}
+        batches = {
+            "target.batch_size": target.training.batch_size,
+            "eval_batch_size": setup.eval_batch_size,
+        }
+        image_bytes = 4.0 * math.prod(images.shape[1:])
         for name, size in batches.items():
-            afford(4.0 * size * math.prod(images.shape[1:]), f"{name}={size}", "lower it")
+            require(size >= 1, f"{name}={size} must be at least 1")
+            afford(size * image_bytes, f"{name}={size}", "lower it")
         require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
         for task in setup.tasks.values() if pretrains else ():

@@ -8,17 +8,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from assl_jax import records
-from assl_jax.evaluation.scores import (
-    METRICS,
-    Metric,
+from assl_jax.evaluation.scores import METRICS, Metric, confusion, measure, scores
+from assl_jax.evaluation.uncertainty import (
     _draw,
-    _measure,
     bootstrap,
-    confusion,
     estimate,
     paired_difference,
     paired_gain,
-    scores,
     summarise,
 )
 from assl_jax.records import Estimate, Evaluation
@@ -174,7 +170,7 @@ def test_weighted_replicates_are_resampled_rows(k):
     names, unit = np.unique(groups, return_inverse=True)
     draws = _draw(len(names), 60, 0)
     assert (draws.sum(1) == len(names)).all() and draws.max() > 2
-    found = _measure(labels, runs, draws.T[unit])
+    found = measure(labels, runs, draws.T[unit])
     soft = [softened(labels, run) for run in runs]
     expected = np.array(
         [slow_replicate(labels, runs, soft, groups, np.repeat(names, w)) for w in draws]
@@ -202,7 +198,7 @@ def test_weights_count_images_so_often(digits):
     labels = np.repeat([0, 1, 2], [30, 20, 10])
     p = predictions(0, labels, 3, skill=0.4, digits=digits)
     weights = rng.integers(0, 4, (60, 5))
-    found = _measure(labels, [p], weights)
+    found = measure(labels, [p], weights)
     for r, w in enumerate(weights.T):
         area = np.mean([roc_auc_score(labels == c, p[:, c], sample_weight=w) for c in range(3)])
         assert found["auc"][r] == pytest.approx(area, abs=1e-12)
@@ -215,7 +211,7 @@ def test_weights_count_images_so_often(digits):
 def test_unit_weights_give_the_scores():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 3]))
     runs = [predictions(seed, labels, 3, skill=0.3) for seed in range(2)]
-    found = _measure(labels, runs, np.ones((len(labels), 1), np.int32))
+    found = measure(labels, runs, np.ones((len(labels), 1), np.int32))
     for name, value in found.items():
         assert value[0] == pytest.approx(np.mean([scores(labels, p)[name] for p in runs]))
 

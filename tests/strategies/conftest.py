@@ -11,7 +11,7 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
-from assl_jax.evaluation.scores import Gain
+from assl_jax.evaluation.uncertainty import Gain
 from assl_jax.models import BACKBONES, Entry
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv

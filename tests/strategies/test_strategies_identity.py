@@ -64,7 +64,7 @@ EDITS = {
     ),
 }
 # What changes no digest, all at once.
-WORDS = {
+IRRELEVANT = {
     "a docstring": ("losses.py", '"""NT-Xent: tell', '"""NT-Xent, to tell'),
     "the summary of a task": ("tasks/rotation.py", "The network predicts", "It predicts"),
     "the colour of a task": (
@@ -101,7 +101,7 @@ def test_an_edit(package, file, old, new, changed):
 
 def test_edits_that_change_nothing(package):
     root, before = package
-    assert digests_after(root, WORDS.values()) == before
+    assert digests_after(root, IRRELEVANT.values()) == before
 
 
 def test_a_task_reaches_its_loss_and_no_other():

@@ -10,8 +10,8 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
 from assl_jax.evaluation.features import features
-from assl_jax.evaluation.scores import paired_difference
 from assl_jax.evaluation.spectrum import effective_rank
+from assl_jax.evaluation.uncertainty import paired_difference
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide
 from assl_jax.strategies import mtassl

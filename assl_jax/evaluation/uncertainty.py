@@ -1,0 +1,219 @@
+"""How sure a metric is: bootstrap intervals, paired gains, and means over repetitions."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from assl_jax.evaluation.scores import (
+    METRICS,
+    Labels,
+    Probabilities,
+    confusion,
+    measure,
+    scores,
+)
+from assl_jax.records import Estimate, Evaluation
+
+NORMAL = 1.96  # standard errors to each end of a 95 % interval
+BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
+
+Groups = Shaped[np.ndarray, " n"]
+
+
+def bootstrap(
+    labels: Labels,
+    runs: Sequence[Probabilities],
+    groups: Groups,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of the mean over `runs` of every metric.
+
+    Source: Efron 1979, with patients as the units (a cluster bootstrap). Patients are drawn with
+    replacement, each with all of its images, and the same ones for every run. The intervals tell
+    how much the choice of test patients matters. They do not cover training images or seeds.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      runs: probabilities of the same images, one array for each run.
+      groups: the patient of each image.
+      replicates: number of draws.
+      seed: of the draws.
+      level: share of the replicates inside an interval.
+
+    Returns:
+      Lower and upper end of each metric. A replicate in which a metric is undefined does not
+      count; a metric that no replicate defines is left out.
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    weights = _draw(len(names), replicates, seed)
+    blocks = [
+        measure(labels, runs, weights[start : start + BLOCK].T[unit])
+        for start in range(0, replicates, BLOCK)
+    ]
+    intervals = {}
+    for name in METRICS:
+        values = np.concatenate([block[name] for block in blocks])
+        defined = values[~np.isnan(values)]
+        if len(defined):
+            intervals[name] = _interval(defined, level)
+    return intervals
+
+
+class Gain(NamedTuple):
+    """How much better one network is than another on the same images.
+
+    Attributes:
+      mean: difference of a metric, above 0 if the second network is better.
+      error: its standard error over patients, and over pretrainings if there are several.
+      reach: half of the width of its 95 % interval.
+    """
+
+    mean: float
+    error: float
+    reach: float
+
+
+def paired_gain(
+    metric: str,
+    labels: Labels,
+    before: Sequence[Probabilities],
+    after: Sequence[Probabilities],
+    groups: Groups,
+    *,
+    pretrainings: int = 1,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Gain:
+    """The gain in a metric from one network to another, paired by image.
+
+    Args:
+      metric: a name in `METRICS`.
+      labels: true classes.
+      before, after: the networks' probabilities of the same images, one array for each run.
+      groups: the patient of each image. The standard error is that of a bootstrap over patients;
+        images that both networks find hard or easy cancel.
+      pretrainings: how many pretrainings the runs belong to; those of one come after those of
+        another. The squared standard error of the mean over them is added to that of the bootstrap.
+        In the interval it has the quantile of Student's t: a spread over few values is uncertain.
+      replicates, seed: as in `bootstrap`.
+    """
+    function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
+    names, unit = np.unique(groups, return_inverse=True)
+    drawn = _draw(len(names), replicates, seed).T[unit]
+    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn], axis=1)
+    old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
+    mean, *resampled = sign * (new.mean(0) - old.mean(0))
+    error = float(np.nanstd(resampled))
+    gain = Gain(float(mean), error, NORMAL * error)
+    if pretrainings > 1:
+        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1).tolist()
+        over = statistics.stdev(each) / math.sqrt(pretrainings)
+        reach = math.hypot(gain.reach, student(pretrainings) * over)
+        gain = Gain(gain.mean, math.hypot(error, over), reach)
+    return gain
+
+
+def student(values: int) -> float:
+    """Standard errors of a mean of so many values to each end of its 95 % interval."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, values - 1))
+
+
+def paired_difference(
+    gained: Float[np.ndarray, " n"],
+    groups: Groups,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of the mean of per-image differences between two networks.
+
+    Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
+    easy cancel, so the interval is narrower than those of the two accuracies.
+
+    Args:
+      gained: for each image, how much more often the second network is right, in [-1, 1].
+      groups: the patient of each image.
+      replicates, seed, level: as in `bootstrap`.
+
+    Returns:
+      Lower and upper end.
+    """
+    names, unit = np.unique(groups, return_inverse=True)
+    weights = _draw(len(names), replicates, seed)
+    sums = weights @ np.bincount(unit, gained, len(names))
+    return _interval(sums / (weights @ np.bincount(unit)), level)
+
+
+def estimate(
+    values: Sequence[float],
+    interval: tuple[float, float] | None = None,
+    pretrainings: int = 1,
+) -> Estimate:
+    """Mean and sample standard deviation of one or more values, and their interval if known.
+
+    Args:
+      values: the repetitions; those of one pretraining come after those of another.
+      interval: lower and upper end.
+      pretrainings: how many there are.
+    """
+    low, high = interval or (None, None)
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    size = len(values) // pretrainings
+    means = [statistics.fmean(values[i * size : (i + 1) * size]) for i in range(pretrainings)]
+    return Estimate(
+        mean=statistics.fmean(values),
+        std=std,
+        runs=tuple(values),
+        low=low,
+        high=high,
+        pretrainings=tuple(means) if pretrainings > 1 else (),
+    )
+
+
+def summarise(
+    labels: Labels, runs: Sequence[Probabilities], groups: Groups, *, pretrainings: int = 1
+) -> Evaluation:
+    """Metrics and confusion over several runs on the same images.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      runs: probabilities.
+      groups: the patient of each image.
+      pretrainings: as in `estimate`.
+
+    Returns:
+      For each metric that is defined on these images its mean and spread over the runs and the
+      95 % interval of `bootstrap`; the confusion matrix, mean over the runs.
+    """
+    each = [scores(labels, p) for p in runs]
+    intervals = bootstrap(labels, runs, groups)
+    matrix = np.mean([confusion(labels, p) for p in runs], axis=0)
+    return Evaluation(
+        metrics={
+            name: estimate([run[name] for run in each], intervals.get(name), pretrainings)
+            for name in each[0]
+        },
+        confusion=tuple(map(tuple, matrix.tolist())),
+    )
+
+
+def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
+    """How often each unit is drawn."""
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(units, size=units, dtype=np.int32) for _ in range(replicates))
+    return np.array([np.bincount(d, minlength=units) for d in draws], np.int32)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+    return low, high
