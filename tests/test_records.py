@@ -1,6 +1,7 @@
 """Typed records: what is written is read back, and what is damaged is one clear line."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,7 +175,12 @@ def test_a_file_of_a_user_needs_no_digest(tmp_path):
     assert records.read_settings(tmp_path / "config.json") == {"seed": 3, "delay": (1, 2)}
 
 
-@pytest.mark.parametrize("depth", [800, 100_000])
+SHALLOW = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="later Pythons read 800 levels: they are not damage"
+)
+
+
+@pytest.mark.parametrize("depth", [pytest.param(800, marks=SHALLOW), 100_000])
 def test_nested_too_deeply_is_damage(tmp_path, depth):
     path = tmp_path / "done.json"
     path.write_text('{"version": 1, "a": ' * depth + "1" + "}" * depth)
