@@ -91,8 +91,9 @@ class Control(Record, frozen=True, kw_only=True):
         that have neither chosen nor accepted a network, or on the test set if the search looks at
         it.
       error: standard error of the gain.
-      over_start, over_start_error: the same over the single network that the search began with;
-        None in an older file. If a gain is below 0, what beats the pool by most is kept.
+      over_start, over_start_error: how much the better of the two gains over the single network
+        that the search began with, on the same folds; None in an older file.
+      needed: how large that gain had to be, as in `Iteration`; None in an older file.
     """
 
     pool: Pool
@@ -102,6 +103,7 @@ class Control(Record, frozen=True, kw_only=True):
     error: float
     over_start: float | None = None
     over_start_error: float | None = None
+    needed: float | None = None
 
 
 class Extension(Record, frozen=True, kw_only=True):

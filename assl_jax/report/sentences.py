@@ -168,7 +168,10 @@ def search_trace(results: Results) -> list[str]:
         against = _better(control.gain, control.error, results)
         if control.over_start is not None and control.over_start_error is not None:
             size = _better(control.over_start, control.over_start_error, results)
-            against += f" than that network and {size} than {pool_title(start)} of the beginning"
+            against += (
+                f" than that network. The better of the two is {size} than {pool_title(start)} of "
+                f"the beginning{_needed(control.needed, results)}"
+            )
         kept = pool_title(results.best.pool)
         lines.append(
             f"{alone} alone, with all operations of {pool} and its parts, reached "
@@ -200,8 +203,13 @@ def _verdict(results: Results, step: Iteration, incumbent: str) -> str:
     where = "on the same images" if results.select_on == "test" else "on other folds"
     better = "better" if step.gain > 0 else "worse"
     size = _difference(abs(step.gain), step.error, results)
-    needed = f" (it needed {_difference(step.needed, None, results)})" if step.needed else ""
+    needed = _needed(step.needed, results)
     return f". Paired by image {where} it was {size} {better}{needed}, {outcome}"
+
+
+def _needed(gain: float | None, results: Results) -> str:
+    """How large a gain had to be, in brackets; "" if 0 was enough or nothing is known."""
+    return f" (it needed {_difference(gain, None, results)})" if gain else ""
 
 
 def _regret(results: Results) -> list[str]:

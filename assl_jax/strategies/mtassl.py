@@ -6,6 +6,7 @@ from typing import Any
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS
+from assl_jax.evaluation.uncertainty import Gain
 from assl_jax.records import (
     Best,
     Control,
@@ -52,8 +53,9 @@ def search(
     cross-validation,
     image by image, on folds other than those that chose the first pool: the best of several noisy
     values is too good by luck, and would be hard to beat on the same folds. At the end a pool must
-    also beat its first task alone at equal compute (`settings.control`), and the network that the
-    search began with. `AS_PRINTED` has the paper's rules.
+    also beat its first task alone at equal compute (`settings.control`), and the better of the two
+    must satisfy `settings.accept` against the network that the search began with, on further
+    folds. `AS_PRINTED` has the paper's rules.
     """
     direction, on_test = METRICS[settings.metric], settings.select_on == "test"
 
@@ -128,18 +130,13 @@ def search(
             break
         pool, best = (*pool, chosen), results[chosen]
 
-    kept = Best(pool=pool, evaluation=best)
-    control = None
+    kept, control = Best(pool=pool, evaluation=best), None
     if settings.control and len(pool) > 1:
+        beginning = Best(pool=pool[:1], evaluation=singles[pool[0]])
         first = next(name for name in pool if name not in teachers)
-        control = _control(study, first, pool, on_test=on_test, repeat=len(iterations) + 1)
-        # The pool was compared with the network it began with on other folds, and grew since.
-        rivals = [
-            (control.gain, Best(pool=control.pool, evaluation=control.evaluation, as_long_as=pool)),
-            (control.over_start or 0.0, Best(pool=pool[:1], evaluation=singles[pool[0]])),
-        ]
-        beaten_by, rival = min(rivals, key=lambda pair: pair[0])
-        kept = rival if beaten_by < 0 else kept
+        kept, control = _settle(
+            study, kept, beginning, first, settings=settings, repeat=len(iterations) + 1
+        )
     return Findings(
         scratch=scratch,
         start=start,
@@ -153,27 +150,45 @@ def search(
     )
 
 
-def _control(study: Study, first: str, pool: Pool, *, on_test: bool, repeat: int) -> Control:
-    """The task `first` alone at the compute of the pool, and how much the pool gains.
+def _settle(
+    study: Study,
+    accepted: Best,
+    beginning: Best,
+    first: str,
+    *,
+    settings: SearchSettings,
+    repeat: int,
+) -> tuple[Best, Control]:
+    """Keep the accepted pool, its first task trained as long, or the network of the beginning.
 
-    The pool's gain over the single network that the search began with is measured on the same
-    folds, which are new to all three.
+    All comparisons are on the same folds, number `repeat`, which have chosen nothing before.
     """
-    alone = Network((first,), as_long_as=pool)
-    evaluation = study.evaluate(alone)
-    gain, over_start = (
-        study.evaluating.gain(rival, Network(pool), on_test=on_test, repeat=repeat)
-        for rival in (alone, Network(pool[:1]))
+
+    def gain(before: Best, after: Best) -> Gain:
+        a, b = (Network(each.pool, as_long_as=each.as_long_as) for each in (before, after))
+        on_test = settings.select_on == "test"
+        return study.evaluating.gain(a, b, on_test=on_test, repeat=repeat)
+
+    alone = Best(
+        pool=(first,),
+        evaluation=study.evaluate(Network((first,), as_long_as=accepted.pool)),
+        as_long_as=accepted.pool,
     )
-    return Control(
+    over_alone = gain(alone, accepted)
+    better = accepted if over_alone.mean >= 0 else alone
+    over_start = gain(beginning, better)
+    needed = (ACCEPT[settings.accept] or 0.0) * over_start.error
+    control = Control(
         pool=alone.pool,
-        as_long_as=pool,
-        evaluation=evaluation,
-        gain=gain.mean,
-        error=gain.error,
+        as_long_as=accepted.pool,
+        evaluation=alone.evaluation,
+        gain=over_alone.mean,
+        error=over_alone.error,
         over_start=over_start.mean,
         over_start_error=over_start.error,
+        needed=needed,
     )
+    return (better if over_start.mean > needed else beginning), control
 
 
 def _compare(

@@ -204,9 +204,9 @@ class SearchSettings:
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
       control: if a pool was accepted, train its first task alone with all the operations of the
-        pool and of its parts, and keep the best of the pool, this network and the single network
-        that the search began with. It costs as much as they did, but an aggregate that does not
-        beat it is not worth having.
+        pool and of its parts. It costs as much as they did, but an aggregate that does not beat it
+        is not worth having. The better of the two is kept if it satisfies `accept` against the
+        single network that the search began with, on further folds.
 
     Raises:
       InputError: an unknown value of a setting.

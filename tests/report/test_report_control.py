@@ -23,6 +23,7 @@ def search(request, evaluation, results):
         error=0.02,
         over_start=0.05,
         over_start_error=0.01,
+        needed=0.01,
     )
     best = Best(pool=POOL, evaluation=pool)
     if request.param < 0:
@@ -64,20 +65,20 @@ def test_a_sentence_tells_what_was_compared(search):
     assert sentence == (
         "SimCLR alone, with all operations of SimCLR + Rotation and its parts, reached 76.00 % in "
         f"cross-validation. Paired by image on further folds, the pool is {size} points "
-        f"{'better' if gain >= 0 else 'worse'} than that network and 5.0 ± 1.0 points better than "
-        "SimCLR of the beginning, so "
+        f"{'better' if gain >= 0 else 'worse'} than that network. The better of the two is 5.0 ± "
+        "1.0 points better than SimCLR of the beginning (it needed 1.0 points), so "
         f"{'SimCLR + Rotation' if gain >= 0 else 'SimCLR with all these operations'} was kept."
     )
     assert regret.startswith("Of the 4 pretrained networks, ")
 
 
 def test_a_sentence_tells_that_the_network_of_the_beginning_was_kept(search):
-    control = search.control.replace(gain=0.01, over_start=-0.03)
+    control = search.control.replace(over_start=-0.03, needed=0.0)
     best = Best(pool=POOL[:1], evaluation=search.singles["simclr"])
     *_, sentence, _ = sentences.search_trace(search.replace(control=control, best=best))
     assert sentence.endswith(
-        "and 3.0 ± 1.0 points worse than SimCLR of the beginning, so SimCLR of the beginning was "
-        "kept."
+        "The better of the two is 3.0 ± 1.0 points worse than SimCLR of the beginning, so SimCLR "
+        "of the beginning was kept."
     )
 
 

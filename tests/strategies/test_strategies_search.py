@@ -342,33 +342,45 @@ def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted
     assert found.best.evaluation.accuracy.mean == max(0.7, alone)
     assert found.control.pool == ("a",) and found.control.as_long_as == ("a", "b")
     assert found.control.gain == pytest.approx(0.7 - alone)
-    assert found.control.over_start == pytest.approx(0.7 - 0.5)
-    # The pool was accepted on folds 1; at the end it is compared on others.
+    assert found.control.over_start == pytest.approx(max(0.7, alone) - 0.5)
+    # The pool was accepted on folds 1; at the end networks are compared on others.
     assert study.compared[-3:] == [
         (("a",), ("a", "b"), 1),
         (("a", "|", "a", "b"), ("a", "b"), 2),
-        (("a",), ("a", "b"), 2),
+        (("a",), ("a", "b") if kept == ("a", "b") else ("a", "|", "a", "b"), 2),
     ]
 
 
-@pytest.mark.parametrize("alone, longer", [(0.65, False), (0.68, True)])
-def test_the_network_of_the_beginning_is_kept_if_the_pool_does_not_beat_it_again(
-    crafted, monkeypatch, alone, longer
+@pytest.mark.parametrize("alone", [0.65, 0.55])
+@pytest.mark.parametrize(
+    "accept, again, kept",
+    [
+        ("better", -0.01, False),
+        ("one_standard_error", 0.01, False),
+        ("one_standard_error", 0.03, True),
+    ],
+)
+def test_the_network_of_the_beginning_stays_unless_the_better_one_beats_it_again(
+    crafted, monkeypatch, alone, accept, again, kept
 ):
-    """Its folds found the pool better; further folds do not, and may find the control better."""
+    """Earlier folds found the pool better; further folds decide, by the rule for pools."""
     study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6, "a | a b": alone}, {"a|b": 0.1})
+    study.error = 0.02
     real = study.gain
 
     def gain(before, after, *, on_test=False, repeat=0):
         found = real(before, after, on_test=on_test, repeat=repeat)
-        again = repeat == 2 and before == Network(("a",))
-        return found._replace(mean=-0.07) if again else found
+        last = repeat == 2 and before == Network(("a",))
+        return found._replace(mean=again) if last else found
 
     monkeypatch.setattr(study, "gain", gain)
-    found = search(study, "ab", accept="better", control=True)
-    assert found.best.pool == ("a",) and found.control.over_start == -0.07
-    assert found.best.as_long_as == (("a", "b") if longer else ())
-    assert found.best.evaluation.accuracy.mean == (0.68 if longer else 0.5)
+    best = (found := search(study, "ab", accept=accept, control=True)).best
+    longer = alone > 0.6
+    assert best.pool == (("a", "b") if kept and not longer else ("a",))
+    assert best.as_long_as == (("a", "b") if kept and longer else ())
+    assert best.evaluation.accuracy.mean == (max(alone, 0.6) if kept else 0.5)
+    assert found.control.over_start == again
+    assert found.control.needed == (0.02 if accept == "one_standard_error" else 0.0)
 
 
 def test_a_single_task_needs_no_control(crafted):
