@@ -31,9 +31,9 @@ class Dataset:
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
       patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
         is on both sides of a split, and confidence intervals are over patients.
-      origins: for each image, a digest of it, or what it was made from (its file's size and time).
-        Part of the fingerprints, which look at only some images of a large set. None: nothing is
-        known.
+      origins: `[n, ...]`, for each image a digest of it, or of what it was made from (its file's
+        size and time). Part of the fingerprints, which look at only some images of a large set.
+        None: nothing is known.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
       format: the settings by which files became images, see `data.file_reader.FileReader`.
       notes: what else the user should know about how the data were read: one sentence each.
@@ -54,7 +54,7 @@ class Dataset:
     test: np.ndarray
     intensity: Intensity
     patients: np.ndarray | None = None
-    origins: tuple[str, ...] | None = None
+    origins: np.ndarray | None = None
     skipped: tuple[str, ...] = ()
     format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -129,8 +129,7 @@ class Dataset:
             for numbers in (self.labels[rows], first[inverse]):
                 sha.update(np.ascontiguousarray(numbers, np.int64).tobytes())
         if self.origins is not None:
-            for row in rows:
-                sha.update(f"{self.origins[row]}\n".encode(errors="surrogateescape"))
+            sha.update(np.ascontiguousarray(self.origins[rows]).tobytes())
         size = math.prod(self.images.shape[1:]) * self.images.dtype.itemsize * len(rows)
         for row in rows[:: 1 + size // HASHED_BYTES]:
             sha.update(np.ascontiguousarray(self.images[row]).tobytes())
@@ -140,8 +139,7 @@ class Dataset:
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
     """The mapping of `low` to `high` onto 0 to 1, with each channel's mean and deviation there.
 
-    The sums are of integers, so they are exact. Images are read in blocks; the array may be
-    memory-mapped.
+    Images are read in blocks; the array may be memory-mapped.
 
     Args:
       images: `[n, *space, c]` integers; values outside `low` to `high` count as `low` or `high`.
@@ -150,14 +148,24 @@ def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:
     Returns:
       Mean and standard deviation, rounded to 6 digits; a channel without contrast has 1.
     """
-    c = images.shape[-1]
-    total, squares = np.zeros(c, np.int64), np.zeros(c, np.int64)
     step = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
-    for start in range(0, len(images), step):
-        x = np.clip(images[start : start + step].reshape(-1, c), int(low), int(high))
-        total += x.sum(0, dtype=np.int64)
-        squares += np.square(x, dtype=np.int64).sum(0)
-    count = math.prod(images.shape[:-1])
+    blocks = [
+        value_sums(images[start : start + step], low=low, high=high).sum(0)
+        for start in range(0, len(images), step)
+    ]
+    return intensity_from(sum(blocks), math.prod(images.shape[:-1]), low=low, high=high)
+
+
+def value_sums(images: np.ndarray, *, low: float, high: float) -> np.ndarray:
+    """`[n, 2, c]` sums of each image's values and of their squares, exact; see `intensity_of`."""
+    x = np.clip(images.reshape(len(images), -1, images.shape[-1]), int(low), int(high))
+    sums = x.sum(1, dtype=np.int64), np.square(x, dtype=np.int64).sum(1)
+    return np.stack(sums, axis=1)
+
+
+def intensity_from(sums: Any, count: int, *, low: float, high: float) -> Intensity:
+    """`intensity_of` from the `[2, c]` sums of all `count` values of a channel."""
+    total, squares = sums
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0)) / (high - low)
     mean = (mean - low) / (high - low)

@@ -45,7 +45,9 @@ class FileReader:
             return [path]
         endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
         try:
-            found = find_volumes(path) if volumes else find_images(path)[0]
+            found = (
+                find_volumes(path) if volumes else [path / name for name in find_images(path)[0]]
+            )
         except OSError as error:
             raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
         require(bool(found), f"{path} holds no files that end in {' '.join(endings)}")

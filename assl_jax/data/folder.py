@@ -1,11 +1,12 @@
 """Images in the user's folders, one folder per class, or listed in a table."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from assl_jax.data.dataset import Dataset, intensity_of
+from assl_jax.data.dataset import Dataset, intensity_from
 from assl_jax.data.image_file import EXTENSIONS, ImageFormat, endings, find_images
 from assl_jax.data.images import read_images
 from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, is_system, shown, split_of
@@ -128,17 +129,20 @@ def folder(
         notes=notes,
     )
     listed = listed.ordered()
-    images, skipped, sums = read_images(
+    images, skipped, digests, sums = read_images(
         root, [row.path for row in listed.rows], format, on_error=on_error, cache=cache
     )
     listed = listed.without(skipped)
     only_unlabeled = any(row.split == "unlabeled" for row in rows) and not lists_images
     splits = listed.splits(labels=labels, seed=seed, only_unlabeled=only_unlabeled)
+    seen = len(splits["unlabeled"])
     return Dataset(
         name="folder",
         images=images,
-        intensity=intensity_of(images[: len(splits["unlabeled"])], low=0.0, high=255.0),
-        origins=tuple(bytes(each).hex() for each in sums),
+        intensity=intensity_from(
+            sums[:seen].sum(0), seen * math.prod(images.shape[1:3]), low=0.0, high=255.0
+        ),
+        origins=digests,
         skipped=tuple(f"{shown(file)}: {reason}" for file, reason in skipped.items()),
         notes=listed.notes,
         **splits,
@@ -209,10 +213,9 @@ def _images(root: Path, name: str, notes: list[str], label: str = "", split: str
         f"{shown(str(root / name))} holds no images; it has {endings(others) or 'no files'}; add "
         "some or remove it",
     )
-    return [
-        Row(shown(str(file)), file.relative_to(root).as_posix(), label, split or "unlabeled")
-        for file in images
-    ]
+    split = split or "unlabeled"
+    paths = [f"{name}/{file}" for file in images] if name else images
+    return [Row(path, path, label, split) for path in paths]
 
 
 def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:

@@ -1,10 +1,9 @@
 """One image file of any format that Pillow opens to one array of 8-bit integers."""
 
 import dataclasses
-import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,12 +230,12 @@ def _sixteen_bits(file: Any) -> bool:
     return isinstance(raw, str) and ";16" in raw and file.mode[0] not in "IF"
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: str | Path) -> bool:
     """Whether the name or the content says that the file is an image that Pillow opens."""
-    if path.suffix.lower() in EXTENSIONS:
+    if os.path.splitext(path)[1].lower() in EXTENSIONS:
         return True
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             head = file.read(16)
     except OSError:
         return False
@@ -245,8 +244,11 @@ def is_image(path: Path) -> bool:
     )
 
 
-def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
+def find_images(folder: Path) -> tuple[list[str], list[str]]:
     """All files under a folder in a fixed order: the images, and the others.
+
+    The names are relative to the folder, with slashes. A million of them take seconds, which is
+    why they are no `Path`s.
 
     Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
     contains it is not followed. A pipe, a socket or a device is no image, whatever its name.
@@ -254,36 +256,39 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
       OSError: a folder that cannot be read.
     """
-    images: list[Path] = []
-    others: list[Path] = []
+    images: list[str] = []
+    others: list[str] = []
     above: set[tuple[int, int]] = set()  # the folders around the present one
-    waiting: list[Callable[[], None]] = []  # folders may be nested deeper than Python's calls
+    # Those folders, each with what is left of it. Folders may be nested deeper than Python's calls.
+    stack: list[tuple[str, tuple[int, int], Iterator[os.DirEntry[str]]]] = []
 
-    def enter(folder: Path) -> None:
-        stat = folder.stat()
+    def enter(path: str, inside: str) -> None:
+        stat = os.stat(path)
         here = (stat.st_dev, stat.st_ino)
         if here in above:
             return
-        above.add(here)
-        with os.scandir(folder) as found:
+        with os.scandir(path) as found:
             entries = sorted((e for e in found if not is_system(e.name)), key=lambda e: e.name)
-        waiting.append(functools.partial(above.remove, here))
-        waiting.extend(functools.partial(add, folder / e.name, e) for e in reversed(entries))
+        above.add(here)
+        stack.append((inside, here, iter(entries)))
 
-    def add(path: Path, entry: os.DirEntry[str]) -> None:
-        if entry.is_dir():
-            enter(path)
+    enter(str(folder), "")
+    while stack:
+        inside, here, entries = stack[-1]
+        for entry in entries:
+            name = inside + entry.name
+            if entry.is_dir():
+                enter(entry.path, f"{name}/")
+                break
+            file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+            (images if file and is_image(entry.path) else others).append(name)
         else:
-            file = entry.is_file() or (entry.is_symlink() and not path.exists())
-            (images if file and is_image(path) else others).append(path)
-
-    enter(folder)
-    while waiting:
-        waiting.pop()()
+            stack.pop()
+            above.remove(here)
     return images, others
 
 
-def endings(files: Iterable[Path]) -> str:
+def endings(files: Iterable[str]) -> str:
     """The endings of files with their numbers, such as ".txt (3), .dcm (120)"."""
-    counts = Counter(shown(file.suffix.lower()) or "no ending" for file in files)
+    counts = Counter(shown(os.path.splitext(file)[1].lower()) or "no ending" for file in files)
     return ", ".join(f"{ending} ({n})" for ending, n in sorted(counts.items()))

@@ -107,8 +107,8 @@ def npz(
         labelled_sets=(chosen,) if names else (),
         test=np.arange(len(seen), len(images)),
         intensity=intensity_of(images[: len(seen)], low=low, high=high),
-        origins=tuple(
-            checksums[f"{split}_images"] for split, x in parts.items() for _ in range(len(x))
+        origins=np.repeat(
+            [checksums[f"{split}_images"] for split in parts], [len(x) for x in parts.values()]
         ),
         notes=(*notes, *(sides(names, "classes") if names else ())),
     )

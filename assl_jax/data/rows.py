@@ -30,7 +30,7 @@ class Row(NamedTuple):
     """One file.
 
     Attributes:
-      where: the file or the line of the table, for error messages.
+      where: the line of the table, or the path, for error messages.
       path: relative to the source's folder, with slashes.
       label: the class as it is written; "" without one.
       split: a key of `names.SPELLINGS`; "" where it will be drawn.
@@ -42,6 +42,12 @@ class Row(NamedTuple):
     label: str = ""
     split: str = ""
     patient: str = ""
+
+    def changed(self, label: str, split: str) -> "Row":
+        """The row with this label and split: often itself, which saves time for many files."""
+        if label == self.label and split == self.split:
+            return self
+        return self._replace(label=label, split=split)
 
     @property
     def group(self) -> str:
@@ -132,8 +138,9 @@ class Listing:
             )
             drawn = stratified_subset(classes[chosen], labels, seed=seed, names=self.classes)
             chosen = chosen[drawn]
-        known = any(row.patient for row in self.rows)
-        groups = [row.group if row.patient else f"/{row.path}" for row in self.rows]
+        groups: list[str] = []
+        if any(row.patient for row in self.rows):
+            groups = [row.group if row.patient else f"/{row.path}" for row in self.rows]
         return {
             "labels": classes,
             "class_names": self.classes,
@@ -142,7 +149,7 @@ class Listing:
             ),
             "labelled_sets": (chosen,) if self.classes else (),
             "test": test,
-            "patients": np.unique(groups, return_inverse=True)[1] if known else None,
+            "patients": np.unique(groups, return_inverse=True)[1] if groups else None,
         }
 
 
@@ -255,24 +262,25 @@ def listing(
         class without training or test rows, a patient on both sides.
     """
     told, result = list(notes), []
+    unnamed = {label for label in {row.label for row in rows} if is_missing(label)}
     for row in rows:
         split = val if row.split == VALIDATION else row.split
         if split == "ignore":
             continue
-        missing = is_missing(row.label)
+        missing = row.label in unnamed
         require(
             not (missing and split == "test"),
             f"{row.where} is a test {what} without a label; label it, or make it unlabeled",
         )
         label = "" if missing or split == "unlabeled" else row.label
-        result.append(row._replace(label=label, split=split if label else "unlabeled"))
+        result.append(row.changed(label, split if label else "unlabeled"))
     if held := sum(row.split == VALIDATION for row in rows):
         word = {"train": "training"}.get(val, val)
         use = "ignored" if val == "ignore" else f"used as {word} {what}s"
         told.append(f"{held} validation {what}s are {use} (data.val={val})")
-    spelled = {row.label for row in rows if row.split != "unlabeled" and is_missing(row.label)}
+    spelled = {row.label for row in rows if row.split != "unlabeled" and row.label in unnamed}
     if spelled:
-        lost = sum(row.split != "unlabeled" and is_missing(row.label) for row in rows)
+        lost = sum(row.split != "unlabeled" and row.label in unnamed for row in rows)
         spellings = ", ".join(repr(label) for label in sorted(spelled))
         told.append(f"{lost} {what}s without a label ({spellings}) are unlabeled")
 
@@ -290,7 +298,7 @@ def listing(
     )
     if classes:
         told += sides(classes, "classes")
-    result = [row._replace(label=spelling.get(row.label, "")) for row in result]
+    result = [row.changed(spelling.get(row.label, ""), row.split) for row in result]
     result = _draw(result, source, what, test_fraction, seed, told)
     require(bool(result), f"{source} has no {what}s")
     whole = Listing(
@@ -326,10 +334,10 @@ def _draw(
             ) from e
         tested = {groups[i] for i in drawn}
         sided = [
-            row._replace(split="test" if row.group in tested else "train") if row.label else row
+            row.changed(row.label, "test" if row.group in tested else "train") if row.label else row
             for row in rows
         ]
         rows = [row for row in sided if row.label or not row.patient or row.group not in tested]
         if lost := len(sided) - len(rows):
             notes.append(f"{lost} unlabeled {what}s of test patients are left out")
-    return [row._replace(split=row.split or "train") for row in rows]
+    return [row.changed(row.label, row.split or "train") for row in rows]

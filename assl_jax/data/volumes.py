@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import shown
 from assl_jax.data.orientation import differences
@@ -136,7 +138,9 @@ def volumes(
             if isinstance(images, VolumeStack)
             else intensity_of(images[seen], low=low, high=high)
         ),
-        origins=tuple(digest([format.settings, r.path, stamps[r.path]], 16) for r in kept.rows),
+        origins=np.array(
+            [digest([format.settings, row.path, stamps[row.path]], 16) for row in kept.rows]
+        ),
         skipped=tuple(
             f"{shown(file)}: {skipped[file]}"
             for file in dict.fromkeys(row.path for row in rows)

@@ -25,6 +25,11 @@ def everywhere(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def split(mesh: Mesh) -> NamedSharding:
+    """The sharding of a batch `[b, ...]`: each device holds its share of the rows."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of every array on every device; it never shares memory with the caller's arrays.
 
@@ -65,7 +70,7 @@ def split_rows(
     def shard(index: Any) -> np.ndarray:
         return read(index[0])
 
-    return jax.make_array_from_callback(shape, NamedSharding(mesh, PartitionSpec("data")), shard)
+    return jax.make_array_from_callback(shape, split(mesh), shard)
 
 
 def check_batch(batch_size: int, mesh: Mesh, setting: str) -> None:

@@ -51,6 +51,11 @@ def with_one_more(role):
 
 
 # What changes, and the fingerprints that change with it.
+def letters(text):
+    """An origin for each image."""
+    return np.array([*text])
+
+
 CHANGES = {
     "an unlabeled pixel": (with_pixel(2), {"unlabeled"}),
     "a pixel that is unlabeled and labelled": (with_pixel(7), {"unlabeled", "labelled", "all"}),
@@ -66,8 +71,8 @@ CHANGES = {
         {"intensity": Intensity(low=0.0, high=255.0, mean=(0.5,), std=(0.26,))},
         {"unlabeled", "labelled", "all"},
     ),
-    "the origin of an unlabeled image": ({"origins": ("x", *"bcdefghijkl")}, {"unlabeled"}),
-    "the origin of a test image": ({"origins": (*"abcdefghijk", "x")}, {"all"}),
+    "the origin of an unlabeled image": ({"origins": letters("xbcdefghijkl")}, {"unlabeled"}),
+    "the origin of a test image": ({"origins": letters("abcdefghijkx")}, {"all"}),
     "a label for an unlabeled image": (
         with_label(3, 1) | {"labelled_sets": (np.array([3, 6, 7, 8]),)},
         {"labelled", "all"},
@@ -99,7 +104,7 @@ def fingerprints(data):
 
 @pytest.mark.parametrize("changes, expected", CHANGES.values(), ids=CHANGES.keys())
 def test_a_fingerprint_changes_with_what_it_is_of(changes, expected):
-    before = fingerprints(make(origins=tuple("abcdefghijkl")) if "origins" in changes else make())
+    before = fingerprints(make(origins=letters("abcdefghijkl")) if "origins" in changes else make())
     after = fingerprints(make(**changes))
     assert {name for name in before if before[name] != after[name]} == expected
     assert all(len(text) == 16 and int(text, 16) > 0 for text in after.values())

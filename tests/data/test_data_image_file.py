@@ -210,8 +210,7 @@ def test_images_are_found_by_name_and_content(tmp_path):
     (tmp_path / "in").mkdir()
     save(tmp_path / "in/deep.png")
     images, others = find_images(tmp_path)
-    names = [file.relative_to(tmp_path).as_posix() for file in images]
-    assert names == [
+    assert images == [
         *("a.JFIF", "broken.jpe", "c.bin", "d", "in/deep.png", "photo", "x.avif", "z.tiff")
     ]
     assert endings(others) == ".dcm (1), .txt (1), no ending (1)"
@@ -230,8 +229,8 @@ def test_pipes_sockets_and_deep_folders(tmp_path):
         deep.mkdir()
     (deep / "image.png").write_bytes(b"")
     images, others = find_images(tmp_path)
-    assert images == [deep / "image.png", tmp_path / "dangling.png"]
-    assert others == [tmp_path / "link.png", tmp_path / "pipe.png"]
+    assert images == [f"{'d/' * 1100}image.png", "dangling.png"]
+    assert others == ["link.png", "pipe.png"]
     # Python removes folders by recursion.
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
 
