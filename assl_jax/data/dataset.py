@@ -31,9 +31,11 @@ class Dataset:
       intensity: how the integers map to network inputs; statistics of the unlabeled images.
       patients: `[n]` integers, the patient of each image; None if patients are unknown. No patient
         is on both sides of a split, and confidence intervals are over patients.
-      origins: `[n, ...]`, for each image a digest of it, or of what it was made from (its file's
-        size and time). Part of the fingerprints, which look at only some images of a large set.
-        None: nothing is known.
+      origins: `[n]`, for each image a digest of what it was made from (its file's size and time).
+        Part of the fingerprints, which look at only some images of a large set. None: nothing is
+        known.
+      digests: `[n, 16]` bytes of a hash of each image's content; a fingerprint needs no look at the
+        images then. None: it hashes them itself.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
       format: the settings by which files became images, see `data.file_reader.FileReader`.
       notes: what else the user should know about how the data were read: one sentence each.
@@ -55,6 +57,7 @@ class Dataset:
     intensity: Intensity
     patients: np.ndarray | None = None
     origins: np.ndarray | None = None
+    digests: np.ndarray | None = None
     skipped: tuple[str, ...] = ()
     format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -107,8 +110,9 @@ class Dataset:
     def fingerprint(self, *subsets: np.ndarray, labelled: bool = False) -> str:
         """The identity of some of the images, for what is computed from nothing else.
 
-        A hash of the images in their order (of many images, every k-th one), of their origins, and
-        of shape, type and intensity. Other images, and the positions in `images`, do not count.
+        A hash of the images in their order (of many images without digests, every k-th one), of
+        their origins, and of shape, type and intensity. Other images, and the positions in
+        `images`, do not count.
 
         Args:
           subsets: index arrays, such as `unlabeled` or `(*labelled_sets, test)`.
@@ -130,6 +134,9 @@ class Dataset:
                 sha.update(np.ascontiguousarray(numbers, np.int64).tobytes())
         if self.origins is not None:
             sha.update(np.ascontiguousarray(self.origins[rows]).tobytes())
+        if self.digests is not None:
+            sha.update(np.ascontiguousarray(self.digests[rows]).tobytes())
+            return sha.hexdigest()[:16]
         size = math.prod(self.images.shape[1:]) * self.images.dtype.itemsize * len(rows)
         for row in rows[:: 1 + size // HASHED_BYTES]:
             sha.update(np.ascontiguousarray(self.images[row]).tobytes())

@@ -12,6 +12,7 @@ from assl_jax.data.images import read_images
 from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, is_system, shown, split_of
 from assl_jax.data.rows import (
     Row,
+    collection_paused,
     listing,
     numbers_first,
     repeated,
@@ -142,7 +143,7 @@ def folder(
         intensity=intensity_from(
             sums[:seen].sum(0), seen * math.prod(images.shape[1:3]), low=0.0, high=255.0
         ),
-        origins=digests,
+        digests=digests,
         skipped=tuple(f"{shown(file)}: {reason}" for file, reason in skipped.items()),
         notes=listed.notes,
         **splits,
@@ -158,6 +159,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
         raise InputError(f"{shown(str(folder))} cannot be read: {e.strerror}") from e
 
 
+@collection_paused()
 def _layout(root: Path) -> tuple[list[Row], list[str]]:
     """The rows that the folders give, and notes about what was not read."""
     entries = _listing(root)

@@ -232,7 +232,7 @@ def _sixteen_bits(file: Any) -> bool:
 
 def is_image(path: str | Path) -> bool:
     """Whether the name or the content says that the file is an image that Pillow opens."""
-    if os.path.splitext(path)[1].lower() in EXTENSIONS:
+    if os.fspath(path).lower().endswith(EXTENSIONS):
         return True
     try:
         with open(path, "rb") as file:

@@ -39,6 +39,7 @@ VERSION = 5  # of the cache's entries; entries of another version are not read
 IMAGES, DIGESTS, SUMS, ENTRY = "images.npy", "digests.npy", "sums.npy", "entry.json"
 CHECKED = 2**30  # bytes of images whose content is checked at every start
 BLOCK = 64  # files per job of the thread pool
+STAMPED = 10_000  # the same, where only sizes and times are read
 
 
 class Decoded(NamedTuple):
@@ -86,17 +87,26 @@ def read_images(
 def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -> str:
     import PIL
 
-    stamps: list[tuple[str, int, int]] = []
     folder = str(root)
-    for file in files:
-        try:
-            stat = os.stat(os.path.join(folder, file))
-            stamps.append((file, stat.st_size, stat.st_mtime_ns))
-        except OSError:  # a dangling link; decoding raises an error or skips the file
-            stamps.append((file, -1, -1))
-    source = str(root.resolve())
+
+    def stamps(start: int) -> list[tuple[int, int]]:
+        found = []
+        for file in files[start : start + STAMPED]:
+            try:
+                stat = os.stat(f"{folder}/{file}")
+                found.append((stat.st_size, stat.st_mtime_ns))
+            except OSError:  # a dangling link; decoding raises an error or skips the file
+                found.append((-1, -1))
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [
+            each for block in pool.map(stamps, range(0, len(files), STAMPED)) for each in block
+        ]
+    names = "\0".join(files).encode(errors="surrogateescape")
+    hashes = [hash_of(part).hexdigest() for part in (names, np.array(found, np.int64).tobytes())]
     settings = [PIL.__version__, dataclasses.asdict(format), on_error]
-    return digest([VERSION, source, *settings, stamps], 20)
+    return digest([VERSION, str(root.resolve()), *settings, *hashes], 20)
 
 
 def _cached(entry: Path) -> Decoded | None:

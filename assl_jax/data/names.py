@@ -21,10 +21,10 @@ SPLIT_OF = {name: split for split, names in SPELLINGS.items() for name in names}
 ENDINGS = ("dataset", "data", "set", "split", "images", "volumes")  # as in test_set
 
 # Left by systems and programs, next to the user's own files; in lower case.
-SYSTEM = (
+SYSTEM = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails", "__pycache__"),
-)
+}
 MISSING = ("", "na", "n/a", "<na>", "nan", "-1")  # labels that say: not labelled; in lower case
 SIDES = {
     *("left", "right", "lt", "rt", "links", "rechts", "gauche", "droite", "droit"),

@@ -1,12 +1,14 @@
 """What folders and tables list: one row per file, brought to classes, splits and patients."""
 
+import contextlib
 import dataclasses
+import gc
 import ntpath
 import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,18 @@ from assl_jax.data.names import (
 from assl_jax.data.splits import split_by_name, stratified_subset
 from assl_jax.data.table import Table
 from assl_jax.errors import InputError, choice, require
+
+
+@contextlib.contextmanager
+def collection_paused() -> Generator[None]:
+    """No garbage collection, which would look at a million new rows again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Row(NamedTuple):
@@ -230,6 +244,7 @@ def with_patients(rows: Sequence[Row], pattern: str) -> list[Row]:
     return found
 
 
+@collection_paused()
 def listing(
     rows: Sequence[Row],
     *,

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 from assl_jax.data.dataset import BLOCK_BYTES, Dataset
 from assl_jax.records import DataSummary, Split
 
-LOOKED_AT = 2**31  # bytes of the images that the summary looks at
+LOOKED_AT = 2**29  # bytes of the images that the summary looks at
+DIGEST = 16  # bytes of a hash of an image
 SAMPLED = 256  # values of an image's channel that are looked at first
 FLAT = 0.02  # an image is nearly constant if its values span less than this share of the range
 FEW_VALUES = 16
@@ -22,7 +23,8 @@ NAMED = 3  # examples in a sentence
 def summarise(dataset: Dataset) -> DataSummary:
     """Count the images of every split and look for what is probably a mistake.
 
-    Images are looked at up to `LOOKED_AT` bytes: labelled and test images first.
+    Images are looked at up to `LOOKED_AT` bytes: labelled and test images first. Copies are found
+    among all images if their digests are known.
     """
     labelled = np.unique(np.concatenate([*dataset.labelled_sets, np.empty(0, int)])).astype(int)
     rows = {"unlabeled": dataset.unlabeled, "labelled": labelled, "test": dataset.test}
@@ -73,14 +75,15 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
         if len(values) <= FEW_VALUES:
             values |= _values(dataset, dataset.images[row])
     if flat:
-        yield f"{flat} images are nearly constant; are they blank, or is the window too wide?"
+        yield f"{_are(flat, 'image')} nearly constant: blank, or is the window too wide?"
     if len(values) <= FEW_VALUES:
         yield (
             f"the images have only {len(values)} different values between "
             f"{dataset.intensity.low:g} and {dataset.intensity.high:g}; check the window and the "
             "files"
         )
-    yield from _repeated(dataset, rows, _copies(dataset, looked_at, samples.digests))
+    compared = looked_at if dataset.digests is None else order
+    yield from _repeated(dataset, compared, _equal(dataset, compared, samples.digests))
 
 
 class _Samples(NamedTuple):
@@ -127,37 +130,48 @@ def _values(dataset: Dataset, images: np.ndarray) -> set[int]:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST).digest()
 
 
-def _copies(dataset: Dataset, rows: np.ndarray, samples: Sequence[bytes]) -> list[list[int]]:
-    """The rows of images that are equal, in groups; `samples` are digests of their samples."""
-    counts = Counter(samples)
-    same = defaultdict[bytes, list[int]](list)
-    for row, sample in zip(rows, samples, strict=True):
-        if counts[sample] > 1:
-            same[_digest(dataset.images[row])].append(int(row))
-    return [each for each in same.values() if len(each) > 1]
+def _equal(dataset: Dataset, rows: np.ndarray, samples: Sequence[bytes]) -> np.ndarray:
+    """`[n]` numbers from 0 on, equal for rows of equal images; `samples` are digests of samples."""
+    if dataset.digests is not None:
+        found = np.ascontiguousarray(dataset.digests[rows])
+    else:
+        counts = Counter(samples)
+        whole = [
+            _digest(dataset.images[row]) if counts[sample] > 1 else sample
+            for row, sample in zip(rows, samples, strict=True)
+        ]
+        found = np.frombuffer(b"".join(whole), np.uint8).reshape(len(rows), DIGEST)
+    return np.unique(found.view([("", found.dtype, found.shape[1])])[:, 0], return_inverse=True)[1]
 
 
-def _repeated(
-    dataset: Dataset, rows: dict[str, np.ndarray], same: list[list[int]]
-) -> Iterator[str]:
-    test, others = set(rows["test"].tolist()), {*rows["unlabeled"], *rows["labelled"]}
-    across = sum(any(r in test for r in each) and any(r in others for r in each) for each in same)
-    if across:
+def _repeated(dataset: Dataset, rows: np.ndarray, image: np.ndarray) -> Iterator[str]:
+    """What is odd about images that occur at several `rows`; `image` numbers them."""
+    counts = np.bincount(image)
+    test = np.isin(rows, dataset.test)
+    trained = np.bincount(image[~test], minlength=len(counts)) > 0
+    if across := int(trained[image[test]].sum()):
         yield (
-            f"{across} test images are identical to images that are trained on; remove them from "
-            "one side, or the test accuracy is too high"
+            f"{_are(across, 'test image')} identical to images that are trained on; remove them "
+            "from one side, or the test accuracy is too high"
         )
-    contradictory = [
-        labels
-        for each in same
-        if len(labels := {int(k) for k in dataset.labels[each] if k >= 0}) > 1
-    ]
-    if contradictory:
-        names = " and ".join(sorted(dataset.class_names[k] for k in contradictory[0])[:NAMED])
-        yield f"{len(contradictory)} images occur with different labels, such as {names}"
-    copies = sum(len(each) - 1 for each in same)
-    if copies:
-        yield f"{copies} images are copies of others"
+    labels = dataset.labels[rows]
+    known = np.unique(np.stack([image, labels])[:, labels >= 0], axis=1)  # each pair once
+    contradictory = np.flatnonzero(np.bincount(known[0], minlength=1) > 1)
+    if contradictory.size:
+        classes = known[1, known[0] == contradictory[0]]
+        names = " and ".join(sorted(dataset.class_names[k] for k in classes)[:NAMED])
+        yield f"{_are(contradictory.size, 'image')} there with different labels, such as {names}"
+    if copies := int((counts - 1).sum()):
+        yield (
+            "1 image is a copy of another"
+            if copies == 1
+            else f"{copies} images are copies of others"
+        )
+
+
+def _are(n: int, what: str) -> str:
+    """`"1 image is"` or `"2 images are"`."""
+    return f"{n} {what} is" if n == 1 else f"{n} {what}s are"

@@ -110,6 +110,15 @@ def test_a_fingerprint_changes_with_what_it_is_of(changes, expected):
     assert all(len(text) == 16 and int(text, 16) > 0 for text in after.values())
 
 
+def test_digests_stand_for_the_images():
+    digests = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+    first = fingerprints(make(digests=digests))
+    assert fingerprints(make(digests=digests, images=255 - IMAGES)) == first
+    digests[3] += 1  # an unlabeled image
+    after = fingerprints(make(digests=digests))
+    assert [name for name in first if after[name] != first[name]] == ["unlabeled"]
+
+
 def test_the_position_of_the_images_does_not_matter():
     order = np.array([9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7, 8])
     moved = make(

@@ -63,12 +63,18 @@ def test_copies(dataset):
     images[41] = images[3]  # a test image that pretraining sees
     images[23] = images[20]  # a cat and a dog
     images[5] = images[4]
-    assert odd(dataset, images=images) == (
-        "1 test images are identical to images that are trained on; remove them from one side, or "
+    told = (
+        "1 test image is identical to images that are trained on; remove them from one side, or "
         "the test accuracy is too high",
-        "1 images occur with different labels, such as cat and dog",
+        "1 image is there with different labels, such as cat and dog",
         "3 images are copies of others",
     )
+    assert odd(dataset, images=images) == told
+    # Digests tell it without a look at the images.
+    unlike = np.random.default_rng(1).integers(0, 256, (60, 16), dtype=np.uint8)
+    assert not odd(dataset, images=images, digests=unlike)
+    unlike[[41, 23, 5]] = unlike[[3, 20, 4]]
+    assert odd(dataset, digests=unlike) == told
 
 
 def test_values(dataset):
@@ -76,7 +82,7 @@ def test_values(dataset):
     images[7] = 9
     images[8] = 9 + images[8] % 5
     assert odd(dataset, images=images) == (
-        "2 images are nearly constant; are they blank, or is the window too wide?",
+        "2 images are nearly constant: blank, or is the window too wide?",
     )
     (sentence,) = odd(dataset, images=dataset.images // 64 * 64)
     assert sentence.startswith("the images have only 4 different values between 0 and 255")
@@ -126,7 +132,7 @@ def test_whole_images_are_read_only_where_samples_agree(dataset):
 
     images = np.random.default_rng(1).integers(0, 256, (60, 64, 64, 1), dtype=np.uint8)
     images[3] = images[41]
-    assert any("1 images are copies" in s for s in odd(dataset, images=images.view(Counted)))
+    assert any("1 image is a copy" in s for s in odd(dataset, images=images.view(Counted)))
     assert Counted.read < images.size / 8
 
 
