@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,12 +245,10 @@ def is_image(path: str | Path) -> bool:
 
 
 def find_images(folder: Path) -> tuple[list[str], list[str]]:
-    """All files under a folder in a fixed order: the images, and the others.
+    """All files under a folder: the images, and the others.
 
-    The names are relative to the folder, with slashes. A million of them take seconds, which is
-    why they are no `Path`s.
-
-    Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
+    The names are relative to the folder, with slashes. (A million `Path`s would take a minute.)
+    Files of one folder are sorted, and stand before those of its folders. Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
     contains it is not followed. A pipe, a socket or a device is no image, whatever its name.
 
     Raises:
@@ -258,33 +256,32 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     """
     images: list[str] = []
     others: list[str] = []
-    above: set[tuple[int, int]] = set()  # the folders around the present one
-    # Those folders, each with what is left of it. Folders may be nested deeper than Python's calls.
-    stack: list[tuple[str, tuple[int, int], Iterator[os.DirEntry[str]]]] = []
-
-    def enter(path: str, inside: str) -> None:
+    # Folders to read: path, path inside `folder`, and the folders around it. They may be nested
+    # deeper than Python's calls.
+    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(folder), "", frozenset())]
+    while waiting:
+        path, inside, above = waiting.pop()
         stat = os.stat(path)
         here = (stat.st_dev, stat.st_ino)
         if here in above:
-            return
-        with os.scandir(path) as found:
-            entries = sorted((e for e in found if not is_system(e.name)), key=lambda e: e.name)
-        above.add(here)
-        stack.append((inside, here, iter(entries)))
-
-    enter(str(folder), "")
-    while stack:
-        inside, here, entries = stack[-1]
-        for entry in entries:
-            name = inside + entry.name
-            if entry.is_dir():
-                enter(entry.path, f"{name}/")
-                break
-            file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-            (images if file and is_image(entry.path) else others).append(name)
-        else:
-            stack.pop()
-            above.remove(here)
+            continue
+        folders, own, rest = list[str](), list[str](), list[str]()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = entry.name
+                if is_system(name):
+                    continue
+                if entry.is_dir():
+                    folders.append(name)
+                    continue
+                file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+                (own if file and is_image(entry.path) else rest).append(name)
+        images += [inside + name for name in sorted(own)]
+        others += [inside + name for name in sorted(rest)]
+        waiting += [
+            (os.path.join(path, name), f"{inside}{name}/", above | {here})
+            for name in sorted(folders, reverse=True)
+        ]
     return images, others
 
 

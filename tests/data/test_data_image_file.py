@@ -211,7 +211,7 @@ def test_images_are_found_by_name_and_content(tmp_path):
     save(tmp_path / "in/deep.png")
     images, others = find_images(tmp_path)
     assert images == [
-        *("a.JFIF", "broken.jpe", "c.bin", "d", "in/deep.png", "photo", "x.avif", "z.tiff")
+        *("a.JFIF", "broken.jpe", "c.bin", "d", "photo", "x.avif", "z.tiff", "in/deep.png")
     ]
     assert endings(others) == ".dcm (1), .txt (1), no ending (1)"
     assert not is_image(tmp_path / "absent")
@@ -231,7 +231,7 @@ def test_pipes_sockets_and_deep_folders(tmp_path):
     images, others = find_images(tmp_path)
     # Python removes folders by recursion.
     subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
-    assert images == [f"{'d/' * 1100}image.png", "dangling.png"]
+    assert images == ["dangling.png", f"{'d/' * 1100}image.png"]
     assert others == ["link.png", "pipe.png"]
 
 
