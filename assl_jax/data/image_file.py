@@ -248,8 +248,9 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     """All files under a folder: the images, and the others.
 
     The names are relative to the folder, with slashes. (A million `Path`s would take a minute.)
-    Files of one folder are sorted, and stand before those of its folders. Hidden files and what systems leave (`names.is_system`) are left out. A link to a folder that
-    contains it is not followed. A pipe, a socket or a device is no image, whatever its name.
+    Files of one folder are sorted, and stand before those of its folders. Hidden files and what
+    systems leave (`names.is_system`) are left out. A link to a folder that contains it is not
+    followed. A pipe, a socket or a device is no image, whatever its name.
 
     Raises:
       OSError: a folder that cannot be read.
