@@ -87,13 +87,10 @@ class Control(Record, frozen=True, kw_only=True):
       pool: the single task.
       as_long_as: the accepted pool.
       evaluation: how good the control is.
-      gain: how much better the pool is in the metric of the selection, paired by image: on folds
-        that have neither chosen nor accepted a network, or on the test set if the search looks at
-        it.
-      error: standard error of the gain.
-      over_start, over_start_error: how much the better of the two gains over the single network
-        that the search began with, on the same folds; None in an older file.
-      needed: how large that gain had to be, as in `Iteration`; None in an older file.
+      gain, error: how much better the pool is in the metric of the selection, paired by image, on
+        folds that have chosen nothing or, if the search looks at it, on the test set; its error.
+      over_start, over_start_error, needed: how much the better of the two gains over the network
+        that the search began with, on the same folds, and had to gain; None in an older file.
     """
 
     pool: Pool
