@@ -3,18 +3,21 @@
 The first signal raises `Interrupted` in the main thread. Inside `deferred` it is only a request,
 which the code there answers when its work is saved. Python cannot raise while the main thread is in
 a long call of a library, such as a compilation. Another thread therefore ends the process after
-`GRACE` seconds, or at a second signal. Every write is atomic, so nothing on the disk is half-done.
+`GRACE` seconds, or at a second signal. Where Python swallows what is raised, in a destructor or a
+callback of the garbage collector, the process ends at once. Every write is atomic, so nothing on
+the disk is half-done.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from assl_jax.errors import Interrupted
 
@@ -55,9 +58,12 @@ def stoppable() -> Iterator[None]:
     # Python writes a byte there at once, whatever the main thread does.
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+    hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_swallowed, hook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.set_wakeup_fd(before)
         writer.close()
         for number, handler in previous.items():
@@ -114,6 +120,13 @@ def _receive(number: int, frame: FrameType | None) -> None:
     _received.append(number)
     if len(_received) == 1 and not _deferred and not _shared:
         raise Interrupted("stopped")
+
+
+def _swallowed(hook: Callable[[Any], Any], what: Any) -> None:
+    """Python cannot raise what a destructor raised: `what`, as for `sys.unraisablehook`."""
+    if isinstance(what.exc_value, Interrupted):
+        _end("stopped", _received[0])
+    hook(what)
 
 
 def _watch(reader: socket.socket) -> None:

@@ -145,3 +145,37 @@ def test_threads_are_not_waited_for(started):
     process = started("threading.Thread(target=busy).start(); time.sleep(1000)", grace=1000)
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (143, LINE)
+
+
+@EVERY
+def test_a_signal_inside_a_destructor_is_not_swallowed(number):
+    """Python prints what a destructor raises, and goes on."""
+    code = """
+        import os
+        from assl_jax import signals
+        from assl_jax.errors import Interrupted
+
+        class Deleted:
+            def __init__(self, error):
+                self.error = error
+
+            def __del__(self):
+                if self.error:
+                    raise self.error
+                os.kill(os.getpid(), {number})
+
+        with signals.stoppable():
+            Deleted(ZeroDivisionError())
+            print("still there", flush=True)
+            Deleted(None)
+            print("gone on")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code).format(number=int(number))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (128 + number, "still there\n")
+    told, line = done.stderr.rsplit("error: ", 1)
+    assert f"error: {line}" == LINE and "ZeroDivisionError" in told and "Interrupted" not in told
