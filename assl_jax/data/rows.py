@@ -99,11 +99,11 @@ class Listing:
         rows = tuple(row for row in self.rows if row.path not in skipped)
         tested = {row.group for row in rows if row.split == "test"}
         for row in rows:
-            require(
-                row.split == "test" or not row.patient or row.group not in tested,
-                f"{row.where}: patient {row.patient!r} is in {row.split} and in test; put all "
-                f"{self.what}s of a patient on one side",
-            )
+            if row.split != "test" and row.patient and row.group in tested:
+                raise InputError(
+                    f"{shown(row.where)}: patient {row.patient!r} is in {row.split} and in test; "
+                    f"put all {self.what}s of a patient on one side"
+                )
         left = f"; {len(skipped)} files were skipped" if skipped else ""
         for side in ("train", "test"):
             have = {row.label for row in rows if row.split == side}
@@ -283,10 +283,11 @@ def listing(
         if split == "ignore":
             continue
         missing = row.label in unnamed
-        require(
-            not (missing and split == "test"),
-            f"{row.where} is a test {what} without a label; label it, or make it unlabeled",
-        )
+        if missing and split == "test":
+            raise InputError(
+                f"{shown(row.where)} is a test {what} without a label; label it, or make it "
+                "unlabeled"
+            )
         label = "" if missing or split == "unlabeled" else row.label
         result.append(row.changed(label, split if label else "unlabeled"))
     if held := sum(row.split == VALIDATION for row in rows):
