@@ -106,6 +106,12 @@ def run(
     return results
 
 
+def platform() -> str:
+    """The platform that JAX finds. Asked in a process of its own, which gives the device back."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def _run(command: Sequence[str], seconds: float) -> tuple[str, str]:
     """How a command ended, and its output. A group of its own ends with all of its workers."""
     with subprocess.Popen(
@@ -131,7 +137,13 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="names, in their order")
     parser.add_argument("--json", default="accelerator.json")
     args = parser.parse_args()
-    chosen = {name: BENCHMARKS[name] for name in args.only.split(",")}
+    names = args.only.split(",")
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"--only={min(unknown)} is unknown; one of {', '.join(BENCHMARKS)}")
+    chosen = {name: BENCHMARKS[name] for name in names}
+    found = platform()
+    os.environ["JAX_PLATFORMS"] = found if found == "cpu" else f"{found},cpu"  # for the tests too
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # this process uses JAX as well
     results = run(
         chosen, 60 * args.minutes, lambda found: write(args.json, found, minutes=args.minutes)
     )
