@@ -217,7 +217,7 @@ def _images(root: Path, name: str, notes: list[str], label: str = "", split: str
     )
     split = split or "unlabeled"
     paths = [f"{name}/{file}" for file in images] if name else images
-    return [Row(path, path, label, split) for path in paths]
+    return [Row("", path, label, split) for path in paths]
 
 
 def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:

@@ -44,7 +44,7 @@ class Row(NamedTuple):
     """One file.
 
     Attributes:
-      where: the line of the table, or the path, for error messages.
+      where: the line of the table, for error messages; "" for a file in a folder.
       path: relative to the source's folder, with slashes.
       label: the class as it is written; "" without one.
       split: a key of `names.SPELLINGS`; "" where it will be drawn.
@@ -62,6 +62,10 @@ class Row(NamedTuple):
         if label == self.label and split == self.split:
             return self
         return self._replace(label=label, split=split)
+
+    def place(self, source: str) -> str:
+        """Where it is listed, for error messages; `source` is the folder or the table."""
+        return self.where or shown(f"{source}/{self.path}")
 
     @property
     def group(self) -> str:
@@ -101,8 +105,8 @@ class Listing:
         for row in rows:
             if row.split != "test" and row.patient and row.group in tested:
                 raise InputError(
-                    f"{shown(row.where)}: patient {row.patient!r} is in {row.split} and in test; "
-                    f"put all {self.what}s of a patient on one side"
+                    f"{row.place(self.source)}: patient {row.patient!r} is in {row.split} and in "
+                    f"test; put all {self.what}s of a patient on one side"
                 )
         left = f"; {len(skipped)} files were skipped" if skipped else ""
         for side in ("train", "test"):
@@ -285,7 +289,7 @@ def listing(
         missing = row.label in unnamed
         if missing and split == "test":
             raise InputError(
-                f"{shown(row.where)} is a test {what} without a label; label it, or make it "
+                f"{row.place(source)} is a test {what} without a label; label it, or make it "
                 "unlabeled"
             )
         label = "" if missing or split == "unlabeled" else row.label
