@@ -22,7 +22,8 @@ def set_quiet(quiet: bool) -> None:
 def say(text: str) -> None:
     """Print one line to standard error, unless the process is quiet."""
     if not _quiet:
-        print(text, file=sys.stderr, flush=True)
+        # In one write: a signal may end the process after it, and its own line then begins a line.
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
 def say_lines(lines: Iterable[str]) -> None:

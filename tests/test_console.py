@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from assl_jax import console
-from assl_jax.console import Progress, fail, hush, say, set_quiet, track
+from assl_jax.console import Progress, fail, hush, say, say_lines, set_quiet, track
 
 
 class Terminal(io.StringIO):
@@ -106,3 +106,16 @@ def test_a_library_is_hushed_and_others_are_not(caplog):
             logging.getLogger(module).error("odd %s", module)
     assert len(seen) == 2
     assert [record.name for record in caplog.records] == ["scanners", "other.scanner"]
+
+
+def test_a_line_is_one_write(monkeypatch):
+    """A signal between a text and its end of line would put the last line of all behind it."""
+    written = []
+
+    class Stream(io.StringIO):
+        def write(self, text):
+            written.append(text)
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    say_lines(["a", "b"])
+    assert [text for text in written if text] == ["a\n", "b\n", "\n"]
