@@ -22,8 +22,7 @@ def set_quiet(quiet: bool) -> None:
 def say(text: str) -> None:
     """Print one line to standard error, unless the process is quiet."""
     if not _quiet:
-        # In one write: a signal may end the process after it, and its own line then begins a line.
-        print(f"{text}\n", end="", file=sys.stderr, flush=True)
+        _write(text)
 
 
 def say_lines(lines: Iterable[str]) -> None:
@@ -35,8 +34,13 @@ def say_lines(lines: Iterable[str]) -> None:
 def fail(*messages: str) -> NoReturn:
     """Print a line that begins with "error:" for each message, and exit with status 2."""
     for message in messages:
-        print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+        _write("error: " + " ".join(message.split()))
     sys.exit(2)
+
+
+def _write(text: str) -> None:
+    # The text and its end in one write: a signal between two would put its line behind the text.
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
 def hush(library: str) -> None:

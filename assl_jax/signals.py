@@ -123,9 +123,9 @@ def _receive(number: int, frame: FrameType | None) -> None:
 
 
 def _swallowed(hook: Callable[[Any], Any], what: Any) -> None:
-    """Python cannot raise what a destructor raised: `what`, as for `sys.unraisablehook`."""
+    """Called with what a destructor raised, see `sys.unraisablehook`; Python would go on."""
     if isinstance(what.exc_value, Interrupted):
-        _end("stopped", _received[0])
+        leave("stopped")
     hook(what)
 
 

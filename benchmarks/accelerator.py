@@ -40,9 +40,10 @@ BENCHMARKS: dict[str, list[str]] = {
         *("benchmarks.roofline", HALF, "--batch=128", "--product=16384", "--repeats=3"),
         "--json={json}",
     ],
-    # What forms do for other platforms, and that a stopped run goes on bit for bit.
+    # LCKA and losses, the forms of convolutions, bfloat16, and training from a checkpoint.
     "tests": [
         *("pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"),
+        *("-m", "not long and not soak"),
         *("tests/test_lcka.py", "tests/test_losses.py", "tests/models/test_models_conv.py"),
         *("tests/tasks/test_tasks_bfloat16.py", "tests/training/test_training_loop.py"),
     ],

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from assl_jax.errors import require
+from assl_jax.files import hash_of
 from assl_jax.ops.intensity import Intensity
 
 HASHED_BYTES = 2**28  # of the images; a fingerprint of more looks at every k-th image
 BLOCK_BYTES = 2**24  # of images per step of the statistics
+DIGEST = hash_of().digest_size  # bytes of an image's hash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,8 @@ class Dataset:
       origins: `[n]`, for each image a digest of what it was made from (its file's size and time).
         Part of the fingerprints, which look at only some images of a large set. None: nothing is
         known.
-      digests: `[n, 16]` bytes of a hash of each image's content; a fingerprint needs no look at the
-        images then. None: it hashes them itself.
+      digests: `[n, DIGEST]` uint8, the `image_digest` of each image, from which fingerprints are
+        made without a look at the images. None: fingerprints hash the images.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
       format: the settings by which files became images, see `data.file_reader.FileReader`.
       notes: what else the user should know about how the data were read: one sentence each.
@@ -141,6 +143,11 @@ class Dataset:
         for row in rows[:: 1 + size // HASHED_BYTES]:
             sha.update(np.ascontiguousarray(self.images[row]).tobytes())
         return sha.hexdigest()[:16]
+
+
+def image_digest(image: np.ndarray) -> bytes:
+    """A hash of an image's values in their order, `DIGEST` bytes."""
+    return hash_of(np.ascontiguousarray(image).data).digest()
 
 
 def intensity_of(images: np.ndarray, *, low: float, high: float) -> Intensity:

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 
 from assl_jax import records
 from assl_jax.console import Progress, say
-from assl_jax.data.dataset import value_sums
+from assl_jax.data.dataset import DIGEST, image_digest, value_sums
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.memory import afford
 from assl_jax.data.names import shown
@@ -23,11 +23,11 @@ from assl_jax.errors import InputError, require
 from assl_jax.files import (
     LOCK,
     atomic_folder,
+    content_digest,
     digest,
     digests,
     file_digest,
     first_changed,
-    hash_of,
     read_array,
     sweep,
     waiting_lock,
@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
       images: `[n, h, w, c]` of the files that could be decoded, in memory or memory-mapped
         read-only.
       skipped: the reason for each other file.
-      digests: `[n, 16]`, of the content of each image.
+      digests: `[n, 16]`, the `image_digest` of each image.
       sums: `[n, 2, c]`, of the values of each image and of their squares. They are summed while the
         images are decoded: reading a million images again would take a minute.
     """
@@ -104,9 +104,9 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
             each for block in pool.map(stamps, range(0, len(files), STAMPED)) for each in block
         ]
     names = "\0".join(files).encode(errors="surrogateescape")
-    hashes = [hash_of(part).hexdigest() for part in (names, np.array(found, np.int64).tobytes())]
+    listed = [content_digest(part) for part in (names, np.array(found, np.int64).tobytes())]
     settings = [PIL.__version__, dataclasses.asdict(format), on_error]
-    return digest([VERSION, str(root.resolve()), *settings, *hashes], 20)
+    return digest([VERSION, str(root.resolve()), *settings, *listed], 20)
 
 
 def _cached(entry: Path) -> Decoded | None:
@@ -201,8 +201,7 @@ def _decode_all(
                 f"{shape[1]}x{shape[0]}: set data.side to resize them all",
             )
             images[i] = image
-            content = hash_of(np.ascontiguousarray(image).data).digest()
-            hashes[i] = np.frombuffer(content, np.uint8)
+            hashes[i] = np.frombuffer(image_digest(image), np.uint8)
             sums[i] = value_sums(image[None], low=0, high=255)[0]
         return reasons
 
@@ -210,7 +209,7 @@ def _decode_all(
         what = f"{len(files)} images of {shape[1]}x{shape[0]} pixels"
         afford(len(files) * sample.nbytes, what, "lower data.side, or set data.cache")
     images = _empty((len(files), *shape), target)
-    hashes = np.zeros((len(files), 16), np.uint8)
+    hashes = np.zeros((len(files), DIGEST), np.uint8)
     sums = np.zeros((len(files), 2, shape[2]), np.int64)
     reasons: list[str] = []
     with (

@@ -1,6 +1,5 @@
 """What was read, and what looks odd about it: said before training."""
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,11 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from assl_jax.data.dataset import BLOCK_BYTES, Dataset
+from assl_jax.data.dataset import BLOCK_BYTES, DIGEST, Dataset, image_digest
 from assl_jax.records import DataSummary, Split
 
-LOOKED_AT = 2**29  # bytes of the images that the summary looks at
-DIGEST = 16  # bytes of a hash of an image
+LOOKED_AT = 2**31  # bytes of the images that the summary looks at
 SAMPLED = 256  # values of an image's channel that are looked at first
 FLAT = 0.02  # an image is nearly constant if its values span less than this share of the range
 FEW_VALUES = 16
@@ -75,7 +73,10 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
         if len(values) <= FEW_VALUES:
             values |= _values(dataset, dataset.images[row])
     if flat:
-        yield f"{_are(flat, 'image')} nearly constant: blank, or is the window too wide?"
+        yield (
+            f"{_several(flat, 'image is', 'images are')} nearly constant; look for blank files, or "
+            "for a window that is too wide"
+        )
     if len(values) <= FEW_VALUES:
         yield (
             f"the images have only {len(values)} different values between "
@@ -91,7 +92,7 @@ class _Samples(NamedTuple):
 
     Attributes:
       spans: `[n]` the largest minus the smallest value of each image.
-      digests: of each image's values, in their order.
+      digests: of each image's values, in their order; empty if the whole images' are known.
       values: those of all images, or the first ones if there are many.
     """
 
@@ -111,7 +112,8 @@ def _samples(dataset: Dataset, rows: np.ndarray) -> _Samples:
         images = dataset.images[(rows[start : start + block], *grid)]
         flat = np.ascontiguousarray(images.reshape(len(images), -1))
         spans.append(flat.max(1).astype(int) - flat.min(1))
-        digests += map(_digest, flat)
+        if dataset.digests is None:
+            digests += map(image_digest, flat)
         if len(values) <= FEW_VALUES:
             values |= _values(dataset, flat)
     return _Samples(np.concatenate(spans), digests, values)
@@ -129,10 +131,6 @@ def _values(dataset: Dataset, images: np.ndarray) -> set[int]:
     return set(np.unique(np.clip(images, dataset.intensity.low, dataset.intensity.high)).tolist())
 
 
-def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST).digest()
-
-
 def _equal(dataset: Dataset, rows: np.ndarray, samples: Sequence[bytes]) -> np.ndarray:
     """`[n]` numbers from 0 on, equal for rows of equal images; `samples` are digests of samples."""
     if dataset.digests is not None:
@@ -140,11 +138,11 @@ def _equal(dataset: Dataset, rows: np.ndarray, samples: Sequence[bytes]) -> np.n
     else:
         counts = Counter(samples)
         whole = [
-            _digest(dataset.images[row]) if counts[sample] > 1 else sample
+            image_digest(dataset.images[row]) if counts[sample] > 1 else sample
             for row, sample in zip(rows, samples, strict=True)
         ]
         found = np.frombuffer(b"".join(whole), np.uint8).reshape(len(rows), DIGEST)
-    return np.unique(found.view([("", found.dtype, found.shape[1])])[:, 0], return_inverse=True)[1]
+    return np.unique(found.view(f"S{DIGEST}")[:, 0], return_inverse=True)[1]
 
 
 def _repeated(dataset: Dataset, rows: np.ndarray, image: np.ndarray) -> Iterator[str]:
@@ -154,8 +152,8 @@ def _repeated(dataset: Dataset, rows: np.ndarray, image: np.ndarray) -> Iterator
     trained = np.bincount(image[~test], minlength=len(counts)) > 0
     if across := int(trained[image[test]].sum()):
         yield (
-            f"{_are(across, 'test image')} identical to images that are trained on; remove them "
-            "from one side, or the test accuracy is too high"
+            f"{_several(across, 'test image is', 'test images are')} identical to images that are "
+            "trained on; remove them from one side, or the test accuracy is too high"
         )
     labels = dataset.labels[rows]
     known = np.unique(np.stack([image, labels])[:, labels >= 0], axis=1)  # each pair once
@@ -163,15 +161,12 @@ def _repeated(dataset: Dataset, rows: np.ndarray, image: np.ndarray) -> Iterator
     if contradictory.size:
         classes = known[1, known[0] == contradictory[0]]
         names = " and ".join(sorted(dataset.class_names[k] for k in classes)[:NAMED])
-        yield f"{_are(contradictory.size, 'image')} there with different labels, such as {names}"
+        occur = _several(contradictory.size, "image occurs", "images occur")
+        yield f"{occur} with different labels, such as {names}"
     if copies := int((counts - 1).sum()):
-        yield (
-            "1 image is a copy of another"
-            if copies == 1
-            else f"{copies} images are copies of others"
-        )
+        yield _several(copies, "image is a copy of another", "images are copies of others")
 
 
-def _are(n: int, what: str) -> str:
-    """`"1 image is"` or `"2 images are"`."""
-    return f"{n} {what} is" if n == 1 else f"{n} {what}s are"
+def _several(n: int, one: str, many: str) -> str:
+    """The number, and the words for one thing or for many."""
+    return f"{n} {one if n == 1 else many}"

@@ -87,10 +87,11 @@ class Control(Record, frozen=True, kw_only=True):
       pool: the single task.
       as_long_as: the accepted pool.
       evaluation: how good the control is.
-      gain, error: how much better the pool is in the metric of the selection, paired by image, on
-        folds that have chosen nothing or, if the search looks at it, on the test set; its error.
-      over_start, over_start_error, needed: how much the better of the two gains over the network
-        that the search began with, on the same folds, and had to gain; None in an older file.
+      gain, error: how much better the pool is in the metric of the selection, and the standard
+        error. Images are paired, on folds that have chosen nothing or, if the search looks at it,
+        on the test set.
+      over_start, over_start_error: the same, of the better of the two over the first network.
+      needed: what `over_start` had to exceed. These three are None in an older file.
     """
 
     pool: Pool

@@ -50,12 +50,11 @@ def search(
     Deviations: line 23 of Algorithm 1 evaluates the pool before the enlarged one is trained. Here,
     as in Table 2, the enlarged pool is trained first. The paper compares test accuracies and
     accepts a pool that is not worse. The defaults here compare the calibrated log loss of a
-    cross-validation,
-    image by image, on folds other than those that chose the first pool: the best of several noisy
-    values is too good by luck, and would be hard to beat on the same folds. At the end a pool must
-    also beat its first task alone at equal compute (`settings.control`), and the better of the two
-    must satisfy `settings.accept` against the network that the search began with, on further
-    folds. `AS_PRINTED` has the paper's rules.
+    cross-validation, image by image, on folds other than those that chose the first pool: the best
+    of several noisy values is too good by luck, and would be hard to beat on the same folds. At the
+    end a pool is compared with its first task alone at equal compute (`settings.control`). The
+    better of the two must satisfy `settings.accept` against the network that the search began with,
+    on further folds. `AS_PRINTED` has the paper's rules.
     """
     direction, on_test = METRICS[settings.metric], settings.select_on == "test"
 

@@ -35,7 +35,7 @@ def test_what_fails_or_takes_too_long_costs_only_itself(modules):
     }
     reported = []
     began = time.monotonic()
-    found = accelerator.run(benchmarks, 3, lambda results: reported.append(dict(results)))
+    found = accelerator.run(benchmarks, 6, lambda results: reported.append(dict(results)))
     assert time.monotonic() - began < 30  # the worker of the stopped one does not hold its output
     statuses = ["failed", "done", "stopped", "not begun"]
     assert [each["status"] for each in found.values()] == statuses

@@ -50,12 +50,12 @@ def with_one_more(role):
     return changes | {role: np.append(getattr(make(), role), 12)}
 
 
-# What changes, and the fingerprints that change with it.
 def letters(text):
     """An origin for each image."""
     return np.array([*text])
 
 
+# What changes, and the fingerprints that change with it.
 CHANGES = {
     "an unlabeled pixel": (with_pixel(2), {"unlabeled"}),
     "a pixel that is unlabeled and labelled": (with_pixel(7), {"unlabeled", "labelled", "all"}),

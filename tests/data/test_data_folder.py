@@ -1,5 +1,6 @@
 """Images in folders: layouts, splits and every error."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from assl_jax.data import load
+from assl_jax.data.dataset import intensity_of
 from assl_jax.errors import InputError
 
 
@@ -37,6 +39,20 @@ def tree(tmp_path):
         for i in range(2):
             save(root / f"test/{c}/{i}.PNG", 200 + 10 * k + i)
     return root
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_goes_on_as_before(tree, enabled):
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        load("folder", path=str(tree))
+        assert gc.isenabled() == enabled
+        (tree / "train" / "empty").mkdir()
+        error(path=str(tree))
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def values(data, index):
@@ -213,6 +229,8 @@ def test_skipped_files_are_listed_and_their_neighbours_stay(tree):
         "train/ant/1.png: not an image",
     )
     assert len(data.images) == len(data.labels) == 15
+    # The statistics come from sums that were made while the files were read.
+    assert data.intensity == intensity_of(data.images[data.unlabeled], low=0.0, high=255.0)
     assert values(data, data.unlabeled) == [11, 12, 13, 14]
     assert values(data, data.labelled_sets[0]) == [100, 101, 102, 103, 110, 112, 113]
     assert values(data, data.test) == [200, 201, 210, 211]

@@ -66,7 +66,7 @@ def test_copies(dataset):
     told = (
         "1 test image is identical to images that are trained on; remove them from one side, or "
         "the test accuracy is too high",
-        "1 image is there with different labels, such as cat and dog",
+        "1 image occurs with different labels, such as cat and dog",
         "3 images are copies of others",
     )
     assert odd(dataset, images=images) == told
@@ -82,7 +82,7 @@ def test_values(dataset):
     images[7] = 9
     images[8] = 9 + images[8] % 5
     assert odd(dataset, images=images) == (
-        "2 images are nearly constant: blank, or is the window too wide?",
+        "2 images are nearly constant; look for blank files, or for a window that is too wide",
     )
     (sentence,) = odd(dataset, images=dataset.images // 64 * 64)
     assert sentence.startswith("the images have only 4 different values between 0 and 255")
