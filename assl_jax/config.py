@@ -185,6 +185,7 @@ def studies_of(
             target,
             search_of(config).metric,
             cross_validated,
+            search_of(config).rungs if config.experiment == "mtassl" else (),
         )
         for settings in backbones
     ]

@@ -88,6 +88,13 @@ def _singles(config: ConfigDict) -> list[Network]:
     return [Network((name,)) for name in members_of(config)]
 
 
+def _candidates(config: ConfigDict) -> list[Network]:
+    """Of a search: the networks of the tasks as far as all are trained, and the teachers."""
+    share = next(iter(search_of(config).rungs), 1.0)
+    tasks = [Network((name,), share=share) for name in pool_of(config)]
+    return [*tasks, *(Network((name,)) for name in teachers_of(config))]
+
+
 def _pool(config: ConfigDict) -> list[Network]:
     return [Network(members_of(config))]
 
@@ -115,12 +122,13 @@ class Experiment(NamedTuple):
     needs_labels: bool = True
 
 
+HALVED = "The better half of these tasks goes on after each rung. "
 TWICE = "Then each of these networks is pretrained a second time and fine-tuned."
 EXPERIMENTS = {
     # Algorithm 1, Tables 2 and 3
     "mtassl": Experiment(
         _mtassl,
-        _singles,
+        _candidates,
         "Then the search trains pools of these networks, one after the other, while they help.",
     ),
     # Table 1
@@ -252,7 +260,8 @@ def _say_plan(
     parts = experiment.parts(config)
     works = [work for study in studies for work in planned(study, networks, parts)]
     if (networks or dry_run) and not all(work.finished for work in works):
-        say_lines(plan_lines(works, pace(studies[0]), experiment.then))
+        halved = HALVED if any(network.share < 1 for network in networks) else ""
+        say_lines(plan_lines(works, pace(studies[0]), halved + experiment.then))
 
 
 def _kept(findings: Findings) -> Network | None:

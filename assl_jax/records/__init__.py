@@ -26,16 +26,10 @@ from assl_jax.records.base import (
     write_settings,
 )
 from assl_jax.records.data import DataSummary, Split
+from assl_jax.records.evaluation import Estimate, Evaluation
 from assl_jax.records.results import (
-    Best,
-    Control,
     Correlation,
-    Estimate,
-    Evaluation,
-    Extension,
     Findings,
-    Iteration,
-    Lead,
     NetworkRecord,
     Probed,
     Probes,
@@ -43,6 +37,14 @@ from assl_jax.records.results import (
     SelfASSL,
     SelfASSLGroup,
     SelfASSLRow,
+)
+from assl_jax.records.search import (
+    Best,
+    Control,
+    Extension,
+    Iteration,
+    Lead,
+    Rung,
     Similarity,
 )
 from assl_jax.records.stages import (
@@ -94,6 +96,7 @@ __all__ = [
     "RESULTS",
     "Record",
     "Results",
+    "Rung",
     "SelfASSL",
     "SelfASSLGroup",
     "SelfASSLRow",

@@ -7,7 +7,7 @@ import msgspec
 
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records.base import VERSION, Pool, Record
-from assl_jax.records.results import Evaluation
+from assl_jax.records.evaluation import Evaluation
 
 
 class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):

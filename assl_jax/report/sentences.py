@@ -1,7 +1,7 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
 from assl_jax.evaluation.scores import METRICS
-from assl_jax.records import Best, Evaluation, Iteration, Results
+from assl_jax.records import Best, Evaluation, Iteration, Results, Rung
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
     NO_GAIN,
@@ -123,13 +123,14 @@ def search_trace(results: Results) -> list[str]:
 
     The numbers are those that the decision was made on. The last sentence is the regret.
     """
-    if results.best is None or not (results.iterations or results.left_out):
+    if results.best is None or not (results.iterations or results.left_out or results.rungs):
         return []
     kind = "on the test set" if results.select_on == "test" else "in cross-validation"
 
     def value(evaluation: Evaluation | None) -> str:
         return _decided(decided_on(results, evaluation), results)
 
+    lines = [_on_rung(results, rung) for rung in results.rungs]
     start = results.iterations[0].pool if results.iterations else results.best.pool[:1]
     incumbent = results.singles.get(start[0])
     first = (
@@ -139,7 +140,7 @@ def search_trace(results: Results) -> list[str]:
         first += (
             f" {task_title(lead.second)} is {_difference(lead.gain, lead.error, results)} behind."
         )
-    lines = [first]
+    lines.append(first)
     if results.left_out:
         names = ", ".join(map(task_title, results.left_out))
         base = "the start weights alone" if results.start else "training from scratch"
@@ -179,6 +180,20 @@ def search_trace(results: Results) -> list[str]:
             f"so {kept}{_which(results.best)} was kept."
         )
     return [*lines, *_regret(results)]
+
+
+def _on_rung(results: Results, rung: Rung) -> str:
+    """The values of all tasks at a rung, best first, and which of them went on."""
+    share = METRICS[results.metric].share
+    each = [
+        f"{task_title(name)} {forms.of(share)(value.mean)}" for name, value in rung.values.items()
+    ]
+    unit = f"{deciding_metric(results) or 'accuracy'}{' in %' if share else ''}"
+    kept = [task_title(name) for name in rung.values if name in rung.kept]
+    return (
+        f"After {100 * rung.share:g} % of the pretraining ({unit} in cross-validation): "
+        f"{', '.join(each)}. {', '.join(kept[:-1])} and {kept[-1]} went on."
+    )
 
 
 def _better(gain: float, error: float, results: Results) -> str:

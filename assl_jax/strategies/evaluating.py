@@ -84,8 +84,13 @@ class Evaluating:
             found = found.replace(learning_rate=self.learning_rate(network))
         if not (self.selects and self.settings.folds):
             return found
+        return found.replace(selection=self.selection(network))
+
+    def selection(self, network: Network) -> Estimate:
+        """The metric of selection over the folds; the test set is not used."""
+        repeats = self.pretraining.repeats(network)
         values = [v for repeat in repeats for v in self._over_folds(self.cross_validate(repeat))]
-        return found.replace(selection=estimate(values, pretrainings=len(repeats)))
+        return estimate(values, pretrainings=len(repeats))
 
     def learning_rate(self, network: Network) -> float:
         """The learning rate of a network's fine-tunings, see `TargetSettings.learning_rates`.
@@ -234,9 +239,12 @@ class Evaluating:
         stages = map(self.finetune, self.pretraining.repeats(network))
         return [p for stage in stages for p in _predictions(stage, self.test_runs())]
 
-    def runs(self) -> list[Run]:
-        """Every fine-tuning that `run` asks for: with every rate, on all labels, on the folds."""
-        found = [*self.test_runs().values()]
+    def runs(self, *, tested: bool = True) -> list[Run]:
+        """Every fine-tuning of a network: with every rate, on all labels if `tested`, on the folds.
+
+        Those that `run` asks for, or those of `selection`.
+        """
+        found = [*self.test_runs().values()] if tested else []
         if self.settings.chooses_rate:
             found += len(self.settings.rates) * [*self.folds(FOR_RATES).values()]
         return found + [*self.folds().values()] if self.selects else found

@@ -16,6 +16,7 @@ from assl_jax.records import (
     Iteration,
     Lead,
     Pool,
+    Rung,
     Similarity,
 )
 from assl_jax.strategies.network import SCRATCH, Network
@@ -32,7 +33,8 @@ def search(
 ) -> Findings:
     """Greedily add the most promising task to the pool while the fine-tuned network gets better.
 
-    Every candidate is pretrained from scratch and fine-tuned. The best one is the first pool. Then
+    Every candidate is pretrained from scratch and fine-tuned, unless it is among the worse half at
+    one of `settings.rungs`. The best one is the first pool. Then
     the search adds the remaining task whose features have the smallest LCKA with the pool's
     features, or another one if `settings.next` says so. It trains a new backbone on the larger
     pool, and keeps the pool if it satisfies `settings.accept`.
@@ -45,7 +47,8 @@ def search(
         task.
 
     Returns:
-      `scratch`, `singles`, `similarity`, `lead`, `left_out`, `iterations`, `control` and `best`.
+      `scratch`, `rungs`, `singles`, `similarity`, `lead`, `left_out`, `iterations`, `control`
+      and `best`.
 
     Deviations: line 23 of Algorithm 1 evaluates the pool before the enlarged one is trained. Here,
     as in Table 2, the enlarged pool is trained first. The paper compares test accuracies and
@@ -61,7 +64,8 @@ def search(
     def value(evaluation: Evaluation) -> float:
         return value_of(evaluation, settings)
 
-    names = (*tasks, *teachers)
+    rungs = _climb(study, tasks, settings)
+    names = (*(rungs[-1].kept if rungs else tasks), *teachers)
     study.evaluate_all([*study.baselines, *(Network((name,)) for name in names)])
     scratch, start = study.evaluate(SCRATCH), study.evaluate_start()
     singles = {name: study.evaluate(Network((name,))) for name in names}
@@ -139,6 +143,7 @@ def search(
     return Findings(
         scratch=scratch,
         start=start,
+        rungs=rungs,
         singles=singles,
         similarity=similarity,
         lead=lead,
@@ -147,6 +152,28 @@ def search(
         control=control,
         best=kept,
     )
+
+
+def _climb(study: Study, tasks: Sequence[str], settings: SearchSettings) -> tuple[Rung, ...]:
+    """Pretrain the tasks from rung to rung, and leave out the worse half at each; two stay."""
+    direction = METRICS[settings.metric]
+    rungs: list[Rung] = []
+    for share in settings.rungs:
+        left = rungs[-1].kept if rungs else tuple(tasks)
+        if len(left) <= 2:
+            break
+        found = study.select_all([Network((name,), share=share) for name in left])
+        values = dict(zip(left, found, strict=True))
+        order = sorted(left, key=lambda name: values[name].mean, reverse=direction.higher_is_better)
+        best = order[: (len(order) + 1) // 2]
+        rungs.append(
+            Rung(
+                share=share,
+                values={name: values[name] for name in order},
+                kept=tuple(name for name in left if name in best),
+            )
+        )
+    return tuple(rungs)
 
 
 def _settle(

@@ -17,6 +17,7 @@ class Network:
       as_long_as: a larger pool. The network is trained with all the operations of that pool's
         network and of those that it builds on: the control that an aggregate must beat.
       start: without pretraining, the study's start weights and not random ones.
+      share: of its pretraining that is done, above 0; below 1 at a rung of a search.
       seed: number of the pretraining, 0 to `pretrain.seeds` - 1; see `Pretraining.repeats`.
     """
 
@@ -24,6 +25,7 @@ class Network:
     second: SecondRun | None = None
     as_long_as: Pool = ()
     start: bool = False
+    share: float = 1.0
     seed: int = 0
 
     @property
@@ -33,18 +35,21 @@ class Network:
 
     @property
     def variant(self) -> str:
-        """One of "scratch", "start", "plain", "longer", "second_run", "self_assl"."""
+        """One of "scratch", "start", "plain", "part", "longer", "second_run", "self_assl"."""
         if not self.pool:
             return "start" if self.start else "scratch"
         if self.as_long_as:
             return "longer"
-        return self.second.variant if self.second else "plain"
+        if self.second:
+            return self.second.variant
+        return "plain" if self.share == 1 else "part"
 
     @property
     def label(self) -> str:
-        """`rotation+src`, `rotation.self_assl`, `rotation.longer.seed1`, `scratch`, `start`."""
+        """`rotation+src`, `src.part0.25`, `rotation.longer.seed1`, `scratch`, `start`."""
         name = "+".join(sorted(self.pool)) or self.variant
-        name = f"{name}.{self.variant}" if self.second or self.as_long_as else name
+        name = f"{name}.{self.variant}" if self.pool and self.variant != "plain" else name
+        name = f"{name}{self.share:g}" if self.share < 1 else name
         return f"{name}.seed{self.seed}" if self.seed else name
 
     @property

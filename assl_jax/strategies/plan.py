@@ -51,7 +51,7 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
     """The work of a study that begins with `networks`, and with training from scratch.
 
     Each network is pretrained, unless its weights are given, and fine-tuned as `Evaluating.runs`
-    says. `parts` are only pretrained, because others build on them.
+    says, at a rung only on the folds. `parts` are only pretrained, because others build on them.
     """
     found = []
     for network in (*study.baselines, *parts, *networks):
@@ -60,13 +60,15 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
         repeats = study.pretraining.repeats(network)
         if network.pool and not study.setup.given(network):
             pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
-            steps = study.pretraining.training_of(network).steps * len(repeats)
+            steps = study.pretraining.steps_of(network) * len(repeats)
             flops = steps * study.pretraining.mixing.flops_of_a_step(network)
             found.append(Work(f"pretrain {label}", steps, flops, pretrained))
         if network in parts:
             continue
-        finished = pretrained and _finished(study, study.evaluating.run, network)
-        steps, flops = _finetuning(study)
+        tested = network.share == 1
+        evaluate = study.evaluating.run if tested else study.evaluating.selection
+        finished = pretrained and _finished(study, evaluate, network)
+        steps, flops = _finetuning(study, tested=tested)
         times = len(repeats)
         found.append(Work(f"fine-tune {label}", times * steps, times * flops, finished))
     return [work for work in found if work.steps]  # without labels nothing is fine-tuned
@@ -81,14 +83,14 @@ def _finished(study: Study, run: Callable[[Network], object], network: Network) 
     return True
 
 
-def _finetuning(study: Study) -> tuple[int, float]:
+def _finetuning(study: Study, *, tested: bool) -> tuple[int, float]:
     """Steps and operations of all fine-tunings of a network, their predictions included."""
     dataset, settings = study.setup.dataset, study.evaluating.settings
     task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
     size = settings.training.batch_size
     shape = (size, *dataset.images.shape[1:])
     each = step_flops(study.setup.backbone, task, shape, dataset.images.dtype, labelled=True)
-    runs = study.evaluating.runs()
+    runs = study.evaluating.runs(tested=tested)
     steps = len(runs) * settings.training.steps
     forward = each / PASSES / size * sum(len(run.test) for run in runs)
     return steps, steps * each + forward

@@ -1,6 +1,8 @@
 """Pretraining stages: a backbone trained on a pool of proxy tasks, once or twice."""
 
+import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,23 +11,25 @@ import jax
 
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
-from assl_jax.files import digest, write_json
+from assl_jax.files import atomic_folder, digest, write_json
 from assl_jax.models.base import POOLED
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
 from assl_jax.strategies.mixing import Mixing
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Given, Setup
-from assl_jax.strategies.stages import Stage
+from assl_jax.strategies.stages import Stage, Unfinished
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
 from assl_jax.training.checkpoint import DAMAGED, Checkpoints, load_tree
 from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.metrics_log import FILE as METRICS
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
 
+CHECKPOINTS = "checkpoints"  # folder in a stage
 OBSERVATIONS = 10  # of a pretraining, spread over its steps
 
 
@@ -36,10 +40,12 @@ class Pretraining:
     Attributes:
       setup: objects and settings shared by all stages.
       settings: how long and how.
+      rungs: shares of a pretraining after which a search looks at it, in rising order.
     """
 
     setup: Setup
     settings: PretrainSettings
+    rungs: tuple[float, ...] = ()
 
     @property
     def mixing(self) -> Mixing:
@@ -71,6 +77,7 @@ class Pretraining:
             "self_assl cannot train a pool twice with pretrain.mixing=distil; use alternate",
         )
         parents = [self.run(parent) for parent in self.mixing.parents(network)]
+        rung = self._rung_before(network)
         settings: dict[str, Any] = {
             **setup.identity,
             **self._begun_with(setup.start),
@@ -79,6 +86,9 @@ class Pretraining:
         }
         if network.seed:
             settings["repeat"] = network.seed
+        until = self.steps_of(network)
+        if until < training.steps:
+            settings["until"] = until
         if second:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
@@ -92,13 +102,15 @@ class Pretraining:
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
+            if rung and is_primary():
+                _go_on(folder, rung)
             if distilled:
                 state = self._distil(folder, network, training, parents)
             else:
                 parent = parents[0] if second else None
                 state = self._train(folder, network, tasks, training, parent)
             self._keep(folder, state.variables, tuple(names))
-            return Pretrained(flops=training.steps * self.mixing.flops_of_a_step(network))
+            return Pretrained(flops=until * self.mixing.flops_of_a_step(network))
 
         return setup.stage(
             "pretrain",
@@ -177,6 +189,19 @@ class Pretraining:
         if flops:
             steps = max(1, round(flops / self.mixing.flops_of_a_step(network)))
         return dataclasses.replace(training, steps=steps)
+
+    def steps_of(self, network: Network) -> int:
+        """The step that a pretraining ends with: at a rung, an earlier one than the last."""
+        return max(1, round(network.share * self.training_of(network).steps))
+
+    def _rung_before(self, network: Network) -> Stage | None:
+        """The last rung that a network has reached, where its pretraining goes on; or None."""
+        if len(network.pool) == 1 and network.variant in ("plain", "part"):
+            for share in reversed(self.rungs):
+                if share < network.share:
+                    with contextlib.suppress(Unfinished), self.setup.stages.without_computing():
+                        return self.run(dataclasses.replace(network, share=share))
+        return None
 
     def load(self, stage: Stage) -> dict[str, Any]:
         """The variables of a pretraining stage's backbone, replicated on the devices."""
@@ -265,7 +290,7 @@ class Pretraining:
     ) -> TrainState:
         """Train `state` on the unlabeled images, with checkpoints and a log in `folder`."""
         setup = self.setup
-        checkpoints = Checkpoints(folder / "checkpoints", setup.checkpoint_every)
+        checkpoints = Checkpoints(folder / CHECKPOINTS, setup.checkpoint_every)
         with setup.recording(folder, "pretrain", network) as record:
             state = fit(
                 state,
@@ -274,6 +299,7 @@ class Pretraining:
                 feed=setup.images,
                 rows=setup.dataset.unlabeled,
                 training=training,
+                until=self.steps_of(network),
                 seed=self._seed(network),
                 penalty=penalty,
                 frozen=frozen,
@@ -337,7 +363,7 @@ class Pretraining:
         self, stage: Stage, tasks: Mapping[str, ProxyTask], training: Training
     ) -> TrainState:
         """The state at the end of a finished pretraining without a penalty."""
-        checkpoints = Checkpoints(stage.folder / "checkpoints")
+        checkpoints = Checkpoints(stage.folder / CHECKPOINTS)
         try:
             like = self.fresh(jax.random.key(0), tasks, training)
             return checkpoints.restore(like, self.setup.images.mesh)
@@ -357,6 +383,17 @@ class Pretraining:
         return self.setup.plain_images.observer(
             self.load(parent), self.untrained(), self.setup.similarity.estimator
         )
+
+
+def _go_on(folder: Path, rung: Stage) -> None:
+    """Let a pretraining that has not begun go on where the same one has stopped at a rung.
+
+    Its steps are then those of a training that did not stop.
+    """
+    if not (folder / CHECKPOINTS).exists():
+        shutil.copy(rung.folder / METRICS, folder)
+        with atomic_folder(folder / CHECKPOINTS) as copy:
+            shutil.copytree(rung.folder / CHECKPOINTS, copy, dirs_exist_ok=True)
 
 
 def _total(each: Sequence[float | None]) -> float | None:

@@ -27,6 +27,7 @@ ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standa
 AS_PRINTED = {
     "metric": "accuracy",
     "accept": "not_worse",
+    "rungs": (),
     "gate": False,
     "next": "lcka",
     "control": False,
@@ -199,6 +200,9 @@ class SearchSettings:
       next: which task is tried next: "lcka" the one least similar to the pool, as the paper does;
         "complement" the one whose features add most to the pool's in a linear probe of the
         labelled images, see `Comparing.complement`.
+      rungs: shares of a pretraining, in rising order, after which all tasks that are left are
+        compared in cross-validation and the worse half of them is left out (successive halving,
+        Jamieson & Talwalkar 2016); at least two stay. () pretrains every task to the end.
       gate: leave out tasks that are no better than training from scratch.
       candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
@@ -209,19 +213,30 @@ class SearchSettings:
         single network that the search began with, on further folds.
 
     Raises:
-      InputError: an unknown value of a setting.
+      InputError: an unknown value of a setting; rungs outside (0, 1), out of order, or of a search
+        that looks at the test set.
     """
 
     select_on: Annotated[str, OneOf(SELECT_ON)] = "cv"
     metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
     accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
     next: Annotated[str, OneOf(NEXT)] = "lcka"
+    rungs: tuple[float, ...] = ()
     gate: bool = True
     candidates: Annotated[str, OneOf(CANDIDATES)] = "argmin"
     control: bool = True
 
     def __post_init__(self) -> None:
         check(self, "search.")
+        rungs = self.rungs
+        require(
+            all(0 < rung < 1 for rung in rungs) and list(rungs) == sorted({*rungs}),
+            f"search.rungs={rungs} must be rising shares between 0 and 1, as in (0.25,0.5)",
+        )
+        require(
+            not rungs or self.select_on == "cv",
+            f"search.rungs={rungs} needs search.select_on=cv",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -155,12 +155,12 @@ class StageCache:
     @contextlib.contextmanager
     def without_computing(self) -> Iterator[None]:
         """Inside, `run` only looks for finished stages; they do not join `finished`."""
-        finished, reused = list(self.finished), list(self.reused)
+        finished, reused, before = list(self.finished), list(self.reused), self._may_compute
         self._may_compute = False
         try:
             yield
         finally:
-            self._may_compute = True
+            self._may_compute = before
             self.finished[:], self.reused[:] = finished, reused
 
     def _choose(self, stem: str, code_key: str, parents: Sequence[Stage]) -> str:

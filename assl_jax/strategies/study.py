@@ -1,7 +1,8 @@
 """A study: everything that strategies do with one data set and one backbone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import msgspec
 
 from assl_jax.data.memory import afford
 from assl_jax.errors import lookup, require
-from assl_jax.records import Evaluation, NetworkRecord
+from assl_jax.records import Estimate, Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
 from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.finetuning import fold_runs
@@ -37,6 +38,7 @@ class Study:
         target: TargetSettings,
         metric: str = "accuracy",
         selects: bool = True,
+        rungs: tuple[float, ...] = (),
     ) -> None:
         """Compose the parts.
 
@@ -45,9 +47,10 @@ class Study:
           pretrain, target: settings.
           metric: what selection looks at, one of `METRICS`.
           selects: see `Evaluating`.
+          rungs: see `Pretraining`.
         """
         self.setup = setup
-        self.pretraining = Pretraining(setup, pretrain)
+        self.pretraining = Pretraining(setup, pretrain, rungs)
         self.evaluating = Evaluating(setup, target, metric, self.pretraining, selects)
         self.comparing = Comparing(setup, self.pretraining)
         self.networks: dict[str, Network] = {}
@@ -124,11 +127,19 @@ class Study:
         A network that another process is working on is tried again later. When this function
         returns, all networks are finished. A single process evaluates them in the given order.
         """
+        self._all(self.evaluate, networks)
+
+    def select_all(self, networks: Sequence[Network]) -> list[Estimate]:
+        """The metric of the selection of each network, in cross-validation; as `evaluate_all`."""
+        self._all(self.evaluating.selection, networks)
+        return [self.evaluating.selection(network) for network in networks]
+
+    def _all(self, work: Callable[[Network], Any], networks: Sequence[Network]) -> None:
         left = list(networks)
         while left:
-            busy = [network for network in left if not self._try_evaluate(network)]
+            busy = [network for network in left if not self._try(work, network)]
             if busy == left:  # other processes work on all of them: wait for one
-                self.evaluate(busy.pop(0))
+                work(busy.pop(0))
             left = busy
 
     def record(self) -> tuple[NetworkRecord, ...]:
@@ -146,11 +157,11 @@ class Study:
             flops=self.pretraining.cost(network),
         )
 
-    def _try_evaluate(self, network: Network) -> bool:
-        """Evaluate, unless another process works on it."""
+    def _try(self, work: Callable[[Network], Any], network: Network) -> bool:
+        """Work on a network, unless another process does."""
         try:
             with self.setup.stages.without_waiting():
-                self.evaluate(network)
+                work(network)
         except Busy:
             return False
         return True

@@ -142,6 +142,7 @@ def fit(
     feed: Feed,
     rows: np.ndarray,
     training: Training,
+    until: int | None = None,
     seed: int,
     penalty: Penalty | None = None,
     frozen: Any = None,
@@ -149,7 +150,7 @@ def fit(
     logging: Logging = SILENT,
     joint: JointSettings | None = None,
 ) -> TrainState:
-    """Train up to step `training.steps`; a resumed run ends as an uninterrupted one does.
+    """Train up to a step; a run that goes on from it ends as an uninterrupted one does.
 
     Args:
       state: the start; replaced by the newest of `checkpoints` if there is one.
@@ -158,6 +159,8 @@ def fit(
       feed: the examples and the devices.
       rows: the examples to train on.
       training: how long and how.
+      until: the step to end with, `training.steps` by default; the learning rate is that of the
+        whole training.
       seed: of batches, schedule and everything random inside the steps.
       penalty: of Self-ASSL, see `Penalty`.
       frozen: variables of the frozen network that `penalty` compares with, or the teachers of a
@@ -178,6 +181,7 @@ def fit(
     if checkpoints:
         state = checkpoints.resume(state, mesh)
     start, steps = int(state.step), training.steps
+    end = steps if until is None else until
     pool: list[ProxyTask | Joint] = list(tasks.values())
     if joint:
         pool = [Joint(tuple(tasks.values()), joint)]
@@ -189,12 +193,12 @@ def fit(
     if start == 0:
         recent.observe(state)
     batches = feed.batches(
-        batch_indices(rows, training.batch_size, step, seed) for step in range(start, steps)
+        batch_indices(rows, training.batch_size, step, seed) for step in range(start, end)
     )
 
     with (
         signals.deferred(),
-        Progress(logging.title, steps, start) as progress,
+        Progress(logging.title, end, start) as progress,
         contextlib.closing(batches),
     ):
         for step, examples in enumerate(batches, start):
@@ -211,7 +215,7 @@ def fit(
             for name, measured in by_task.items():
                 recent.add(step, name, measured)
             done = step + 1
-            last = done == steps
+            last = done == end
             save = checkpoints is not None and checkpoints.due(done)
             due = done % logging.every == 0 or save or last
             stop = stop_requested(due)
@@ -222,7 +226,7 @@ def fit(
                 checkpoints.save(done, state)
             if stop and not last:
                 raise Interrupted(
-                    f"stopped at step {done} of {steps} of {logging.title or 'training'}"
+                    f"stopped at step {done} of {end} of {logging.title or 'training'}"
                 )
     return state
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assl_jax.records import Best, Control, Extension, Iteration, NetworkRecord
+from assl_jax.records import Best, Control, Estimate, Extension, Iteration, NetworkRecord, Rung
 from assl_jax.report import figures, sentences, tables
 
 POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
@@ -96,3 +96,20 @@ def test_it_ends_the_chart(search):
     labels = [row.label.title for row in rows]
     assert labels[-1] == TITLE and len(labels) == len(set(labels))
     assert rows[-1].verdict == ("" if search.control.gain >= 0 else "accepted")
+
+
+def test_the_rungs_come_first(search):
+    names, means = ("simclr", "src", "rotation"), (2.25, 2.3, 2.3123)
+    values = {n: Estimate(mean=m, std=0.0) for n, m in zip(names, means, strict=True)}
+    rung = Rung(share=0.25, values=values, kept=("rotation", "simclr"))
+    halved = search.replace(rungs=(rung,), metric="log_loss")
+    first, second, *_ = sentences.search_trace(halved)
+    assert first == (
+        "After 25 % of the pretraining (log loss in cross-validation): SimCLR 2.250, SRC 2.300, "
+        "Rotation 2.312. SimCLR and Rotation went on."
+    )
+    assert second.startswith("SimCLR starts the pool")
+    accuracy = sentences.search_trace(halved.replace(metric="accuracy"))[0]
+    assert "(accuracy in % in cross-validation): SimCLR 225.00" in accuracy
+    only = halved.replace(iterations=(), control=None)
+    assert sentences.search_trace(only)[0] == first

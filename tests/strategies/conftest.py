@@ -11,7 +11,7 @@ import pytest
 
 from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
-from assl_jax.evaluation.uncertainty import Gain
+from assl_jax.evaluation.uncertainty import Gain, estimate
 from assl_jax.models import BACKBONES, Entry
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
@@ -79,6 +79,7 @@ def make_study(tmp_path, monkeypatch):
         placement="auto",
         similarity=(),
         reuse_settings=False,
+        rungs=(),
         **more,
     ):
         workdir = tmp_path / folder
@@ -114,6 +115,7 @@ def make_study(tmp_path, monkeypatch):
             target,
             metric,
             selects,
+            rungs,
         )
 
     return make
@@ -148,7 +150,8 @@ class FakeStudy:
     def __init__(self, accuracies, similarities, selections=None):
         self.accuracies, self.pairs = accuracies, similarities
         self.selections = selections or {}
-        self.trained, self.compared = [], []
+        self.trained, self.compared, self.looked = [], [], []
+        self.parts = {}
         self.comparing = self.evaluating = self
         self.error, self.complements = 0.0, {}
         self.setup = types.SimpleNamespace(
@@ -172,6 +175,11 @@ class FakeStudy:
     def evaluate_all(self, networks):
         for network in networks:
             self.evaluate(network)
+
+    def select_all(self, networks):
+        """From the table `parts`, by share and task."""
+        self.looked.append([(network.share, *network.pool) for network in networks])
+        return [estimate([self.parts[network.share, *network.pool]]) for network in networks]
 
     def gain(self, before, after, *, on_test=False, repeat=0):
         """From the test accuracies, or from the selections; `error` is that of every gain."""

@@ -1,0 +1,147 @@
+"""What Algorithm 1 looked at and decided."""
+
+from assl_jax.records.base import Pool, Record
+from assl_jax.records.evaluation import Estimate, Evaluation
+
+
+class Best(Record, frozen=True, kw_only=True):
+    """The network that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir.
+
+    Attributes:
+      pool: its tasks.
+      evaluation: how good it is.
+      as_long_as: the pool whose operations it was trained with, if it is the `Control`.
+    """
+
+    pool: Pool
+    evaluation: Evaluation
+    as_long_as: Pool = ()
+
+    @property
+    def variant(self) -> str:
+        """As in `NetworkRecord`: "longer", "plain", or "start" for the empty pool."""
+        return "longer" if self.as_long_as else "plain" if self.pool else "start"
+
+
+class Control(Record, frozen=True, kw_only=True):
+    """The pool's first task alone, with all the operations of the accepted pool and of its parts.
+
+    Attributes:
+      pool: the single task.
+      as_long_as: the accepted pool.
+      evaluation: how good the control is.
+      gain, error: how much better the pool is in the metric of the selection, and the standard
+        error. Images are paired, on folds that have chosen nothing or, if the search looks at it,
+        on the test set.
+      over_start, over_start_error: the same, of the better of the two over the first network.
+      needed: what `over_start` had to exceed. These three are None in an older file.
+    """
+
+    pool: Pool
+    as_long_as: Pool
+    evaluation: Evaluation
+    gain: float
+    error: float
+    over_start: float | None = None
+    over_start_error: float | None = None
+    needed: float | None = None
+
+
+class Extension(Record, frozen=True, kw_only=True):
+    """A pool and one more task, measured against both: a row of Tables 1, 2 and 3.
+
+    Attributes:
+      pool: the tasks before.
+      task: the task that joins them.
+      similarity: LCKA between the features of pool and task.
+      avg, max: mean and maximum of the two test accuracies.
+      complement: how much the task's features add to the pool's, see `Comparing.complement`; None
+        if unknown.
+      evaluation: of the network trained on all of them; None where it was not trained.
+    """
+
+    pool: Pool
+    task: str
+    similarity: float
+    avg: float
+    max: float
+    complement: float | None = None
+    evaluation: Evaluation | None = None
+
+    @property
+    def members(self) -> Pool:
+        return (*self.pool, self.task)
+
+    @property
+    def avg_gain(self) -> float | None:
+        """Gain in test accuracy over `avg`; None where nothing was trained."""
+        return self._gain(self.avg)
+
+    @property
+    def max_gain(self) -> float | None:
+        """Gain in test accuracy over `max`; None where nothing was trained."""
+        return self._gain(self.max)
+
+    def _gain(self, base: float) -> float | None:
+        return self.evaluation.accuracy.mean - base if self.evaluation else None
+
+
+class Iteration(Record, frozen=True, kw_only=True):
+    """One turn of Algorithm 1's loop.
+
+    Attributes:
+      pool: the incumbent.
+      candidates: its extensions, in the order in which the search prefers them.
+      chosen: the candidate task that was accepted or rejected.
+      accepted: whether it became the incumbent.
+      gain: how much better than the incumbent it is in the metric of the selection, on folds that
+        chose no network, paired by image; None if the decision did not look at it.
+      error: standard error of the gain.
+      needed: the gain that the rule asked for.
+    """
+
+    pool: Pool
+    candidates: tuple[Extension, ...]
+    chosen: str
+    accepted: bool
+    gain: float | None = None
+    error: float | None = None
+    needed: float | None = None
+
+
+class Lead(Record, frozen=True, kw_only=True):
+    """How sure the choice of the first pool is.
+
+    Attributes:
+      second: the task that came second.
+      gain: how much better the best task is, on the folds that chose it, paired by image.
+      error: standard error of the gain.
+    """
+
+    second: str
+    gain: float
+    error: float
+
+
+class Rung(Record, frozen=True, kw_only=True):
+    """A look at unfinished pretrainings, after which the worse half of the tasks is left out.
+
+    Attributes:
+      share: how much of every pretraining was done.
+      values: the metric of the selection over the folds, by task, best first.
+      kept: the tasks that go on.
+    """
+
+    share: float
+    values: dict[str, Estimate]
+    kept: Pool
+
+
+class Similarity(Record, frozen=True, kw_only=True):
+    """LCKA between the single tasks' features of `n` images: a `[k, k]` matrix."""
+
+    tasks: Pool
+    n: int
+    layer: str
+    estimator: str
+    matrix: tuple[tuple[float, ...], ...]
