@@ -13,7 +13,7 @@ from assl_jax.data import Dataset
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.files import read_array, write_array
 from assl_jax.strategies.settings import TargetSettings
-from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging
 from assl_jax.training.processes import broadcast, is_primary
@@ -90,7 +90,7 @@ def finetune_all(
     Raises:
       Interrupted: a stop was requested; finished runs and a checkpoint are kept.
     """
-    unfinished = folder.with_name("checkpoints")
+    unfinished = folder.with_name(CHECKPOINTS)
     if is_primary():
         folder.mkdir(exist_ok=True)
     finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
-from assl_jax.files import atomic_folder, digest, write_json
+from assl_jax.files import digest, write_json
 from assl_jax.models.base import POOLED
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
 from assl_jax.strategies.mixing import Mixing
@@ -21,15 +20,13 @@ from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import Stage, Unfinished
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
-from assl_jax.training.checkpoint import DAMAGED, Checkpoints, load_tree
+from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, go_on, load_tree
 from assl_jax.training.loop import Logging, Training, fit
-from assl_jax.training.metrics_log import FILE as METRICS
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state, name_key
 
-CHECKPOINTS = "checkpoints"  # folder in a stage
 OBSERVATIONS = 10  # of a pretraining, spread over its steps
 
 
@@ -103,7 +100,7 @@ class Pretraining:
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
             if rung and is_primary():
-                _go_on(folder, rung)
+                go_on(folder, rung.folder)
             if distilled:
                 state = self._distil(folder, network, training, parents)
             else:
@@ -383,17 +380,6 @@ class Pretraining:
         return self.setup.plain_images.observer(
             self.load(parent), self.untrained(), self.setup.similarity.estimator
         )
-
-
-def _go_on(folder: Path, rung: Stage) -> None:
-    """Let a pretraining that has not begun go on where the same one has stopped at a rung.
-
-    Its steps are then those of a training that did not stop.
-    """
-    if not (folder / CHECKPOINTS).exists():
-        shutil.copy(rung.folder / METRICS, folder)
-        with atomic_folder(folder / CHECKPOINTS) as copy:
-            shutil.copytree(rung.folder / CHECKPOINTS, copy, dirs_exist_ok=True)
 
 
 def _total(each: Sequence[float | None]) -> float | None:
