@@ -137,6 +137,24 @@ def test_row_chunks_change_nothing(estimator, monkeypatch):
     np.testing.assert_allclose(lcka_matrix([x, y], estimator=estimator), want, atol=1e-6)
 
 
+@BOTH
+def test_a_single_task_is_similar_to_itself(estimator):
+    np.testing.assert_array_equal(lcka_matrix([np.eye(5)], estimator=estimator), [[1.0]])
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_a_stream_counts_its_samples(n):
+    """Not their sums, which are larger for many features."""
+    features = np.random.default_rng(0).normal(size=(n, 16))
+    state = lcka_update(lcka_init([16, 16]), [features, features[::-1]])
+    if n == 4:
+        expected = lcka_matrix([features, features[::-1]], estimator="unbiased")
+        np.testing.assert_allclose(lcka_result(state, estimator="unbiased"), expected, atol=1e-6)
+    else:
+        with pytest.raises(ValueError, match="needs n >= 4 samples, got n = 3"):
+            lcka_result(state, estimator="unbiased")
+
+
 @pytest.mark.slow
 @BOTH
 def test_gradient_matches_finite_differences(estimator):
@@ -262,7 +280,9 @@ def test_eq4_by_hand():
     # Self-similarities: 2 * .25 + 2 * 1 = 2.5 and 2 * 20.25 = 40.5.
     want = 4.5 / np.sqrt(2.5 * 40.5)
     np.testing.assert_allclose(eq4_similarity(x, y, normalised=True), want, rtol=1e-6)
-    np.testing.assert_allclose(eq4_similarity(1e9 * x, y, normalised=True), want, rtol=1e-6)
+    for scale in (1e9, 1e-9):
+        found = eq4_similarity(scale * x, y, normalised=True)
+        np.testing.assert_allclose(found, want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("normalised", [False, True])
