@@ -237,6 +237,9 @@ def test_info_nce_by_hand():
     np.testing.assert_allclose(
         run(losses.info_nce, queries, keys, temperature=0.5), want, atol=1e-6
     )
+    # By default the dot products themselves.
+    want = [np.log1p(np.exp(-1)), np.log1p(np.exp(-2))]
+    np.testing.assert_allclose(run(losses.info_nce, queries, keys), want, atol=1e-6)
 
 
 def test_nt_xent_by_hand():
@@ -244,7 +247,7 @@ def test_nt_xent_by_hand():
     a, b = jnp.asarray([[2.0, 0], [0, 1]]), jnp.asarray([[5.0, 0], [0, -3]])
     # Each view of image 1: similarities 1 to its other view, 0 to the rest; of image 2: -1, 0, 0.
     want = [np.log(np.exp(2) + 2) - 2, np.log(np.exp(-2) + 2) + 2]
-    np.testing.assert_allclose(run(losses.nt_xent, a, b, temperature=0.5), want, rtol=1e-6)
+    np.testing.assert_allclose(run(losses.nt_xent, a, b), want, rtol=1e-6)  # temperature 1/2
 
 
 @pytest.mark.parametrize("b", [1, 2, 5, 16])
@@ -302,6 +305,7 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
         (lambda: losses.info_nce(X, X[:2]), "equal shapes"),
         (lambda: losses.nt_xent(X, X[:2]), "equal shapes"),
         (lambda: losses.nt_xent(X, X, temperature=-1.0), "temperature"),
+        (lambda: losses.cosine_distance(X, X[:2]), "equal shapes"),
         (lambda: losses.masked_l2(TILES, TILES, TILES), "mask"),
     ],
 )
@@ -313,9 +317,9 @@ def test_clear_errors(call, message, monkeypatch):
 
 
 def test_cosine_distance_by_hand():
-    a = jnp.array([[3.0, 0.0], [1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
-    b = jnp.array([[1.0, 0.0], [-1.0, 1.0], [-5.0, 0.0], [1.0, 2.0]])
-    np.testing.assert_allclose(losses.cosine_distance(a, b), [0, 2, 4, 2], atol=1e-6)
+    a = jnp.array([[3.0, 0.0], [1.0, 1.0], [2.0, 0.0], [0.0, 0.0], [1.0, 2.0]])
+    b = jnp.array([[1.0, 0.0], [-1.0, 1.0], [-5.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_allclose(losses.cosine_distance(a, b), [0, 2, 4, 2, 2], atol=1e-6)
 
 
 def test_variance_hinge_by_hand():
