@@ -16,11 +16,8 @@ the larger of the two times, as if they overlapped.
 """
 
 import argparse
-import math
 import os
-import re
 import time
-from typing import Any
 
 from benchmarks.side_by_side import table, write
 
@@ -34,31 +31,6 @@ ENVIRONMENT = {
 }
 FLOPS, MEMORY, BETWEEN = 197e12, 819e9, 1600e9 / 8
 SENT = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "all-to-all": 1.0}
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
-# The result of a collective, its kind, and whether it is one end of an asynchronous one.
-COLLECTIVE = re.compile(
-    r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
-    r"(-start|-done)?\("
-)
-SHAPE = re.compile(r"\b(\w+)\[([\d,]*)\]")
-
-
-def collectives(program: str) -> dict[str, tuple[int, int]]:
-    """How many collectives of each kind a compiled program has, and the bytes of their results."""
-    found: dict[str, tuple[int, int]] = {}
-    for line in program.splitlines():
-        match = COLLECTIVE.search(re.sub(r"\{[^{}]*\}", "", line))  # without layouts
-        if not match or match[3] == "-start":  # the end has the result
-            continue
-        kind = match[2]
-        size = sum(
-            BYTES[dtype] * math.prod(int(n) for n in dims.split(",") if n)
-            for dtype, dims in SHAPE.findall(match[1])
-            if dtype in BYTES
-        )
-        count, total = found.get(kind, (0, 0))
-        found[kind] = count + 1, total + size
-    return found
 
 
 def seconds_between(found: dict[str, tuple[int, int]], chips: int) -> float:
@@ -67,46 +39,18 @@ def seconds_between(found: dict[str, tuple[int, int]], chips: int) -> float:
     return sum(SENT.get(kind, 1.0) * ring * size for kind, (_, size) in found.items()) / BETWEEN
 
 
-def compiled(task_name: str, devices: list[Any], shape: tuple[int, ...], network: dict) -> Any:
-    """The compiled step of a task for these devices, a batch of shape `[b, *space, c]`."""
-    import jax
-    import jax.numpy as jnp
-
-    from assl_jax.models import make_backbone, suggest_delay
-    from assl_jax.tasks import make_task
-    from assl_jax.training.feed import Examples
-    from assl_jax.training.optimiser import Optimiser
-    from assl_jax.training.sharding import everywhere, make_mesh, split
-    from assl_jax.training.state import init_state
-    from assl_jax.training.step import make_step
-
-    task = make_task(task_name)
-    backbone = make_backbone(delay=suggest_delay(shape[1:-1]), **network)
-    images = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    key = jax.random.key(0)
-    state = init_state(key, backbone, [task], Optimiser(), images)
-    mesh = make_mesh(devices)
-
-    def placed(tree: Any, sharding: Any) -> Any:
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
-        )
-
-    state, key, rate = placed((state, key, jnp.float32(1e-3)), everywhere(mesh))
-    examples = Examples(placed(images, split(mesh)), None)
-    step: Any = make_step(backbone, task, Optimiser(), platform="tpu")
-    return step.lower(state, examples, key, rate, None).compile()
-
-
 def measure(
     task_name: str, topology: str, space: tuple[int, ...], batch: int, network: dict
 ) -> dict:
     """One row: a task's step on a slice."""
     from jax.experimental.topologies import get_topology_desc
 
+    from benchmarks.programs import collectives, lowered
+
     devices = get_topology_desc(platform="tpu", topology_name=topology).devices
     began = time.perf_counter()
-    program = compiled(task_name, devices, (batch * len(devices), *space), network)
+    shape = (batch * len(devices), *space)
+    program = lowered(task_name, devices, shape, network, "tpu").compile()
     took = time.perf_counter() - began
     costs, memory = program.cost_analysis(), program.memory_analysis()
     found = collectives(program.as_text())

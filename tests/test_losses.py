@@ -268,13 +268,16 @@ def test_nt_xent_of_constant_projections():
 
 
 def test_masked_l2_by_hand():
-    target = jnp.zeros((2, 2, 2))
-    prediction = jnp.asarray([[[1.0, 3.0], [9.0, 9.0]], [[1.0, 1.0], [0.0, 2.0]]])
+    target = jnp.asarray([[[1.0, -3.0], [5.0, 5.0]], [[2.0, 0.0], [7.0, -1.0]]])
+    prediction = jnp.asarray([[[2.0, 0.0], [9.0, 9.0]], [[1.0, 1.0], [7.0, 1.0]]])
     mask = jnp.asarray([[[1], [0]], [[1], [1]]])
     # Image 1: (1 + 9) / 2 channels; image 2: (1 + 1 + 0 + 4) / 4.
     for m in (mask, mask.astype(bool), mask.astype(jnp.float32)):
         got = run(losses.masked_l2, prediction, target, m)
         np.testing.assert_allclose(got, [5.0, 1.5], rtol=1e-6)
+    # Without spatial axes the second position of image 2 is an example of its own.
+    got = run(losses.masked_l2, prediction[1], target[1], jnp.ones((2, 1)))
+    np.testing.assert_allclose(got, [1.0, 2.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (2, 4, 4, 4, 1)])
@@ -304,6 +307,7 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
         (lambda: losses.mcpc_loss(X, TILES[:, :1]), "m >= 2"),
         (lambda: losses.info_nce(X, X[:2]), "equal shapes"),
         (lambda: losses.nt_xent(X, X[:2]), "equal shapes"),
+        (lambda: losses.nt_xent(X[:0], X[:0]), r"equal shapes.* got \(0, 4\) and \(0, 4\)"),
         (lambda: losses.nt_xent(X, X, temperature=-1.0), "temperature"),
         (lambda: losses.cosine_distance(X, X[:2]), "equal shapes"),
         (lambda: losses.masked_l2(TILES, TILES, TILES), "mask"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.slices import collectives, seconds_between
+from benchmarks.programs import collectives
+from benchmarks.slices import seconds_between
 
 # As the TPU's compiler writes them: layouts in braces, a tuple for gradients that go together.
 PROGRAM = """
