@@ -29,7 +29,7 @@ WRITES = ("replace", "rename", "mkdir", "fsync")  # what every write on the disk
 
 
 class Faults:
-    """A full disk, once in each run: at the first write that it has not struck before.
+    """A disk that is full in each run, from the first write on that was not the first before.
 
     A write is known by its function, its files, and how often this run has written them. `killed`
     leaves the folder as it is at that moment, whatever the program then does to it.
@@ -50,9 +50,11 @@ class Faults:
                 write = name, *map(stable, arguments[:2])
                 written[write] += 1
                 once = *write, written[write]
-                if len(self.struck) > began or once in self.struck:
+                full = len(self.struck) > began
+                if (self.killed and full) or (not full and once in self.struck):
                     return real(*arguments, **more)
-                self.struck.add(once)
+                if not full:
+                    self.struck.add(once)
                 if self.killed:  # not `copytree`, which makes folders with `os.mkdir`
                     subprocess.run(["cp", "-a", self.folder, self.kept], capture_output=True)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
