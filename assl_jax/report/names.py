@@ -33,18 +33,22 @@ class Label(NamedTuple):
       pool: the proxy tasks; empty from scratch, and for the start weights alone.
       variant: "plain", "start" for the start weights alone, or one of `VARIANTS`.
       seed: number of the pretraining; from 0.
+      share: of the pretraining, below 1 at a rung of a search.
     """
 
     backbone: str
     pool: tuple[str, ...]
     variant: str = "plain"
     seed: int = 0
+    share: float = 1.0
 
     @classmethod
     def parse(cls, label: str) -> "Label":
         """Split `"vgg16/src+rotation.self_assl.seed1"`."""
         if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
             return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
+        if part := re.fullmatch(r"(.+)\.part(0?\.\d+|\d+e-\d+)", label):
+            return cls.parse(part[1])._replace(share=float(part[2]))
         backbone, _, rest = label.partition("/")
         if not backbone.isidentifier() or not rest:  # the whole label is the pool
             backbone, rest = "", label
@@ -58,13 +62,14 @@ class Label(NamedTuple):
     @property
     def single(self) -> bool:
         """Whether it is the first training of one task."""
-        return len(self.pool) == 1 and self.variant == "plain"
+        return len(self.pool) == 1 and self.variant == "plain" and self.share == 1
 
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
         end = f", {VARIANTS[self.variant]}" if self.variant in VARIANTS else ""
+        end += f", first {100 * self.share:g} %" if self.share < 1 else ""
         end += f", pretraining {self.seed + 1}" if self.seed else ""
         return start + (START if self.variant == START_LABEL else pool_title(self.pool)) + end
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
-from assl_jax.files import digest, write_json
+from assl_jax.files import atomic_folder, digest, write_json
 from assl_jax.models.base import POOLED
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
 from assl_jax.strategies.mixing import Mixing
@@ -20,8 +21,9 @@ from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import Stage, Unfinished
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
-from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, go_on, load_tree
+from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, load_tree
 from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
@@ -99,8 +101,8 @@ class Pretraining:
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
-            if rung and is_primary():
-                go_on(folder, rung.folder)
+            if rung and is_primary() and not (folder / CHECKPOINTS).exists():
+                self._go_on(folder, network, rung)
             if distilled:
                 state = self._distil(folder, network, training, parents)
             else:
@@ -199,6 +201,14 @@ class Pretraining:
                     with contextlib.suppress(Unfinished), self.setup.stages.without_computing():
                         return self.run(dataclasses.replace(network, share=share))
         return None
+
+    def _go_on(self, folder: Path, network: Network, rung: Stage) -> None:
+        """Copy the log and the checkpoint of a rung, as if this training had not stopped there."""
+        with self.setup.recording(folder, "pretrain", network) as record:
+            for old in MetricsLog(rung.folder).read():
+                record(task=old.task, step=old.step, values=old.values, steps=old.steps)
+        with atomic_folder(folder / CHECKPOINTS) as copy:
+            shutil.copytree(rung.folder / CHECKPOINTS, copy, dirs_exist_ok=True)
 
     def load(self, stage: Stage) -> dict[str, Any]:
         """The variables of a pretraining stage's backbone, replicated on the devices."""

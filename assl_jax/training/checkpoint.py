@@ -5,7 +5,6 @@ arrays and fit any number of devices.
 """
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from jax.sharding import Mesh
 
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
-from assl_jax.files import atomic_folder, digests, first_changed, hash_of
+from assl_jax.files import digests, first_changed, hash_of
 from assl_jax.records import read_settings, write_settings
-from assl_jax.training.metrics_log import FILE as METRICS
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
 
@@ -123,17 +121,6 @@ class Checkpoints:
                 manager.delete(step)
             manager.close()
             self._opened = None
-
-
-def go_on(folder: Path, before: Path) -> None:
-    """Let a training in `folder` that has not begun go on where the one in `before` has ended.
-
-    Its steps and its log are then those of one training; the calling process copies the files.
-    """
-    if not (folder / CHECKPOINTS).exists():
-        shutil.copy(before / METRICS, folder)
-        with atomic_folder(folder / CHECKPOINTS) as copy:
-            shutil.copytree(before / CHECKPOINTS, copy, dirs_exist_ok=True)
 
 
 def tree_digest(tree: Any) -> bytes:

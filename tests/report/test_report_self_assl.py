@@ -205,6 +205,9 @@ def test_a_later_pretraining_has_its_number_in_its_title():
     assert label == names.Label("vgg16", ("rotation",), "self_assl", 2)
     assert label.title == "VGG-16: Rotation, Self-ASSL, pretraining 3"
     assert names.label_title("src.seed1") == "SRC, pretraining 2"
+    part = names.Label.parse("vgg16/src.part0.25.seed1")
+    assert part.title == "VGG-16: SRC, first 25 %, pretraining 2"
+    assert part.pool == ("src",) and part.share == 0.25 and not part.single
 
 
 def test_a_backbone_of_ours_is_named_as_it_is():

@@ -98,6 +98,8 @@ def test_a_training_with_rungs_ends_as_one_without(make_study, steps_taken):
         for s in (expected, found)
     ]
     assert logs[0] == logs[1] and len(logs[0]) == 8
+    records = MetricsLog(found.folder).read()
+    assert {(r.stage, r.label) for r in records} == {(found.folder.name, "rotation")}
     costs = [study.pretraining.cost(network) for network in (*parts, rotation)]
     assert [cost / costs[-1] for cost in costs] == pytest.approx([0.25, 0.5, 1.0])
 
