@@ -47,6 +47,11 @@ def training_curves(
             curve = (record.stage, record.run, record.task)
             panels[record.label].setdefault(curve, []).append((record.step, value))
     panels = {label: curves for label, curves in panels.items() if curves}
+    # A training that went on after a rung has the steps before it too.
+    longest: dict[Label, str] = {}
+    for label in sorted(panels, key=lambda label: Label.parse(label).share):
+        longest[Label.parse(label)._replace(share=1.0)] = label
+    panels = {label: panels[label] for label in panels if label in longest.values()}
     if not panels:
         return None
     columns = min(columns, len(panels))

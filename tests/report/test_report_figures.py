@@ -131,6 +131,21 @@ def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
     ]
 
 
+def test_a_training_that_went_on_has_one_panel(log):
+    """The panel of its part at a rung leaves; that of a task that was left out stays."""
+    values = [{"loss": 1.0 / (1 + i)} for i in range(8)]
+    whole = log("rotation", values)
+    parts = [
+        *log("rotation.part0.25", values[:2], task="rotation"),
+        *log("rotation.part0.5", values[:4], task="rotation"),
+    ]
+    alone = curves.training_curves(whole, kind="pretrain")
+    assert curves.training_curves([*parts, *whole], kind="pretrain") == alone
+    left_out = log("src.part0.25", values[:2], task="src")
+    both = curves.training_curves([*parts, *left_out, *whole], kind="pretrain")
+    assert "SRC, first 25 %" in both and "Rotation, first" not in both
+
+
 def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
     first = losses("src", [5.0, 4.0, 3.0], stage="s")
     resumed = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
