@@ -89,10 +89,7 @@ def _singles(config: ConfigDict) -> list[Network]:
 
 
 def _candidates(config: ConfigDict) -> list[Network]:
-    """Of a search: the networks of the tasks as far as all are trained, and the teachers."""
-    share = next(iter(search_of(config).rungs), 1.0)
-    tasks = [Network((name,), share=share) for name in pool_of(config)]
-    return [*tasks, *(Network((name,)) for name in teachers_of(config))]
+    return mtassl.begins_with(pool_of(config), tuple(teachers_of(config)), search_of(config))
 
 
 def _pool(config: ConfigDict) -> list[Network]:

@@ -27,13 +27,13 @@ BATCH = 8
 FUSION = re.compile(r" fusion\(")
 
 
+BEST_FORM: Callable[..., str] = convolution.best_form
+
+
 def without_winograd(*shapes: Any) -> str:
     """The form of a convolution, and the plain one in place of Winograd's."""
     form = BEST_FORM(*shapes)
     return "direct" if form == "winograd" else form
-
-
-BEST_FORM: Callable[..., str] = convolution.best_form
 
 
 def timed(task: str, space: tuple[int, ...], network: dict) -> tuple[float, float, int]:

@@ -24,23 +24,36 @@ COLLECTIVE = re.compile(
 SHAPE = re.compile(r"\b(\w+)\[([\d,]*)\]")
 
 
+def initial(task_name: str, shape: tuple[int, ...], network: dict) -> tuple[Any, Any, Any, Any]:
+    """A task with its defaults, a backbone, the shape of a batch, and the state of a training.
+
+    Args:
+      task_name: of the task.
+      shape: of a whole batch, `[b, *space, c]`.
+      network: settings of the backbone.
+    """
+    task = make_task(task_name)
+    backbone = make_backbone(delay=suggest_delay(shape[1:-1]), **network)
+    images = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return (
+        task,
+        backbone,
+        images,
+        init_state(jax.random.key(0), backbone, [task], Optimiser(), images),
+    )
+
+
 def lowered(
     task_name: str, devices: list[Any], shape: tuple[int, ...], network: dict, platform: str
 ) -> Any:
     """The traced step of a task, ready to be compiled.
 
     Args:
-      task_name: of the task, with its defaults.
+      task_name, shape, network: as in `initial`.
       devices: to compile for; the batch is split over them.
-      shape: of a whole batch, `[b, *space, c]`.
-      network: settings of the backbone.
       platform: of the devices.
     """
-    task = make_task(task_name)
-    backbone = make_backbone(delay=suggest_delay(shape[1:-1]), **network)
-    images = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    key = jax.random.key(0)
-    state = init_state(key, backbone, [task], Optimiser(), images)
+    task, backbone, images, state = initial(task_name, shape, network)
     mesh = make_mesh(devices)
 
     def placed(tree: Any, sharding: Any) -> Any:
@@ -48,7 +61,8 @@ def lowered(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
         )
 
-    state, key, rate = placed((state, key, jnp.float32(1e-3)), everywhere(mesh))
+    given = state, jax.random.key(0), jnp.float32(1e-3)
+    state, key, rate = placed(given, everywhere(mesh))
     examples = Examples(placed(images, split(mesh)), None)
     step: Any = make_step(backbone, task, Optimiser(), platform=platform)
     return step.lower(state, examples, key, rate, None)

@@ -45,17 +45,10 @@ def modelled(parameters: int, channels: int, projections: int, devices: int) -> 
 def sizes(task_name: str, space: tuple[int, ...], network: dict) -> tuple[int, int, int]:
     """Parameters, BatchNorm channels, and projected numbers for each image."""
     import jax
-    import jax.numpy as jnp
 
-    from assl_jax.models import make_backbone, suggest_delay
-    from assl_jax.tasks import make_task
-    from assl_jax.training.optimiser import Optimiser
-    from assl_jax.training.state import init_state
+    from benchmarks.programs import initial
 
-    task: Any = make_task(task_name)
-    backbone = make_backbone(delay=suggest_delay(space[:-1]), **network)
-    images = jax.ShapeDtypeStruct((2, *space), jnp.uint8)
-    state = init_state(jax.random.key(0), backbone, [task], Optimiser(), images)
+    task, _, _, state = initial(task_name, (2, *space), network)
     parameters, statistics = (
         sum(a.size for a in jax.tree.leaves(tree)) for tree in (state.params, state.batch_stats)
     )

@@ -47,7 +47,7 @@ class Label(NamedTuple):
         """Split `"vgg16/src+rotation.self_assl.seed1"`."""
         if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
             return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
-        if part := re.fullmatch(r"(.+)\.part(0?\.\d+|\d+e-\d+)", label):
+        if part := re.fullmatch(r"(.+)\.part(\d*\.?\d+(?:e-\d+)?)", label):
             return cls.parse(part[1])._replace(share=float(part[2]))
         backbone, _, rest = label.partition("/")
         if not backbone.isidentifier() or not rest:  # the whole label is the pool

@@ -23,6 +23,17 @@ from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.settings import ACCEPT, SearchSettings
 from assl_jax.strategies.study import Study
 
+STAY = 2  # tasks that no rung leaves out
+
+
+def begins_with(
+    tasks: Sequence[str], teachers: Sequence[str], settings: SearchSettings
+) -> list[Network]:
+    """The networks that a search begins with: all tasks, up to the first rung, and the teachers."""
+    share = next(iter(settings.rungs), 1.0) if len(tasks) > STAY else 1.0
+    found = [Network((name,), share=share) for name in tasks]
+    return [*found, *(Network((name,)) for name in teachers)]
+
 
 def search(
     study: Study,
@@ -34,10 +45,10 @@ def search(
     """Greedily add the most promising task to the pool while the fine-tuned network gets better.
 
     Every candidate is pretrained from scratch and fine-tuned, unless it is among the worse half at
-    one of `settings.rungs`. The best one is the first pool. Then
-    the search adds the remaining task whose features have the smallest LCKA with the pool's
-    features, or another one if `settings.next` says so. It trains a new backbone on the larger
-    pool, and keeps the pool if it satisfies `settings.accept`.
+    one of `settings.rungs`. The best one is the first pool. Then the search adds the remaining task
+    whose features have the smallest LCKA with the pool's features, or another one if
+    `settings.next` says so. It trains a new backbone on the larger pool, and keeps the pool if it
+    satisfies `settings.accept`.
 
     Args:
       study: trains and evaluates.
@@ -155,12 +166,12 @@ def search(
 
 
 def _climb(study: Study, tasks: Sequence[str], settings: SearchSettings) -> tuple[Rung, ...]:
-    """Pretrain the tasks from rung to rung, and leave out the worse half at each; two stay."""
+    """Pretrain the tasks from rung to rung, and leave out the worse half at each."""
     direction = METRICS[settings.metric]
     rungs: list[Rung] = []
     for share in settings.rungs:
         left = rungs[-1].kept if rungs else tuple(tasks)
-        if len(left) <= 2:
+        if len(left) <= STAY:
             break
         found = study.select_all([Network((name,), share=share) for name in left])
         values = dict(zip(left, found, strict=True))

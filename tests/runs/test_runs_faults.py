@@ -29,7 +29,7 @@ WRITES = ("replace", "rename", "mkdir", "fsync")  # what every write on the disk
 
 
 class Faults:
-    """A disk that is full in each run, from the first write on that was not the first before.
+    """In each run the disk is full from one write on: the first that no earlier run failed at.
 
     A write is known by its function, its files, and how often this run has written them. `killed`
     leaves the folder as it is at that moment, whatever the program then does to it.

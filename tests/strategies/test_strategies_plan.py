@@ -51,6 +51,10 @@ def test_at_a_rung_a_part_is_pretrained_and_nothing_is_tested(make_study):
     assert (pretrain.title, pretrain.steps) == ("pretrain rotation.part0.25", 2)
     assert pretrain.flops == 2 * study.pretraining.mixing.flops_of_a_step(ROTATION)
     assert finetune.steps == 3 * 2
+    # To look for an earlier rung computes nothing.
+    later = make_study(folds=3, steps=8, rungs=(0.25, 0.5))
+    assert not any(work.finished for work in planned(later, [Network(("rotation",), share=0.5)]))
+    assert not list(later.setup.stages.folder.glob("*"))
 
 
 @pytest.mark.slow

@@ -54,6 +54,12 @@ def test_two_tasks_stay(fake_study):
     assert not found.rungs and not study.looked
 
 
+@pytest.mark.parametrize("tasks, share", [("ab", 1.0), ("abc", 0.1)])
+def test_what_a_search_begins_with(tasks, share):
+    found = mtassl.begins_with(tasks, "t", SearchSettings(rungs=(0.1, 0.2)))
+    assert found == [*(Network((name,), share=share) for name in tasks), Network(("t",))]
+
+
 def test_the_lower_loss_is_the_better_one(fake_study):
     parts = {0.5: {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}}
     found, _ = search(fake_study, parts, "abcd", metric="log_loss", select_on="cv")
