@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,6 +155,8 @@ def run(
     reuse_settings: bool = False,
     again: bool = False,
     dry_run: bool = False,
+    plan: bool = True,
+    beside: AbstractContextManager[None] | None = None,
 ) -> None:
     """Run the experiment that `config` describes, or continue it, in `workdir`.
 
@@ -166,6 +169,8 @@ def run(
       reuse_settings: accept finished stages of the same settings that other code computed.
       again: replace the results of a finished run whose images have changed since.
       dry_run: stop after the description of the images and the plan; nothing is written.
+      plan: say what is to be done and how long it takes, for which a few steps are timed.
+      beside: is entered while networks are trained and compared, see `jobs.helpers`.
 
     Raises:
       InputError: anything in the config or the data that the user can correct.
@@ -205,11 +210,14 @@ def run(
     )
     if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
-    _say_plan(config, experiment, studies, dry_run)
     if dry_run:
+        _say_plan(config, experiment, studies, dry_run)
         return
     begin(workdir, stages, settings)
-    findings = experiment.run(config, studies)
+    with beside or nullcontext():
+        if plan:
+            _say_plan(config, experiment, studies, dry_run)
+        findings = experiment.run(config, studies)
     kept = _kept(findings)
     results = Results(
         **msgspec.structs.asdict(findings),

@@ -20,7 +20,7 @@ import jax
 
 from assl_jax.models.cpu import convolution
 from assl_jax.tasks import TASKS
-from benchmarks.programs import lowered
+from benchmarks.programs import step_of
 from benchmarks.side_by_side import table, write
 
 BATCH = 8
@@ -39,8 +39,10 @@ def without_winograd(*shapes: Any) -> str:
 def timed(task: str, space: tuple[int, ...], network: dict) -> tuple[float, float, int]:
     """Seconds of tracing and of compiling, and the number of kernels."""
     jax.clear_caches()
+    shape, platform = (BATCH, *space), jax.default_backend()
+    step, shapes = step_of(task, jax.devices()[:1], shape, network, platform)
     began = time.perf_counter()
-    traced = lowered(task, jax.devices()[:1], (BATCH, *space), network, jax.default_backend())
+    traced = step.lower(*shapes)
     between = time.perf_counter()
     program = traced.compile()
     ended = time.perf_counter()

@@ -43,10 +43,10 @@ def initial(task_name: str, shape: tuple[int, ...], network: dict) -> tuple[Any,
     )
 
 
-def lowered(
+def step_of(
     task_name: str, devices: list[Any], shape: tuple[int, ...], network: dict, platform: str
-) -> Any:
-    """The traced step of a task, ready to be compiled.
+) -> tuple[Any, tuple[Any, ...]]:
+    """The step of a task, and the shapes of its arguments: `step.lower(*shapes)` traces it.
 
     Args:
       task_name, shape, network: as in `initial`.
@@ -64,8 +64,8 @@ def lowered(
     given = state, jax.random.key(0), jnp.float32(1e-3)
     state, key, rate = placed(given, everywhere(mesh))
     examples = Examples(placed(images, split(mesh)), None)
-    step: Any = make_step(backbone, task, Optimiser(), platform=platform)
-    return step.lower(state, examples, key, rate, None)
+    step = make_step(backbone, task, Optimiser(), platform=platform)
+    return step, (state, examples, key, rate, None)
 
 
 def collectives(program: str) -> dict[str, tuple[int, int]]:

@@ -61,12 +61,13 @@ def compiled(
     """Number of collectives of a compiled step, and the bytes of their results."""
     import jax
 
-    from benchmarks.programs import collectives, lowered
+    from benchmarks.programs import collectives, step_of
 
     shape = (batch * devices, *space)
-    step = lowered(task, jax.devices()[:devices], shape, network, "cpu")
+    step, shapes = step_of(task, jax.devices()[:devices], shape, network, "cpu")
     quick = {"xla_backend_optimization_level": 0}  # the collectives are the same
-    found = collectives(step.compile(compiler_options=quick).as_text()).values()
+    program = step.lower(*shapes).compile(compiler_options=quick)
+    found = collectives(program.as_text()).values()
     return sum(count for count, _ in found), sum(size for _, size in found)
 
 

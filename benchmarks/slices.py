@@ -45,12 +45,13 @@ def measure(
     """One row: a task's step on a slice."""
     from jax.experimental.topologies import get_topology_desc
 
-    from benchmarks.programs import collectives, lowered
+    from benchmarks.programs import collectives, step_of
 
     devices = get_topology_desc(platform="tpu", topology_name=topology).devices
     began = time.perf_counter()
     shape = (batch * len(devices), *space)
-    program = lowered(task_name, devices, shape, network, "tpu").compile()
+    step, shapes = step_of(task_name, devices, shape, network, "tpu")
+    program = step.lower(*shapes).compile()
     took = time.perf_counter() - began
     costs, memory = program.cost_analysis(), program.memory_analysis()
     found = collectives(program.as_text())

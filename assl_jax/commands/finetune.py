@@ -59,4 +59,5 @@ def main(argv: Sequence[str]) -> None:
             f"{source} compares networks and keeps none; choose one with --network: {labels}"
         )
     config.init.path = str(weights.resolve())
-    start(config, settings, parser, given, source.with_name(f"{source.name}_finetune"))
+    default = source.with_name(f"{source.name}_finetune")
+    start(config, settings, parser, given, default, ["finetune", *argv])

@@ -15,7 +15,7 @@ from assl_jax.command_line import Options, describe, override
 from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
 from assl_jax.config_keys import complete
-from assl_jax.console import fail
+from assl_jax.console import fail, set_quiet
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 
@@ -45,6 +45,9 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
     again = "replace the results of a finished run whose images have changed"
     add("--again", action="store_true", help=again)
+    share = "processes of this machine that share the work; default 1"
+    add("--jobs", type=int, default=1, metavar="N", help=share)
+    add("--job", type=int, default=0, help=argparse.SUPPRESS)  # number of a process, from 0
     add("--distributed", action="store_true", help="train with the cluster job's processes")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
     add("--num_processes", type=int, metavar="N", help="number of processes")
@@ -70,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     file, word = find(given.config)
     # pairs:digits is pairs_digits
     name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
-    start(load(given.config), settings, parser, given, Path("runs") / name)
+    start(load(given.config), settings, parser, given, Path("runs") / name, ["run", *argv])
 
 
 def start(
@@ -79,6 +82,7 @@ def start(
     parser: argparse.ArgumentParser,
     given: argparse.Namespace,
     default: Path,
+    words: Sequence[str],
 ) -> None:
     """Run an experiment as the command line says.
 
@@ -87,10 +91,12 @@ def start(
       settings: the arguments that change it.
       parser, given: the options, and their values.
       default: the workdir, if `given` has none.
+      words: the whole command, which `--jobs` repeats.
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     complete(config)
     found = override(config, settings, names)
+    from assl_jax import jobs
     from assl_jax.experiment import mistakes, run  # only now: it takes a second
     from assl_jax.training.processes import initialize, share_errors
 
@@ -99,6 +105,19 @@ def start(
     # `~` is the home folder, also after "=", where a shell leaves it.
     workdir = expanded(given.workdir, "--workdir") if given.workdir else default
     stages = expanded(given.stages, "--stages") if given.stages else None
+    alone = not given.distributed and given.num_processes is None
+    require(given.jobs >= 1, f"--jobs={given.jobs} must be at least 1")
+    require(
+        given.jobs == 1 or alone,
+        f"--jobs={given.jobs} is for independent processes; leave it out where --distributed or "
+        "--num_processes trains one network with several",
+    )
+    others: list[set[int]] = []
+    if given.job:
+        jobs.stop_with_parent()
+        set_quiet(True)
+    else:
+        others = jobs.divide(given.jobs)[1:]
     initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
     with share_errors():
         run(
@@ -108,6 +127,8 @@ def start(
             reuse_settings=given.reuse == "settings",
             again=given.again,
             dry_run=given.dry_run,
+            plan=not given.job,
+            beside=jobs.helpers(words, others) if others else None,
         )
 
 

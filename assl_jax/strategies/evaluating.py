@@ -1,7 +1,8 @@
 """Evaluation stages: a network fine-tuned on few labels, tested, and cross-validated."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,26 @@ class Evaluating:
         if not (self.selects and self.settings.folds):
             return found
         return found.replace(selection=self.selection(network))
+
+    def stages(self, network: Network, *, tested: bool = True) -> list[Callable[[], Stage]]:
+        """Computes each stage that `run` needs, or `selection` if not `tested`; in their order.
+
+        Processes that share the work take one stage each.
+        """
+        part, repeats = functools.partial, self.pretraining.repeats(network)
+        parents = [parent for r in repeats for parent in self.pretraining.mixing.parents(r)]
+        found = [part(self.pretraining.run, parent) for parent in parents]
+        for rate in self.settings.rates if self.settings.chooses_rate else ():
+            at = self._at(rate)
+            found += [part(at._cross_validate, "rate", repeat, FOR_RATES) for repeat in repeats]
+        found += [part(self.finetune, repeat) for repeat in repeats if tested]
+        selects = self.settings.folds and (self.selects or not tested)
+        return [*found, *(self.on_folds(network) if selects else ())]
+
+    def on_folds(self, network: Network, repeat: int = 0) -> list[Callable[[], Stage]]:
+        """Cross-validates each pretraining of a network, see `cross_validate`."""
+        repeats = self.pretraining.repeats(network)
+        return [functools.partial(self.cross_validate, each, repeat) for each in repeats]
 
     def selection(self, network: Network) -> Estimate:
         """The metric of selection over the folds; the test set is not used."""

@@ -87,7 +87,7 @@ def search(
     best = singles[pool[0]]
     lead = None
     if len(ranked) > 1:
-        ahead = study.evaluating.gain(Network((ranked[1],)), Network(pool), on_test=on_test)
+        ahead = study.gain(Network((ranked[1],)), Network(pool), on_test=on_test)
         lead = Lead(second=ranked[1], gain=ahead.mean, error=ahead.error)
     left_out = tuple(
         name
@@ -107,17 +107,17 @@ def search(
         order = sorted(remaining, key=keys.__getitem__)
         chosen = order[0]
         trained = remaining if settings.candidates == "all" else [chosen]
-        study.evaluate_all([Network((*pool, name)) for name in trained])
+        # Folds that have neither chosen nor accepted a network before.
+        errors, repeat = ACCEPT[settings.accept], len(iterations) + 1
+        compared = [] if errors is None or on_test else [(Network(pool), repeat)]
+        study.evaluate_all([Network((*pool, name)) for name in trained], compared)
         results = {name: study.evaluate(Network((*pool, name))) for name in trained}
-        errors = ACCEPT[settings.accept]
         paired: dict[str, Any] = {}
         if errors is None:
             accepted = not direction.better(value(best), value(results[chosen]))
         else:
             before, after = Network(pool), Network((*pool, chosen))
-            # Folds that have neither chosen nor accepted a network before.
-            repeat = len(iterations) + 1
-            gain = study.evaluating.gain(before, after, on_test=on_test, repeat=repeat)
+            gain = study.gain(before, after, on_test=on_test, repeat=repeat)
             paired = {"gain": gain.mean, "error": gain.error, "needed": errors * gain.error}
             accepted = gain.mean > errors * gain.error
         iterations.append(
@@ -200,17 +200,15 @@ def _settle(
 
     All comparisons are on the same folds, number `repeat`, which have chosen nothing before.
     """
+    on_test = settings.select_on == "test"
 
     def gain(before: Best, after: Best) -> Gain:
         a, b = (Network(each.pool, as_long_as=each.as_long_as) for each in (before, after))
-        on_test = settings.select_on == "test"
-        return study.evaluating.gain(a, b, on_test=on_test, repeat=repeat)
+        return study.gain(a, b, on_test=on_test, repeat=repeat)
 
-    alone = Best(
-        pool=(first,),
-        evaluation=study.evaluate(Network((first,), as_long_as=accepted.pool)),
-        as_long_as=accepted.pool,
-    )
+    longer, pools = Network((first,), as_long_as=accepted.pool), (accepted.pool, beginning.pool)
+    study.evaluate_all([longer], [] if on_test else [(Network(pool), repeat) for pool in pools])
+    alone = Best(pool=(first,), evaluation=study.evaluate(longer), as_long_as=accepted.pool)
     over_alone = gain(alone, accepted)
     better = accepted if over_alone.mean >= 0 else alone
     over_start = gain(beginning, better)
@@ -304,12 +302,11 @@ def single(study: Study, *, pool: Pool) -> Findings:
     Without labels, the pool is pretrained only.
     """
     if not study.setup.dataset.labelled_sets:
-        for network in study.pretraining.repeats(Network(pool)):
-            study.pretraining.run(network)
+        study.pretrain_all(study.pretraining.repeats(Network(pool)))
         return Findings(pretrained=pool)
-    best = study.evaluate(Network(pool))
+    study.evaluate_all([Network(pool), *study.baselines])
     return Findings(
         scratch=study.evaluate(SCRATCH),
         start=study.evaluate_start(),
-        best=Best(pool=pool, evaluation=best),
+        best=Best(pool=pool, evaluation=study.evaluate(Network(pool))),
     )

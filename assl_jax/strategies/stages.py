@@ -53,7 +53,11 @@ class Stage:
 
 
 class Busy(Exception):
-    """Another process works on a stage."""
+    """Another process works on a stage, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder.name)
+        self.folder = folder
 
 
 class Unfinished(Exception):
@@ -151,6 +155,15 @@ class StageCache:
             yield
         finally:
             self._wait = True
+
+    def wait(self, folder: Path) -> None:
+        """Wait until no other process works on the stage in `folder`.
+
+        Raises:
+          Interrupted: a stop was requested during the wait.
+        """
+        with claimed(folder):
+            pass
 
     @contextlib.contextmanager
     def without_computing(self) -> Iterator[None]:
@@ -281,7 +294,7 @@ def claimed(folder: Path, *, wait: bool = True) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         outcome = broadcast(_claim(folder / LOCK, wait, held) if is_primary() else "")
         if outcome == "busy":
-            raise Busy(folder.name)
+            raise Busy(folder)
         if outcome == "stop":
             raise Interrupted(f"stopped before {folder.name}, which another process works on")
         yield

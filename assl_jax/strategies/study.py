@@ -1,7 +1,9 @@
 """A study: everything that strategies do with one data set and one backbone."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +12,7 @@ import msgspec
 
 from assl_jax.data.memory import afford
 from assl_jax.errors import lookup, require
+from assl_jax.evaluation.uncertainty import Gain
 from assl_jax.records import Estimate, Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
 from assl_jax.strategies.evaluating import Evaluating
@@ -121,26 +124,58 @@ class Study:
         """The start weights without pretraining; unset without such weights."""
         return self.evaluate(START) if self.setup.start else msgspec.UNSET
 
-    def evaluate_all(self, networks: Sequence[Network]) -> None:
-        """Evaluate independent networks in any order, together with other runs of the same study.
+    def evaluate_all(
+        self, networks: Sequence[Network], on_folds: Sequence[tuple[Network, int]] = ()
+    ) -> None:
+        """Evaluate independent networks, together with other processes of the same study.
 
-        A network that another process is working on is tried again later. When this function
-        returns, all networks are finished. A single process evaluates them in the given order.
+        When this function returns, all of them are finished; see `share` for the order.
+
+        Args:
+          networks: they are pretrained, fine-tuned and cross-validated.
+          on_folds: networks, each with the number of a division into folds on which it is
+            cross-validated too, because a `gain` will compare it there.
         """
-        self._all(self.evaluate, networks)
+        work = [stage for network in networks for stage in self.evaluating.stages(network)]
+        for network, repeat in on_folds:
+            work += self.evaluating.on_folds(network, repeat)
+        self.share(work)
+        for network in networks:
+            self.evaluate(network)
 
     def select_all(self, networks: Sequence[Network]) -> list[Estimate]:
         """The metric of the selection of each network, in cross-validation; as `evaluate_all`."""
-        self._all(self.evaluating.selection, networks)
+        stages = self.evaluating.stages
+        self.share([stage for network in networks for stage in stages(network, tested=False)])
         return [self.evaluating.selection(network) for network in networks]
 
-    def _all(self, work: Callable[[Network], Any], networks: Sequence[Network]) -> None:
-        left = list(networks)
+    def pretrain_all(self, networks: Sequence[Network]) -> None:
+        """Pretrain independent networks; as `evaluate_all`."""
+        run, parents = self.pretraining.run, self.pretraining.mixing.parents
+        every = [each for network in networks for each in (*parents(network), network)]
+        self.share([functools.partial(run, network) for network in every])
+
+    def gain(
+        self, before: Network, after: Network, *, on_test: bool = False, repeat: int = 0
+    ) -> Gain:
+        """How much better `after` is than `before`, see `Evaluating.gain`; as `evaluate_all`."""
+        if not on_test:
+            on_folds = self.evaluating.on_folds
+            self.share([stage for each in (before, after) for stage in on_folds(each, repeat)])
+        return self.evaluating.gain(before, after, on_test=on_test, repeat=repeat)
+
+    def share(self, work: Sequence[Callable[[], Any]]) -> None:
+        """Do independent pieces of work, each of which computes a stage.
+
+        A single process does them in the given order. A piece that another process is working on is
+        tried again later. If all that is left is such work, this process waits until one is free.
+        """
+        left = list(work)
         while left:
-            busy = [network for network in left if not self._try(work, network)]
-            if busy == left:  # other processes work on all of them: wait for one
-                work(busy.pop(0))
-            left = busy
+            busy = {piece: folder for piece in left if (folder := self._try(piece))}
+            if len(busy) == len(left):
+                self.setup.stages.wait(next(iter(busy.values())))
+            left = list(busy)
 
     def record(self) -> tuple[NetworkRecord, ...]:
         """The networks that were evaluated, with the stages that hold them."""
@@ -157,11 +192,11 @@ class Study:
             flops=self.pretraining.cost(network),
         )
 
-    def _try(self, work: Callable[[Network], Any], network: Network) -> bool:
-        """Work on a network, unless another process does."""
+    def _try(self, work: Callable[[], Any]) -> Path | None:
+        """Do it, unless another process works on one of its stages; the folder of that stage."""
         try:
             with self.setup.stages.without_waiting():
-                work(network)
-        except Busy:
-            return False
-        return True
+                work()
+        except Busy as busy:
+            return busy.folder
+        return None

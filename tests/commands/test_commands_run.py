@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from assl_jax import experiment
+from assl_jax import experiment, jobs
 from assl_jax.__main__ import main
+from assl_jax.commands import run
+
+ALONE = {"again": False, "plan": True, "beside": None}
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def test_a_config_by_name_from_any_folder(started):
     main(["run", "--config=pairs:digits", "--workdir=~/runs/x", "--stages", "~/s"])
     (config, workdir, stages, named), (pairs, home, kept, _) = started
     assert config.pretrain.steps == 7 and workdir == Path("runs/mtassl_digits") and stages is None
-    assert named == {"reuse_settings": False, "again": False, "dry_run": False}
+    assert named == ALONE | {"reuse_settings": False, "dry_run": False}
     assert pairs.experiment == "pairs" and (home, kept) == (
         Path.home() / "runs" / "x",
         Path.home() / "s",
@@ -35,11 +38,25 @@ def test_a_config_by_name_from_any_folder(started):
 def test_the_run_of_a_word_has_its_name(started):
     main(["run", "pairs:digits", "--reuse=settings", "--dry_run"])
     _, workdir, _, named = started[0]
-    assert workdir == Path("runs/pairs_digits") and named == {
-        "reuse_settings": True,
-        "again": False,
-        "dry_run": True,
-    }
+    assert workdir == Path("runs/pairs_digits")
+    assert named == ALONE | {"reuse_settings": True, "dry_run": True}
+
+
+def test_jobs_repeat_the_command(started, monkeypatch):
+    monkeypatch.setattr(jobs, "divide", lambda number: [{0}, {1}, {2}][:number])
+    monkeypatch.setattr(jobs, "helpers", lambda *given: given)
+    command = ["run", "mtassl_digits", "--config.seed=3", "--jobs=3"]
+    main(command)
+    assert started[0][-1]["beside"] == (command, [{1}, {2}]) and started[0][-1]["plan"]
+
+
+def test_a_further_job_says_nothing_and_starts_none(started, monkeypatch):
+    watched, quiet = [], []
+    monkeypatch.setattr(jobs, "stop_with_parent", lambda: watched.append(True))
+    monkeypatch.setattr(run, "set_quiet", quiet.append)
+    main(["run", "mtassl_digits", "--jobs=2", "--job=1"])
+    _, _, _, named = started[0]
+    assert not named["plan"] and named["beside"] is None and watched == quiet == [True]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ GIVEN = {  # besides WORK where a run is asked for
     "text where an option needs a number": "run mtassl_digits --num_processes=two",
     "a home folder of nobody": "run mtassl_digits --workdir=~nobody9/runs",
     "`--coordinator` alone": "run mtassl_digits --coordinator=localhost:1",
+    "no job": "run mtassl_digits --jobs=0",
+    "jobs beside a distributed run": "run mtassl_digits --jobs=2 --distributed",
     "an unknown command": "runn mtassl_digits",
     "`predict` without files": "predict FOLDER/run",
     "`predict` with an unknown option": "predict FOLDER/run a.png --size=3",

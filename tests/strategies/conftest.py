@@ -151,6 +151,7 @@ class FakeStudy:
         self.accuracies, self.pairs = accuracies, similarities
         self.selections = selections or {}
         self.trained, self.compared, self.looked = [], [], []
+        self.prepared = []
         self.parts = {}
         self.comparing = self.evaluating = self
         self.error, self.complements = 0.0, {}
@@ -172,7 +173,8 @@ class FakeStudy:
     def evaluate_start(self):
         return msgspec.UNSET
 
-    def evaluate_all(self, networks):
+    def evaluate_all(self, networks, on_folds=()):
+        self.prepared += [(key_of(network), repeat) for network, repeat in on_folds]
         for network in networks:
             self.evaluate(network)
 

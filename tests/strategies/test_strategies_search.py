@@ -224,9 +224,8 @@ def test_single_pool_beside_training_from_scratch(crafted):
 def test_a_pool_without_labels_is_only_pretrained(crafted):
     study, trained = crafted({}, {}), []
     study.setup.dataset.labelled_sets = ()
-    study.pretraining = types.SimpleNamespace(
-        repeats=lambda network: [network, network], run=trained.append
-    )
+    study.pretraining = types.SimpleNamespace(repeats=lambda network: [network, network])
+    study.pretrain_all = trained.extend
     assert mtassl.single(study, pool=("a", "b")) == Findings(pretrained=("a", "b"))
     assert [network.pool for network in trained] == [("a", "b")] * 2 and not study.trained
 
@@ -349,6 +348,14 @@ def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted
         (("a", "|", "a", "b"), ("a", "b"), 2),
         (("a",), ("a", "b") if kept == ("a", "b") else ("a", "|", "a", "b"), 2),
     ]
+    # Other processes cross-validate while this one trains, and nothing that is not compared.
+    assert study.prepared == [(("a",), 1), (("a", "b"), 2), (("a",), 2)]
+
+
+@pytest.mark.parametrize("rule", [{"accept": "not_worse"}, {"select_on": "test"}])
+def test_nothing_is_cross_validated_in_advance_for_rules_without_further_folds(crafted, rule):
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.1})
+    assert search(study, "ab", **rule).best.pool == ("a", "b") and not study.prepared
 
 
 @pytest.mark.parametrize("alone", [0.65, 0.55])
