@@ -46,4 +46,5 @@ def keep_compiled(folder: Path) -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        # The many small programs take a sixth of the time of a short run.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -19,6 +19,7 @@ def test_compiled_programs_are_kept_in_a_folder(tmp_path, monkeypatch, cache_set
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     keep_compiled(tmp_path / "compiled")
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0  # small programs too
 
 
 def test_a_folder_of_the_user_stays(tmp_path, monkeypatch, cache_settings):
