@@ -19,7 +19,7 @@ from assl_jax.records import (
     Rung,
     Similarity,
 )
-from assl_jax.strategies.network import SCRATCH, Network
+from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.settings import ACCEPT, SearchSettings
 from assl_jax.strategies.study import Study
 
@@ -289,11 +289,13 @@ def start_alone(study: Study) -> Findings:
     Raises:
       InputError: the study has no start weights.
     """
-    start = study.evaluate_start()
-    if not isinstance(start, Evaluation):
+    if START not in study.baselines:
         raise InputError("experiment=finetune needs weights to start from; set init.path")
-    best = Best(pool=(), evaluation=start)
-    return Findings(scratch=study.evaluate(SCRATCH), start=start, best=best)
+    study.evaluate_all([START, SCRATCH])
+    start = study.evaluate(START)
+    return Findings(
+        scratch=study.evaluate(SCRATCH), start=start, best=Best(pool=(), evaluation=start)
+    )
 
 
 def single(study: Study, *, pool: Pool) -> Findings:

@@ -135,7 +135,9 @@ def evaluation(accuracy, *, selection=None, std=0.01, **metrics):
 
 
 def key_of(network):
-    """The pool; the one that another network was trained as long as follows after a bar."""
+    """The pool, or "start"; what another network was trained as long as follows after a bar."""
+    if network.start:
+        return ("start",)
     return (*network.pool, "|", *network.as_long_as) if network.as_long_as else network.pool
 
 

@@ -8,7 +8,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.records import Findings
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.network import Network
+from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
@@ -230,15 +230,14 @@ def test_a_pool_without_labels_is_only_pretrained(crafted):
     assert [network.pool for network in trained] == [("a", "b")] * 2 and not study.trained
 
 
-def test_given_weights_alone(crafted, make_evaluation):
-    study = crafted({}, {})
+def test_given_weights_alone(crafted):
+    study = crafted({"start": 0.7}, {})
     with pytest.raises(InputError, match="^experiment=finetune needs weights .* set init.path$"):
         mtassl.start_alone(study)
-    start = make_evaluation(0.7)
-    study.evaluate_start = lambda: start
+    study.baselines = (SCRATCH, START)
     found = mtassl.start_alone(study)
-    assert found.best.pool == () and found.best.evaluation is found.start is start
-    assert found.scratch.accuracy.mean == 0.1
+    assert found.best.pool == () and found.best.evaluation is found.start
+    assert (found.start.accuracy.mean, found.scratch.accuracy.mean) == (0.7, 0.1)
 
 
 def test_decisions_on_another_metric(crafted):
