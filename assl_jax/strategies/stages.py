@@ -157,11 +157,13 @@ class StageCache:
             self._wait = True
 
     def wait(self, folder: Path) -> None:
-        """Wait until no other process works on the stage in `folder`.
+        """Wait until no other process works on the stage in `folder`, and say so.
 
         Raises:
           Interrupted: a stop was requested during the wait.
         """
+        work = " ".join(folder.name.split("-")[:-2])
+        console.say(f"waiting for {work}, which another process works on")
         with claimed(folder):
             pass
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
+import threading
 import types
 from pathlib import Path
 
 import pytest
 
 from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.stages import Busy, claimed
+from assl_jax.strategies.stages import Busy, StageCache, claimed
 from assl_jax.strategies.study import Study
 
 
@@ -77,8 +78,6 @@ def test_an_error_is_not_hidden():
 @pytest.fixture
 def order(make_study, monkeypatch):
     """A study, and the labels of the stages in the order in which it computes them."""
-    from assl_jax.strategies.stages import StageCache
-
     computed, real = [], StageCache._compute
 
     def compute(cache, folder, compute, kind, label, *more):
@@ -113,3 +112,24 @@ def test_a_process_cross_validates_what_another_one_tests(order):
     with claimed(stage.folder), study.setup.stages.without_waiting():
         left = [piece for piece in study.evaluating.stages(SCRATCH) if study._try(piece)]
     assert computed == ["select scratch"] and len(left) == 1
+
+
+def test_a_process_that_waits_says_for_what_and_goes_on_when_the_lock_is_free(tmp_path, capsys):
+    folder = tmp_path / "pretrain-jigsaw+simclr-0a-1b"
+    folder.mkdir()
+    held, free = threading.Event(), threading.Event()
+
+    def work():
+        with claimed(folder):
+            held.set()
+            free.wait(60)
+
+    other = threading.Thread(target=work)
+    other.start()
+    held.wait(60)
+    threading.Timer(0.3, free.set).start()
+    StageCache(tmp_path).wait(folder)
+    assert free.is_set()
+    other.join()
+    said = "waiting for pretrain jigsaw+simclr, which another process works on\n"
+    assert capsys.readouterr().err == said
