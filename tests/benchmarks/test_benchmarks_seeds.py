@@ -1,0 +1,32 @@
+"""Several fine-tunings in one program: both forms compute the same steps."""
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.seeds import programs
+
+
+@pytest.mark.slow
+def test_one_program_does_the_steps_of_all_seeds():
+    network = {"name": "resnet10", "width": 0.0625, "stem": "half"}
+    work = programs((8, 16, 16, 1), network, 2)
+    each, together = work["in turn"](), work["one program"]()
+    for seed, alone in enumerate(each):
+        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b)[seed], rtol=1e-3, atol=1e-4)
+    first, second = (state.params["backbone"] for state, _ in each)
+    assert any(
+        (a != b).any() for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_the_table_compares_with_the_steps_in_turn(benchmark_run, tables_in, positive):
+    options = ("--space=16x16x1", "--batch=8", "--seeds=2", "--repeats=3", "--width=0.0625")
+    printed, written = benchmark_run("seeds", *options)
+    (rows,) = tables_in(printed)
+    assert [row["form"] for row in rows] == ["in turn", "one program"]
+    assert rows[0]["time / in turn"] == "1" and len(written["rows"]) == 2
+    for row in rows:
+        positive(row, "median (ms)", "time / in turn")
