@@ -88,9 +88,9 @@ class Evaluating:
         return found.replace(selection=self.selection(network))
 
     def stages(self, network: Network, *, tested: bool = True) -> list[Callable[[], Stage]]:
-        """Computes each stage that `run` needs, or `selection` if not `tested`; in their order.
+        """The work of `run`, or of `selection` if not `tested`: a piece computes one stage.
 
-        Processes that share the work take one stage each.
+        Processes that share the work take a piece each; a single one does them in this order.
         """
         part, repeats = functools.partial, self.pretraining.repeats(network)
         parents = [parent for r in repeats for parent in self.pretraining.mixing.parents(r)]
@@ -103,7 +103,7 @@ class Evaluating:
         return [*found, *(self.on_folds(network) if selects else ())]
 
     def on_folds(self, network: Network, repeat: int = 0) -> list[Callable[[], Stage]]:
-        """Cross-validates each pretraining of a network, see `cross_validate`."""
+        """The cross-validations of each pretraining of a network, as `stages`."""
         repeats = self.pretraining.repeats(network)
         return [functools.partial(self.cross_validate, each, repeat) for each in repeats]
 
