@@ -13,8 +13,14 @@ from typing import IO
 
 from assl_jax.console import say
 
+HELPER = "ASSL_JAX_HELPER"  # variable of the environment that marks a helper
 MEMORY = 0.9  # share of a GPU's memory that all jobs take together
 END_SECONDS = 30.0  # for a helper to write its checkpoint
+
+
+def is_helper() -> bool:
+    """Whether another process started this one with `helpers`."""
+    return HELPER in os.environ
 
 
 def divide(jobs: int) -> list[set[int]]:
@@ -54,15 +60,14 @@ def helpers(words: Sequence[str], parts: Sequence[set[int]]) -> Iterator[None]:
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     with contextlib.ExitStack() as files:
         try:
-            for number, processors in enumerate(parts, 1):
+            for processors in parts:
                 written: IO[bytes] = files.enter_context(tempfile.TemporaryFile())
-                command = [sys.executable, "-m", "assl_jax", *words, f"--job={number}"]
                 helper = subprocess.Popen(
-                    command,
+                    [sys.executable, "-m", "assl_jax", *words],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=written,
-                    env=os.environ | {"PYTHONPATH": path},
+                    env=os.environ | {"PYTHONPATH": path, HELPER: "1"},
                 )
                 started.append((helper, written))
                 if processors:

@@ -47,7 +47,6 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     add("--again", action="store_true", help=again)
     share = "processes of this machine that share the work; default 1"
     add("--jobs", type=int, default=1, metavar="N", help=share)
-    add("--job", type=int, default=0, help=argparse.SUPPRESS)  # number of a process, from 0
     add("--distributed", action="store_true", help="train with the cluster job's processes")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
     add("--num_processes", type=int, metavar="N", help="number of processes")
@@ -113,7 +112,7 @@ def start(
         "--num_processes trains one network with several",
     )
     others: list[set[int]] = []
-    if given.job:
+    if jobs.is_helper():
         jobs.stop_with_parent()
         set_quiet(True)
     else:
@@ -127,7 +126,7 @@ def start(
             reuse_settings=given.reuse == "settings",
             again=given.again,
             dry_run=given.dry_run,
-            plan=not given.job,
+            plan=not jobs.is_helper(),
             beside=jobs.helpers(words, others) if others else None,
         )
 

@@ -162,8 +162,7 @@ class StageCache:
         Raises:
           Interrupted: a stop was requested during the wait.
         """
-        work = " ".join(folder.name.split("-")[:-2])
-        console.say(f"waiting for {work}, which another process works on")
+        console.say(f"waiting for {folder.name}, which another process works on")
         with claimed(folder):
             pass
 

@@ -50,11 +50,12 @@ def test_jobs_repeat_the_command(started, monkeypatch):
     assert started[0][-1]["beside"] == (command, [{1}, {2}]) and started[0][-1]["plan"]
 
 
-def test_a_further_job_says_nothing_and_starts_none(started, monkeypatch):
+def test_a_helper_says_nothing_and_starts_none(started, monkeypatch):
     watched, quiet = [], []
+    monkeypatch.setenv(jobs.HELPER, "1")
     monkeypatch.setattr(jobs, "stop_with_parent", lambda: watched.append(True))
     monkeypatch.setattr(run, "set_quiet", quiet.append)
-    main(["run", "mtassl_digits", "--jobs=2", "--job=1"])
+    main(["run", "mtassl_digits", "--jobs=2"])
     _, _, _, named = started[0]
     assert not named["plan"] and named["beside"] is None and watched == quiet == [True]
 

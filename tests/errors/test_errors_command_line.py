@@ -28,6 +28,7 @@ GIVEN = {  # besides WORK where a run is asked for
     "text where an option needs a number": "run mtassl_digits --num_processes=two",
     "a home folder of nobody": "run mtassl_digits --workdir=~nobody9/runs",
     "`--coordinator` alone": "run mtassl_digits --coordinator=localhost:1",
+    "one job, where several are meant": "run mtassl_digits --job=4",
     "no job": "run mtassl_digits --jobs=0",
     "jobs beside a distributed run": "run mtassl_digits --jobs=2 --distributed",
     "an unknown command": "runn mtassl_digits",

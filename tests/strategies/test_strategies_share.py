@@ -131,5 +131,5 @@ def test_a_process_that_waits_says_for_what_and_goes_on_when_the_lock_is_free(tm
     StageCache(tmp_path).wait(folder)
     assert free.is_set()
     other.join()
-    said = "waiting for pretrain jigsaw+simclr, which another process works on\n"
+    said = f"waiting for {folder.name}, which another process works on\n"
     assert capsys.readouterr().err == said
