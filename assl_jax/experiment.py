@@ -1,6 +1,7 @@
 """From a config to a finished run."""
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -35,7 +36,7 @@ from assl_jax.report.before import data_lines, plan_lines
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.comparing import FILE
-from assl_jax.strategies.network import Network
+from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.plan import pace, planned
 from assl_jax.strategies.stages import Stage, StageCache, claimed
@@ -233,7 +234,7 @@ def run(
         patients=dataset.test_patients,
         images=summary,
         over_scratch=studies[0].evaluating.over_scratch(kept)
-        if kept and findings.scratch
+        if kept and kept != SCRATCH and findings.scratch
         else None,
         skipped=dataset.skipped,
         stages=os.path.relpath(stages, workdir),
@@ -243,7 +244,7 @@ def run(
     )
     # All processes look up the stages; the primary one alone writes.
     best = seen = None
-    if kept:
+    if kept and kept.has_weights:
         best = studies[0].pretraining.run(kept)
         seen = studies[0].comparing.features(kept, subset="held_out")
     with claimed(workdir):
@@ -274,7 +275,7 @@ def _kept(findings: Findings) -> Network | None:
     best = findings.best
     if best is None:
         return Network(findings.pretrained) if findings.pretrained else None
-    return Network(best.pool, as_long_as=best.as_long_as, start=not best.pool)
+    return Network(best.pool, as_long_as=best.as_long_as, start=best.variant == START.variant)
 
 
 def _write(
@@ -308,6 +309,8 @@ def _write(
             intensity=setup.dataset.intensity,
             pool=results.best.pool if results.best else results.pretrained,
         )
+    elif not best and backbone.exists():  # of earlier data, for which another network was kept
+        shutil.rmtree(backbone)
     if not known or not (workdir / "report" / "index.html").exists():
         sample = setup.dataset.images[setup.dataset.unlabeled[:EXAMPLES]]
         finished = setup.stages.finished

@@ -53,10 +53,10 @@ def main(argv: Sequence[str]) -> None:
         chosen = lookup(pretrained, given.network, "--network")
         config.backbone.name = chosen.backbone
         weights = source / results.stages / str(chosen.pretrain)
-    elif results.best is None and not results.pretrained:
+    elif not (source / records.BACKBONE_FOLDER).exists():
         labels = ", ".join(n.label for n in results.networks if n.pretrain)
         raise InputError(
-            f"{source} compares networks and keeps none; choose one with --network: {labels}"
+            f"{source} keeps no pretrained backbone; choose one with --network: {labels}"
         )
     config.init.path = str(weights.resolve())
     default = source.with_name(f"{source.name}_finetune")

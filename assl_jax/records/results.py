@@ -7,7 +7,16 @@ import msgspec
 from assl_jax.records.base import VERSION, Pool, Record
 from assl_jax.records.data import DataSummary
 from assl_jax.records.evaluation import Estimate, Evaluation
-from assl_jax.records.search import Best, Control, Extension, Iteration, Lead, Rung, Similarity
+from assl_jax.records.search import (
+    Best,
+    Control,
+    Extension,
+    Iteration,
+    LastWord,
+    Lead,
+    Rung,
+    Similarity,
+)
 
 
 class Correlation(Record, frozen=True, kw_only=True):
@@ -79,7 +88,8 @@ class Findings(Record, frozen=True, kw_only=True):
       lead: of the single task that Algorithm 1 starts with; None with a single task.
       left_out: tasks that are no better than scratch, which the search did not try to add.
       iterations: of Algorithm 1.
-      control: of the accepted pool; None without one.
+      control: of a pool that was trained; None without one.
+      last_word: which networks were compared at the end; None if only one was left.
       pairs: every pair of tasks (Table 1).
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
       complement_correlation: of the complement with the same gains; empty if one is unknown.
@@ -97,6 +107,7 @@ class Findings(Record, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     iterations: tuple[Iteration, ...] = ()
     control: Control | None = None
+    last_word: LastWord | None = None
     pairs: tuple[Extension, ...] = ()
     correlation: dict[str, Correlation] = {}
     complement_correlation: dict[str, Correlation] = {}

@@ -11,40 +11,65 @@ class Best(Record, frozen=True, kw_only=True):
       pool: its tasks.
       evaluation: how good it is.
       as_long_as: the pool whose operations it was trained with, if it is the `Control`.
+      scratch: nothing was better than training from scratch, so that there is no pretrained
+        backbone. With an empty pool and without it, the run ends with the start weights.
     """
 
     pool: Pool
     evaluation: Evaluation
     as_long_as: Pool = ()
+    scratch: bool = False
 
     @property
     def variant(self) -> str:
-        """As in `NetworkRecord`: "longer", "plain", or "start" for the empty pool."""
-        return "longer" if self.as_long_as else "plain" if self.pool else "start"
+        """As in `NetworkRecord`: "longer", "plain", or "start" or "scratch" for the empty pool."""
+        if not self.pool:
+            return "scratch" if self.scratch else "start"
+        return "longer" if self.as_long_as else "plain"
 
 
 class Control(Record, frozen=True, kw_only=True):
-    """The pool's first task alone, with all the operations of the accepted pool and of its parts.
+    """A pool's first task alone, with all the operations of the pool and of its parts.
 
     Attributes:
       pool: the single task.
-      as_long_as: the accepted pool.
+      as_long_as: the pool: the last one that was accepted, or the one that was rejected first.
       evaluation: how good the control is.
-      gain, error: how much better the pool is in the metric of the selection, and the standard
-        error. Images are paired, on folds that have chosen nothing or, if the search looks at it,
-        on the test set.
-      over_start, over_start_error: the same, of the better of the two over the first network.
-      needed: what `over_start` had to exceed. These three are None in an older file.
     """
 
     pool: Pool
     as_long_as: Pool
     evaluation: Evaluation
-    gain: float
+
+
+class Finalist(Record, frozen=True, kw_only=True):
+    """A network that the last word of a search looked at.
+
+    Attributes:
+      pool, variant: as in `NetworkRecord`.
+      score: the mean metric of the selection over all folds that all finalists share, or on the
+        test set if the search looks at it.
+      behind, error: how much better the kept network is, and the standard error: on the same
+        images, paired.
+    """
+
+    pool: Pool
+    variant: str
+    score: float
+    behind: float
     error: float
-    over_start: float | None = None
-    over_start_error: float | None = None
-    needed: float | None = None
+
+
+class LastWord(Record, frozen=True, kw_only=True):
+    """Which of its networks a search keeps.
+
+    Attributes:
+      divisions: number of divisions into folds that all finalists share; 0 on the test set.
+      finalists: best first; the first one is kept.
+    """
+
+    divisions: int
+    finalists: tuple[Finalist, ...]
 
 
 class Extension(Record, frozen=True, kw_only=True):

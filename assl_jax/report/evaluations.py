@@ -106,19 +106,21 @@ def self_assl_groups(results: Results) -> tuple[SelfASSLGroup, ...]:
 def kept(results: Results) -> Label | None:
     """The label of the network that the run ends with."""
     best = results.best
-    return Label("", best.pool, best.variant) if best else None
+    if best is None or best.scratch:
+        return Label("", ()) if best else None
+    return Label("", best.pool, best.variant)
 
 
 def overview(results: Results) -> list[Tested]:
-    """Networks without pretraining, every single task, the accepted pool and its control."""
+    """Networks without pretraining, every single task, a pool beside its control, and the kept."""
     found = {Label("", ()): results.scratch} if results.scratch else {}
     if results.start:
         found[Label("", (), START_LABEL)] = results.start
     found |= {Label("", (task,)): single for task, single in results.singles.items()}
     if control := results.control:
-        accepted = next(c for c in tried(results) if c.members == control.as_long_as)
-        if accepted.evaluation:
-            found[Label("", control.as_long_as)] = accepted.evaluation
+        pool = next(c for c in tried(results) if c.members == control.as_long_as)
+        if pool.evaluation:
+            found[Label("", control.as_long_as)] = pool.evaluation
         found[Label("", control.pool, "longer")] = control.evaluation
     label = kept(results)
     if results.best and label:

@@ -254,9 +254,10 @@ def _skipped(files: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _environment(run: RunRecord) -> dict[str, Any]:
+    best = run.results.best
     return {
         "command": run.environment.get("command", ""),
         "facts": {k: v for k, v in run.environment.items() if k != "command"},
-        "backbone": BACKBONE_FOLDER if run.results.best else "",
+        "backbone": BACKBONE_FOLDER if best and not best.scratch else "",
         "settings": flat_settings(run.config),
     }

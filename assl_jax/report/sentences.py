@@ -1,7 +1,7 @@
 """Results as sentences: the outcome of a run, cautions, and the search step by step."""
 
 from assl_jax.evaluation.scores import METRICS
-from assl_jax.records import Best, Evaluation, Iteration, Results, Rung
+from assl_jax.records import Evaluation, Finalist, Iteration, LastWord, Results, Rung
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
     NO_GAIN,
@@ -15,7 +15,7 @@ from assl_jax.report.evaluations import (
     test_set,
     within_noise,
 )
-from assl_jax.report.names import START, pool_title, task_title
+from assl_jax.report.names import SCRATCH_LABEL, START, Label, pool_title, task_title
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 
@@ -28,8 +28,9 @@ def headline(results: Results) -> str:
         return f"{pool} was pretrained; without labels, no accuracy was measured"
     if not outcome:
         return "No accuracy was measured"
-    nothing = "Nothing beat training from scratch. " if nothing_beat_scratch(results) else ""
-    return f"{nothing}{outcome} ({results.labels:,} labels, {test_set(results)})"
+    known = results.best is not None and results.best.scratch  # then the outcome says so
+    nothing = nothing_beat_scratch(results) and not known
+    return f"{'Nothing beat training from scratch. ' if nothing else ''}{outcome} ({results.labels:,} labels, {test_set(results)})"
 
 
 def _outcome(results: Results) -> str:
@@ -41,15 +42,16 @@ def _outcome(results: Results) -> str:
         return self_assl_headline(results)
     if best is None:
         return f"Training from scratch: {_on_test(results, scratch)}" if scratch else ""
-    pool = pool_title(best.pool) if best.pool else START
+    kept = pool_title(best.pool) if best.pool else START
+    if results.experiment == "mtassl":
+        kept = f"The search kept {kept}{' alone' if len(best.pool) == 1 else ''}"
     if best.as_long_as:
-        longer = f"trained as long as {pool_title(best.as_long_as)} and its parts"
-        pool = f"The search kept {pool} alone, {longer}"
-    elif results.experiment == "mtassl":
-        several = len(best.pool) > 1
-        pool = f"Algorithm 1 chose {pool}" if several else f"Algorithm 1 kept {pool} alone"
-    outcome = f"{pool}: {_on_test(results, best.evaluation)}"
-    if scratch is None:
+        kept += f", trained as long as {pool_title(best.as_long_as)} and its parts"
+    if best.scratch:
+        where = "on the test set" if results.select_on == "test" else "in cross-validation"
+        kept = f"Nothing beat training from scratch {where}, so the search kept that network"
+    outcome = f"{kept}: {_on_test(results, best.evaluation)}"
+    if scratch is None or best.scratch:
         return outcome
     outcome += f" against {_on_test(results, scratch)} from scratch"
     if results.start and best.pool:
@@ -123,7 +125,8 @@ def search_trace(results: Results) -> list[str]:
 
     The numbers are those that the decision was made on. The last sentence is the regret.
     """
-    if results.best is None or not (results.iterations or results.left_out or results.rungs):
+    word = results.last_word
+    if results.best is None or not (results.iterations or results.rungs or word):
         return []
     kind = "on the test set" if results.select_on == "test" else "in cross-validation"
 
@@ -131,10 +134,12 @@ def search_trace(results: Results) -> list[str]:
         return _decided(decided_on(results, evaluation), results)
 
     lines = [_on_rung(results, rung) for rung in results.rungs]
-    start = results.iterations[0].pool if results.iterations else results.best.pool[:1]
-    incumbent = results.singles.get(start[0])
+    begun = results.iterations[0].pool if results.iterations else results.best.pool[:1]
+    if word and not begun:
+        begun = next(finalist.pool for finalist in word.finalists if finalist.pool)
+    incumbent = results.singles.get(begun[0])
     first = (
-        f"{pool_title(start)} starts the pool: the best single network, {value(incumbent)} {kind}."
+        f"{pool_title(begun)} starts the pool: the best single network, {value(incumbent)} {kind}."
     )
     if lead := results.lead:
         first += (
@@ -164,48 +169,56 @@ def search_trace(results: Results) -> list[str]:
     if last is None or (last.accepted and len(last.candidates) == 1):
         lines.append("No candidate was left.")
     if control := results.control:
-        where = "on the same images" if results.select_on == "test" else "on further folds"
-        alone, pool = pool_title(control.pool), pool_title(control.as_long_as)
-        against = _better(control.gain, control.error, results)
-        if control.over_start is not None and control.over_start_error is not None:
-            size = _better(control.over_start, control.over_start_error, results)
-            against += (
-                f" than that network. The better of the two is {size} than {pool_title(start)} of "
-                f"the beginning{_needed(control.needed, results)}"
-            )
-        kept = pool_title(results.best.pool)
         lines.append(
-            f"{alone} alone, with all operations of {pool} and its parts, reached "
-            f"{value(control.evaluation)} {kind}. Paired by image {where}, the pool is {against}, "
-            f"so {kept}{_which(results.best)} was kept."
+            f"{pool_title(control.pool)} alone, with all operations of "
+            f"{pool_title(control.as_long_as)} and its parts, reached {value(control.evaluation)} "
+            f"{kind}."
         )
+    lines += [_last_word(results, word)] if word else []
     return [*lines, *_regret(results)]
 
 
 def _on_rung(results: Results, rung: Rung) -> str:
     """The values of all tasks at a rung, best first, and which of them went on."""
-    share = METRICS[results.metric].share
-    each = [
-        f"{task_title(name)} {forms.of(share)(value.mean)}" for name, value in rung.values.items()
-    ]
-    unit = f"{deciding_metric(results) or 'accuracy'}{' in %' if share else ''}"
+    values = {task_title(name): value.mean for name, value in rung.values.items()}
     kept = [task_title(name) for name in rung.values if name in rung.kept]
     return (
-        f"After {100 * rung.share:g} % of the pretraining ({unit} in cross-validation): "
-        f"{', '.join(each)}. {', '.join(kept[:-1])} and {kept[-1]} went on."
+        f"After {100 * rung.share:g} % of the pretraining ({_unit(results)} in cross-validation): "
+        f"{_listed(values, results)}. {', '.join(kept[:-1])} and {kept[-1]} went on."
     )
 
 
-def _better(gain: float, error: float, results: Results) -> str:
-    """By how much a network is better or worse than another, "0.1 ± 0.2 nats better"."""
-    return f"{_difference(abs(gain), error, results)} {'better' if gain >= 0 else 'worse'}"
+def _last_word(results: Results, word: LastWord) -> str:
+    """The scores of the finalists, and how much better the kept one is than the second."""
+    where = f"mean over {word.divisions} divisions into folds"
+    if word.divisions < 2:
+        where = "in cross-validation" if word.divisions else "on the test set"
+    second = word.finalists[1]
+    better = "better" if second.behind >= 0 else "worse"
+    return (
+        f"At the end ({_unit(results)}, {where}): "
+        f"{_listed({_finalist(each): each.score for each in word.finalists}, results)}. The first "
+        "was kept. Paired by image, it is "
+        f"{_difference(abs(second.behind), second.error, results)} {better} than the second."
+    )
 
 
-def _which(kept: Best) -> str:
-    """Which network of a single task a search with a control keeps; "" for a pool."""
-    if len(kept.pool) > 1:
-        return ""
-    return " with all these operations" if kept.as_long_as else " of the beginning"
+def _unit(results: Results) -> str:
+    """The metric of the selection, for a list of its values."""
+    share = METRICS[results.metric].share
+    return f"{deciding_metric(results) or 'accuracy'}{' in %' if share else ''}"
+
+
+def _listed(values: dict[str, float], results: Results) -> str:
+    """Values of the metric of the selection, each behind what it belongs to."""
+    form = forms.of(METRICS[results.metric].share)
+    return ", ".join(f"{title} {form(value)}" for title, value in values.items())
+
+
+def _finalist(finalist: Finalist) -> str:
+    """The title of a finalist."""
+    variant = "plain" if finalist.variant == SCRATCH_LABEL else finalist.variant
+    return Label("", finalist.pool, variant).title
 
 
 def _verdict(results: Results, step: Iteration, incumbent: str) -> str:
@@ -230,15 +243,15 @@ def _needed(gain: float | None, results: Results) -> str:
 def _regret(results: Results) -> list[str]:
     """What the choice cost on the test set, among all networks that were trained."""
     tested = [(t, score(results, t.evaluation)) for t in every_network(results)]
-    known = [(t.label.title, e.mean) for t, e in tested if e and t.label.pool]
+    known = [(t.label.title, e.mean) for t, e in tested if e]
     kept = score(results, results.best.evaluation) if results.best else None
     if kept is None or len(known) < 2:
         return []
     title, best = max(known, key=lambda entry: entry[1])
     if best - kept.mean < NO_GAIN:
-        return [f"Of the {len(known)} pretrained networks, the one kept is best on the test set."]
+        return [f"Of the {len(known)} networks, the one kept is best on the test set."]
     return [
-        f"Of the {len(known)} pretrained networks, {title} is best on the test set; the one kept "
+        f"Of the {len(known)} networks, {title} is best on the test set; the one kept "
         f"is {forms.points(best - kept.mean).lstrip('+')} points below it."
     ]
 

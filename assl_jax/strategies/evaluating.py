@@ -107,11 +107,17 @@ class Evaluating:
         repeats = self.pretraining.repeats(network)
         return [functools.partial(self.cross_validate, each, repeat) for each in repeats]
 
-    def selection(self, network: Network) -> Estimate:
-        """The metric of selection over the folds; the test set is not used."""
-        repeats = self.pretraining.repeats(network)
-        values = [v for repeat in repeats for v in self._over_folds(self.cross_validate(repeat))]
-        return estimate(values, pretrainings=len(repeats))
+    def selection(self, network: Network, repeats: Sequence[int] = (0,)) -> Estimate:
+        """The metric of selection over the folds; the test set is not used.
+
+        Args:
+          network: the network.
+          repeats: numbers of the divisions into folds, see `cross_validate`.
+        """
+        pretrained = self.pretraining.repeats(network)
+        stages = [self.cross_validate(each, repeat) for each in pretrained for repeat in repeats]
+        values = [value for stage in stages for value in self._over_folds(stage)]
+        return estimate(values, pretrainings=len(pretrained))
 
     def learning_rate(self, network: Network) -> float:
         """The learning rate of a network's fine-tunings, see `TargetSettings.learning_rates`.
@@ -200,29 +206,28 @@ class Evaluating:
         return self._stage(kind, network, settings, compute)
 
     def gain(
-        self, before: Network, after: Network, *, on_test: bool = False, repeat: int = 0
+        self,
+        before: Network,
+        after: Network,
+        *,
+        on_test: bool = False,
+        repeats: Sequence[int] = (0,),
     ) -> Gain:
         """How much better `after` is than `before` in the metric of the selection.
 
         Args:
           before, after: two networks.
           on_test: compare them on the test set, not in cross-validation.
-          repeat: see `cross_validate`.
+          repeats: numbers of the divisions into folds, see `cross_validate`; the gain is the mean
+            over them.
         """
         dataset = self.setup.dataset
         if on_test:
             rows = dataset.test
             old, new = self.probabilities(before), self.probabilities(after)
-        else:  # every fold predicts other images
-            runs = self.folds(repeat)
-            rows = np.concatenate([run.test for run in runs.values()])
-            old, new = (
-                [
-                    np.concatenate(_predictions(self.cross_validate(each, repeat), runs))
-                    for each in self.pretraining.repeats(network)
-                ]
-                for network in (before, after)
-            )
+        else:
+            rows = np.sort(np.concatenate(dataset.labelled_sets))
+            old, new = (self._out_of_fold(network, repeats) for network in (before, after))
         most = max(len(old), len(new))
         return paired_gain(
             self.metric,
@@ -232,6 +237,20 @@ class Evaluating:
             dataset.groups[rows],
             pretrainings=max(len(self.pretraining.repeats(each)) for each in (before, after)),
         )
+
+    def _out_of_fold(self, network: Network, repeats: Sequence[int]) -> list[np.ndarray]:
+        """What the folds predict of the labelled images, in the order of their rows.
+
+        An array `[n, k]` for each pretraining and division, those of one pretraining together.
+        """
+        found = []
+        for each in self.pretraining.repeats(network):
+            for repeat in repeats:
+                runs = self.folds(repeat)
+                predicted = _predictions(self.cross_validate(each, repeat), runs)
+                rows = np.concatenate([run.test for run in runs.values()])
+                found.append(np.concatenate(predicted)[np.argsort(rows, kind="stable")])
+        return found
 
     def over_scratch(self, network: Network) -> Estimate | None:
         """The test metric of `network` minus that of scratch, see `scores.on_test_set`.

@@ -147,7 +147,7 @@ class Study:
         """The metric of the selection of each network, in cross-validation; as `evaluate_all`."""
         stages = self.evaluating.stages
         self.share([stage for network in networks for stage in stages(network, tested=False)])
-        return [self.evaluating.selection(network) for network in networks]
+        return [self.selection(network) for network in networks]
 
     def pretrain_all(self, networks: Sequence[Network]) -> None:
         """Pretrain independent networks; as `evaluate_all`."""
@@ -155,14 +155,24 @@ class Study:
         every = [each for network in networks for each in (*parents(network), network)]
         self.share([functools.partial(run, network) for network in every])
 
+    def selection(self, network: Network, repeats: Sequence[int] = (0,)) -> Estimate:
+        """The metric of the selection over the folds, see `Evaluating.selection`."""
+        return self.evaluating.selection(network, repeats)
+
     def gain(
-        self, before: Network, after: Network, *, on_test: bool = False, repeat: int = 0
+        self,
+        before: Network,
+        after: Network,
+        *,
+        on_test: bool = False,
+        repeats: Sequence[int] = (0,),
     ) -> Gain:
         """How much better `after` is than `before`, see `Evaluating.gain`; as `evaluate_all`."""
         if not on_test:
             on_folds = self.evaluating.on_folds
-            self.share([stage for each in (before, after) for stage in on_folds(each, repeat)])
-        return self.evaluating.gain(before, after, on_test=on_test, repeat=repeat)
+            both = [(each, repeat) for each in (before, after) for repeat in repeats]
+            self.share([stage for each, repeat in both for stage in on_folds(each, repeat)])
+        return self.evaluating.gain(before, after, on_test=on_test, repeats=repeats)
 
     def share(self, work: Sequence[Callable[[], Any]]) -> None:
         """Do independent pieces of work, each of which computes a stage.

@@ -38,10 +38,10 @@ def search(evaluation, results):
 @pytest.mark.parametrize(
     ("simclr", "rotation", "start", "end"),
     [
-        (59, 58, "Nothing beat training from scratch. Algorithm 1 kept SimCLR", "from scratch"),
-        (60, 60, "Nothing beat training from scratch. Algorithm 1 kept SimCLR", "from scratch"),
-        (59, 61, "Algorithm 1 kept SimCLR alone: 59.0", "from scratch: no gain"),
-        (61, 58, "Algorithm 1 kept SimCLR alone: 61.0", "from scratch"),
+        (59, 58, "Nothing beat training from scratch. The search kept SimCLR", "from scratch"),
+        (60, 60, "Nothing beat training from scratch. The search kept SimCLR", "from scratch"),
+        (59, 61, "The search kept SimCLR alone: 59.0", "from scratch: no gain"),
+        (61, 58, "The search kept SimCLR alone: 61.0", "from scratch"),
     ],
 )
 def test_the_headline_says_if_nothing_beat_scratch(search, simclr, rotation, start, end):

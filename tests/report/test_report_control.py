@@ -2,7 +2,17 @@
 
 import pytest
 
-from assl_jax.records import Best, Control, Estimate, Extension, Iteration, NetworkRecord, Rung
+from assl_jax.records import (
+    Best,
+    Control,
+    Estimate,
+    Extension,
+    Finalist,
+    Iteration,
+    LastWord,
+    NetworkRecord,
+    Rung,
+)
 from assl_jax.report import figures, sentences, tables
 
 POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
@@ -15,19 +25,15 @@ def search(request, evaluation, results):
     extension = Extension(
         pool=POOL[:1], task=POOL[1], similarity=0.1, avg=0.7, max=0.73, evaluation=pool
     )
-    control = Control(
-        pool=POOL[:1],
-        as_long_as=POOL,
-        evaluation=alone,
-        gain=request.param,
-        error=0.02,
-        over_start=0.05,
-        over_start_error=0.01,
-        needed=0.01,
-    )
     best = Best(pool=POOL, evaluation=pool)
     if request.param < 0:
         best = Best(pool=POOL[:1], evaluation=alone, as_long_as=POOL)
+    first, second = (("plain", POOL), ("longer", POOL[:1]))[:: 1 if request.param >= 0 else -1]
+    left = [(*first, 0.77), (*second, 0.77 - abs(request.param)), ("plain", POOL[:1], 0.72)]
+    finalists = [
+        Finalist(pool=members, variant=variant, score=score, behind=0.77 - score, error=0.02)
+        for variant, members, score in [*left, ("scratch", (), 0.6)]
+    ]
     network = {"pool": POOL[:1], "backbone": "resnet18", "finetune": "f", "pretrain": "p"}
     return results(
         scratch=evaluation(63.19, 1.1, selection=62),
@@ -38,7 +44,8 @@ def search(request, evaluation, results):
         iterations=(
             Iteration(pool=POOL[:1], candidates=(extension,), chosen=POOL[1], accepted=True),
         ),
-        control=control,
+        control=Control(pool=POOL[:1], as_long_as=POOL, evaluation=alone),
+        last_word=LastWord(divisions=2, finalists=tuple(finalists)),
         best=best,
         networks=(
             NetworkRecord(label="simclr", variant="plain", flops=1e12, **network),
@@ -52,40 +59,64 @@ def test_it_has_its_own_row_and_cost(search):
     assert list(rows) == ["From scratch", "SimCLR", "Rotation", "SimCLR + Rotation", TITLE]
     assert [rows[name].cells[-1].text for name in ("SimCLR", TITLE)] == ["1.0", "2.0"]
     assert rows[TITLE].cells[1].text == "77.50 ± 0.50"
-    kept = "SimCLR + Rotation" if search.control.gain >= 0 else TITLE
+    kept = "SimCLR + Rotation" if search.best.as_long_as == () else TITLE
     assert [name for name, row in rows.items() if row.verdict == "chosen"] == [kept]
     # The best single task is strong too, and the control is no single task.
     assert rows["SimCLR"].cells[1].strong and not rows[TITLE].cells[1].strong
 
 
-def test_a_sentence_tells_what_was_compared(search):
-    *_, sentence, regret = sentences.search_trace(search)
-    gain = search.control.gain
-    size = "0.0 ± 2.0" if gain == 0 else "1.2 ± 2.0"
-    assert sentence == (
+def test_sentences_tell_what_was_compared(search):
+    *_, control, last, regret = sentences.search_trace(search)
+    assert control == (
         "SimCLR alone, with all operations of SimCLR + Rotation and its parts, reached 76.00 % in "
-        f"cross-validation. Paired by image on further folds, the pool is {size} points "
-        f"{'better' if gain >= 0 else 'worse'} than that network. The better of the two is 5.0 ± "
-        "1.0 points better than SimCLR of the beginning (it needed 1.0 points), so "
-        f"{'SimCLR + Rotation' if gain >= 0 else 'SimCLR with all these operations'} was kept."
+        "cross-validation."
     )
-    assert regret.startswith("Of the 4 pretrained networks, ")
+    second = search.last_word.finalists[1].score
+    titles = (
+        ["SimCLR + Rotation", TITLE]
+        if search.best.as_long_as == ()
+        else [TITLE, "SimCLR + Rotation"]
+    )
+    assert last == (
+        f"At the end (accuracy in %, mean over 2 divisions into folds): {titles[0]} 77.00, "
+        f"{titles[1]} {100 * second:.2f}, SimCLR 72.00, From scratch 60.00. The first was kept. "
+        f"Paired by image, it is {77 - 100 * second:.1f} ± 2.0 points better than the second."
+    )
+    assert regret.startswith("Of the 5 networks, ")
 
 
-def test_a_sentence_tells_that_the_network_of_the_beginning_was_kept(search):
-    control = search.control.replace(over_start=-0.03, needed=0.0)
-    best = Best(pool=POOL[:1], evaluation=search.singles["simclr"])
-    *_, sentence, _ = sentences.search_trace(search.replace(control=control, best=best))
-    assert sentence.endswith(
-        "The better of the two is 3.0 ± 1.0 points worse than SimCLR of the beginning, so SimCLR "
-        "of the beginning was kept."
+@pytest.mark.parametrize("divisions, where", [(1, "in cross-validation"), (0, "on the test set")])
+def test_the_last_word_without_further_folds(search, divisions, where):
+    word = search.last_word.replace(divisions=divisions)
+    found = sentences.search_trace(search.replace(last_word=word))[-2]
+    assert found.startswith(f"At the end (accuracy in %, {where}): ")
+
+
+def test_where_nothing_beats_scratch_it_is_kept(search):
+    best = Best(pool=(), evaluation=search.scratch, scratch=True)
+    kept = search.replace(best=best, iterations=(), control=None, left_out=POOL)
+    assert sentences.headline(kept).startswith(
+        "Nothing beat training from scratch in cross-validation, so the search kept that network: "
+        "63.2 ± 1.1 % ("
     )
+    first, *_, regret = sentences.search_trace(kept)
+    assert first.startswith(f"{sentences.pool_title(search.last_word.finalists[0].pool)} starts")
+    assert "SimCLR is best on the test set; the one kept is 9.9 points below it" in regret
+    rows = {row.cells[0].text: row.verdict for row in tables.headline_table(kept).rows}
+    assert rows == {"From scratch": "chosen", "SimCLR": "", "Rotation": ""}
+
+
+def test_the_regret_counts_scratch(search):
+    better = search.replace(
+        scratch=search.scratch.replace(metrics={"accuracy": Estimate(mean=0.8, std=0.0)})
+    )
+    assert "Of the 5 networks, From scratch is best" in sentences.search_trace(better)[-1]
 
 
 def test_the_headline_names_what_was_kept(search):
     start = (
-        "Algorithm 1 chose SimCLR + Rotation: 78.2"
-        if search.control.gain >= 0
+        "The search kept SimCLR + Rotation: 78.2"
+        if search.best.as_long_as == ()
         else "The search kept SimCLR alone, trained as long as SimCLR + Rotation and its parts: 77"
     )
     assert sentences.headline(search).startswith(start)
@@ -95,7 +126,7 @@ def test_it_ends_the_chart(search):
     rows = figures.trained_pools(search)
     labels = [row.label.title for row in rows]
     assert labels[-1] == TITLE and len(labels) == len(set(labels))
-    assert rows[-1].verdict == ("" if search.control.gain >= 0 else "accepted")
+    assert rows[-1].verdict == ("" if search.best.as_long_as == () else "accepted")
 
 
 def test_the_rungs_come_first(search):
@@ -111,5 +142,5 @@ def test_the_rungs_come_first(search):
     assert second.startswith("SimCLR starts the pool")
     accuracy = sentences.search_trace(halved.replace(metric="accuracy"))[0]
     assert "(accuracy in % in cross-validation): SimCLR 225.00" in accuracy
-    only = halved.replace(iterations=(), control=None)
+    only = halved.replace(iterations=(), control=None, last_word=None)
     assert sentences.search_trace(only)[0] == first

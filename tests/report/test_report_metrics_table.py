@@ -149,11 +149,11 @@ def test_the_summary_has_intervals_where_they_matter(search):
 
 def test_headline_names_the_metric(search):
     assert sentences.headline(search) == (
-        "Algorithm 1 chose Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
+        "The search kept Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
         "scratch (40 labels, 30 test images of 12 patients)"
     )
     assert sentences.headline(search.replace(metric="balanced_accuracy")).startswith(
-        "Nothing beat training from scratch. Algorithm 1 chose Rubik's cube + CPC: 70.0 % balanced "
+        "Nothing beat training from scratch. The search kept Rubik's cube + CPC: 70.0 % balanced "
         "accuracy against"
     )
     one_each = search.replace(metric="accuracy", patients=30)

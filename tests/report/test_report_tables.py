@@ -139,7 +139,7 @@ def test_a_chosen_single_is_not_listed_twice(paper):
     single = paper.replace(best=Best(pool=("simclr",), evaluation=paper.singles["simclr"]))
     table = tables.headline_table(single)
     assert [row.verdict for row in table.rows] == ["", "", "", "", "chosen", "", ""]
-    assert sentences.headline(single).startswith("Algorithm 1 kept SimCLR alone: 73.")
+    assert sentences.headline(single).startswith("The search kept SimCLR alone: 73.")
 
 
 def test_markdown_shape_and_escapes(paper):
@@ -203,7 +203,7 @@ def test_equal_prints_are_equally_strong(on_test, evaluation):
 
 def test_headline_sentence(paper, evaluation, results):
     assert sentences.headline(paper) == (
-        "Algorithm 1 chose SimCLR + Rotation: 78.2 ± 0.4 % against 63.2 ± 1.1 % from scratch "
+        "The search kept SimCLR + Rotation: 78.2 ± 0.4 % against 63.2 ± 1.1 % from scratch "
         "(1,000 labels, 8,000 test images, patients unknown)"
     )
     end = " (1,000 labels, 8,000 test images, patients unknown)"
@@ -230,7 +230,7 @@ def test_trace_says_when_nothing_is_left(paper):
     step = step.replace(candidates=step.candidates[1:2])
     *_, last, regret = sentences.search_trace(paper.replace(iterations=(step,)))
     assert last == "No candidate was left."
-    assert regret.startswith("Of the 7 pretrained networks, ")
+    assert regret.startswith("Of the 8 networks, ")
 
 
 def test_how_sure_a_choice_is(paper):

@@ -154,7 +154,7 @@ class FakeStudy:
         self.selections = selections or {}
         self.trained, self.compared, self.looked = [], [], []
         self.prepared = []
-        self.parts = {}
+        self.parts, self.divisions = {}, {}
         self.comparing = self.evaluating = self
         self.error, self.complements = 0.0, {}
         self.setup = types.SimpleNamespace(
@@ -185,9 +185,15 @@ class FakeStudy:
         self.looked.append([(network.share, *network.pool) for network in networks])
         return [estimate([self.parts[network.share, *network.pool]]) for network in networks]
 
-    def gain(self, before, after, *, on_test=False, repeat=0):
+    def selection(self, network, repeats=(0,)):
+        """From the table `divisions` by pool and number, or else the one that is always found."""
+        pool = key_of(network)
+        always = self.selections.get(pool, self.accuracies[pool])
+        return estimate([self.divisions.get((pool, repeat), always) for repeat in repeats])
+
+    def gain(self, before, after, *, on_test=False, repeats=(0,)):
         """From the test accuracies, or from the selections; `error` is that of every gain."""
-        self.compared.append((key_of(before), key_of(after), repeat))
+        self.compared.append((key_of(before), key_of(after), *repeats))
         old, new = (
             self.accuracies[pool] if on_test else self.selections.get(pool, self.accuracies[pool])
             for pool in map(key_of, (before, after))

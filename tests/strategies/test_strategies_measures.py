@@ -33,7 +33,7 @@ def test_a_gain_is_that_of_the_stored_predictions(make_study):
             np.concatenate(losses(evaluating.cross_validate(n, repeat), runs))
             for n in (SCRATCH, SRC)
         )
-        gain = evaluating.gain(SCRATCH, SRC, repeat=repeat)
+        gain = evaluating.gain(SCRATCH, SRC, repeats=[repeat])
         assert gain.mean == pytest.approx((old - new).mean(), rel=1e-4)
         assert gain.error == pytest.approx((old - new).std() / np.sqrt(len(old)), rel=0.2)
         seen.append({tuple(run.test) for run in runs.values()})

@@ -331,24 +331,84 @@ def test_the_task_that_adds_most_is_tried_next(crafted):
     assert search(study, ["a", "b", "c", "d"]).iterations[0].chosen == "b"
 
 
-@pytest.mark.parametrize("alone, kept", [(0.65, ("a", "b")), (0.7, ("a", "b")), (0.75, ("a",))])
-def test_a_pool_is_kept_only_if_it_beats_its_first_task_at_equal_compute(crafted, alone, kept):
+LAST_WORD = {"accept": "better", "gate": True, "control": True}  # the rules of the defaults
+
+
+@pytest.mark.parametrize("alone", [0.65, 0.7, 0.75])
+def test_the_last_word_compares_all_that_is_left_on_all_folds(crafted, alone):
     study = crafted({"a": 0.5, "b": 0.4, "a b": 0.7, "a | a b": alone}, {"a|b": 0.1})
-    found = search(study, "ab", accept="better", control=True)
-    assert found.best.pool == kept
-    assert found.best.as_long_as == (() if kept == ("a", "b") else ("a", "b"))
-    assert found.best.evaluation.accuracy.mean == max(0.7, alone)
+    study.error = 0.02
+    found = search(study, "ab", **LAST_WORD)
+    longer = alone > 0.7  # the pool comes first among equals
+    assert found.best.pool == (("a",) if longer else ("a", "b"))
+    assert found.best.as_long_as == (("a", "b") if longer else ())
+    assert found.best.evaluation.accuracy.mean == max(0.7, alone) and not found.best.scratch
     assert found.control.pool == ("a",) and found.control.as_long_as == ("a", "b")
-    assert found.control.gain == pytest.approx(0.7 - alone)
-    assert found.control.over_start == pytest.approx(max(0.7, alone) - 0.5)
-    # The pool was accepted on folds 1; at the end networks are compared on others.
-    assert study.compared[-3:] == [
-        (("a",), ("a", "b"), 1),
-        (("a", "|", "a", "b"), ("a", "b"), 2),
-        (("a",), ("a", "b") if kept == ("a", "b") else ("a", "|", "a", "b"), 2),
-    ]
+    assert found.control.evaluation.accuracy.mean == alone
+    last = {(f.pool, f.variant): (f.score, f.behind) for f in found.last_word.finalists}
+    assert last == {
+        ((), "scratch"): pytest.approx((0.1, max(0.7, alone) - 0.1)),
+        (("a",), "plain"): pytest.approx((0.5, max(0.7, alone) - 0.5)),
+        (("a", "b"), "plain"): pytest.approx((0.7, max(0.7, alone) - 0.7)),
+        (("a",), "longer"): pytest.approx((alone, max(0.7, alone) - alone)),
+    }
+    assert found.last_word.divisions == 2
+    assert [f.score for f in found.last_word.finalists] == sorted([0.1, 0.5, 0.7, alone])[::-1]
+    assert {f.error for f in found.last_word.finalists} == {0.02}
     # Other processes cross-validate while this one trains, and nothing that is not compared.
-    assert study.prepared == [(("a",), 1), (("a", "b"), 2), (("a",), 2)]
+    left = [(), ("a",), ("a", "b"), ("a", "|", "a", "b")]
+    assert study.prepared == [(("a",), 1), *((pool, fold) for pool in left for fold in (0, 1))]
+
+
+def test_the_mean_over_the_divisions_counts(crafted):
+    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6, "a | a b": 0.55}, {"a|b": 0.1})
+    longer = ("a", "|", "a", "b")
+    study.divisions = {(("a", "b"), 0): 0.52, (longer, 0): 0.53, (longer, 1): 0.6}
+    assert search(study, "ab", **LAST_WORD).best.as_long_as == ("a", "b")  # 0.565 and 0.56
+    study.divisions[longer, 1] = 0.58
+    assert search(study, "ab", **LAST_WORD).best.pool == ("a", "b")  # 0.555 and 0.56
+
+
+@pytest.mark.parametrize("kept", ["a", "a b", "a | a b"])
+def test_a_pool_that_was_not_accepted_is_left_too_and_has_a_control(crafted, kept):
+    accuracies = {"a": 0.5, "b": 0.4, "a b": 0.49, "a | a b": 0.48} | {kept: 0.505}
+    study = crafted(accuracies, {"a|b": 0.1})
+    study.error = 0.02
+    found = search(study, "ab", **LAST_WORD | {"accept": "one_standard_error"})
+    assert [step.accepted for step in found.iterations] == [False]
+    assert found.control.as_long_as == ("a", "b")
+    assert (found.best.pool, found.best.as_long_as) == {
+        "a": (("a",), ()),
+        "a b": (("a", "b"), ()),
+        "a | a b": (("a",), ("a", "b")),
+    }[kept]
+
+
+def test_the_control_is_that_of_the_accepted_pool(crafted):
+    accuracies = {"a": 0.5, "b": 0.4, "c": 0.3, "a b": 0.6, "a b c": 0.5, "a | a b": 0.55}
+    study = crafted(accuracies, {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3, "a b|c": 0.2})
+    found = search(study, "abc", **LAST_WORD)
+    assert [step.accepted for step in found.iterations] == [True, False]
+    assert found.control.as_long_as == ("a", "b") and found.best.pool == ("a", "b")
+    assert found.last_word.divisions == 3 and len(found.last_word.finalists) == 5
+
+
+@pytest.mark.parametrize("on", ["cv", "test"])
+@pytest.mark.parametrize("scratch, start, kept", [(0.6, 0.4, "scratch"), (0.4, 0.6, "start")])
+def test_what_was_not_pretrained_is_kept_where_nothing_beats_it(
+    crafted, monkeypatch, scratch, start, kept, on
+):
+    accuracies = {"": scratch, "start": start, "a": 0.5, "b": 0.3, "a b": 0.2}
+    study = crafted(accuracies, {"a|b": 0.1})
+    study.baselines = (SCRATCH, START)
+    monkeypatch.setattr(study, "evaluate_start", lambda: study.evaluate(START))
+    found = search(study, "ab", **LAST_WORD, select_on=on)
+    assert found.best.pool == () and found.best.variant == kept
+    assert found.best.evaluation.accuracy.mean == 0.6
+    assert found.control is None and found.last_word.divisions == (1 if on == "cv" else 0)
+    assert search(study, "ab").best.pool == ("a",)  # the paper's rules look at tasks alone
+    study.accuracies[("a",)] = 0.7
+    assert search(study, "ab", **LAST_WORD, select_on=on).best.pool == ("a",)
 
 
 @pytest.mark.parametrize("rule", [{"accept": "not_worse"}, {"select_on": "test"}])
@@ -357,40 +417,9 @@ def test_nothing_is_cross_validated_in_advance_for_rules_without_further_folds(c
     assert search(study, "ab", **rule).best.pool == ("a", "b") and not study.prepared
 
 
-@pytest.mark.parametrize("alone", [0.65, 0.55])
-@pytest.mark.parametrize(
-    "accept, again, kept",
-    [
-        ("better", -0.01, False),
-        ("one_standard_error", 0.01, False),
-        ("one_standard_error", 0.03, True),
-    ],
-)
-def test_the_network_of_the_beginning_stays_unless_the_better_one_beats_it_again(
-    crafted, monkeypatch, alone, accept, again, kept
-):
-    """Earlier folds found the pool better; further folds decide, by the rule for pools."""
-    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.6, "a | a b": alone}, {"a|b": 0.1})
-    study.error = 0.02
-    real = study.gain
-
-    def gain(before, after, *, on_test=False, repeat=0):
-        found = real(before, after, on_test=on_test, repeat=repeat)
-        last = repeat == 2 and before == Network(("a",))
-        return found._replace(mean=again) if last else found
-
-    monkeypatch.setattr(study, "gain", gain)
-    best = (found := search(study, "ab", accept=accept, control=True)).best
-    longer = alone > 0.6
-    assert best.pool == (("a", "b") if kept and not longer else ("a",))
-    assert best.as_long_as == (("a", "b") if kept and longer else ())
-    assert best.evaluation.accuracy.mean == (max(alone, 0.6) if kept else 0.5)
-    assert found.control.over_start == again
-    assert found.control.needed == (0.02 if accept == "one_standard_error" else 0.0)
-
-
 def test_a_single_task_needs_no_control(crafted):
-    study = crafted({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 0.1})
-    assert search(study, "ab", control=True).control is None
+    study = crafted({"a": 0.5}, {})
+    assert search(study, "a", control=True).control is None
     accepted = crafted({"a": 0.5, "b": 0.4, "a b": 0.7}, {"a|b": 0.1})
-    assert search(accepted, "ab").control is None  # the paper's rules have none
+    found = search(accepted, "ab")
+    assert found.control is found.last_word is None  # the paper's rules have none

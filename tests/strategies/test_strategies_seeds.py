@@ -104,7 +104,7 @@ def test_a_gain_knows_how_far_pretrainings_differ(repeated):
         loss(dataclasses.replace(SRC, seed=s)) - loss(dataclasses.replace(ROTATION, seed=s))
         for s in (0, 1)
     ]
-    gain = evaluating.gain(SRC, ROTATION, repeat=1)
+    gain = evaluating.gain(SRC, ROTATION, repeats=[1])
     assert gain.mean == pytest.approx(statistics.fmean(gains), rel=1e-4)
     assert gain.error > statistics.stdev(gains) / np.sqrt(2) > 0
     over = evaluating.over_scratch(SRC)
