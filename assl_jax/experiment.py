@@ -31,6 +31,7 @@ from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.files import read_array
+from assl_jax.interop.start import describe_start
 from assl_jax.records import Findings, Results
 from assl_jax.report.before import data_lines, plan_lines
 from assl_jax.report.examples import task_examples
@@ -241,6 +242,7 @@ def run(
         networks=tuple(network for study in studies for network in study.record()),
         reused=tuple(cache.reused),
         data_digest=data_digest,
+        start_weights=describe_start(config.init.path) if config.init.path else None,
     )
     # All processes look up the stages; the primary one alone writes.
     best = seen = None

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         chosen = lookup(pretrained, given.network, "--network")
         config.backbone.name = chosen.backbone
         weights = source / results.stages / str(chosen.pretrain)
-    elif not (source / records.BACKBONE_FOLDER).exists():
+    elif results.best.scratch if results.best else not results.pretrained:
         labels = ", ".join(n.label for n in results.networks if n.pretrain)
         raise InputError(
             f"{source} keeps no pretrained backbone; choose one with --network: {labels}"

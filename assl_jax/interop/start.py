@@ -9,8 +9,9 @@ import flax.linen as nn
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 from assl_jax.evaluation.export import load_backbone
-from assl_jax.interop.tensors import read_tensors
+from assl_jax.interop.tensors import read_record, read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
+from assl_jax.records import DONE, RESULTS, Pretrained, Results, StageRecord, StartWeights, read
 
 TEACHERS = "distil.teachers"  # the setting
 CHOOSE = "name a run, a pretraining stage or a .safetensors file"
@@ -40,6 +41,25 @@ def read_start(
     require(path.exists(), f"{setting}={path} does not exist; {CHOOSE}")
     arrays = to_own(load_backbone(path)[1]) if path.is_dir() else read_tensors(path)
     return fit(arrays, backbone, rank=rank, channels=channels, source=f"{setting}={path}")
+
+
+def describe_start(path: str | Path) -> StartWeights:
+    """What the weights are that `read_start` reads, as far as the run, stage or file says."""
+    path = expanded(str(path), "init.path").resolve()
+    if path.is_file():
+        return StartWeights(source=path.name, label=str(read_record(path).get("network", "")))
+    if (path / RESULTS).exists():
+        results = read(path / RESULTS, Results)
+        kept = results.kept
+        label = kept.label if kept else "+".join(sorted(results.pretrained))
+        return StartWeights(source=path.name, label=label, flops=kept.flops if kept else None)
+    if not (path / DONE).exists():
+        return StartWeights(source=path.name)
+    stage = read(path / DONE, StageRecord)
+    flops = None  # that of a pool is only a part
+    if isinstance(stage.result, Pretrained) and "+" not in stage.label:
+        flops = stage.result.flops
+    return StartWeights(source=path.name, label=stage.label, flops=flops)
 
 
 def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:

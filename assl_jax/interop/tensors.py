@@ -57,3 +57,14 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # safetensors publishes no common type
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is damaged or holds an unknown type ({reason})") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_tensors` wrote beside the arrays; empty for a file of another program."""
+    with package("safetensors").safe_open(str(path), framework="numpy") as file:
+        text = (file.metadata() or {}).get(RECORD, "{}")
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -37,6 +37,7 @@ from assl_jax.records.results import (
     SelfASSL,
     SelfASSLGroup,
     SelfASSLRow,
+    StartWeights,
 )
 from assl_jax.records.search import (
     Best,
@@ -108,6 +109,7 @@ __all__ = [
     "Split",
     "StageRecord",
     "StageResult",
+    "StartWeights",
     "VERSION",
     "as_settings",
     "flat_settings",

@@ -139,6 +139,21 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     flops: float | None = None
 
 
+class StartWeights(Record, frozen=True, kw_only=True):
+    """The weights that a run starts from (`init.path`).
+
+    Attributes:
+      source: name of the run, stage or file that holds them.
+      label: of the network there, as in `NetworkRecord`; "" if the file does not say it.
+      flops: floating-point operations of its pretraining, with the networks that it builds on; None
+        if unknown.
+    """
+
+    source: str
+    label: str = ""
+    flops: float | None = None
+
+
 class Results(Findings, frozen=True, kw_only=True):
     """`results.json`: what was run, and what it found.
 
@@ -159,6 +174,7 @@ class Results(Findings, frozen=True, kw_only=True):
       networks: every network that was evaluated.
       reused: folders of stages that other code computed and `--reuse=settings` took.
       images, data_digest: what was read; None and "" in a file of an earlier version.
+      start_weights: what `start` is; None without start weights, or in an earlier version.
     """
 
     experiment: str
@@ -178,6 +194,7 @@ class Results(Findings, frozen=True, kw_only=True):
     reused: tuple[str, ...] = ()
     images: DataSummary | None = None
     data_digest: str = ""
+    start_weights: StartWeights | None = None
     version: int = VERSION
 
     @property

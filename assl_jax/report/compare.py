@@ -14,7 +14,7 @@ from assl_jax.report.names import PALETTE, START_LABEL, VARIANTS, backbone_title
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import gain_lines, headline, search_trace
+from assl_jax.report.sentences import headline, outcome_lines, search_trace
 from assl_jax.report.svg import canvas, known, percent_axis, svg
 from assl_jax.report.table import Cell, Row, Table, markdown, plain
 from assl_jax.report.tables import TABLES, search_table, similarity_table
@@ -195,7 +195,7 @@ def own_tables(run: Run) -> list[Table]:
 
 def _own_lines(run: Run) -> list[str]:
     r = run.results
-    return [*gain_lines(r), *correlation_lines(r), *self_assl_lines(r), *search_trace(r)]
+    return [*outcome_lines(r), *correlation_lines(r), *self_assl_lines(r), *search_trace(r)]
 
 
 def compare_page(runs: Sequence[Run]) -> str:

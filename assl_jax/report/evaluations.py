@@ -6,7 +6,7 @@ from assl_jax.evaluation.scores import METRICS, on_test_set
 from assl_jax.evaluation.uncertainty import student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
-from assl_jax.report.names import START_LABEL, Label
+from assl_jax.report.names import START_LABEL, Label, label_title
 
 NO_GAIN = 5e-4  # a smaller gain prints as 0.0 points
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
@@ -109,6 +109,14 @@ def kept(results: Results) -> Label | None:
     if best is None or best.scratch:
         return Label("", ()) if best else None
     return Label("", best.pool, best.variant)
+
+
+def title_of(results: Results, label: Label) -> str:
+    """A network's title; that of start weights says what they are."""
+    start = results.start_weights
+    if label.variant != START_LABEL or start is None:
+        return label.title
+    return f"{label.title} ({label_title(start.label) if start.label else start.source})"
 
 
 def overview(results: Results) -> list[Tested]:

@@ -3,7 +3,15 @@
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 from assl_jax.report import forms
-from assl_jax.report.evaluations import SMALL, every_network, kept, named_metric, spread, test_set
+from assl_jax.report.evaluations import (
+    SMALL,
+    every_network,
+    kept,
+    named_metric,
+    spread,
+    test_set,
+    title_of,
+)
 from assl_jax.report.names import capitalised
 from assl_jax.report.table import Cell, Row, Table
 
@@ -36,7 +44,7 @@ def metrics_table(results: Results) -> Table | None:
         columns.append([Cell(format(rate, "g") if rate else forms.DASH) for rate in rates])
     rows = tuple(
         Row(
-            (Cell(network.label.title), *cells),
+            (Cell(title_of(results, network.label)), *cells),
             verdict="chosen" if network.label == kept(results) else "",
         )
         for network, cells in zip(networks, zip(*columns, strict=True), strict=True)
@@ -70,7 +78,7 @@ def metric_lines(results: Results) -> list[str]:
             lines.append(f"{capitalised(metric.title)} {forms.with_interval(best[name])}{end}")
     brackets = any(map(forms.interval, best.values()))
     note = f" [95 % interval, by bootstrap over {_units(results)}]" if brackets else ""
-    return [f"{label.title} on the test set, in %{note}:", *lines]
+    return [f"{title_of(results, label)} on the test set, in %{note}:", *lines]
 
 
 def _percent(value: float | None) -> str:

@@ -21,7 +21,7 @@ from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
 from assl_jax.report.self_assl_charts import curve_backbones, self_assl_chart, self_assl_curves
-from assl_jax.report.sentences import gain_lines, headline, search_trace, warnings
+from assl_jax.report.sentences import headline, outcome_lines, search_trace, warnings
 from assl_jax.tasks import describe
 
 PLANES = (
@@ -95,7 +95,7 @@ def _overview(results: Results) -> dict[str, Any]:
         "title": capitalised(metric or "accuracy"),
         "chart": Chart(figures.accuracy_chart(results), alt),
         "table": table,
-        "lines": gain_lines(results),
+        "lines": outcome_lines(results),
     }
 
 

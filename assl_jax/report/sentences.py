@@ -13,9 +13,17 @@ from assl_jax.report.evaluations import (
     score,
     self_assl_groups,
     test_set,
+    title_of,
     within_noise,
 )
-from assl_jax.report.names import SCRATCH_LABEL, START, Label, pool_title, task_title
+from assl_jax.report.names import (
+    SCRATCH_LABEL,
+    START_LABEL,
+    Label,
+    label_title,
+    pool_title,
+    task_title,
+)
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 
@@ -30,7 +38,8 @@ def headline(results: Results) -> str:
         return "No accuracy was measured"
     known = results.best is not None and results.best.scratch  # then the outcome says so
     nothing = nothing_beat_scratch(results) and not known
-    return f"{'Nothing beat training from scratch. ' if nothing else ''}{outcome} ({results.labels:,} labels, {test_set(results)})"
+    start = "Nothing beat training from scratch. " if nothing else ""
+    return f"{start}{outcome} ({results.labels:,} labels, {test_set(results)})"
 
 
 def _outcome(results: Results) -> str:
@@ -42,7 +51,7 @@ def _outcome(results: Results) -> str:
         return self_assl_headline(results)
     if best is None:
         return f"Training from scratch: {_on_test(results, scratch)}" if scratch else ""
-    kept = pool_title(best.pool) if best.pool else START
+    kept = pool_title(best.pool) if best.pool else title_of(results, Label("", (), START_LABEL))
     if results.experiment == "mtassl":
         kept = f"The search kept {kept}{' alone' if len(best.pool) == 1 else ''}"
     if best.as_long_as:
@@ -71,11 +80,15 @@ def _no_gain(results: Results) -> str:
     return ", a difference within the noise" if gain and within_noise(gain) else ""
 
 
-def gain_lines(results: Results) -> list[str]:
-    """How sure the gain of the kept network over scratch is, as a sentence; empty if unknown."""
+def outcome_lines(results: Results) -> list[str]:
+    """How sure the gain of the kept network over scratch is, and what the start weights are.
+
+    A sentence each, where it is known.
+    """
+    lines = _start_lines(results)
     gain = results.over_scratch
     if gain is None:
-        return []
+        return lines
     interval, units = forms.ends(gain), test_set(results)
     words = [f"Gain over scratch, paired by image: {forms.points(gain.mean)} points"]
     if interval:
@@ -87,7 +100,17 @@ def gain_lines(results: Results) -> list[str]:
         several = len(gain.pretrainings)
         over = f"{several} pretrainings" if several else f"{len(gain.runs)} fine-tunings"
         words.append(f"standard error over {over} {forms.percent(gain.error, digits=1)}")
-    return [f"{'; '.join(words)}."]
+    return [f"{'; '.join(words)}.", *lines]
+
+
+def _start_lines(results: Results) -> list[str]:
+    """Where the start weights come from, and what they cost elsewhere."""
+    start = results.start_weights
+    if start is None:
+        return []
+    what = f"{label_title(start.label)} of {start.source}" if start.label else start.source
+    cost = f": {start.flops / 1e12:,.1f} TFLOP of pretraining, which" if start.flops else ", which"
+    return [f"The start weights are {what}{cost} the costs here do not contain."]
 
 
 def _on_test(results: Results, evaluation: Evaluation) -> str:
@@ -195,10 +218,10 @@ def _last_word(results: Results, word: LastWord) -> str:
         where = "in cross-validation" if word.divisions else "on the test set"
     second = word.finalists[1]
     better = "better" if second.behind >= 0 else "worse"
+    scores = {_finalist(results, each): each.score for each in word.finalists}
     return (
-        f"At the end ({_unit(results)}, {where}): "
-        f"{_listed({_finalist(each): each.score for each in word.finalists}, results)}. The first "
-        "was kept. Paired by image, it is "
+        f"At the end ({_unit(results)}, {where}): {_listed(scores, results)}. The first was kept. "
+        "Paired by image, it is "
         f"{_difference(abs(second.behind), second.error, results)} {better} than the second."
     )
 
@@ -215,10 +238,10 @@ def _listed(values: dict[str, float], results: Results) -> str:
     return ", ".join(f"{title} {form(value)}" for title, value in values.items())
 
 
-def _finalist(finalist: Finalist) -> str:
+def _finalist(results: Results, finalist: Finalist) -> str:
     """The title of a finalist."""
     variant = "plain" if finalist.variant == SCRATCH_LABEL else finalist.variant
-    return Label("", finalist.pool, variant).title
+    return title_of(results, Label("", finalist.pool, variant))
 
 
 def _verdict(results: Results, step: Iteration, incumbent: str) -> str:
@@ -243,7 +266,7 @@ def _needed(gain: float | None, results: Results) -> str:
 def _regret(results: Results) -> list[str]:
     """What the choice cost on the test set, among all networks that were trained."""
     tested = [(t, score(results, t.evaluation)) for t in every_network(results)]
-    known = [(t.label.title, e.mean) for t, e in tested if e]
+    known = [(title_of(results, t.label), e.mean) for t, e in tested if e]
     kept = score(results, results.best.evaluation) if results.best else None
     if kept is None or len(known) < 2:
         return []

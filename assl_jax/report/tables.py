@@ -26,6 +26,7 @@ from assl_jax.report.evaluations import (
     shown_metric,
     spread,
     test_set,
+    title_of,
 )
 from assl_jax.report.metrics_table import metric_lines, metrics_table
 from assl_jax.report.names import (
@@ -44,7 +45,7 @@ from assl_jax.report.pairs import (
     pairs_table,
 )
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import gain_lines, headline, search_trace, warnings
+from assl_jax.report.sentences import headline, outcome_lines, search_trace, warnings
 from assl_jax.report.table import Cell, Row, Table, markdown, plain, text_lines
 
 TABLES = "tables.md"
@@ -83,7 +84,7 @@ def headline_table(results: Results) -> Table | None:
         value = score(results, evaluation)
         gain = value.mean - base.mean if label != Label("", ()) and base and value else None
         cost = [Cell(_cost(costs.get(label)))] if costs else []
-        texts = Cell(label.title), *cells, Cell(forms.gain(gain)), *cost
+        texts = Cell(title_of(results, label)), *cells, Cell(forms.gain(gain)), *cost
         rows.append(Row(texts, verdict="chosen" if label == kept(results) else ""))
     caption = f"Fine-tuning with {results.labels:,} labels: {spread(results)}; {test_set(results)}"
     if costs:
@@ -256,7 +257,7 @@ def render_markdown(results: Results) -> str:
     steps = [f"{i}. {plain(step)}\n" for i, step in enumerate(search_trace(results), start=1)]
     parts = [f"# {plain(headline(results))}\n"]
     parts += [f"> **{warning}**\n" for warning in warnings(results)]
-    for lines in (gain_lines(results), correlation_lines(results), self_assl_lines(results)):
+    for lines in (outcome_lines(results), correlation_lines(results), self_assl_lines(results)):
         parts += ["\n".join(map(plain, lines)) + "\n"] if lines else []
     parts += [markdown(table) for table in tables if table]
     parts += ["".join(steps)] if steps else []
@@ -275,7 +276,7 @@ def summary_lines(results: Results) -> list[str]:
         guard_table(results),
     ]
     parts = [text_lines(table) for table in tables if table]
-    parts += [gain_lines(results), correlation_lines(results), self_assl_lines(results)]
+    parts += [outcome_lines(results), correlation_lines(results), self_assl_lines(results)]
     parts += [metric_lines(results), search_trace(results)]
     lines = [headline(results), *warnings(results)]
     for part in parts:

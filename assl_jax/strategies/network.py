@@ -65,5 +65,5 @@ class Network:
 
 SCRATCH = Network()
 # What readers call the variants without a pool.
-TITLES = {"scratch": "From scratch", "start": "Start weights, no pretraining"}
+TITLES = {"scratch": "From scratch", "start": "Start weights"}
 START = Network(start=True)

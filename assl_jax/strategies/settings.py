@@ -203,14 +203,16 @@ class SearchSettings:
       rungs: shares of a pretraining, in rising order, after which all tasks that are left are
         compared in cross-validation and the worse half of them is left out (successive halving,
         Jamieson & Talwalkar 2016); at least two stay. () pretrains every task to the end.
-      gate: leave out tasks that are no better than training from scratch.
+      gate: leave out tasks that are no better than training from scratch, and keep the network from
+        scratch, or the start weights, if nothing is better than that at the end.
       candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
-      control: if a pool was accepted, train its first task alone with all the operations of the
+      control: if a pool was trained, train its first task alone with all the operations of the
         pool and of its parts. It costs as much as they did, but an aggregate that does not beat it
-        is not worth having. The better of the two is kept if it satisfies `accept` against the
-        single network that the search began with, on further folds.
+        is not worth having. At the end the control, the single network that the search began with
+        and all pools that were trained are compared, and the best is kept. Without a control, it
+        is the last pool that was accepted.
 
     Raises:
       InputError: an unknown value of a setting; rungs outside (0, 1), out of order, or of a search

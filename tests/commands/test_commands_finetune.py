@@ -1,11 +1,23 @@
 """`finetune`: a finished run's backbone on other labels."""
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from assl_jax import records
 from assl_jax.__main__ import main
 from assl_jax.files import write_json
-from assl_jax.records import Best, Evaluation, NetworkRecord, Results
+from assl_jax.interop.start import describe_start
+from assl_jax.interop.tensors import write_tensors
+from assl_jax.records import (
+    Best,
+    Evaluation,
+    NetworkRecord,
+    Pretrained,
+    Results,
+    StageRecord,
+    StartWeights,
+)
 
 NETWORK = NetworkRecord(
     label="rotation",
@@ -70,3 +82,46 @@ def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
     with pytest.raises(SystemExit):
         main(["finetune", str(workdir)])
     assert len(started) == 1
+
+
+def test_a_run_that_kept_the_network_from_scratch_has_no_backbone(workdir, started, capsys):
+    results = records.read(workdir / "results.json", Results)
+    best = results.best.replace(pool=(), scratch=True)
+    records.write(workdir / "results.json", results.replace(best=best))
+    with pytest.raises(SystemExit):
+        main(["finetune", str(workdir)])
+    assert f"{workdir} keeps no pretrained backbone; choose one with --network: rotation" in (
+        capsys.readouterr().err
+    )
+    main(["finetune", str(workdir), "--network=rotation"])
+    assert len(started) == 1
+
+
+def test_the_start_weights_say_what_they_are(workdir, tmp_path):
+    stage = tmp_path / "stages" / "pretrain-rotation-1-2"
+    stage.mkdir(parents=True)
+    done = StageRecord(
+        kind="pretrain",
+        label="rotation",
+        settings={},
+        code="",
+        commit="",
+        result=Pretrained(flops=2e12),
+        seconds=1.0,
+    )
+    records.write(stage / "done.json", done)
+    found = describe_start(stage)
+    assert found == StartWeights(source="pretrain-rotation-1-2", label="rotation", flops=2e12)
+    results = records.read(workdir / "results.json", Results)
+    flops = NETWORK.replace(flops=3e12)
+    records.write(workdir / "results.json", results.replace(networks=(flops,)))
+    assert describe_start(workdir) == StartWeights(source="run", label="rotation", flops=3e12)
+    alone = results.replace(best=None, networks=(), pretrained=("rotation", "mcpc"))
+    records.write(workdir / "results.json", alone)
+    assert describe_start(workdir) == StartWeights(source="run", label="mcpc+rotation")
+    arrays = {"weight": np.zeros(2, np.float32)}
+    write_tensors(tmp_path / "own.safetensors", arrays, {"network": "src"})
+    assert describe_start(tmp_path / "own.safetensors").label == "src"
+    save_file(arrays, tmp_path / "other.safetensors")
+    found = describe_start(tmp_path / "other.safetensors")
+    assert found == StartWeights(source="other.safetensors")

@@ -73,14 +73,14 @@ def test_how_sure_the_gain_is(search):
         "Gain over scratch, paired by image: +4.0 points; 95 % interval −1.0 to +9.0 (8,000 test "
         "images of 25 patients); standard error over 2 fine-tunings 3.0."
     )
-    assert sentences.gain_lines(found) == [line]
+    assert sentences.outcome_lines(found) == [line]
     assert line in tables.render_markdown(found) and line in tables.summary_lines(found)
     narrow = search(64, 58, over_scratch=gain(4, 4, 4), test_images=6)
-    assert sentences.gain_lines(narrow) == [
+    assert sentences.outcome_lines(narrow) == [
         "Gain over scratch, paired by image: +4.0 points; the test set is too small for an "
         "interval (6 test images, patients unknown)."
     ]
-    assert sentences.gain_lines(search(64, 58)) == []
+    assert sentences.outcome_lines(search(64, 58)) == []
 
 
 def test_an_interval_of_no_width_is_not_claimed():

@@ -10,6 +10,7 @@ from assl_jax.records import (
     Lead,
     NetworkRecord,
     Similarity,
+    StartWeights,
 )
 from assl_jax.report import forms, sentences, summary_lines, table, tables
 from assl_jax.report.names import pool_title
@@ -370,6 +371,26 @@ def test_start_weights_have_a_row_and_a_gain(paper, evaluation):
     rows = [[cell.text for cell in row.cells] for row in tables.headline_table(found).rows]
     gain = f"{72.0 - 100 * paper.scratch.accuracy.mean:+.2f}"
     assert rows[0][0] == "From scratch"
-    assert rows[1][0] == "Start weights, no pretraining" and gain in rows[1]
+    assert rows[1][0] == "Start weights" and gain in rows[1]
     assert words in sentences.headline(found) and words not in sentences.headline(paper)
     assert all("Start" not in row.cells[0].text for row in tables.headline_table(paper).rows)
+
+
+def test_start_weights_are_called_what_they_are(paper, evaluation):
+    found = paper.replace(start=evaluation(72.0, selection=70.0))
+    run = StartWeights(source="photos", label="simclr.longer", flops=3.25e12)
+    title = "Start weights (SimCLR, as long as the pool)"
+    rows = [
+        row.cells[0].text for row in tables.headline_table(found.replace(start_weights=run)).rows
+    ]
+    assert rows[1] == title
+    assert sentences.outcome_lines(found.replace(start_weights=run))[-1] == (
+        "The start weights are SimCLR, as long as the pool of photos: 3.2 TFLOP of pretraining, "
+        "which the costs here do not contain."
+    )
+    best = Best(pool=(), evaluation=found.start)
+    alone = found.replace(experiment="finetune", best=best, start_weights=run, iterations=())
+    assert sentences.headline(alone).startswith(f"{title}: 72.0 ")
+    file = alone.replace(start_weights=StartWeights(source="resnet18.safetensors"))
+    assert sentences.headline(file).startswith("Start weights (resnet18.safetensors): 72.0 ")
+    assert "are resnet18.safetensors, which the costs" in sentences.outcome_lines(file)[-1]

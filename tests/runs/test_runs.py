@@ -42,9 +42,10 @@ def test_results_have_the_documented_layout(finished):
     assert candidate.similarity == pytest.approx(matrix[0, 1], abs=1e-5)
     accuracies = [results.singles[t].accuracy.mean for t in ("src", "rotation")]
     assert candidate.avg == pytest.approx(np.mean(accuracies))
-    pool = candidate.members if iteration.accepted else iteration.pool
-    assert (results.control is not None) == iteration.accepted
-    assert pool in (results.best.pool, results.best.as_long_as)
+    assert results.control.as_long_as == candidate.members
+    finalists = results.last_word.finalists
+    assert results.last_word.divisions == 2 and len(finalists) == 4
+    assert (results.best.pool, results.best.variant) == (finalists[0].pool, finalists[0].variant)
     assert str(workdir / "report" / "index.html") in out
 
 

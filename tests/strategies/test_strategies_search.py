@@ -8,7 +8,7 @@ import pytest
 from assl_jax.errors import InputError
 from assl_jax.records import Findings
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.network import SCRATCH, START, Network
+from assl_jax.strategies.network import SCRATCH, START
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
