@@ -28,9 +28,11 @@ from assl_jax.records.base import (
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.evaluation import Estimate, Evaluation
 from assl_jax.records.results import (
+    Calibration,
     Correlation,
     Findings,
     NetworkRecord,
+    OperatingPoint,
     Probed,
     Probes,
     Results,
@@ -67,6 +69,7 @@ __all__ = [
     "BackboneRecord",
     "Best",
     "CONFIG",
+    "Calibration",
     "Control",
     "Correlation",
     "DataSummary",
@@ -87,6 +90,7 @@ __all__ = [
     "MODEL_FOLDER",
     "ModelRecord",
     "NetworkRecord",
+    "OperatingPoint",
     "PROBES",
     "Pool",
     "Pretrained",
