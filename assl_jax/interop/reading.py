@@ -1,5 +1,6 @@
 """Python code that reads a file as a run did, with Pillow or nibabel and without assl_jax."""
 
+import json
 from collections.abc import Iterator
 
 from assl_jax.data.file_reader import FileReader
@@ -34,11 +35,12 @@ def reading_code(
       files: whether a file can be such an image.
       channels_first: the layout of the input.
     """
-    imports, read = "from PIL import Image, ImageOps", _image_code
+    imports = ["import numpy as np", "from PIL import Image, ImageOps  # Pillow 10.1 or later"]
+    read = _image_code
     if len(reader.shape) == 4:
-        imports, read = "import nibabel as nib", _volume_code
+        imports, read = ["import nibabel as nib", "import numpy as np"], _volume_code
     parts = [
-        "\n".join(["import numpy as np", *([imports] if files else []), ""]),
+        "\n".join([*(imports if files else ["import numpy as np"]), ""]),
         _normalise(intensity, channels_first),
         *(read(reader) if files else ()),
     ]
@@ -166,7 +168,7 @@ def _resampled(format: VolumeFormat) -> Iterator[str]:
         yield f"    for axis, m in enumerate({format.shape}):"
         yield "        x = resize(x, axis, x.shape[axis], m)"
         return
-    yield f"    unit = {MILLIMETRES}.get(file.header.get_xyzt_units()[0], 1)"
+    yield f"    unit = {json.dumps(MILLIMETRES)}.get(file.header.get_xyzt_units()[0], 1)"
     yield "    voxel = nib.affines.voxel_sizes(file.affine)[::-1] * unit"
     yield f"    for axis, new in enumerate({format.spacing}):  # mm"
     yield "        ratio = new / voxel[axis]"

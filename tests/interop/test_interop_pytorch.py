@@ -104,7 +104,7 @@ def written_file(folder, format, space, c):
 def test_from_a_file_on_disk_to_the_runs_features(
     library, space, c, name, format, make_run, monkeypatch, tmp_path
 ):
-    """The card's code alone; squashing the file into the network's shape is not enough."""
+    """By the card's code alone, without assl_jax."""
     pytest.importorskip({"onnx": "onnxruntime"}.get(library, library))
     workdir, *_ = make_run(space, c, name=name, width=1.0, stem="imagenet", format=format)
     written = export(workdir, library)
