@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from assl_jax.errors import in_range, lookup, require
 from assl_jax.records import Calibration, OperatingPoint
 
-HOTTEST = 1000.0  # the largest temperature; nearly nothing is left of a prediction
+HOTTEST, COLDEST = 1000.0, 0.2  # temperatures
 MOST_POINTS = 100
 SMALLEST = float(np.finfo(np.float32).tiny)  # of a stored probability whose logarithm is taken
 
@@ -20,21 +20,35 @@ def softened(logits: Float[np.ndarray, "n k"], inverse: float) -> Float[np.ndarr
     return p / p.sum(1, keepdims=True)
 
 
-def inverse_temperature(labels: Int[np.ndarray, " n"], logits: Float[np.ndarray, "n k"]) -> float:
-    """The inverse of the temperature with the smallest log loss, in [0, 1].
+def inverse_temperature(
+    labels: Int[np.ndarray, " n"],
+    logits: Float[np.ndarray, "n k"],
+    *,
+    largest: float = 1.0,
+    smoothing: float = 0.0,
+) -> float:
+    """The inverse of the temperature with the smallest log loss, 0 to `largest`.
 
-    Source: Guo et al. 2017 (arXiv 1706.04599). The temperature is at least 1: a network is not made
-    surer, as that would favour one that is right on a few images by luck.
+    Source: Guo et al. 2017 (arXiv 1706.04599).
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      logits: or logarithms of probabilities.
+      largest: 1 never makes a network surer.
+      smoothing: probability of another class than the true one.
     """
     true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
+    if smoothing:
+        others = (logits.sum(1) - true) / (logits.shape[1] - 1)
+        true = (1 - smoothing) * true + smoothing * others
 
     def too_sure(inverse: float) -> bool:
         """Whether the loss, which is convex in the inverse temperature, rises there."""
         return bool(((softened(logits, inverse) * logits).sum(1) - true).mean() > 0)
 
-    if not too_sure(1.0):
-        return 1.0
-    low, high = 0.0, 1.0
+    if not too_sure(largest):
+        return largest
+    low, high = 0.0, largest
     while high - low > 1e-12:
         middle = (low + high) / 2
         low, high = (low, middle) if too_sure(middle) else (middle, high)
@@ -46,12 +60,17 @@ def calibrate(
 ) -> Calibration:
     """What out-of-fold predictions tell of a network's probabilities.
 
+    A true class counts as 1 - 1 / (n + 2), as in Platt 1999: n predictions that are all right make
+    no network certain.
+
     Args:
       labels: true classes, 0 to k - 1.
       probabilities: of networks that were not trained on the image of the row.
     """
     logits = np.log(probabilities.astype(np.float64).clip(SMALLEST))
-    inverse = max(inverse_temperature(labels, logits), 1 / HOTTEST)
+    smoothing = 1 / (len(labels) + 2)
+    inverse = inverse_temperature(labels, logits, largest=1 / COLDEST, smoothing=smoothing)
+    inverse = max(inverse, 1 / HOTTEST)
     points: tuple[OperatingPoint, ...] = ()
     if probabilities.shape[1] == 2:
         points = operating_points(labels == 1, softened(logits, inverse)[:, 1])

@@ -63,7 +63,8 @@ def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: W
 
     See `inverse_temperature`, here fitted to the images that are judged. A network that was
     fine-tuned on few labels is often far too sure. A few images then decide its log loss, which
-    says little about the features.
+    says little about the features. The temperature is at least 1: a network is not made surer, as
+    that would favour one that is right on these few images by luck.
     """
     logits = np.log(probabilities.astype(np.float64).clip(1e-12))
     inverse = inverse_temperature(labels, logits)

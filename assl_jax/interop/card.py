@@ -88,7 +88,7 @@ def _facts(
 
 def _sureness(source: Source) -> str:
     if source.temperature is None:
-        return "as the network gives them, often far too sure: softmax of the logits"
+        return "softmax of the logits, not calibrated: often far too sure"
     return (
         f"softmax of the logits; the head is divided by the temperature {source.temperature:.4g}, "
         "fitted to out-of-fold predictions of the labelled images"

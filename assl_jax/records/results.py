@@ -123,7 +123,7 @@ class Calibration(Record, frozen=True, kw_only=True):
     """What the out-of-fold predictions of a cross-validation tell of a network's probabilities.
 
     Attributes:
-      temperature: divides the logits of each fine-tuned network; at least 1.
+      temperature: divides the logits of each fine-tuned network; above 1 makes it less sure.
       points: of two classes, by rising threshold; empty with more classes.
     """
 
