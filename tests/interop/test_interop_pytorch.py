@@ -12,6 +12,7 @@ import pytest
 from assl_jax.data.file_reader import FileReader
 from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
 from assl_jax.interop.export import export
+from assl_jax.records import Calibration
 
 pytestmark = [
     pytest.mark.long,
@@ -33,6 +34,9 @@ CASES = [
 ]
 
 
+CALIBRATION = Calibration(temperature=2.5)
+
+
 def images(space, c):
     return np.random.default_rng(1).standard_normal((3, *space, c)).astype(np.float32)
 
@@ -43,7 +47,7 @@ def expected(workdir, network, x):
         return jax.jit(module.apply)(variables, x)["pooled"]
     model = load_model(workdir / "stages" / "finetune-rotation-1-2")
     pooled = jax.jit(model.backbone.apply)(model.variables, x)["pooled"]
-    return pooled @ model.kernel + model.bias[None]
+    return (pooled @ model.kernel + model.bias[None]) / CALIBRATION.temperature
 
 
 def code_of(card):
@@ -60,7 +64,7 @@ def test_the_code_of_the_card_gives_our_outputs(
     pytest.importorskip(library)
     pytest.importorskip("safetensors")
     settings = {"name": name, "width": 1.0, "stem": "imagenet"} | settings
-    workdir, *_ = make_run(space, c, **settings)
+    workdir, *_ = make_run(space, c, calibration=CALIBRATION, **settings)
     written = export(workdir, library, network=network)
     monkeypatch.chdir(written.network.parent)
     names: dict = {}
@@ -144,7 +148,7 @@ def test_from_a_file_on_disk_to_the_runs_features(
 )
 def test_onnx_runtime_gives_our_outputs(name, space, c, settings, make_run, monkeypatch):
     pytest.importorskip("onnxruntime")
-    workdir, *_ = make_run(space, c, name=name, **settings)
+    workdir, *_ = make_run(space, c, name=name, calibration=CALIBRATION, **settings)
     written = export(workdir, "onnx", network="rotation")
     monkeypatch.chdir(written.network.parent)
     x = images(space, c)
