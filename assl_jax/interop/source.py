@@ -121,7 +121,7 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
             head,
             model.classes,
             model.intensity,
-            _reader(results, model.intensity),
+            model.reader if model.reader.shape else _reader(results, model.intensity),
             _evaluation(folder),
             _training(workdir, results, found),
             found.temperature if found.calibration else None,
