@@ -12,7 +12,6 @@ from assl_jax.data.summary import summarise
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Results, Split
 
-
 RECORD = Results(
     experiment="pretrain",
     data="random",
