@@ -142,7 +142,12 @@ def _parser() -> Options:
     for rate in ("sensitivity", "specificity"):
         text = f"of two classes: the threshold that has this {rate} on the labelled images, by fold"
         point.add_argument(f"--{rate}", type=float, metavar="SHARE", help=text)
-    add("--positive", default="", metavar="CLASS", help="whose sensitivity; default: the last one")
+    add(
+        "--positive",
+        default="",
+        metavar="CLASS",
+        help="the class that is looked for; default: the last",
+    )
     return parser
 
 
