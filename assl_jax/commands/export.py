@@ -23,6 +23,7 @@ def main(argv: list[str]) -> None:
         metavar="LABEL",
         help="a fine-tuned network with its head; default: the run's pretrained backbone",
     )
+    parser.add_argument("--raw", action="store_true", help="the head without its temperature")
     parser.add_argument("--out", type=Path, help="folder of the files; default WORKDIR/export")
     parser.add_argument("--licence", default="", help="for the model card")
     given = vars(parser.parse_args(argv))

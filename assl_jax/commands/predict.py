@@ -1,12 +1,14 @@
 """Classes of new files, by the network that a run kept.
 
 python -m assl_jax predict runs/mtassl_folder photos/ more/photo.jpg [--out=predictions.csv]
+    [--unsure=0.2] [--sensitivity=0.95 --positive=CLASS]
 """
 
 import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,29 +17,53 @@ from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, in_range, lookup, require
+from assl_jax.evaluation.calibration import Decision, decide
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
-from assl_jax.evaluation.prediction import Predictions, predict
-from assl_jax.records import Results
+from assl_jax.evaluation.prediction import Predictions, Row, predict, rows_of
+from assl_jax.records import NetworkRecord, Results
+
+
+class Classified(NamedTuple):
+    """What `predict` found.
+
+    Attributes:
+      network: as `results.json` has it.
+      models: one for each fine-tuning that was kept (`target.keep`).
+      found: their predictions.
+      decision: the operating point, if one was asked for.
+    """
+
+    network: NetworkRecord
+    models: list[Model]
+    found: Predictions
+    decision: Decision | None
 
 
 def predict_files(
-    workdir: str | Path, paths: Sequence[str | Path], *, network: str = ""
-) -> tuple[list[Model], Predictions]:
+    workdir: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    network: str = "",
+    raw: bool = False,
+    positive: str = "",
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> Classified:
     """Classify files with a finished run's fine-tuned networks.
 
     Args:
       workdir: of the run.
       paths: files and folders; folders are searched, in the order of the names.
       network: a label in `results.json`; "" means the network that the run kept.
-
-    Returns:
-      The networks: one for each fine-tuning that was kept (`target.keep`). Their predictions.
+      raw: whether the probabilities stay as the networks give them, without their temperature.
+      positive, sensitivity, specificity: see `decide`.
 
     Raises:
-      InputError: no finished run, an unknown network or one that was not kept, a path without files
-        that can be read, a network whose features are not finite.
+      InputError: no finished run, an unknown network or one that was not kept, an operating point
+        that the run does not have, a path without files that can be read, a network whose features
+        are not finite.
     """
     workdir = Path(workdir)
     results = records.read(workdir / records.RESULTS, Results)
@@ -48,32 +74,81 @@ def predict_files(
             f"{workdir} compares networks and keeps none; choose one with --network: "
             f"{', '.join(known)}"
         )
-    models = load_ensemble(workdir / results.stages / chosen.finetune)
+    chosen = chosen.replace(calibration=None) if raw else chosen
+    decision = decide(
+        chosen.calibration,
+        results.classes,
+        positive=positive,
+        sensitivity=sensitivity,
+        specificity=specificity,
+    )
+    models = load_ensemble(
+        workdir / results.stages / chosen.finetune, temperature=chosen.temperature
+    )
     reader = models[0].reader
     require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
-    found = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
+    every = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
     with of_network(chosen.label):
-        return models, predict(models, list(dict.fromkeys(found)), batch_size=size)
+        found = predict(models, list(dict.fromkeys(every)), batch_size=size)
+    return Classified(chosen, models, found, decision)
 
 
-def table(models: Sequence[Model], found: Predictions) -> str:
-    """The predictions as CSV: path, class, the probability of every class, and the spread.
-
-    The probabilities are means over the networks. The spread is the standard deviation of the
-    predicted class's probability over the networks; there is no spread of one network.
-    """
-    mean = found.probabilities.mean(0, dtype=np.float64)
-    classes = models[0].classes
+def table(rows: Sequence[Row], classes: Sequence[str], unsure: float | None = None) -> str:
+    """CSV: path, class, the probability of every class, the spread, and whether it is unsure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    several = len(models) > 1
-    writer.writerow(["path", "class", *classes, *(["spread"] if several else [])])
-    for i, file in enumerate(found.files):
-        k = int(mean[i].argmax())
-        spread = [f"{found.probabilities[:, i, k].std(ddof=1):.6g}"] if several else []
-        writer.writerow([shown(str(file)), classes[k], *(f"{p:.9g}" for p in mean[i]), *spread])
+    spread = ["spread"] if rows[0].spread is not None else []
+    writer.writerow(["path", "class", *classes, *spread, *(["unsure"] if unsure else [])])
+    for row in rows:
+        more = [] if row.spread is None else [f"{row.spread:.6g}"]
+        more += [("no", "yes")[row.unsure(unsure)]] if unsure else []
+        name = shown(str(row.file))
+        writer.writerow([name, classes[row.k], *(f"{p:.9g}" for p in row.shares), *more])
     return text.getvalue()
+
+
+def _calibrated(network: NetworkRecord, raw: bool) -> str:
+    """A line on how sure the probabilities are."""
+    if raw:
+        return "Probabilities: as the networks give them (--raw)."
+    if network.calibration is None:
+        return (
+            "Probabilities: as the networks give them, which is often far too sure; the run has no "
+            "cross-validation to calibrate them."
+        )
+    return (
+        "Probabilities: calibrated on out-of-fold predictions of the labelled images (temperature "
+        f"{network.temperature:.3g})."
+    )
+
+
+def _parser() -> Options:
+    parser = Options(prog="python -m assl_jax predict", description="Classify images or volumes.")
+    add = parser.add_argument
+    add("workdir", help="folder of a finished run")
+    add("paths", nargs="+", help="files and folders")
+    add("--network", default="", help="a label; default: the one the run kept")
+    add("--out", type=Path, default=Path("predictions.csv"), help="a CSV file")
+    add("--features", type=Path, help="also write the first fine-tuned network's pooled features")
+    add("--raw", action="store_true", help="probabilities as the networks give them")
+    add(
+        "--unsure",
+        type=float,
+        metavar="P",
+        help="mark files whose class is wrong with a probability above P, such as 0.2",
+    )
+    point = parser.add_mutually_exclusive_group()
+    for rate in ("sensitivity", "specificity"):
+        text = f"of two classes: the threshold that has this {rate} on the labelled images, by fold"
+        point.add_argument(f"--{rate}", type=float, metavar="SHARE", help=text)
+    add(
+        "--positive",
+        default="",
+        metavar="CLASS",
+        help="the class that is looked for; default: the last",
+    )
+    return parser
 
 
 def main(argv: list[str]) -> None:
@@ -82,28 +157,42 @@ def main(argv: list[str]) -> None:
     Raises:
       InputError: as `predict_files`, or a file that cannot be written.
     """
-    parser = Options(prog="python -m assl_jax predict", description="Classify images or volumes.")
-    parser.add_argument("workdir", help="folder of a finished run")
-    parser.add_argument("paths", nargs="+", help="files and folders")
-    parser.add_argument("--network", default="", help="a label; default: the one the run kept")
-    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a CSV file")
-    parser.add_argument("--features", type=Path, help="also write pooled features to this .npz")
-    given = parser.parse_args(argv)
+    given = _parser().parse_args(argv)
     for out in filter(None, (given.out, given.features)):
         require(
             out.parent.is_dir() and not out.is_dir(),
             f"{out} is no file in an existing folder; choose another",
         )
-    models, found = predict_files(given.workdir, given.paths, network=given.network)
+    if given.unsure is not None:
+        in_range(given.unsure, "--unsure", above=0, below=1)
+    network, models, found, decision = predict_files(
+        given.workdir,
+        given.paths,
+        network=given.network,
+        raw=given.raw,
+        positive=given.positive,
+        sensitivity=given.sensitivity,
+        specificity=given.specificity,
+    )
+    rows = rows_of(found, decision)
+    label = f"{network.label}, fine-tuned network 1 of {len(models)}"
     try:
-        files.write_text(given.out, table(models, found))
+        files.write_text(given.out, table(rows, models[0].classes, given.unsure))
         if given.features:
-            names = np.array([str(file) for file in found.files])
-            files.write_arrays(given.features, {"path": names, "features": found.features})
+            arrays = {"path": np.array([str(file) for file in found.files])}
+            arrays |= {"features": found.features, "network": np.array(label)}
+            files.write_arrays(given.features, arrays)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
     for file, reason in found.unread.items():
         say(f"left out: {file}: {reason}")
     left = f", {len(found.unread)} left out" if found.unread else ""
     networks = f"{len(models)} fine-tuned network{'s' if len(models) > 1 else ''}"
-    print(f"{len(found.files)} files classified by {networks}{left}: {given.out}")
+    print(f"{len(rows)} files classified by {networks}{left}: {given.out}")
+    print(_calibrated(network, given.raw))
+    if decision:
+        print(f"Operating point: {decision}.")
+    if given.unsure:
+        print(f"Unsure: {sum(row.unsure(given.unsure) for row in rows)} of {len(rows)} files.")
+    if given.features:
+        print(f"Features: of {label}, not of the pretrained backbone: {given.features}")

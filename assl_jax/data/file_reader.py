@@ -67,14 +67,26 @@ class FileReader:
         except Exception as error:  # Pillow, nibabel and gzip raise nearly anything
             raise InputError(f"{file} cannot be read: {why_unreadable(error)}") from error
 
-    def _picture(self, file: Path) -> np.ndarray:
+    @property
+    def image_format(self) -> ImageFormat:
+        """How an image file is decoded."""
         h, w, channels = self.shape
         format = ImageFormat.of(self.format)
         if not format.side and h == w:
             format = dataclasses.replace(format, side=h)
         if not format.channels and channels in (1, 3) and format.pages != "channels":
             format = dataclasses.replace(format, channels=channels)
-        image = decode_image(file, format)
+        return format
+
+    @property
+    def volume_format(self) -> VolumeFormat:
+        """How a volume file is read."""
+        own = {"window": (self.low, self.high), **self.format, "shape": self.shape[:-1]}
+        return VolumeFormat(**own)
+
+    def _picture(self, file: Path) -> np.ndarray:
+        h, w, channels = self.shape
+        image = decode_image(file, self.image_format)
         require(
             image.shape[2] == channels,
             f"{file} has {image.shape[2]} channels, the run's images have {channels}",
@@ -91,8 +103,7 @@ class FileReader:
         require(
             channels == 1, f"the run's volumes have {channels} channels, a volume file has only one"
         )
-        own = {"window": (self.low, self.high), **self.format, "shape": self.shape[:-1]}
-        return read_volume(file, VolumeFormat(**own))
+        return read_volume(file, self.volume_format)
 
 
 def reader_of(dataset: Dataset) -> FileReader:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from assl_jax.data.dataset import BLOCK_BYTES, DIGEST, Dataset, image_digest
@@ -39,6 +40,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         skipped=dataset.skipped,
         notes=dataset.notes,
         odd=tuple(_odd(dataset, rows)),
+        format=msgspec.json.decode(msgspec.json.encode(dict(dataset.format))),  # as it is read back
     )
 
 

@@ -37,7 +37,7 @@ class Model(NamedTuple):
 
     Attributes:
       backbone, variables: the module and its `{"params", "batch_stats"}`.
-      kernel, bias: the linear head.
+      kernel, bias: the linear head, divided by the temperature that the network was loaded with.
       intensity: how stored integers become network inputs.
       classes: names, in the order of the logits.
       reader: reads files as images of the data set.
@@ -127,16 +127,25 @@ def load_intensity(folder: str | Path) -> Intensity:
     return _read(folder, BACKBONE_FOLDER, BACKBONE, BackboneRecord).intensity
 
 
-def load_model(folder: str | Path, number: int = 0) -> Model:
-    """A fine-tuned network of a fine-tuning stage; raises as `load_backbone` does."""
+def load_model(folder: str | Path, number: int = 0, *, temperature: float = 1.0) -> Model:
+    """A fine-tuned network of a fine-tuning stage.
+
+    Args:
+      folder: of the stage.
+      number: of the fine-tuning, from 0.
+      temperature: divides the logits, see `NetworkRecord.temperature`.
+
+    Raises:
+      InputError: as `load_backbone`.
+    """
     record = _read(folder, MODEL_FOLDER, MODEL, ModelRecord)
     tree = load_tree(Path(folder) / MODEL_FOLDER / _weights(number))
     (head,) = tree["params"]["heads"].values()
     return Model(
         network_of(record),
         {"params": tree["params"]["backbone"], "batch_stats": tree["batch_stats"]},
-        head["Dense_0"]["kernel"],
-        head["Dense_0"]["bias"],
+        head["Dense_0"]["kernel"] / np.float32(temperature),
+        head["Dense_0"]["bias"] / np.float32(temperature),
         record.intensity,
         record.classes,
         FileReader(
@@ -148,16 +157,16 @@ def load_model(folder: str | Path, number: int = 0) -> Model:
     )
 
 
-def load_ensemble(folder: str | Path) -> list[Model]:
-    """All fine-tuned networks that a fine-tuning stage kept; raises as `load_backbone` does."""
-    models = [load_model(folder)]
+def load_ensemble(folder: str | Path, *, temperature: float = 1.0) -> list[Model]:
+    """All fine-tuned networks that a fine-tuning stage kept; see `load_model`."""
+    models = [load_model(folder, temperature=temperature)]
     while (Path(folder) / MODEL_FOLDER / _weights(len(models))).is_dir():
-        models.append(load_model(folder, len(models)))
+        models.append(load_model(folder, len(models), temperature=temperature))
     return models
 
 
 def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> dict[str, Model]:
-    """Fine-tuned networks of a run, by label.
+    """Fine-tuned networks of a run, calibrated where the run can, by label.
 
     Args:
       workdir: folder of the run.
@@ -170,17 +179,18 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
       InputError: an unknown label, or a network that was not kept.
     """
     stages = workdir / results.stages
-    folders = {network.label: stages / network.finetune for network in results.networks}
+    known = {network.label: network for network in results.networks}
     if labels:
-        return {label: load_model(lookup(folders, label, "--networks")) for label in labels}
-    kept = [n for n in results.networks if (folders[n.label] / MODEL_FOLDER).is_dir()]
+        chosen = [lookup(known, label, "--networks") for label in labels]
+        return {n.label: load_model(stages / n.finetune, temperature=n.temperature) for n in chosen}
+    kept = [n for n in results.networks if (stages / n.finetune / MODEL_FOLDER).is_dir()]
     starts = [network.label.partition(".")[0] for network in kept]
 
     def order(i: int) -> tuple[int, bool]:
         return starts.index(starts[i]), kept[i].variant == "second_run"
 
     ordered = [kept[i].label for i in sorted(range(len(kept)), key=order)]
-    return {label: load_model(folders[label]) for label in ordered}
+    return load_models(workdir, results, ordered) if ordered else {}
 
 
 def network_of(record: BackboneRecord | ModelRecord) -> nn.Module:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from assl_jax.evaluation.calibration import inverse_temperature, softened
+
 Labels = Int[np.ndarray, " n"]
 Probabilities = Float[np.ndarray, "n k"]
 Weights = Int[np.ndarray, "n r"]
@@ -59,29 +61,15 @@ def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
 def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """The log loss after one temperature has softened the probabilities of all images.
 
-    Source: Guo et al. 2017 (arXiv 1706.04599), fitted to the images that are judged. A network that
-    was fine-tuned on few labels is often far too sure. A few images then decide its log loss, which
+    See `inverse_temperature`, here fitted to the images that are judged. A network that was
+    fine-tuned on few labels is often far too sure. A few images then decide its log loss, which
     says little about the features. The temperature is at least 1: a network is not made surer, as
     that would favour one that is right on these few images by luck.
     """
     logits = np.log(probabilities.astype(np.float64).clip(1e-12))
-    true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
-
-    def softened(inverse: float) -> Float[np.ndarray, "n k"]:
-        p = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
-        return p / p.sum(1, keepdims=True)
-
-    def too_sure(inverse: float) -> bool:
-        """Whether the loss, which is convex in the inverse temperature, rises there."""
-        return bool(((softened(inverse) * logits).sum(1) - true).mean() > 0)
-
-    if not too_sure(1.0):
-        return log_loss(labels, probabilities, weights)
-    low, high = 0.0, 1.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (low, middle) if too_sure(middle) else (middle, high)
-    return log_loss(labels, softened(low), weights)
+    inverse = inverse_temperature(labels, logits)
+    softer = probabilities if inverse == 1 else softened(logits, inverse)
+    return log_loss(labels, softer, weights)
 
 
 class Metric(NamedTuple):

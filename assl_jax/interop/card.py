@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assl_jax.evaluation.scores import METRICS
+from assl_jax.interop.onnx_graph import INPUT
 from assl_jax.interop.source import Source
 from assl_jax.models import backbone_entry
 from assl_jax.records import Estimate, Evaluation
@@ -28,7 +29,7 @@ def model_card(
     Args:
       source: the network.
       file: name of the exported file.
-      preprocessing: see `export.preprocessing`.
+      preprocessing: see `preprocessing.preprocessing`.
       code: Python code that loads the file.
       config: settings of the run.
       commands: the run's, and the one that exported the file.
@@ -36,6 +37,8 @@ def model_card(
     """
     results, title = source.results, backbone_entry(source.settings["name"]).title
     what = "fine-tuned network with its head" if source.head else "pretrained backbone"
+    files = preprocessing["file"]
+    each = "preprocess(path) for path in paths" if files else "normalise(array) for array in arrays"
     parts = [
         f"# {source.label}: {title}\n",
         f"`{file}` holds a {what}, made with assl_jax.\n",
@@ -44,8 +47,10 @@ def model_card(
         _scores(source),
         "\n## Preprocessing\n",
         *(f"{i}. {step}" for i, step in enumerate(preprocessing["steps"], 1)),
+        f"\nThe same as code:\n\n```python\n{preprocessing['code']}\n```",
         "\n## Loading\n",
         f"```python\n{code}\n```",
+        f"\nA batch is `{INPUT} = np.stack([{each}])`.",
     ]
     if source.head:
         parts += ["\n## Classes\n", ", ".join(f"{i}: {c}" for i, c in enumerate(source.classes))]
@@ -72,12 +77,22 @@ def _facts(
         "Start weights": init if init and source.label != "scratch" else "random",
         **({"Teachers": teachers} if teachers else {}),
         "Labels": f"{results.labels:,}",
+        **({"Probabilities": _sureness(source)} if source.head else {}),
         "Backbone": ", ".join(f"{key}={value}" for key, value in source.settings.items()),
         "Seed": str(results.seed),
         "Trained with": f"`{commands[0]}`",
         "Exported with": f"`{commands[1]}`",
     }
     return list(facts.items())
+
+
+def _sureness(source: Source) -> str:
+    if source.temperature is None:
+        return "softmax of the logits, not calibrated: often far too sure"
+    return (
+        f"softmax of the logits; the head is divided by the temperature {source.temperature:.4g}, "
+        "fitted to out-of-fold predictions of the labelled images"
+    )
 
 
 def _scores(source: Source) -> str:

@@ -12,7 +12,8 @@ from assl_jax.errors import InputError, lookup
 from assl_jax.files import write_bytes, write_json, write_text
 from assl_jax.interop.card import model_card
 from assl_jax.interop.names import HEADS
-from assl_jax.interop.onnx_graph import BATCH, INPUT, make_model
+from assl_jax.interop.onnx_graph import INPUT, make_model
+from assl_jax.interop.preprocessing import preprocessing
 from assl_jax.interop.recipe import recipe
 from assl_jax.interop.source import Source, read_source
 from assl_jax.interop.tensors import RECORD, SUFFIX, write_tensors
@@ -35,14 +36,20 @@ class Written(NamedTuple):
 
 
 def export(
-    workdir: Path, format: str, *, network: str = "", out: Path | None = None, licence: str = ""
+    workdir: Path,
+    format: str,
+    *,
+    network: str = "",
+    raw: bool = False,
+    out: Path | None = None,
+    licence: str = "",
 ) -> Written:
     """Export a network of a finished run.
 
     Args:
       workdir: of the run.
       format: a key of `FORMATS`.
-      network, licence: see `read_source` and `model_card`.
+      network, raw, licence: see `read_source` and `model_card`.
       out: folder of the files; None means `export/` in the workdir.
 
     Raises:
@@ -50,19 +57,22 @@ def export(
         that is not installed.
     """
     lookup(FORMATS, format, "--format")
-    source = read_source(workdir, network)
+    source = read_source(workdir, network, raw=raw)
     suffix = ".onnx" if format == "onnx" else f".{format}{SUFFIX}"
     if format == "safetensors":
         suffix = SUFFIX
     name = source.label.replace("/", "_")
     file = name + suffix
     described = preprocessing(source, format)
+    if source.head:
+        described["temperature"] = source.temperature
     write: Callable[[Path], None]
     if format == "onnx":
         write, code = _onnx(source, described, file)
     else:
         write, code = _tensors(source, format, described, file)
     chosen = f" --network={network}" if network else ""
+    chosen += " --raw" if raw else ""
     card = model_card(
         source,
         file=file,
@@ -85,32 +95,6 @@ def export(
     write_json(written.preprocessing, described)
     write_text(written.card, card)
     return written
-
-
-def preprocessing(source: Source, format: str) -> dict[str, Any]:
-    """What the network expects, as plain values; `steps` says the same in words."""
-    i = source.intensity
-    first = format != "safetensors"  # channels first
-    axes = "DHW"[-len(source.space) :]
-    image = [source.channels, *source.space] if first else [*source.space, source.channels]
-    return {
-        "input": INPUT,
-        "dtype": "float32",
-        "layout": f"NC{axes}" if first else f"N{axes}C",
-        "shape": [BATCH, *image],
-        "low": i.low,
-        "high": i.high,
-        "mean": list(i.mean),
-        "std": list(i.std),
-        "steps": [
-            f"Bring the image to {' x '.join(map(str, source.space))} and {source.channels} "
-            "channel(s), in the units that the run's data have.",
-            f"x = clip((x - {i.low:g}) / ({i.high:g} - {i.low:g}), 0, 1)",
-            f"x = (x - {list(i.mean)}) / {list(i.std)}, per channel",
-            f"Batches are {'channels first' if first else 'channels last'}, "
-            f"{f'NC{axes}' if first else f'N{axes}C'}.",
-        ],
-    }
 
 
 def _tensors(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from assl_jax import records
+from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.export import load_backbone, load_model
 from assl_jax.interop.weights import Head, Variables
@@ -34,9 +35,11 @@ class Source(NamedTuple):
       head: of a fine-tuned network; None for a backbone alone.
       classes: in the order of the logits; empty for a backbone alone.
       intensity: how stored values become network inputs.
+      reader: reads files as images of the run.
       evaluation: of the network after fine-tuning; None if the run does not know it.
       training: settings of its pretraining, as its stage holds them; empty for a teacher, and None
         without a pretraining.
+      temperature: that the head was divided by; None if it is as it was trained.
     """
 
     label: str
@@ -48,8 +51,10 @@ class Source(NamedTuple):
     head: Head | None
     classes: tuple[str, ...]
     intensity: Intensity
+    reader: FileReader
     evaluation: Evaluation | None
     training: dict[str, Any] | None = None
+    temperature: float | None = None
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -58,15 +63,8 @@ class Source(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Channels of an image of the run.
-
-        Raises:
-          InputError: the run is of an earlier version, which did not record them.
-        """
-        images = self.results.images
-        if images is None:
-            raise InputError("the run is of an earlier version; run the same command again")
-        return images.shape[-1]
+        """Channels of an image of the run."""
+        return self.reader.shape[-1]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -77,6 +75,7 @@ class Source(NamedTuple):
             "pool": list(self.pool),
             "backbone": self.settings,
             "classes": list(self.classes),
+            "temperature": self.temperature,
             "space": list(self.space),
             "channels": self.channels,
             "intensity": {
@@ -88,16 +87,18 @@ class Source(NamedTuple):
         }
 
 
-def read_source(workdir: Path, network: str = "") -> Source:
+def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Source:
     """The network of a finished run.
 
     Args:
       workdir: of the run.
       network: label of a network whose fine-tuned form is exported with its head; "" takes the
         pretrained backbone that the run ended with.
+      raw: whether the head stays as it was trained, without the temperature of its network.
 
     Raises:
-      InputError: no finished run, no backbone of its own, or an unknown network.
+      InputError: no finished run, one of an earlier version, no backbone of its own, or an unknown
+        network.
     """
     path = workdir / records.RESULTS
     require(path.exists(), f"{workdir} holds no finished run (no {records.RESULTS}); run it first")
@@ -106,7 +107,8 @@ def read_source(workdir: Path, network: str = "") -> Source:
     if network:
         found = lookup(networks, network, "--network")
         folder = workdir / results.stages / found.finetune
-        model = load_model(folder)
+        found = found.replace(calibration=None) if raw else found
+        model = load_model(folder, temperature=found.temperature)
         own = records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord)
         head = Head(model.kernel, model.bias)
         source = Source(
@@ -119,8 +121,10 @@ def read_source(workdir: Path, network: str = "") -> Source:
             head,
             model.classes,
             model.intensity,
+            model.reader if model.reader.shape else _reader(results, model.intensity),
             _evaluation(folder),
             _training(workdir, results, found),
+            found.temperature if found.calibration else None,
         )
     else:
         folder = workdir / records.BACKBONE_FOLDER
@@ -143,10 +147,24 @@ def read_source(workdir: Path, network: str = "") -> Source:
             None,
             (),
             pretrained.intensity,
+            _reader(results, pretrained.intensity),
             results.best.evaluation if results.best else None,
             _training(workdir, results, kept),
         )
     return source
+
+
+def _reader(results: Results, intensity: Intensity) -> FileReader:
+    """How the run read its images, the same for all of its networks."""
+    images = results.images
+    if images is None:
+        raise InputError("the run is of an earlier version; run the same command again")
+    return FileReader(
+        shape=images.shape,
+        low=intensity.low,
+        high=intensity.high,
+        format=records.as_settings(images.format),
+    )
 
 
 def _training(

@@ -28,9 +28,11 @@ from assl_jax.records.base import (
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.evaluation import Estimate, Evaluation
 from assl_jax.records.results import (
+    Calibration,
     Correlation,
     Findings,
     NetworkRecord,
+    OperatingPoint,
     Probed,
     Probes,
     Results,
@@ -70,6 +72,7 @@ __all__ = [
     "BackboneRecord",
     "Best",
     "CONFIG",
+    "Calibration",
     "Control",
     "Correlation",
     "DataSummary",
@@ -92,6 +95,7 @@ __all__ = [
     "MODEL_FOLDER",
     "ModelRecord",
     "NetworkRecord",
+    "OperatingPoint",
     "PROBES",
     "Pool",
     "Pretrained",

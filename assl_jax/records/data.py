@@ -1,5 +1,7 @@
 """What a run has read, as it says so before training."""
 
+from typing import Any
+
 from assl_jax.records.base import Record
 
 
@@ -28,6 +30,8 @@ class DataSummary(Record, frozen=True, kw_only=True):
       skipped: files that were left out, with reasons.
       notes: how the images were read, a sentence each.
       odd: what looks wrong with the images, a sentence each.
+      format: how files became images, see `data.file_reader.FileReader`; empty for arrays, and in a
+        file of an earlier version.
     """
 
     name: str
@@ -37,3 +41,4 @@ class DataSummary(Record, frozen=True, kw_only=True):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     odd: tuple[str, ...] = ()
+    format: dict[str, Any] = {}

@@ -116,6 +116,32 @@ class Findings(Record, frozen=True, kw_only=True):
     pretrained: Pool = ()
 
 
+class OperatingPoint(Record, frozen=True, kw_only=True):
+    """Where two classes are told apart.
+
+    Attributes:
+      threshold: the calibrated probability from which on an image is of the last class.
+      sensitivity: share of the last class's out-of-fold images that are found.
+      specificity: the same share of the first class.
+    """
+
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+class Calibration(Record, frozen=True, kw_only=True):
+    """What the out-of-fold predictions of a cross-validation tell of a network's probabilities.
+
+    Attributes:
+      temperature: divides the logits of each fine-tuned network; above 1 makes it less sure.
+      points: of two classes, by rising threshold; empty with more classes.
+    """
+
+    temperature: float
+    points: tuple[OperatingPoint, ...] = ()
+
+
 class NetworkRecord(Record, frozen=True, kw_only=True):
     """A network that was evaluated.
 
@@ -128,6 +154,7 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
       flops: floating-point operations of its pretraining and of the networks that it builds on; 0
         from scratch, None if unknown. Times are in the records of the stages, because results must
         not differ between two runs.
+      calibration: None without a cross-validation, and in a file of an earlier version.
     """
 
     label: str
@@ -137,6 +164,12 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     finetune: str
     pretrain: str | None = None
     flops: float | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What divides the logits of its fine-tuned networks; 1 if that is not known."""
+        return self.calibration.temperature if self.calibration else 1.0
 
 
 class StartWeights(Record, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import flax.linen as nn
 import numpy as np
 
 from assl_jax.errors import require
+from assl_jax.evaluation.calibration import calibrate
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target
@@ -17,7 +18,7 @@ from assl_jax.evaluation.scores import METRICS, on_test_set, scores
 from assl_jax.evaluation.uncertainty import Gain, estimate, paired_gain, summarise
 from assl_jax.files import read_array
 from assl_jax.models import SideBySide
-from assl_jax.records import MODEL_FOLDER, Estimate, Evaluation, Finetuned, Folds
+from assl_jax.records import MODEL_FOLDER, Calibration, Estimate, Evaluation, Finetuned, Folds
 from assl_jax.strategies.finetuning import (
     FOR_RATES,
     Run,
@@ -118,6 +119,16 @@ class Evaluating:
         stages = [self.cross_validate(each, repeat) for each in pretrained for repeat in repeats]
         values = [value for stage in stages for value in self._over_folds(stage)]
         return estimate(values, pretrainings=len(pretrained))
+
+    def calibration(self, network: Network) -> Calibration | None:
+        """Fitted to the predictions of all folds and pretrainings; None without folds."""
+        if not (self.selects and self.settings.folds):
+            return None
+        runs, repeats = self.folds(), self.pretraining.repeats(network)
+        rows = np.concatenate([run.test for run in runs.values()])
+        found = [p for each in repeats for p in _predictions(self.cross_validate(each), runs)]
+        labels = np.tile(self.setup.dataset.labels[rows], len(repeats))
+        return calibrate(labels, np.concatenate(found))
 
     def learning_rate(self, network: Network) -> float:
         """The learning rate of a network's fine-tunings, see `TargetSettings.learning_rates`.

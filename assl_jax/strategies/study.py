@@ -200,6 +200,7 @@ class Study:
             pretrain=self.pretraining.run(network).folder.name if network.has_weights else None,
             finetune=self.evaluating.finetune(network).folder.name,
             flops=self.pretraining.cost(network),
+            calibration=self.evaluating.calibration(network),
         )
 
     def _try(self, work: Callable[[], Any]) -> Path | None:

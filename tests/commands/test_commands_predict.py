@@ -12,7 +12,7 @@ from assl_jax.__main__ import main
 from assl_jax.data import load
 from assl_jax.evaluation.export import export_model
 from assl_jax.models import make_backbone
-from assl_jax.records import Best, Evaluation, NetworkRecord
+from assl_jax.records import Best, Calibration, Evaluation, NetworkRecord, OperatingPoint
 
 BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 CLASSES = ("cat", "dög")
@@ -70,7 +70,11 @@ def test_a_table_and_features(finished, capsys):
         + [f"--out={out}", f"--features={features}"]
     )
     said = capsys.readouterr()
-    assert said.out == f"12 files classified by 2 fine-tuned networks, 1 left out: {out}\n"
+    first, how, whose = said.out.splitlines()
+    assert first == f"12 files classified by 2 fine-tuned networks, 1 left out: {out}"
+    assert "often far too sure; the run has no cross-validation" in how
+    label = "rotation, fine-tuned network 1 of 2"
+    assert whose == f"Features: of {label}, not of the pretrained backbone: {features}"
     assert re.search(r"left out: .*broken\.png: cannot be read: not an image", said.err)
     with out.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -85,6 +89,79 @@ def test_a_table_and_features(finished, capsys):
     with np.load(features) as kept:
         assert kept["path"].tolist() == [row[0] for row in rows]
         assert kept["features"].shape == (12, 32)
+        assert kept["network"] == label
+
+
+@pytest.fixture
+def ask(finished, write_run, capsys):
+    """`ask(*options)`: rows of the table, and what is printed, by a run that is calibrated."""
+    points = (
+        OperatingPoint(threshold=0.2, sensitivity=1.0, specificity=0.25),
+        OperatingPoint(threshold=0.4, sensitivity=0.75, specificity=1.0),
+    )
+    network = NETWORK.replace(calibration=Calibration(temperature=3.0, points=points))
+    data = {"name": "folder", "path": str(finished / "pets")}
+    write_run(finished / "run", data, [network], best=BEST, classes=CLASSES)
+
+    def run(*options):
+        file, out = finished / "pets" / "test" / "cat" / "0.png", finished / "out.csv"
+        main(["predict", str(finished / "run"), str(file), f"--out={out}", *options])
+        with out.open(newline="", encoding="utf-8") as table:
+            return next(csv.DictReader(table)), capsys.readouterr().out
+
+    return run
+
+
+SOFT, SURE = 1 / (1 + np.exp(-3.0)), 1 / (1 + np.exp(-9.0))
+
+
+def test_each_network_has_its_temperature_before_the_mean(ask):
+    row, said = ask()
+    np.testing.assert_allclose(float(row["cat"]), (SOFT + 0.5) / 2, rtol=1e-6)
+    np.testing.assert_allclose(float(row["spread"]), (SOFT - 0.5) / 2**0.5, rtol=1e-5)
+    assert "calibrated on out-of-fold predictions of the labelled images (temperature 3)" in said
+    row, said = ask("--raw")
+    np.testing.assert_allclose(float(row["cat"]), (SURE + 0.5) / 2, rtol=1e-6)
+    assert "as the networks give them (--raw)" in said
+
+
+def test_a_class_that_is_wrong_too_often_is_unsure(ask):
+    """The other class has a probability of 0.274, and of 0.250 without the temperature."""
+    row, said = ask("--unsure=0.26")
+    assert row["unsure"] == "yes" and "Unsure: 1 of 1 files." in said
+    row, said = ask("--unsure=0.28")
+    assert row["unsure"] == "no" and "Unsure: 0 of 1 files." in said
+    assert ask("--unsure=0.26", "--raw")[0]["unsure"] == "no"
+    assert "unsure" not in ask()[0]
+
+
+@pytest.mark.parametrize(
+    "options, name, says",
+    [
+        ([], "cat", ""),
+        (["--sensitivity=0.9"], "dög", "dög from a probability of 0.2 on: .*100.0 %, .*25.0 %"),
+        (["--sensitivity=0.7"], "cat", "dög from a probability of 0.4 on: .*75.0 %, .*100.0 %"),
+        (["--specificity=0.9"], "cat", "dög from a probability of 0.4 on"),
+        (["--sensitivity=0.9", "--positive=cat"], "cat", "cat from a probability of 0.6 on"),
+        (["--specificity=0.9", "--positive=cat"], "dög", "cat from a probability of 0.8 on"),
+    ],
+)
+def test_an_operating_point_decides(ask, options, name, says):
+    """The probability of `dög` is 0.274. The spread is that of the class in the row."""
+    row, said = ask(*options)
+    assert row["class"] == name and re.search(says, said)
+    assert ("Operating point" in said) == bool(options)
+
+
+def test_an_operating_point_is_of_calibrated_probabilities(ask, capsys):
+    for options, says in (
+        (["--raw", "--sensitivity=0.9"], "needs calibrated probabilities"),
+        (["--specificity=0.9", "--sensitivity=0.9"], "not allowed with argument"),
+        (["--unsure=0"], "--unsure=0.0 must be above 0"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            ask(*options)
+        assert stopped.value.code == 2 and says in capsys.readouterr().err
 
 
 def test_a_network_that_diverged_is_named_and_writes_nothing(finished, drawn, capsys):

@@ -164,6 +164,15 @@ CASES = {
     "`predict` into a folder": case(f"{PREDICT} --out=FOLDER"),
     "`predict` with features into a folder": case(f"{PREDICT} --features=FOLDER"),
     "`predict` by a run that keeps no network": case(PREDICT, results(best=None)),
+    "`predict` with a limit of nothing": case(f"{PREDICT} --unsure=0"),
+    "`predict` at an impossible sensitivity": case(f"{PREDICT} --sensitivity=95"),
+    "`predict` at two rates": case(f"{PREDICT} --sensitivity=0.9 --specificity=0.9"),
+    "`predict` for a class without a rate": case(f"{PREDICT} --positive=cat"),
+    "`predict` for a class that is not there": case(f"{PREDICT} --sensitivity=0.9 --positive=cta"),
+    "`predict` at a sensitivity of three classes": case(
+        f"{PREDICT} --sensitivity=0.9", results(classes=("cat", "dog", "owl"))
+    ),
+    "`predict` at a specificity without a calibration": case(f"{PREDICT} --specificity=0.9"),
     "`finetune` of an unknown network": case("finetune RUN --network=rotatoin"),
     "`finetune` of a network without a pretraining": case("finetune RUN --network=scratch"),
     "`finetune` of a run that keeps no network": case("finetune RUN", results(best=None)),

@@ -197,7 +197,9 @@ def test_networks_of_a_run(tmp_path, monkeypatch):
             parents=True
         )
     # Loading is tested above; here a network is the name of its folder.
-    monkeypatch.setattr("assl_jax.evaluation.export.load_model", lambda folder: folder.name)
+    monkeypatch.setattr(
+        "assl_jax.evaluation.export.load_model", lambda folder, temperature: folder.name
+    )
     found = load_models(tmp_path / "run", results_with(labels))
     assert list(found) == [
         "src",

@@ -67,9 +67,12 @@ def _dataset(space, c):
 
 @pytest.fixture
 def make_run(tmp_path, weights):
-    """`make_run(space, c, **backbone)`: a workdir with a backbone and the network `rotation`."""
+    """`make_run(space, c, **backbone)`: a workdir with a backbone and the network `rotation`.
 
-    def make(space=(16, 16), c=1, **settings):
+    `format` says how its images were read from files, and `calibration` is the network's.
+    """
+
+    def make(space=(16, 16), c=1, *, format=(), calibration=None, **settings):
         settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"} | settings
         module = make_backbone(**settings)
         variables = weights(module, *space, c)
@@ -109,6 +112,7 @@ def make_run(tmp_path, weights):
             backbone=settings["name"],
             pretrain="pretrain-rotation-1-2",
             finetune=stage.name,
+            calibration=calibration,
         )
         results = Results(
             experiment="pretrain",
@@ -124,7 +128,9 @@ def make_run(tmp_path, weights):
             networks=(network,),
             scratch=_evaluation(0.5),
             best=best,
-            images=DataSummary(name="digits", shape=(*space, c), dtype="uint8", splits={}),
+            images=DataSummary(
+                name="digits", shape=(*space, c), dtype="uint8", splits={}, format=dict(format)
+            ),
         )
         records.write(workdir / records.RESULTS, results)
         trained = {"steps": 2000, "batch_size": 64}

@@ -14,7 +14,7 @@ from assl_jax.commands import export as command
 from assl_jax.errors import InputError
 from assl_jax.files import write_json
 from assl_jax.interop.start import read_start
-from assl_jax.records import Results, StageRecord
+from assl_jax.records import Calibration, Results, StageRecord
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -52,6 +52,58 @@ def test_weights_with_their_record_and_card(make_run, capsys):
         "net.maxpool = torch.nn.Identity()",
     ):
         assert line in text, line
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_head_is_divided_by_its_temperature(make_run, raw):
+    from assl_jax.interop.export import export
+
+    workdir, *_, head = make_run(calibration=Calibration(temperature=2.5))
+    written = export(workdir, "safetensors", network="rotation", raw=raw)
+    arrays = safetensors.load_file(written.network)
+    for name in ("kernel", "bias"):
+        wanted = head[name] if raw else head[name] / np.float32(2.5)
+        np.testing.assert_array_equal(arrays[f"head.{name}"], wanted)
+    described = json.loads(written.preprocessing.read_text())
+    assert described["temperature"] == (None if raw else 2.5)
+    card = written.card.read_text()
+    assert ("divided by the temperature 2.5, fitted to out-of-fold" in card) != raw
+    assert ("often far too sure" in card) == ("--network=rotation --raw`" in card) == raw
+    # A backbone alone has no probabilities.
+    alone = export(workdir, "safetensors")
+    assert "temperature" not in json.loads(alone.preprocessing.read_text())
+    assert "Probabilities" not in alone.card.read_text()
+
+
+def test_the_card_says_how_files_were_read(make_run):
+    from assl_jax.interop.export import export
+
+    workdir, *_ = make_run(space=(16, 16), c=3, format={"side": 16, "window": [0.0, 200.0]})
+    written = export(workdir, "safetensors")
+    described = json.loads(written.preprocessing.read_text())
+    assert described["file"] == {
+        "kind": "image",
+        "filter": "linear, antialiased",
+        "side": 16,
+        "channels": 3,
+        "window": [0.0, 200.0],
+        "pages": "one",
+        "alpha": "white",
+    }
+    card = written.card.read_text()
+    assert "Resize the shorter side to 16 pixels (linear, antialiased) and cut out" in card
+    assert f"```python\n{described['code']}\n```" in card
+    assert "np.stack([preprocess(path) for path in paths])" in card
+
+
+def test_no_file_can_be_an_image_of_five_channels(make_run):
+    from assl_jax.interop.export import export
+
+    workdir, *_ = make_run(space=(16, 16), c=5)
+    written = export(workdir, "safetensors")
+    described = json.loads(written.preprocessing.read_text())
+    assert described["file"] == {} and "def preprocess" not in described["code"]
+    assert "np.stack([normalise(array) for array in arrays])" in written.card.read_text()
 
 
 def test_the_card_of_a_teacher_names_no_pretraining(make_run, tmp_path):

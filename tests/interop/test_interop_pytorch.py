@@ -1,6 +1,7 @@
 """Exported files in the real PyTorch modules and in ONNX Runtime; see requirements-interop.txt."""
 
 import os
+import re
 import warnings
 
 import jax
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.export import load_backbone, load_model
+from assl_jax.data.file_reader import FileReader
+from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
 from assl_jax.interop.export import export
+from assl_jax.records import Calibration
 
 pytestmark = [
     pytest.mark.long,
@@ -31,6 +34,9 @@ CASES = [
 ]
 
 
+CALIBRATION = Calibration(temperature=2.5)
+
+
 def images(space, c):
     return np.random.default_rng(1).standard_normal((3, *space, c)).astype(np.float32)
 
@@ -41,11 +47,12 @@ def expected(workdir, network, x):
         return jax.jit(module.apply)(variables, x)["pooled"]
     model = load_model(workdir / "stages" / "finetune-rotation-1-2")
     pooled = jax.jit(model.backbone.apply)(model.variables, x)["pooled"]
-    return pooled @ model.kernel + model.bias[None]
+    return (pooled @ model.kernel + model.bias[None]) / CALIBRATION.temperature
 
 
 def code_of(card):
-    return card.read_text().partition("```python\n")[2].partition("```")[0]
+    """Of its preprocessing and of the network."""
+    return "\n".join(re.findall("```python\n(.*?)```", card.read_text(), re.DOTALL))
 
 
 @pytest.mark.parametrize("network", ["", "rotation"], ids=["backbone", "with head"])
@@ -57,7 +64,7 @@ def test_the_code_of_the_card_gives_our_outputs(
     pytest.importorskip(library)
     pytest.importorskip("safetensors")
     settings = {"name": name, "width": 1.0, "stem": "imagenet"} | settings
-    workdir, *_ = make_run(space, c, **settings)
+    workdir, *_ = make_run(space, c, calibration=CALIBRATION, **settings)
     written = export(workdir, library, network=network)
     monkeypatch.chdir(written.network.parent)
     names: dict = {}
@@ -68,6 +75,65 @@ def test_the_code_of_the_card_gives_our_outputs(
     with torch.no_grad():
         found = names["net"](torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
     close(found, expected(workdir, network, x))
+
+
+FILES = [
+    ("torchvision", (64, 64), 3, "resnet18", {"side": 64, "channels": 3}),
+    ("timm", (48, 48), 1, "resnet18", {"window": [0.0, 4000.0]}),
+    ("monai", (12, 20, 20), 1, "resnet10", {"window": [-20.0, 100.0], "spacing": [3.0, 2.0, 2.0]}),
+    ("onnx", (40, 56), 3, "resnet10", {}),
+]
+
+
+def written_file(folder, format, space, c):
+    """A file of another size: a photograph, a picture of 12 bits, a turned volume."""
+    rng = np.random.default_rng(0)
+    if len(space) == 3:
+        import nibabel as nib
+
+        x = rng.integers(-50, 150, (60, 64, 30)).astype(np.int16)
+        nib.save(nib.Nifti1Image(x, np.diag([-1.5, 1.0, -3.0, 1])), folder / "a.nii.gz")
+        return folder / "a.nii.gz"
+    from PIL import Image
+
+    if c == 1:
+        x = rng.integers(0, 4096, (70, 111)).astype(np.uint16)
+        Image.fromarray(x).save(folder / "a.png")
+        return folder / "a.png"
+    Image.fromarray(rng.integers(0, 256, (211, 160, 3), dtype=np.uint8)).save(folder / "a.jpg")
+    return folder / "a.jpg"
+
+
+@pytest.mark.parametrize("library, space, c, name, format", FILES, ids=str)
+def test_from_a_file_on_disk_to_the_runs_features(
+    library, space, c, name, format, make_run, monkeypatch, tmp_path
+):
+    """By the card's code alone, without assl_jax."""
+    pytest.importorskip({"onnx": "onnxruntime"}.get(library, library))
+    workdir, *_ = make_run(space, c, name=name, width=1.0, stem="imagenet", format=format)
+    written = export(workdir, library)
+    path = written_file(tmp_path, format, space, c)
+    monkeypatch.chdir(written.network.parent)
+    names: dict = {"images": np.zeros((1, c, *space), np.float32)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(code_of(written.card), names)
+    batch = np.stack([names["preprocess"](path)])
+    if library == "onnx":
+        (found,) = names["session"].run(None, {"images": batch})
+    else:
+        with names["torch"].no_grad():
+            found = names["net"](names["torch"].from_numpy(batch)).numpy()
+    intensity = load_intensity(workdir)
+    reader = FileReader(
+        shape=(*space, c),
+        low=intensity.low,
+        high=intensity.high,
+        format={key: tuple(v) if isinstance(v, list) else v for key, v in format.items()},
+    )
+    module, variables = load_backbone(workdir)
+    inputs = intensity(reader.read(path)[None])
+    close(found, jax.jit(module.apply)(variables, inputs)["pooled"], 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +148,7 @@ def test_the_code_of_the_card_gives_our_outputs(
 )
 def test_onnx_runtime_gives_our_outputs(name, space, c, settings, make_run, monkeypatch):
     pytest.importorskip("onnxruntime")
-    workdir, *_ = make_run(space, c, name=name, **settings)
+    workdir, *_ = make_run(space, c, name=name, calibration=CALIBRATION, **settings)
     written = export(workdir, "onnx", network="rotation")
     monkeypatch.chdir(written.network.parent)
     x = images(space, c)

@@ -61,6 +61,33 @@ def test_all_pretrainings_have_the_learning_rate_that_suits_them_together(repeat
 
 
 @pytest.mark.slow
+def test_a_calibration_pools_the_folds_of_all_pretrainings(repeated, make_study):
+    """The held-out images of the folds, twice; no test image."""
+    study = repeated()
+    study.evaluate(SRC)
+    labels, found = study.setup.dataset.labels, []
+    for network in (SRC, OTHER):
+        folder = study.evaluating.cross_validate(network).folder / "predictions"
+        for name, run in study.evaluating.folds().items():
+            found.append((labels[run.test], np.load(folder / f"{name.replace(' ', '_')}.npy")))
+    truth, p = map(np.concatenate, zip(*found, strict=True))
+    assert len(truth) == 2 * 16
+    (record,) = study.record()
+    # The loss at the stored temperature, against many others.
+    target = np.where(np.eye(2)[truth] == 1, 33 / 34, 1 / 34)
+    tried = {}
+    for t in (record.temperature, *np.geomspace(0.2, 1000, 2000)):
+        q = np.exp(np.log(p.astype(float)) / t)
+        tried[t] = -(target * np.log(q / q.sum(1, keepdims=True))).sum(1).mean()
+    assert tried[record.temperature] == pytest.approx(min(tried.values()), abs=1e-9)
+    assert record.calibration.points[0].sensitivity == 1
+    for other in ({"selects": False}, {"folds": 0}):
+        without = make_study(**other)
+        without.evaluate(SCRATCH)
+        assert without.record()[0].calibration is None
+
+
+@pytest.mark.slow
 def test_an_evaluation_covers_all_pretrainings(repeated, make_study, monkeypatch):
     study = repeated()
     found = study.evaluate(SRC)

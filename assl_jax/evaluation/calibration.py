@@ -1,0 +1,188 @@
+"""How sure a network may be, learnt from images that it was not trained on."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from assl_jax.errors import in_range, lookup, require
+from assl_jax.records import Calibration, OperatingPoint
+
+HOTTEST, COLDEST = 1000.0, 0.2  # temperatures
+MOST_POINTS = 100
+SMALLEST = float(np.finfo(np.float32).tiny)  # of a stored probability whose logarithm is taken
+
+
+def softened(logits: Float[np.ndarray, "n k"], inverse: float) -> Float[np.ndarray, "n k"]:
+    """Probabilities at a temperature, given as its inverse."""
+    p = np.exp(inverse * (logits - logits.max(1, keepdims=True)))
+    return p / p.sum(1, keepdims=True)
+
+
+def inverse_temperature(
+    labels: Int[np.ndarray, " n"],
+    logits: Float[np.ndarray, "n k"],
+    *,
+    largest: float = 1.0,
+    smoothing: float = 0.0,
+) -> float:
+    """The inverse of the temperature with the smallest log loss, 0 to `largest`.
+
+    Source: Guo et al. 2017 (arXiv 1706.04599).
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      logits: or logarithms of probabilities.
+      largest: 1 never makes a network surer.
+      smoothing: probability of another class than the true one.
+    """
+    true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
+    if smoothing:
+        others = (logits.sum(1) - true) / (logits.shape[1] - 1)
+        true = (1 - smoothing) * true + smoothing * others
+
+    def too_sure(inverse: float) -> bool:
+        """Whether the loss, which is convex in the inverse temperature, rises there."""
+        return bool(((softened(logits, inverse) * logits).sum(1) - true).mean() > 0)
+
+    if not too_sure(largest):
+        return largest
+    low, high = 0.0, largest
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (low, middle) if too_sure(middle) else (middle, high)
+    return low
+
+
+def calibrate(
+    labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n k"]
+) -> Calibration:
+    """What out-of-fold predictions tell of a network's probabilities.
+
+    A true class counts as 1 - 1 / (n + 2), as in Platt 1999: n predictions that are all right make
+    no network certain.
+
+    Args:
+      labels: true classes, 0 to k - 1.
+      probabilities: of networks that were not trained on the image of the row.
+    """
+    logits = np.log(probabilities.astype(np.float64).clip(SMALLEST))
+    smoothing = 1 / (len(labels) + 2)
+    inverse = inverse_temperature(labels, logits, largest=1 / COLDEST, smoothing=smoothing)
+    inverse = max(inverse, 1 / HOTTEST)
+    points: tuple[OperatingPoint, ...] = ()
+    if probabilities.shape[1] == 2:
+        points = operating_points(labels == 1, softened(logits, inverse)[:, 1])
+    return Calibration(temperature=1 / inverse, points=points)
+
+
+def operating_points(
+    positive: Bool[np.ndarray, " n"], score: Float[np.ndarray, " n"]
+) -> tuple[OperatingPoint, ...]:
+    """The corners of the ROC curve by rising threshold; at most `MOST_POINTS` of them.
+
+    Args:
+      positive: whether the image is of the positive class.
+      score: the probability of that class.
+
+    Returns:
+      The points that no other threshold beats in the sensitivity or in the specificity without a
+      loss in the other. Thresholds are halfway between two scores, so that no image is on one.
+    """
+    if positive.all() or not positive.any():
+        return ()
+    score = np.minimum(score, np.nextafter(1, 0))  # the last threshold is above every score
+    levels = np.unique(np.append(score, 1.0))
+    thresholds = np.append(0.0, (levels[1:] + levels[:-1]) / 2)
+    found, others = np.sort(score[positive]), np.sort(score[~positive])
+    sensitivity = 1 - np.searchsorted(found, thresholds) / len(found)
+    specificity = np.searchsorted(others, thresholds) / len(others)
+    # A corner: a higher threshold is less sensitive, and a lower one is less specific.
+    falls = np.append(np.diff(sensitivity) < 0, True)
+    rises = np.append(True, np.diff(specificity) > 0)
+    corners = np.flatnonzero(falls & rises)
+    if len(corners) > MOST_POINTS:
+        corners = corners[np.linspace(0, len(corners) - 1, MOST_POINTS).round().astype(int)]
+    return tuple(
+        OperatingPoint(
+            threshold=float(thresholds[i]),
+            sensitivity=float(sensitivity[i]),
+            specificity=float(specificity[i]),
+        )
+        for i in corners
+    )
+
+
+class Decision(NamedTuple):
+    """How two classes are told apart.
+
+    Attributes:
+      positive: name of the class that is looked for.
+      threshold: the probability of the last class from which on an image is of that class.
+      sensitivity, specificity: of the class that is looked for, out of fold.
+      of_last: whether it is the last class.
+    """
+
+    positive: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+    of_last: bool
+
+    def __str__(self) -> str:
+        least = self.threshold if self.of_last else 1 - self.threshold
+        return (
+            f"{self.positive} from a probability of {least:.3g} on: out-of-fold sensitivity "
+            f"{100 * self.sensitivity:.1f} %, specificity {100 * self.specificity:.1f} %"
+        )
+
+
+def decide(
+    calibration: Calibration | None,
+    classes: Sequence[str],
+    *,
+    positive: str = "",
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> Decision | None:
+    """The operating point that reaches a sensitivity or a specificity, and is best in the other.
+
+    Args:
+      calibration: of the network.
+      classes: names, in the order of the logits.
+      positive: the class that is looked for; "" is the last one.
+      sensitivity, specificity: what to reach out of fold, at most one of them; without both there
+        is no operating point.
+
+    Raises:
+      InputError: no calibration, not two classes, an unknown class, a number out of range.
+    """
+    target = specificity if sensitivity is None else sensitivity
+    if target is None:
+        require(not positive, f"--positive={positive}: add --sensitivity or --specificity")
+        return None
+    option = "--specificity" if sensitivity is None else "--sensitivity"
+    in_range(target, option, above=0, at_most=1)
+    require(
+        len(classes) == 2,
+        f"{option}={target:g} needs two classes; the run has {len(classes)}: {', '.join(classes)}",
+    )
+    positive = positive or classes[-1]
+    lookup(dict.fromkeys(classes), positive, "--positive")
+    require(
+        bool(calibration and calibration.points),
+        f"{option}={target:g} needs calibrated probabilities, which a search with "
+        "search.select_on=cv has; leave out --raw, or run one",
+    )
+    assert calibration
+    of_last = positive == classes[-1]
+    found = [
+        Decision(positive, p.threshold, p.sensitivity, p.specificity, of_last)
+        if of_last
+        else Decision(positive, p.threshold, p.specificity, p.sensitivity, of_last)
+        for p in calibration.points
+    ]
+    if sensitivity is None:
+        return max((d for d in found if d.specificity >= target), key=lambda d: d.sensitivity)
+    return max((d for d in found if d.sensitivity >= target), key=lambda d: d.specificity)
