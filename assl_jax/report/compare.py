@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, glyphs, paper
+from assl_jax.report.colours import LINE
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
@@ -170,7 +171,7 @@ def compare_chart(columns: Sequence[Column]) -> "Figure | None":
             if known(estimate.std):
                 ax.errorbar(x, y_run, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
     for y in range(1, len(titles)):
-        ax.axhline(y - 0.5, color="#eeeeee", linewidth=0.8)
+        ax.axhline(y - 0.5, color=LINE, linewidth=0.8)
     ax.set_yticks(range(len(titles)), list(titles.values()))
     ax.set_ylim(len(titles) - 0.5, -0.5)
     percent_axis(ax, "test accuracy (%)")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
+from assl_jax.report.colours import GREY
 from assl_jax.strategies.network import TITLES
 from assl_jax.tasks import TASKS, describe
 
@@ -20,8 +21,6 @@ VARIANTS = {
     "self_assl": "Self-ASSL",
 }
 
-INK = "#222222"
-GREY = "#767676"  # also the colour of training from scratch
 PALETTE = tuple(task.colour for task in TASKS.values())
 
 
