@@ -11,7 +11,7 @@ from assl_jax.report.colours import LINE
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
-from assl_jax.report.names import PALETTE, START_LABEL, VARIANTS, backbone_title, capitalised
+from assl_jax.report.names import PALETTE, START_LABEL, backbone_title, capitalised
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
@@ -19,6 +19,7 @@ from assl_jax.report.sentences import gain_lines, headline, search_trace
 from assl_jax.report.svg import canvas, known, percent_axis, svg
 from assl_jax.report.table import Cell, Row, Table, markdown, plain
 from assl_jax.report.tables import TABLES, search_table, similarity_table
+from assl_jax.strategies.network import VARIANTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from assl_jax.report import planes
 from assl_jax.report.colours import GREY, INK, ON_SHADE, PANEL, PAPER
 from assl_jax.report.evaluations import kept, named_metric, overview, score, test_set
 from assl_jax.report.names import (
+    STAGES,
     START_LABEL,
     Label,
     label_title,
@@ -198,14 +199,14 @@ def time_chart(stages: Sequence[StageRecord]) -> "Figure | None":
             left += width
         speeds = [(kind, images_per_second(group)) for kind, group in groups[label].items()]
         words = [f"{left:,.1f} {'s' if scale == 1 else 'min'}"]
-        words += [f"{kind} {speed}" for kind, speed in speeds if speed]
+        words += [f"{STAGES[kind]} {speed}" for kind, speed in speeds if speed]
         ax.text(1.02, y, " · ".join(words), va="center", fontsize=8, transform=right_of_axes)
     ax.set_yticks(range(len(groups)), [label_title(label) for label in groups], fontsize=9)
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(unit)
     ax.grid(axis="y", visible=False)
-    keys = [Patch(color=INK, alpha=a, linewidth=0, label=kind) for kind, a in shades.items()]
+    keys = [Patch(color=INK, alpha=a, linewidth=0, label=STAGES[k]) for k, a in shades.items()]
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
     return figure
 
