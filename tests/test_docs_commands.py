@@ -4,7 +4,9 @@ The program itself reads them, up to where it would start to work.
 """
 
 import argparse
+import contextlib
 import functools
+import io
 import re
 import shlex
 from types import SimpleNamespace
@@ -124,8 +126,8 @@ def whole(words):
     return [*fitting({_filled(key) for key in keys}), *(word for word in words if "=" in word)]
 
 
-def mistaken(page, read, lines, capsys):
-    """The lines of a page that the program does not take, with its words."""
+def mistaken(read, lines, capsys):
+    """The lines that the program does not take, with its words."""
     found = []
     for words in lines:
         try:
@@ -137,7 +139,7 @@ def mistaken(page, read, lines, capsys):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_command_lines(page, read, capsys):
-    assert mistaken(page, read, commands(page), capsys) == []
+    assert mistaken(read, commands(page), capsys) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -147,15 +149,14 @@ def test_commands_and_settings_in_a_sentence(page, read, capsys):
         text = text.partition(", ")[0]  # "`seed=0, 1, 2`"
         if "…" in text or "..." in text or "*" in text:
             continue
-        if re.match(r"--config\b", text) and text != "--config":
-            lines.append(shlex.split(text))
-        elif text.partition(" ")[0] in COMMANDS and "--" in text:
+        command = text.partition(" ")[0] in COMMANDS and "--" in text
+        if command or re.match(r"--config[.=]", text):
             lines.append(shlex.split(text))
         elif re.match(r"(python )?(main\.py|-m assl_jax|assl-jax) ", text):
             lines += [line if line[1:] else [*line, "--help"] for line in commands_in(text)]
         elif SETTING.fullmatch(text) and not _module(text) and text not in GONE:
             lines.append([f"--config.{shlex.split(text)[0]}"])
-    assert mistaken(page, read, [line for line in lines if not _prefix(line)], capsys) == []
+    assert mistaken(read, [line for line in lines if not _prefix(line)], capsys) == []
 
 
 def _module(text):
@@ -181,18 +182,11 @@ def test_groups_of_settings(page):
 @pytest.fixture(scope="module")
 def options():
     """Every option of every command, as its help names it."""
-    found = set()
+    text = io.StringIO()
     for command in COMMANDS:
-        with pytest.MonkeyPatch.context() as patch:
-            texts = []
-            patch.setattr("builtins.print", lambda *text, **_: texts.append(" ".join(text)))
-            patch.setattr(Options, "_print_message", lambda _, text, *__: texts.append(text))
-            try:
-                main([command, "--help"])
-            except SystemExit as end:
-                assert end.code == 0
-            found |= set(re.findall(r"--[a-z_]+", "".join(texts)))
-    return found
+        with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+            main([command, "--help"])
+    return set(re.findall(r"--[a-z_]+", text.getvalue()))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -230,7 +224,7 @@ def test_files_that_pip_reads_exist():
     ],
 )
 def test_a_mistake_in_a_line_is_found(words, says, read, capsys):
-    ((line, message),) = mistaken("", read, [shlex.split(words)], capsys)
+    ((line, message),) = mistaken(read, [shlex.split(words)], capsys)
     assert says in message
 
 
