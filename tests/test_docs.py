@@ -1,36 +1,72 @@
-"""The Python examples of README and docs run as printed, and what the README names exists."""
+"""The Python examples of README and docs run as printed, and what the pages name exists."""
 
+import importlib
 import re
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
+from doc_pages import PAGES, ROOT, blocks, words_in_code
 
-ROOT = Path(__file__).parents[1]
+# `tests/interop` runs those that need PyTorch.
+PYTHON = {
+    page: [block for block in blocks(page, "python") if "import torch" not in block]
+    for page in PAGES
+}
 
 
-def blocks(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("README.md"), ids=lambda b: b.split("\n")[0][:40])
-def test_readme_examples(block, tmp_path, monkeypatch):
-    import assl_jax
+@pytest.fixture
+def finished_run(tmp_path, monkeypatch):
+    """The run `runs/mtassl_digits`, as far as its backbone is read, and images for it."""
+    from assl_jax.evaluation.export import export_backbone
     from assl_jax.models import make_backbone
     from assl_jax.ops.intensity import Intensity
 
-    small = make_backbone("resnet10", width=1 / 16, stem="half")
+    monkeypatch.chdir(tmp_path)
+    settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
     images = np.zeros((2, 16, 16, 1), np.uint8)
-    variables = small.init(jax.random.key(0), Intensity()(images))
-    loaded = {
-        "load_backbone": lambda _: (small, variables),
-        "load_intensity": lambda _: Intensity(),
-    }
-    for name, stand_in in loaded.items():
-        monkeypatch.setattr(assl_jax, name, stand_in, raising=False)
-    exec(compile(block, "README.md", "exec"), {"images": images})
+    export_backbone(
+        Path("runs/mtassl_digits/backbone"),
+        make_backbone(**settings).init(jax.random.key(0), Intensity()(images)),
+        settings=settings,
+        intensity=Intensity(),
+        pool=("rotation",),
+    )
+    return {"images": images}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page == "README.md" else [])
+        for page in PAGES
+        if PYTHON[page]
+    ],
+)
+def test_python_examples(page, finished_run):
+    """The blocks of a page in their order, each with what those before it define."""
+    from assl_jax.models import BACKBONES
+    from assl_jax.tasks import TASKS
+
+    scope = {"__name__": "page", **finished_run}
+    with mock.patch.dict(TASKS), mock.patch.dict(BACKBONES):  # what is registered leaves again
+        for block in PYTHON[page]:
+            exec(compile(block, page, "exec"), scope)
+
+
+def test_functions_in_a_sentence_exist():
+    names = [
+        found[1]
+        for page in PAGES
+        for text in words_in_code(page)
+        if (found := re.match(r"(assl_jax(?:\.\w+)+)(?:\(|$)", text))
+    ]
+    assert "assl_jax.records.read" in names
+    for name in set(names):
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
 
 
 @pytest.mark.slow
@@ -44,7 +80,7 @@ def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
     from assl_jax.training.state import init_state
     from assl_jax.training.step import make_step
 
-    (block,) = blocks("docs/adding_a_task.md")
+    (block,) = blocks("docs/adding_a_task.md", "python")
     scope: dict = {"__name__": "mirror"}
     exec(compile(block, "adding_a_task.md", "exec"), scope)
     monkeypatch.setitem(TASKS, "mirror", scope["Mirror"])  # its entry
@@ -73,7 +109,7 @@ def test_the_readme_begins_with_the_two_commands():
 
 def test_what_the_documents_name_exists():
     written_by_the_reader = {"assl_jax/models/densenet.py"}
-    for page in ("README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))):
+    for page in (*PAGES, "docs/errors.md"):
         text = (ROOT / page).read_text()
         for name in re.findall(r"configs/\w+\.py|benchmarks/\w+\.py|docs/[\w/]+\.\w+", text):
             assert (ROOT / name).exists(), (page, name)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, glyphs, paper
+from assl_jax.report.colours import LINE
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE, Chart, render, write_files
 from assl_jax.report.metrics_table import metrics_table
-from assl_jax.report.names import PALETTE, START_LABEL, VARIANTS, backbone_title, capitalised
+from assl_jax.report.names import PALETTE, START_LABEL, backbone_title, capitalised
 from assl_jax.report.pairs import correlation_lines, pairs_table
 from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
@@ -18,6 +19,7 @@ from assl_jax.report.sentences import headline, outcome_lines, search_trace
 from assl_jax.report.svg import canvas, known, percent_axis, svg
 from assl_jax.report.table import Cell, Row, Table, markdown, plain
 from assl_jax.report.tables import TABLES, search_table, similarity_table
+from assl_jax.strategies.network import VARIANTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -170,7 +172,7 @@ def compare_chart(columns: Sequence[Column]) -> "Figure | None":
             if known(estimate.std):
                 ax.errorbar(x, y_run, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
     for y in range(1, len(titles)):
-        ax.axhline(y - 0.5, color="#eeeeee", linewidth=0.8)
+        ax.axhline(y - 0.5, color=LINE, linewidth=0.8)
     ax.set_yticks(range(len(titles)), list(titles.values()))
     ax.set_ylim(len(titles) - 0.5, -0.5)
     percent_axis(ax, "test accuracy (%)")

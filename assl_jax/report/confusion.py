@@ -7,9 +7,10 @@ import numpy as np
 
 from assl_jax.records import Results
 from assl_jax.report import glyphs
+from assl_jax.report.colours import INK, ON_SHADE
 from assl_jax.report.evaluations import kept
-from assl_jax.report.names import INK, pool_title
-from assl_jax.report.svg import canvas, svg
+from assl_jax.report.names import pool_title
+from assl_jax.report.svg import canvas, shades, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,10 +71,10 @@ def confusion_chart(results: Results) -> "Figure | None":
 def _panel(ax: "Axes", counts: np.ndarray, names: list[str]) -> None:
     k = len(counts)
     shade = shares(counts)
-    ax.imshow(shade, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    ax.imshow(shade, cmap=shades(), vmin=0.0, vmax=1.0, aspect="auto")
     for i, j in np.ndindex(k, k):
         if counts[i, j]:
-            ink = "white" if shade[i, j] > 0.6 else INK
+            ink = ON_SHADE if shade[i, j] > 0.6 else INK
             text = f"{counts[i, j]:.{0 if counts[i, j] >= 100 else 1}f}".removesuffix(".0")
             size = 10 if k <= ROOMY else 8
             ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)

@@ -1,6 +1,7 @@
 """Logged quantities over the steps of a training."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Points = list[tuple[float, float]]
+LETTERS = 34  # of a title that a panel has room for
 
 
 @svg
@@ -84,7 +86,7 @@ def _curve_panel(
         mark = "o" if len(values) == 1 else ""
         ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
         ax.plot(*thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
-    ax.set_title(label_title(label))
+    ax.set_title(textwrap.fill(label_title(label), LETTERS))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
         ax.set_yscale("log")

@@ -9,17 +9,17 @@ import numpy as np
 
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.report import glyphs
+from assl_jax.report.colours import GREY, INK
 from assl_jax.report.confusion import short_name
 from assl_jax.report.figures import example_images
 from assl_jax.report.html import Picture
-from assl_jax.report.names import GREY
 from assl_jax.report.svg import canvas, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The colours of Okabe and Ito, which people with any colour vision tell apart, without yellow.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 MARKERS = "os^DvPX*"  # eight markers with seven colours: 56 classes look different
 WIDTH = 5.4  # inches
 MOST = 20  # classes in the legend; the rarer ones are grey

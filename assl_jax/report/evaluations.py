@@ -40,10 +40,8 @@ def named_metric(results: Results) -> str:
 
 def test_set(results: Results) -> str:
     """The size of the test set, for every table and figure of test results."""
-    images = f"{results.test_images:,} test images"
-    if results.patients is None:
-        return f"{images}, patients unknown"
-    return f"{images} of {results.patients:,} patients"
+    patients = "" if results.patients is None else f" of {results.patients:,} patients"
+    return f"{results.test_images:,} test images{patients}"
 
 
 def spread(results: Results) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 
 from assl_jax.records import Estimate, Evaluation, Pool, Results, Similarity, StageRecord
 from assl_jax.report import planes
+from assl_jax.report.colours import GREY, INK, ON_SHADE, PANEL, PAPER
 from assl_jax.report.evaluations import kept, named_metric, overview, score, test_set
 from assl_jax.report.names import (
-    GREY,
-    INK,
+    STAGES,
     START_LABEL,
     Label,
     label_title,
@@ -21,7 +21,7 @@ from assl_jax.report.names import (
     task_title,
 )
 from assl_jax.report.pairs import by_similarity
-from assl_jax.report.svg import canvas, known, percent_axis, svg
+from assl_jax.report.svg import canvas, known, percent_axis, shades, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,12 +39,12 @@ def similarity_heatmap(similarity: Similarity | None) -> "Figure | None":
     top = float(shown.max()) if shown.count() else 1.0
     figure = canvas(2.4 + 0.75 * k, 1.2 + 0.6 * k)
     ax = figure.subplots()
-    ax.set_facecolor("#eeeeee")
-    image = ax.imshow(shown, cmap="Blues", vmin=0.0, vmax=max(top, 1e-6), aspect="auto")
+    ax.set_facecolor(PANEL)
+    image = ax.imshow(shown, cmap=shades(), vmin=0.0, vmax=max(top, 1e-6), aspect="auto")
     for i, j in np.ndindex(k, k):
         if math.isfinite(matrix[i, j]):
             dark = i != j and matrix[i, j] > 0.6 * top
-            ink = "white" if dark else GREY if i == j else INK
+            ink = ON_SHADE if dark else GREY if i == j else INK
             ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color=ink)
     ax.set_xticks(range(k), titles, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(k), titles)
@@ -124,7 +124,7 @@ def accuracy_chart(results: Results) -> "Figure | None":
         if known(estimate.std):
             ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
         extended = len(label.pool) > 1
-        face = "white" if extended and verdict != "accepted" else tint
+        face = PAPER if extended and verdict != "accepted" else tint
         marker = "D" if extended else "o"
         ax.plot(
             x, y, marker, markersize=7, color=tint, markerfacecolor=face, zorder=4, clip_on=False
@@ -165,7 +165,7 @@ def _path_legend(figure: "Figure") -> None:
         Line2D([], [], color=INK, label="search path"),
         Line2D([], [], color=INK, linestyle=":", label="stopped"),
         Line2D([], [], color=GREY, linestyle="none", marker="D", label="accepted pool"),
-        Line2D([], [], color=GREY, linestyle="none", marker="D", mfc="white", label="other pool"),
+        Line2D([], [], color=GREY, linestyle="none", marker="D", mfc=PAPER, label="other pool"),
     ]
     figure.legend(handles=keys, loc="outside upper right", ncols=4)
 
@@ -199,14 +199,14 @@ def time_chart(stages: Sequence[StageRecord]) -> "Figure | None":
             left += width
         speeds = [(kind, images_per_second(group)) for kind, group in groups[label].items()]
         words = [f"{left:,.1f} {'s' if scale == 1 else 'min'}"]
-        words += [f"{kind} {speed}" for kind, speed in speeds if speed]
+        words += [f"{STAGES[kind]} {speed}" for kind, speed in speeds if speed]
         ax.text(1.02, y, " · ".join(words), va="center", fontsize=8, transform=right_of_axes)
     ax.set_yticks(range(len(groups)), [label_title(label) for label in groups], fontsize=9)
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(unit)
     ax.grid(axis="y", visible=False)
-    keys = [Patch(color=INK, alpha=a, linewidth=0, label=kind) for kind, a in shades.items()]
+    keys = [Patch(color=INK, alpha=a, linewidth=0, label=STAGES[k]) for k, a in shades.items()]
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
     return figure
 

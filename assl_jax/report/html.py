@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assl_jax.files import write_text
+from assl_jax.report.colours import page_css
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,10 +66,12 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> Path:
 def _environment() -> "Environment":
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("assl_jax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["colours"] = page_css()
+    return environment

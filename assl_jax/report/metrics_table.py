@@ -52,6 +52,7 @@ def metrics_table(results: Results) -> Table | None:
     caption = f"Test set, in %: {spread(results)}; {test_set(results)}"
     if any(forms.interval(e) for estimates in metrics.values() for e in estimates):
         units = f"{_units(results)} of the test set"
+        units += "" if results.patients else "; patients unknown"
         caption += f" [95 % interval of the mean of the runs, by bootstrap over {units}]"
     if chosen:
         caption += ". A cross-validation inside the labelled set chose the learning rates"

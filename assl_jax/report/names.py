@@ -6,22 +6,26 @@ from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.strategies.network import TITLES
+from assl_jax.report.colours import GREY
+from assl_jax.strategies.network import TITLES, VARIANTS, ending
 from assl_jax.tasks import TASKS, describe
 
 SCRATCH = TITLES["scratch"]  # title of an empty pool
 SCRATCH_LABEL = "scratch"
 START = TITLES["start"]
 START_LABEL = "start"  # also the variant of an empty pool that begins with the start weights
-# Besides "plain".
-VARIANTS = {
-    "longer": "as long as the pool",
-    "second_run": "second run",
-    "self_assl": "Self-ASSL",
+# What readers call the kinds of stages.
+STAGES = {
+    "pretrain": "pretraining",
+    "start": "start weights",
+    "teacher": "teacher",
+    "finetune": "fine-tuning",
+    "rate": "learning rate",
+    "select": "cross-validation",
+    "features": "features",
+    "probe": "linear probe",
 }
 
-INK = "#222222"
-GREY = "#767676"  # also the colour of training from scratch
 PALETTE = tuple(task.colour for task in TASKS.values())
 
 
@@ -68,10 +72,8 @@ class Label(NamedTuple):
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        end = f", {VARIANTS[self.variant]}" if self.variant in VARIANTS else ""
-        end += f", first {100 * self.share:g} %" if self.share < 1 else ""
-        end += f", pretraining {self.seed + 1}" if self.seed else ""
-        return start + (START if self.variant == START_LABEL else pool_title(self.pool)) + end
+        own = START if self.variant == START_LABEL else pool_title(self.pool)
+        return start + own + ending(self.variant, self.share, self.seed)
 
 
 def task_title(task: str) -> str:

@@ -16,7 +16,7 @@ from assl_jax.report.evaluations import kept, named_metric, test_set
 from assl_jax.report.html import Chart, Picture, render
 from assl_jax.report.metrics_table import metrics_table
 from assl_jax.report.names import backbone_title, capitalised, task_title
-from assl_jax.report.pairs import correlation_lines, pairs_table
+from assl_jax.report.pairs import COLUMNS, correlation_lines, pairs_table
 from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
@@ -73,7 +73,7 @@ def render_page(run: RunRecord) -> str:
         pairs=_pairs(results),
         self_assl=_self_assl(run),
         metrics=_metrics(results),
-        search={"table": tables.search_table(results), "steps": search_trace(results)},
+        search=_search(results),
         similarity=_similarity(results),
         embedding=_embedding(run),
         grid=attention_grid(run.attention),
@@ -99,13 +99,20 @@ def _overview(results: Results) -> dict[str, Any]:
     }
 
 
+def _search(results: Results) -> dict[str, Any]:
+    table = tables.search_table(results)
+    return {"table": table, "key": COLUMNS if table else "", "steps": search_trace(results)}
+
+
 def _pairs(results: Results) -> dict[str, Any]:
     lines = correlation_lines(results)
     alt = f"Scatter plots of gain over similarity, one dot per pair. {' '.join(lines)}"
+    table = pairs_table(results)
     return {
         "chart": Chart(pairs_chart(results), alt),
         "lines": lines,
-        "table": pairs_table(results),
+        "table": table,
+        "key": COLUMNS if table else "",
         "with_paper": pairs_table(results, with_paper=True),
     }
 

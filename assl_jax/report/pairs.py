@@ -11,6 +11,10 @@ from assl_jax.report.table import Cell, Row, Table
 
 FEW = 6  # pairs, those of four tasks; fewer have no correlation worth a headline
 CHANCE = 0.05  # a larger p-value may be chance
+COLUMNS = (
+    "A1: a task or a pool. A2: the task that is trained with it. Avg and Max ACC: the mean and the "
+    "larger accuracy of the two alone. Avg and Max (+/-): the gain over them, in points."
+)
 GAINS = {"avg_gain": "average gain", "max_gain": "maximum gain"}
 
 

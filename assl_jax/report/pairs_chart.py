@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from assl_jax.records import Correlation, Extension, Results
+from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.forms import coefficient
-from assl_jax.report.names import GREY, INK, pool_colour, short_title
+from assl_jax.report.names import pool_colour, short_title
 from assl_jax.report.pairs import FEW, GAINS
 from assl_jax.report.svg import canvas, known, svg
 
@@ -62,14 +63,14 @@ def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
         left, right = pair.members
         if pair.evaluation:
             std = 100 * pair.evaluation.accuracy.std
-            ax.errorbar(x, y, yerr=std, color="#bbbbbb", linewidth=0.8, zorder=1)
+            ax.errorbar(x, y, yerr=std, color=GREY, alpha=0.5, linewidth=0.8, zorder=1)
         ax.plot(
             *(x, y, "o"),
             markersize=8,
             fillstyle="left",
             markerfacecolor=pool_colour([left]),
             markerfacecoloralt=pool_colour([right]),
-            markeredgecolor="white",
+            markeredgecolor=PAPER,
             markeredgewidth=0.6,
         )
         points.append((x, y))

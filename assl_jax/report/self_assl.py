@@ -6,8 +6,9 @@ from typing import Any
 from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
-from assl_jax.report.names import START, VARIANTS, backbone_title, pool_title
+from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.table import Cell, Row, Table
+from assl_jax.strategies.network import VARIANTS
 
 NETWORKS = {"plain": "f_p", **VARIANTS}
 # Fields of a row: head, how a value prints.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assl_jax.records import LogRecord, Pool, Results, SelfASSLGroup
+from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.curves import Points, moving_mean, thinned
 from assl_jax.report.evaluations import self_assl_groups, test_set
 from assl_jax.report.forms import ends
-from assl_jax.report.names import GREY, INK, Label, backbone_title, pool_colour, pool_title
+from assl_jax.report.names import Label, backbone_title, pool_colour, pool_title
 from assl_jax.report.record import latest
 from assl_jax.report.self_assl import difference_text
 from assl_jax.report.svg import canvas, known, percent_axis, svg
@@ -67,7 +68,7 @@ def _dumbbells(ax: "Axes", group: SelfASSLGroup) -> None:
             "o",
             markersize=7,
             color=tint,
-            markerfacecolor="white",
+            markerfacecolor=PAPER,
             zorder=3,
             clip_on=False,
         )
@@ -90,7 +91,7 @@ def _legend(figure: "Figure", groups: Sequence[SelfASSLGroup]) -> None:
 
     rows = [row for group in groups for row in group.rows]
     dot: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "o"}
-    keys: list[Any] = [Line2D([], [], **dot, mfc="white", label="plain")]
+    keys: list[Any] = [Line2D([], [], **dot, mfc=PAPER, label="plain")]
     keys.append(Line2D([], [], **dot, label="Self-ASSL"))
     if any(row.second_run for row in rows):
         cross: dict[str, Any] = {"color": INK, "linestyle": "none", "marker": "x"}

@@ -1,7 +1,7 @@
 """Charts as SVG text.
 
 Matplotlib is imported when a chart is drawn, and used through its object interface. The same data
-gives the same bytes. Charts have a white background, also on a dark page.
+gives the same bytes. A chart has no background and follows the page's mode, see `colours`.
 """
 
 import contextlib
@@ -11,23 +11,32 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from assl_jax.report.colours import GREY, INK, LINE, SHADE, follow
 from assl_jax.report.glyphs import FONT, fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 STYLE = {
     "font.size": 10,
     "font.family": FONT,
-    "axes.edgecolor": "#999999",
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "grid.color": "#e6e6e6",
+    "grid.color": LINE,
     "legend.frameon": False,
     "legend.fontsize": 8,
     "text.parse_math": False,  # a "$" in a name is a dollar sign
@@ -57,8 +66,8 @@ def svg(draw: Callable[..., "Figure | None"]) -> Callable[..., str]:
             for text in figure.findobj(Text):
                 text.set_fontfamily(fonts(text.get_text()))
             out = io.StringIO()
-            figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="white")
-        return out.getvalue()
+            figure.savefig(out, format="svg", metadata={"Date": None}, facecolor="none")
+        return follow(out.getvalue())
 
     return drawn
 
@@ -67,6 +76,13 @@ def canvas(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def shades() -> "Colormap":
+    """From a clear cell at 0 to `SHADE` at 1, on a page of any colour."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("shades", [SHADE + "00", SHADE + "ff"])
 
 
 def percent_axis(ax: "Axes", label: str) -> None:

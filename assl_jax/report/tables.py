@@ -31,6 +31,7 @@ from assl_jax.report.evaluations import (
 from assl_jax.report.metrics_table import metric_lines, metrics_table
 from assl_jax.report.names import (
     SCRATCH_LABEL,
+    STAGES,
     Label,
     capitalised,
     label_title,
@@ -117,6 +118,7 @@ def _estimates(
     ]
 
 
+DECISIONS = {"start": "starts the pool"}  # words for a verdict that is none by itself
 _KINDS = {"cv": "CV", "test": "test"}  # short words for `Results.select_on`
 
 
@@ -188,7 +190,7 @@ def _group(number: int, columns: list[Column], entries: list[_Entry]) -> list[Ro
             (
                 *map(Cell, (str(number) if i == 0 else "", entry.a1, entry.a2)),
                 *(cells[i] for cells in shown),
-                Cell(entry.verdict),
+                Cell(DECISIONS.get(entry.verdict, entry.verdict)),
             ),
             opens=i == 0,
             verdict=entry.verdict,
@@ -234,7 +236,7 @@ def stages_table(stages: Sequence[StageRecord]) -> Table | None:
         return None
     rows = []
     for stage in stages:
-        cells = [Cell(label_title(stage.label)), Cell(stage.kind)]
+        cells = [Cell(label_title(stage.label)), Cell(STAGES[stage.kind])]
         for _, field, unit, form in columns:
             value = getattr(stage, field)
             cells.append(Cell(forms.DASH if value is None else format(value / unit, form)))

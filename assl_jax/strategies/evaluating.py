@@ -38,9 +38,9 @@ from assl_jax.training.processes import is_primary
 from assl_jax.training.state import TrainState
 
 TITLES = {
-    "finetune": "fine-tune {label}",
-    "rate": "cross-validate {label} with the learning rate {rate:g}",
-    "select": "cross-validate {label}",
+    "finetune": "fine-tune {network}",
+    "rate": "cross-validate {network} with the learning rate {rate:g}",
+    "select": "cross-validate {network}",
 }
 
 
@@ -341,13 +341,14 @@ class Evaluating:
                 number=number,
             )
 
+        title = TITLES[kind].format(network=setup.words(network), rate=self.settings.rates[0])
         with setup.recording(folder, kind, network) as record:
             return finetune_all(
                 self._target(backbone),
                 self._pretrained(network),
                 runs,
                 folder=folder / "predictions",
-                title=TITLES[kind].format(label=setup.label(network), rate=self.settings.rates[0]),
+                title=title,
                 logging=Logging(every=setup.log_every, record=record),
                 checkpoint_every=setup.checkpoint_every,
                 keep=keep if kind == "finetune" and is_primary() else None,

@@ -5,6 +5,24 @@ import dataclasses
 from assl_jax.records import Pool
 from assl_jax.strategies.settings import SecondRun
 
+# What readers call the variants without a pool, and those besides the first training of a pool.
+TITLES = {"scratch": "From scratch", "start": "Start weights"}
+VARIANTS = {
+    "longer": "as long as the pool",
+    "second_run": "second run",
+    "self_assl": "Self-ASSL",
+}
+
+
+def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
+    """What tells a network from the first whole training of its tasks: ", pretraining 2"."""
+    words = (
+        VARIANTS.get(variant, ""),
+        f"{100 * share:g} % of its pretraining" if share < 1 else "",
+        f"pretraining {seed + 1}" if seed else "",
+    )
+    return "".join(f", {word}" for word in words if word)
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -53,6 +71,12 @@ class Network:
         return f"{name}.seed{self.seed}" if self.seed else name
 
     @property
+    def words(self) -> str:
+        """The label for people: `src, 25 % of its pretraining`, `start weights`."""
+        name = "+".join(sorted(self.pool)) or ("start weights" if self.start else self.variant)
+        return name + ending(self.variant, self.share, self.seed)
+
+    @property
     def has_weights(self) -> bool:
         """Whether a stage holds its weights; a network from scratch draws new ones every time."""
         return bool(self.pool) or self.start
@@ -64,6 +88,4 @@ class Network:
 
 
 SCRATCH = Network()
-# What readers call the variants without a pool.
-TITLES = {"scratch": "From scratch", "start": "Start weights"}
 START = Network(start=True)

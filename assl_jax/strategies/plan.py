@@ -55,14 +55,14 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
     """
     found = []
     for network in (*study.baselines, *parts, *networks):
-        label = study.setup.label(network)
+        words = study.setup.words(network)
         pretrained = True
         repeats = study.pretraining.repeats(network)
         if network.pool and not study.setup.given(network):
             pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
             steps = study.pretraining.steps_of(network) * len(repeats)
             flops = steps * study.pretraining.mixing.flops_of_a_step(network)
-            found.append(Work(f"pretrain {label}", steps, flops, pretrained))
+            found.append(Work(f"pretrain {words}", steps, flops, pretrained))
         if network in parts:
             continue
         tested = network.share == 1
@@ -70,7 +70,7 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
         finished = pretrained and _finished(study, evaluate, network)
         steps, flops = _finetuning(study, tested=tested)
         times = len(repeats)
-        found.append(Work(f"fine-tune {label}", times * steps, times * flops, finished))
+        found.append(Work(f"fine-tune {words}", times * steps, times * flops, finished))
     return [work for work in found if work.steps]  # without labels nothing is fine-tuned
 
 

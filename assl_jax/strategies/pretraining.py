@@ -312,7 +312,7 @@ class Pretraining:
                 frozen=frozen,
                 checkpoints=checkpoints,
                 logging=Logging(
-                    title=f"pretrain {setup.label(network)}",
+                    title=f"pretrain {setup.words(network)}",
                     every=setup.log_every,
                     record=record,
                     observe=observe,

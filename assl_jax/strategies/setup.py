@@ -126,7 +126,14 @@ class Setup:
 
     def label(self, network: Network) -> str:
         """What this study calls a network, `vgg16/rotation+src`."""
-        return f"{self.prefix}/{network.label}" if self.prefix else network.label
+        return self._own(network.label)
+
+    def words(self, network: Network) -> str:
+        """The label for progress lines, plans and messages."""
+        return self._own(network.words)
+
+    def _own(self, name: str) -> str:
+        return f"{self.prefix}/{name}" if self.prefix else name
 
     def stage(
         self,
@@ -143,7 +150,7 @@ class Setup:
         Raises:
           InputError: also a network whose features are not finite.
         """
-        with of_network(self.label(network)):
+        with of_network(self.words(network)):
             return self.stages.run(
                 kind,
                 network.label,

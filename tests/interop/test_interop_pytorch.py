@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from doc_pages import blocks
 
 from assl_jax.data.file_reader import FileReader
 from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
@@ -53,6 +54,21 @@ def expected(workdir, network, x):
 def code_of(card):
     """Of its preprocessing and of the network."""
     return "\n".join(re.findall("```python\n(.*?)```", card.read_text(), re.DOTALL))
+
+
+def test_the_code_in_the_walk_through(make_run, monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    pytest.importorskip("safetensors")
+    (code,) = blocks("docs/from_folder_to_pytorch.md", "python")
+    workdir, *_ = make_run((32, 32), 3, width=0.25)
+    monkeypatch.chdir(export(workdir, "monai").network.parent)
+    names: dict = {}
+    exec(code, names)
+    x = images((32, 32), 3)
+    with torch.no_grad():
+        found = names["net"](torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+    close(found, expected(workdir, "", x))
 
 
 @pytest.mark.parametrize("network", ["", "rotation"], ids=["backbone", "with head"])

@@ -177,7 +177,7 @@ def test_what_each_run_is(write, search, text, monkeypatch):
     table = compare.runs_table(runs.columns_of(found))
     assert text(table.rows[0]) == [
         *(f"a{EVIL}", "mtassl", f"npz: {EVIL}.npz", "ResNet-18", "0", "1,000"),
-        *("8,000 test images, patients unknown", "abc123"),
+        *("8,000 test images", "abc123"),
     ]
     html = compare.compare_page(found)
     assert "main.py --config=&lt;b&gt;&amp;&#34;" in html and "<b>" not in html
@@ -243,7 +243,7 @@ def test_the_chart_is_deterministic_and_changes_with_the_runs(write, search, eva
     found = columns(write("a", search()), write("b", search(scratch=evaluation(50))))
     charts = [compare.compare_chart(some) for some in (found, found, found[:1])]
     assert charts[0] == charts[1] != charts[2]
-    name = "<!-- b (8,000 test images, patients unknown) -->"
+    name = "<!-- b (8,000 test images) -->"
     assert name in charts[0] and name not in charts[2]
 
 

@@ -12,7 +12,7 @@ from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.self_assl import self_assl_table
 from assl_jax.report.self_assl_charts import self_assl_chart
 
-UNKNOWN = "8,000 test images, patients unknown"
+TESTED = "8,000 test images"
 
 
 def gain(mean, low, high, runs=()):
@@ -47,7 +47,7 @@ def search(evaluation, results):
 def test_the_headline_says_if_nothing_beat_scratch(search, simclr, rotation, start, end):
     headline = sentences.headline(search(simclr, rotation))
     assert headline.startswith(start)
-    assert headline.endswith(f"{end} (1,000 labels, {UNKNOWN})")
+    assert headline.endswith(f"{end} (1,000 labels, {TESTED})")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_headline_says_if_nothing_beat_scratch(search, simclr, rotation, sta
 def test_a_difference_is_noise_if_images_or_fine_tunings_may_explain_it(search, over, noise):
     assert within_noise(over) == noise
     headline = sentences.headline(search(64, 58, over_scratch=over))
-    assert headline.endswith(f", a difference within the noise (1,000 labels, {UNKNOWN})") == noise
+    assert headline.endswith(f", a difference within the noise (1,000 labels, {TESTED})") == noise
 
 
 def test_how_sure_the_gain_is(search):
@@ -78,7 +78,7 @@ def test_how_sure_the_gain_is(search):
     narrow = search(64, 58, over_scratch=gain(4, 4, 4), test_images=6)
     assert sentences.outcome_lines(narrow) == [
         "Gain over scratch, paired by image: +4.0 points; the test set is too small for an "
-        "interval (6 test images, patients unknown)."
+        "interval (6 test images)."
     ]
     assert sentences.outcome_lines(search(64, 58)) == []
 
@@ -110,13 +110,13 @@ def test_the_test_set_stands_beside_every_result(search, pairs_results, table4_r
         pairs_table(pairs_results),
         self_assl_table(table4_results),
     ):
-        assert UNKNOWN in table.caption
+        assert TESTED in table.caption
     charts = (
         figures.accuracy_chart(found),
         pairs_chart(pairs_results),
         self_assl_chart(table4_results),
     )
-    assert all(any(UNKNOWN in text for text in words(chart)) for chart in charts)
+    assert all(any(TESTED in text for text in words(chart)) for chart in charts)
     known = figures.accuracy_chart(found.replace(patients=25))
     assert any("8,000 test images of 25 patients" in text for text in words(known))
 

@@ -143,7 +143,7 @@ def test_a_training_that_went_on_has_one_panel(log):
     assert curves.training_curves([*parts, *whole], kind="pretrain") == alone
     left_out = log("src.part0.25", values[:2], task="src")
     both = curves.training_curves([*parts, *left_out, *whole], kind="pretrain")
-    assert "SRC, first 25 %" in both and "Rotation, first" not in both
+    assert "SRC, 25 % of its" in both and "Rotation, 50 %" not in both
 
 
 def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):

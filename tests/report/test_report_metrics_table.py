@@ -98,7 +98,7 @@ def test_metrics_table(search, text):
         "[95 % interval of the mean of the runs, by bootstrap over 12 patients of the test set]"
     )
     images = metrics_table.metrics_table(search.replace(patients=None, test_images=1234))
-    assert "over 1,234 images of the test set" in images.caption
+    assert images.caption.endswith("over 1,234 images of the test set; patients unknown]")
     assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables.render_markdown(search)
 
 

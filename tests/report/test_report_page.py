@@ -291,7 +291,7 @@ def test_the_memory_of_the_stages_is_below_their_time(results, stage):
     shown = Page(page.render_page(RunRecord(results(), {}, {}, stages=stages)))
     after = "".join(shown.text[shown.text.index("Time and memory") :].split("\n"))
     assert "Peak host memory (GiB)Peak device memory (GiB)" in after
-    assert "SimCLRpretrain2.02.501.00" in after and "SimCLRfeatures2.02.50–" in after
+    assert "SimCLRpretraining2.02.501.00" in after and "SimCLRfeatures2.02.50–" in after
 
 
 def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, results):
@@ -321,6 +321,7 @@ def test_metrics_and_confusions_have_a_section(html, run, evaluation, drawn_once
     shown = Page(written)
     assert "80.0 ± 1.0 [70.0, 90.0]" in shown.text and "<h2>AUC</h2>" in written
     assert "<h2>Metrics</h2>" in written
+    assert shown.text.count("patients unknown") == 1  # beside the intervals
     assert "bootstrap over 4 images" in shown.text and "share of the true class" in shown.text
     assert "share of the true class" not in Page(html).text  # no room for its confusions
     parts = f"{EVIL} 75 % right, b 0 % right"

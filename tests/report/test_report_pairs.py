@@ -103,8 +103,7 @@ def test_the_complements_correlations_follow_those_of_the_similarity(pairs_resul
 
 def test_headline_summary_and_markdown(pairs_results):
     assert sentences.headline(pairs_results) == (
-        "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, "
-        "8,000 test images, patients unknown)"
+        "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, 8,000 test images)"
     )
     unknown = pairs_results.replace(correlation={}, pairs=pairs_results.pairs[:1])
     assert "over 1 pair: too few for a correlation" in sentences.headline(unknown)

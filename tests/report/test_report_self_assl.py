@@ -131,7 +131,7 @@ def test_headline_and_sentences(table4_results):
     assert sentences.headline(table4_results) == (
         "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up, 2 beyond the noise) with "
         "VGG-16, +1.4 (7 of 7 up, 3 beyond the noise) with ResNet-18 (1,000 labels, 8,000 test "
-        "images, patients unknown)"
+        "images)"
     )
     assert self_assl.self_assl_lines(table4_results) == [
         "The 95 % interval of the difference is above 0 for 5 of 14, and below 0 for 0.",
@@ -206,7 +206,7 @@ def test_a_later_pretraining_has_its_number_in_its_title():
     assert label.title == "VGG-16: Rotation, Self-ASSL, pretraining 3"
     assert names.label_title("src.seed1") == "SRC, pretraining 2"
     part = names.Label.parse("vgg16/src.part0.25.seed1")
-    assert part.title == "VGG-16: SRC, first 25 %, pretraining 2"
+    assert part.title == "VGG-16: SRC, 25 % of its pretraining, pretraining 2"
     assert part.pool == ("src",) and part.share == 0.25 and not part.single
 
 

@@ -48,7 +48,7 @@ def test_parts_are_only_pretrained(make_study):
 def test_at_a_rung_a_part_is_pretrained_and_nothing_is_tested(make_study):
     study = make_study(folds=3, steps=8, rungs=(0.25,))
     _, pretrain, finetune = planned(study, [Network(("rotation",), share=0.25)])
-    assert (pretrain.title, pretrain.steps) == ("pretrain rotation.part0.25", 2)
+    assert (pretrain.title, pretrain.steps) == ("pretrain rotation, 25 % of its pretraining", 2)
     assert pretrain.flops == 2 * study.pretraining.mixing.flops_of_a_step(ROTATION)
     assert finetune.steps == 3 * 2
     # To look for an earlier rung computes nothing.
