@@ -23,6 +23,7 @@ from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.prediction import Predictions, Row, predict, rows_of
 from assl_jax.records import NetworkRecord, Results
+from assl_jax.strategies.network import SCRATCH
 
 
 class Classified(NamedTuple):
@@ -189,6 +190,8 @@ def main(argv: list[str]) -> None:
     left = f", {len(found.unread)} left out" if found.unread else ""
     networks = f"{len(models)} fine-tuned network{'s' if len(models) > 1 else ''}"
     print(f"{len(rows)} files classified by {networks}{left}: {given.out}")
+    if network.variant == SCRATCH.variant and not given.network:
+        print("The run kept the network from scratch: nothing that was pretrained is better.")
     print(_calibrated(network, given.raw))
     if decision:
         print(f"Operating point: {decision}.")

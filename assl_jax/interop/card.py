@@ -7,8 +7,8 @@ from assl_jax.evaluation.scores import METRICS
 from assl_jax.interop.onnx_graph import INPUT
 from assl_jax.interop.source import Source
 from assl_jax.models import backbone_entry
-from assl_jax.records import Estimate, Evaluation
-from assl_jax.strategies.network import TITLES
+from assl_jax.records import Estimate, Evaluation, Results
+from assl_jax.strategies.network import SCRATCH, START, TITLES
 from assl_jax.tasks import describe
 
 NO_LICENCE = "not stated; the licence of the data may restrict the use of the weights"
@@ -65,16 +65,15 @@ def _facts(
     tasks = ", ".join(describe(task).title for task in source.pool)
     path = config["data"].get("path")
     teachers = config.get("distil", {}).get("teachers")
-    init = config.get("init", {}).get("path")
     facts = {
         "Licence": licence or NO_LICENCE,
         "Data": f"{results.data}{f' ({path})' if path else ''}",
         "Images": f"{' x '.join(map(str, source.space))}, channels: {source.channels}",
-        "Proxy tasks": tasks or "none (no pretraining)",
+        "Proxy tasks": tasks or _untrained(source),
         "Pretraining": f"{trained['steps']:,} steps of {trained['batch_size']} images"
         if source.pool and trained
         else "none",
-        "Start weights": init if init and source.label != "scratch" else "random",
+        "Start weights": "random" if source.label == SCRATCH.label else _start_weights(results),
         **({"Teachers": teachers} if teachers else {}),
         "Labels": f"{results.labels:,}",
         **({"Probabilities": _sureness(source)} if source.head else {}),
@@ -84,6 +83,23 @@ def _facts(
         "Exported with": f"`{commands[1]}`",
     }
     return list(facts.items())
+
+
+def _untrained(source: Source) -> str:
+    """Why a network has no proxy tasks of its own."""
+    best = source.results.best
+    if source.label == START.label:
+        return "those of the start weights"
+    kept = best is not None and best.scratch
+    return f"none{' (the run found nothing better than no pretraining)' if kept else ''}"
+
+
+def _start_weights(results: Results) -> str:
+    start = results.start_weights
+    if start is None:
+        return "random"
+    cost = f", {start.flops / 1e12:,.1f} TFLOP of pretraining" if start.flops else ""
+    return f"{start.label} of {start.source}{cost}" if start.label else start.source
 
 
 def _sureness(source: Source) -> str:

@@ -181,3 +181,15 @@ def test_a_network_that_diverged_is_named_and_writes_nothing(finished, drawn, ca
         main(["predict", str(finished / "run"), str(finished / "pets"), f"--out={out}"])
     assert stopped.value.code == 2 and not out.exists()
     assert "network rotation has weights of its linear head" in capsys.readouterr().err
+
+
+def test_a_run_that_kept_the_network_from_scratch_says_so(finished, write_run, capsys):
+    scratch = NETWORK.replace(label="scratch", pool=(), variant="scratch")
+    data = {"name": "folder", "path": str(finished / "pets")}
+    best = BEST.replace(pool=(), scratch=True)
+    write_run(finished / "run", data, [scratch, NETWORK], best=best)
+    file = str(finished / "pets" / "test" / "cat" / "0.png")
+    said = "The run kept the network from scratch: nothing that was pretrained is better."
+    for options, expected in ([], True), (["--network=rotation"], False):
+        main(["predict", str(finished / "run"), file, f"--out={finished / 'o.csv'}", *options])
+        assert (said in capsys.readouterr().out) == expected

@@ -14,7 +14,7 @@ from assl_jax.commands import export as command
 from assl_jax.errors import InputError
 from assl_jax.files import write_json
 from assl_jax.interop.start import read_start
-from assl_jax.records import Calibration, Results, StageRecord
+from assl_jax.records import Calibration, Results, StageRecord, StartWeights
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -195,6 +195,28 @@ def test_a_control_has_its_own_name_and_steps(make_run, tmp_path):
     records.write(workdir / "results.json", changed.replace(images=None))
     with pytest.raises(InputError, match="of an earlier version; run the same command again"):
         export(workdir, "safetensors", out=tmp_path / "out")
+
+
+def test_the_card_says_what_was_not_pretrained_here(make_run, tmp_path):
+    from assl_jax.interop.export import export
+
+    workdir, *_ = make_run()
+    results = records.read(workdir / "results.json", Results)
+    (network,) = results.networks
+    alone = [network.replace(label=each, pool=(), variant=each) for each in ("scratch", "start")]
+    given = StartWeights(source="photos", label="simclr", flops=3.25e12)
+    best = results.best.replace(pool=(), scratch=True)
+    changed = results.replace(networks=tuple(alone), best=best, start_weights=given)
+    records.write(workdir / "results.json", changed)
+
+    def card(name):
+        return export(workdir, "safetensors", network=name, out=tmp_path / name).card.read_text()
+
+    scratch, start = map(card, ("scratch", "start"))
+    assert "| Proxy tasks | none (the run found nothing better than no pretraining) |" in scratch
+    assert "| Start weights | random |" in scratch
+    assert "| Proxy tasks | those of the start weights |" in start
+    assert "| Start weights | simclr of photos, 3.2 TFLOP of pretraining |" in start
 
 
 def test_dilation_arrives_in_a_graph_or_is_refused():
