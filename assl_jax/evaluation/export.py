@@ -134,7 +134,7 @@ def load_model(folder: str | Path, number: int = 0) -> Model:
     (head,) = tree["params"]["heads"].values()
     return Model(
         network_of(record),
-        {"params": tree["params"]["backbone"], "batch_stats": tree["batch_stats"]},
+        {"params": tree["params"]["backbone"], "batch_stats": tree.get("batch_stats", {})},
         head["Dense_0"]["kernel"],
         head["Dense_0"]["bias"],
         record.intensity,

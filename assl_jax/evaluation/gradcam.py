@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from assl_jax.data import Dataset
 from assl_jax.evaluation.embedding import in_turn
 from assl_jax.evaluation.export import Model
+from assl_jax.models.base import adapted
 from assl_jax.models.heads import last_map
 from assl_jax.ops.resample import resize
 
@@ -156,7 +157,7 @@ def guided_grad_cam(
     Returns:
       Values of both signs, one for each input value.
     """
-    guided = backbone.clone(activation=guided_relu)
+    guided = adapted(backbone, activation=guided_relu)
 
     def logits(inputs: Array) -> Array:
         each = _pooled(guided, variables, inputs) @ kernel
