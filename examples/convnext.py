@@ -62,7 +62,9 @@ class ConvNeXt(nn.Module):
         """What a block adds to its input."""
         channels, layers = x.shape[-1], {"dtype": self.dtype}
         window = (self.kernel,) * (x.ndim - 2)
-        y = nn.Conv(channels, window, feature_group_count=channels, name=f"{name}_conv", **layers)(x)
+        y = nn.Conv(channels, window, feature_group_count=channels, name=f"{name}_conv", **layers)(
+            x
+        )
         y = nn.LayerNorm(name=f"{name}_norm", **layers)(y)
         y = self.activation(nn.Dense(4 * channels, name=f"{name}_wide", **layers)(y))
         y = nn.Dense(channels, name=f"{name}_narrow", **layers)(y)

@@ -88,9 +88,7 @@ def in_training(
     """
     rngs = {"dropout": jax.random.key(0) if key is None else key}
     with nn.intercept_methods(_undropped) if key is None else contextlib.nullcontext():
-        maps, updated = backbone.apply(
-            variables, x, train=True, mutable=["batch_stats"], rngs=rngs
-        )
+        maps, updated = backbone.apply(variables, x, train=True, mutable=["batch_stats"], rngs=rngs)
     return maps, updated.get("batch_stats", {})
 
 

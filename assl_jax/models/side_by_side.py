@@ -35,8 +35,7 @@ class SideBySide(nn.Module):
         given = {name: value for name, value in own.items() if value is not None}
         backbone = adapted(self.backbone, **given)
         each = [
-            backbone.clone(name=f"copy{i}", parent=self)(x, train=train)
-            for i in range(self.copies)
+            backbone.clone(name=f"copy{i}", parent=self)(x, train=train) for i in range(self.copies)
         ]
         return {name: jnp.concatenate([maps[name] for maps in each], -1) for name in each[0]}
 
