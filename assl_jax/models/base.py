@@ -28,8 +28,8 @@ class Backbone(Protocol):
       bn_momentum: the share of the running statistics that a training batch leaves. Feature
         extraction sets it to 0 to estimate the statistics again. A backbone without BatchNorm needs
         no such field.
-      activation: the function in place of every ReLU. Guided Grad-CAM sets it to `guided_relu`. A
-        backbone without such a field keeps its own.
+      activation: the function in place of every ReLU. Guided Grad-CAM changes its gradient. A
+        backbone without such a field has the plain gradient there.
     """
 
     def __call__(
