@@ -11,8 +11,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
-from assl_jax.config_keys import complete, meaning
+from assl_jax.config_keys import complete, defaults, meaning
 from assl_jax.errors import InputError
+from assl_jax.models import make_backbone, takes
 
 PREFIX = "config."
 FIRST = ("tasks", "data.name")  # they decide which other settings there are
@@ -60,7 +61,21 @@ def override(
             mistakes += _set(config, key, value)
         else:
             mistakes.append(f"--{name} is unknown; {_nearest(name, known, options)}")
+    if f"{PREFIX}backbone.name" in given:
+        with contextlib.suppress(InputError):  # as above
+            _of_another_backbone(config, given)
     return mistakes
+
+
+def _of_another_backbone(config: ConfigDict, given: Collection[str]) -> None:
+    """Reset what a config sets for its own backbone and the one that the user names does not have.
+
+    What the user gives too stays, and is refused later.
+    """
+    for setting, default in defaults(make_backbone).items():
+        chosen = f"{PREFIX}backbone.{setting}" in given
+        if not chosen and not takes(config.backbone.name, setting):
+            config.backbone[setting] = default
 
 
 def describe(config: ConfigDict, width: int = 100) -> str:

@@ -20,7 +20,7 @@ from assl_jax.data import Dataset, check_entries, load
 from assl_jax.data.settings import check
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import TEACHERS, read_start, teacher_paths
-from assl_jax.models import make_backbone, suggest_delay
+from assl_jax.models import make_backbone, suggest_delay, takes
 from assl_jax.ranges import declared, mistakes
 from assl_jax.strategies.network import SCRATCH, START
 from assl_jax.strategies.settings import (
@@ -270,11 +270,15 @@ def _target(config: ConfigDict, cross_validated: bool) -> TargetSettings:
 def _backbones(config: ConfigDict, space: tuple[int, ...]) -> list[dict[str, Any]]:
     """The settings of each backbone."""
     settings = config.backbone.to_dict()
-    # A list, as JSON gives it back to `load_backbone`.
-    settings["delay"] = list(settings["delay"] or (suggest_delay(space) if space else ()))
     names = tuple(config.self_assl.backbones) or (settings["name"],)
     require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")
-    return [{**settings, "name": name} for name in names]
+    suggested = suggest_delay(space) if space else ()
+    each = []
+    for name in names:
+        delay = settings["delay"] or (suggested if takes(name, "delay") else ())
+        # A list, as JSON gives it back to `load_backbone`.
+        each.append({**settings, "name": name, "delay": list(delay)})
+    return each
 
 
 def _given(

@@ -10,7 +10,7 @@ import pytest
 
 from assl_jax import models, plugins, tasks
 from assl_jax.command_line import override
-from assl_jax.config import mistakes_of, saved_config
+from assl_jax.config import _backbones, mistakes_of, saved_config
 from assl_jax.config_keys import base_config
 from assl_jax.data import load, source_settings
 from assl_jax.errors import InputError
@@ -19,7 +19,7 @@ from assl_jax.models import backbone_entry, make_backbone
 from assl_jax.tasks import describe, make_task, task_class
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-OWN = ("mirror", "densenet", "arrays")
+OWN = ("mirror", "densenet", "arrays", "vit")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,33 @@ def test_a_backbone_of_another_package(name, installed):
     assert backbone_entry(name).title == "DenseNet"
     with pytest.raises(InputError, match="has no meaning"):
         make_backbone(name, remat=True)
+
+
+@pytest.mark.parametrize(
+    "name, typed, width",
+    [
+        ("bare:Bare", [], 1.0),
+        ("bare:Bare", ["width=0.5"], 0.5),
+        ("vit:ViT", [], 0.25),
+        ("vit:ViT", ["width=0.5"], 0.5),
+    ],
+)
+def test_what_the_program_sets_is_not_held_against_a_network_without_it(
+    name, typed, width, tmp_path
+):
+    """A config's own width, stem and `remat`, and the delay that thin volumes get."""
+    (tmp_path / "bare.py").write_text(
+        "import flax.linen as nn\n\n\nclass Bare(nn.Module):\n    pass\n"
+    )
+    config = base_config("digits")
+    config.backbone.width, config.backbone.stem, config.backbone.remat = 0.25, "half", True
+    settings = [f"--config.backbone.{each}" for each in (f"name={name}", *typed)]
+    assert override(config, settings) == []
+    assert config.backbone.width == width and config.backbone.remat is False
+    refused = [f"backbone.width=0.5 has no meaning for {name}; leave it out"]
+    assert mistakes_of(config) == (refused if typed and name == "bare:Bare" else [])
+    delays = [_backbones(each, (8, 64, 64))[0]["delay"] for each in (config, base_config("digits"))]
+    assert delays == [[], [3, 0, 0]]
 
 
 def test_what_an_entry_fixes_is_part_of_a_stage(tmp_path):

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from assl_jax import records
@@ -208,7 +209,10 @@ def _check(network: ProbedBackbone, dataset: Dataset, layer: str) -> None:
     maps, variables = jax.eval_shape(
         lambda key: network.module.init_with_output(key, jnp.zeros(shape)), jax.random.key(0)
     )
-    own, needed = (jax.tree.map(lambda a: a.shape, v) for v in (network.variables, variables))
+    own, needed = (
+        {name: a.shape for name, a in flatten_dict(each).items()}
+        for each in (network.variables, variables)
+    )
     require(
         own == needed and len(network.intensity.mean) in (1, dataset.channels),
         f"{network.label} is a network for other images than those of {dataset.name} "

@@ -143,7 +143,7 @@ def load_model(folder: str | Path, number: int = 0, *, temperature: float = 1.0)
     (head,) = tree["params"]["heads"].values()
     return Model(
         network_of(record),
-        {"params": tree["params"]["backbone"], "batch_stats": tree["batch_stats"]},
+        {"params": tree["params"]["backbone"], "batch_stats": tree.get("batch_stats", {})},
         head["Dense_0"]["kernel"] / np.float32(temperature),
         head["Dense_0"]["bias"] / np.float32(temperature),
         record.intensity,

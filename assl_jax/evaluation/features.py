@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from assl_jax.errors import require
 from assl_jax.evaluation.finite import check_finite
+from assl_jax.models.base import adapted, in_training
 from assl_jax.models.cpu import compiler_options
 from assl_jax.ops.intensity import Intensity
 from assl_jax.training.feed import Examples, Feed
@@ -81,7 +82,7 @@ def reestimate_batch_stats(
 
     The running statistics of a pretrained network come from tiles, masked or rotated images, or
     from several tasks. They do not fit whole images. Here the mean and the variance of every layer
-    are averaged over batches of whole images.
+    are averaged over batches of whole images. A network without BatchNorm stays as it is.
 
     Args:
       backbone, variables: the network.
@@ -90,8 +91,10 @@ def reestimate_batch_stats(
       intensity: how stored integers become network inputs.
       batch_size: images per batch.
     """
+    if not variables.get("batch_stats"):
+        return variables
     mesh = images.mesh
-    observe = _observe(backbone.clone(bn_momentum=0.0), intensity, mesh)
+    observe = _observe(adapted(backbone, bn_momentum=0.0), intensity, mesh)
     # Only whole batches: an image that fills up a batch would count twice.
     size = max(1, min(batch_size, len(rows)) // mesh.size) * mesh.size
     whole = rows[: max(1, len(rows) // size) * size]
@@ -107,10 +110,7 @@ def reestimate_batch_stats(
 @functools.lru_cache(maxsize=64)
 def _observe(backbone: nn.Module, intensity: Intensity, mesh: Mesh):
     def observe(variables: Variables, images: Examples) -> Any:
-        inputs = intensity(images.take())
-        return backbone.apply(variables, inputs, train=True, mutable=["batch_stats"])[1][
-            "batch_stats"
-        ]
+        return in_training(backbone, variables, intensity(images.take()))[1]
 
     return jax.jit(observe, out_shardings=everywhere(mesh), compiler_options=_options(mesh))
 

@@ -1,7 +1,7 @@
 """Where a fine-tuned network looks: Grad-CAM and Guided Grad-CAM of its last convolution stage."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, Shaped
 from assl_jax.data import Dataset
 from assl_jax.evaluation.embedding import in_turn
 from assl_jax.evaluation.export import Model
+from assl_jax.models import SideBySide
+from assl_jax.models.base import adapted
 from assl_jax.models.heads import last_map
 from assl_jax.ops.resample import resize
 
@@ -147,8 +149,8 @@ def guided_grad_cam(
     """Guided Grad-CAM: guided backpropagation times Grad-CAM.
 
     Source: Selvaraju et al. 2017. Guided backpropagation is the gradient of the class's
-    logit with respect to the inputs, with `guided_relu` for every ReLU (the field `activation` of
-    the backbone).
+    logit with respect to the inputs, with the `guided` form of every ReLU (the field `activation`
+    of the backbone).
 
     Args:
       backbone, variables, kernel, inputs, classes: as for `grad_cam`.
@@ -156,34 +158,46 @@ def guided_grad_cam(
     Returns:
       Values of both signs, one for each input value.
     """
-    guided = backbone.clone(activation=guided_relu)
+    network = _guided(backbone)
 
     def logits(inputs: Array) -> Array:
-        each = _pooled(guided, variables, inputs) @ kernel
+        each = _pooled(network, variables, inputs) @ kernel
         return jnp.take_along_axis(each, classes[:, None], axis=1).sum()
 
     cam = grad_cam(backbone, variables, kernel, inputs, classes)
     return jax.grad(logits)(inputs) * cam[..., None]
 
 
-@jax.custom_vjp
-def guided_relu(x: Array) -> Array:
-    """ReLU that passes a gradient back only where both its input and the gradient are positive.
+@functools.cache
+def guided(activation: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """A function that passes a gradient back only where its input and the gradient are positive.
 
-    Source: guided backpropagation, Springenberg et al. 2015.
+    Source: guided backpropagation, Springenberg et al. 2015, for the ReLU.
+
+    Args:
+      activation: the function, such as `nn.relu`; its values stay.
     """
-    return nn.relu(x)
+
+    @jax.custom_vjp
+    def value(x: Array) -> Array:
+        return activation(x)
+
+    def forward(x: Array) -> tuple[Array, Array]:
+        return activation(x), x
+
+    def backward(x: Array, gradient: Array) -> tuple[Array]:
+        (back,) = jax.vjp(activation, x)[1](nn.relu(gradient))
+        return (jnp.where(x > 0, back, 0),)
+
+    value.defvjp(forward, backward)
+    return value
 
 
-def _forward(x: Array) -> tuple[Array, Array]:
-    return nn.relu(x), x
-
-
-def _backward(x: Array, gradient: Array) -> tuple[Array]:
-    return (jnp.where(x > 0, nn.relu(gradient), 0),)
-
-
-guided_relu.defvjp(_forward, _backward)
+def _guided(backbone: nn.Module) -> nn.Module:
+    """The network with a guided activation, if it lets one set it."""
+    single = backbone.backbone if isinstance(backbone, SideBySide) else backbone
+    own = getattr(single, "activation", None)
+    return adapted(backbone, activation=guided(own)) if own else backbone
 
 
 def _apply(backbone: Any, variables: Variables, inputs: Array) -> dict[str, Array]:

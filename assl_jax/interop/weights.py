@@ -98,7 +98,7 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
     """
     image = jax.ShapeDtypeStruct((1, *(32,) * rank, channels), jnp.float32)
     shapes = jax.eval_shape(backbone.init, jax.random.key(0), image)
-    wanted = flatten_dict({kind: shapes[kind] for kind in ("params", "batch_stats")})
+    wanted = flatten_dict({kind: shapes.get(kind, {}) for kind in ("params", "batch_stats")})
     foreign = is_foreign(arrays)
     require(
         not foreign or isinstance(backbone, ResNet | VGG),

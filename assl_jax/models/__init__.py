@@ -61,6 +61,7 @@ __all__ = [
     "fixed_elsewhere",
     "make_backbone",
     "suggest_delay",
+    "takes",
 ]
 
 
@@ -82,6 +83,20 @@ def backbone_entry(name: str) -> Entry:
         f"backbone.name={name!r} must be a Flax module or an assl_jax.models.Entry",
     )
     return Entry(found.__name__, found, ignored=("stem",))
+
+
+def takes(name: str, setting: str) -> bool:
+    """Whether the backbone called `name` has a field for a setting, or ignores the setting.
+
+    Args:
+      name: see `backbone_entry`.
+      setting: of `make_backbone`.
+
+    Raises:
+      InputError: as `backbone_entry` does.
+    """
+    entry = backbone_entry(name)
+    return setting in {field.name for field in dataclasses.fields(entry.module)} | {*entry.ignored}
 
 
 def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:

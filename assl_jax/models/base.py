@@ -1,10 +1,13 @@
 """What a backbone is, and what the backbones of this package share."""
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -23,16 +26,11 @@ class Backbone(Protocol):
 
     Attributes:
       bn_momentum: the share of the running statistics that a training batch leaves. Feature
-        extraction sets it to 0 to estimate the statistics again. A backbone without BatchNorm has
-        the field too, and does not use it.
-      activation: the function in place of every ReLU. Guided Grad-CAM sets it to `guided_relu`.
+        extraction sets it to 0 to estimate the statistics again. A backbone without BatchNorm needs
+        no such field.
+      activation: the function in place of every ReLU. Guided Grad-CAM changes its gradient. A
+        backbone without such a field has the plain gradient there.
     """
-
-    @property
-    def bn_momentum(self) -> float | None: ...
-
-    @property
-    def activation(self) -> Callable[[Array], Array] | None: ...
 
     def __call__(
         self, x: Float[Array, "b *space c"], *, train: bool = False
@@ -41,7 +39,8 @@ class Backbone(Protocol):
 
         Args:
           x: `[b, *space, c]`, with two or three spatial axes.
-          train: normalise by the batch and move the running statistics (`batch_stats`).
+          train: normalise by the batch, move the running statistics (`batch_stats`), and drop
+            out with the stream `dropout`. Without it the network is deterministic.
         """
         ...
 
@@ -71,6 +70,36 @@ def feature_maps(stages: Mapping[str, Float[Array, "b *space c"]]) -> dict[str, 
     """
     *_, last = stages.values()
     return {**stages, LAST: last, POOLED: global_average(last)}
+
+
+def in_training(
+    backbone: nn.Module, variables: Mapping[str, Any], x: Array, key: jax.Array | None = None
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """A backbone in training mode.
+
+    Args:
+      backbone, variables: the network.
+      x: standardised images `[b, *space, c]`.
+      key: of the stream `dropout`. None switches every `nn.Dropout` off; what else draws from the
+        stream gets the same numbers in every call.
+
+    Returns:
+      The backbone's mapping, and its new running statistics: {} without BatchNorm.
+    """
+    rngs = {"dropout": jax.random.key(0) if key is None else key}
+    with nn.intercept_methods(_undropped) if key is None else contextlib.nullcontext():
+        maps, updated = backbone.apply(variables, x, train=True, mutable=["batch_stats"], rngs=rngs)
+    return maps, updated.get("batch_stats", {})
+
+
+def _undropped(run: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
+    return args[0] if isinstance(context.module, nn.Dropout) else run(*args, **kwargs)
+
+
+def adapted(backbone: nn.Module, **fields: Any) -> nn.Module:
+    """The same network with other values of those `fields` that it has."""
+    own = {field.name for field in dataclasses.fields(backbone)}
+    return backbone.clone(**{name: value for name, value in fields.items() if name in own})
 
 
 def global_average(x: Float[Array, "b *space c"]) -> Float[Array, "b c"]:

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from assl_jax.models.base import adapted
+
 
 class SideBySide(nn.Module):
     """Copies of a backbone, each with its own weights; their features are concatenated.
@@ -30,15 +32,17 @@ class SideBySide(nn.Module):
     ) -> dict[str, Float[Array, "b ..."]]:
         """The mapping of a single backbone; every entry has `copies` times the channels."""
         own = {"bn_momentum": self.bn_momentum, "activation": self.activation}
-        given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        given = {name: value for name, value in own.items() if value is not None}
+        backbone = adapted(self.backbone, **given)
         each = [
-            self.backbone.clone(name=f"copy{i}", parent=self, **given)(x, train=train)
-            for i in range(self.copies)
+            backbone.clone(name=f"copy{i}", parent=self)(x, train=train) for i in range(self.copies)
         ]
         return {name: jnp.concatenate([maps[name] for maps in each], -1) for name in each[0]}
 
     @staticmethod
     def gather(*each: dict[str, Any]) -> dict[str, Any]:
         """Join the `{"params", "batch_stats"}` of single networks into those of the whole."""
-        collections = ("params", "batch_stats")
-        return {kind: {f"copy{i}": v[kind] for i, v in enumerate(each)} for kind in collections}
+        return {
+            kind: {f"copy{i}": v[kind] for i, v in enumerate(each)} if of_first else {}
+            for kind, of_first in each[0].items()
+        }

@@ -13,6 +13,8 @@ import msgspec
 from assl_jax.data.memory import afford
 from assl_jax.errors import lookup, require
 from assl_jax.evaluation.uncertainty import Gain
+from assl_jax.models.contract import check_backbone
+from assl_jax.models.heads import flatten_views
 from assl_jax.records import Estimate, Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
 from assl_jax.strategies.evaluating import Evaluating
@@ -99,13 +101,13 @@ class Study:
             afford(size * image_bytes, f"{name}={size}", "lower it")
         require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
+        inputs: list[Any] = [jax.ShapeDtypeStruct(example.shape, jnp.float32)]
         for task in setup.tasks.values() if pretrains else ():
-            jax.eval_shape(task.make_batch, jax.random.key(0), example)
+            batch = jax.eval_shape(task.make_batch, jax.random.key(0), example)
+            inputs.append(jax.eval_shape(flatten_views, batch.inputs))
             task.label_table(len(setup.dataset.space))
-        maps = jax.eval_shape(
-            lambda x: setup.backbone.init_with_output(jax.random.key(0), x)[0],
-            jax.ShapeDtypeStruct(example.shape, jnp.float32),
-        )
+        smallest = min(inputs, key=lambda x: math.prod(x.shape[1:]))
+        maps = check_backbone(setup.backbone, [inputs[0], smallest])
         lookup(maps, setup.similarity.layer, "similarity.layer")
         lookup(maps, penalty.layer, "self_assl.layer")
         fold_runs(setup.dataset, target, setup.seed)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax import losses
+from assl_jax.models.base import in_training
 from assl_jax.models.heads import NormalisedMLP, flatten_views, unflatten_views
 from assl_jax.ranges import Range, Size, Width
 from assl_jax.tasks.base import Average, Batch, Metrics
@@ -46,7 +47,7 @@ class BYOL(TwoViews):
       crop_scale, jitter, grey, blur, flip, intensity: as in `TwoViews`.
 
     Deviations: the momentum is constant; the source raises it from 0.99 to 1 over the training.
-    The slow copy normalises by the batch, as in the source.
+    The slow copy normalises by the batch, as in the source, and has no dropout.
     """
 
     name: ClassVar[str] = "byol"
@@ -65,9 +66,7 @@ class BYOL(TwoViews):
     ) -> Batch:
         """The batch with the slow copy's projections `[b, 2, d]` as targets."""
         assert average is not None
-        maps: Any = backbone.apply(
-            average.variables, flatten_views(batch.inputs), train=True, mutable=["batch_stats"]
-        )[0]
+        maps, _ = in_training(backbone, average.variables, flatten_views(batch.inputs))
         features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), maps)
         projection, _ = self.head().apply({"params": average.head}, features, batch)
         return batch._replace(targets=jax.lax.stop_gradient(projection))

@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     Attributes:
       step: number of steps taken.
       params: `{"backbone": ..., "heads": {task: ...}}`.
-      batch_stats: the backbone's running statistics; heads have none.
+      batch_stats: the backbone's running statistics, {} without BatchNorm; heads have none.
       opt_state: `{"backbone": {task: ...}, "heads": {task: ...}}`; `{"backbone": {SHARED: ...}}` if
         the tasks share the state of the backbone.
       queue: past features of each task's inputs, if there is a penalty that compares them.
@@ -142,7 +142,7 @@ def init_state(
         },
         "heads": {name: init(head) for name, head in params["heads"].items()},
     }
-    batch_stats = jax.tree.map(jnp.copy, variables["batch_stats"])
+    batch_stats = jax.tree.map(jnp.copy, variables.get("batch_stats", {}))
     queue = {}
     for task in tasks if penalty else ():
         inputs = jax.eval_shape(flatten_views, _batch_shapes(task, shapes).inputs)

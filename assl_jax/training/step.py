@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from assl_jax.models.base import in_training
 from assl_jax.models.cpu import compiler_options
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.tasks import Batch, Metrics, ProxyTask
@@ -16,28 +17,32 @@ from assl_jax.training.feed import Examples
 from assl_jax.training.joint import Joint, parts_of
 from assl_jax.training.optimiser import Optimiser, global_norm
 from assl_jax.training.penalty import Penalty
-from assl_jax.training.state import SHARED, TrainState
+from assl_jax.training.state import SHARED, TrainState, name_key
 
 Step = Callable[..., tuple[TrainState, Metrics]]
 
 
 def forward(
-    backbone: nn.Module, head: nn.Module, params: dict, batch_stats: Any, batch: Batch, name: str
+    backbone: nn.Module,
+    head: nn.Module,
+    params: dict,
+    batch_stats: Any,
+    batch: Batch,
+    name: str,
+    key: jax.Array | None = None,
 ) -> tuple[Any, Any, Any]:
     """The backbone in training mode, then the head of the task `name`.
+
+    `key` is that of the backbone's dropout, see `in_training`.
 
     Returns the backbone's mapping for `[b * v]` views, the head's outputs, and the new running
     statistics.
     """
-    maps, updated = backbone.apply(
-        {"params": params["backbone"], "batch_stats": batch_stats},
-        flatten_views(batch.inputs),
-        train=True,
-        mutable=["batch_stats"],
-    )
+    variables = {"params": params["backbone"], "batch_stats": batch_stats}
+    maps, batch_stats = in_training(backbone, variables, flatten_views(batch.inputs), key)
     features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), maps)
     outputs = head.apply({"params": params["heads"][name]}, features, batch)
-    return maps, outputs, updated["batch_stats"]
+    return maps, outputs, batch_stats
 
 
 def make_step(
@@ -105,9 +110,11 @@ def _cached(
     def gradient_of(task: ProxyTask) -> Callable:
         head = task.head()
 
-        def loss_of(params: dict, state: TrainState, batch: Batch, frozen: Any) -> tuple:
+        def loss_of(
+            params: dict, state: TrainState, batch: Batch, frozen: Any, key: jax.Array
+        ) -> tuple:
             maps, outputs, batch_stats = forward(
-                backbone, head, params, state.batch_stats, batch, task.name
+                backbone, head, params, state.batch_stats, batch, task.name, key
             )
             loss, metrics = task.loss(outputs, batch)
             queue = state.queue
@@ -142,7 +149,8 @@ def _cached(
             average = state.average.get(part.name)
             batch = part.teach(batch, backbone, average=average, frozen=frozen)
             params = current.only([part.name]).params
-            value, grads[part.name] = gradient(params, current, batch, frozen)
+            key = name_key(rng, f"dropout {part.name}")
+            value, grads[part.name] = gradient(params, current, batch, frozen, key)
             loss, (measured, batch_stats, queue) = value
             current = current._replace(batch_stats=batch_stats, queue=queue)
             norm = global_norm(grads[part.name])
@@ -167,12 +175,18 @@ def _cached(
 
 
 def _accumulated(
-    gradient: Callable, count: int, params: dict, state: TrainState, batch: Batch, frozen: Any
+    gradient: Callable,
+    count: int,
+    params: dict,
+    state: TrainState,
+    batch: Batch,
+    frozen: Any,
+    key: jax.Array,
 ) -> tuple[tuple, dict]:
     """The result of `gradient`, computed in `count` micro-batches.
 
     Loss, metrics and gradients are means over the micro-batches. Each micro-batch continues with
-    the running statistics and the queue of the one before.
+    the running statistics and the queue of the one before, and has a key of its own.
     """
     # Each micro-batch takes every count-th example, so the batch axis stays split over the devices.
     split = jax.tree.map(lambda a: a.reshape(-1, count, *a.shape[1:]), batch)
@@ -183,7 +197,9 @@ def _accumulated(
             lambda a: jax.lax.dynamic_index_in_dim(a, k, 1, keepdims=False), split
         )
         current = state._replace(batch_stats=batch_stats, queue=queue)
-        (loss, (metrics, *after)), grads = gradient(params, current, micro_batch, frozen)
+        (loss, (metrics, *after)), grads = gradient(
+            params, current, micro_batch, frozen, jax.random.fold_in(key, k)
+        )
         return (jax.tree.map(jnp.add, total, grads), *after), (loss, metrics)
 
     start = (jax.tree.map(jnp.zeros_like, params), state.batch_stats, state.queue)

@@ -15,8 +15,8 @@ from assl_jax.evaluation.gradcam import (
     attend,
     example_test_images,
     grad_cam,
+    guided,
     guided_grad_cam,
-    guided_relu,
 )
 from assl_jax.models import SideBySide, make_backbone
 from assl_jax.models.base import feature_maps
@@ -59,17 +59,25 @@ def test_by_hand():
     np.testing.assert_array_equal(guided[1], np.zeros((2, 2, 1)))
 
 
-def test_guided_relu_against_numpy():
+@pytest.mark.parametrize(
+    "activation, value, slope",
+    [
+        (nn.relu, lambda x: np.maximum(x, 0), np.ones_like),
+        (jnp.square, np.square, lambda x: 2 * x),
+        (jnp.tanh, np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    ],
+)
+def test_a_guided_function_against_numpy(activation, value, slope):
     rng = np.random.default_rng(0)
     x, gradient = rng.normal(size=(2, 5, 7)).astype(np.float32)
     x[0], gradient[1] = 0.0, 0.0
-    y, back = jax.vjp(guided_relu, x)
+    y, back = jax.vjp(guided(activation), x)
     expected = np.zeros_like(x)
     for i in np.ndindex(*x.shape):
         if x[i] > 0 and gradient[i] > 0:
-            expected[i] = gradient[i]
-    np.testing.assert_array_equal(y, np.maximum(x, 0))
-    np.testing.assert_array_equal(back(gradient)[0], expected)
+            expected[i] = gradient[i] * slope(x)[i]
+    np.testing.assert_allclose(y, value(x), rtol=1e-5)
+    np.testing.assert_allclose(back(gradient)[0], expected, rtol=1e-4)
     assert 0 < (expected > 0).sum() < (x > 0).sum()
 
 

@@ -1,0 +1,226 @@
+"""The examples without BatchNorm, with dropout and position embeddings, in every use of a backbone.
+
+Images go through the ConvNeXt and volumes through the ViT, and both through both where it is cheap.
+"""
+
+import importlib
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.evaluation.finetune import Target
+from assl_jax.evaluation.gradcam import grad_cam, guided_grad_cam
+from assl_jax.interop.weights import fit as fit_weights
+from assl_jax.interop.weights import to_own
+from assl_jax.models import Backbone, SideBySide
+from assl_jax.models.base import batch_norm, feature_maps, in_training
+from assl_jax.models.contract import check_backbone
+from assl_jax.ops.intensity import Intensity
+from assl_jax.tasks import make_task
+from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.feed import Examples, Feed
+from assl_jax.training.loop import Training, fit
+from assl_jax.training.optimiser import Optimiser
+from assl_jax.training.sharding import make_mesh, split
+from assl_jax.training.state import init_state, name_key
+from assl_jax.training.step import forward, make_step
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = {
+    "ConvNeXt": {"blocks": (1, 1), "patch": 2, "kernel": 3},
+    "ViT": {"blocks": 1, "heads": 2, "patch": 4, "grid": 3},
+}
+SPACE = {2: (12, 12), 3: (6, 12, 12)}
+BOTH = pytest.mark.parametrize("kind", SMALL)
+RANKS = pytest.mark.parametrize("rank", SPACE)
+ONE_EACH = pytest.mark.parametrize("kind, rank", [("ConvNeXt", 2), ("ViT", 3)])
+OPTIMISER = Optimiser(learning_rate=0.01, schedule="constant")
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """`network(kind, **fields)`: a small network."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def make(kind, **fields):
+        module = importlib.import_module(kind.lower())
+        return getattr(module, kind)(**{"width": 1 / 16, "drop": 0.5, **SMALL[kind], **fields})
+
+    return make
+
+
+def images_of(rank, n=8):
+    return np.random.default_rng(rank).integers(0, 256, (n, *SPACE[rank], 1), dtype=np.uint8)
+
+
+def equal(a, b):
+    same = jax.tree.map(lambda x, y: bool((np.asarray(x) == np.asarray(y)).all()), a, b)
+    return all(jax.tree.leaves(same))
+
+
+@BOTH
+@RANKS
+def test_they_keep_the_contract_for_tiles_and_whole_images(network, kind, rank):
+    backbone = network(kind)
+    sizes = [SPACE[rank], (3,) * rank]
+    maps = check_backbone(
+        backbone, [jax.ShapeDtypeStruct((2, *size, 1), jnp.float32) for size in sizes]
+    )
+    # 12 pixels are 6 patches of 2, which a stage halves, or 3 patches of 4; 6 slices 3 or 2.
+    deepest = {
+        ("ConvNeXt", 2): (3, 3, 8),
+        ("ConvNeXt", 3): (3, 3, 3, 8),
+        ("ViT", 2): (3, 3, 8),
+        ("ViT", 3): (2, 3, 3, 8),
+    }
+    assert maps["last"].shape == (2, *deepest[kind, rank]) and maps["pooled"].shape == (2, 8)
+    assert isinstance(backbone, Backbone) and hash(backbone) == hash(network(kind))
+
+
+@pytest.mark.slow
+@ONE_EACH
+def test_a_key_decides_what_is_dropped_and_without_one_nothing_is(
+    network, drawn, quick_jit, kind, rank
+):
+    backbone, mesh = network(kind), make_mesh()
+    x = Intensity()(images_of(rank))
+    variables = jax.tree.map(jnp.asarray, drawn(backbone.init, x))
+    run = quick_jit(lambda x, key: in_training(backbone, variables, x, key)[0]["pooled"])
+    a, again, b = (run(x, jax.random.key(k)) for k in (1, 1, 2))
+    assert equal(a, again) and np.abs(a - b).max() > 1e-3
+    shared = run(jax.device_put(x, split(mesh)), jax.random.key(1))
+    assert len(shared.devices()) == 8
+    np.testing.assert_allclose(shared, a, rtol=0, atol=1e-5)
+    plain = quick_jit(lambda x: (in_training(backbone, variables, x), backbone.apply(variables, x)))
+    (maps, stats), expected = plain(x)
+    assert stats == {} and equal(maps, expected)
+
+
+def test_statistics_are_estimated_without_dropout(drawn):
+    class Dropped(nn.Module):
+        bn_momentum: float = 0.9
+
+        @nn.compact
+        def __call__(self, x, *, train=False):
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+            return feature_maps(
+                {"stage1": batch_norm(train, jnp.float32, self.bn_momentum, "bn")(x)}
+            )
+
+    backbone, images = Dropped(), images_of(2)
+    variables = drawn(backbone.init, jnp.zeros(images.shape, jnp.float32))
+    feed, rows = Feed(images, make_mesh(jax.devices()[:1]), "device"), np.arange(8)
+    found = reestimate_batch_stats(backbone, variables, feed, rows, intensity=Intensity())
+    expected = np.var(Intensity()(images))
+    np.testing.assert_allclose(found["batch_stats"]["bn"]["var"], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@ONE_EACH
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_every_step_and_micro_batch_has_its_own_dropout(network, quick_jit, kind, rank, accumulate):
+    backbone, task = network(kind), make_task("rotation")
+    images, key = jnp.asarray(images_of(rank)), jax.random.key(5)
+    state = init_state(jax.random.key(0), backbone, [task], OPTIMISER, images)
+    step = make_step(backbone, task, OPTIMISER, accumulate=accumulate)
+    head = task.head()
+    run = quick_jit(
+        lambda state, part, key: task.loss(
+            forward(backbone, head, state.params, {}, part, task.name, key)[1], part
+        )[0]
+    )
+    losses = []
+    for number in (0, 1):
+        state = state._replace(step=jnp.asarray(number))
+        rng = jax.random.fold_in(key, number)
+        batch, dropout = task.make_batch(rng, images), name_key(rng, "dropout rotation")
+        expected = []
+        for k in range(accumulate):
+            part = jax.tree.map(lambda a, k=k: a[k::accumulate], batch)
+            own = jax.random.fold_in(dropout, k) if accumulate > 1 else dropout
+            expected.append(float(run(state, part, own)))
+        kept = jax.tree.map(jnp.copy, state)
+        _, metrics = step(kept, Examples(images, None), key, np.float32(0.01))
+        assert float(metrics["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
+        losses.append(expected)
+    assert len(np.unique(np.round(losses, 6))) == 2 * accumulate
+
+
+@pytest.mark.slow
+@ONE_EACH
+def test_a_resumed_training_equals_an_uninterrupted_one(network, tmp_path, kind, rank):
+    """Tiles, whole images, and a slow copy of the network, alternating."""
+    backbone, images = network(kind), images_of(rank, 16)
+    names = ("src", "byol") if rank == 2 else ("rotation", "byol")
+    tasks = {name: make_task(name) for name in names}
+    training = Training(steps=4, batch_size=8, optimiser=OPTIMISER)
+
+    def train(until=4, folder=None, backbone=backbone):
+        return fit(
+            init_state(jax.random.key(0), backbone, list(tasks.values()), OPTIMISER, images),
+            backbone=backbone,
+            tasks=tasks,
+            feed=Feed(images, make_mesh(jax.devices()[:1]), "device"),
+            rows=np.arange(16),
+            training=training,
+            until=until,
+            seed=1,
+            checkpoints=Checkpoints(folder, 1) if folder else None,
+        )
+
+    whole = train()
+    train(2, tmp_path)
+    assert equal(whole, train(4, tmp_path)) and whole.batch_stats == {}
+
+
+@pytest.mark.slow
+@ONE_EACH
+def test_side_by_side_from_fine_tuning_to_grad_cam(
+    network, drawn, tmp_path, monkeypatch, kind, rank
+):
+    single, images = network(kind), images_of(rank)
+    feed, rows = Feed(images, make_mesh(jax.devices()[:1]), "device"), np.arange(8)
+    x = Intensity()(images)
+    weights = drawn(single.init, x[:1])
+    assert reestimate_batch_stats(single, weights, feed, rows, intensity=Intensity()) is weights
+    # As they come from `init`, and as a stage keeps them.
+    given = SideBySide.gather(weights, {**weights, "batch_stats": {}})
+    target = Target(
+        backbone=SideBySide(single, 2),
+        task=Classification(classes=2),
+        images=feed,
+        labels=np.arange(8, dtype=np.int32) % 2,
+        training=Training(steps=2, batch_size=4, optimiser=OPTIMISER),
+        head="probe",
+    )
+    head = target.first_head(given, rows)
+    state = target.finetune(given, rows, seed=0, head=head)
+    before = features(single, weights, feed, rows, intensity=Intensity())
+    after = features(target.backbone, state.variables, feed, rows, intensity=Intensity())
+    assert after.shape == (8, 2 * before.shape[1])
+    assert equal(
+        after, features(target.backbone, state.variables, feed, rows, intensity=Intensity())
+    )
+    kernel = state.params["heads"]["target"]["Dense_0"]["kernel"]
+    about = (target.backbone, state.variables, kernel, x, jnp.asarray(target.labels))
+    cam, guided = grad_cam(*about), guided_grad_cam(*about)
+    assert cam.shape == images.shape[:-1] and guided.shape == images.shape
+    assert np.isfinite(cam).all() and np.abs(guided).max() > 0
+
+
+@BOTH
+@RANKS
+def test_weights_leave_and_return_in_our_own_names(network, drawn, kind, rank):
+    backbone = network(kind)
+    variables = drawn(backbone.init, jnp.zeros((1, *SPACE[rank], 1)))
+    arrays = to_own(variables)
+    back = fit_weights(arrays, backbone, rank=rank, channels=1, source="w")
+    assert equal(back["params"], variables["params"]) and len(arrays) == len(
+        jax.tree.leaves(variables)
+    )
