@@ -31,6 +31,12 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
+    def add_force(self) -> None:
+        """The option of every command that writes where the user says, see `outputs`."""
+        self.add_argument(
+            "--force", action="store_true", help="replace files that hold something else"
+        )
+
 
 def override(
     config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax import files, records
+from assl_jax import files, outputs, records
 from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
@@ -88,22 +88,20 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--network", default="", help="a label; default: the one the run kept")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a CSV file")
     parser.add_argument("--features", type=Path, help="also write pooled features to this .npz")
+    parser.add_force()
     given = parser.parse_args(argv)
     for out in filter(None, (given.out, given.features)):
-        require(
-            out.parent.is_dir() and not out.is_dir(),
-            f"{out} is no file in an existing folder; choose another",
-        )
+        outputs.expect(out, force=given.force)
     models, found = predict_files(given.workdir, given.paths, network=given.network)
-    try:
-        files.write_text(given.out, table(models, found))
-        if given.features:
-            names = np.array([str(file) for file in found.files])
-            files.write_arrays(given.features, {"path": names, "features": found.features})
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
+    contents = {given.out: table(models, found).encode()}
+    if given.features:
+        names = np.array([str(file) for file in found.files])
+        contents[given.features] = files.npz({"path": names, "features": found.features})
+    outputs.write(contents, force=given.force)
     for file, reason in found.unread.items():
         say(f"left out: {file}: {reason}")
     left = f", {len(found.unread)} left out" if found.unread else ""
     networks = f"{len(models)} fine-tuned network{'s' if len(models) > 1 else ''}"
-    print(f"{len(found.files)} files classified by {networks}{left}: {given.out}")
+    # Where a program reads the table, it reads nothing else.
+    tell = say if files.is_stream(given.out) else print
+    tell(f"{len(found.files)} files classified by {networks}{left}: {given.out}")

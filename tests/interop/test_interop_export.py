@@ -79,6 +79,22 @@ def test_a_backbone_in_our_own_names(make_run, tmp_path):
     assert json.loads(written.preprocessing.read_text())["layout"] == "NHWC"
 
 
+def test_an_older_export_of_another_network_stays(make_run, tmp_path):
+    """The backbone and the fine-tuned network of one label have one name."""
+    workdir, *_ = make_run()
+    export = [str(workdir), "--format=safetensors", f"--out={tmp_path / 'out'}"]
+    command.main(export)
+    before = {file: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    command.main(export)  # the same files
+    for other in ("--network=rotation", "--licence=MIT"):
+        with pytest.raises(InputError, match="holds something else; --force replaces it"):
+            command.main([*export, other])
+        assert {file: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    command.main([*export, "--network=rotation", "--force"])
+    after = {file.name for file, content in before.items() if file.read_bytes() != content}
+    assert after == {"rotation.safetensors", "rotation.safetensors.md"}
+
+
 @pytest.mark.parametrize(
     "options, says",
     [
