@@ -1,16 +1,50 @@
 """What a program says while it runs: progress bars on a terminal, plain lines elsewhere."""
 
+import contextlib
+import io
 import logging
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 T = TypeVar("T")
 
 PLAIN_SECONDS = 15.0  # between two plain lines of one piece of work
 _quiet = False
+
+
+def prepare() -> None:
+    """Make the standard streams ready, before anything else is opened.
+
+    Characters that a terminal lacks are replaced. A stream that is closed goes nowhere: a file that
+    is opened later would get its number, and with it what libraries print.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def flushed() -> bool:
+    """Write what is left for standard output; whether somebody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+        return False
+    return True
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere, also at the end of the process."""
+    with contextlib.suppress(OSError, ValueError):  # what replaces a stream may have no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def set_quiet(quiet: bool) -> None:
@@ -40,7 +74,10 @@ def fail(*messages: str) -> NoReturn:
 
 def _write(text: str) -> None:
     # The text and its end in one write: a signal between two would put its line behind the text.
-    print(f"{text}\n", end="", file=sys.stderr, flush=True)
+    try:
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody reads any more; the work goes on
+        discard(sys.stderr)
 
 
 def hush(library: str) -> None:

@@ -249,9 +249,10 @@ def run(
     with claimed(workdir):
         if is_primary():
             _write(workdir, studies, settings, results, best, seen)
-            print("\n" + "\n".join(report.summary_lines(results)))
-            print(f"\nReport: {workdir / 'report' / 'index.html'}")
-    barrier()
+    barrier()  # before the last words: whoever listens may be gone
+    if is_primary():
+        print("\n" + "\n".join(report.summary_lines(results)))
+        print(f"\nReport: {workdir / 'report' / 'index.html'}")
 
 
 def _say_plan(
