@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
-from assl_jax.config_keys import complete, meaning
+from assl_jax.config_keys import FIRST_NEEDED, choices, complete, meaning
 from assl_jax.errors import InputError
 
 PREFIX = "config."
@@ -69,12 +69,22 @@ def override(
     return mistakes
 
 
-def describe(config: ConfigDict, width: int = 100) -> str:
-    """Every setting with its value in this config and its meaning, as text for a terminal."""
+def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str:
+    """Settings with their values in this config, meanings and choices, as text for a terminal.
+
+    Args:
+      config: the config.
+      width: characters of a line.
+      every: show every setting, and not only those that a beginner needs.
+    """
+    values = _keys(config)
     lines = []
-    for key, value in _keys(config).items():
-        words = textwrap.wrap(meaning(config, key), width - 6)
-        lines += [f"  --{PREFIX}{key}={_written(value)}", *(f"      {line}" for line in words)]
+    for key in values if every else [key for key in FIRST_NEEDED if key in values]:
+        names = ", ".join(choices(config, key))
+        words = [meaning(config, key), *([f"choices: {names}"] if names else [])]
+        wrapped = [line for each in words for line in textwrap.wrap(each, width - 6)]
+        lines += [f"  --{PREFIX}{key}={_written(values[key])}"]
+        lines += [f"      {line}" for line in wrapped]
     return "\n".join(lines)
 
 
