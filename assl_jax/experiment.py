@@ -42,6 +42,7 @@ from assl_jax.strategies.stages import Stage, StageCache, claimed
 from assl_jax.strategies.study import Study
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import barrier, is_primary
+from assl_jax.training.trackers import one_run, trackers_of
 from assl_jax.workdir import begin, check_workdir
 
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
@@ -214,7 +215,7 @@ def run(
         _say_plan(config, experiment, studies, dry_run)
         return
     begin(workdir, stages, settings)
-    with beside or nullcontext():
+    with beside or nullcontext(), one_run(workdir, trackers_of(config.log_to)):
         if plan:
             _say_plan(config, experiment, studies, dry_run)
         findings = experiment.run(config, studies)
