@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 PLAIN_SECONDS = 15.0  # between two plain lines of one piece of work
 _quiet = False
+_left: tuple[float, float] | None = None  # when the whole run ends, at the earliest and the latest
 
 
 def prepare() -> None:
@@ -65,6 +66,37 @@ def say_lines(lines: Iterable[str]) -> None:
         say(line)
 
 
+def expect(least: float, most: float) -> None:
+    """How many seconds of the whole run are left; `Progress` shows it beside its own work."""
+    global _left
+    now = time.monotonic()
+    _left = now + least, now + most
+
+
+def expect_nothing() -> None:
+    """Forget what `expect` was told."""
+    global _left
+    _left = None
+
+
+def whole_run() -> str:
+    """How much of the whole run is left, in words; "" if it is not known."""
+    if _left is None:
+        return ""
+    least, most = (duration(max(0.0, end - time.monotonic())) for end in _left)
+    ahead = most if least == most else f"{least} to {most}"
+    return f"whole run: {ahead} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "40 s", "3 min", "2.5 h", "3.2 days"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
 def fail(*messages: str) -> NoReturn:
     """Print a line that begins with "error:" for each message, and exit with status 2."""
     for message in messages:
@@ -91,7 +123,7 @@ def hush(library: str) -> None:
 
 
 class Progress:
-    """Shows the progress of one piece of work and the time left.
+    """Shows the progress of one piece of work, and how much of the whole run is left.
 
     Use it as a context manager. `update` may be called at every step. Without a title, and in a
     quiet process, nothing is shown.
@@ -107,9 +139,18 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.title and sys.stderr.isatty():
             from rich import progress
-            from rich.console import Console
+            from rich.console import Console, RenderableType
+            from rich.text import Text
 
-            self._bar = progress.Progress(
+            class Bar(progress.Progress):
+                """A bar with a line below it, on the whole run."""
+
+                def get_renderables(self) -> Iterable[RenderableType]:
+                    yield from super().get_renderables()
+                    if words := whole_run():
+                        yield Text(words)
+
+            self._bar = Bar(
                 progress.TextColumn("{task.description:<34}"),
                 progress.BarColumn(bar_width=30),
                 progress.MofNCompleteColumn(),
@@ -139,7 +180,8 @@ class Progress:
             and (done == self.total or self._silent_for(PLAIN_SECONDS))
         ):
             self._spoken = time.monotonic()
-            say(f"{self.title}: {done}/{self.total}  {note}".rstrip())
+            line = f"{self.title}: {done}/{self.total}  {note}".rstrip()
+            say("  ".join(filter(None, [line, whole_run()])))
 
     def _silent_for(self, seconds: float) -> bool:
         return time.monotonic() - self._spoken > seconds

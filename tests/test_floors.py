@@ -21,7 +21,7 @@ FLOORS = (
     ("strategies",),
     ("report", "interop"),
     ("__init__", "__main__", "commands", "command_line", "config", "config_files", "config_keys")
-    + ("configs", "environment", "experiment", "jobs", "main", "workdir"),
+    + ("configs", "environment", "experiment", "forecast", "jobs", "main", "workdir"),
 )
 GROUND = 4  # the steps of floor 0
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
