@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from assl_jax import __version__, signals
+from assl_jax import __version__, console, environment, signals
 from assl_jax.console import fail
 from assl_jax.errors import InputError, Interrupted, lookup
 from assl_jax.files import disk_fault
@@ -21,8 +21,25 @@ COMMANDS = {
 }
 
 
+UNREAD = 141  # status of a command whose output nobody reads, as shells have it for SIGPIPE
+
+
 def main(argv: list[str]) -> None:
     """Run one command of `COMMANDS`; each is the file of that name in `assl_jax/commands/`."""
+    console.prepare()
+    try:
+        with signals.stoppable():
+            _run(argv)
+    except BrokenPipeError:
+        console.discard(sys.stdout)
+        sys.exit(UNREAD)
+    except SystemExit as end:
+        if not console.flushed() and not end.code:
+            sys.exit(UNREAD)
+        raise
+
+
+def _run(argv: list[str]) -> None:
     if argv and argv[0] == "--version":
         print(f"assl_jax {__version__}")
         return
@@ -30,19 +47,22 @@ def main(argv: list[str]) -> None:
         print("usage: assl-jax COMMAND ...  (COMMAND --help lists its options)\n")
         print("\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items()))
         return
-    with signals.stoppable():
-        try:
-            lookup(COMMANDS, argv[0], "command")
-            importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
-        except InputError as error:
-            fail(str(error))
-        except Interrupted as error:
-            signals.leave(str(error))
-        except Exception as error:
-            fault = disk_fault(error)
-            if fault is None:
-                raise
-            fail(f"{fault}; the same command continues when this is mended")
+    try:
+        lookup(COMMANDS, argv[0], "command")
+        importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
+        sys.stdout.flush()  # here, where a fault can still be told
+    except InputError as error:
+        fail(str(error))
+    except Interrupted as error:
+        signals.leave(str(error))
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if wrong := environment.missing_platform():
+            fail(wrong)
+        if (fault := disk_fault(error)) is None:
+            raise
+        fail(f"{fault}; the same command continues when this is mended")
 
 
 def command() -> None:

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
-from assl_jax.config_keys import complete, defaults, meaning
+from assl_jax.config_keys import FIRST_NEEDED, choices, complete, defaults, meaning
 from assl_jax.errors import InputError
 from assl_jax.models import make_backbone, takes
 
@@ -31,6 +31,12 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
+
+    def add_force(self) -> None:
+        """The option of every command that writes where the user says, see `outputs`."""
+        self.add_argument(
+            "--force", action="store_true", help="replace files that hold something else"
+        )
 
 
 def override(
@@ -78,12 +84,22 @@ def _of_another_backbone(config: ConfigDict, given: Collection[str]) -> None:
             config.backbone[setting] = default
 
 
-def describe(config: ConfigDict, width: int = 100) -> str:
-    """Every setting with its value in this config and its meaning, as text for a terminal."""
+def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str:
+    """Settings with their values in this config, meanings and choices, as text for a terminal.
+
+    Args:
+      config: the config.
+      width: characters of a line.
+      every: show every setting, and not only those that a beginner needs.
+    """
+    values = _keys(config)
     lines = []
-    for key, value in _keys(config).items():
-        words = textwrap.wrap(meaning(config, key), width - 6)
-        lines += [f"  --{PREFIX}{key}={_written(value)}", *(f"      {line}" for line in words)]
+    for key in values if every else [key for key in FIRST_NEEDED if key in values]:
+        names = ", ".join(choices(config, key))
+        words = [meaning(config, key), *([f"choices: {names}"] if names else [])]
+        wrapped = [line for each in words for line in textwrap.wrap(each, width - 6)]
+        lines += [f"  --{PREFIX}{key}={_written(values[key])}"]
+        lines += [f"      {line}" for line in wrapped]
     return "\n".join(lines)
 
 

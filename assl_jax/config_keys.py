@@ -2,16 +2,18 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from ml_collections import ConfigDict
 
-from assl_jax.data import load, source_of, source_settings
+from assl_jax.data import SOURCES, load, source_of, source_settings
+from assl_jax.data.settings import SETTINGS
 from assl_jax.docstrings import meanings
 from assl_jax.errors import lookup, require
-from assl_jax.models import make_backbone
-from assl_jax.ranges import Count, OneOf, Seed, check
+from assl_jax.models import BACKBONES, make_backbone
+from assl_jax.models.resnet import STEMS
+from assl_jax.ranges import Count, OneOf, Seed, check, declared
 from assl_jax.strategies.settings import (
     DistilSettings,
     PretrainSettings,
@@ -26,6 +28,7 @@ from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
+from assl_jax.training.trackers import TRACKERS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +134,21 @@ OTHER_DEFAULTS: dict[str, dict[str, Any]] = {
     "target": {**STEPS, "learning_rate": 1e-4},
 }
 
+# The settings that a beginner needs, in the order in which `--help` shows those that there are.
+FIRST_NEEDED = (
+    *("data.path", "data.side", "data.shape", "data.window", "data.labels"),
+    *("tasks", "backbone.name", "pretrain.steps", "pretrain.batch_size", "target.steps"),
+    *("search.metric", "init.path", "seed"),
+)
+# Settings whose choices are the names of a table.
+NAMED: dict[str, Mapping[str, Any]] = {
+    "tasks": TASKS,
+    "data.name": SOURCES,
+    "backbone.name": BACKBONES,
+    "backbone.stem": STEMS,
+    "log_to": TRACKERS,
+}
+
 
 def base_config(data: str) -> ConfigDict:
     """Every setting with its default, for the data source named `data`.
@@ -195,14 +213,26 @@ def _same_keys(given: Iterable[str], known: Iterable[str], group: str) -> None:
 
 def meaning(config: ConfigDict, key: str) -> str:
     """What the setting `key` (as in "pretrain.steps") means; "" if nothing declares it."""
-    group, _, name = key.rpartition(".")
+    name = key.rpartition(".")[2]
+    return next(filter(None, (meanings(each).get(name) for each in _declaring(config, key))), "")
+
+
+def choices(config: ConfigDict, key: str) -> list[str]:
+    """The names that the setting `key` takes; none where it takes a number or any text."""
+    if key in NAMED:
+        return list(NAMED[key])
+    name = key.rpartition(".")[2]
+    allowed = [declared(each).get(name) for each in _declaring(config, key)]
+    allowed += [SETTINGS.get(name)] if key.startswith("data.") else []
+    return next((list(each.names) for each in allowed if isinstance(each, OneOf)), [])
+
+
+def _declaring(config: ConfigDict, key: str) -> tuple[Callable[..., Any], ...]:
+    """The functions and classes of which one declares the setting `key`."""
+    group = key.rpartition(".")[0]
     if group == "data":
-        declaring: tuple[Callable[..., Any], ...] = (load, source_of(config.data.name))
-    elif group.startswith("task."):
-        declaring = (TASKS[group.removeprefix("task.")],)
-    else:
-        declaring = GROUPS[group]
-    return next(filter(None, (meanings(each).get(name) for each in declaring)), "")
+        return load, source_of(config.data.name)
+    return (TASKS[group.removeprefix("task.")],) if group.startswith("task.") else GROUPS[group]
 
 
 def no_flips(config: ConfigDict) -> None:

@@ -1,16 +1,51 @@
 """What a program says while it runs: progress bars on a terminal, plain lines elsewhere."""
 
+import contextlib
+import io
 import logging
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 T = TypeVar("T")
 
 PLAIN_SECONDS = 15.0  # between two plain lines of one piece of work
 _quiet = False
+_left: tuple[float, float] | None = None  # when the whole run ends, at the earliest and the latest
+
+
+def prepare() -> None:
+    """Make the standard streams ready, before anything else is opened.
+
+    Characters that a terminal lacks are replaced. A stream that is closed goes nowhere: a file that
+    is opened later would get its number, and with it what libraries print.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def flushed() -> bool:
+    """Write what is left for standard output; whether somebody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+        return False
+    return True
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere, also at the end of the process."""
+    with contextlib.suppress(OSError, ValueError):  # what replaces a stream may have no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def set_quiet(quiet: bool) -> None:
@@ -31,6 +66,37 @@ def say_lines(lines: Iterable[str]) -> None:
         say(line)
 
 
+def expect(least: float, most: float) -> None:
+    """How many seconds of the whole run are left; `Progress` shows it beside its own work."""
+    global _left
+    now = time.monotonic()
+    _left = now + least, now + most
+
+
+def expect_nothing() -> None:
+    """Forget what `expect` was told."""
+    global _left
+    _left = None
+
+
+def whole_run() -> str:
+    """How much of the whole run is left, in words; "" if it is not known."""
+    if _left is None:
+        return ""
+    least, most = (duration(max(0.0, end - time.monotonic())) for end in _left)
+    ahead = most if least == most else f"{least} to {most}"
+    return f"whole run: {ahead} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "40 s", "3 min", "2.5 h", "3.2 days"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
 def fail(*messages: str) -> NoReturn:
     """Print a line that begins with "error:" for each message, and exit with status 2."""
     for message in messages:
@@ -40,7 +106,10 @@ def fail(*messages: str) -> NoReturn:
 
 def _write(text: str) -> None:
     # The text and its end in one write: a signal between two would put its line behind the text.
-    print(f"{text}\n", end="", file=sys.stderr, flush=True)
+    try:
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody reads any more; the work goes on
+        discard(sys.stderr)
 
 
 def hush(library: str) -> None:
@@ -54,7 +123,7 @@ def hush(library: str) -> None:
 
 
 class Progress:
-    """Shows the progress of one piece of work and the time left.
+    """Shows the progress of one piece of work, and how much of the whole run is left.
 
     Use it as a context manager. `update` may be called at every step. Without a title, and in a
     quiet process, nothing is shown.
@@ -70,9 +139,18 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.title and sys.stderr.isatty():
             from rich import progress
-            from rich.console import Console
+            from rich.console import Console, RenderableType
+            from rich.text import Text
 
-            self._bar = progress.Progress(
+            class Bar(progress.Progress):
+                """A bar with a line below it, on the whole run."""
+
+                def get_renderables(self) -> Iterable[RenderableType]:
+                    yield from super().get_renderables()
+                    if words := whole_run():
+                        yield Text(words)
+
+            self._bar = Bar(
                 progress.TextColumn("{task.description:<34}"),
                 progress.BarColumn(bar_width=30),
                 progress.MofNCompleteColumn(),
@@ -102,7 +180,8 @@ class Progress:
             and (done == self.total or self._silent_for(PLAIN_SECONDS))
         ):
             self._spoken = time.monotonic()
-            say(f"{self.title}: {done}/{self.total}  {note}".rstrip())
+            line = f"{self.title}: {done}/{self.total}  {note}".rstrip()
+            say("  ".join(filter(None, [line, whole_run()])))
 
     def _silent_for(self, seconds: float) -> bool:
         return time.monotonic() - self._spoken > seconds

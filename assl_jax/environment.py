@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PLATFORMS = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # variables that tell JAX what to use
+EXTRAS = {"cuda": "jax[cuda13]", "gpu": "jax[cuda13]", "tpu": "jax[tpu]"}  # by platform
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -35,6 +37,29 @@ def command() -> str:
     program = Path(sys.argv[0]).name
     words = {"__main__.py": "python -m assl_jax", "main.py": "python main.py"}
     return " ".join([words.get(program, program), *map(shlex.quote, sys.argv[1:])])
+
+
+def missing_platform() -> str | None:
+    """What is wrong with the platforms that the variables of the environment name, if anything."""
+    variable = next((name for name in PLATFORMS if os.environ.get(name)), None)
+    if variable is None:
+        return None
+    import jax
+    from jax.extend.backend import backends
+
+    try:
+        jax.devices()
+        return None
+    except Exception:  # JAX has no common type: also an AssertionError
+        jax.config.update("jax_platforms", None)
+        jax.config.update("jax_platform_name", None)
+    named = os.environ[variable]
+    extra = next((EXTRAS[name] for name in named.split(",") if name in EXTRAS), None)
+    install = f", or, where the device is, pip install '{extra}'" if extra else ""
+    return (
+        f"{variable}={named}: JAX has no such device here (it has {', '.join(backends())}); "
+        f"unset {variable}{install}"
+    )
 
 
 def keep_compiled(folder: Path) -> None:

@@ -31,19 +31,20 @@ from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.files import read_array
+from assl_jax.forecast import say_plan, showing
 from assl_jax.interop.start import describe_start
 from assl_jax.records import Findings, Results
-from assl_jax.report.before import data_lines, plan_lines
+from assl_jax.report.before import data_lines
 from assl_jax.report.examples import task_examples
 from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.comparing import FILE
 from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.pairs import pairs
-from assl_jax.strategies.plan import pace, planned
 from assl_jax.strategies.stages import Stage, StageCache, claimed
 from assl_jax.strategies.study import Study
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import barrier, is_primary
+from assl_jax.training.trackers import one_run, trackers_of
 from assl_jax.workdir import begin, check_workdir
 
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
@@ -212,14 +213,18 @@ def run(
     )
     if config.keep_compiled and not dry_run:
         keep_compiled(stages.parent / "compiled")
+    networks = experiment.begins_with(config)
+    halved = HALVED if any(network.share < 1 for network in networks) else ""
+    beginning = (networks, experiment.parts(config), halved + experiment.then)
     if dry_run:
-        _say_plan(config, experiment, studies, dry_run)
+        say_plan(config, studies, *beginning)
         return
     begin(workdir, stages, settings)
-    with beside or nullcontext():
-        if plan:
-            _say_plan(config, experiment, studies, dry_run)
-        findings = experiment.run(config, studies)
+    with beside or nullcontext(), one_run(workdir, trackers_of(config.log_to)):
+        # Without a pretraining the plan is short, and only `dry_run` says it.
+        outlook = say_plan(config, studies, *beginning) if plan and networks else None
+        with showing(outlook, studies):
+            findings = experiment.run(config, studies)
     kept = _kept(findings)
     results = Results(
         **msgspec.structs.asdict(findings),
@@ -252,24 +257,10 @@ def run(
     with claimed(workdir):
         if is_primary():
             _write(workdir, studies, settings, results, best, seen)
-            print("\n" + "\n".join(report.summary_lines(results)))
-            print(f"\nReport: {workdir / 'report' / 'index.html'}")
-    barrier()
-
-
-def _say_plan(
-    config: ConfigDict, experiment: Experiment, studies: list[Study], dry_run: bool
-) -> None:
-    """Say what is to be done and how long it takes, unless all of it is finished.
-
-    Without a pretraining the plan is short, and only `dry_run` says it.
-    """
-    networks = experiment.begins_with(config)
-    parts = experiment.parts(config)
-    works = [work for study in studies for work in planned(study, networks, parts)]
-    if (networks or dry_run) and not all(work.finished for work in works):
-        halved = HALVED if any(network.share < 1 for network in networks) else ""
-        say_lines(plan_lines(works, pace(studies[0]), halved + experiment.then))
+    barrier()  # before the last words: whoever listens may be gone
+    if is_primary():
+        print("\n" + "\n".join(report.summary_lines(results)))
+        print(f"\nReport: {workdir / 'report' / 'index.html'}")
 
 
 def _kept(findings: Findings) -> Network | None:

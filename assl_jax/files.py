@@ -1,15 +1,19 @@
 """Files on disk: atomic writes, digests and locks.
 
 Every write goes to a temporary file in the same folder, which then takes the final name in one
-step. A reader sees the whole new file, the whole old one, or none.
+step. A reader sees the whole new file, the whole old one, or none. Only files are replaced: devices
+and pipes are written to, and a symbolic link leads to the file that is replaced.
 """
 
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
+import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -33,17 +37,58 @@ ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path; the file written there replaces `path` at the end of the block.
 
-    The temporary file has the suffix of `path`. It is removed if the block raises.
+    The temporary file has the suffix of `path`. It is removed if the block raises. A symbolic link
+    stays, and its target is replaced. A device or a pipe stays, and receives the content.
     """
-    temporary = _temporary(path)
+    if is_stream(path):
+        with _into_stream(path) as temporary:
+            yield temporary
+        return
+    target = target_of(path)
+    temporary = _temporary(target)
     try:
         temporary.open("xb").close()
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a rename must not reach the disk before the content
-        temporary.replace(path)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(target, temporary)  # what was private stays so
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a device, a pipe or a socket is there, and neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def target_of(path: Path) -> Path:
+    """The file that a symbolic link leads to, which need not be there; `path` for anything else.
+
+    Raises:
+      OSError: links that lead to each other.
+    """
+    if not path.is_symlink():
+        return path
+    with contextlib.suppress(FileNotFoundError):
+        return Path(os.path.realpath(path, strict=True))
+    return Path(os.path.realpath(path))
+
+
+@contextlib.contextmanager
+def _into_stream(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / f"content{path.suffix}"
+        temporary.touch()
+        yield temporary
+        # Opened without O_CREAT, which a pipe of another user in a public folder refuses.
+        with temporary.open("rb") as content, open(os.open(path, os.O_WRONLY), "wb") as stream:
+            shutil.copyfileobj(content, stream)
 
 
 @contextlib.contextmanager
@@ -113,10 +158,11 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a `.npz` file atomically; arrays of Python objects are refused."""
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **dict(arrays))
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of a `.npz` file; arrays of Python objects are refused."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **dict(arrays))
+    return content.getvalue()
 
 
 def read_array(path: Path, *, mmap: bool = False) -> np.ndarray:

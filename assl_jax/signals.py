@@ -113,7 +113,8 @@ def _end(why: str, number: int) -> NoReturn:
 
 def _say(why: str) -> None:
     # Not `print`: the thread that the signal interrupted may hold its lock.
-    os.write(2, f"error: {why}; run the same command again to continue\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads any more
+        os.write(2, f"error: {why}; run the same command again to continue\n".encode())
 
 
 def _receive(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from assl_jax.command_line import describe, override
 from assl_jax.config import mistakes_of
-from assl_jax.config_keys import base_config, meaning
+from assl_jax.config_keys import base_config, choices, meaning
 from assl_jax.data import SOURCES
 from assl_jax.records import flat_settings
 
@@ -99,6 +99,28 @@ def test_the_help_shows_every_setting_with_its_value(config):
         assert f"--config.{key}=" in text
     assert '--config.backbone.delay="()"' in text
     assert "--config.data.labels=100\n      size of the labelled training set" in text
+
+
+@pytest.mark.parametrize(
+    "key, names",
+    [
+        ("search.next", ["lcka", "complement"]),
+        ("target.balance", ["none", "sampling", "weights"]),
+        ("data.val", ["train", "unlabeled", "test", "ignore"]),
+        ("backbone.dtype", ["float32", "bfloat16"]),
+        ("task.inpaint.region", None),
+        ("log_to", ["tensorboard", "wandb", "mlflow"]),
+        ("pretrain.steps", []),
+        ("data.path", []),
+    ],
+)
+def test_the_choices_are_those_that_are_checked(key, names):
+    config = base_config("folder")
+    found = choices(config, key)
+    assert found == names if names is not None else len(found) > 1
+    told = override(config, [f"--config.{key}=no_such_name"]) or mistakes_of(config)
+    for name in found:
+        assert name in "".join(told)
 
 
 def test_another_source_brings_its_settings_and_keeps_the_common_ones():

@@ -89,6 +89,34 @@ def test_a_quiet_process_says_nothing(capsys, clock):
     assert capsys.readouterr() == ("", "before\nafter\n")
 
 
+@pytest.fixture
+def expected(clock):
+    yield console.expect
+    console.expect_nothing()
+
+
+def test_lines_and_bars_say_how_much_of_the_whole_run_is_left(capsys, clock, expected, monkeypatch):
+    expected(300, 7200)
+    with Progress("pretrain src", 100) as shown:
+        clock[0] = 60.0
+        shown.update(30, "loss 1.5")
+        clock[0] = 360.0  # it counts down, and never below nothing
+        shown.update(100, "loss 1")
+    assert capsys.readouterr().err.splitlines() == [
+        "pretrain src: 30/100  loss 1.5  whole run: 4 min to 2.0 h left",
+        "pretrain src: 100/100  loss 1  whole run: 0 s to 1.9 h left",
+    ]
+    for seconds, words in ((600, "whole run: 10 min left"), (None, "")):
+        console.expect_nothing()
+        if seconds:
+            expected(seconds, seconds)
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress("pretrain src", 10):
+            pass
+        assert words in terminal.getvalue() and ("whole" in terminal.getvalue()) == bool(words)
+
+
 def test_fail_prints_one_line_and_exits_with_status_2(capsys):
     with pytest.raises(SystemExit) as stop:
         fail("no such\n  file")

@@ -12,7 +12,7 @@ FLOORS = (
     # Floor 0 in steps: what everything may use, pure functions, and typed records.
     ("errors",),
     ("console", "docstrings", "files", "plugins", "ranges", "signals"),
-    ("lcka", "losses", "ops", "permutations", "routes"),
+    ("lcka", "losses", "ops", "outputs", "permutations", "routes"),
     ("records",),
     ("models", "data"),
     ("tasks",),
@@ -21,7 +21,7 @@ FLOORS = (
     ("strategies",),
     ("report", "interop"),
     ("__init__", "__main__", "commands", "command_line", "config", "config_files", "config_keys")
-    + ("configs", "environment", "experiment", "jobs", "main", "workdir"),
+    + ("configs", "environment", "experiment", "forecast", "jobs", "main", "workdir"),
 )
 GROUND = 4  # the steps of floor 0
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

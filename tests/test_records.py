@@ -59,6 +59,7 @@ BACKBONE = BackboneRecord(
 def test_a_record_is_read_back_equal(tmp_path, record):
     path = tmp_path / "record.json"
     records.write(path, record)
+    assert records.read(str(path), type(record)) == record
     assert records.read(path, type(record)) == record
     assert json.loads(path.read_text())["version"] == records.VERSION
 

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--raw", action="store_true", help="the head without its temperature")
     parser.add_argument("--out", type=Path, help="folder of the files; default WORKDIR/export")
     parser.add_argument("--licence", default="", help="for the model card")
+    parser.add_force()
     given = vars(parser.parse_args(argv))
     for path in export(given.pop("workdir"), given.pop("format"), **given):
         print(path)

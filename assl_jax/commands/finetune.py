@@ -9,7 +9,7 @@ from absl import logging
 
 from assl_jax import records
 from assl_jax.command_line import Options
-from assl_jax.commands.run import add_options, start
+from assl_jax.commands.run import add_options, settings_help, start
 from assl_jax.config import saved_config
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
@@ -39,6 +39,9 @@ def main(argv: Sequence[str]) -> None:
     given, settings = parser.parse_known_args(argv[named:])
     if given.help:
         print(parser.format_help())
+        if named:
+            config = saved_config(expanded(argv[0], "WORKDIR"))
+            print(settings_help(config, every=given.help == "all"))
         return
     require(named, "name the folder of a finished run first: assl-jax finetune WORKDIR ...")
     source = expanded(argv[0], "WORKDIR").resolve()

@@ -12,7 +12,7 @@ from assl_jax import records
 from assl_jax.command_line import Options
 from assl_jax.config import load_data, saved_config
 from assl_jax.data.file_reader import reader_of
-from assl_jax.errors import InputError, require
+from assl_jax.errors import require
 from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.records import Results
@@ -27,6 +27,7 @@ def gradcam(
     n: int = 8,
     networks: Sequence[str] = (),
     out: str = "",
+    force: bool = False,
 ) -> Path:
     """Write a page with Grad-CAM and Guided Grad-CAM of a run's networks.
 
@@ -38,12 +39,14 @@ def gradcam(
       n: number of images at most.
       networks: labels in `results.json`; without labels, all networks that were kept.
       out: folder of the page; "" means `gradcam/` in the workdir.
+      force: see `outputs.write`.
 
     Returns:
       The path of `index.html`.
 
     Raises:
-      InputError: no finished run, an unknown network, or images that cannot be read.
+      InputError: no finished run, an unknown network, images that cannot be read, or as
+        `outputs.write`.
     """
     workdir = Path(workdir)
     require(n >= 1, f"--n={n} must be at least 1")
@@ -64,11 +67,7 @@ def gradcam(
     else:
         stored, words = example_test_images(dataset, n)
     page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
-    path = Path(out) if out else workdir / "gradcam"
-    try:
-        return write_files(path, {PAGE: page})
-    except OSError as error:
-        raise InputError(f"--out={path} cannot be written: {error.strerror}") from error
+    return write_files(Path(out) if out else workdir / "gradcam", {PAGE: page}, force=force)
 
 
 def main(argv: list[str]) -> None:
@@ -79,6 +78,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--n", type=int, default=8, help="number of images at most")
     parser.add_argument("--networks", default="", help="labels with commas; default: all")
     parser.add_argument("--out", default="", help="folder of the page; default WORKDIR/gradcam")
+    parser.add_force()
     given = vars(parser.parse_args(argv))
     labels = [name.strip() for name in given.pop("networks").split(",") if name.strip()]
     print(gradcam(**given, networks=labels))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from assl_jax import files, records
+from assl_jax import files, outputs, records
 from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
@@ -139,6 +139,7 @@ def _parser() -> Options:
         metavar="P",
         help="mark files whose class is wrong with a probability above P, such as 0.2",
     )
+    parser.add_force()
     point = parser.add_mutually_exclusive_group()
     for rate in ("sensitivity", "specificity"):
         text = f"of two classes: the threshold that has this {rate} on the labelled images, by fold"
@@ -160,10 +161,7 @@ def main(argv: list[str]) -> None:
     """
     given = _parser().parse_args(argv)
     for out in filter(None, (given.out, given.features)):
-        require(
-            out.parent.is_dir() and not out.is_dir(),
-            f"{out} is no file in an existing folder; choose another",
-        )
+        outputs.expect(out, force=given.force)
     if given.unsure is not None:
         in_range(given.unsure, "--unsure", above=0, below=1)
     network, models, found, decision = predict_files(
@@ -177,25 +175,25 @@ def main(argv: list[str]) -> None:
     )
     rows = rows_of(found, decision)
     label = f"{network.label}, fine-tuned network 1 of {len(models)}"
-    try:
-        files.write_text(given.out, table(rows, models[0].classes, given.unsure))
-        if given.features:
-            arrays = {"path": np.array([str(file) for file in found.files])}
-            arrays |= {"features": found.features, "network": np.array(label)}
-            files.write_arrays(given.features, arrays)
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from error
+    contents = {given.out: table(rows, models[0].classes, given.unsure).encode()}
+    if given.features:
+        arrays = {"path": np.array([str(file) for file in found.files])}
+        arrays |= {"features": found.features, "network": np.array(label)}
+        contents[given.features] = files.npz(arrays)
+    outputs.write(contents, force=given.force)
     for file, reason in found.unread.items():
         say(f"left out: {file}: {reason}")
     left = f", {len(found.unread)} left out" if found.unread else ""
     networks = f"{len(models)} fine-tuned network{'s' if len(models) > 1 else ''}"
-    print(f"{len(rows)} files classified by {networks}{left}: {given.out}")
+    # Where a program reads the table, it reads nothing else.
+    tell = say if files.is_stream(given.out) else print
+    tell(f"{len(rows)} files classified by {networks}{left}: {given.out}")
     if network.variant == SCRATCH.variant and not given.network:
-        print("The run kept the network from scratch: nothing that was pretrained is better.")
-    print(_calibrated(network, given.raw))
+        tell("The run kept the network from scratch: nothing that was pretrained is better.")
+    tell(_calibrated(network, given.raw))
     if decision:
-        print(f"Operating point: {decision}.")
+        tell(f"Operating point: {decision}.")
     if given.unsure:
-        print(f"Unsure: {sum(row.unsure(given.unsure) for row in rows)} of {len(rows)} files.")
+        tell(f"Unsure: {sum(row.unsure(given.unsure) for row in rows)} of {len(rows)} files.")
     if given.features:
-        print(f"Features: of {label}, not of the pretrained backbone: {given.features}")
+        tell(f"Features: of {label}, not of the pretrained backbone: {given.features}")

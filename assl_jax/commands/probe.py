@@ -14,12 +14,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from assl_jax import records
+from assl_jax import outputs, records
 from assl_jax.command_line import Options
 from assl_jax.config import load_data, saved_config
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import lookup, require
 from assl_jax.evaluation.export import load_backbone, load_intensity
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.evaluation.finite import of_network
@@ -167,12 +167,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--layer", default="pooled", help="pooled, or a stage of the backbone")
     parser.add_argument("--k", type=int, default=20, help="neighbours that vote")
     parser.add_argument("--out", type=Path, help=f"default WORKDIR/{records.PROBES}")
+    parser.add_force()
     given = parser.parse_args(argv)
     out = given.out or Path(given.workdir) / records.PROBES
-    require(
-        not given.out or (out.parent.is_dir() and not out.is_dir()),
-        f"--out={out} is no file in an existing folder; choose another",
-    )
+    if out.parent.is_dir() or given.out:  # else `probe_networks` says what is wrong
+        outputs.expect(out, force=given.force)
     found = probe_networks(
         given.workdir,
         networks=[name.strip() for name in given.networks.split(",") if name.strip()],
@@ -180,10 +179,7 @@ def main(argv: list[str]) -> None:
         layer=given.layer,
         k=given.k,
     )
-    try:
-        records.write(out, found)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}; use --out") from error
+    outputs.write({out: records.encode(found)}, force=given.force)
     table = probe_table(found)
     print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
 

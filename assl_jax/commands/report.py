@@ -16,5 +16,6 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
     parser.add_argument("--out", type=Path, help="default: `compare` next to the first WORKDIR")
-    arguments = parser.parse_args(argv)
-    print(compare(arguments.workdirs, arguments.out))
+    parser.add_force()
+    given = parser.parse_args(argv)
+    print(compare(given.workdirs, given.out, force=given.force))

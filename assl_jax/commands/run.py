@@ -26,7 +26,7 @@ def options() -> Options:
         prog="assl-jax run",
         usage="assl-jax run CONFIG [--config.KEY=VALUE ...] [OPTION ...]",
         description="CONFIG is the name of a config (see `assl-jax list`) or a file FILE.py, as in "
-        "--config=CONFIG. With a config, --help lists its settings.",
+        "--config=CONFIG. With a config, --help lists settings.",
         allow_abbrev=False,
         add_help=False,
     )
@@ -51,7 +51,8 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
     add("--num_processes", type=int, metavar="N", help="number of processes")
     add("--process_id", type=int, metavar="I", help="number of this process, from 0")
-    add("-h", "--help", action="store_true", help="show this text")
+    shown = "show this text and the settings to begin with; --help=all shows all settings"
+    add("-h", "--help", nargs="?", const="few", metavar="all", help=shown)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,10 +64,12 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # errors are one line, see below
     parser = options()
     given, settings = parser.parse_known_args(argv)
+    if given.help not in (None, "few", "all"):  # `run --help CONFIG`
+        settings, given.help = [given.help, *settings], "few"
     if settings and given.config is None and not settings[0].startswith("-"):
         given.config = settings.pop(0)
     if given.help:
-        print(_help(parser, given.config, settings))
+        print(_help(parser, given.config, settings, every=given.help == "all"))
         return
     require(given.config is not None, f"no config; {_choose()}")
     file, word = find(given.config)
@@ -131,15 +134,22 @@ def start(
         )
 
 
-def _help(parser: Options, name: str | None, settings: Sequence[str]) -> str:
+def _help(parser: Options, name: str | None, settings: Sequence[str], *, every: bool) -> str:
     text = parser.format_help()
     if name is None:
         own = "\n".join(f"  {name:<20}{describe_file(f)}" for name, f in own_configs().items())
         return f"{text}\nconfigs:\n{own}"
     config = load(name)
     override(config, settings)
+    title = f"{name}: {describe_file(find(name)[0])}"
+    return f"{text}\n{title}\n\n{settings_help(config, every=every)}"
+
+
+def settings_help(config: ConfigDict, *, every: bool) -> str:
+    """All settings of a config, or those that a beginner needs, for a terminal."""
+    title = "settings:" if every else "settings to begin with (--help=all shows the others):"
     width = min(100, shutil.get_terminal_size().columns)
-    return f"{text}\n{name}: {describe_file(find(name)[0])}\n\nsettings:\n{describe(config, width)}"
+    return f"{title}\n{describe(config, width, every=every)}"
 
 
 def _choose() -> str:

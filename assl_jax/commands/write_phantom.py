@@ -4,62 +4,66 @@ python -m assl_jax write_phantom FOLDER [--volumes=600 --shape=16,28,28 ...]
 """
 
 import csv
+import gzip
 import inspect
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assl_jax import outputs
 from assl_jax.command_line import Options
 from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
 from assl_jax.errors import InputError, require
 
 FIELD_OF_VIEW = 220.0  # mm along each axis
+TABLE = "volumes.csv"
 
 
-def write_phantom(folder: str | Path, **settings: Any) -> None:
+def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -> None:
     """Write every volume of `phantom_ct(**settings)`, and `volumes.csv` with its splits.
 
     The files hold HU without clipping on the axes x, y, z, in RAS millimetres like a scanner's.
     With `window=(-20, 100)`, the source `volumes` gives the arrays and splits of `phantom_ct`.
 
     Args:
-      folder: a new or empty folder; it is created if needed.
+      folder: a new or empty folder, or one with these volumes; it is created if needed.
+      force: write into a folder that holds something else, see `outputs.write`.
       **settings: as in `phantom_ct`.
 
     Raises:
-      InputError: a folder that is not empty or cannot be written, or a setting that `phantom_ct`
-        refuses.
+      InputError: a folder that holds something else or cannot be written, or a setting that
+        `phantom_ct` refuses.
     """
     import nibabel
 
     folder = Path(folder)
     require(folder.is_dir() or not folder.exists(), f"{folder} is a file; name a new folder")
+    data = phantom_ct(**settings)
+    names = [f"head_{i:04d}.nii.gz" for i in range(len(data.labels))]
     try:
-        require(
-            not folder.exists() or not any(folder.iterdir()),
-            f"{folder} is not empty; name a new folder",
-        )
-        data = phantom_ct(**settings)
-        seed = settings.get("seed", 0)
-        folder.mkdir(parents=True, exist_ok=True)
+        held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+    require(force or held <= {TABLE, *names}, f"{folder} is not empty; name a new folder")
     splits = dict.fromkeys(data.test.tolist(), "test")
     splits |= dict.fromkeys(data.labelled_sets[0].tolist(), "train")
     z, y, x = FIELD_OF_VIEW / np.asarray(data.space)
     affine = np.diag([-x, -y, z, 1.0])  # the arrays' axes point left, back and up
     rows = []
-    for i, label in enumerate(data.labels):
-        name, split = f"head_{i:04d}.nii.gz", splits.get(i, "unlabeled")
-        voxels = phantom(i, shape=data.space, seed=seed).transpose(2, 1, 0)
-        nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / name)
+    for i, (name, label) in enumerate(zip(names, data.labels, strict=True)):
+        split = splits.get(i, "unlabeled")
+        voxels = phantom(i, shape=data.space, seed=settings.get("seed", 0)).transpose(2, 1, 0)
+        content = gzip.compress(nibabel.Nifti1Image(voxels, affine).to_bytes(), 1, mtime=0)
+        outputs.write({folder / name: content}, force=force)
         known = "" if split == "unlabeled" else data.class_names[label]
         rows.append({"path": name, "label": known, "split": split, "patient": f"p{i:04d}"})
-    with (folder / "volumes.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    outputs.write({folder / TABLE: text.getvalue().encode()}, force=force)
 
 
 def main(argv: list[str]) -> None:
@@ -73,6 +77,7 @@ def main(argv: list[str]) -> None:
         default = parameter.default
         kind = type(default) if isinstance(default, int) else numbers
         parser.add_argument(f"--{name}", type=kind, default=default)
+    parser.add_force()
     settings = vars(parser.parse_args(argv))
     folder = settings.pop("folder")
     write_phantom(folder, **settings)

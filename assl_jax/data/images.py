@@ -16,7 +16,7 @@ from assl_jax import records
 from assl_jax.console import Progress, say
 from assl_jax.data.dataset import DIGEST, image_digest, value_sums
 from assl_jax.data.image_file import ImageFormat, decode_image
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, tell_cache
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
@@ -150,6 +150,7 @@ def _built(
         ) from e
     require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
     assert found is not None
+    tell_cache(entry.parent, f"{len(found.images):,} decoded images", found.images.nbytes)
     return found
 
 

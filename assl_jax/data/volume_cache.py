@@ -16,7 +16,7 @@ import numpy as np
 from assl_jax.console import track
 from assl_jax.data.dataset import intensity_of
 from assl_jax.data.images import why_unreadable
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, tell_cache
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
@@ -275,6 +275,9 @@ def _into_cache(
             _same_shape(root, file, result, first, shapes.get(first, result))
             shapes[file] = result
     _some(root, shapes, skipped)
+    if read_now := [entries[file] for file in missing if file in shapes]:
+        size = sum(entry.stat().st_size for entry in read_now)
+        tell_cache(folder.parent, f"{len(read_now):,} volumes", size)
     if orientations:  # again from the file: other processes may have added theirs
         known = _orientations(folder) | {entries[f].stem: c for f, c in orientations.items()}
         write_json(folder / ORIENTATIONS, known)

@@ -13,8 +13,10 @@ Labels = Int[np.ndarray, " n"]
 Probabilities = Float[np.ndarray, "n k"]
 Weights = Int[np.ndarray, "n r"]
 Values = Float[np.ndarray, " r"]
+undefined_is_nan = np.errstate(divide="ignore", invalid="ignore")  # 0 / 0, without a warning
 
 
+@undefined_is_nan
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Share of the images whose most probable class is the true one."""
     hits = probabilities.argmax(1) == labels
@@ -22,12 +24,14 @@ def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
     return right / (right + wrong)
 
 
+@undefined_is_nan
 def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Mean recall of the classes that occur in `labels`; NaN in a draw that lacks one of them."""
     hits, sizes, _ = _by_class(labels, probabilities, weights)
     return (hits / sizes).mean(0)
 
 
+@undefined_is_nan
 def macro_f1(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Mean F1 of the classes that occur in `labels`; NaN in a draw that lacks one of them.
 
@@ -38,6 +42,7 @@ def macro_f1(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
     return np.where(sizes > 0, f1, np.nan).mean(0)
 
 
+@undefined_is_nan
 def auc(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Area under the ROC curve: of class 1 of two, else the mean of one class against the rest.
 
@@ -51,6 +56,7 @@ def auc(labels: Labels, probabilities: Probabilities, weights: Weights) -> Value
     return np.mean(each, axis=0)
 
 
+@undefined_is_nan
 def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """Mean negative logarithm of the true class's probability, in nats; at most 27.6 an image."""
     likely = np.take_along_axis(probabilities, labels.reshape(-1, 1), 1)[:, 0]
@@ -58,6 +64,7 @@ def log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> 
     return losses @ weights / weights.sum(0)
 
 
+@undefined_is_nan
 def calibrated_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights) -> Values:
     """The log loss after one temperature has softened the probabilities of all images.
 
@@ -146,11 +153,10 @@ def measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> 
     Returns:
       Values by the names of `METRICS`; NaN where a metric is undefined.
     """
-    with np.errstate(invalid="ignore"):  # a missing class becomes NaN as 0 / 0
-        return {
-            name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
-            for name, metric in METRICS.items()
-        }
+    return {
+        name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
+        for name, metric in METRICS.items()
+    }
 
 
 def confusion(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "k k"]:

@@ -1,22 +1,20 @@
 """Writes a network of a run for other programs, with its preprocessing and a model card."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from assl_jax import records
-from assl_jax.errors import InputError, lookup
-from assl_jax.files import write_bytes, write_json, write_text
+from assl_jax import outputs, records
+from assl_jax.errors import lookup
 from assl_jax.interop.card import model_card
 from assl_jax.interop.names import HEADS
 from assl_jax.interop.onnx_graph import INPUT, make_model
 from assl_jax.interop.preprocessing import preprocessing
 from assl_jax.interop.recipe import recipe
 from assl_jax.interop.source import Source, read_source
-from assl_jax.interop.tensors import RECORD, SUFFIX, write_tensors
+from assl_jax.interop.tensors import RECORD, SUFFIX, encode_tensors
 from assl_jax.interop.weights import to_own, to_torch
 from assl_jax.models import make_backbone
 
@@ -43,6 +41,7 @@ def export(
     raw: bool = False,
     out: Path | None = None,
     licence: str = "",
+    force: bool = False,
 ) -> Written:
     """Export a network of a finished run.
 
@@ -51,10 +50,11 @@ def export(
       format: a key of `FORMATS`.
       network, raw, licence: see `read_source` and `model_card`.
       out: folder of the files; None means `export/` in the workdir.
+      force: see `outputs.write`.
 
     Raises:
-      InputError: an unknown format or network, a format that has no such network, or a package
-        that is not installed.
+      InputError: an unknown format or network, a format that has no such network, a package that
+        is not installed, or as `outputs.write`.
     """
     lookup(FORMATS, format, "--format")
     source = read_source(workdir, network, raw=raw)
@@ -66,11 +66,10 @@ def export(
     described = preprocessing(source, format)
     if source.head:
         described["temperature"] = source.temperature
-    write: Callable[[Path], None]
     if format == "onnx":
-        write, code = _onnx(source, described, file)
+        content, code = _onnx(source, described, file)
     else:
-        write, code = _tensors(source, format, described, file)
+        content, code = _tensors(source, format, described, file)
     chosen = f" --network={network}" if network else ""
     chosen += " --raw" if raw else ""
     card = model_card(
@@ -86,21 +85,16 @@ def export(
         licence=licence,
     )
     folder = out or workdir / "export"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out={folder} cannot be written to; choose another") from error
     written = Written(folder / file, folder / f"{file}.json", folder / f"{file}.md")
-    write(written.network)
-    write_json(written.preprocessing, described)
-    write_text(written.card, card)
+    contents = (content, json.dumps(described, indent=2).encode() + b"\n", card.encode())
+    outputs.write(dict(zip(written, contents, strict=True)), force=force)
     return written
 
 
 def _tensors(
     source: Source, format: str, described: dict[str, Any], file: str
-) -> tuple[Callable[[Path], None], str]:
-    """What writes the weights, and the code that loads them."""
+) -> tuple[bytes, str]:
+    """The content of the file of weights, and the code that loads it."""
     if format in HEADS:
         code = recipe(
             format,
@@ -116,12 +110,10 @@ def _tensors(
         code = f'from safetensors.numpy import load_file\n\narrays = load_file("{file}")'
         arrays = to_own(source.variables, source.head)
     record = {**source.record, "format": format, "preprocessing": described}
-    return lambda path: write_tensors(path, arrays, record), code
+    return encode_tensors(arrays, record), code
 
 
-def _onnx(
-    source: Source, described: dict[str, Any], file: str
-) -> tuple[Callable[[Path], None], str]:
+def _onnx(source: Source, described: dict[str, Any], file: str) -> tuple[bytes, str]:
     """The same for a graph; it computes in float32, whatever the run computed in."""
     backbone = make_backbone(**{**source.settings, "dtype": "float32", "remat": False})
     head = source.head
@@ -131,16 +123,16 @@ def _onnx(
         features = maps["pooled"]
         return [features @ head.kernel + head.bias[None], features] if head else [features]
 
-    outputs = ["logits", "features"] if head else ["features"]
-    model = make_model(network, (*source.space, source.channels), outputs)
+    names = ["logits", "features"] if head else ["features"]
+    model = make_model(network, (*source.space, source.channels), names)
     entry = model.metadata_props.add()
     entry.key = RECORD
-    record = {**source.record, "outputs": outputs, "preprocessing": described}
+    record = {**source.record, "outputs": names, "preprocessing": described}
     entry.value = json.dumps(record)
 
     code = (
         "import onnxruntime\n\n"
         f'session = onnxruntime.InferenceSession("{file}")\n'
-        f'{", ".join(outputs)}{"" if head else ","} = session.run(None, {{"{INPUT}": images}})'
+        f'{", ".join(names)}{"" if head else ","} = session.run(None, {{"{INPUT}": images}})'
     )
-    return lambda path: write_bytes(path, model.SerializeToString()), code
+    return model.SerializeToString(), code

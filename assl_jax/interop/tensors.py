@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from assl_jax.errors import InputError, require
-from assl_jax.files import atomic_file
+from assl_jax.files import write_bytes
 
 RECORD = "assl_jax"  # key of our record in a file's metadata
 SUFFIX = ".safetensors"
@@ -30,13 +30,16 @@ def package(name: str) -> Any:
         ) from error
 
 
-def write_tensors(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    """Write arrays atomically, with `record` as JSON in the metadata."""
+def encode_tensors(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> bytes:
+    """The content of a file of arrays, with `record` as JSON in the metadata."""
     save = package("safetensors.numpy").save
     # "format" is what PyTorch's tools ask for.
-    content = save(arrays, metadata={"format": "pt", RECORD: json.dumps(record)})
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+    return save(arrays, metadata={"format": "pt", RECORD: json.dumps(record)})
+
+
+def write_tensors(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Write what `encode_tensors` gives, atomically."""
+    write_bytes(path, encode_tensors(arrays, record))
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:

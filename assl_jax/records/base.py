@@ -35,13 +35,18 @@ class Record(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **changes)
 
 
-def read(path: Path, kind: type[T]) -> T:
-    """Read a record of type `kind`.
+def read(path: str | Path, kind: type[T]) -> T:
+    """Read a record.
+
+    Args:
+      path: of the file, such as `results.json`.
+      kind: the type of the record, such as `Results`.
 
     Raises:
       Unusable: a file that is damaged or truncated, or of another version.
       InputError: no such file, or one that cannot be read.
     """
+    path = Path(path)
     content = _content(path)
     try:
         version = msgspec.json.decode(content, type=_Versioned).version
@@ -57,17 +62,23 @@ def read(path: Path, kind: type[T]) -> T:
     return found
 
 
-def write(path: Path, record: Record) -> None:
-    """Write a record with a digest of itself, atomically, as indented JSON."""
-    files.write_bytes(path, _sealed(msgspec.json.encode(record)))
+def encode(record: Record) -> bytes:
+    """A record as indented JSON, with a digest of itself."""
+    return _sealed(msgspec.json.encode(record))
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def write(path: str | Path, record: Record) -> None:
+    """Write what `encode` gives, atomically."""
+    files.write_bytes(Path(path), encode(record))
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
     """Read a file of nested settings, `config.json` or `environment.json`; lists become tuples.
 
     Raises:
       InputError: as `read`.
     """
+    path = Path(path)
     tree = _unsealed(path, _content(path))
     try:
         return as_settings(tree)

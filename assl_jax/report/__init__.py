@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from assl_jax.report.html import PAGE, write_files
+from assl_jax.files import write_text
+from assl_jax.report.html import PAGE
 from assl_jax.report.page import render_page
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.tables import TABLES, render_markdown, summary_lines
@@ -23,4 +24,7 @@ def write_report(folder: Path, run: RunRecord) -> Path:
     Returns:
       The path of `index.html`.
     """
-    return write_files(folder, {TABLES: render_markdown(run.results), PAGE: render_page(run)})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((TABLES, render_markdown(run.results)), (PAGE, render_page(run))):
+        write_text(folder / name, text)
+    return folder / PAGE

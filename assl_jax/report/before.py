@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from assl_jax.console import duration
 from assl_jax.records import DataSummary
 from assl_jax.report.table import Cell, Row, Table, text_lines
 from assl_jax.strategies.plan import Pace, Work
@@ -42,45 +43,41 @@ def data_lines(found: DataSummary) -> list[str]:
     return lines + [f"check: {sentence}" for sentence in found.odd]
 
 
-def plan_lines(works: Sequence[Work], pace: Pace, then: str) -> list[str]:
+def plan_lines(
+    works: Sequence[Work], pace: Pace, then: str, follows: Sequence[Work] = ()
+) -> list[str]:
     """The plan as text.
 
     Args:
       works: what the run begins with.
       pace: how fast the machine is.
       then: a sentence about what comes after `works`.
+      follows: that in numbers, at most.
     """
+
+    def time(*works: Work) -> str:
+        left = [work.flops for work in works if not work.finished]
+        return duration(sum(left) / pace.flops_per_s) if left else "finished"
+
     rows = [
         Row(
-            (
-                Cell(work.title),
-                Cell(f"{work.steps:,}"),
-                Cell(f"{work.flops:.1e}"),
-                Cell("finished" if work.finished else duration(work.flops / pace.flops_per_s)),
-            )
+            (Cell(work.title), Cell(f"{work.steps:,}"), Cell(f"{work.flops:.1e}"), Cell(time(work)))
         )
-        for work in works
+        for work in (*works, *follows)
     ]
     table = Table("", ("Plan", "Steps", "Operations", "Time"), tuple(rows))
-    left = sum(work.flops for work in works if not work.finished)
     memory = [
         f"{n / GIB:.1f} GiB of memory of the {where}"
         for n, where in ((pace.host_bytes, "machine"), (pace.device_bytes, "accelerator"))
         if n
     ]
     takes = f", and {' and '.join(memory)}" if memory else ""
+    begins = "The beginning takes" if follows else "Together"
+    first = f"{begins} about {time(*works)}{takes}. {then}".rstrip()
     return [
         *text_lines(table),
         "",
-        f"Together about {duration(left / pace.flops_per_s)}{takes}. {then}".rstrip(),
+        first,
+        *([f"The whole run takes at most about {time(*works, *follows)}."] if follows else []),
         "The times follow from a few timed steps and the operations, without compilation.",
     ]
-
-
-def duration(seconds: float) -> str:
-    """A time in words: "40 s", "3 min", "2.5 h", "3.2 days"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, glyphs, paper
 from assl_jax.report.colours import LINE
@@ -31,26 +30,24 @@ OTHER_DATA = (
 )
 
 
-def compare(folders: Sequence[Path], out: Path | None = None) -> Path:
+def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> Path:
     """Write a page and its tables over the finished runs in `folders`.
 
     Args:
       folders: workdirs of runs.
       out: folder of the page; by default `compare` next to the first workdir.
+      force: see `outputs.write`.
 
     Returns:
       The path of the page.
 
     Raises:
-      InputError: a folder without a finished run, a damaged file, or `out` cannot be written.
+      InputError: a folder without a finished run, a damaged file, or as `outputs.write`.
     """
     runs = read_runs(folders)
     out = out or folders[0].resolve().parent / "compare"
     texts = {TABLES: compare_markdown(runs), PAGE: compare_page(runs)}
-    try:
-        return write_files(out, texts)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be written: {error.strerror}") from error
+    return write_files(out, texts, force=force)
 
 
 def titles_of(columns: Sequence[Column], metric: str = "accuracy") -> dict[Key, str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from assl_jax.files import write_text
+from assl_jax import outputs
 from assl_jax.report.colours import page_css
 
 if TYPE_CHECKING:
@@ -50,15 +50,21 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-def write_files(folder: Path, texts: Mapping[str, str]) -> Path:
-    """Write each text under its name into `folder`, which is created if it is missing.
+def write_files(folder: Path, texts: Mapping[str, str], *, force: bool = False) -> Path:
+    """Write a page that a user asked for, and what belongs to it.
+
+    Args:
+      folder: of the page; it is created if it is missing.
+      texts: by the names of the files.
+      force: see `outputs.write`.
 
     Returns:
       The path of `PAGE` in the folder.
+
+    Raises:
+      InputError: as `outputs.write`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_text(folder / name, text)
+    outputs.write({folder / name: text.encode() for name, text in texts.items()}, force=force)
     return folder / PAGE
 
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from assl_jax.evaluation.classification import Classification
+from assl_jax.strategies.finetuning import Run
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.stages import Unfinished
 from assl_jax.strategies.study import Study
@@ -55,23 +56,26 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
     """
     found = []
     for network in (*study.baselines, *parts, *networks):
-        words = study.setup.words(network)
-        pretrained = True
-        repeats = study.pretraining.repeats(network)
-        if network.pool and not study.setup.given(network):
-            pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
-            steps = study.pretraining.steps_of(network) * len(repeats)
-            flops = steps * study.pretraining.mixing.flops_of_a_step(network)
-            found.append(Work(f"pretrain {words}", steps, flops, pretrained))
-        if network in parts:
-            continue
-        tested = network.share == 1
-        evaluate = study.evaluating.run if tested else study.evaluating.selection
-        finished = pretrained and _finished(study, evaluate, network)
-        steps, flops = _finetuning(study, tested=tested)
-        times = len(repeats)
-        found.append(Work(f"fine-tune {words}", times * steps, times * flops, finished))
+        works = works_of(study, network)
+        found += works[:1] if network in parts else works
     return [work for work in found if work.steps]  # without labels nothing is fine-tuned
+
+
+def works_of(study: Study, network: Network) -> list[Work]:
+    """The pretraining of a network, unless its weights are given, and its fine-tunings."""
+    words, repeats = study.setup.words(network), study.pretraining.repeats(network)
+    found, pretrained = [], True
+    if network.pool and not study.setup.given(network):
+        pretrained = all(_finished(study, study.pretraining.run, each) for each in repeats)
+        steps = study.pretraining.steps_of(network) * len(repeats)
+        flops = steps * study.pretraining.mixing.flops_of_a_step(network)
+        found.append(Work(f"pretrain {words}", steps, flops, pretrained))
+    tested = network.share == 1
+    evaluate = study.evaluating.run if tested else study.evaluating.selection
+    finished = pretrained and _finished(study, evaluate, network)
+    steps, flops = finetuning(study, study.evaluating.runs(tested=tested))
+    times = len(repeats)
+    return [*found, Work(f"fine-tune {words}", times * steps, times * flops, finished)]
 
 
 def _finished(study: Study, run: Callable[[Network], object], network: Network) -> bool:
@@ -83,14 +87,13 @@ def _finished(study: Study, run: Callable[[Network], object], network: Network) 
     return True
 
 
-def _finetuning(study: Study, *, tested: bool) -> tuple[int, float]:
-    """Steps and operations of all fine-tunings of a network, their predictions included."""
+def finetuning(study: Study, runs: Sequence[Run]) -> tuple[int, float]:
+    """Steps and operations of some fine-tunings of a network, their predictions included."""
     dataset, settings = study.setup.dataset, study.evaluating.settings
     task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
     size = settings.training.batch_size
     shape = (size, *dataset.images.shape[1:])
     each = step_flops(study.setup.backbone, task, shape, dataset.images.dtype, labelled=True)
-    runs = study.evaluating.runs(tested=tested)
     steps = len(runs) * settings.training.steps
     forward = each / PASSES / size * sum(len(run.test) for run in runs)
     return steps, steps * each + forward

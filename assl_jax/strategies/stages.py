@@ -80,12 +80,14 @@ class StageCache:
       reuse_settings: also accept finished stages with the same settings but different code.
       finished: the stages that were computed or read, in order.
       reused: names of the folders that `reuse_settings` accepted.
+      told: is called with each stage that is computed or read, once.
     """
 
     folder: Path
     reuse_settings: bool = False
     finished: list[Stage] = dataclasses.field(default_factory=list)
     reused: list[str] = dataclasses.field(default_factory=list)
+    told: Callable[[Stage], None] | None = None
     _wait: bool = dataclasses.field(default=True, init=False)
     _may_compute: bool = dataclasses.field(default=True, init=False)
     _warned: bool = dataclasses.field(default=False, init=False)
@@ -145,6 +147,8 @@ class StageCache:
         stage = Stage(folder, shown or label, done)
         if stage not in self.finished:
             self.finished.append(stage)
+            if self.told and self._may_compute:
+                self.told(stage)
         return stage
 
     @contextlib.contextmanager
@@ -186,10 +190,10 @@ class StageCache:
         if not is_primary() or (self.folder / own / records.DONE).exists():
             return own
         others = [file.parent for file in self.folder.glob(f"{stem}-*/{records.DONE}")]
-        since = max((_finished_at(parent.folder) for parent in parents), default=0)
+        since = max((finished_at(parent.folder) for parent in parents), default=0)
         usable = [folder for folder in others if self.reuse_settings and self._intact(folder)]
-        newest = max(usable, key=_finished_at, default=None)
-        if newest and _finished_at(newest) >= since:
+        newest = max(usable, key=finished_at, default=None)
+        if newest and finished_at(newest) >= since:
             if newest.name not in self.reused:
                 self.reused.append(newest.name)
             return newest.name
@@ -279,7 +283,7 @@ def _remove_damaged(folder: Path) -> None:
             path.unlink()
 
 
-def _finished_at(folder: Path) -> int:
+def finished_at(folder: Path) -> int:
     """When a stage was finished, in ns."""
     return (folder / records.DONE).stat().st_mtime_ns
 

@@ -54,7 +54,7 @@ class MetricsLog:
         records: dict[tuple, LogRecord] = {}
         if not self.path.exists():
             return []
-        for line in self.path.read_text(errors="replace").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):  # the unfinished line of a killed run
                 record = LogRecord.from_line(line)
                 records[record.key] = record

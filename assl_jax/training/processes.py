@@ -120,7 +120,7 @@ def share_errors() -> Iterator[None]:
     """Send an error of one process to all others, which raise it at their next `gather`."""
     try:
         yield
-    except _RemoteError:
+    except (_RemoteError, BrokenPipeError):  # with a closed pipe, this process ends after its work
         raise
     except Exception as error:
         if not is_single():

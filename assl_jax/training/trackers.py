@@ -1,26 +1,32 @@
 """Where curves are shown: TensorBoard, Weights & Biases or MLflow, in one table, `TRACKERS`."""
 
+import contextlib
 import importlib.util
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from assl_jax.errors import lookup, require
+from assl_jax.console import say
+from assl_jax.errors import InputError, lookup, require
+from assl_jax.files import digest, try_lock
+from assl_jax.records import CONFIG
+from assl_jax.training.processes import is_primary
 
 PROJECT = "assl_jax"  # of the runs in W&B, and of the experiment in MLflow
 
 
 class Tracker(Protocol):
-    """Receives the measured values of one stage while it runs."""
+    """Receives measured values while a stage, or all stages of a run, are computed."""
 
     def log(self, curve: str, step: int, values: Mapping[str, float]) -> None:
         """Add a point to some curves.
 
         Args:
-          curve: the task, and the run if a stage has several: `"target/cv_0_1"`.
+          curve: the task, and the run if a stage has several: `"target/cv_0_1"`. The name of the
+            stage comes first in a tracker of all stages.
           step: of this curve; every run of a stage starts again at 1.
           values: by name.
         """
@@ -32,7 +38,7 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the stage's `tensorboard/`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         import tensorboardX
 
         # tensorboardX names files by the second. Two files of one second would be one.
@@ -50,14 +56,20 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run for each stage; `WANDB_MODE`, `WANDB_PROJECT` and the like are respected."""
+    """One quiet run for all stages; `WANDB_MODE`, `WANDB_PROJECT` and the like are respected."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         import wandb
 
-        project = os.environ.get("WANDB_PROJECT", PROJECT)
         self._run = wandb.init(
-            project=project, name=folder.name, dir=str(folder), reinit="create_new"
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=folder.name,
+            group=folder.name,  # processes that share the work have a run each
+            dir=str(folder),
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+            # Offline, W&B resumes nothing, and says so.
+            **({"id": key, "resume": "allow"} if key and not _offline() else {}),
         )
         self._curves: set[str] = set()
 
@@ -74,17 +86,26 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-class MLflow:
-    """A run for each stage; `MLFLOW_TRACKING_URI` and the like are respected."""
+def _offline() -> bool:
+    return os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun")
 
-    def __init__(self, folder: Path) -> None:
+
+class MLflow:
+    """One run for all stages; `MLFLOW_TRACKING_URI` and the like are respected."""
+
+    def __init__(self, folder: Path, key: str) -> None:
         import mlflow
 
         self._client = mlflow.MlflowClient()
         title = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         found = self._client.get_experiment_by_name(title)
         experiment = found.experiment_id if found else self._client.create_experiment(title)
-        run = self._client.create_run(experiment, run_name=folder.name)
+        earlier = self._client.search_runs([experiment], f"tags.{PROJECT} = '{key}'") if key else []
+        if earlier:
+            self._id = earlier[0].info.run_id
+            self._client.update_run(self._id, "RUNNING")
+            return
+        run = self._client.create_run(experiment, run_name=folder.name, tags={PROJECT: key})
         self._id = run.info.run_id
 
     def log(self, curve: str, step: int, values: Mapping[str, float]) -> None:
@@ -97,16 +118,23 @@ class MLflow:
 
 
 class Kind(NamedTuple):
-    """A kind of tracker: the package that it needs, and how one is made for a stage's folder."""
+    """A kind of tracker.
+
+    Attributes:
+      package: that it needs.
+      make: makes one, from a folder and a key that is the same whenever a run goes on; "" for none.
+      whole: whether one serves all stages of a run, and not a single stage.
+    """
 
     package: str
-    make: Callable[[Path], Tracker]
+    make: Callable[[Path, str], Tracker]
+    whole: bool = False
 
 
 TRACKERS = {
     "tensorboard": Kind("tensorboardX", TensorBoard),
-    "wandb": Kind("wandb", WeightsAndBiases),
-    "mlflow": Kind("mlflow", MLflow),
+    "wandb": Kind("wandb", WeightsAndBiases, whole=True),
+    "mlflow": Kind("mlflow", MLflow, whole=True),
 }
 DEFAULT = ("tensorboard",)
 FOLDERS = ("tensorboard", "wandb")  # of a stage; a user or the tracker may tidy them
@@ -129,20 +157,96 @@ def trackers_of(names: str) -> tuple[str, ...]:
     return found
 
 
+class _Run:
+    """The trackers of all stages of a run, each made when it is first asked for."""
+
+    def __init__(self, workdir: Path, key: str) -> None:
+        self._workdir, self._key = workdir, key
+        self._open: dict[str, Tracker] = {}
+
+    def tracker(self, name: str) -> Tracker:
+        if name not in self._open:
+            self._open[name] = _made(name, self._workdir, self._key)
+        return self._open[name]
+
+    def close(self) -> None:
+        for tracker in self._open.values():
+            tracker.close()
+
+
+_run: _Run | None = None
+
+
+@contextlib.contextmanager
+def one_run(workdir: Path, names: tuple[str, ...]) -> Iterator[None]:
+    """Inside, W&B and MLflow show all stages of this process as one run with the workdir's name.
+
+    A run that goes on later is the same there. Of several processes this holds for the first; the
+    others, which share its work, have runs of their own.
+
+    Args:
+      workdir: of the run, with the record that began it.
+      names: in `TRACKERS`.
+    """
+    global _run
+    if not is_primary() or not any(TRACKERS[name].whole for name in names):
+        yield
+        return
+    began = (workdir / CONFIG).stat().st_mtime_ns
+    with contextlib.ExitStack() as held:
+        lock = try_lock(workdir / ".trackers.lock")
+        if lock:
+            held.callback(lock.release)
+        _run = _Run(workdir, digest([str(workdir.resolve()), began]) if lock else "")
+        held.callback(_run.close)
+        try:
+            yield
+        finally:
+            _run = None
+
+
+def _made(name: str, folder: Path, key: str) -> Tracker:
+    try:
+        return TRACKERS[name].make(folder, key)
+    except Exception as error:
+        if not TRACKERS[name].whole:
+            raise
+        # Of a package in any version, or of its server.
+        raise InputError(
+            f"log_to={name} cannot begin: {error}; mend it, or leave it out"
+        ) from error
+
+
 class Tracked:
     """Some trackers of one stage as one; each is made when the first value comes."""
 
     def __init__(self, names: tuple[str, ...], folder: Path) -> None:
         self._names, self._folder = names, folder
-        self._open: list[Any] = []
+        self._open: dict[str, Tracker] | None = None
 
     def log(self, curve: str, step: int, values: Mapping[str, float]) -> None:
-        if values and not self._open:
-            self._open = [TRACKERS[name].make(self._folder) for name in self._names]
-        for tracker in self._open if values else []:
-            tracker.log(curve, step, values)
+        if not values:
+            return
+        if self._open is None:
+            self._open = {name: self._tracker(name) for name in self._names}
+        for name, tracker in list(self._open.items()):
+            whole = TRACKERS[name].whole
+            try:
+                tracker.log(f"{self._folder.name}/{curve}" if whole else curve, step, values)
+            except Exception as error:
+                if not whole:
+                    raise
+                # A server that fails must not stop a run.
+                say(f"log_to={name} failed, and this stage goes on without it: {error}")
+                del self._open[name]
+
+    def _tracker(self, name: str) -> Tracker:
+        if _run and TRACKERS[name].whole:
+            return _run.tracker(name)
+        return _made(name, self._folder, "")
 
     def close(self) -> None:
-        for tracker in self._open:
-            tracker.close()
-        self._open = []
+        for name, tracker in (self._open or {}).items():
+            if not (_run and TRACKERS[name].whole):
+                tracker.close()
+        self._open = None

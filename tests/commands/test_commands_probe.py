@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax import records
+from assl_jax import files, records
 from assl_jax.__main__ import main
 from assl_jax.commands import probe
 from assl_jax.config import base_config
@@ -428,7 +428,7 @@ def test_a_file_that_cannot_be_written(runs, capsys, monkeypatch):
     def full(path, value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records, "write", full)
+    monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(SystemExit) as stop:
         command(f"--workdir={runs / 'run'}", "--networks=simclr", f"--out={runs / 'x.json'}")
     assert stop.value.code == 2 and "No space left on device" in capsys.readouterr().err

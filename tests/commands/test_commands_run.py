@@ -1,5 +1,6 @@
 """The command line of a run, without training."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,33 @@ def test_help(started, capsys):
     assert "Algorithm 1 on your own folder of images." in text
     assert "--config.pretrain.steps=9\n      optimiser steps." in text
     assert not started
+
+
+def settings_in(text):
+    return re.findall(r"^  --config\.(\S+)=", text, re.MULTILINE)
+
+
+def test_help_shows_the_settings_to_begin_with_and_all_on_demand(capsys):
+    few = "data.path data.side data.window data.labels tasks backbone.name pretrain.steps"
+    few = [
+        *few.split(),
+        "pretrain.batch_size",
+        "target.steps",
+        "search.metric",
+        "init.path",
+        "seed",
+    ]
+    for words in (["mtassl_folder", "--help"], ["--help", "mtassl_folder"]):
+        main(["run", *words])
+        text = capsys.readouterr().out
+        assert settings_in(text) == few
+        assert "choices: src, mcpc, " in text and "choices: resnet10, " in text
+        assert "log_loss, calibrated_log_loss" in " ".join(text.split())
+    main(["run", "mtassl_folder", "--help=all"])
+    every = settings_in(capsys.readouterr().out)
+    assert len(every) > 100 and set(few) < set(every)
+    main(["run", "mtassl_volumes", "--help"])
+    assert {"data.shape", "data.window"} < set(settings_in(capsys.readouterr().out))
 
 
 def test_list_shows_everything_with_a_sentence(capsys):

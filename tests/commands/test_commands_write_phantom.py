@@ -36,3 +36,17 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
         command(["write_phantom", str(tmp_path), *ARGUMENTS])
     assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_same_command_goes_on_and_another_is_refused(tmp_path):
+    write_phantom(tmp_path, **SMALL)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "volumes.csv").unlink()  # as if it was stopped
+    (tmp_path / "head_0023.nii.gz").unlink()
+    write_phantom(tmp_path, **SMALL)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+    with pytest.raises(InputError, match="head_0000.nii.gz holds something else"):
+        write_phantom(tmp_path, **SMALL, seed=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+    write_phantom(tmp_path, **SMALL, seed=1, force=True)
+    assert (tmp_path / "head_0000.nii.gz").read_bytes() != whole["head_0000.nii.gz"]

@@ -99,14 +99,17 @@ def forbid_decoding(monkeypatch):
     monkeypatch.setattr(Image, "open", fail)
 
 
-def test_cache_is_used_again(pictures, monkeypatch):
+def test_cache_is_used_again(pictures, monkeypatch, capsys):
     root, files, cache = pictures
     first, skipped = read(root, files, on_error="skip", cache=cache)
+    said = [line for line in capsys.readouterr().err.splitlines() if "kept" in line]
+    assert len(said) == 1 and said[0].startswith(f"3 decoded images are kept in {cache}/ (0.0 MB)")
     assert isinstance(first, np.memmap) and not first.flags.writeable
     assert first[:, 0, 0, 0].tolist() == [0, 10, 20] and list(skipped) == ["bad.png"]
     assert len(list(cache.glob("[!.]*"))) == 1
     forbid_decoding(monkeypatch)
     again, skipped_again = read(root, files, on_error="skip", cache=cache)
+    assert capsys.readouterr().err == ""  # it is announced once
     np.testing.assert_array_equal(first, again)
     assert skipped_again == skipped
 

@@ -330,7 +330,10 @@ def test_what_killed_readers_have_left_is_removed(files, tmp_path):
 
 def test_progress_is_shown(files, tmp_path, monkeypatch, capsys):
     read(files, tmp_path / "cache")
-    assert capsys.readouterr().err == "checking headers: 6/6\nreading volumes: 6/6\n"
+    *progress, said = capsys.readouterr().err.splitlines()
+    assert progress == ["checking headers: 6/6", "reading volumes: 6/6"]
+    size = sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*.npy")) / 1e6
+    assert said.startswith(f"6 volumes are kept in {tmp_path / 'cache'}/ ({size:,.1f} MB)")
     read(files, tmp_path / "cache")
     assert capsys.readouterr().err == ""
 

@@ -163,6 +163,10 @@ CASES = {
     "`predict` into a folder that is not there": case(f"{PREDICT} --out=nowhere/out.csv"),
     "`predict` into a folder": case(f"{PREDICT} --out=FOLDER"),
     "`predict` with features into a folder": case(f"{PREDICT} --features=FOLDER"),
+    "`predict` onto the results of a run": case(f"{PREDICT} --out=FOLDER/run/results.json"),
+    "`predict` with features onto an image": case(
+        f"{PREDICT} --out=FOLDER/a.csv --features=FOLDER/pets/train/cat/0.png"
+    ),
     "`predict` by a run that keeps no network": case(PREDICT, results(best=None)),
     "`predict` with a limit of nothing": case(f"{PREDICT} --unsure=0"),
     "`predict` at an impossible sensitivity": case(f"{PREDICT} --sensitivity=95"),
@@ -189,6 +193,13 @@ CASES = {
     "`gradcam` of an unknown network": case("gradcam --workdir=RUN --networks=rotatoin"),
     "`gradcam` of a network that was not kept": case("gradcam --workdir=RUN --networks=jigsaw"),
     "`gradcam` of images that are not there": case("gradcam --workdir=RUN --images=nowhere"),
+    "`gradcam` over another page": case(
+        "gradcam --workdir=RUN --n=1 --images=FOLDER/pets --out=FOLDER",
+        lambda folder: (folder / "index.html").write_text("mine"),
+    ),
+    "`gradcam` onto a file": case(
+        "gradcam --workdir=RUN --n=1 --images=FOLDER/pets --out=FOLDER/pets/train/cat/0.png"
+    ),
     "`gradcam` without a kept network": case(
         "gradcam --workdir=RUN", removed("stages/finetune-rotation")
     ),

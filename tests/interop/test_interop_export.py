@@ -70,7 +70,7 @@ def test_a_head_is_divided_by_its_temperature(make_run, raw):
     assert ("divided by the temperature 2.5, fitted to out-of-fold" in card) != raw
     assert ("often far too sure" in card) == ("--network=rotation --raw`" in card) == raw
     # A backbone alone has no probabilities.
-    alone = export(workdir, "safetensors")
+    alone = export(workdir, "safetensors", force=True)
     assert "temperature" not in json.loads(alone.preprocessing.read_text())
     assert "Probabilities" not in alone.card.read_text()
 
@@ -129,6 +129,22 @@ def test_a_backbone_in_our_own_names(make_run, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     assert "not stated" in written.card.read_text()
     assert json.loads(written.preprocessing.read_text())["layout"] == "NHWC"
+
+
+def test_an_older_export_of_another_network_stays(make_run, tmp_path):
+    """The backbone and the fine-tuned network of one label have one name."""
+    workdir, *_ = make_run()
+    export = [str(workdir), "--format=safetensors", f"--out={tmp_path / 'out'}"]
+    command.main(export)
+    before = {file: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    command.main(export)  # the same files
+    for other in ("--network=rotation", "--licence=MIT"):
+        with pytest.raises(InputError, match="holds something else; --force replaces it"):
+            command.main([*export, other])
+        assert {file: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    command.main([*export, "--network=rotation", "--force"])
+    after = {file.name for file, content in before.items() if file.read_bytes() != content}
+    assert after == {f"rotation.safetensors{end}" for end in ("", ".json", ".md")}
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,21 @@ def test_the_plan():
     ]
 
 
+def test_the_plan_has_a_bound_for_what_follows():
+    works = [Work("pretrain src", 1000, 6e12, False)]
+    follows = [Work("pools, at most 2", 900, 1.2e13, False), Work("the control", 5, 6e12, False)]
+    *table, empty, first, most, _ = plan_lines(works, Pace(1e10, None, None), "Pools.", follows)
+    assert [line.split()[-2:] for line in table[2:]] == [
+        ["10", "min"],
+        ["20", "min"],
+        ["10", "min"],
+    ]
+    assert (first, most) == (
+        "The beginning takes about 10 min. Pools.",
+        "The whole run takes at most about 40 min.",
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (6001, "1.7 h"), (200_000, "2.3 days")],
