@@ -51,7 +51,7 @@ def read(monkeypatch, tmp_path):
     def saved(workdir):
         return load("mtassl_digits" if "digits" in workdir.name else "pretrain:folder")
 
-    finished = SimpleNamespace(networks=(), best=True, pretrained=())
+    finished = SimpleNamespace(networks=(), best=None, pretrained=("src",))
     stand_ins = {
         "assl_jax.experiment.run": run,
         "assl_jax.training.processes.initialize": lambda *_: None,

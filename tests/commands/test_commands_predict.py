@@ -105,7 +105,7 @@ def ask(finished, write_run, capsys):
 
     def run(*options):
         file, out = finished / "pets" / "test" / "cat" / "0.png", finished / "out.csv"
-        main(["predict", str(finished / "run"), str(file), f"--out={out}", *options])
+        main(["predict", str(finished / "run"), str(file), f"--out={out}", "--force", *options])
         with out.open(newline="", encoding="utf-8") as table:
             return next(csv.DictReader(table)), capsys.readouterr().out
 
