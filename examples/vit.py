@@ -52,7 +52,7 @@ class ViT(nn.Module):
         patch = (self.patch,) * rank
         x = nn.Conv(channels, patch, patch, dtype=self.dtype, name="patches")(x)
         table = (1, *(self.grid,) * rank, channels)
-        positions = self.param("positions", nn.initializers.normal(0.02), table)
+        positions = jnp.asarray(self.param("positions", nn.initializers.normal(0.02), table))
         x = self.dropped(x + resize(positions, x.shape[1:-1]).astype(self.dtype), train)
         shape = x.shape
         x = x.reshape(shape[0], -1, channels)
