@@ -51,10 +51,10 @@ def predict_files(
     models = load_ensemble(workdir / results.stages / chosen.finetune)
     reader = models[0].reader
     require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
-    found = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
+    found = reader.find(*(expanded(str(path), "PATH") for path in paths))
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
     with of_network(chosen.label):
-        return models, predict(models, list(dict.fromkeys(found)), batch_size=size)
+        return models, predict(models, found, batch_size=size)
 
 
 def table(models: Sequence[Model], found: Predictions) -> str:

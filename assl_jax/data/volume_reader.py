@@ -1,14 +1,13 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from assl_jax.data import dicom, dicom_files, nifti
-from assl_jax.data.names import is_system, special
+from assl_jax.data import dicom, dicom_files, metaimage, nifti, nrrd_file
+from assl_jax.data.names import special
 from assl_jax.data.orientation import Grid
 from assl_jax.errors import InputError
 
@@ -47,6 +46,31 @@ READERS = {
     "NIfTI": VolumeReader(
         nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
     ),
+    "NIfTI or ANALYZE pair": VolumeReader(
+        suffixes=nifti.PAIR_SUFFIXES,
+        accepts=nifti.is_pair,
+        read=nifti.read_nifti,
+        header=nifti.nifti_header,
+        files=nifti.pair_files,
+        identify=nifti.identify_pair,
+    ),
+    "MGH": VolumeReader(
+        nifti.MGH_SUFFIXES, nifti.is_mgh, nifti.read_nifti, header=nifti.nifti_header
+    ),
+    "NRRD": VolumeReader(
+        suffixes=nrrd_file.SUFFIXES,
+        accepts=nrrd_file.is_nrrd,
+        read=nrrd_file.read_nrrd,
+        header=nrrd_file.nrrd_header,
+        files=nrrd_file.nrrd_files,
+    ),
+    "MetaImage": VolumeReader(
+        suffixes=metaimage.SUFFIXES,
+        accepts=metaimage.is_metaimage,
+        read=metaimage.read_metaimage,
+        header=metaimage.metaimage_header,
+        files=metaimage.metaimage_files,
+    ),
     "DICOM": VolumeReader(
         suffixes=dicom_files.SUFFIXES,
         accepts=dicom_files.is_dicom,
@@ -57,43 +81,11 @@ READERS = {
         identify=dicom.identify_dicom,
     ),
 }
-VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
 
 
-def find_volumes(folder: Path) -> list[Path]:
-    """The volumes in a folder, sorted: files by their suffix, and folders of one volume.
-
-    The folder itself, or one inside it, is a volume if a reader accepts it; that reader's files in
-    it are none, unless they are several volumes. Links to folders are followed.
-
-    Raises:
-      InputError: a package that a format needs is not installed.
-    """
-    found: list[Path] = []
-    waiting = [folder]  # folders may be nested deeper than Python's calls, which `os.walk` makes
-    while waiting:
-        here = waiting.pop()
-        folders, names = _content(here)
-        links = [path for path in folders if path.is_symlink()]
-        # A link to a folder that contains it would lead round in a circle.
-        above = {parent.resolve() for parent in (here, *here.parents)} if links else set()
-        waiting += [p for p in folders if p not in links or p.resolve() not in above]
-        own = [reader for reader in READERS.values() if reader.accepts(here)]
-        others = tuple(s for r in READERS.values() if r not in own for s in r.suffixes)
-        found += [volume for reader in own for volume in reader.volumes(here)]
-        found += [here / n for n in names if n.lower().endswith(others)]
-    return sorted(set(found))  # an empty file can be of any format
-
-
-def _content(folder: Path) -> tuple[list[Path], list[str]]:
-    """The folders in a folder, and the names of its files; none if it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not is_system(entry.name)]
-    except OSError:
-        return [], []
-    folders = [folder / entry.name for entry in entries if entry.is_dir()]
-    return folders, [entry.name for entry in entries if not entry.is_dir()]
+def formats() -> str:
+    """The formats that are read, with the endings of their names."""
+    return ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
 
 
 def _refuse_special(path: Path) -> None:
@@ -142,5 +134,4 @@ def reader_of(path: Path) -> VolumeReader:
             return reader
     if path.is_dir():
         raise ValueError("it is a folder without DICOM slices; name the folder of one series")
-    known = ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
-    raise ValueError(f"its format is none of {known}")
+    raise ValueError(f"its format is none of {formats()}")

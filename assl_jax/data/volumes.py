@@ -22,7 +22,8 @@ from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
 from assl_jax.data.volume_file import VolumeFormat
-from assl_jax.data.volume_reader import find_volumes, identify, stamp
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import identify, stamp
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -53,9 +54,10 @@ def volumes(
     is empty, NA, nan or -1 is unlabeled. Without test volumes in `split`, a part of the patients
     becomes the test set. Without `patient`, the PatientID of DICOM files counts, and every other
     volume is of a different patient. Class indices follow the sorted labels; the labels are sorted
-    as numbers if all are integers. Without a table, all volumes under the folder are unlabeled. A
-    path is a NIfTI file, or a folder or a file of a DICOM series (`data.volume_reader` lists the
-    formats); `data.volume_file.read_volume` says how it becomes an array.
+    as numbers if all are integers. Without a table, all volumes under the folder are unlabeled,
+    except those whose names say that they are masks (`data.volume_folder`). A path is a file of a
+    format in `data.volume_reader.READERS`, or a folder of a DICOM series;
+    `data.volume_file.read_volume` says how it becomes an array.
 
     Args:
       path: the folder.
@@ -155,11 +157,13 @@ def volumes(
 def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
     """The rows, what lists them, and notes: the table, or all volumes if there is none."""
     table = root / expanded(csv, "data.csv")
-    if csv == TABLE and not table.exists() and (found := find_volumes(root)):
-        note = f"there is no {TABLE}: all {len(found)} volumes are unlabeled"
-        paths = [file.relative_to(root).as_posix() for file in found]
+    if csv == TABLE and not table.exists():
+        include = f"list all volumes in {TABLE}"
+        found = find_volumes(root).required(include, f" and no {TABLE}")
+        note = f"there is no {TABLE}: all {len(found.volumes)} volumes are unlabeled"
+        paths = [file.relative_to(root).as_posix() for file in found.volumes]
         rows = [Row(shown(str(root / path)), path, split="unlabeled") for path in paths]
-        return rows, str(root), [note]
+        return rows, str(root), [note, *found.notes(include)]
     read = read_table(table, needed=("path", "label"), optional=("split", "patient"))
     notes = [*read.notes, *sides(read.columns, "columns")]
     return rows_of_table(read, root), str(table), notes
