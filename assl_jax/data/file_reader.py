@@ -14,7 +14,7 @@ from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find
 from assl_jax.data.images import why_unreadable
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import identify
+from assl_jax.data.volume_reader import identify, unused
 from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize
 
@@ -39,7 +39,7 @@ class FileReader:
         """The files that paths name: themselves, or the files under folders, sorted.
 
         Of several files of one volume, such as the slices of a DICOM series, the first stands for
-        it. What is left out is said.
+        it. What is left out is said, and which files of a series are not used.
 
         Raises:
           InputError: nothing there, or a folder without a file that can be read.
@@ -117,7 +117,10 @@ def _one_each(files: Sequence[Path]) -> list[Path]:
             f"{sum(map(len, several))} of the files are parts of {len(several)} "
             f"volume{'s' if len(several) > 1 else ''}; a volume stands under the first of its files"
         )
-    return [same[0] for same in volumes.values()]
+    firsts = [same[0] for same in volumes.values()]
+    for file, kind in unused(firsts).items():
+        say(f"left out: {file}: {kind}")
+    return firsts
 
 
 def reader_of(dataset: Dataset) -> FileReader:

@@ -23,7 +23,7 @@ ENDINGS = ("dataset", "data", "set", "split", "images", "volumes")  # as in test
 # Left by systems and programs, next to the user's own files; in lower case.
 SYSTEM = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir", "thumbs", "thumbnails", "__pycache__"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails", "__pycache__"),
 }
 MISSING = ("", "na", "n/a", "<na>", "nan", "-1")  # labels that say: not labelled; in lower case
 SIDES = {

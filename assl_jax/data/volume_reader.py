@@ -1,6 +1,7 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ class VolumeReader(NamedTuple):
       files: the files on which the volume depends.
       identify: what the files say of themselves: the patient, and a name that two paths share only
         if they are the same volume; each is "" if unknown. It may raise any exception.
+      unused: the files in the volume's folder that belong to the format and to no volume, each with
+        what it is.
+      unlisted: of several volumes, others of the format beside them that are none of these.
     """
 
     suffixes: tuple[str, ...]
@@ -39,6 +43,8 @@ class VolumeReader(NamedTuple):
     volumes: Callable[[Path], list[Path]] = lambda folder: [folder]
     files: Callable[[Path], list[Path]] = _in_folder
     identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
+    unused: Callable[[Path], dict[Path, str]] = lambda path: {}
+    unlisted: Callable[[Sequence[Path]], dict[Path, str]] = lambda paths: {}
 
 
 # A file is read by the first reader that accepts it.
@@ -79,6 +85,8 @@ READERS = {
         volumes=dicom_files.dicom_volumes,
         files=dicom_files.dicom_files,
         identify=dicom.identify_dicom,
+        unused=dicom_files.unused,
+        unlisted=dicom_files.unlisted,
     ),
 }
 
@@ -119,6 +127,38 @@ def identify(path: Path) -> tuple[str, str]:
         raise
     except Exception:  # the file is broken; who reads it says why
         return "", ""
+
+
+def unused(paths: Sequence[Path]) -> dict[Path, str]:
+    """The files beside volumes that are of their format and in none of them, and what they are.
+
+    Raises:
+      InputError: a package that a format needs is not installed.
+    """
+    found = dict[Path, str]()
+    for reader, own in _by_reader(paths):
+        for path in own:
+            with contextlib.suppress(OSError):
+                found |= reader.unused(path)
+    return found | unlisted(paths)
+
+
+def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
+    """The volumes beside those of `paths` that are none of them: see `VolumeReader`."""
+    found = dict[Path, str]()
+    for reader, own in _by_reader(paths):
+        with contextlib.suppress(OSError):
+            found |= reader.unlisted(own)
+    return found
+
+
+def _by_reader(paths: Sequence[Path]) -> list[tuple[VolumeReader, list[Path]]]:
+    """The readers with their paths; a path that no reader accepts is left out."""
+    own: dict[str, list[Path]] = {}
+    for path in paths:
+        name = next((name for name, reader in READERS.items() if reader.accepts(path)), "")
+        own.setdefault(name, []).append(path)
+    return [(READERS[name], found) for name, found in own.items() if name]
 
 
 def reader_of(path: Path) -> VolumeReader:

@@ -1,5 +1,6 @@
 """The user's volumes, listed in a table of labels."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from assl_jax.data.rows import (
 from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
-from assl_jax.data.volume_file import VolumeFormat
+from assl_jax.data.volume_file import VolumeFormat, VolumeHeader
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import identify, stamp
+from assl_jax.data.volume_reader import identify, stamp, unlisted
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -125,7 +126,7 @@ def volumes(
     )
     stamps = {row.path: stamps[row.path] for row in listed.rows}
     images: Any  # an array, or a `VolumeStack`
-    images, unread, codes = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
+    images, unread, headers = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
     skipped |= unread
     kept = listed.without(skipped)
 
@@ -144,12 +145,14 @@ def volumes(
             [digest([format.settings, row.path, stamps[row.path]], 16) for row in kept.rows]
         ),
         skipped=tuple(
-            f"{shown(file)}: {skipped[file]}"
-            for file in dict.fromkeys(row.path for row in rows)
-            if file in skipped
+            f"{shown(file)}: {reason}"
+            for file, reason in {
+                **{row.path: skipped[row.path] for row in rows if row.path in skipped},
+                **_unused(root, rows, headers),
+            }.items()
         ),
         format=format.settings,
-        notes=(*kept.notes, *differences(codes[row.path] for row in kept.rows)),
+        notes=(*kept.notes, *differences(headers[row.path].orientation for row in kept.rows)),
         **splits,
     )
 
@@ -167,6 +170,17 @@ def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
     read = read_table(table, needed=("path", "label"), optional=("split", "patient"))
     notes = [*read.notes, *sides(read.columns, "columns")]
     return rows_of_table(read, root), str(table), notes
+
+
+def _unused(root: Path, rows: Sequence[Row], headers: Mapping[str, VolumeHeader]) -> dict[str, str]:
+    """The files beside volumes that are none of them, each with what it is."""
+    found = {
+        (root / row.path if (root / row.path).is_dir() else (root / row.path).parent) / name: kind
+        for row in rows
+        for name, kind in (headers[row.path].unused if row.path in headers else ())
+    }
+    found |= unlisted([root / row.path for row in rows if row.path in headers])
+    return {os.path.relpath(path, root): kind for path, kind in found.items()}
 
 
 def _stamps(
