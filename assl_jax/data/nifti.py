@@ -153,8 +153,8 @@ def _both(path: Path) -> list[Path]:
     """The header and the voxels of a pair."""
     both = pair_files(path)
     if len(both) < 2:
-        missing, kind = (".hdr", "header") if ".img" in path.name.lower() else (".img", "voxels")
-        raise ValueError(f"the {kind} of the pair are not beside it ({missing}); copy both files")
+        missing = ".hdr" if ".img" in path.name.lower() else ".img"
+        raise ValueError(f"the {missing} of its pair is missing; copy both files")
     return both
 
 

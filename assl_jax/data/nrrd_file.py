@@ -87,11 +87,10 @@ def _stored(path: Path) -> Stored:
     lines = int(header.get("line skip", header.get("lineskip", 0)))
     skipped = int(header.get("byte skip", header.get("byteskip", 0)))
     packing = PACKINGS.get(str(header.get("encoding")).lower())
-    if packing is None or lines or (packing and skipped):
-        raise ValueError(
-            f"its encoding {header.get('encoding')} with line skip {lines} and byte skip {skipped} "
-            "is not supported; save it as raw or gzip"
-        )
+    if packing is None:
+        raise ValueError(f"its encoding is {header.get('encoding')}; save it as raw or gzip")
+    if lines or (packing and skipped):
+        raise ValueError("its header skips lines, or bytes of packed voxels; save it without")
     shape, affine = _space(header)
     return Stored(
         shape=shape,

@@ -5,7 +5,7 @@ import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -17,7 +17,7 @@ from assl_jax.data.orientation import Affine, Grid, check_grid, in_standard, to_
 from assl_jax.errors import InputError
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from the directions of ITK and DICOM to nibabel's
-UNPACK = {
+UNPACK: dict[str, Callable[[], Any]] = {
     "zlib": lambda: zlib.decompressobj(zlib.MAX_WBITS | 32),  # with a header of gzip or zlib
     "bz2": bz2.BZ2Decompressor,
 }

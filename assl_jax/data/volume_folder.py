@@ -62,7 +62,7 @@ class Found(NamedTuple):
         )
         require(
             bool(self.volumes),
-            f"{self.folder} holds no volumes{else_}: it has {found}; read are {formats()}",
+            f"{self.folder} holds no volumes{else_}; it has {found}, and the program reads {formats()}",
         )
         return self
 

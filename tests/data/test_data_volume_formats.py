@@ -253,7 +253,7 @@ TEXTS = {
         "ElementSpacing = 0.5": ("ElementSpacing = 1 0.5", "has 4 numbers, not 3"),
     },
     "a.nrrd": {
-        "encoding: raw": ("encoding: ascii", "encoding ascii"),
+        "encoding: raw": ("encoding: ascii", "its encoding is ascii"),
         "type: short": ("type: block", "header is damaged"),
         "space: left-posterior-superior": ("space: scanner-xyz", "does not say where the patient"),
         "sizes: 3 4 5": ("sizes: 300000 400000 500000", "its header claims"),
@@ -302,10 +302,10 @@ def test_a_pair_is_one_volume(tmp_path):
     assert "it is listed 2 times, in rows 2, 3" in error(tmp_path)
     (tmp_path / "volumes.csv").unlink()
     (tmp_path / "a.hdr").unlink()
-    assert "a.img cannot be used: the header" in error(tmp_path)
+    assert "a.img cannot be used: the .hdr of its pair is missing" in error(tmp_path)
     (tmp_path / "a.img").unlink()
     (tmp_path / "b.img").unlink()
-    assert "b.hdr cannot be used: the voxels" in error(tmp_path)
+    assert "b.hdr cannot be used: the .img of its pair is missing" in error(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
