@@ -9,7 +9,7 @@ from typing import NamedTuple
 from assl_jax.data.image_file import endings
 from assl_jax.data.names import is_system, shown
 from assl_jax.data.volume_reader import READERS, VolumeReader, formats
-from assl_jax.errors import require
+from assl_jax.errors import InputError, require
 
 MASK_WORDS = {  # in lower case
     *("annotation", "annotations", "aparc", "aseg", "dseg", "groundtruth", "gt", "label", "labels"),
@@ -40,9 +40,11 @@ class Found(NamedTuple):
         if self.masks:
             some = ", ".join(shown(_inside(file, self.folder)) for file in self.masks[:NAMED])
             more = f" and {len(self.masks) - NAMED} more" if len(self.masks) > NAMED else ""
+            one = len(self.masks) == 1
+            what = "1 mask is" if one else f"{len(self.masks)} masks are"
             notes.append(
-                f"{len(self.masks)} masks are left out, as their names say ({some}{more}); "
-                f"to include them, {include}"
+                f"{what} left out: the name{'' if one else 's'} {some}{more} say"
+                f"{'s' if one else ''} so; to include masks, {include}"
             )
         if self.others:
             notes.append(f"files that are not read: {endings(file.name for file in self.others)}")
@@ -62,7 +64,8 @@ class Found(NamedTuple):
         )
         require(
             bool(self.volumes),
-            f"{self.folder} holds no volumes{else_}; it has {found}, and the program reads {formats()}",
+            f"{self.folder} holds no volumes{else_}; it has {found}, and the program reads "
+            f"{formats()}",
         )
         return self
 
@@ -114,7 +117,7 @@ def find_volumes(folder: Path) -> Found:
 def _single(files: Sequence[Path], readers: Sequence[VolumeReader]) -> tuple[set[Path], set[Path]]:
     """The volumes among files, by their suffixes, and all files of these volumes."""
     parts = {
-        file: reader.files(file)
+        file: _parts(reader, file)
         for file in files
         for reader in readers
         if file.name.lower().endswith(reader.suffixes)
@@ -125,6 +128,13 @@ def _single(files: Sequence[Path], readers: Sequence[VolumeReader]) -> tuple[set
             volumes.add(file)
             taken.update(parts[file])
     return volumes, taken
+
+
+def _parts(reader: VolumeReader, file: Path) -> list[Path]:
+    try:
+        return reader.files(file)
+    except InputError:  # a package is missing: who reads the volume says so, if it is no mask
+        return [file]
 
 
 def _inside(path: Path, folder: Path) -> str:

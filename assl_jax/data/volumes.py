@@ -25,6 +25,7 @@ from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusabl
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import identify, stamp, unlisted
+from assl_jax.errors import InputError
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -196,6 +197,8 @@ def _stamps(
     for file in dict.fromkeys(row.path for row in rows if row.path not in unfit):
         try:
             stamps[file] = stamp(root / file)
+        except InputError:  # a package is missing
+            raise
         except (OSError, ValueError) as e:
             unfit[file] = getattr(e, "strerror", None) or str(e)
     return stamps, unfit

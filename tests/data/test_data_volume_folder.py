@@ -57,13 +57,13 @@ def test_masks_are_left_out_and_said(decathlon):
     assert data.images[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 10, 11]
     assert data.notes == (
         "there is no volumes.csv: all 5 volumes are unlabeled",
-        "3 masks are left out, as their names say (labelsTr/c0.nii.gz, labelsTr/c1.nii.gz, "
-        "labelsTr/c2.nii.gz); to include them, list all volumes in volumes.csv",
+        "3 masks are left out: the names labelsTr/c0.nii.gz, labelsTr/c1.nii.gz, "
+        "labelsTr/c2.nii.gz say so; to include masks, list all volumes in volumes.csv",
         "files that are not read: .json (1)",
     )
     save(decathlon / "imagesTr/c0_seg.nii.gz")
     assert "4 masks are left out" in load(decathlon).notes[1]
-    assert "labelsTr/c1.nii.gz and 1 more)" in load(decathlon).notes[1]
+    assert "labelsTr/c1.nii.gz and 1 more say so" in load(decathlon).notes[1]
 
 
 def test_a_table_can_list_masks(decathlon):
@@ -117,7 +117,7 @@ def test_predict_leaves_masks_out_and_says_it(decathlon, capsys):
     reader = FileReader(shape=(2, 3, 4, 1), low=0, high=1)
     assert len(reader.find(decathlon)) == 5
     said = capsys.readouterr().err
-    assert "3 masks are left out" in said and "to include them, name their files" in said
+    assert "3 masks are left out" in said and "to include masks, name their files" in said
     assert f"{decathlon}: files that are not read: .json (1)" in said
     mask = decathlon / "labelsTr/c0.nii.gz"
     assert reader.find(mask, decathlon / "imagesTs")[0] == mask

@@ -326,6 +326,10 @@ def test_without_pynrrd(tmp_path, monkeypatch):
     nrrd(tmp_path / "a.nrrd", *marked("LPS", np.eye(3)))
     monkeypatch.setitem(sys.modules, "nrrd", None)
     assert error(tmp_path) == "NRRD files need pynrrd; run: pip install pynrrd"
+    (tmp_path / "a.nrrd").rename(tmp_path / "Segmentation.seg.nrrd")  # a mask is not read
+    metaimage(tmp_path / "a.mha", *marked("LPS", np.eye(3)))
+    _, note = volumes(path=str(tmp_path), window=(0, 200)).notes
+    assert note.startswith("1 mask is left out: the name Segmentation.seg.nrrd says so;")
 
 
 def test_formats_in_one_table(tmp_path):
