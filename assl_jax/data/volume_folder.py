@@ -56,16 +56,14 @@ class Found(NamedTuple):
         Raises:
           InputError: there are none; the message names what is there.
         """
-        found = endings(file.name for file in self.others) or "no files"
-        require(
-            bool(self.volumes or not self.masks),
-            f"{self.folder} holds only files whose names say that they are masks; to take them as "
-            f"volumes, {include}",
-        )
+        masks = [f"{len(self.masks)} masks, as their names say"] if self.masks else []
+        rest = endings(file.name for file in self.others)
+        found = ", ".join([*masks, *([rest] if rest else [])]) or "no files"
+        after_all = f"; to take masks as volumes, {include}" if masks else ""
         require(
             bool(self.volumes),
             f"{self.folder} holds no volumes{else_}; it has {found}, and the program reads "
-            f"{formats()}",
+            f"{formats()}{after_all}",
         )
         return self
 

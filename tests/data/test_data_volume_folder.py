@@ -77,10 +77,14 @@ def test_the_folder_of_masks_itself_is_taken(decathlon):
     assert len(load(decathlon / "labelsTr").images) == 3
 
 
-def test_a_folder_of_masks_only(decathlon):
+def test_a_folder_of_masks_and_unknown_files(decathlon):
     for file in decathlon.glob("images*/*"):
-        file.unlink()
-    with pytest.raises(InputError, match=r"holds only files whose names say that they are masks"):
+        file.rename(file.with_suffix(".xyz"))
+    words = (
+        r"holds no volumes and no volumes\.csv; it has 3 masks, as their names say, \.json \(1\), "
+        r"\.xyz \(5\), and .*; to take masks as volumes, list all volumes in volumes\.csv$"
+    )
+    with pytest.raises(InputError, match=words):
         load(decathlon)
 
 
