@@ -101,6 +101,7 @@ def _stored(path: Path) -> Stored:
     )
 
 
+@np.errstate(all="ignore")  # numbers without a limit, which `check_grid` refuses
 def _affine(found: dict[str, str], axes: int) -> np.ndarray:
     """The affine of the first three axes: rows of the matrix are the directions of the axes."""
     size = max(axes, 3)
