@@ -71,6 +71,7 @@ def _load() -> Any:
     return nrrd
 
 
+@np.errstate(all="ignore")  # numbers without a limit, which `check_grid` refuses
 def _stored(path: Path) -> Stored:
     nrrd = _load()
     with Within(path) as file:
@@ -109,7 +110,6 @@ def _dtype(nrrd: Any, header: Any) -> np.dtype:
     return nrrd.read_data(own | empty, io.BytesIO()).dtype
 
 
-@np.errstate(all="ignore")  # numbers without a limit, which `check_grid` refuses
 def _space(header: Any) -> tuple[tuple[int, ...], np.ndarray]:
     """The shape, with the axes of the space first, and the affine of these."""
     sizes = [int(n) for n in header.get("sizes", ())]

@@ -1,7 +1,7 @@
 """The user's volumes, listed in a table of labels."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def volumes(
             f"{shown(file)}: {reason}"
             for file, reason in {
                 **{row.path: skipped[row.path] for row in rows if row.path in skipped},
-                **_unused(root, rows, headers),
+                **_unused(root, stamps, headers),
             }.items()
         ),
         format=format.settings,
@@ -173,14 +173,17 @@ def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
     return rows_of_table(read, root), str(table), notes
 
 
-def _unused(root: Path, rows: Sequence[Row], headers: Mapping[str, VolumeHeader]) -> dict[str, str]:
-    """The files beside volumes that are none of them, each with what it is."""
+def _unused(
+    root: Path, files: Iterable[str], headers: Mapping[str, VolumeHeader]
+) -> dict[str, str]:
+    """What lies beside the volumes `files` and is in none of them, each with what it is."""
+    paths = {file: root / file for file in files}
     found = {
-        (root / row.path if (root / row.path).is_dir() else (root / row.path).parent) / name: kind
-        for row in rows
-        for name, kind in (headers[row.path].unused if row.path in headers else ())
+        (path if path.is_dir() else path.parent) / name: kind
+        for file, path in paths.items()
+        for name, kind in headers.get(file, VolumeHeader()).unused
     }
-    found |= unlisted([root / row.path for row in rows if row.path in headers])
+    found |= unlisted([*paths.values()])
     return {os.path.relpath(path, root): kind for path, kind in found.items()}
 
 
