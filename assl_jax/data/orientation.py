@@ -75,7 +75,9 @@ def check_grid(shape: tuple[int, ...], affine: Affine) -> None:
     from nibabel.affines import voxel_sizes
 
     if len(shape) < 3 or min(shape[:3]) < 2:
-        raise ValueError(f"it is not a volume: its shape is {shape}")
+        flat = min(shape, default=0) > 0 and sum(n > 1 for n in shape) == 2
+        way = "; save it as PNG or TIFF, which configs/mtassl_folder.py reads" if flat else ""
+        raise ValueError(f"it is not a volume: its shape is {shape}{way}")
     if math.prod(shape[3:]) != 1:
         raise ValueError(f"it holds more than one volume: its shape is {shape}; split it")
     with np.errstate(all="ignore"):  # numbers without a limit; NaN is not above anything

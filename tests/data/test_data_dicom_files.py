@@ -133,6 +133,13 @@ def test_a_series_that_the_table_does_not_list_is_named(tmp_path, series, write_
     assert READER.find(folder / "b2") == [folder / "b2"]
     said = capsys.readouterr().err
     assert "a0: the first of 4 files of another series" in said and "b0: the first" not in said
+    slice_file = folder / "c2"
+    content = slice_file.read_bytes()
+    slice_file.write_bytes(content[:-30])  # a listed series that is skipped is no other one
+    data = volumes(path=str(tmp_path), window=(0, 99), on_error="skip")
+    (line,) = (line for line in data.skipped if "scan/c" in line)
+    assert line.startswith("scan/c0: CT series 7: the pixels of c2")
+    slice_file.write_bytes(content)
     (tmp_path / "volumes.csv").unlink()  # then all three are volumes
     assert list(volumes(path=str(tmp_path), window=(0, 99)).skipped) == left
 
