@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assl_jax.data.image_file import endings
-from assl_jax.data.names import is_system, shown
+from assl_jax.data.names import is_system, shown, special
 from assl_jax.data.volume_reader import READERS, VolumeReader, formats
 from assl_jax.errors import InputError, require
 
@@ -50,8 +50,8 @@ class Found(NamedTuple):
             notes.append(f"files that are not read: {endings(file.name for file in self.others)}")
         return notes
 
-    def required(self, include: str, else_: str = "") -> "Found":
-        """The same, if there are volumes.
+    def required(self, include: str, missing: str = "") -> "Found":
+        """The same, if there are volumes; `missing` says what else there could be.
 
         Raises:
           InputError: there are none; the message names what is there.
@@ -62,7 +62,7 @@ class Found(NamedTuple):
         after_all = f"; to take masks as volumes, {include}" if masks else ""
         require(
             bool(self.volumes),
-            f"{self.folder} holds no volumes{else_}; it has {found}, and the program reads "
+            f"{self.folder} holds no volumes{missing}; it has {found}, and the program reads "
             f"{formats()}{after_all}",
         )
         return self
@@ -106,7 +106,7 @@ def find_volumes(folder: Path) -> Found:
             for file in files
             if file not in taken
             and not file.name.lower().endswith(mine)
-            and not any(reader.accepts(file) for reader in own)
+            and (special(file) or not any(reader.accepts(file) for reader in own))
         )
     masks = {path for path in volumes if is_mask(_inside(path, folder))}
     return Found(folder, sorted(volumes - masks), sorted(masks), sorted(others - volumes))
@@ -130,7 +130,7 @@ def _single(files: Sequence[Path], readers: Sequence[VolumeReader]) -> tuple[set
 
 def _parts(reader: VolumeReader, file: Path) -> list[Path]:
     try:
-        return reader.files(file)
+        return [file] if special(file) else reader.files(file)
     except InputError:  # a package is missing: who reads the volume says so, if it is no mask
         return [file]
 

@@ -1,5 +1,7 @@
 """Folders without a table: masks are no volumes, and nothing that is not read goes unsaid."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -135,6 +137,19 @@ def test_other_files_beside_slices(tmp_path, write_slice):
     found = find_volumes(tmp_path)
     assert found.volumes == [tmp_path, tmp_path / "same.nii.gz"]
     assert found.others == [tmp_path / "notes.txt"] and found.masks == []
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mhd", "a.mgz", "a.hdr", "a.nii", "a.dcm"])
+def test_a_pipe_is_never_opened(tmp_path, write_slice, name):
+    for k in range(3):
+        write_slice(tmp_path / f"IM{k}", np.eye(4, dtype=np.int16), ImagePositionPatient=[0, 0, k])
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / name)
+    found = find_volumes(tmp_path)
+    assert tmp_path in found.volumes and found.others == [tmp_path / "pipe"]
+    if name != "a.dcm":  # in a folder of slices, these and the pipe are one
+        with pytest.raises(InputError, match=rf"{name} cannot be used: it is a pipe, a socket or"):
+            load(tmp_path)
 
 
 def test_voxels_under_a_name_that_is_a_format_of_its_own(tmp_path):
