@@ -1,4 +1,4 @@
-"""Algorithm 1 on your own NIfTI or DICOM volumes.
+"""Algorithm 1 on your own volumes: NIfTI, DICOM, NRRD, MetaImage, MGH or ANALYZE.
 
     python main.py --config=configs/mtassl_volumes.py:small --config.data.path=FOLDER
     python main.py --config=configs/mtassl_volumes.py --config.data.path=FOLDER
@@ -6,12 +6,12 @@
 `--dry_run` shows the volumes and how long it takes. With `small`, a small network sees three tasks,
 which suits a CPU. Without it, the defaults suit some hundred volumes of 32x96x96 and one GPU.
 
-FOLDER holds the volumes and `volumes.csv` with the columns path and label. A path is a NIfTI file,
-or the folder of one DICOM series (this needs `pip install pydicom`). The columns patient and split
-(train, val, test or unlabeled) are optional; an unlabeled volume needs no label. Voxels that are
-NaN need `--config.data.nan=lowest` or a number. Volumes are brought to one orientation. To bring
-them to one size, give a shape in voxels: bottom to top, front to back, side to side. For CT also
-give a window in HU:
+FOLDER holds the volumes and `volumes.csv` with the columns path and label. A path is a file, or the
+folder of one DICOM series (this needs `pip install pydicom`; NRRD needs `pip install pynrrd`). The
+columns patient and split (train, val, test or unlabeled) are optional; an unlabeled volume needs no
+label. Voxels that are NaN need `--config.data.nan=lowest` or a number. Volumes are brought to one
+orientation. To bring them to one size, give a shape in voxels: bottom to top, front to back, side
+to side. For CT also give a window in HU:
 
     --config.data.shape="(32,96,96)" --config.data.window="(-20,100)"
 

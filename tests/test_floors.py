@@ -28,7 +28,17 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 HEAVY = {
     *("sklearn", "PIL", "matplotlib", "nibabel", "tensorflow_datasets", "tensorflow", "rich"),
-    *("array_record", "jinja2", "onnx", "pandas", "pydicom", "safetensors", "scipy", "torch"),
+    *(
+        "array_record",
+        "jinja2",
+        "nrrd",
+        "onnx",
+        "pandas",
+        "pydicom",
+        "safetensors",
+        "scipy",
+        "torch",
+    ),
 }
 ONLY_IN = {  # package: the only files that may name it
     "orbax": ("assl_jax/training/checkpoint.py", "assl_jax/training/processes.py"),

@@ -88,10 +88,10 @@ def predict_files(
     )
     reader = models[0].reader
     require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
-    every = [file for path in paths for file in reader.find(expanded(str(path), "PATH"))]
+    every = reader.find(*(expanded(str(path), "PATH") for path in paths))
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
     with of_network(chosen.label):
-        found = predict(models, list(dict.fromkeys(every)), batch_size=size)
+        found = predict(models, every, batch_size=size)
     return Classified(chosen, models, found, decision)
 
 

@@ -5,6 +5,7 @@ Only the elements that are asked for are read, so that no patient's name is ever
 
 import functools
 import os
+import struct
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,11 @@ from assl_jax.errors import InputError
 
 SUFFIXES = (".dcm",)
 PREAMBLE, MAGIC = 128, b"DICM"
+HEAD = 512  # bytes that tell whether a file is DICOM
+# Value representations, by the bytes before the value: 2 or 4 of them hold its length.
+SHORT = {*b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()}
+LONG = {*b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+FIRST_GROUPS = (2, 8)  # with which a file without a preamble begins
 SERIES_TAGS = ("SOPClassUID", "ImageType", "SeriesInstanceUID", "Rows", "NumberOfFrames")
 FOLDERS = 32  # whose contents are remembered
 NO_IMAGE = "it holds no image slices, only localisers or objects such as reports and structures"
@@ -49,19 +55,19 @@ class Contents(NamedTuple):
 
     Attributes:
       series: the series of each image file.
-      others: all other visible files.
+      others: all other visible files, each with what it is; "" for one that is not DICOM.
       broken: those of them that may be damaged images, each with the reason.
     """
 
     series: dict[Path, Series]
-    others: tuple[Path, ...]
+    others: dict[Path, str]
     broken: dict[Path, str]
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does, or a folder itself holds such a file."""
     try:
-        return any(map(has_magic, visible(path) if path.is_dir() else [path]))
+        return any(map(_begins_as_dicom, visible(path) if path.is_dir() else [path]))
     except OSError:  # a folder that cannot be listed
         return False
 
@@ -86,6 +92,27 @@ def dicom_volumes(folder: Path) -> list[Path]:
     found = contents(folder)
     firsts = {series.files[0] for series in found.series.values()}
     return sorted([*firsts, *found.broken]) if len(firsts) > 1 else [folder]
+
+
+def unused(path: Path) -> dict[Path, str]:
+    """The DICOM files beside the slices of a volume that are no slices, each with what it is."""
+    others = contents(path if path.is_dir() else path.parent).others
+    return {file: kind for file, kind in others.items() if kind}
+
+
+def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
+    """The series beside those of `paths` that are none of them: the first file of each."""
+    single = [path for path in paths if path.is_file()]
+    taken = {path.parent: set[Path]() for path in single}
+    for path in single:
+        found = contents(path.parent).series.get(path)
+        taken[path.parent].update(found.files if found else [path])
+    return {
+        series.files[0]: f"the first of {len(series.files)} files of another series"
+        for folder, own in taken.items()
+        for series in contents(folder).series.values()
+        if series.files[0] not in own
+    }
 
 
 def image_files(path: Path) -> Sequence[Path]:
@@ -130,9 +157,9 @@ def contents(folder: Path) -> Contents:
 @functools.lru_cache(FOLDERS)
 def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Contents:
     by_uid = defaultdict[str, list[Header]](list)
-    others, broken = list[Path](), dict[Path, str]()
+    others, broken = dict[Path, str](), dict[Path, str]()
     for file in (folder / name for name, *_ in stamps):
-        header = None
+        header: Header | str = ""
         try:
             _check(file)
             header = _image(file, SERIES_TAGS)
@@ -140,15 +167,15 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
             raise
         except ValueError as error:
             broken[file] = str(error)
-        if header:
+        if isinstance(header, Header):
             by_uid[str(header.elements.get("SeriesInstanceUID"))].append(header)
         else:
-            others.append(file)
+            others[file] = header
     every = [
         Series(tuple(h.file for h in headers), all(map(_has_frames, headers)))
         for headers in by_uid.values()
     ]
-    return Contents({file: s for s in every for file in s.files}, tuple(others), broken)
+    return Contents({file: s for s in every for file in s.files}, others, broken)
 
 
 def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
@@ -162,15 +189,35 @@ def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
       InputError: pydicom is not installed.
       ValueError: a broken file.
     """
-    return filter(None, (_image(file, tags) for file in files))
+    found = (_image(file, tags) for file in files)
+    return (header for header in found if isinstance(header, Header))
 
 
-def has_magic(file: Path) -> bool:
+def is_head(head: bytes) -> bool:
+    """Whether the first `HEAD` bytes of a file are DICOM, with the preamble or without it."""
+    return head[PREAMBLE:].startswith(MAGIC) or any(_elements(head, order) for order in "<>")
+
+
+def _elements(head: bytes, order: str) -> bool:
+    """Whether bytes begin with three elements of a header in their order."""
+    tags, at = list[tuple[int, int]](), 0
+    while len(tags) < 3 and len(head) >= at + 12:
+        group, number = struct.unpack_from(f"{order}HH", head, at)
+        kind = head[at + 4 : at + 6]
+        form, skip = ("H", 6) if kind in SHORT else ("I", 8 if kind in LONG else 4)
+        (length,) = struct.unpack_from(order + form, head, at + skip)
+        if group not in FIRST_GROUPS or length % 2:  # values have an even number of bytes
+            return False
+        tags.append((group, number))
+        at += skip + struct.calcsize(form) + length
+    return len(tags) == 3 and tags[0] < tags[1] < tags[2]
+
+
+def _begins_as_dicom(file: Path) -> bool:
     """Whether a file begins as DICOM does and is not the index of a medium."""
     try:
         with file.open("rb") as opened:
-            opened.seek(PREAMBLE)
-            return opened.read(len(MAGIC)) == MAGIC and file.name != "DICOMDIR"
+            return is_head(opened.read(HEAD)) and file.name != "DICOMDIR"
     except OSError:
         return False
 
@@ -197,24 +244,33 @@ def read_elements(file: Path, tags: Sequence[str], *, pixels: bool = False) -> A
     Raises:
       Exception: what pydicom raises on a broken file.
     """
+    pydicom = load_pydicom()
     with Within(file) as opened:
-        return load_pydicom().dcmread(
-            opened, stop_before_pixels=not pixels, specific_tags=list(tags)
-        )
+        options = {"stop_before_pixels": not pixels, "specific_tags": list(tags)}
+        found = pydicom.dcmread(opened, force=True, **options)
+    if found.preamble is None and "TransferSyntaxUID" not in found.file_meta:
+        implicit, little = found.original_encoding
+        explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
+        name = "ImplicitVRLittleEndian" if implicit else explicit
+        found.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+    return found
 
 
 def _check(file: Path) -> None:
     """Raise `ValueError` for a file that was probably an image and is none any more."""
     if not file.stat().st_size:
         raise ValueError(f"{file.name} is empty; copy it again")
-    if file.suffix.lower() in SUFFIXES and not has_magic(file):
-        raise ValueError(f"{file.name} does not begin as a DICOM file (preamble and DICM)")
+    if file.suffix.lower() in SUFFIXES and not _begins_as_dicom(file):
+        raise ValueError(f"{file.name} does not begin as a DICOM file")
 
 
-def _image(file: Path, tags: Sequence[str]) -> Header | None:
-    """The header of an image; None for a localiser, and for what is no image."""
-    if not has_magic(file):
-        return None
+def _image(file: Path, tags: Sequence[str]) -> Header | str:
+    """The header of an image; what the file is if it is a localiser, or no image; "" if no DICOM.
+
+    A segmentation is a mask of an image.
+    """
+    if not _begins_as_dicom(file):
+        return ""
     pydicom = load_pydicom()
     try:
         elements = read_elements(file, tags)
@@ -228,9 +284,13 @@ def _image(file: Path, tags: Sequence[str]) -> Header | None:
         image = kind.endswith("Image Storage") and "Non-Image" not in kind
         if image or kind == str(uid):
             raise ValueError(f"{file.name} has no Rows; copy it again, or remove it")
-        return None
+        return f"no image ({kind})"
+    if "Segmentation" in kind:
+        return f"no image ({kind})"
     # Texts, or what a damaged file has in their place.
-    return None if "LOCALIZER" in str(elements.get("ImageType")) else Header(file, elements)
+    return (
+        "a localiser" if "LOCALIZER" in str(elements.get("ImageType")) else Header(file, elements)
+    )
 
 
 def _has_frames(header: Header) -> bool:

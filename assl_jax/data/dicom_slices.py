@@ -1,5 +1,6 @@
 """From the headers of DICOM images to slices, and from slices to one regular grid."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ GROUPS = (
     "PixelValueTransformationSequence",
 )
 COMPRESSION = 1000  # more than this cannot be the pixels' real number of bytes per stored byte
+NAMED = 3  # examples in a message
 ALIKE = 1e-3  # difference of direction cosines, and relative one of pixel spacings
 SAME_PLACE = 0.01  # distance between slices, in pixels, that counts as none
 UNEVEN = 0.1  # relative difference of slice distances; scanners round the positions
@@ -149,13 +151,17 @@ def grid(slices: Sequence[Slice]) -> tuple[list[Slice], Float[np.ndarray, "4 4"]
 
 def _check_alike(slices: Sequence[Slice]) -> None:
     for what, kinds in (
-        ("sizes", {"{}x{}".format(*s.shape) for s in slices}),
-        ("photometric interpretations", {s.photometric for s in slices}),
+        ("sizes", ["{}x{}".format(*s.shape) for s in slices]),
+        ("photometric interpretations", [s.photometric for s in slices]),
     ):
-        if len(kinds) > 1:
+        counts = Counter(kinds)
+        if len(counts) > 1:
+            rare = min(counts, key=counts.__getitem__)
+            names = [_name(s) for s, kind in zip(slices, kinds, strict=True) if kind == rare]
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             raise ValueError(
-                f"it mixes slices of the {what} {' and '.join(sorted(kinds))}; put each kind into "
-                "its own folder"
+                f"it mixes slices of the {what} {' and '.join(sorted(counts))} "
+                f"({rare}: {', '.join(names[:NAMED])}{more}); put each kind into its own folder"
             )
     first = slices[0]
     for what, differences in (

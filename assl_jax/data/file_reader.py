@@ -1,18 +1,20 @@
 """A file as an image of a data set: for what is read after training."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
 from assl_jax.data.images import why_unreadable
 from assl_jax.data.volume_file import VolumeFormat, read_volume
-from assl_jax.data.volume_reader import VOLUME_SUFFIXES, find_volumes
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import identify, unused
 from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize
 
@@ -33,24 +35,33 @@ class FileReader:
     high: float
     format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def find(self, path: Path) -> list[Path]:
-        """The files that `path` names: itself, or the files under a folder, sorted.
+    def find(self, *paths: Path) -> list[Path]:
+        """The files that paths name: themselves, or the files under folders, sorted.
+
+        Of several files of one volume, such as the slices of a DICOM series, the first stands for
+        it. What is left out is said, and which files of a series are not used.
 
         Raises:
           InputError: nothing there, or a folder without a file that can be read.
         """
-        require(path.exists(), f"{path} does not exist")
-        volumes = len(self.shape) == 4
-        if not path.is_dir():
-            return [path]
-        endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
-        try:
-            found = (
-                find_volumes(path) if volumes else [path / name for name in find_images(path)[0]]
-            )
-        except OSError as error:
-            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
-        require(bool(found), f"{path} holds no files that end in {' '.join(endings)}")
+        found = []
+        for path in paths:
+            require(path.exists(), f"{path} does not exist")
+            try:
+                found += self._inside(path) if path.is_dir() else [path]
+            except OSError as error:
+                raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+        return _one_each(found) if len(self.shape) == 4 else list(dict.fromkeys(found))
+
+    def _inside(self, folder: Path) -> list[Path]:
+        if len(self.shape) == 4:
+            include = "name their files"
+            volumes = find_volumes(folder).required(include)
+            for note in volumes.notes(include):
+                say(f"{folder}: {note}")
+            return volumes.volumes
+        found = [folder / name for name in find_images(folder)[0]]
+        require(bool(found), f"{folder} holds no files that end in {' '.join(EXTENSIONS)}")
         return found
 
     def read(self, file: Path) -> np.ndarray:
@@ -104,6 +115,23 @@ class FileReader:
             channels == 1, f"the run's volumes have {channels} channels, a volume file has only one"
         )
         return read_volume(file, self.volume_format)
+
+
+def _one_each(files: Sequence[Path]) -> list[Path]:
+    """The first path of each volume; several paths of one volume are said."""
+    volumes: dict[str, list[Path]] = {}
+    for file in dict.fromkeys(files):
+        volumes.setdefault(identify(file)[1] or str(file), []).append(file)
+    several = [same for same in volumes.values() if len(same) > 1]
+    if several:
+        say(
+            f"{sum(map(len, several))} of the files are parts of {len(several)} "
+            f"volume{'s' if len(several) > 1 else ''}; a volume stands under the first of its files"
+        )
+    firsts = [same[0] for same in volumes.values()]
+    for file, kind in unused(firsts).items():
+        say(f"left out: {file}: {kind}")
+    return firsts
 
 
 def reader_of(dataset: Dataset) -> FileReader:

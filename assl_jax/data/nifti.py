@@ -1,4 +1,7 @@
-"""The reader of NIfTI files."""
+"""The reader of the formats that nibabel knows: NIfTI, ANALYZE and MGH.
+
+A NIfTI or ANALYZE volume can be two files: x.hdr with its header and x.img with its voxels.
+"""
 
 import gzip
 import math
@@ -12,12 +15,15 @@ from jaxtyping import Shaped
 from assl_jax.console import hush
 from assl_jax.data.claims import check_claim
 from assl_jax.data.memory import afford
-from assl_jax.data.orientation import Grid, in_standard, to_standard
+from assl_jax.data.orientation import Grid, check_grid, in_standard, to_standard
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
-HEADER_BYTES = 540  # of NIfTI-2; the header of NIfTI-1 is shorter
-TRAILING_BYTES = 2**26  # after the voxels; more is no NIfTI file
+HEADER_BYTES = 540  # of NIfTI-2; the other headers are shorter
+TRAILING_BYTES = 2**26  # after the voxels; more is no such file
 SUFFIXES = (".nii", ".nii.gz")
+PAIR_SUFFIXES = (".hdr", ".img", ".hdr.gz", ".img.gz")
+MGH_SUFFIXES = (".mgz", ".mgh", ".mgh.gz")
+PARTNERS = {".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}
 GZIP = b"\x1f\x8b"  # how a packed file begins
 
 
@@ -29,14 +35,44 @@ def is_nifti(path: Path) -> bool:
         return True
     try:
         with _open(path) as file:
-            _kind(file.read(HEADER_BYTES))
+            head = file.read(HEADER_BYTES)
     except (OSError, EOFError, ValueError, zlib.error):
         return False
-    return True
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
+def is_pair(path: Path) -> bool:
+    """Whether the name says that the file is one of a pair."""
+    return path.name.lower().endswith(PAIR_SUFFIXES) and not path.is_dir()
+
+
+def is_mgh(path: Path) -> bool:
+    """Whether the name says that the file is MGH."""
+    return path.name.lower().endswith(MGH_SUFFIXES) and not path.is_dir()
+
+
+def pair_files(path: Path) -> list[Path]:
+    """The header and the voxels of a pair, as far as they are there; `path` is either of them."""
+    bare = _bare(path)
+    partner = bare.with_suffix(PARTNERS.get(bare.suffix, ".img"))
+    either = (partner.with_name(partner.name + packed) for packed in ("", ".gz", ".GZ"))
+    both = [path, *(file for file in either if file.is_file())][:2]
+    return sorted(both, key=lambda file: ".img" in file.name.lower()[-7:])
+
+
+def identify_pair(path: Path) -> tuple[str, str]:
+    """No patient, and a name that both files of a pair share."""
+    return "", str(pair_files(path)[0].resolve())
 
 
 def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read a NIfTI-1 or NIfTI-2 file in one piece, compressed by gzip or not.
+    """Read a NIfTI, ANALYZE or MGH volume, compressed by gzip or not.
+
+    The header of ANALYZE holds no orientation: its axes run to the left, to the front and up, as
+    SPM and nibabel take them.
+
+    Args:
+      path: the file; of a pair, either of them.
 
     Returns:
       The file's values, which may include NaN, and the size of a voxel in mm, as `to_standard`
@@ -44,13 +80,14 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
 
     Raises:
       ValueError: a file that is not one volume of real numbers, that is shorter than its header
-        says, or too large for the memory; an affine that cannot be inverted.
+        says, or too large for the memory; an affine that cannot be inverted; a missing file of a
+        pair.
       Exception: what nibabel and gzip raise on a broken file.
     """
     from nibabel.arrayproxy import ArrayProxy
 
-    with _open(path) as file:
-        header = _header(file, path)
+    header, stored = _header(path)
+    with _open(stored) as file:
         values = np.asanyarray(ArrayProxy(file, header, mmap=False))
         try:
             file.seek(file.tell() + TRAILING_BYTES)  # gzip verifies its checksum at the end
@@ -69,64 +106,96 @@ def nifti_header(path: Path) -> Grid:
     Raises:
       ValueError, Exception: as `read_nifti`, where the header tells.
     """
-    with _open(path) as file:
-        header = _header(file, path)
-    grid = in_standard(header.get_data_shape()[:3], header.get_best_affine())
+    header, _ = _header(path)
+    shape = tuple(map(int, header.get_data_shape()[:3]))
+    grid = in_standard(shape, header.get_best_affine())
     return grid._replace(spacing=_in_mm(grid.spacing, header))
+
+
+def _bare(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
 def _open(path: Path) -> Any:
     """The file's content, unpacked if it is packed; the name does not count."""
+    return gzip.open(path) if _packed(path) else path.open("rb")
+
+
+def _packed(path: Path) -> bool:
     with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-    return gzip.open(path) if packed else path.open("rb")
+        return file.read(len(GZIP)) == GZIP
 
 
-def _header(file: Any, path: Path) -> Any:
-    """nibabel's header of an open file, checked. Its extensions are not looked at."""
+def _header(path: Path) -> tuple[Any, Path]:
+    """nibabel's header of a volume, checked, and the file of its voxels.
+
+    Extensions of a header are not looked at.
+    """
     hush("nibabel")
-    head = file.read(HEADER_BYTES)
-    kind = _kind(head)
+    told = stored = path
+    if is_pair(path) and not is_nifti(path):
+        told, stored = _both(path)
+    with _open(told) as file:
+        head = file.read(HEADER_BYTES)
+    kind = _kind(head, told)
     header = kind(head[: kind.template_dtype.itemsize])
-    _check_header(header)
-    claimed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
-    packed = isinstance(file, gzip.GzipFile)
-    check_claim(claimed, path.stat().st_size, packed=packed)
-    voxels = math.prod(header.get_data_shape())
+    _check_values(header)
+    shape = tuple(map(int, header.get_data_shape()))
+    check_grid(shape, header.get_best_affine())
+    voxels = math.prod(shape)
+    claimed = voxels * header.get_data_dtype().itemsize
+    check_claim(claimed, stored.stat().st_size, packed=_packed(stored))
     afford(claimed + 8 * voxels, "it", "resample it to larger voxels")
-    return header
+    return header, stored
+
+
+def _both(path: Path) -> list[Path]:
+    """The header and the voxels of a pair."""
+    both = pair_files(path)
+    if len(both) < 2:
+        missing = ".hdr" if ".img" in path.name.lower() else ".img"
+        raise ValueError(f"the {missing} of its pair is missing; copy both files")
+    return both
 
 
 def _in_mm(spacing: tuple[float, ...], header: Any) -> tuple[float, ...]:
-    unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    units = header.get_xyzt_units() if hasattr(header, "get_xyzt_units") else ("mm",)
+    unit = MILLIMETRES.get(units[0], 1.0)
     return tuple(size * unit for size in spacing)
 
 
-def _kind(head: bytes) -> Any:
+def _kind(head: bytes, path: Path) -> Any:
     """nibabel's class of the header that `head` begins with."""
     import nibabel as nib
+    from nibabel.nifti1 import Nifti1PairHeader
+    from nibabel.nifti2 import Nifti2PairHeader
 
-    if head[344:348] == b"n+1\0":
+    if is_mgh(path):
+        return nib.MGHImage.header_class
+    whole, magic = not is_pair(path), (head[344:348], head[4:8])
+    if magic[0] == b"n+1\0":
         return nib.Nifti1Header
-    if head[4:8] == b"n+2\0":
+    if magic[1] == b"n+2\0":
         return nib.Nifti2Header
-    raise ValueError("it is not a NIfTI file in one piece (.nii or .nii.gz)")
+    if whole:
+        raise ValueError("it is not a NIfTI file in one piece (.nii or .nii.gz)")
+    if magic[0] == b"ni1\0":
+        return Nifti1PairHeader
+    if magic[1] == b"ni2\0":
+        return Nifti2PairHeader
+    if not nib.Spm2AnalyzeHeader.may_contain_header(head):
+        raise ValueError("its .hdr is no header of NIfTI or ANALYZE; copy it again, or convert it")
+    if _bare(path).with_suffix(".mat").exists():
+        raise ValueError("a .mat beside it holds its orientation (SPM); convert it to NIfTI")
+    return nib.Spm2AnalyzeHeader
 
 
-def _check_header(header: Any) -> None:
-    """Refuse a file that is not a volume of real numbers in space, before its voxels are read."""
-    from nibabel.affines import voxel_sizes
-
-    shape, dtype = header.get_data_shape(), header.get_data_dtype()
-    affine = header.get_best_affine()
+def _check_values(header: Any) -> None:
+    """Refuse values that are not one real number each."""
+    try:
+        dtype = header.get_data_dtype()
+    except KeyError as e:
+        raise ValueError(f"its voxels are of an unknown type ({e}); write it again") from e
     if dtype.names or dtype.kind == "c":
         what = "complex" if dtype.kind == "c" else "RGB"
         raise ValueError(f"its voxels are {what}; one real number per voxel is needed")
-    if len(shape) < 3 or min(shape[:3]) < 2:
-        raise ValueError(f"it is not a volume: its shape is {shape}")
-    if math.prod(shape[3:]) != 1:
-        raise ValueError(f"it holds more than one volume: its shape is {shape}; split it")
-    with np.errstate(all="ignore"):  # numbers without a limit; NaN is not above anything
-        apart = abs(np.linalg.det(affine[:3, :3])) > 1e-6 * voxel_sizes(affine).prod()
-    if not np.isfinite(affine).all() or not apart:
-        raise ValueError("its affine is singular: it does not say where the voxels are")

@@ -1,5 +1,6 @@
 """The one orientation to which every volume format turns its voxels."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -59,6 +60,30 @@ def in_standard(shape: tuple[int, ...], affine: Affine) -> Grid:
         spacing=tuple(voxel_sizes(affine)[order].tolist()),
         code="".join(aff2axcodes(affine)),
     )
+
+
+def check_grid(shape: tuple[int, ...], affine: Affine) -> None:
+    """Refuse what is not one volume in space, before its voxels are read.
+
+    Args:
+      shape: of all axes of the file; further axes than three may have one place each.
+      affine: as in `to_standard`.
+
+    Raises:
+      ValueError: a file of fewer axes, or of several volumes; an affine that cannot be inverted.
+    """
+    from nibabel.affines import voxel_sizes
+
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        flat = min(shape, default=0) > 0 and sum(n > 1 for n in shape) == 2
+        way = "; save it as PNG or TIFF, which configs/mtassl_folder.py reads" if flat else ""
+        raise ValueError(f"it is not a volume: its shape is {shape}{way}")
+    if math.prod(shape[3:]) != 1:
+        raise ValueError(f"it holds more than one volume: its shape is {shape}; split it")
+    with np.errstate(all="ignore"):  # numbers without a limit; NaN is not above anything
+        apart = abs(np.linalg.det(affine[:3, :3])) > 1e-6 * voxel_sizes(affine).prod()
+    if not np.isfinite(affine).all() or not apart:
+        raise ValueError("its affine is singular: it does not say where the voxels are")
 
 
 def differences(codes: Iterable[str]) -> list[str]:

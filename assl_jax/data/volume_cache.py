@@ -30,7 +30,7 @@ WORKERS = min(8, os.cpu_count() or 1)  # each holds a whole volume in floating p
 T = TypeVar("T")
 Stamp = tuple[int, int]  # a file's size in bytes and its modification time in ns
 Shape = tuple[int, ...]
-ORIENTATIONS = "orientations.json"  # of the volumes in a cache folder, by the names of their files
+HEADERS = "headers.json"  # of the volumes in a cache folder, by the names of their files
 
 
 class Volumes(NamedTuple):
@@ -39,19 +39,19 @@ class Volumes(NamedTuple):
     Attributes:
       images: `[n, z, y, x, 1]` int16 volumes.
       skipped: the reason for each file that could not be read.
-      orientations: the code of each file, see `orientation.Grid`; "" if its format does not tell.
+      headers: what the header of each file tells.
     """
 
     images: "np.ndarray | VolumeStack"
     skipped: dict[str, str]
-    orientations: dict[str, str]
+    headers: dict[str, VolumeHeader]
 
 
 class Judged(NamedTuple):
     """What headers tell of some files; the fields are those of `Volumes`."""
 
     skipped: dict[str, str]
-    orientations: dict[str, str]
+    headers: dict[str, VolumeHeader]
 
 
 Judge = Callable[[list[str], str, Shape], Judged]  # of files, a good one and its shape
@@ -190,7 +190,7 @@ def read_volumes(
                 if isinstance(result, str):
                     found.skipped[file] = result
                     continue
-                found.orientations[file] = result.orientation
+                found.headers[file] = result
                 if result.shape:
                     shape = (*result.shape, 1)
                     first, expected = first or file, expected or shape
@@ -216,7 +216,7 @@ def _into_memory(
     root: Path, files: list[str], judged: Judge, read: Callable[[str], np.ndarray | str]
 ) -> Volumes:
     images, kept = np.empty(0, np.int16), list[str]()
-    skipped, orientations = judged(files, "", ())
+    skipped, headers = judged(files, "", ())
     files = [file for file in files if file not in skipped]
     with closing(_parallel(read, files, "reading volumes")) as results:
         for file, volume in zip(files, results, strict=True):
@@ -232,7 +232,7 @@ def _into_memory(
             images[len(kept)] = volume
             kept.append(file)
     _some(root, kept, skipped)
-    return Volumes(images[: len(kept)], skipped, orientations)
+    return Volumes(images[: len(kept)], skipped, headers)
 
 
 def _into_cache(
@@ -248,13 +248,13 @@ def _into_cache(
     right: Shape = (*format.shape, 1) if format.shape else usual[0][0] if usual else ()
     shapes = {file: shape for file, shape in shapes.items() if shape == right}
     folder = next(iter(entries.values())).parent
-    known = _orientations(folder)
+    known = _headers(folder)
     new = [file for file in entries if file not in shapes]
-    skipped, orientations = judged(new, next(iter(shapes), ""), right)
+    skipped, headers = judged(new, next(iter(shapes), ""), right)
     for file in shapes:  # of an earlier version, or after a lost file; the volume itself is here
         if entries[file].stem not in known:
             with contextlib.suppress(Exception):
-                orientations[file] = volume_header(root / file, format).orientation
+                headers[file] = volume_header(root / file, format)
     missing = [file for file in entries if file not in shapes and file not in skipped]
     waiting = set(missing)
 
@@ -278,23 +278,26 @@ def _into_cache(
     if read_now := [entries[file] for file in missing if file in shapes]:
         size = sum(entry.stat().st_size for entry in read_now)
         tell_cache(folder.parent, f"{len(read_now):,} volumes", size)
-    if orientations:  # again from the file: other processes may have added theirs
-        known = _orientations(folder) | {entries[f].stem: c for f, c in orientations.items()}
-        write_json(folder / ORIENTATIONS, known)
+    if headers:  # again from the file: other processes may have added theirs
+        known = _headers(folder) | {entries[f].stem: found for f, found in headers.items()}
+        write_json(folder / HEADERS, {stem: found[1:] for stem, found in known.items()})
     (shape,) = set(shapes.values())
     return Volumes(
         VolumeStack([entries[file] for file in entries if file in shapes], shape),
         skipped,
-        {file: known.get(entries[file].stem, "") for file in shapes},
+        {file: known.get(entries[file].stem, VolumeHeader()) for file in shapes},
     )
 
 
-def _orientations(folder: Path) -> dict[str, str]:
-    """The codes in a cache folder; {} if they are missing or damaged."""
+def _headers(folder: Path) -> dict[str, VolumeHeader]:
+    """The headers in a cache folder, without shapes; {} if they are missing or damaged."""
     try:
-        found = json.loads((folder / ORIENTATIONS).read_text())
-        return {str(name): str(code) for name, code in found.items()}
-    except (OSError, ValueError, AttributeError):
+        found = json.loads((folder / HEADERS).read_text())
+        return {
+            str(stem): VolumeHeader((), str(code), tuple((str(a), str(b)) for a, b in unused))
+            for stem, (code, unused) in found.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

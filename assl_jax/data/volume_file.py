@@ -154,10 +154,12 @@ class VolumeHeader(NamedTuple):
     Attributes:
       shape: `(z, y, x)` of the array that `read_volume` will give; () if that is not known.
       orientation: a code, see `orientation.Grid`; "" if it is not known.
+      unused: name of each file beside it that is not used, and what it is.
     """
 
     shape: tuple[int, ...] = ()
     orientation: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
 
 
 def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
@@ -166,12 +168,13 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
     Raises:
       ValueError, Exception: as `read_volume`, where the header tells.
     """
-    header = reader_of(path).header
-    if header is None:
-        return VolumeHeader()
-    shape, spacing, code = header(path)
+    reader = reader_of(path)
+    unused = tuple((file.name, kind) for file, kind in reader.unused(path).items())
+    if reader.header is None:
+        return VolumeHeader(unused=unused)
+    shape, spacing, code = reader.header(path)
     if format.foreground_above is not None:
-        return VolumeHeader(format.shape, code)
+        return VolumeHeader(format.shape, code, unused)
     if format.spacing:
         old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
         _check_cost(old, shape)
@@ -179,7 +182,7 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
             _box(shape, format.shape)
     elif format.shape:
         _check_cost(shape, format.shape)
-    return VolumeHeader(format.shape or shape, code)
+    return VolumeHeader(format.shape or shape, code, unused)
 
 
 def _number(text: str) -> float:

@@ -1,14 +1,14 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
-import os
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from assl_jax.data import dicom, dicom_files, nifti
-from assl_jax.data.names import is_system, special
+from assl_jax.data import dicom, dicom_files, metaimage, nifti, nrrd_file
+from assl_jax.data.names import special
 from assl_jax.data.orientation import Grid
 from assl_jax.errors import InputError
 
@@ -31,6 +31,9 @@ class VolumeReader(NamedTuple):
       files: the files on which the volume depends.
       identify: what the files say of themselves: the patient, and a name that two paths share only
         if they are the same volume; each is "" if unknown. It may raise any exception.
+      unused: the files in the volume's folder that belong to the format and to no volume, each with
+        what it is.
+      unlisted: of several volumes, others of the format beside them that are none of these.
     """
 
     suffixes: tuple[str, ...]
@@ -40,12 +43,39 @@ class VolumeReader(NamedTuple):
     volumes: Callable[[Path], list[Path]] = lambda folder: [folder]
     files: Callable[[Path], list[Path]] = _in_folder
     identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
+    unused: Callable[[Path], dict[Path, str]] = lambda path: {}
+    unlisted: Callable[[Sequence[Path]], dict[Path, str]] = lambda paths: {}
 
 
 # A file is read by the first reader that accepts it.
 READERS = {
     "NIfTI": VolumeReader(
         nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
+    ),
+    "NIfTI or ANALYZE pair": VolumeReader(
+        suffixes=nifti.PAIR_SUFFIXES,
+        accepts=nifti.is_pair,
+        read=nifti.read_nifti,
+        header=nifti.nifti_header,
+        files=nifti.pair_files,
+        identify=nifti.identify_pair,
+    ),
+    "MGH": VolumeReader(
+        nifti.MGH_SUFFIXES, nifti.is_mgh, nifti.read_nifti, header=nifti.nifti_header
+    ),
+    "NRRD": VolumeReader(
+        suffixes=nrrd_file.SUFFIXES,
+        accepts=nrrd_file.is_nrrd,
+        read=nrrd_file.read_nrrd,
+        header=nrrd_file.nrrd_header,
+        files=nrrd_file.nrrd_files,
+    ),
+    "MetaImage": VolumeReader(
+        suffixes=metaimage.SUFFIXES,
+        accepts=metaimage.is_metaimage,
+        read=metaimage.read_metaimage,
+        header=metaimage.metaimage_header,
+        files=metaimage.metaimage_files,
     ),
     "DICOM": VolumeReader(
         suffixes=dicom_files.SUFFIXES,
@@ -55,45 +85,15 @@ READERS = {
         volumes=dicom_files.dicom_volumes,
         files=dicom_files.dicom_files,
         identify=dicom.identify_dicom,
+        unused=dicom_files.unused,
+        unlisted=dicom_files.unlisted,
     ),
 }
-VOLUME_SUFFIXES = tuple(suffix for reader in READERS.values() for suffix in reader.suffixes)
 
 
-def find_volumes(folder: Path) -> list[Path]:
-    """The volumes in a folder, sorted: files by their suffix, and folders of one volume.
-
-    The folder itself, or one inside it, is a volume if a reader accepts it; that reader's files in
-    it are none, unless they are several volumes. Links to folders are followed.
-
-    Raises:
-      InputError: a package that a format needs is not installed.
-    """
-    found: list[Path] = []
-    waiting = [folder]  # folders may be nested deeper than Python's calls, which `os.walk` makes
-    while waiting:
-        here = waiting.pop()
-        folders, names = _content(here)
-        links = [path for path in folders if path.is_symlink()]
-        # A link to a folder that contains it would lead round in a circle.
-        above = {parent.resolve() for parent in (here, *here.parents)} if links else set()
-        waiting += [p for p in folders if p not in links or p.resolve() not in above]
-        own = [reader for reader in READERS.values() if reader.accepts(here)]
-        others = tuple(s for r in READERS.values() if r not in own for s in r.suffixes)
-        found += [volume for reader in own for volume in reader.volumes(here)]
-        found += [here / n for n in names if n.lower().endswith(others)]
-    return sorted(set(found))  # an empty file can be of any format
-
-
-def _content(folder: Path) -> tuple[list[Path], list[str]]:
-    """The folders in a folder, and the names of its files; none if it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not is_system(entry.name)]
-    except OSError:
-        return [], []
-    folders = [folder / entry.name for entry in entries if entry.is_dir()]
-    return folders, [entry.name for entry in entries if not entry.is_dir()]
+def formats() -> str:
+    """The formats that are read, with the endings of their names."""
+    return ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
 
 
 def _refuse_special(path: Path) -> None:
@@ -129,6 +129,38 @@ def identify(path: Path) -> tuple[str, str]:
         return "", ""
 
 
+def unused(paths: Sequence[Path]) -> dict[Path, str]:
+    """The files beside volumes that are of their format and in none of them, and what they are.
+
+    Raises:
+      InputError: a package that a format needs is not installed.
+    """
+    found = dict[Path, str]()
+    for reader, own in _by_reader(paths):
+        for path in own:
+            with contextlib.suppress(OSError):
+                found |= reader.unused(path)
+    return found | unlisted(paths)
+
+
+def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
+    """The volumes beside those of `paths` that are none of them: see `VolumeReader`."""
+    found = dict[Path, str]()
+    for reader, own in _by_reader(paths):
+        with contextlib.suppress(OSError):
+            found |= reader.unlisted(own)
+    return found
+
+
+def _by_reader(paths: Sequence[Path]) -> list[tuple[VolumeReader, list[Path]]]:
+    """The readers with their paths; a path that no reader accepts is left out."""
+    own: dict[str, list[Path]] = {}
+    for path in paths:
+        name = next((name for name, reader in READERS.items() if reader.accepts(path)), "")
+        own.setdefault(name, []).append(path)
+    return [(READERS[name], found) for name, found in own.items() if name]
+
+
 def reader_of(path: Path) -> VolumeReader:
     """The reader of a path.
 
@@ -142,5 +174,4 @@ def reader_of(path: Path) -> VolumeReader:
             return reader
     if path.is_dir():
         raise ValueError("it is a folder without DICOM slices; name the folder of one series")
-    known = ", ".join(f"{name} ({' '.join(r.suffixes)})" for name, r in READERS.items())
-    raise ValueError(f"its format is none of {known}")
+    raise ValueError(f"its format is none of {formats()}")

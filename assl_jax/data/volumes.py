@@ -1,6 +1,7 @@
 """The user's volumes, listed in a table of labels."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from assl_jax.data.rows import (
 from assl_jax.data.settings import check, existing_folder, expanded
 from assl_jax.data.table import read_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
-from assl_jax.data.volume_file import VolumeFormat
-from assl_jax.data.volume_reader import find_volumes, identify, stamp
+from assl_jax.data.volume_file import VolumeFormat, VolumeHeader
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import identify, stamp, unlisted
+from assl_jax.errors import InputError
 from assl_jax.files import digest
 
 TABLE = "volumes.csv"
@@ -53,9 +56,10 @@ def volumes(
     is empty, NA, nan or -1 is unlabeled. Without test volumes in `split`, a part of the patients
     becomes the test set. Without `patient`, the PatientID of DICOM files counts, and every other
     volume is of a different patient. Class indices follow the sorted labels; the labels are sorted
-    as numbers if all are integers. Without a table, all volumes under the folder are unlabeled. A
-    path is a NIfTI file, or a folder or a file of a DICOM series (`data.volume_reader` lists the
-    formats); `data.volume_file.read_volume` says how it becomes an array.
+    as numbers if all are integers. Without a table, all volumes under the folder are unlabeled,
+    except those whose names say that they are masks (`data.volume_folder`). A path is a file of a
+    format in `data.volume_reader.READERS`, or a folder of a DICOM series;
+    `data.volume_file.read_volume` says how it becomes an array.
 
     Args:
       path: the folder.
@@ -123,7 +127,7 @@ def volumes(
     )
     stamps = {row.path: stamps[row.path] for row in listed.rows}
     images: Any  # an array, or a `VolumeStack`
-    images, unread, codes = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
+    images, unread, headers = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
     skipped |= unread
     kept = listed.without(skipped)
 
@@ -142,12 +146,14 @@ def volumes(
             [digest([format.settings, row.path, stamps[row.path]], 16) for row in kept.rows]
         ),
         skipped=tuple(
-            f"{shown(file)}: {skipped[file]}"
-            for file in dict.fromkeys(row.path for row in rows)
-            if file in skipped
+            f"{shown(file)}: {reason}"
+            for file, reason in {
+                **{row.path: skipped[row.path] for row in rows if row.path in skipped},
+                **_unused(root, stamps, headers),
+            }.items()
         ),
         format=format.settings,
-        notes=(*kept.notes, *differences(codes[row.path] for row in kept.rows)),
+        notes=(*kept.notes, *differences(headers[row.path].orientation for row in kept.rows)),
         **splits,
     )
 
@@ -155,14 +161,30 @@ def volumes(
 def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
     """The rows, what lists them, and notes: the table, or all volumes if there is none."""
     table = root / expanded(csv, "data.csv")
-    if csv == TABLE and not table.exists() and (found := find_volumes(root)):
-        note = f"there is no {TABLE}: all {len(found)} volumes are unlabeled"
-        paths = [file.relative_to(root).as_posix() for file in found]
+    if csv == TABLE and not table.exists():
+        include = f"list all volumes in {TABLE}"
+        found = find_volumes(root).required(include, f" and no {TABLE}")
+        note = f"there is no {TABLE}: all {len(found.volumes)} volumes are unlabeled"
+        paths = [file.relative_to(root).as_posix() for file in found.volumes]
         rows = [Row(shown(str(root / path)), path, split="unlabeled") for path in paths]
-        return rows, str(root), [note]
+        return rows, str(root), [note, *found.notes(include)]
     read = read_table(table, needed=("path", "label"), optional=("split", "patient"))
     notes = [*read.notes, *sides(read.columns, "columns")]
     return rows_of_table(read, root), str(table), notes
+
+
+def _unused(
+    root: Path, files: Iterable[str], headers: Mapping[str, VolumeHeader]
+) -> dict[str, str]:
+    """What lies beside the volumes `files` and is in none of them, each with what it is."""
+    paths = {file: root / file for file in files}
+    found = {
+        (path if path.is_dir() else path.parent) / name: kind
+        for file, path in paths.items()
+        for name, kind in headers.get(file, VolumeHeader()).unused
+    }
+    found |= unlisted([*paths.values()])
+    return {os.path.relpath(path, root): kind for path, kind in found.items()}
 
 
 def _stamps(
@@ -178,6 +200,8 @@ def _stamps(
     for file in dict.fromkeys(row.path for row in rows if row.path not in unfit):
         try:
             stamps[file] = stamp(root / file)
+        except InputError:  # a package is missing
+            raise
         except (OSError, ValueError) as e:
             unfit[file] = getattr(e, "strerror", None) or str(e)
     return stamps, unfit

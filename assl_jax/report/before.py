@@ -9,6 +9,7 @@ from assl_jax.strategies.plan import Pace, Work
 
 GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest
+LEFT_OUT = 20  # files that are named
 
 
 def data_table(found: DataSummary) -> Table:
@@ -39,7 +40,9 @@ def data_lines(found: DataSummary) -> list[str]:
     table = data_table(found)
     lines = [table.caption, "", *text_lines(table)]
     lines += [f"note: {note}" for note in found.notes]
-    lines += [f"left out: {file}" for file in found.skipped]
+    lines += [f"left out: {file}" for file in found.skipped[:LEFT_OUT]]
+    if more := len(found.skipped[LEFT_OUT:]):
+        lines.append(f"left out: {more:,} more files, which the report names")
     return lines + [f"check: {sentence}" for sentence in found.odd]
 
 

@@ -12,7 +12,8 @@ from assl_jax.data.dicom import read_dicom
 from assl_jax.data.dicom_files import is_dicom
 from assl_jax.data.phantom_ct import phantom
 from assl_jax.data.volume_file import VolumeFormat, read_volume
-from assl_jax.data.volume_reader import find_volumes, identify, stamp
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import identify, stamp
 
 RNG = np.random.default_rng(0)
 HU = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -199,7 +200,7 @@ def test_an_enhanced_file(tmp_path, write_enhanced, shared_scale):
         values, spacing = read_dicom(path)
         np.testing.assert_array_equal(values, HU - 24)
         assert spacing == (5.0, 2.0, 3.0)
-    assert find_volumes(tmp_path) == [tmp_path / "a"]
+    assert find_volumes(tmp_path).volumes == [tmp_path / "a"]
 
 
 def test_the_preamble_tells_what_is_dicom(tmp_path, write_series):
@@ -212,7 +213,7 @@ def test_the_preamble_tells_what_is_dicom(tmp_path, write_series):
     for other in (series / "notes.txt", tmp_path / "study", tmp_path / "absent"):
         assert not is_dicom(other)
     np.testing.assert_array_equal(read_volume(series, WIDE)[..., 0], HU)
-    assert find_volumes(tmp_path) == [series] == find_volumes(series)
+    assert find_volumes(tmp_path).volumes == [series] == find_volumes(series).volumes
 
 
 def test_one_file_stands_for_its_series(tmp_path, write_series):

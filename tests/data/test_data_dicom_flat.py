@@ -8,7 +8,8 @@ import pytest
 
 from assl_jax.data.dicom import dicom_header, read_dicom
 from assl_jax.data.file_reader import FileReader
-from assl_jax.data.volume_reader import find_volumes, stamp
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import stamp
 from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
@@ -43,7 +44,7 @@ def slices(write_slice):
 
 def test_every_enhanced_file_of_a_flat_folder_is_a_volume(flat):
     folder = flat(3)
-    assert find_volumes(folder) == [folder / f"e{i}.dcm" for i in range(3)]
+    assert find_volumes(folder).volumes == [folder / f"e{i}.dcm" for i in range(3)]
     reader = FileReader(shape=(*HU.shape, 1), low=WINDOW[0], high=WINDOW[1])
     predicted = [reader.read(file)[..., 0] for file in reader.find(folder)]  # as `predict` does
     np.testing.assert_array_equal(predicted, [HU - 24, HU - 23, HU - 22])
@@ -80,7 +81,7 @@ def test_series_of_slices_in_one_folder(tmp_path, slices, write_slice):
     kind = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     write_slice(tmp_path / "scout", HU[0], ImageType=kind, SeriesInstanceUID="1.9")
     (tmp_path / "notes.txt").write_text("text")
-    assert find_volumes(tmp_path) == [tmp_path / "a0", tmp_path / "b0"]
+    assert find_volumes(tmp_path).volumes == [tmp_path / "a0", tmp_path / "b0"]
     np.testing.assert_array_equal(read_dicom(tmp_path / "a0")[0], HU + 2)
     np.testing.assert_array_equal(read_dicom(tmp_path / "b3")[0], HU + 1)
     before = [stamp(tmp_path / name) for name in ("a0", "b0")]
@@ -91,18 +92,23 @@ def test_series_of_slices_in_one_folder(tmp_path, slices, write_slice):
 
 def test_a_new_file_is_noticed(flat, slices):
     folder = flat(2)
-    assert len(find_volumes(folder)) == 2
+    assert len(find_volumes(folder).volumes) == 2
     slices(folder, "s", 5)
-    assert find_volumes(folder)[2:] == [folder / "s0"]
+    assert find_volumes(folder).volumes[2:] == [folder / "s0"]
     (folder / "s0").unlink()
-    assert find_volumes(folder)[2:] == [folder / "s1"]
+    assert find_volumes(folder).volumes[2:] == [folder / "s1"]
 
 
 def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat, slices):
     folder = flat(2)
     slices(folder, "s", 5)
     (folder / "broken.dcm").write_bytes(b"")
-    assert [file.name for file in find_volumes(folder)] == ["broken.dcm", "e0.dcm", "e1.dcm", "s0"]
+    assert [file.name for file in find_volumes(folder).volumes] == [
+        "broken.dcm",
+        "e0.dcm",
+        "e1.dcm",
+        "s0",
+    ]
     np.testing.assert_array_equal(read_dicom(folder / "e1.dcm")[0], HU - 23)
     for name in ("broken.dcm", "s0"):  # a slice of `s` may be the one that broke
         with pytest.raises(ValueError, match="broken.dcm is empty; copy it again"):
@@ -119,6 +125,6 @@ def test_a_file_that_is_no_image(flat, write_slice):
     absent = dict.fromkeys(("Rows", "Columns", "PixelData"))
     kind = pydicom.uid.BasicTextSRStorage
     write_slice(folder / "report.dcm", HU[0], kind=kind, Modality="SR", **absent)
-    assert len(find_volumes(folder)) == 2
+    assert len(find_volumes(folder).volumes) == 2
     with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
         read_dicom(folder / "report.dcm")

@@ -172,12 +172,9 @@ def test_other_files(tmp_path):
     damaged = bytearray(gzip.compress(plain))
     damaged[-6] ^= 1  # the checksum at the end: the voxels themselves can be unpacked
     (tmp_path / "e.nii.gz").write_bytes(damaged)
-    nib.Nifti1Pair(HU, spl()).to_filename(tmp_path / "f.hdr")
     for name, words in (
         ("d.nii", "not a NIfTI"),
         ("e.nii.gz", "CRC"),
-        ("f.hdr", r"its format is none of NIfTI \(\.nii \.nii\.gz\)"),
-        ("f.img", "its format is none of NIfTI"),
     ):
         with pytest.raises((OSError, ValueError), match=words):
             read(tmp_path / name)

@@ -11,7 +11,7 @@ from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.data import load
 from assl_jax.data.names import one_name_each
 from assl_jax.data.splits import patient_classes
-from assl_jax.data.volume_reader import find_volumes
+from assl_jax.data.volume_folder import find_volumes
 from assl_jax.errors import InputError
 
 
@@ -60,7 +60,7 @@ def test_every_volume_of_a_folder_is_found(tmp_path, heads, write_slice):
     shutil.copy(heads[3], tmp_path / "elsewhere" / "3.nii.gz")
     (root / "link").symlink_to(tmp_path / "elsewhere")
     (root / "link_up").symlink_to(root)
-    assert find_volumes(root) == [
+    assert find_volumes(root).volumes == [
         root,  # the series of the slice
         root / "0.nii.gz",
         root / "inside" / "1.nii.gz",

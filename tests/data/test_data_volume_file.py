@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
-from assl_jax.data.volume_reader import READERS, VolumeReader, find_volumes, stamp
+from assl_jax.data.volume_folder import find_volumes
+from assl_jax.data.volume_reader import READERS, VolumeReader, stamp
 from assl_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -43,7 +44,7 @@ def test_a_folder_can_be_a_volume(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("12345")
-    assert find_volumes(tmp_path) == [tmp_path / "a/b/z.NII.gz", tmp_path / "a/series1"]
+    assert find_volumes(tmp_path).volumes == [tmp_path / "a/b/z.NII.gz", tmp_path / "a/series1"]
     before = stamp(tmp_path / "a/series1")
     assert before[0] == 10 and stamp(tmp_path / "a/b/z.NII.gz")[0] == 5
     (tmp_path / "a/series1/x").write_text("54321")
@@ -249,12 +250,12 @@ def test_the_header_gives_the_shape_of_the_result(tmp_path, settings):
     file = save(tmp_path / "a.nii.gz", affine=spl((1.5, 0.5, 1.0)))
     format = VolumeFormat(window=WIDE.window, **settings)
     header = volume_header(file, format)
-    assert header == (read_volume(file, format).shape[:3], "SPL")
+    assert header == VolumeHeader(read_volume(file, format).shape[:3], "SPL")
 
 
 def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
     file = save(tmp_path / "a.nii")
-    assert volume_header(file, VolumeFormat(foreground_above=0.0)) == ((), "SPL")
+    assert volume_header(file, VolumeFormat(foreground_above=0.0)) == VolumeHeader((), "SPL")
     for settings in (
         {"spacing": (1.0, 1.0, 1.0), "shape": (9, 9, 9)},
         {"spacing": (100.0, 1.0, 1.0)},

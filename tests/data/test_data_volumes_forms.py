@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from assl_jax.data.volume_reader import find_volumes
+from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
@@ -74,9 +74,9 @@ def test_orientations_that_differ(scans, tmp_path):
     line = "3 of 10 volumes were turned: LPS 7, RAS 2, IPR 1"
     assert load(scans).notes[-1] == line
     cache = tmp_path / "cache"
-    for damage in (None, None, "", "[]", '{"x": "LPS"}'):
+    for damage in (None, None, "", "[]", '{"x": "LPS"}', '{"x": ["LPS", 3]}'):
         if damage is not None:
-            (known,) = cache.glob("*/orientations.json")
+            (known,) = cache.glob("*/headers.json")
             known.write_text(damage)
         assert load(scans, cache=str(cache)).notes[-1] == line
 
@@ -121,7 +121,7 @@ def test_volumes_below_more_folders_than_python_calls(tmp_path):
         folder.mkdir()
     (folders[-1] / "a.nii").touch()
     try:
-        assert find_volumes(tmp_path) == [folders[-1] / "a.nii"]
+        assert find_volumes(tmp_path).volumes == [folders[-1] / "a.nii"]
     finally:
         (folders[-1] / "a.nii").unlink()
         for folder in reversed(folders):

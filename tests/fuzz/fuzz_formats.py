@@ -115,6 +115,9 @@ BYTES, WORDS = change.some_bytes, change.words
 FORMATS = {
     "image": Format(seeds.images, read_image, (BYTES, change.png_chunks), 26),
     "nifti": Format(seeds.nifti, read_volume, (BYTES, change.unpacked), 13),
+    "other volumes": Format(
+        seeds.other_volumes, read_volume, (BYTES, WORDS, change.unpacked), 13, every=True
+    ),
     "dicom": Format(seeds.dicom, read_volume, (BYTES,), 9, every=True),
     "npz": Format(seeds.npz, read_npz, (BYTES, change.members), 13),
     "csv": Format(seeds.csv, read_csv, (BYTES, WORDS, change.cells), 9),

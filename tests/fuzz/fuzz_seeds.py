@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -105,6 +107,19 @@ def nifti() -> Seeds:
         "big-endian": {"a.nii": nib.Nifti1Image(HU.astype(">i2"), affine, swapped).to_bytes()},
         "two": {"a.nii": plain, "b.nii.gz": gzip.compress(plain, mtime=0)},
     }
+
+
+def other_volumes() -> Seeds:
+    """All formats but NIfTI in one piece and DICOM."""
+    from volume_writers import SIZES, WRITERS
+
+    found: Seeds = {}
+    for name, write in WRITERS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder) / name, HU, np.diag([*SIZES, 1.0]))
+            found[name] = {f.name: f.read_bytes() for f in sorted(Path(folder).iterdir())}
+    del found["a.nii.gz"]
+    return found
 
 
 def dicom() -> Seeds:

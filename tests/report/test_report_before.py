@@ -33,6 +33,17 @@ def test_the_images():
     ]
 
 
+def test_many_files_that_were_left_out():
+    split = Split(images=9)
+    skipped = tuple(f"{i}.png: not an image" for i in range(1234))
+    found = DataSummary(
+        name="npz", shape=(8, 8, 1), dtype="uint8", splits={"test": split}, skipped=skipped
+    )
+    *_, last, more = data_lines(found)
+    assert last == "left out: 19.png: not an image"
+    assert more == "left out: 1,214 more files, which the report names"
+
+
 def test_many_classes_and_no_patients():
     classes = {f"c{i}": 5 + i for i in range(40)}
     split = Split(images=980, classes=classes)
