@@ -238,27 +238,38 @@ def _stored_range(header: Any) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
-def _check_size(file: Path, header: Any, frames: int, shape: Sequence[int]) -> None:
-    """Refuse what cannot be decoded, and a header that asks for more memory than the file has."""
+def no_decoder(header: Any) -> str:
+    """Why the pixels of a file cannot be decoded here; "" if they can."""
     from pydicom.pixels import get_decoder
 
-    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
-    if syntax is None:
-        raise ValueError(f"has no TransferSyntaxUID; {CONVERT}")
+    syntax = header.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
-    if not available:
-        raise ValueError(
-            f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}, "
-            f"or {CONVERT}"
-        )
+    return (
+        ""
+        if available
+        else f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}"
+    )
+
+
+def too_short(file: Path, header: Any, frames: int) -> str:
+    """Why a header's pixels cannot be in its file; "" if they can. It may claim much memory."""
+    syntax = header.file_meta.TransferSyntaxUID
+    pixels = frames * int(header.Rows) * int(header.Columns)
+    packed = COMPRESSION if syntax.is_compressed or syntax.is_deflated else 1
+    fits = pixels * int(header.BitsAllocated) // 8 <= packed * file.stat().st_size
+    return "" if fits else f"is too short for its {pixels} pixels; copy it again"
+
+
+def _check_size(file: Path, header: Any, frames: int, shape: Sequence[int]) -> None:
+    """Refuse what cannot be decoded, and a header that asks for more memory than the file has."""
+    if getattr(header.file_meta, "TransferSyntaxUID", None) is None:
+        raise ValueError(f"has no TransferSyntaxUID; {CONVERT}")
+    if reason := no_decoder(header):
+        raise ValueError(f"{reason}, or {CONVERT}")
     if frames < 1 or min(shape) < 2:
         raise ValueError(f"has {shape[0]} rows, {shape[1]} columns and {frames} frames: no volume")
-    need = frames * shape[0] * shape[1] * int(header.BitsAllocated) // 8
-    packed = COMPRESSION if syntax.is_compressed or syntax.is_deflated else 1
-    if need > packed * file.stat().st_size:
-        raise ValueError(
-            f"is too short for its {frames * shape[0] * shape[1]} pixels; copy it again"
-        )
+    if reason := too_short(file, header, frames):
+        raise ValueError(reason)
