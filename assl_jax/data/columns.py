@@ -57,7 +57,7 @@ def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
     if "label" not in table.columns and (found := _may_be_classes(table)):
         more = f" (or one of {', '.join(found[1:SHOWN])})" if found[1:] else ""
         raise InputError(
-            f"{file} has no column label; if its column {found[0]}{more} holds the classes, set "
+            f"{file} has no column label; if {found[0]}{more} holds the classes, set "
             f"data.columns=label={found[0]}; if the folders are the classes, set "
             f"data.columns=label={FOLDERS}"
         )

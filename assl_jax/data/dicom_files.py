@@ -5,6 +5,7 @@ Only the elements that are asked for are read, so that no patient's name is ever
 
 import functools
 import os
+import struct
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,11 @@ from assl_jax.files import digest
 
 SUFFIXES = (".dcm",)
 PREAMBLE, MAGIC = 128, b"DICM"
+HEAD = 512  # bytes that tell whether a file is DICOM
+# Value representations, by the bytes before the value: 2 or 4 of them hold its length.
+SHORT = {*b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()}
+LONG = {*b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+FIRST_GROUPS = (2, 8)  # with which a file without a preamble begins
 SERIES_TAGS = ("SOPClassUID", "ImageType", "SeriesInstanceUID", "Rows", "NumberOfFrames")
 FOLDERS = 32  # whose contents are remembered
 NO_IMAGE = "it holds no image slices, only localisers or objects such as reports and structures"
@@ -165,6 +171,27 @@ def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
       ValueError: a broken file.
     """
     return filter(None, (_image(file, tags) for file in files))
+
+
+def is_head(head: bytes) -> bool:
+    """Whether the first `HEAD` bytes of a file are DICOM, with the preamble or without it."""
+    return head[PREAMBLE:].startswith(MAGIC) or any(_two_elements(head, order) for order in "<>")
+
+
+def _two_elements(head: bytes, order: str) -> bool:
+    """Whether bytes begin with two elements of a header in their order."""
+    tags, at = [(0, 0)], 0
+    for _ in range(2):
+        if len(head) < at + 12:
+            return False
+        tags.append(struct.unpack_from(f"{order}HH", head, at))
+        kind = head[at + 4 : at + 6]
+        form, skip = ("H", 6) if kind in SHORT else ("I", 8 if kind in LONG else 4)
+        (length,) = struct.unpack_from(order + form, head, at + skip)
+        if length % 2:  # values have an even number of bytes
+            return False
+        at += skip + struct.calcsize(form) + length
+    return tags[0] < tags[1] < tags[2] and {group for group, _ in tags[1:]} <= {*FIRST_GROUPS}
 
 
 def has_magic(file: Path) -> bool:

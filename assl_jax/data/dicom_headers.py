@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assl_jax.data.dicom_files import patient_of
-from assl_jax.data.dicom_image import kind_of, read_header, shows_a_range
+from assl_jax.data.dicom_image import DAMAGED, kind_of, no_image, read_header, shows_a_range
 from assl_jax.data.image_file import PICTURES, is_dicom_image
 from assl_jax.data.names import shown
 from assl_jax.data.rows import Row
@@ -36,8 +36,8 @@ def with_headers(root: Path, rows: Sequence[Row], *, window: bool) -> tuple[list
     }
     if not facts:
         return list(rows), []
-    other = {path: each.kind for path, each in facts.items() if not each.image}
-    images = {path: each for path, each in facts.items() if each.image}
+    other = {path: each.kind for path, each in facts.items() if each.kind}
+    images = {path: each for path, each in facts.items() if not each.kind}
     _refuse_series(root, images)
     notes = []
     if other:
@@ -64,8 +64,7 @@ class _Facts(NamedTuple):
     """What a header says.
 
     Attributes:
-      kind: of object, in the standard's words.
-      image: whether it has pixels.
+      kind: of an object that is no image, in the standard's words; "" for an image.
       series: that the image has a place in; "" for an image that stands for itself.
       modality: such as CT.
       patient: a digest; "" if unknown.
@@ -73,7 +72,6 @@ class _Facts(NamedTuple):
     """
 
     kind: str
-    image: bool
     series: str
     modality: str
     patient: str
@@ -84,10 +82,12 @@ def _facts(path: Path) -> _Facts | None:
     """What a file's header says; None if it is broken, of which decoding it will speak."""
     try:
         header = read_header(path)
+        reason = no_image(header)
+        if reason == DAMAGED:
+            return None
         placed = bool(header.get("ImagePositionPatient"))
         return _Facts(
-            kind=kind_of(header),
-            image="Rows" in header,
+            kind=kind_of(header) if reason else "",
             series=str(header.get("SeriesInstanceUID")) if placed else "",
             modality=str(header.get("Modality") or "DICOM"),
             patient=patient_of(header),

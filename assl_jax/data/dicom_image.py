@@ -3,7 +3,6 @@
 Only the elements that this file names are read, so that no patient's name is ever in memory.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from assl_jax.data.claims import Within
-from assl_jax.data.dicom_files import MAGIC, PREAMBLE, load_pydicom
-from assl_jax.data.dicom_slices import no_decoder, too_short
+from assl_jax.data.dicom_files import HEAD, is_head, load_pydicom
+from assl_jax.data.dicom_slices import DECODERS, no_decoder, too_short
 from assl_jax.data.window import to_bytes
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
-HEAD = PREAMBLE + len(MAGIC)  # bytes of a file that tell whether it is DICOM
-FIRST_ELEMENTS = 0x70  # of group 8, with which a file without a preamble begins
+DAMAGED = "it has no Rows or Columns; copy it again"
 HEADER_TAGS = (
     *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImagePositionPatient", "PatientID"),
     *("IssuerOfPatientID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
@@ -37,19 +35,6 @@ PIXEL_TAGS = (
 )
 
 
-def begins_as_dicom(head: bytes) -> bool:
-    """Whether a file's first `HEAD` bytes are those of DICOM, with a preamble or without one."""
-    if head[PREAMBLE:HEAD] == MAGIC:
-        return True
-    if len(head) < 8:
-        return False
-    group, element, length = struct.unpack("<HHI", head[:8])
-    named = head[4:6].isalpha() and head[4:6].isupper()  # a type of two capitals
-    return (group, element) == (2, 0) or (
-        group == 8 and element <= FIRST_ELEMENTS and (named or (length % 2 == 0 and length <= 64))
-    )
-
-
 def read_header(path: Path, *, pixels: bool = False) -> Any:
     """The elements of a DICOM file, with or without a preamble, that this module uses.
 
@@ -60,7 +45,7 @@ def read_header(path: Path, *, pixels: bool = False) -> Any:
     """
     pydicom = load_pydicom()
     with Within(path) as content:
-        if not begins_as_dicom(content.read(HEAD)):
+        if not is_head(content.read(HEAD)):
             raise ValueError("it does not begin as a DICOM file")
         content.seek(0)
         tags = [*HEADER_TAGS, *(PIXEL_TAGS if pixels else ())]
@@ -68,10 +53,10 @@ def read_header(path: Path, *, pixels: bool = False) -> Any:
             content, force=True, stop_before_pixels=not pixels, specific_tags=tags
         )
     if "TransferSyntaxUID" not in header.file_meta:  # as in a file without a preamble
-        implicit = header.original_encoding[0]
-        uid = pydicom.uid
-        syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        header.file_meta.TransferSyntaxUID = syntax
+        implicit, little = header.original_encoding
+        order = "LittleEndian" if little else "BigEndian"
+        name = f"{'Implicit' if implicit else 'Explicit'}VR{order}"
+        header.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
     return header
 
 
@@ -79,6 +64,16 @@ def kind_of(header: Any) -> str:
     """The kind of object as the standard calls it, such as "Digital X-Ray Image Storage"."""
     uid = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or ""
     return str(load_pydicom().uid.UID(str(uid)).name) or "of unknown kind"
+
+
+def no_image(header: Any) -> str:
+    """Why a file has no pixels: it is another object, or damaged; "" if it has."""
+    if "Rows" in header and "Columns" in header:
+        return ""
+    kind = kind_of(header)
+    if kind.endswith("Image Storage") and "Non-Image" not in kind:
+        return DAMAGED
+    return f"it is no image ({kind})"
 
 
 def shows_a_range(header: Any) -> bool:
@@ -114,8 +109,8 @@ def decode_dicom(
       Exception: what pydicom raises on a broken file.
     """
     header = read_header(path)
-    if "Rows" not in header or "Columns" not in header:
-        raise ValueError(f"it is no image ({kind_of(header)})")
+    if reason := no_image(header):
+        raise ValueError(reason)
     count = int(header.get("NumberOfFrames") or 1)
     numbers = frames(count)
     for reason in (no_decoder(header), too_short(path, header, count)):
@@ -124,7 +119,12 @@ def decode_dicom(
     whole = read_header(path, pixels=True)
     from pydicom.pixels import pixel_array
 
-    return [_to_bytes(whole, pixel_array(whole, index=k), window) for k in numbers]
+    try:
+        stored = [pixel_array(whole, index=k) for k in numbers]
+    except RuntimeError as error:  # of decoders that lack a kind of compression
+        reason = f"its pixels cannot be decoded: {error}; another decoder may: run {DECODERS}"
+        raise ValueError(reason) from error
+    return [_to_bytes(whole, each, window) for each in stored]
 
 
 def _to_bytes(header: Any, stored: np.ndarray, window: tuple[float, ...]) -> np.ndarray:

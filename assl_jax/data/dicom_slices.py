@@ -12,12 +12,14 @@ GROUPS = (
     *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"),
     "PixelValueTransformationSequence",
 )
+PLACE = ("ImagePositionPatient", "ImageOrientationPatient")  # which an X-ray has not
 COMPRESSION = 1000  # more than this cannot be the pixels' real number of bytes per stored byte
 ALIKE = 1e-3  # difference of direction cosines, and relative one of pixel spacings
 SAME_PLACE = 0.01  # distance between slices, in pixels, that counts as none
 UNEVEN = 0.1  # relative difference of slice distances; scanners round the positions
 OFF_LINE = 0.5  # distance of a slice's corner from the line through first and last, in pixels
 DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg"
+SINGLE = "configs/mtassl_folder.py reads single images"
 CONVERT = "convert the series to NIfTI, with dcm2niix for example"
 
 
@@ -68,6 +70,8 @@ def _slices_of(file: Path, header: Any) -> list[Slice]:
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None and count > 1:
         raise ValueError(f"has {count} frames without a position for each; {CONVERT}")
+    if per_frame is None and not any(map(header.get, PLACE)):
+        raise ValueError(f"is a single image without a place in a volume; {SINGLE}")
     if per_frame is not None and len(per_frame) != count:
         raise ValueError(f"has {count} frames, but positions of {len(per_frame)}")
     if "MOSAIC" in str(header.get("ImageType")):
@@ -176,7 +180,9 @@ def _check_distances(slices: Sequence[Slice], along: Float[np.ndarray, " n"]) ->
     apart = steps > SAME_PLACE * min(slices[0].spacing)
     places = 1 + int(apart.sum())
     if places < 2:
-        raise ValueError(f"it has slices at {places} position; a volume needs 2 or more")
+        raise ValueError(
+            f"it has slices at {places} position; a volume needs 2 or more, and {SINGLE}"
+        )
     if not apart.all():
         k = int(np.flatnonzero(~apart)[0])
         raise ValueError(

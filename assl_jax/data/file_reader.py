@@ -8,9 +8,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
-from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
+from assl_jax.data.image_file import (
+    EXTENSIONS,
+    ImageFormat,
+    decode_image,
+    endings,
+    find_images,
+)
 from assl_jax.data.images import why_unreadable
+from assl_jax.data.masks import masks_among
+from assl_jax.data.names import shown
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.data.volume_reader import VOLUME_SUFFIXES, find_volumes
 from assl_jax.errors import InputError, require
@@ -45,9 +54,7 @@ class FileReader:
             return [path]
         endings = VOLUME_SUFFIXES if volumes else EXTENSIONS
         try:
-            found = (
-                find_volumes(path) if volumes else [path / name for name in find_images(path)[0]]
-            )
+            found = find_volumes(path) if volumes else _images(path)
         except OSError as error:
             raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
         require(bool(found), f"{path} holds no files that end in {' '.join(endings)}")
@@ -93,6 +100,21 @@ class FileReader:
         )
         own = {"window": (self.low, self.high), **self.format, "shape": self.shape[:-1]}
         return read_volume(file, VolumeFormat(**own))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images under a folder; what else is there is said."""
+    images, others = find_images(folder)
+    masks = masks_among(images)
+    if others:
+        say(f"{shown(str(folder))}: files that are no images: {endings(others)}")
+    if masks:
+        mask, image = next(iter(masks.items()))
+        say(
+            f"{shown(str(folder))}: {len(masks)} masks are left out, such as {shown(mask)} of "
+            f"{shown(image)}"
+        )
+    return [folder / name for name in images if name not in masks]
 
 
 def reader_of(dataset: Dataset) -> FileReader:

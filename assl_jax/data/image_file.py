@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
-from assl_jax.data.dicom_files import MAGIC, PREAMBLE
-from assl_jax.data.dicom_image import DICOM_SUFFIXES, HEAD, begins_as_dicom, decode_dicom
+from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
+from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
 from assl_jax.data.names import is_system, shown, special
 from assl_jax.data.settings import check
 from assl_jax.data.window import check_window, to_bytes
@@ -245,15 +245,15 @@ def is_image(path: str | Path) -> bool:
     if os.fspath(path).lower().endswith(EXTENSIONS):
         return True
     head = _head(path)
-    return _is_picture(head) or begins_as_dicom(head)
+    return _is_picture(head) or is_head(head)
 
 
 def is_dicom_image(path: str | Path) -> bool:
     """Whether a file is read as DICOM: by its content, or by its name if it is nothing else."""
     name, head = os.fspath(path).lower(), _head(path)
     if name.endswith(PICTURES):  # some TIFF files begin as both
-        return head[PREAMBLE:] == MAGIC and not _is_picture(head)
-    return begins_as_dicom(head) or (name.endswith(DICOM_SUFFIXES) and not _is_picture(head))
+        return head[PREAMBLE:].startswith(MAGIC) and not _is_picture(head)
+    return is_head(head) or (name.endswith(DICOM_SUFFIXES) and not _is_picture(head))
 
 
 def _head(path: str | Path) -> bytes:

@@ -24,6 +24,7 @@ ENDINGS = ("dataset", "data", "set", "split", "images", "volumes")  # as in test
 SYSTEM = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails", "__pycache__"),
+    "dicomdir",
 }
 MISSING = ("", "na", "n/a", "<na>", "nan", "-1")  # labels that say: not labelled; in lower case
 UNKNOWN = {  # what stands for a patient who is not known, and can be the name of a class

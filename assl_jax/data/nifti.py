@@ -123,7 +123,9 @@ def _check_header(header: Any) -> None:
         what = "complex" if dtype.kind == "c" else "RGB"
         raise ValueError(f"its voxels are {what}; one real number per voxel is needed")
     if len(shape) < 3 or min(shape[:3]) < 2:
-        raise ValueError(f"it is not a volume: its shape is {shape}")
+        flat = sum(n > 1 for n in shape) == 2
+        way = "; save it as PNG or TIFF, which configs/mtassl_folder.py reads" if flat else ""
+        raise ValueError(f"it is not a volume: its shape is {shape}{way}")
     if math.prod(shape[3:]) != 1:
         raise ValueError(f"it holds more than one volume: its shape is {shape}; split it")
     with np.errstate(all="ignore"):  # numbers without a limit; NaN is not above anything
