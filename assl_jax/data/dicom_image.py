@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from assl_jax.data.claims import Within
 from assl_jax.data.dicom_files import HEAD, is_head, load_pydicom
 from assl_jax.data.dicom_slices import DECODERS, no_decoder, too_short
-from assl_jax.data.window import to_bytes
+from assl_jax.data.window import check_fills, to_bytes
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 DAMAGED = "it has no Rows or Columns; copy it again"
@@ -134,9 +134,13 @@ def _to_bytes(header: Any, stored: np.ndarray, window: tuple[float, ...]) -> np.
     if kind == "PALETTE COLOR":
         stored = apply_color_lut(stored, header)
     if not kind.startswith("MONOCHROME"):
+        if stored.dtype == np.uint8:
+            check_fills(window)
         bits = 8 * stored.dtype.itemsize
         return to_bytes(stored, window or (0, 2**bits - 1))
     values = apply_modality_lut(stored, header)
+    if _is_bytes(header):
+        check_fills(window)
     result = to_bytes(values, window) if window else _as_shown(header, stored, values)
     return 255 - result if kind == "MONOCHROME1" else result
 
@@ -147,13 +151,15 @@ def _as_shown(header: Any, stored: np.ndarray, values: np.ndarray) -> np.ndarray
     from pydicom.pixels import apply_voi, apply_windowing
 
     if header.get("VOILUTSequence"):
-        bits = header.VOILUTSequence[0].LUTDescriptor[2]
+        entries, first, bits = header.VOILUTSequence[0].LUTDescriptor
+        # pydicom counts the entries in the table's type, of which 8 bits may be too few.
+        header.VOILUTSequence[0].LUTDescriptor = [entries, first, 16]
         return to_bytes(apply_voi(np.rint(values).astype(np.int64), header), (0, 2**bits - 1))
     if _has_window(header):
         view = Dataset()  # whose output has 8 bits
         view.BitsStored, view.PixelRepresentation = 8, 0
         for name in ("WindowCenter", "WindowWidth", "VOILUTFunction", "PhotometricInterpretation"):
-            if header.get(name):
+            if name in header:
                 setattr(view, name, header.get(name))
         return to_bytes(apply_windowing(values, view), (0, 255))
     if _is_bytes(header):
@@ -161,24 +167,23 @@ def _as_shown(header: Any, stored: np.ndarray, values: np.ndarray) -> np.ndarray
     padding = header.get("PixelPaddingValue")
     real = values if padding is None else values[stored != padding]
     low, high = (real.min(), real.max()) if real.size else (0, 0)
-    return to_bytes(values, (low, max(high, low + 1)))
+    return to_bytes(values, (low, high if high > low else low + 1))
 
 
 def _has_window(header: Any) -> bool:
     """Whether the file has a window of interest with a width that makes sense."""
-    center, width = (np.atleast_1d(header.get(n) or []) for n in ("WindowCenter", "WindowWidth"))
-    exact = str(header.get("VOILUTFunction") or "LINEAR") != "LINEAR"
-    return bool(center.size and width.size and float(width[0]) >= (0 if exact else 1))
+    if any(header.get(name) in (None, "") for name in ("WindowCenter", "WindowWidth")):
+        return False
+    width = float(np.atleast_1d(header.WindowWidth)[0])
+    return width >= 1 or (width > 0 and header.get("VOILUTFunction") in ("LINEAR_EXACT", "SIGMOID"))
 
 
 def _is_bytes(header: Any) -> bool:
     """Whether the values are 0 to 255 and nothing changes them."""
-    rescaled = float(header.get("RescaleSlope") or 1) != 1 or float(
-        header.get("RescaleIntercept") or 0
-    )
     return (
         header.get("BitsStored") == 8
         and not header.get("PixelRepresentation")
-        and not rescaled
+        and float(header.get("RescaleSlope") or 1) == 1
+        and float(header.get("RescaleIntercept") or 0) == 0
         and not header.get("ModalityLUTSequence")
     )

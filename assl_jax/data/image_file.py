@@ -16,7 +16,7 @@ from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
 from assl_jax.data.names import is_system, shown, special
 from assl_jax.data.settings import check
-from assl_jax.data.window import check_window, to_bytes
+from assl_jax.data.window import check_fills, check_window, to_bytes
 from assl_jax.errors import require
 
 PICTURES = (  # compared in lower case
@@ -226,11 +226,8 @@ def _refuse_lost_values(file: Any, format: ImageFormat, sixteen: bool) -> None:
                 "colours of 16 bits, of which Pillow reads the upper 8; set data.window="
                 "(0, 65535) if the values fill this range, or save it as 8-bit"
             )
-    elif format.window and format.window[1] > 255:
-        raise ValueError(
-            f"its 8-bit values fill only a part of data.window={format.window}; save all images "
-            "with one range"
-        )
+    else:
+        check_fills(format.window)
 
 
 def _sixteen_bits(file: Any) -> bool:

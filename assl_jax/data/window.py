@@ -18,6 +18,19 @@ def check_window(window: tuple[float, ...]) -> None:
     )
 
 
+def check_fills(window: tuple[float, ...]) -> None:
+    """Refuse 8-bit values among images of a wider window.
+
+    Raises:
+      ValueError: the window goes beyond 8 bits.
+    """
+    if window and window[1] > 255:
+        raise ValueError(
+            f"its 8-bit values fill only a part of data.window={window}; save all images with one "
+            "range"
+        )
+
+
 def to_bytes(values: np.ndarray, window: tuple[float, ...]) -> UInt8[np.ndarray, "*shape"]:
     """Map `window` to 0 to 255, clipped and rounded.
 
