@@ -71,7 +71,7 @@ def no_image(header: Any) -> str:
     if "Rows" in header and "Columns" in header:
         return ""
     kind = kind_of(header)
-    if kind.endswith("Image Storage") and "Non-Image" not in kind:
+    if "Image Storage" in kind and "Non-Image" not in kind:
         return DAMAGED
     return f"it is no image ({kind})"
 
