@@ -143,7 +143,7 @@ def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, bool, l
     for file, reason in repeated(listed).items():
         raise InputError(f"{table.file}: {shown(file)} {reason}; remove all but one")
     if "label" in table.columns:
-        return listed, str(table.file), True, notes + beside(root, listed)
+        return listed, str(table.file), True, notes + beside(root, listed, table.file)
     require(
         "patient" in table.columns,
         f"{table.file} has neither label nor patient; add one of these columns, or name it as in "

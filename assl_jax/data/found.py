@@ -60,7 +60,7 @@ def found_by_name(root: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]
     return [row._replace(path=place.get(row.path, row.path)) for row in rows], [note]
 
 
-def beside(root: Path, rows: Sequence[Row]) -> list[str]:
+def beside(root: Path, rows: Sequence[Row], table: Path) -> list[str]:
     """Notes about other files in the folders of those that a table lists."""
     listed = {row.path for row in rows}
     images, others = list[str](), list[str]()
@@ -72,7 +72,7 @@ def beside(root: Path, rows: Sequence[Row]) -> list[str]:
             continue
         for name in names:
             path = f"{folder}/{name}" if folder else name
-            if path not in listed:
+            if path not in listed and root / path != table:
                 (images if is_image(root / path) else others).append(path)
     notes = []
     if images:

@@ -74,7 +74,10 @@ def test_objects_that_are_no_images_are_left_out(clinic, write_slice):
     root = clinic()
     report = {"Rows": None, "Columns": None, "PixelData": None, "Modality": "SR"}
     write_slice(
-        root / "train/a/report", np.zeros((2, 2), "u1"), kind=pydicom.uid.BasicTextSRStorage, **report
+        root / "train/a/report",
+        np.zeros((2, 2), "u1"),
+        kind=pydicom.uid.BasicTextSRStorage,
+        **report,
     )
     data = read(root)
     assert len(data.images) == 12
