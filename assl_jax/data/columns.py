@@ -34,7 +34,7 @@ def roles(setting: str) -> dict[str, str]:
             bool(column),
             f"data.columns={setting!r} must name columns, as in path=image_id,label=dx",
         )
-        choice(role, ROLES, f"data.columns={setting!r}:")
+        choice(role, ROLES, "data.columns: the name")
         require(role not in found, f"data.columns={setting!r} names {role} twice")
         found[role] = column
     return found

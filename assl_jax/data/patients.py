@@ -42,7 +42,7 @@ def with_patients(rows: Sequence[Row], pattern: str) -> list[Row]:
         require(
             not is_unknown(who),
             f"data.patient={pattern!r} finds {who!r} in {shown(row.path)}, which names no patient; "
-            "rename the file, giving each unknown patient a name of its own",
+            "change it, or give each unknown patient a name of its own",
         )
         found.append(row._replace(patient=who))
     return found
