@@ -21,7 +21,7 @@ def found_by_name(root: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]
     Raises:
       InputError: a name that several images have.
     """
-    absent = [row for row in rows if not os.path.lexists(root / row.path)]
+    absent = [row for row in rows if not os.path.lexists(os.path.join(root, row.path))]
     if not absent:
         return list(rows), []
     try:

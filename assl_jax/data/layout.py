@@ -135,9 +135,11 @@ def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
 
 def perhaps_patients(rows: Sequence[Row]) -> list[str]:
     """A note if class folders hold folders, which may be patients."""
-    deep = [row.path for row in rows if row.label and row.path.count("/") > 1 + _split(row)]
-    return deep and [
-        f"the class folders hold folders, as in {shown(deep[0])}; if each is one patient, set "
+    deep = [row for row in rows if row.label and row.path.count("/") > 1 + _split(row)]
+    if len({row.path.rpartition("/")[0] for row in deep}) <= len({row.label for row in deep}):
+        return []
+    return [
+        f"the class folders hold folders, as in {shown(deep[0].path)}; if each is one patient, set "
         f"data.patient={LAST_FOLDER} so that no patient is in training and test"
     ]
 

@@ -1,7 +1,6 @@
 """Masks beside images: they are nothing to learn from, and a folder of them is no class."""
 
 import functools
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ MASK_FOLDER = re.compile(_PART + _MASK, re.I)
 NO_CLASS = re.compile(_PART + _MASKS, re.I)
 IMAGE_FOLDER = re.compile(_PART + _IMAGES, re.I)
 ENDING = re.compile(rf"[ _.-]+{_MASK}(?:[ _-]?\d+)?$|^{_MASK}[ _.-]+", re.I)  # of a file's name
+WORDS = ("mask", "seg", "annot", "truth", "label", "gt")  # one is in every such name
 MOST = 0.5  # of the files in a folder of masks belong to images
 
 
@@ -27,25 +27,30 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     Args:
       paths: of images, with slashes.
     """
-    places = [(*posixpath.split(path), path) for path in paths]
-    stems = [posixpath.splitext(name)[0] for _, name, _ in places]
-    is_folder = functools.cache(lambda folder: MASK_FOLDER.fullmatch(posixpath.basename(folder)))
-    doubtful = [
-        i
-        for i, ((folder, *_), stem) in enumerate(zip(places, stems, strict=True))
-        if is_folder(folder) or ENDING.search(stem)
-    ]
+    paths = list(paths)
+    # There may be a million, which are looked at one by one only if one of the words is there.
+    names = "\n".join(paths).lower().replace("unlabel", "")
+    if not any(word in names for word in WORDS):
+        return {}
+    is_folder = functools.cache(lambda folder: bool(MASK_FOLDER.fullmatch(_name(folder))))
+    doubtful = []
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if is_folder(folder) or ENDING.search(_stem(name)):
+            doubtful.append(path)
     if not doubtful:
         return {}
-    known = {(folder, stem): path for (folder, _, path), stem in zip(places, stems, strict=True)}
+    known: dict[tuple[str, str], str] = {}
     around = defaultdict[str, set[str]](set)
-    for folder, _, _ in places:
-        around[posixpath.dirname(folder)].add(folder)
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        known[folder, _stem(name)] = path
+        around[folder.rpartition("/")[0]].add(folder)
     found: dict[str, str] = {}
     of_folder = defaultdict[str, list[str]](list)
-    for i in doubtful:
-        folder, _, path = places[i]
-        if image := _image_of(folder, stems[i], known, around):
+    for path in doubtful:
+        folder, _, name = path.rpartition("/")
+        if image := _image_of(folder, _stem(name), known, around):
             found[path] = image
         if is_folder(folder):
             of_folder[folder].append(path)
@@ -56,12 +61,20 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
 def _image_of(
     folder: str, stem: str, known: dict[tuple[str, str], str], around: dict[str, set[str]]
 ) -> str:
     """The image whose mask `folder/stem` may be; "" if there is none."""
     bare = ENDING.sub("", stem)
-    parent, name = posixpath.split(folder)
+    parent, _, name = folder.rpartition("/")
     # By its own name it is a mask of an image in the same folder, or beside it.
     pairs = [(folder, bare), (parent, bare)] if bare != stem else []
     if MASK_FOLDER.fullmatch(name):
@@ -69,7 +82,7 @@ def _image_of(
         beside = [
             other
             for other in sorted(around[parent])
-            if other != folder and (always or IMAGE_FOLDER.fullmatch(posixpath.basename(other)))
+            if other != folder and (always or IMAGE_FOLDER.fullmatch(_name(other)))
         ]
         pairs += [(place, each) for place in (*beside, parent) for each in (stem, bare)]
     return next((known[pair] for pair in pairs if pair in known), "")

@@ -75,10 +75,11 @@ def read_table(
     )
     absent = [column for column in wanted if column not in header]
     if absent:
+        unnamed = [name for name in dict.fromkeys((*needed, *optional)) if name not in header]
         raise InputError(
             f"{file} has no column {' and '.join(absent)}; its columns are {', '.join(header)} "
-            f"(the first line names them); set data.columns={wanted[absent[0]]}=NAME to take "
-            "another"
+            f"(the first line names them); name yours, as in data.columns={'=NAME,'.join(unnamed)}"
+            "=NAME"
         )
     twice = [name for name in dict.fromkeys((*wanted, *optional)) if header.count(name) > 1]
     require(not twice, f"{file} has more than one column {', '.join(twice)}; keep one")

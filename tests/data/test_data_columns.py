@@ -45,7 +45,7 @@ ONES = ("1,0,0", "0,1,0", "0.0,0.0,1.0")
 def test_the_names_that_a_public_table_has(photos):
     table(photos, "lesion_id,Image_ID,dx", lambda i: f"L{i // 2},ISIC_{i},{DX[i // 2 % 3]}")
     assert "T/meta.csv has no column path; its columns are lesion_id, image_id, dx" in error(photos)
-    assert "set data.columns=path=NAME" in error(photos)
+    assert "name yours, as in data.columns=path=NAME,label=NAME" in error(photos)
     assert "if dx holds the classes, set data.columns=label=dx" in error(photos, "path=image_id")
     data = read(photos, "path=image_id, label=DX,patient=lesion_id")
     assert data.class_names == ("bkl", "mel", "nv")
