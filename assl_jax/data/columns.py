@@ -64,7 +64,7 @@ def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
     return table
 
 
-def perhaps_patients(table: Table) -> list[str]:
+def unread_patients(table: Table) -> list[str]:
     """A note if a column that is not read may name the patients."""
     if "patient" in table.columns:
         return []

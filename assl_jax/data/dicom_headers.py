@@ -56,6 +56,10 @@ def with_headers(root: Path, rows: Sequence[Row], *, window: bool) -> tuple[list
             notes.append("all DICOM images have one PatientID, so their patients are unknown")
         elif known:
             notes.append(f"the DICOM images are of {len(known)} patients by their PatientID")
+            if count := sum(not who for who in patients.values()):
+                notes.append(
+                    f"{count} DICOM images have no PatientID; each is taken for another patient"
+                )
             kept = [row._replace(patient=patients.get(row.path, "")) for row in kept]
     return kept, notes
 

@@ -5,8 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from assl_jax.data.columns import perhaps_patients as perhaps_patients_in
-from assl_jax.data.columns import read_columns
+from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.dataset import Dataset, intensity_from
 from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
@@ -137,7 +136,7 @@ def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, bool, l
         rows, notes = layout(root)
         return rows, str(root), False, notes
     table = read_columns(root / expanded(csv, "data.csv"), columns, needed=("path",))
-    notes = [*table.notes, *sides(table.columns, "columns"), *perhaps_patients_in(table)]
+    notes = [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
     listed, told = found_by_name(root, rows_of_table(table, root))
     notes += told
     for file, reason in repeated(listed).items():

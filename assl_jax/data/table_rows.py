@@ -32,6 +32,7 @@ def rows_of_table(table: Table, root: Path) -> list[Row]:
         classes.
     """
     rows, base = [], os.path.abspath(root)
+    labelled = "label" in table.columns
     for number, cell in table.rows:
         where = f"{table.file} row {number}"
         split = cell.get("split", "")
@@ -53,7 +54,7 @@ def rows_of_table(table: Table, root: Path) -> list[Row]:
         if os.path.isabs(path) and Path(path).is_relative_to(base):  # one name for one file
             path = os.path.relpath(path, base)
         path = path.replace(os.sep, "/")
-        rows.append(Row(where, path, cell.get("label", ""), split, patient or ""))
+        rows.append(Row(where, path, cell["label"] if labelled else "", split, patient or ""))
     _ask_about_labels(rows, str(table.file))
     return rows
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from assl_jax.data.columns import perhaps_patients, read_columns
+from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import shown
 from assl_jax.data.orientation import differences
@@ -159,7 +159,7 @@ def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, list[st
         rows = [Row(shown(str(root / path)), path, split="unlabeled") for path in paths]
         return rows, str(root), [note]
     read = read_columns(table, columns, needed=("path", "label"))
-    notes = [*read.notes, *sides(read.columns, "columns"), *perhaps_patients(read)]
+    notes = [*read.notes, *sides(read.columns, "columns"), *unread_patients(read)]
     return rows_of_table(read, root), str(table), notes
 
 

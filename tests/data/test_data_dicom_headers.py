@@ -1,5 +1,7 @@
 """Folders and tables of DICOM images: what headers say of patients, series and other objects."""
 
+import sys
+
 import numpy as np
 import pydicom
 import pytest
@@ -44,6 +46,19 @@ def test_patients_of_the_headers(clinic):
     assert not any("Secret" in note for note in data.notes)
     named = read(clinic(lambda c, i: f"Secret {c}{i // 2}"), patient="/([ab][0-9])")
     assert len(set(named.patients.tolist())) == 12
+
+
+def test_some_images_without_a_patient(clinic):
+    data = read(clinic(lambda c, i: f"{c}{i}" if i < 4 else "unknown"))
+    assert len(set(data.patients.tolist())) == 12
+    assert "4 DICOM images have no PatientID; each is taken for another patient" in data.notes
+
+
+def test_without_pydicom(clinic, monkeypatch):
+    root = clinic()
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputError, match="DICOM files need pydicom; run: pip install pydicom"):
+        read(root)
 
 
 @pytest.mark.parametrize("name", ["", "ANONYMOUS", "NA", "X17"])

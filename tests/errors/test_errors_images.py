@@ -17,15 +17,16 @@ COMMAND = (
 )
 
 
-def case(content, *settings, name="0.png"):
-    """`content` is an image, or the bytes of one; it comes first among good ones."""
+def case(content, *settings, name="0.png", more=()):
+    """`content` gives the bytes of an image, the first among good ones; `more` are its twins."""
 
     def build(folder):
         for i in range(16):
             file = folder / "photos" / "train" / ("cat", "dog")[i % 2] / f"good{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (16, 16)).save(file)
-        (folder / "photos" / "train" / "cat" / name).write_bytes(content())
+        for each in (name, *more):
+            (folder / "photos" / "train" / "cat" / each).write_bytes(content())
         return [*COMMAND, *(f"--config.{each}" for each in settings)]
 
     return build
@@ -111,6 +112,9 @@ CASES = {
     "an image that is transparent everywhere": case(saved(Image.new("RGBA", (16, 16)))),
     "a text that is called DICOM": case(lambda: b"no image", name="0.dcm"),
     "a film (DICOM)": case(xray(NumberOfFrames=3), name="0.dcm"),
+    "slices of a series (DICOM)": case(
+        xray(Modality="CT", ImagePositionPatient=[0, 0, 0]), name="0.dcm", more=["1.dcm"]
+    ),
     "a DICOM file without its rows": case(xray(Rows=None), name="0.dcm"),
     "a DICOM file of half its pixels": case(xray(PixelData=bytes(8)), name="0.dcm"),
     "a DICOM header of 60,000 by 60,000 pixels": case(xray(Rows=60000, Columns=60000), name="0"),
