@@ -175,23 +175,22 @@ def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
 
 def is_head(head: bytes) -> bool:
     """Whether the first `HEAD` bytes of a file are DICOM, with the preamble or without it."""
-    return head[PREAMBLE:].startswith(MAGIC) or any(_two_elements(head, order) for order in "<>")
+    return head[PREAMBLE:].startswith(MAGIC) or any(_elements(head, order) for order in "<>")
 
 
-def _two_elements(head: bytes, order: str) -> bool:
-    """Whether bytes begin with two elements of a header in their order."""
-    tags, at = [(0, 0)], 0
-    for _ in range(2):
-        if len(head) < at + 12:
-            return False
-        tags.append(struct.unpack_from(f"{order}HH", head, at))
+def _elements(head: bytes, order: str) -> bool:
+    """Whether bytes begin with three elements of a header in their order."""
+    tags, at = list[tuple[int, int]](), 0
+    while len(tags) < 3 and len(head) >= at + 12:
+        group, number = struct.unpack_from(f"{order}HH", head, at)
         kind = head[at + 4 : at + 6]
         form, skip = ("H", 6) if kind in SHORT else ("I", 8 if kind in LONG else 4)
         (length,) = struct.unpack_from(order + form, head, at + skip)
-        if length % 2:  # values have an even number of bytes
+        if group not in FIRST_GROUPS or length % 2:  # values have an even number of bytes
             return False
+        tags.append((group, number))
         at += skip + struct.calcsize(form) + length
-    return tags[0] < tags[1] < tags[2] and {group for group, _ in tags[1:]} <= {*FIRST_GROUPS}
+    return len(tags) == 3 and tags[0] < tags[1] < tags[2]
 
 
 def has_magic(file: Path) -> bool:
