@@ -20,12 +20,12 @@ from assl_jax.data.dicom_files import (
     Header,
     image_files,
     images,
+    patient_of,
     read_elements,
     visible,
 )
 from assl_jax.data.dicom_slices import Slice, grid, slices_of
 from assl_jax.data.orientation import Grid, in_standard, to_standard
-from assl_jax.files import digest
 
 TAGS = (
     *SERIES_TAGS,
@@ -50,10 +50,8 @@ def identify_dicom(path: Path) -> tuple[str, str]:
     first = next(images(files, (*SERIES_TAGS, "PatientID", "IssuerOfPatientID")), None)
     if first is None:
         raise ValueError("it holds no image")
-    patient = first.elements.get("PatientID") or ""
-    issuer = first.elements.get("IssuerOfPatientID") or ""
-    known = f"PatientID #{digest([str(patient), str(issuer)], 12)}" if patient else ""
-    return known, f"{first.file.resolve().parent} {first.elements.get('SeriesInstanceUID')}"
+    series = f"{first.file.resolve().parent} {first.elements.get('SeriesInstanceUID')}"
+    return patient_of(first.elements), series
 
 
 def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:

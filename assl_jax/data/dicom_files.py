@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from assl_jax.console import hush
 from assl_jax.data.claims import Within
+from assl_jax.data.names import is_unknown
 from assl_jax.errors import InputError
+from assl_jax.files import digest
 
 SUFFIXES = (".dcm",)
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -220,6 +222,12 @@ def _begins_as_dicom(file: Path) -> bool:
             return is_head(opened.read(HEAD)) and file.name != "DICOMDIR"
     except OSError:
         return False
+
+
+def patient_of(elements: Any) -> str:
+    """A digest of the patient's ID; "" without one, or if it says that nobody is known."""
+    patient, issuer = (str(elements.get(n) or "") for n in ("PatientID", "IssuerOfPatientID"))
+    return "" if is_unknown(patient) else f"PatientID #{digest([patient, issuer], 12)}"
 
 
 def load_pydicom() -> Any:

@@ -13,6 +13,7 @@ GROUPS = (
     *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"),
     "PixelValueTransformationSequence",
 )
+PLACE = ("ImagePositionPatient", "ImageOrientationPatient")  # which an X-ray has not
 COMPRESSION = 1000  # more than this cannot be the pixels' real number of bytes per stored byte
 NAMED = 3  # examples in a message
 ALIKE = 1e-3  # difference of direction cosines, and relative one of pixel spacings
@@ -20,6 +21,7 @@ SAME_PLACE = 0.01  # distance between slices, in pixels, that counts as none
 UNEVEN = 0.1  # relative difference of slice distances; scanners round the positions
 OFF_LINE = 0.5  # distance of a slice's corner from the line through first and last, in pixels
 DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg"
+SINGLE = "configs/mtassl_folder.py reads single images"
 CONVERT = "convert the series to NIfTI, with dcm2niix for example"
 
 
@@ -70,6 +72,8 @@ def _slices_of(file: Path, header: Any) -> list[Slice]:
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None and count > 1:
         raise ValueError(f"has {count} frames without a position for each; {CONVERT}")
+    if per_frame is None and not any(map(header.get, PLACE)):
+        raise ValueError(f"is a single image without a place in a volume; {SINGLE}")
     if per_frame is not None and len(per_frame) != count:
         raise ValueError(f"has {count} frames, but positions of {len(per_frame)}")
     if "MOSAIC" in str(header.get("ImageType")):
@@ -182,7 +186,9 @@ def _check_distances(slices: Sequence[Slice], along: Float[np.ndarray, " n"]) ->
     apart = steps > SAME_PLACE * min(slices[0].spacing)
     places = 1 + int(apart.sum())
     if places < 2:
-        raise ValueError(f"it has slices at {places} position; a volume needs 2 or more")
+        raise ValueError(
+            f"it has slices at {places} position; a volume needs 2 or more, and {SINGLE}"
+        )
     if not apart.all():
         k = int(np.flatnonzero(~apart)[0])
         raise ValueError(
@@ -244,27 +250,38 @@ def _stored_range(header: Any) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
-def _check_size(file: Path, header: Any, frames: int, shape: Sequence[int]) -> None:
-    """Refuse what cannot be decoded, and a header that asks for more memory than the file has."""
+def no_decoder(header: Any) -> str:
+    """Why the pixels of a file cannot be decoded here; "" if they can."""
     from pydicom.pixels import get_decoder
 
-    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
-    if syntax is None:
-        raise ValueError(f"has no TransferSyntaxUID; {CONVERT}")
+    syntax = header.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
-    if not available:
-        raise ValueError(
-            f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}, "
-            f"or {CONVERT}"
-        )
+    return (
+        ""
+        if available
+        else f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}"
+    )
+
+
+def too_short(file: Path, header: Any, frames: int) -> str:
+    """Why a header's pixels cannot be in its file; "" if they can. It may claim much memory."""
+    syntax = header.file_meta.TransferSyntaxUID
+    pixels = frames * int(header.Rows) * int(header.Columns)
+    packed = COMPRESSION if syntax.is_compressed or syntax.is_deflated else 1
+    fits = pixels * int(header.BitsAllocated) // 8 <= packed * file.stat().st_size
+    return "" if fits else f"is too short for its {pixels} pixels; copy it again"
+
+
+def _check_size(file: Path, header: Any, frames: int, shape: Sequence[int]) -> None:
+    """Refuse what cannot be decoded, and a header that asks for more memory than the file has."""
+    if getattr(header.file_meta, "TransferSyntaxUID", None) is None:
+        raise ValueError(f"has no TransferSyntaxUID; {CONVERT}")
+    if reason := no_decoder(header):
+        raise ValueError(f"{reason}, or {CONVERT}")
     if frames < 1 or min(shape) < 2:
         raise ValueError(f"has {shape[0]} rows, {shape[1]} columns and {frames} frames: no volume")
-    need = frames * shape[0] * shape[1] * int(header.BitsAllocated) // 8
-    packed = COMPRESSION if syntax.is_compressed or syntax.is_deflated else 1
-    if need > packed * file.stat().st_size:
-        raise ValueError(
-            f"is too short for its {frames * shape[0] * shape[1]} pixels; copy it again"
-        )
+    if reason := too_short(file, header, frames):
+        raise ValueError(reason)

@@ -10,8 +10,16 @@ import numpy as np
 
 from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
-from assl_jax.data.image_file import EXTENSIONS, ImageFormat, decode_image, find_images
+from assl_jax.data.image_file import (
+    EXTENSIONS,
+    ImageFormat,
+    decode_image,
+    endings,
+    find_images,
+)
 from assl_jax.data.images import why_unreadable
+from assl_jax.data.masks import masks_among
+from assl_jax.data.names import shown
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import identify, unused
@@ -60,7 +68,7 @@ class FileReader:
             for note in volumes.notes(include):
                 say(f"{folder}: {note}")
             return volumes.volumes
-        found = [folder / name for name in find_images(folder)[0]]
+        found = _images(folder)
         require(bool(found), f"{folder} holds no files that end in {' '.join(EXTENSIONS)}")
         return found
 
@@ -132,6 +140,21 @@ def _one_each(files: Sequence[Path]) -> list[Path]:
     for file, kind in unused(firsts).items():
         say(f"left out: {file}: {kind}")
     return firsts
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images under a folder; what else is there is said."""
+    images, others = find_images(folder)
+    masks = masks_among(images)
+    if others:
+        say(f"{shown(str(folder))}: files that are no images: {endings(others)}")
+    if masks:
+        mask, image = next(iter(masks.items()))
+        say(
+            f"{shown(str(folder))}: {len(masks)} masks are left out, such as {shown(mask)} of "
+            f"{shown(image)}"
+        )
+    return [folder / name for name in images if name not in masks]
 
 
 def reader_of(dataset: Dataset) -> FileReader:

@@ -2,36 +2,29 @@
 
 import dataclasses
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.dataset import Dataset, intensity_from
-from assl_jax.data.image_file import EXTENSIONS, ImageFormat, endings, find_images
+from assl_jax.data.dicom_headers import with_headers
+from assl_jax.data.found import beside, found_by_name
+from assl_jax.data.image_file import ImageFormat
 from assl_jax.data.images import read_images
-from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, is_system, shown, split_of
-from assl_jax.data.rows import (
-    Row,
-    collection_paused,
-    listing,
-    numbers_first,
-    repeated,
-    rows_of_table,
-    sides,
-    with_patients,
-)
+from assl_jax.data.layout import WHAT, layout, perhaps_patients
+from assl_jax.data.names import shown
+from assl_jax.data.patients import one_spelling, with_patients
+from assl_jax.data.rows import Row, listing, numbers_first, sides
 from assl_jax.data.settings import check, existing_folder, expanded
-from assl_jax.data.table import read_table
+from assl_jax.data.table_rows import repeated, rows_of_table
 from assl_jax.errors import InputError, require
-
-WHAT = "the folder that holds train/<class>/"
-LAST_FOLDER = "'([^/]+)/[^/]+$'"  # a pattern for `data.patient`
 
 
 def folder(
     *,
     path: str = "",
     csv: str = "",
+    columns: str = "",
     patient: str = "",
     labels: int = 0,
     test_fraction: float = 0.2,
@@ -66,8 +59,12 @@ def folder(
       csv: a table, relative to the folder. With the columns `path` and `label`, and perhaps `split`
         and `patient`, it replaces the class folders; with `path` and `patient` alone it adds the
         patients. A label that is empty, NA, nan or -1 means none.
+      columns: the table's own names of these columns, such as "path=image_id,label=dx". A label
+        from several columns, of which one is 1 in every row, is "label=mel+nv"; "label=folders"
+        takes the class folders. A path may be a file's name alone, with or without its ending.
       patient: a regular expression that finds the patient in every file's path; its first group, or
-        the whole match. No patient may be on both sides of a split.
+        the whole match. No patient may be on both sides of a split. Without it, and without a
+        column, the PatientID of DICOM files counts.
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
       test_fraction: share of every class's images (or patients) that become test images if there
         are none. A hash of the name decides, so that a new image moves no other; at least one goes
@@ -92,33 +89,15 @@ def folder(
         dict(side=side, channels=channels, window=window, pages=pages, alpha=alpha)
     )
     root = existing_folder(path, WHAT)
-    source, notes = str(root), list[str]()
-    order: Callable[[Sequence[str]], Sequence[str]] = sorted
-    table = None
-    if csv:
-        table = read_table(
-            root / expanded(csv, "data.csv"),
-            needed=("path",),
-            optional=("label", "split", "patient"),
-        )
-        notes += [*table.notes, *sides(table.columns, "columns")]
-    lists_images = table is not None and "label" in table.columns
-    if table and lists_images:
-        rows, source, order = rows_of_table(table, root), str(table.file), numbers_first
-        _refuse_repeated(rows, source)
-    else:
-        rows, told = _layout(root)
-        notes += told
-        if table:
-            require(
-                "patient" in table.columns,
-                f"{table.file} has neither label nor patient; add one of these columns",
-            )
-            rows = _patients_of_table(rows, rows_of_table(table, root), str(table.file))
+    rows, source, lists_images, notes = _listed(root, csv, columns)
     if patient:
         rows = with_patients(rows, patient)
-    elif not any(row.patient for row in rows):
-        notes += _perhaps_patients(rows)
+    rows, told = with_headers(root, rows, window=bool(window))
+    notes += told
+    if not any(row.patient for row in rows):
+        notes += perhaps_patients(rows)
+    rows, told = one_spelling(rows, "image")
+    notes += told
     listed = listing(
         rows,
         source=source,
@@ -126,7 +105,7 @@ def folder(
         val=val,
         test_fraction=test_fraction,
         seed=seed,
-        order=order,
+        order=numbers_first if lists_images else sorted,
         notes=notes,
     )
     listed = listed.ordered()
@@ -151,125 +130,31 @@ def folder(
     )
 
 
-def _listing(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not is_system(e.name)), key=lambda e: e.name)
-    except OSError as e:
-        raise InputError(f"{shown(str(folder))} cannot be read: {e.strerror}") from e
-
-
-@collection_paused()
-def _layout(root: Path) -> tuple[list[Row], list[str]]:
-    """The rows that the folders give, and notes about what was not read."""
-    entries = _listing(root)
-    require(bool(entries), f"data.path={str(root)!r} is an empty folder; name {WHAT}")
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    named: dict[str, list[str]] = {}
-    for name in folders:
-        if split := split_of(name):
-            named.setdefault(split, []).append(name)
-    notes: list[str] = []
-    if not named.keys() & set(SPLITS):
-        if not folders:
-            return _images(root, "", notes), notes
-        return _classes(root, "", "", notes), notes
-    for split, names in named.items():
-        require(
-            len(names) == 1,
-            f"{root} has {'/ and '.join(names)}/, which both name the {split} images; merge them "
-            "or rename one",
-        )
-    labelled = [split for split in ("train", VALIDATION, "test") if split in named]
+def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, bool, list[str]]:
+    """The rows, what lists them, whether that is a table, and notes."""
+    if not csv:
+        rows, notes = layout(root)
+        return rows, str(root), False, notes
+    table = read_columns(root / expanded(csv, "data.csv"), columns, needed=("path",))
+    notes = [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
+    listed, told = found_by_name(root, rows_of_table(table, root))
+    notes += told
+    for file, reason in repeated(listed).items():
+        raise InputError(f"{table.file}: {shown(file)} {reason}; remove all but one")
+    if "label" in table.columns:
+        return listed, str(table.file), True, notes + beside(root, listed, table.file)
     require(
-        not labelled or "train" in named,
-        f"{root} has {' and '.join(names[0] for names in named.values())}/ but no train/ with a "
-        "folder per class",
+        "patient" in table.columns,
+        f"{table.file} has neither label nor patient; add one of these columns, or name it as in "
+        "data.columns=label=NAME",
     )
-    rows = []
-    if "unlabeled" in named:
-        (name,) = named["unlabeled"]
-        rows = _images(root, name, notes)
-        require(bool(rows), f"{root / name} holds no images; add some or remove it")
-    for split in labelled:
-        rows += _classes(root, named[split][0], split, notes)
-    others = [shown(f"{name}/") for name in folders if not split_of(name)]
-    if others:
-        notes.append(
-            f"ignored next to {named[labelled[0]][0] if labelled else named['unlabeled'][0]}/: "
-            f"{', '.join(others)}"
-        )
-    return rows, notes
+    rows, told = layout(root)
+    return _with_patients_of(rows, listed, str(table.file)), str(root), False, notes + told
 
 
-def _images(root: Path, name: str, notes: list[str], label: str = "", split: str = "") -> list[Row]:
-    """The image files below `root / name`; a note about other files."""
-    try:
-        images, others = find_images(root / name)
-    except OSError as e:
-        raise InputError(f"{shown(str(e.filename))} cannot be read: {e.strerror}") from e
-    if others:
-        notes.append(f"no images in {shown(name) or '.'}/: {endings(others)}")
-    require(
-        bool(images),
-        f"{shown(str(root / name))} holds no images; it has {endings(others) or 'no files'}; add "
-        "some or remove it",
-    )
-    split = split or "unlabeled"
-    paths = [f"{name}/{file}" for file in images] if name else images
-    return [Row("", path, label, split) for path in paths]
-
-
-def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
-    """The images of the class folders in `root / name`, each with at least one image."""
-    entries = _listing(root / name)
-    names = [entry.name for entry in entries if entry.is_dir()]
-    require(bool(names), f"{root / name} has no class folders: put images in train/<class>/")
-    # A single folder usually means that `path` names the folder above the right one.
-    require(
-        len(names) > 1 or split not in ("", "train"),
-        f"{root / name} has one class folder only, {names[0]}/; add a second class, or let "
-        "data.path name the folder that holds train/, or rename it to unlabeled/ if nothing has a "
-        "label",
-    )
-    beside = [entry.name for entry in entries if not entry.is_dir()]
-    if pictures := [file for file in beside if file.lower().endswith(EXTENSIONS)]:
-        notes.append(f"{len(pictures)} images next to the class folders are ignored")
-    rows = []
-    for c in names:
-        inner = {split_of(entry.name) for entry in _listing(root / name / c) if entry.is_dir()}
-        require(
-            not {"train", "test"} <= inner,
-            f"{shown(str(root / name / c))} holds train/ and test/; put the images into "
-            f"train/{shown(c)}/ and test/{shown(c)}/ of data.path",
-        )
-        rows += _images(root, f"{name}/{c}" if name else c, notes, c, split or "train")
-    return rows
-
-
-def _patients_of_table(rows: Sequence[Row], listed: Sequence[Row], source: str) -> list[Row]:
+def _with_patients_of(rows: Sequence[Row], listed: Sequence[Row], source: str) -> list[Row]:
     """The rows with the patients of a table."""
-    _refuse_repeated(listed, source)
     patients = {row.path: row.patient for row in listed}
     for row in rows:
         require(row.path in patients, f"{source} has no row for {shown(row.path)}; add it")
     return [row._replace(patient=patients[row.path]) for row in rows]
-
-
-def _refuse_repeated(rows: Sequence[Row], source: str) -> None:
-    for file, reason in repeated(rows).items():
-        raise InputError(f"{source}: {shown(file)} {reason}; remove all but one")
-
-
-def _perhaps_patients(rows: Sequence[Row]) -> list[str]:
-    """A note if class folders hold folders, which may be patients."""
-    deep = [row.path for row in rows if row.label and row.path.count("/") > 1 + _split(row)]
-    return deep and [
-        f"the class folders hold folders, as in {shown(deep[0])}; if each is one patient, set "
-        f"data.patient={LAST_FOLDER} so that no patient is in training and test"
-    ]
-
-
-def _split(row: Row) -> bool:
-    """Whether the row's path begins with a folder of a split."""
-    return split_of(row.path.partition("/")[0]) in SPELLINGS

@@ -1,4 +1,4 @@
-"""One image file of any format that Pillow opens to one array of 8-bit integers."""
+"""One image file, DICOM or any format that Pillow opens, to one array of 8-bit integers."""
 
 import dataclasses
 import os
@@ -12,16 +12,20 @@ from jaxtyping import UInt8
 
 from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
+from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
+from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
 from assl_jax.data.names import is_system, shown, special
 from assl_jax.data.settings import check
+from assl_jax.data.window import check_fills, check_window, to_bytes
 from assl_jax.errors import require
 
-EXTENSIONS = (  # compared in lower case
+PICTURES = (  # compared in lower case
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".jpx", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff"),
     ".webp",
 )
-MAGIC = (  # how the content of an image begins, for other names
+EXTENSIONS = (*PICTURES, *DICOM_SUFFIXES)
+PICTURE_MAGIC = (  # how the content of an image begins, for other names
     *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"),
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 )
@@ -41,8 +45,8 @@ class ImageFormat:
       side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 keeps the
         size.
       channels: 1 converts to grey, 3 to RGB, 4 to RGB and alpha; 0 keeps grey and RGB as they are.
-      window: file values that become 0 and 255; () takes 8-bit values as they are, and refuses
-        others.
+      window: file values that become 0 and 255; () takes 8-bit values as they are, shows a DICOM
+        file as it asks to be shown (`data.dicom_image.decode_dicom`), and refuses others.
       pages: of a file with several pages or frames: "one" refuses it, "first" and "middle" read one
         page, "channels" makes each page a channel.
       alpha: "white" shows transparent pixels on white, "drop" ignores the transparency; not used
@@ -74,31 +78,6 @@ class ImageFormat:
         return cls(**mine | {"window": tuple(map(float, mine.get("window", ())))})
 
 
-def check_window(window: tuple[float, ...]) -> None:
-    """Check `data.window` of images and arrays.
-
-    Raises:
-      InputError: it is neither empty nor two ascending numbers.
-    """
-    require(
-        not window or (len(window) == 2 and -np.inf < window[0] < window[1] < np.inf),
-        f"data.window={window} must be (low, high) with low < high, or ()",
-    )
-
-
-def to_bytes(values: np.ndarray, window: tuple[float, ...]) -> UInt8[np.ndarray, "*shape"]:
-    """Map `window` to 0 to 255, clipped and rounded.
-
-    Raises:
-      ValueError: values that are NaN.
-    """
-    low, high = window
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError("it has values that are NaN")
-    scaled = (np.clip(values.astype(np.float64), low, high) - low) * (255 / (high - low))
-    return np.rint(scaled).astype(np.uint8)
-
-
 def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndarray, "h w c"]:
     """Decode one image file.
 
@@ -116,21 +95,42 @@ def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndar
     Raises:
       ValueError: what only the user can decide: values of more than 8 bits without a window,
         several pages, channels without a meaning, an image that is transparent everywhere.
-      Exception: what Pillow raises on a broken file, which may be of any type.
+      InputError: a DICOM file, and pydicom is not installed.
+      Exception: what Pillow or pydicom raises on a broken file, which may be of any type.
     """
-    from PIL import Image, UnidentifiedImageError
-
     format = format or ImageFormat()
     hush("PIL")
     if reason := special(path):
         raise ValueError(reason)
+    pages = _dicom(path, format) if is_dicom_image(path) else _pictures(path, format)
+    return pages[0] if len(pages) == 1 else np.concatenate(pages, -1)
+
+
+def _dicom(path: Path, format: ImageFormat) -> list[np.ndarray]:
+    """The frames of a DICOM file."""
+    from PIL import Image
+
+    def numbers(n: int) -> Sequence[int]:
+        return _pages(n, format.pages, f"{n} frames", ", or read it as a volume: mtassl_volumes")
+
+    frames = decode_dicom(path, window=format.window, frames=numbers)
+    images = ((Image.fromarray(frame), frame.ndim == 2) for frame in frames)
+    return [_fitted(_in_mode(image, format, grey), format) for image, grey in images]
+
+
+def _pictures(path: Path, format: ImageFormat) -> list[np.ndarray]:
+    """The pages of a file that Pillow reads."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Within(path) as content, Image.open(content, formats=FORMATS) as file:
             if format.side and not format.window:
                 # libjpeg decodes large ones at a smaller size
                 file.draft(None, (2 * format.side, 2 * format.side))
             pages = []
-            numbers = _pages(file, format.pages)
+            several = file.format != "MPO" and getattr(file, "is_animated", False)
+            n = getattr(file, "n_frames", 1) if several else 1
+            numbers = _pages(n, format.pages, f"{n} pages")
             for page in numbers:
                 if page:
                     file.seek(page)
@@ -149,7 +149,7 @@ def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndar
     except Image.DecompressionBombError as e:
         limit = round(2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
         raise ValueError(f"it has more than {limit} million pixels; save it smaller") from e
-    return pages[0] if len(pages) == 1 else np.concatenate(pages, -1)
+    return pages
 
 
 def _pixel_bytes(mode: str) -> int:
@@ -157,14 +157,12 @@ def _pixel_bytes(mode: str) -> int:
     return {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(mode, 4)
 
 
-def _pages(file: Any, pages: str) -> Sequence[int]:
-    if file.format == "MPO" or not getattr(file, "is_animated", False):
+def _pages(n: int, pages: str, what: str, otherwise: str = "") -> Sequence[int]:
+    """Which of `n` pages `data.pages` takes; `what` and `otherwise` are for the message."""
+    if n == 1:
         return (0,)
     if pages == "one":
-        raise ValueError(
-            f"it has {file.n_frames} pages; set data.pages to first, middle or channels"
-        )
-    n = file.n_frames
+        raise ValueError(f"it has {what}; set data.pages to first, middle or channels{otherwise}")
     return {"first": (0,), "middle": (n // 2,), "channels": range(n)}[pages]
 
 
@@ -189,12 +187,24 @@ def _decode(file: Any, format: ImageFormat) -> np.ndarray:
             if not np.asarray(image)[..., 3].any():
                 raise ValueError("every pixel is transparent; set data.alpha=drop to see through")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = _in_mode(image, format, grey)
+    if format.window and file.mode[0] not in "IF" and not sixteen:
+        image = Image.fromarray(to_bytes(np.asarray(image), format.window))
+    return _fitted(image, format)
+
+
+def _in_mode(image: Any, format: ImageFormat, grey: bool) -> Any:
+    """The image with the channels that `data.channels` asks for."""
     mode = {0: "L" if grey else "RGB", 1: "L", 3: "RGB", 4: "RGBA"}[format.channels]
     if mode == "RGBA" and not image.has_transparency_data:
         image = image.convert("RGB")  # CMYK has no direct way
-    image = image.convert(mode)
-    if format.window and file.mode[0] not in "IF" and not sixteen:
-        image = Image.fromarray(to_bytes(np.asarray(image), format.window))
+    return image.convert(mode)
+
+
+def _fitted(image: Any, format: ImageFormat) -> UInt8[np.ndarray, "h w c"]:
+    """The image as an array, with the size that `data.side` asks for."""
+    from PIL import Image, ImageOps
+
     if format.side:
         size = (format.side, format.side)
         image = ImageOps.fit(image, size, method=Image.Resampling.BILINEAR)
@@ -216,11 +226,8 @@ def _refuse_lost_values(file: Any, format: ImageFormat, sixteen: bool) -> None:
                 "colours of 16 bits, of which Pillow reads the upper 8; set data.window="
                 "(0, 65535) if the values fill this range, or save it as 8-bit"
             )
-    elif format.window and format.window[1] > 255:
-        raise ValueError(
-            f"its 8-bit values fill only a part of data.window={format.window}; save all images "
-            "with one range"
-        )
+    else:
+        check_fills(format.window)
 
 
 def _sixteen_bits(file: Any) -> bool:
@@ -231,15 +238,31 @@ def _sixteen_bits(file: Any) -> bool:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the name or the content says that the file is an image that Pillow opens."""
+    """Whether the name or the content says that the file is an image that can be read."""
     if os.fspath(path).lower().endswith(EXTENSIONS):
         return True
+    head = _head(path)
+    return _is_picture(head) or is_head(head)
+
+
+def is_dicom_image(path: str | Path) -> bool:
+    """Whether a file is read as DICOM: by its content, or by its name if it is nothing else."""
+    name, head = os.fspath(path).lower(), _head(path)
+    if name.endswith(PICTURES):  # some TIFF files begin as both
+        return head[PREAMBLE:].startswith(MAGIC) and not _is_picture(head)
+    return is_head(head) or (name.endswith(DICOM_SUFFIXES) and not _is_picture(head))
+
+
+def _head(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            head = file.read(16)
+            return file.read(HEAD)
     except OSError:
-        return False
-    return head.startswith(MAGIC) or any(
+        return b""
+
+
+def _is_picture(head: bytes) -> bool:
+    return head.startswith(PICTURE_MAGIC) or any(
         head.startswith(start) and head[at : at + len(text)] == text for start, at, text in BOXES
     )
 

@@ -6,6 +6,8 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from jaxtyping import Int64, UInt8
 from assl_jax import records
 from assl_jax.console import Progress, say
 from assl_jax.data.dataset import DIGEST, image_digest, value_sums
-from assl_jax.data.image_file import ImageFormat, decode_image
+from assl_jax.data.image_file import PICTURES, ImageFormat, decode_image
 from assl_jax.data.memory import afford, tell_cache
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
@@ -71,8 +73,8 @@ def read_images(
       format: how a file becomes an array; sizes and channels must agree.
       on_error: "raise", or "skip" to leave out files that cannot be decoded.
       cache: folder for decoded arrays; "" keeps nothing. An entry's key is a digest of everything
-        that determines the array: these settings, Pillow's version, and the path, size and
-        modification time of each file, in order.
+        that determines the array: these settings, the versions of Pillow and pydicom, and the
+        path, size and modification time of each file, in order.
 
     Raises:
       InputError: a file that cannot be decoded, files that do not agree, a cache folder that cannot
@@ -105,7 +107,10 @@ def _key(root: Path, files: Sequence[str], format: ImageFormat, on_error: str) -
         ]
     names = "\0".join(files).encode(errors="surrogateescape")
     listed = [content_digest(part) for part in (names, np.array(found, np.int64).tobytes())]
-    settings = [PIL.__version__, dataclasses.asdict(format), on_error]
+    readers = [PIL.__version__]
+    if not all(file.lower().endswith(PICTURES) for file in files):  # DICOM may be among them
+        readers += [version("pydicom")] if find_spec("pydicom") else []
+    settings = [*readers, dataclasses.asdict(format), on_error]
     return digest([VERSION, str(root.resolve()), *settings, *listed], 20)
 
 

@@ -24,8 +24,13 @@ ENDINGS = ("dataset", "data", "set", "split", "images", "volumes")  # as in test
 SYSTEM = {
     *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "thumbs", "thumbnails", "__pycache__"),
+    "dicomdir",
 }
 MISSING = ("", "na", "n/a", "<na>", "nan", "-1")  # labels that say: not labelled; in lower case
+UNKNOWN = {  # what stands for a patient who is not known, and can be the name of a class
+    *("none", "null", "nil", "unknown", "unk", "unbekannt", "inconnu", "anonymous", "anonymized"),
+    *("anonymised", "anonym", "anon", "missing", "not available", "-", "--", "?", "."),
+}
 SIDES = {
     *("left", "right", "lt", "rt", "links", "rechts", "gauche", "droite", "droit"),
     *("izquierda", "izquierdo", "derecha", "derecho", "sinistra", "sinistro", "destra", "destro"),
@@ -66,7 +71,23 @@ def is_system(name: str) -> bool:
 
 def is_missing(label: str) -> bool:
     """Whether a label says that there is none."""
-    return label.strip().lower() in MISSING or _number(label) == -1
+    return label.strip().lower() in MISSING or number_of(label) == -1
+
+
+def is_unknown(patient: str) -> bool:
+    """Whether a patient's name says that the patient is not known."""
+    return is_missing(patient) or plain(patient).lower() in UNKNOWN
+
+
+def one_patient_each(found: Iterable[str]) -> dict[str, str]:
+    """Map every spelling of a patient to one of them.
+
+    Patients that differ in upper and lower case, in the form of a Unicode text, in spaces around
+    it, or in how a whole number is written (`7`, `007`, `7.0`), are one: that never puts one
+    patient on both sides of a split, which two would. `1.1` and `1.10` are two.
+    """
+    groups = _spellings(found, whole=True)
+    return {name: names[0] for names in groups.values() for name in names}
 
 
 def one_name_each(found: Iterable[str], where: str) -> dict[str, str]:
@@ -82,13 +103,11 @@ def one_name_each(found: Iterable[str], where: str) -> dict[str, str]:
     Raises:
       InputError: two names that differ in upper and lower case only, or a name that is not UTF-8.
     """
-    groups: dict[Any, list[str]] = {}
-    for label in sorted(set(found), key=lambda label: (len(label), label)):
+    found = set(found)
+    for label in sorted(found):
         if label != shown(label):
             raise InputError(f"{where}: the class name {shown(label)!r} is not UTF-8; rename it")
-        number = _number(label)
-        key = plain(label).casefold() if number is None else number
-        groups.setdefault(key, []).append(label)
+    groups = _spellings(found)
     for key, labels in groups.items():
         if isinstance(key, str) and len({plain(label) for label in labels}) > 1:
             raise InputError(
@@ -106,6 +125,17 @@ def speak_of_sides(names: Sequence[str]) -> list[str]:
     return [name for name, word in zip(names, words, strict=True) if sides & word]
 
 
-def _number(label: str) -> Decimal | None:
+def _spellings(found: Iterable[str], *, whole: bool = False) -> dict[Any, list[str]]:
+    """The spellings of each name, the shortest first; of numbers, only whole ones if `whole`."""
+    groups: dict[Any, list[str]] = {}
+    for name in sorted(set(found), key=lambda name: (len(name), name)):
+        number = number_of(name)
+        fits = number is not None and (not whole or number == int(number))
+        groups.setdefault(number if fits else plain(name).casefold(), []).append(name)
+    return groups
+
+
+def number_of(label: str) -> Decimal | None:
+    """A label as a number; None if it is none."""
     text = label.strip()
     return Decimal(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text, re.ASCII) else None

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
-from assl_jax.data.image_file import check_window, to_bytes
 from assl_jax.data.names import is_missing, plain
 from assl_jax.data.npz_file import read_arrays
 from assl_jax.data.rows import sides
 from assl_jax.data.settings import check, existing_file
 from assl_jax.data.splits import stratified_subset
+from assl_jax.data.window import check_window, to_bytes
 from assl_jax.errors import InputError, require
 
 SPLITS = ("unlabeled", "val", "train", "test")  # in the order of the result

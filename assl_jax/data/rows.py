@@ -3,13 +3,8 @@
 import contextlib
 import dataclasses
 import gc
-import ntpath
-import os
-import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +19,7 @@ from assl_jax.data.names import (
     split_of,
 )
 from assl_jax.data.splits import split_by_name, stratified_subset
-from assl_jax.data.table import Table
-from assl_jax.errors import InputError, choice, require
+from assl_jax.errors import InputError, require
 
 
 @contextlib.contextmanager
@@ -171,81 +165,12 @@ class Listing:
         }
 
 
-def rows_of_table(table: Table, root: Path) -> list[Row]:
-    """The rows of a table with the columns `path` and perhaps `label`, `split` and `patient`.
-
-    Raises:
-      InputError: a row without a path or patient, or an unknown split.
-    """
-    rows, base = [], os.path.abspath(root)
-    for number, cell in table.rows:
-        where = f"{table.file} row {number}"
-        split = cell.get("split", "")
-        if "split" in cell:
-            require(bool(split), f"{where} has no split; name one in every row")
-            split = split_of(split) or split.lower()
-            choice(split, (*SPLITS, VALIDATION), f"{where}: split")
-        require(bool(cell["path"]), f"{where} has no path; name a file in every row")
-        require(cell.get("patient") != "", f"{where} has no patient; name one in every row")
-        path = cell["path"]
-        if "\\" in path and not (root / path).exists():  # written on Windows
-            path = path.replace(ntpath.sep, "/")
-        path = os.path.normpath(path)
-        if os.path.isabs(path) and Path(path).is_relative_to(base):  # one name for one file
-            path = os.path.relpath(path, base)
-        path = path.replace(os.sep, "/")
-        rows.append(Row(where, path, cell.get("label", ""), split, cell.get("patient", "")))
-    return rows
-
-
-def repeated(rows: Sequence[Row]) -> dict[str, str]:
-    """The files that are listed more than once, each with a reason that names the rows."""
-    numbers = defaultdict[str, list[str]](list)
-    for row in rows:
-        numbers[row.path].append(row.where.rpartition(" ")[2])
-    return {
-        file: f"is listed {len(there)} times, in rows {', '.join(there)}"
-        for file, there in numbers.items()
-        if len(there) > 1
-    }
-
-
 def numbers_first(names: Sequence[str]) -> list[str]:
     """The names sorted as numbers if all are integers, or else as texts."""
     try:
         return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
         return sorted(names)
-
-
-def with_patients(rows: Sequence[Row], pattern: str) -> list[Row]:
-    """Give each row the patient that a regular expression finds in its path.
-
-    Args:
-      pattern: `data.patient`; its first group is the patient, or the whole match without a group.
-
-    Raises:
-      InputError: no regular expression, a path without a match, or patients that are known already.
-    """
-    try:
-        find = re.compile(pattern)
-    except re.error as e:
-        raise InputError(f"data.patient={pattern!r} is no regular expression: {e}") from e
-    require(
-        not any(row.patient for row in rows),
-        f"data.patient={pattern!r} and a column patient both name the patients; leave one out",
-    )
-    found = []
-    for row in rows:
-        match = find.search(row.path)
-        who = (match[1] if find.groups else match[0]) if match else ""
-        require(
-            bool(who),
-            f"data.patient={pattern!r} finds nothing in {shown(row.path)}; every path needs a "
-            "patient",
-        )
-        found.append(row._replace(patient=who))
-    return found
 
 
 @collection_paused()

@@ -60,9 +60,8 @@ def split_by_name(
     """Draw the test images, or the test patients with all their images, by their names.
 
     A hash of the seed and the name decides. So a name stays on its side when others are added or
-    removed, and the fraction holds on average only. Of every class at least one name goes to each
-    side. The class of a name is the most frequent one of its images (of equally frequent ones the
-    first).
+    removed, and the fraction holds on average only. A name with images of several classes counts
+    for each of them. Of every class at least one name goes to each side, as far as that can be.
 
     Args:
       labels: each image's class.
@@ -78,18 +77,50 @@ def split_by_name(
       InputError: a class with a single name.
     """
     people, person = np.unique(np.array(names, str), return_inverse=True)
-    classes = patient_classes(labels, person)
+    classes, label = np.unique(labels, return_inverse=True)
+    pairs = np.unique(person * len(classes) + label)  # of a name and a class that it has
+    who, of_class = np.divmod(pairs, len(classes))
+    counts = np.bincount(of_class, minlength=len(classes))
+    most = patient_classes(label, person)
     place = np.array([_place(seed, name) for name in people.tolist()])
     tested = place < test_fraction
-    for c in np.unique(classes):
-        members = np.flatnonzero(classes == c)
+    for k, c in enumerate(classes):
         require(
-            len(members) > 1,
+            counts[k] > 1,
             f"class {str(c)!r} has 1 {what}, which cannot be on both sides of a split",
         )
-        ordered = members[np.argsort(place[members], kind="stable")]
-        tested[ordered[0]], tested[ordered[-1]] = True, False
+        members = np.flatnonzero(most == k)
+        if len(members) > 1:
+            ordered = members[np.argsort(place[members], kind="stable")]
+            tested[ordered[0]], tested[ordered[-1]] = True, False
+    if len(pairs) > len(people):
+        for k in range(len(classes)):
+            for side in (True, False):
+                _bring(k, side, tested, place, who, of_class)
     return np.flatnonzero(tested[person])
+
+
+def _bring(
+    k: int,
+    side: bool,
+    tested: np.ndarray,
+    place: np.ndarray,
+    who: np.ndarray,
+    of_class: np.ndarray,
+) -> None:
+    """Move a name of class `k` to a side where the class has none, if no class loses a side by it.
+
+    The names `who` have images of the classes `of_class`.
+    """
+    members = who[of_class == k]
+    if (tested[members] == side).any():
+        return
+    order = members[np.argsort(place[members], kind="stable")]
+    for name in order if side else order[::-1]:
+        left = of_class[(tested[who] != side) & (who != name)]
+        if np.isin(of_class[who == name], left).all():
+            tested[name] = side
+            return
 
 
 def _place(seed: int, name: str) -> float:

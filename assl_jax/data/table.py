@@ -3,15 +3,18 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from assl_jax.data.names import special
+from assl_jax.data.names import is_missing, number_of, special
 from assl_jax.errors import InputError, require
 
 DELIMITERS = (",", ";", "\t", "|")
 ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SEP = "sep="  # Excel's own first line, such as sep=;
+PLUS = "+"  # between columns of which one is 1 in every row
+SAME: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,12 @@ class Table:
 
 
 def read_table(
-    file: Path, *, needed: Sequence[str], optional: Sequence[str], setting: str = "data.csv"
+    file: Path,
+    *,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    columns: Mapping[str, str] = SAME,
+    setting: str = "data.csv",
 ) -> Table:
     """Read a table whose first line names the columns.
 
@@ -44,6 +52,8 @@ def read_table(
       file: the table.
       needed: columns that must be there.
       optional: further columns that may be there once only; others are kept without a check.
+      columns: the file's own names of some of these columns. A name such as "mel+nv" stands for
+        several columns, of which one is 1 in every row; its name is then the cell.
       setting: names the table, for the error messages.
 
     Raises:
@@ -53,34 +63,57 @@ def read_table(
     text, notes = _text(file, setting)
     skip = int(text.lower().startswith(SEP))
     text = text.partition("\n")[2] if skip else text
+    own = {name: columns.get(name, name).split(PLUS) for name in dict.fromkeys((*needed, *columns))}
+    wanted = {column: name for name, parts in own.items() for column in parts}
     for delimiter in (*DELIMITERS, DELIMITERS[0]):  # the last for the message that none fits
-        columns, rows = _cells(file, text, delimiter)
-        if set(needed) <= set(columns):
+        header, rows = _cells(file, text, delimiter)
+        if wanted.keys() <= set(header):
             break
     require(
-        any(columns),
+        any(header),
         f"{file} is empty; its first line names the columns, such as {','.join(needed)}",
     )
-    absent = [name for name in needed if name not in columns]
-    require(
-        not absent,
-        f"{file} has no column {' and '.join(absent)}; its columns are {', '.join(columns)} (the "
-        "first line names them)",
-    )
-    twice = [name for name in (*needed, *optional) if columns.count(name) > 1]
+    absent = [column for column in wanted if column not in header]
+    if absent:
+        unnamed = [name for name in dict.fromkeys((*needed, *optional)) if name not in header]
+        raise InputError(
+            f"{file} has no column {' and '.join(absent)}; its columns are {', '.join(header)} "
+            f"(the first line names them); name yours, as in data.columns={'=NAME,'.join(unnamed)}"
+            "=NAME"
+        )
+    twice = [name for name in dict.fromkeys((*wanted, *optional)) if header.count(name) > 1]
     require(not twice, f"{file} has more than one column {', '.join(twice)}; keep one")
     require(bool(rows), f"{file} has no rows below its first line; add one for each file")
 
     whole = []
     for number, cells in rows:
+        where = f"{file} row {number + skip}"
         require(
-            not any(cells[len(columns) :]),
-            f"{file} row {number + skip} has {len(cells)} cells, but the first line has "
-            f"{len(columns)}; put a cell that holds the delimiter into quotes",
+            not any(cells[len(header) :]),
+            f"{where} has {len(cells)} cells, but the first line has "
+            f"{len(header)}; put a cell that holds the delimiter into quotes",
         )
-        cell = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
-        whole.append((number + skip, cell))
-    return Table(file=file, columns=columns, rows=tuple(whole), notes=notes)
+        cell = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        given = {name: _one(cell, own[name], where) for name in columns}
+        whole.append((number + skip, cell | given))
+    names = tuple(dict.fromkeys((*header, *columns)))
+    return Table(file=file, columns=names, rows=tuple(whole), notes=notes)
+
+
+def _one(cell: Mapping[str, str], columns: Sequence[str], where: str) -> str:
+    """The cell of a column, or the name of the one column that is 1; "" if all are empty."""
+    if len(columns) == 1:
+        return cell[columns[0]]
+    if all(is_missing(cell[column]) for column in columns):
+        return ""
+    ones = [column for column in columns if number_of(cell[column]) == 1]
+    rest = [column for column in columns if number_of(cell[column]) not in (0, 1)]
+    require(
+        len(ones) == 1 and not rest,
+        f"{where} must have 1 in one of the columns {', '.join(columns)} and 0 in the others; an "
+        "image has one class",
+    )
+    return ones[0]
 
 
 def _text(file: Path, setting: str) -> tuple[str, tuple[str, ...]]:

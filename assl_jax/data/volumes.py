@@ -7,20 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import shown
 from assl_jax.data.orientation import differences
-from assl_jax.data.rows import (
-    Row,
-    listing,
-    numbers_first,
-    repeated,
-    rows_of_table,
-    sides,
-    with_patients,
-)
+from assl_jax.data.patients import one_spelling, with_patients
+from assl_jax.data.rows import Row, listing, numbers_first, sides
 from assl_jax.data.settings import check, existing_folder, expanded
-from assl_jax.data.table import read_table
+from assl_jax.data.table_rows import repeated, rows_of_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader
 from assl_jax.data.volume_folder import find_volumes
@@ -35,6 +29,7 @@ def volumes(
     *,
     path: str = "",
     csv: str = TABLE,
+    columns: str = "",
     patient: str = "",
     shape: tuple[int, ...] = (),
     spacing: tuple[float, ...] = (),
@@ -64,6 +59,7 @@ def volumes(
     Args:
       path: the folder.
       csv: the table, relative to the folder.
+      columns: the table's own names of these columns, such as "path=file,label=diagnosis".
       patient: a regular expression that finds the patient in every path; its first group, or the
         whole match.
       shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
@@ -104,11 +100,13 @@ def volumes(
         nan=nan,
     )
     root = existing_folder(path, "the folder that holds the volumes")
-    rows, source, notes = _listed(root, csv)
+    rows, source, notes = _listed(root, csv, columns)
     if patient:
         rows = with_patients(rows, patient)
     known = {row.path: identify(root / row.path) for row in rows}
     rows = [row._replace(patient=row.patient or known[row.path][0]) for row in rows]
+    rows, told = one_spelling(rows, "volume")
+    notes += told
     stamps, skipped = _stamps(root, rows, {path: name or path for path, (_, name) in known.items()})
     for file, reason in skipped.items():
         if on_error == "raise":
@@ -158,7 +156,7 @@ def volumes(
     )
 
 
-def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
+def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, list[str]]:
     """The rows, what lists them, and notes: the table, or all volumes if there is none."""
     table = root / expanded(csv, "data.csv")
     if csv == TABLE and not table.exists():
@@ -168,8 +166,8 @@ def _listed(root: Path, csv: str) -> tuple[list[Row], str, list[str]]:
         paths = [file.relative_to(root).as_posix() for file in found.volumes]
         rows = [Row(shown(str(root / path)), path, split="unlabeled") for path in paths]
         return rows, str(root), [note, *found.notes(include)]
-    read = read_table(table, needed=("path", "label"), optional=("split", "patient"))
-    notes = [*read.notes, *sides(read.columns, "columns")]
+    read = read_columns(table, columns, needed=("path", "label"))
+    notes = [*read.notes, *sides(read.columns, "columns"), *unread_patients(read)]
     return rows_of_table(read, root), str(table), notes
 
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from assl_jax.data.splits import patient_classes
 from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification, probabilities
 from assl_jax.evaluation.features import features
@@ -22,6 +21,7 @@ from assl_jax.training.processes import broadcast
 from assl_jax.training.state import TrainState, init_state
 
 HEADS = ("random", "probe")
+SHUFFLES, SHUFFLE_STEP = 20, 104729  # of the folds, and what each adds to the seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,9 @@ def stratified_folds(
 ) -> list[np.ndarray]:
     """Positions of each of `folds` disjoint validation sets, with similar shares of the classes.
 
-    Source: scikit-learn's `StratifiedGroupKFold`. All images of a patient lie in one fold.
+    Source: scikit-learn's `StratifiedGroupKFold`. All images of a patient lie in one fold. A
+    patient with images of several classes is a patient of each of them. Where all patients of a
+    class lie in one fold, so that nothing of it is left to train on, other shuffles are tried.
 
     Args:
       labels: `[n]` classes.
@@ -200,22 +202,34 @@ def stratified_folds(
       Sorted positions; together they are 0 to n - 1.
 
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer patients than folds. The class of a
-        patient is the most frequent one of its images, or the lowest of equally frequent ones.
+      InputError: fewer than 2 folds, or a class with fewer patients than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
-    groups = np.arange(len(labels)) if groups is None else groups
-    own = patient_classes(labels, groups)
-    counts = {c: int((own == c).sum()) for c in np.unique(labels)}
-    rare = min(counts, key=counts.__getitem__)
-    what = "labelled images" if len(own) == len(labels) else "patients"
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    people = {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
+    rare = min(people, key=people.__getitem__)
+    what = "labelled images" if len(np.unique(groups)) == len(labels) else "patients"
+    name = names[rare] if names else rare
     require(
-        counts[rare] >= folds,
-        f"class {names[rare] if names else rare} has {counts[rare]} {what}, but {folds}-fold "
+        people[rare] >= folds,
+        f"class {name} has {people[rare]} {what}, but {folds}-fold "
         f"cross-validation needs {folds}; lower target.folds, label more images, or set "
         "search.select_on=test and no target.learning_rates",
     )
+    best: list[np.ndarray] = []
+    least = folds * len(people)
+    for repeat in range(SHUFFLES):
+        found = _folds(labels, groups, folds, (seed + SHUFFLE_STEP * repeat) % 2**32)
+        trained = sum(len(np.unique(np.delete(labels, fold))) for fold in found)
+        if (absent := folds * len(people) - trained) < least:
+            best, least = found, absent
+        if not absent:
+            break
+    return best
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [held_out for _, held_out in splitter.split(labels, labels, groups)]

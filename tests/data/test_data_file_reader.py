@@ -70,3 +70,14 @@ def test_files_under_a_folder(tmp_path, picture):
 def test_volumes_need_one_channel(picture):
     with pytest.raises(InputError, match="volumes have 2 channels, a volume file has only one"):
         FileReader(shape=(4, 4, 4, 2), low=0, high=255).read(picture)
+
+
+def test_what_is_not_read_of_a_folder_is_said(tmp_path, picture, capsys):
+    for name in ("a/1.png", "a/1_mask.png", "a/x.heic", "a/y.heic", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = FileReader(shape=(4, 4, 1), low=0, high=255).find(tmp_path / "a")
+    assert found == [tmp_path / "a" / "1.png"]
+    said = capsys.readouterr().err
+    assert "files that are no images: .heic (2), .txt (1)" in said
+    assert "1 masks are left out, such as 1_mask.png of 1.png" in said

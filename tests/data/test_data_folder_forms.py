@@ -106,6 +106,28 @@ def test_what_is_ignored_is_named(tmp_path):
     assert "holds no images; it has .heic (3), .txt (1)" in error(tmp_path)
 
 
+def test_masks_are_no_images(tmp_path):
+    classes(tmp_path / "train", 100)
+    for c in ("ant", "cat"):
+        for i in range(3):
+            save(tmp_path / f"train/{c}/{i}_mask.png", 1)
+    data = read(tmp_path)
+    assert len(data.images) == 6 and data.images.min() == 100
+    assert "6 masks are left out, such as train/ant/0_mask.png of train/ant/0.png" in data.notes
+
+
+def test_images_and_masks_are_no_two_classes(tmp_path):
+    for name in ("images", "masks"):
+        for i in range(3):
+            save(tmp_path / name / f"{i}.png")
+    assert "images and their masks, such as masks/0.png of images/0.png" in error(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("images", "masks"):
+        (tmp_path / name).rename(tmp_path / "data" / name)
+    (tmp_path / "data").rename(tmp_path / "unlabeled")
+    assert len(read(tmp_path).unlabeled) == 3
+
+
 def test_splits_inside_the_classes_are_refused(tmp_path):
     for c in ("ant", "cat"):
         classes(tmp_path / c / "train", 1)

@@ -202,7 +202,7 @@ def test_images_are_found_by_name_and_content(tmp_path):
     save(tmp_path / "d.avif").rename(tmp_path / "d")
     for name in ("a.JFIF", "x.avif", "z.tiff", "broken.jpe"):
         (tmp_path / name).write_bytes(b"")
-    for name in ("notes.txt", "e.dcm", ".hidden.png", "Thumbs.db", "RIFF"):
+    for name in ("notes.txt", "e.raw", ".hidden.png", "Thumbs.db", "RIFF"):
         (tmp_path / name).write_bytes(b"RIFF")
     (tmp_path / "__MACOSX").mkdir()
     save(tmp_path / "__MACOSX/x.png")
@@ -213,7 +213,7 @@ def test_images_are_found_by_name_and_content(tmp_path):
     assert images == [
         *("a.JFIF", "broken.jpe", "c.bin", "d", "photo", "x.avif", "z.tiff", "in/deep.png")
     ]
-    assert endings(others) == ".dcm (1), .txt (1), no ending (1)"
+    assert endings(others) == ".raw (1), .txt (1), no ending (1)"
     assert not is_image(tmp_path / "absent")
 
 

@@ -7,7 +7,9 @@ import pytest
 from assl_jax.data.names import (
     is_missing,
     is_system,
+    is_unknown,
     one_name_each,
+    one_patient_each,
     plain,
     shown,
     speak_of_sides,
@@ -54,6 +56,21 @@ def test_spellings_of_one_class():
         one_name_each(["yes", "Yes", "no"], "here")
     with pytest.raises(InputError, match="is not UTF-8; rename it"):
         one_name_each(["Stra\udcdfe"], "here")
+
+
+def test_patients_who_are_not_known():
+    names = ("", "NA", "NaN", "None", "unknown", "-1", "-1.0", "?", " null ", "Anonymous")
+    assert all(map(is_unknown, names))
+    assert not any(map(is_unknown, ("0", "1", "unknown1", "Nanna", "case-1", "P-1")))
+
+
+def test_spellings_of_one_patient():
+    same = (("7", "007", "7.0", "7."), ("P1", "p1", "P1 "), ("Zo\u00eb", "Zoe\u0308"))
+    found = one_patient_each(name for names in same for name in names)
+    assert [len({found[name] for name in names}) for names in same] == [1, 1, 1]
+    assert len(set(found.values())) == 3 and found["007"] == "7"
+    others = ["1.1", "1.10", "P 1", "P1", "7", "70", "P01"]  # of site 1: patients 1 and 10
+    assert one_patient_each(others) == {name: name for name in others}
 
 
 def test_names_for_messages():

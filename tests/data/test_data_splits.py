@@ -72,6 +72,25 @@ def test_a_patient_counts_for_the_most_frequent_class():
         split_by_name(np.array([0, 0, 1]), ["1", "2", "3"], 0.5, seed=0, what="patient")
 
 
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+def test_patients_of_both_classes_are_patients_of_each(fraction):
+    labels, patients = np.tile([0, 1], 16), np.repeat(np.arange(16).astype(str), 2)
+    for seed in range(20):
+        test = split_by_name(labels, patients, fraction, seed=seed)
+        assert 0 < len(test) < 32 and len(test) == 2 * len(np.unique(patients[test]))
+
+
+def test_a_class_that_no_patient_has_most_images_of_is_on_both_sides():
+    # Class 2 has one image each of four of ten patients, who have three of class 0 or 1.
+    labels = np.array([[k % 2] * 3 + [2 if k < 4 else k % 2] for k in range(10)]).ravel()
+    patients = np.repeat([f"p{k}" for k in range(10)], 4)
+    for seed in range(200):
+        tested = np.isin(np.arange(40), split_by_name(labels, patients, 0.2, seed=seed))
+        for side in (tested, ~tested):
+            assert set(labels[side]) == {0, 1, 2}
+        assert all(len(set(tested[patients == p])) == 1 for p in patients)
+
+
 def test_a_stratified_subset_is_even():
     labels = np.repeat([3, 7, 9], [4, 10, 6])
     drawn, larger = set(), set()

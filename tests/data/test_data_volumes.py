@@ -128,12 +128,12 @@ def test_drawn_splits_keep_patients_together(scans):
     assert data.patients[0] == data.patients[2] != data.patients[4]
 
 
-def test_a_class_that_a_draw_leaves_on_one_side_only(scans):
-    # All patients count for a or b; the only volume of c is of a patient with two of a.
+def test_a_class_of_one_patient(scans):
+    # The only volume of c is of a patient with two of a.
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},{i}" for i in range(8)]
     lines += ["deep/8.nii.gz,c,0", "deep/9.nii.gz,a,0"]
     table(scans, "path,label,patient", *lines)
-    assert "class 'c' has no" in error(scans)
+    assert "class 'c' has 1 patient, which cannot be on both sides" in error(scans)
 
 
 def test_few_labels(scans):

@@ -126,3 +126,23 @@ def test_volumes_below_more_folders_than_python_calls(tmp_path):
         (folders[-1] / "a.nii").unlink()
         for folder in reversed(folders):
             folder.rmdir()
+
+
+def test_columns_with_other_names(scans):
+    lines = [f"{i // 2},{row(i, ['ad', 'cn'][i % 2])}" for i in range(10)]
+    table(scans, "Subject ID,file,dx", *lines)
+    assert "has no column path and label; its columns are subject id, file, dx" in error(scans)
+    data = load(scans, columns="path=file,label=dx,patient=Subject ID")
+    assert data.class_names == ("ad", "cn") and len(set(data.patients.tolist())) == 5
+    assert data.notes == ()
+    data = load(scans, columns="path=file,label=dx")
+    assert "set data.columns=patient=subject id" in str(data.notes)
+
+
+def test_spellings_of_one_patient_are_one(scans):
+    lines = [row(i, f"{i % 2},{('P{}', 'p{}')[i % 2].format('abcde'[i // 2])}") for i in range(10)]
+    table(scans, "path,label,patient", *lines)
+    data = load(scans)
+    assert len(set(data.patients.tolist())) == 5 and "only the spelling differs" in str(data.notes)
+    table(scans, "path,label,patient", *lines[:3], row(3, "1,unknown"), *lines[4:])
+    assert r"volumes.csv row 5 has no patient ('unknown')" in error(scans)

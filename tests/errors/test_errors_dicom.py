@@ -51,6 +51,8 @@ ELEMENTS = {  # of slices by their number; all other elements are good
     "a compression without a decoder": {1: {"syntax": pydicom.uid.JPEGLSLossless}},
     "a film": {1: {"syntax": pydicom.uid.MPEG2MPML}},
 }
+XRAY = {"Modality": "DX", "ImagePositionPatient": None, "ImageOrientationPatient": None}
+ELEMENTS["X-rays"] = {k: XRAY for k in range(5)}
 FILES = {  # what becomes of a slice's file
     "a slice whose end is missing": lambda f: f.write_bytes(f.read_bytes()[:-5]),
     "a slice whose pixels are missing": lambda f: f.write_bytes(f.read_bytes()[:400]),

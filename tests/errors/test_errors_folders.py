@@ -110,6 +110,16 @@ def loose(root):
     save(root / "train" / "0.png")
 
 
+def masks(root):
+    photos("images", "masks")(root)
+
+
+def pairs(root):
+    BOTH(root)
+    (root / "train" / "dog").rename(root / "train" / "masks")
+    (root / "train" / "cat").rename(root / "train" / "images")
+
+
 CASES = {
     "no `data.path`": case(nothing, "data.path="),
     "a folder that is not there": case(nothing, "data.path=FOLDER/nowhere"),
@@ -121,6 +131,8 @@ CASES = {
     "one class": case(photos("train/cat")),
     "one class, without train/": case(photos("cat")),
     "test images and no training images": case(photos("test/cat", "test/dog")),
+    "images and their masks": case(masks),
+    "images and their masks in train/": case(pairs),
     "two folders of training images": case(photos("train/cat", "Training/dog")),
     "train/ without class folders": case(loose),
     "train/ and test/ inside the classes": case(photos("cat/train", "cat/test", "dog/train")),
@@ -159,6 +171,9 @@ CASES = {
     "an unknown use of validation images": case(BOTH, "data.val=training"),
     "an unknown answer to errors": case(BOTH, "data.on_error=ignore"),
     "a patient pattern that is none": case(BOTH, "data.patient=(["),
+    "a patient pattern that finds an unknown one": case(
+        photos("train/na", "train/dog"), "data.patient=([a-z]+)/[0-9]"
+    ),
     "a patient pattern that finds nothing": case(BOTH, "data.patient=p[0-9]+"),
     "a patient in training and test": case(
         photos("train/cat", "train/dog", "test/cat", "test/dog"), "data.patient=([0-9]).png"

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -16,15 +17,16 @@ COMMAND = (
 )
 
 
-def case(content, *settings, name="0.png"):
-    """`content` is an image, or the bytes of one; it comes first among good ones."""
+def case(content, *settings, name="0.png", more=()):
+    """`content` gives the bytes of an image, the first among good ones; `more` are its twins."""
 
     def build(folder):
         for i in range(16):
             file = folder / "photos" / "train" / ("cat", "dog")[i % 2] / f"good{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (16, 16)).save(file)
-        (folder / "photos" / "train" / "cat" / name).write_bytes(content())
+        for each in (name, *more):
+            (folder / "photos" / "train" / "cat" / each).write_bytes(content())
         return [*COMMAND, *(f"--config.{each}" for each in settings)]
 
     return build
@@ -58,6 +60,35 @@ HALF = saved(NOISE, "JPEG")()[:-200]
 SIXTEEN = Image.fromarray(np.full((16, 16), 3000, np.uint16))
 FLOAT = Image.fromarray(np.full((16, 16), np.nan, np.float32))
 
+
+def xray(kind=None, syntax=None, **elements):
+    """A DICOM file of 4x4 pixels."""
+
+    def content():
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = syntax or pydicom.uid.ExplicitVRLittleEndian
+        kinds = pydicom.uid.DigitalXRayImageStorageForPresentation
+        meta.MediaStorageSOPClassUID = kind or kinds
+        meta.MediaStorageSOPInstanceUID = "1.2"
+        standard = {"SOPClassUID": kind or kinds, "SOPInstanceUID": "1.2", "Rows": 4, "Columns": 4}
+        standard |= {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+        standard |= {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+        dataset = pydicom.Dataset()
+        for name, value in (standard | {"PixelData": bytes(48)} | elements).items():
+            if value is not None:
+                setattr(dataset, name, value)
+        dataset.file_meta = meta
+        if meta.TransferSyntaxUID.is_compressed:
+            dataset["PixelData"].VR = "OB"
+        file = io.BytesIO()
+        pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+        return file.getvalue()
+
+    return content
+
+
+PACKED = {"syntax": pydicom.uid.JPEGLSLossless, "PixelData": pydicom.encaps.encapsulate([b"any"])}
+
 CASES = {
     "a text that is called a photograph": case(lambda: b"no image"),
     "zeros": case(lambda: bytes(4096)),
@@ -79,6 +110,16 @@ CASES = {
     "16 bits without a window": case(saved(SIXTEEN)),
     "numbers with NaN": case(saved(FLOAT, "TIFF"), "data.window=(0,1)", name="0.tif"),
     "an image that is transparent everywhere": case(saved(Image.new("RGBA", (16, 16)))),
+    "a text that is called DICOM": case(lambda: b"no image", name="0.dcm"),
+    "a film (DICOM)": case(xray(NumberOfFrames=3), name="0.dcm"),
+    "slices of a series (DICOM)": case(
+        xray(Modality="CT", ImagePositionPatient=[0, 0, 0]), name="0.dcm", more=["1.dcm"]
+    ),
+    "a DICOM file without its rows": case(xray(Rows=None), name="0.dcm"),
+    "a DICOM file of half its pixels": case(xray(PixelData=bytes(8)), name="0.dcm"),
+    "a DICOM header of 60,000 by 60,000 pixels": case(xray(Rows=60000, Columns=60000), name="0"),
+    "a DICOM compression without a decoder": case(xray(**PACKED), name="0.dcm"),
+    "8 bits (DICOM) among 12": case(xray(), "data.window=(0,4095)", name="0.dcm"),
     "a vector graphic": case(lambda: b"<svg></svg>", name="0.webp"),
     "a grey image among coloured ones": case(saved(GREY)),
     "a larger image": case(saved(NOISE.resize((20, 16)))),

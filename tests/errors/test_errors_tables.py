@@ -41,6 +41,25 @@ CASES = {
     "no names of columns": case(GOOD),
     "no column path": case("file,label\n" + GOOD),
     "neither label nor patient": case("path,age\n0.png,3\n"),
+    "a column of classes that is not called label": case("path,dx\n" + GOOD),
+    "a column for each class": case(
+        "path,mel,nv\n" + "".join(f"{i}.png,{i % 2},{1 - i % 2}\n" for i in range(16))
+    ),
+    "two classes for an image": case(
+        "path,mel,nv\n0.png,1,1\n1.png,0,1\n", "data.columns=label=mel+nv"
+    ),
+    "a column that is not there": case("path,dx\n" + GOOD, "data.columns=label=diagnosis"),
+    "a column without a name for it": case("path,label\n" + GOOD, "data.columns=dx"),
+    "a name for something else": case("path,label\n" + GOOD, "data.columns=class=dx"),
+    "a name for one thing twice": case("path,label\n" + GOOD, "data.columns=path=a,path=b"),
+    "ages for labels": case("path,label\n" + "".join(f"{i}.png,{i}.5\n" for i in range(16))),
+    "several findings in a label": case("path,label\n0.png,cat\n1.png,cat|dog\n2.png,dog\n"),
+    "a name that two files have": case(
+        lambda file: (
+            file.write_text("path,label\nx,b\n" + GOOD),
+            [Image.new("L", (4, 4)).save(file.with_name(f"x.{end}")) for end in ("png", "jpg")],
+        )
+    ),
     "two columns path": case("path,label,path\n0.png,a,1.png\n"),
     "more cells than columns": case("path,label\n0.png,a,b,c\n"),
     "a quote that is never closed": case('path,label\n"0.png,a\n' + "x" * 200_000),
@@ -49,6 +68,7 @@ CASES = {
     "UTF-16 without its mark": case(("path,label\n" + GOOD).encode("utf-16-le")),
     "a row without a path": case("path,label\n,a\n"),
     "a row without a patient": case("path,label,patient\n0.png,a,\n1.png,b,p\n"),
+    "a row whose patient is unknown": case("path,label,patient\n0.png,a,p\n1.png,b,NA\n"),
     "a row without a split": case("path,label,split\n0.png,a,\n"),
     "an unknown split": case("path,label,split\n0.png,a,trian\n"),
     "a file that is listed twice": case("path,label\n0.png,a\n./0.png,b\n"),

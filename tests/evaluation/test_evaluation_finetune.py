@@ -210,19 +210,42 @@ def test_folds_keep_patients_together_and_spread_the_images_of_a_class():
     assert sum(len(side) for side in torn) > 38
 
 
-def test_a_patient_counts_for_the_most_frequent_class_of_its_images():
-    # Patients 0 to 3 count for class 0, although each has an image of class 1.
+def test_a_patient_of_several_classes_counts_for_each():
+    # Patients 0 to 3 have an image of class 1, and patients 4 and 5 have no other.
     groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5])
     labels = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1])
     sides = [set(groups[fold]) for fold in stratified_folds(labels, 2, seed=0, groups=groups)]
     assert sides[0] | sides[1] == set(range(6)) and not sides[0] & sides[1]
-    with pytest.raises(InputError, match="class 1 has 2 patients, but 3-fold"):
-        stratified_folds(labels, 3, seed=0, groups=groups)
-    with pytest.raises(InputError, match="class 1 has 0 patients"):
-        stratified_folds(labels[:9], 2, seed=0, groups=groups[:9])
-    # A patient with as many images of one class as of the other counts for the lower class.
-    with pytest.raises(InputError, match="class 1 has 1 patients"):
-        stratified_folds(np.array([0, 1, 0, 0, 1, 1]), 2, seed=0, groups=[0, 0, 1, 1, 2, 2])
+    assert len(stratified_folds(labels, 4, seed=0, groups=groups)) == 4
+    with pytest.raises(InputError, match="class 0 has 4 patients, but 5-fold"):
+        stratified_folds(labels, 5, seed=0, groups=groups)
+    with pytest.raises(InputError, match="class 1 has 1 patients, but 2-fold"):
+        stratified_folds(np.array([0, 1, 0, 0, 0, 0]), 2, seed=0, groups=[0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_folds_of_patients_who_all_have_both_classes(folds):
+    labels, groups = np.tile([0, 1], 16), np.repeat(np.arange(16), 2)
+    for seed in range(10):
+        sets = stratified_folds(labels, folds, seed=seed, groups=groups)
+        np.testing.assert_array_equal(np.sort(np.concatenate(sets)), np.arange(32))
+        assert sum(len(set(groups[fold])) for fold in sets) == 16
+        sizes = [np.bincount(labels[fold]).tolist() for fold in sets]
+        assert max(map(max, sizes)) - min(map(min, sizes)) <= 1
+
+
+def test_a_class_is_not_absent_from_training():
+    # scikit-learn's first shuffle puts both patients of class 1 into one fold.
+    groups = np.array([0, 0, 0, 0, 1, 2, 2])
+    labels = np.array([0, 1, 0, 2, 1, 0, 2])
+    first = StratifiedGroupKFold(2, shuffle=True, random_state=0)
+    trained = [set(labels[train]) for train, _ in first.split(labels, labels, groups)]
+    assert {0, 2} in trained
+    sets = stratified_folds(labels, 2, seed=0, groups=groups)
+    assert all(set(np.delete(labels, fold)) == {0, 1, 2} for fold in sets)
+    # No division of these three patients leaves every class on both sides.
+    groups, labels = np.repeat([0, 1, 2], 2), np.array([0, 1, 1, 2, 2, 0])
+    assert len(stratified_folds(labels, 2, seed=0, groups=groups)) == 2
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(12), np.arange(12) * 5 - 7])

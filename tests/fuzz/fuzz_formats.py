@@ -9,10 +9,12 @@ import fuzz_mutations as change
 import fuzz_seeds as seeds
 
 from assl_jax import records
+from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.folder import folder
 from assl_jax.data.image_file import ImageFormat, is_image
 from assl_jax.data.images import read_images
 from assl_jax.data.npz import npz
+from assl_jax.data.rows import Row
 from assl_jax.data.stl10 import stl10
 from assl_jax.data.volumes import volumes
 from assl_jax.evaluation.export import network_of
@@ -41,6 +43,12 @@ def read_image(path: Path, file: str, pick: int) -> None:
     is_image(path / file)
     format = IMAGE_FORMATS[pick % len(IMAGE_FORMATS)]
     read_images(path, [file], format, on_error="raise", cache="")
+
+
+def read_x_ray(path: Path, file: str, pick: int) -> None:
+    format = IMAGE_FORMATS[pick % len(IMAGE_FORMATS)]
+    rows, _ = with_headers(path, [Row("", file)], window=bool(format.window))
+    read_images(path, [row.path for row in rows], format, on_error="raise", cache="")
 
 
 def read_volume(path: Path, file: str, pick: int) -> None:
@@ -113,7 +121,8 @@ class Format(NamedTuple):
 
 BYTES, WORDS = change.some_bytes, change.words
 FORMATS = {
-    "image": Format(seeds.images, read_image, (BYTES, change.png_chunks), 26),
+    "image": Format(seeds.images, read_image, (BYTES, change.png_chunks), 22),
+    "x-ray": Format(seeds.x_rays, read_x_ray, (BYTES,), 4),
     "nifti": Format(seeds.nifti, read_volume, (BYTES, change.unpacked), 13),
     "other volumes": Format(
         seeds.other_volumes, read_volume, (BYTES, WORDS, change.unpacked), 13, every=True
