@@ -23,11 +23,21 @@ CASES = [
     ("torchvision", "vgg11", (64, 64), 3, {}),
     ("timm", "vgg11", (32, 32), 1, {}),
     ("monai", "resnet18", (64, 64, 64), 1, {}),
+    ("torchvision", "resnet34", (64, 64), 3, {}),
+    ("torchvision", "resnet50", (64, 64), 3, {}),
+    ("timm", "resnet50", (64, 64), 3, {}),
+    ("monai", "resnet50", (32, 48, 48), 1, {}),
+    ("monai", "resnet50", (64, 64), 3, {"width": 0.5}),
+    ("monai", "resnet18a", (64, 64, 64), 1, {}),
+    ("monai", "resnet34a", (48, 48), 1, {}),
+    ("monai", "resnet50a", (33, 40, 48), 1, {"width": 0.25}),
     # Where the library's own network differs, the code in the card says so.
     ("torchvision", "resnet18", (32, 32), 1, {"stem": "small"}),
     ("timm", "resnet10", (20, 64), 3, {"delay": [1, 0]}),
     ("torchvision", "vgg13", (20, 28), 3, {}),
     ("monai", "resnet10", (8, 40, 40), 1, {"stem": "half", "width": 0.25, "delay": [2, 0, 0]}),
+    ("monai", "resnet10a", (8, 40, 40), 1, {"stem": "half", "width": 0.25, "delay": [2, 0, 0]}),
+    ("timm", "resnet50", (20, 28), 3, {"delay": [1, 0]}),
 ]
 
 
@@ -75,6 +85,8 @@ def test_the_code_of_the_card_gives_our_outputs(
     [
         ("resnet18", (64, 64), 3, {"width": 1.0, "stem": "imagenet"}),
         ("vgg11", (32, 32), 3, {"width": 1.0}),
+        ("resnet50", (32, 32), 3, {"stem": "imagenet"}),
+        ("resnet50a", (30, 32, 20), 1, {"width": 0.25, "delay": [0, 0, 1]}),
         ("resnet18", (32, 32, 32), 1, {"width": 0.5, "delay": [1, 0, 0]}),
         ("resnet10", (16, 16), 1, {"stem": "small", "dtype": "bfloat16"}),
     ],

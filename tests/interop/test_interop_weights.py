@@ -107,7 +107,7 @@ def test_other_channels(small, weights):
     np.testing.assert_allclose(
         kernel.sum(2, keepdims=True), one["params"]["stem_conv"]["kernel"], rtol=1e-6
     )
-    with pytest.raises(InputError, match=r"conv1.weight has the shape \(7, 7, 3, 2\)"):
+    with pytest.raises(InputError, match=r"conv1.weight in the shape \(2, 3, 7, 7\)"):
         fit(arrays, backbone, rank=2, channels=4, source="f")
 
 

@@ -1,0 +1,93 @@
+"""What a file holds instead of the network that was asked for, and the settings that fit it."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from assl_jax.interop.matching import Arrays, Match, Wanted, matches
+from assl_jax.interop.places import listed
+from assl_jax.models import BACKBONES, make_backbone
+from assl_jax.models.resnet import STEMS
+
+WIDEST = 16
+
+
+class Held(NamedTuple):
+    """A network all of whose names are in a file.
+
+    Attributes:
+      settings: of `make_backbone`.
+      stems: all stems with a first kernel of the file's size.
+      rank, channels: of the file's images.
+    """
+
+    settings: dict[str, Any]
+    stems: list[str]
+    rank: int
+    channels: int
+
+    def fits(self, arrays: Arrays, rank: int, channels: int, delay: Sequence[int]) -> bool:
+        """Whether the file has the shapes too, for such images."""
+        wanted = Wanted(make_backbone(**self.settings, delay=delay), rank, channels)
+        return not all(match.problem for match in matches(arrays, wanted))
+
+
+def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
+    """Why a file does not fit a network, and what to do: a message without its subject.
+
+    Args:
+      arrays: of the file.
+      found: the places of the file that hold something of the network.
+      wanted: the network.
+    """
+    nearest = max(found, key=lambda match: len(match.names), default=None)
+    shown = [f"{name} {np.shape(array)}" for name, array in arrays.items()]
+    holds = f"its arrays are {listed(shown)}" if shown else "it has no arrays"
+    problem = nearest.problem if nearest else f"holds no {wanted.title}: {holds}"
+    images = wanted.rank, wanted.channels
+    for held in _held(arrays, getattr(wanted.backbone, "stem", "")):
+        for delay in dict.fromkeys((getattr(wanted.backbone, "delay", ()), (0,) * wanted.rank)):
+            if held.fits(arrays, *images, delay):
+                return f"{problem}; set {_flags(held, delay, wanted)}"
+        if held.fits(arrays, held.rank, held.channels, ()):
+            kind = {2: "images", 3: "volumes"}.get(held.rank, f"images of {held.rank} axes")
+            return f"{problem}; the file is for {kind} of {held.channels} channel(s)"
+    few = nearest is not None and 2 * len(nearest.names) < len(wanted.shapes)
+    return (
+        f"{problem}{f' ({holds})' if few else ''}; no backbone has these arrays: name another file"
+    )
+
+
+def _flags(held: Held, delay: Sequence[int], wanted: Wanted) -> str:
+    """The flags of a network that fits."""
+    changed = {} if delay == getattr(wanted.backbone, "delay", ()) else {"delay": f'"{delay}"'}
+    flags = " ".join(f"--config.backbone.{k}={v}" for k, v in (held.settings | changed).items())
+    same = f" (the stems {', '.join(held.stems)} have the same arrays)"
+    return flags.replace(", ", ",") + (same if len(held.stems) > 1 else "")
+
+
+def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
+    """The networks all of whose names are in a file; `stem` is taken if it is possible."""
+    for name, entry in BACKBONES.items():
+        plain = _plain(name)
+        for match in matches(arrays, plain):
+            shape = np.shape(arrays[match.names[plain.stem]]) if plain.stem in match.names else ()
+            if len(match.names) < len(plain.shapes) or len(shape) < 4:
+                continue
+            out, channels, *window = shape if match.foreign else (*shape[:-3:-1], *shape[:-2])
+            width = out / plain.shapes[plain.stem][-1]
+            stems = [each for each, (kernel, *_) in STEMS.items() if kernel == max(window)]
+            choice = {"stem": stem if stem in stems else stems[-1]} if stems else {}
+            if "stem" in entry.ignored:
+                stems, choice = [], {}
+            if 0 < width <= WIDEST and (choice or "stem" in entry.ignored):
+                settings = {"name": name, "width": float(f"{width:g}"), **choice}
+                yield Held(settings, stems, len(window), channels)
+
+
+@functools.cache
+def _plain(name: str) -> Wanted:
+    """A network as its name alone gives it; its names do not depend on the other settings."""
+    return Wanted(make_backbone(name), 2, 3)
