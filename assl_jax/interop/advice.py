@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assl_jax.interop.matching import Arrays, Match, Wanted, matches
+from assl_jax.interop.names import COUNTER
 from assl_jax.interop.places import listed
 from assl_jax.models import BACKBONES, make_backbone
 from assl_jax.models.resnet import STEMS
@@ -15,7 +16,7 @@ WIDEST = 16
 
 
 class Held(NamedTuple):
-    """A network all of whose names are in a file.
+    """A network with just the names that a file has.
 
     Attributes:
       settings: of `make_backbone`.
@@ -43,9 +44,11 @@ def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
       wanted: the network.
     """
     nearest = max(found, key=lambda match: len(match.names), default=None)
-    shown = [f"{name} {np.shape(array)}" for name, array in arrays.items()]
-    holds = f"its arrays are {listed(shown)}" if shown else "it has no arrays"
-    problem = nearest.problem if nearest else f"holds no {wanted.title}: {holds}"
+    if nearest and 2 * len(nearest.names) > len(wanted.shapes):
+        problem = nearest.problem
+    else:
+        shown = [f"{n} {np.shape(a)}" for n, a in arrays.items() if not n.endswith(COUNTER)]
+        problem = f"holds no {wanted.title}; its arrays are {listed(shown) or '(none)'}"
     images = wanted.rank, wanted.channels
     for held in _held(arrays, getattr(wanted.backbone, "stem", "")):
         for delay in dict.fromkeys((getattr(wanted.backbone, "delay", ()), (0,) * wanted.rank)):
@@ -54,10 +57,7 @@ def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
         if held.fits(arrays, held.rank, held.channels, ()):
             kind = {2: "images", 3: "volumes"}.get(held.rank, f"images of {held.rank} axes")
             return f"{problem}; the file is for {kind} of {held.channels} channel(s)"
-    few = nearest is not None and 2 * len(nearest.names) < len(wanted.shapes)
-    return (
-        f"{problem}{f' ({holds})' if few else ''}; no backbone has these arrays: name another file"
-    )
+    return f"{problem}; no backbone has these arrays: name another file"
 
 
 def _flags(held: Held, delay: Sequence[int], wanted: Wanted) -> str:
@@ -69,12 +69,12 @@ def _flags(held: Held, delay: Sequence[int], wanted: Wanted) -> str:
 
 
 def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
-    """The networks all of whose names are in a file; `stem` is taken if it is possible."""
+    """The networks with just the names of a file, with the stem `stem` if it is possible."""
     for name, entry in BACKBONES.items():
         plain = _plain(name)
         for match in matches(arrays, plain):
-            shape = np.shape(arrays[match.names[plain.stem]]) if plain.stem in match.names else ()
-            if len(match.names) < len(plain.shapes) or len(shape) < 4:
+            shape = np.shape(arrays[match.names[plain.stem]]) if match.complete else ()
+            if len(shape) < 4:
                 continue
             out, channels, *window = shape if match.foreign else (*shape[:-3:-1], *shape[:-2])
             width = out / plain.shapes[plain.stem][-1]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -74,6 +74,7 @@ class Match(NamedTuple):
       foreign: whether the names and layouts are PyTorch's.
       names: the file's name of each array that is there.
       biases: of convolutions, each with the path of the running mean that takes it up.
+      complete: whether all names of the network are there, and none that would continue it.
       problem: why the network cannot have these arrays; "" if it can.
     """
 
@@ -82,7 +83,8 @@ class Match(NamedTuple):
     foreign: bool
     names: dict[Path, str]
     biases: dict[str, Path]
-    problem: str = ""
+    complete: bool
+    problem: str
 
     def note(self, arrays: Arrays) -> str:
         """What of the file is read, and what is left out; "" if all is read as it is."""
@@ -141,8 +143,9 @@ def matches(arrays: Arrays, wanted: Wanted) -> Iterator[Match]:
             found = {path: place.names[n] for path, n in names.items() if n in place.names}
             if found:
                 biases = _biases(place, names) if foreign else {}
-                match = Match(wanted, place, foreign, found, biases)
-                yield match._replace(problem=_problem(match, arrays, names))
+                problem = _other_names(place, arrays, names, biases, wanted.title)
+                match = Match(wanted, place, foreign, found, biases, not problem, problem)
+                yield match._replace(problem=problem or match.wrong_shape(arrays))
 
 
 def one_of(fitting: Sequence[Match], arrays: Arrays, source: str) -> Match:
@@ -168,17 +171,22 @@ def _equal(one: Match, other: Match, arrays: Arrays) -> bool:
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def _problem(match: Match, arrays: Arrays, names: Mapping[Path, str]) -> str:
-    title, prefix = match.wanted.title, match.place.prefix
-    missing = [prefix + name for path, name in names.items() if path not in match.names]
-    known = {*names.values(), *(n for n, file in match.place.names.items() if file in match.biases)}
-    extra = strangers(match.place, known)
+def _other_names(
+    place: Place,
+    arrays: Arrays,
+    names: Mapping[Path, str],
+    biases: Collection[str],
+    title: str,
+) -> str:
+    """What a place lacks, or has too much, of a network of these names; "" if nothing."""
+    missing = [place.prefix + name for name in names.values() if name not in place.names]
     if missing:
         return f"lacks {_counted(missing)}, which {title} needs"
+    extra = [name for name in strangers(place, names.values()) if name not in biases]
     if extra:
         shape = np.shape(arrays[extra[0]])
         return f"holds {_counted(extra, f' in the shape {shape}')}, which {title} does not have"
-    return match.wrong_shape(arrays)
+    return ""
 
 
 def _counted(names: Sequence[str], more: str = "") -> str:

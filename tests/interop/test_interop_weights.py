@@ -144,8 +144,12 @@ def changed(arrays, key, value):
     "key, value, says",
     [
         ("layer4.0.conv2.weight", None, "lacks layer4.0.conv2.weight, which ResNet-10 needs"),
-        ("layer4.1.conv1.weight", np.zeros(3), "holds layer4.1.conv1.weight, which ResNet-10"),
-        ("bn1.weight", np.zeros(5), r"bn1.weight has the shape \(5,\), ResNet-10 needs \(2,\)"),
+        (
+            "layer4.1.conv1.weight",
+            np.zeros(3),
+            r"holds layer4.1.conv1.weight in the shape \(3,\)",
+        ),
+        ("bn1.weight", np.zeros(5), r"bn1.weight in the shape \(5,\); ResNet-10 needs \(2,\)"),
         ("bn1.weight", np.full(2, np.nan), "bn1.weight has values that are not finite"),
     ],
     ids=["missing", "extra", "shape", "NaN"],
