@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assl_jax.interop.matching import Arrays, Match, Wanted, matches
-from assl_jax.interop.names import COUNTER
 from assl_jax.interop.places import listed
 from assl_jax.models import BACKBONES, make_backbone
 from assl_jax.models.resnet import STEMS
@@ -47,8 +46,8 @@ def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
     if nearest and 2 * len(nearest.names) > len(wanted.shapes):
         problem = nearest.problem
     else:
-        shown = [f"{n} {np.shape(a)}" for n, a in arrays.items() if not n.endswith(COUNTER)]
-        problem = f"holds no {wanted.title}; its arrays are {listed(shown) or '(none)'}"
+        shown = [f"{name} {array.shape}" for name, array in arrays.items() if array.ndim > 1]
+        problem = f"holds no {wanted.title}; its kernels are {listed(shown) or '(none)'}"
     images = wanted.rank, wanted.channels
     for held in _held(arrays, getattr(wanted.backbone, "stem", "")):
         for delay in dict.fromkeys((getattr(wanted.backbone, "delay", ()), (0,) * wanted.rank)):
@@ -70,7 +69,10 @@ def _flags(held: Held, delay: Sequence[int], wanted: Wanted) -> str:
 
 def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
     """The networks with just the names of a file, with the stem `stem` if it is possible."""
+    kernels = sum(array.ndim > 2 for array in arrays.values())
     for name, entry in BACKBONES.items():
+        if entry.fixed.get("depth", 0) - 3 > kernels:  # at most three layers are linear
+            continue
         plain = _plain(name)
         for match in matches(arrays, plain):
             shape = np.shape(arrays[match.names[plain.stem]]) if match.complete else ()

@@ -239,7 +239,9 @@ TRANSFORMER = {
 def test_a_network_that_no_backbone_has():
     asked = make_backbone("resnet10", width=1 / 32)
     fit_ = functools.partial(fit, backbone=asked, rank=2, channels=3, source=SOURCE)
-    with pytest.raises(InputError, match="no ResNet-10; its arrays are cls_token .1, 1, 8., patch"):
+    with pytest.raises(
+        InputError, match="no ResNet-10; its kernels are cls_token .1, 1, 8., patch"
+    ):
         fit_(TRANSFORMER)
     wide = zeros("resnet10") | {"layer3.0.conv2.weight": np.zeros((8, 99, 3, 3), np.float32)}
     with pytest.raises(

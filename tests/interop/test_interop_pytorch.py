@@ -1,6 +1,8 @@
 """Exported files in the real PyTorch modules and in ONNX Runtime; see requirements-interop.txt."""
 
 import os
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_backbone, load_model
 from assl_jax.interop.export import export
 
@@ -220,6 +223,30 @@ def test_a_file_of_another_program_gives_its_features(words, tmp_path):
         net(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
     pooled = maps[0].numpy().mean(axis=tuple(range(2, 2 + len(space))))
     close(pooled, jax.jit(backbone.apply)(variables, jnp.asarray(x))["pooled"])
+
+
+def test_the_command_of_the_message_converts_a_checkpoint(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+
+    from assl_jax.interop.start import read_start
+    from assl_jax.models import make_backbone
+
+    net = torchvision_net("resnet18").to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.zeros(2, 3, 64, 64)).sum().backward()
+    optimiser.step()
+    state = renamed(net.state_dict(), "module.encoder_q.")
+    checkpoint = {"epoch": 3, "state_dict": state, "optimizer": optimiser.state_dict()}
+    torch.save(checkpoint, tmp_path / "w.pth.tar")
+    given = {"backbone": make_backbone("resnet18"), "rank": 2, "channels": 3}
+    with pytest.raises(InputError) as error:
+        read_start(tmp_path / "w.pth.tar", **given)
+    code = str(error.value).partition('python -c "')[2].removesuffix('"')
+    subprocess.run([sys.executable, "-c", code], check=True)
+    variables = read_start(tmp_path / "w.pth.safetensors", **given)
+    kernel = variables["params"]["stem_conv"]["kernel"]
+    np.testing.assert_array_equal(kernel[1, 2, 0], net.conv1.weight.detach().numpy()[:, 0, 1, 2])
 
 
 def close(found, wanted, tolerance=1e-4):
