@@ -14,6 +14,7 @@ from assl_jax.interop.names import COUNTER, SYNONYMS, is_foreign
 DEEPEST = 12  # parts of a name, separated by dots, that may be a prefix
 # Parts of the names of networks that follow another one by a moving average, or are its teacher.
 FOLLOWERS = {"k", "key", "m", "ema", "momentum", "teacher", "target", "averaged"}
+NUMBER = re.compile(r"[0-9]{1,9}")
 SHOWN = 6  # names in a message
 
 
@@ -56,8 +57,8 @@ def places(names: Collection[str], wanted: Sequence[str]) -> Iterator[Place]:
         outside = prefix.removesuffix(anchor)
         yield Place(outside, {anchor + name: found[name] for name in found})
         numbers = {name.partition(".")[0] for name in found}
-        numbered = sorted(filter(str.isdecimal, numbers), key=int)[: len(parts)]
-        if len(numbered) == len(parts) and not parts[0].isdecimal():
+        numbered = sorted(filter(NUMBER.fullmatch, numbers), key=int)[: len(parts)]
+        if len(numbered) == len(parts) and not NUMBER.fullmatch(parts[0]):
             meant = dict(zip(numbered, parts, strict=True))
             read = {_renamed(name, meant): file for name, file in found.items()}
             yield Place(outside, {anchor + name: file for name, file in read.items()}, numbered)

@@ -92,15 +92,15 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
       InputError: a missing array, one too many, one of another shape, or one that is not finite;
         several networks that fit. If another network fits, the message has its settings.
     """
-    require(
-        isinstance(backbone, ResNet | VGG) or not is_foreign(arrays),
-        f"{source} has PyTorch's names, which are known for ResNet and VGG only; "
-        f"{type(backbone).__name__} needs a run of its own",
-    )
     wanted = Wanted(backbone, rank, channels)
     found = list(matches(arrays, wanted))
     fitting = [match for match in found if not match.problem]
     if not fitting:
+        require(
+            bool(found) or isinstance(backbone, ResNet | VGG) or not is_foreign(arrays),
+            f"{source} has PyTorch's names, which are known for ResNet and VGG only; "
+            f"{wanted.title} needs a run of its own",
+        )
         raise InputError(f"{source} {refusal(arrays, found, wanted)}")
     match = one_of(fitting, arrays, source)
     variables = match.variables(arrays)

@@ -11,8 +11,10 @@ from assl_jax.models import make_backbone
 NETWORKS = [
     ("torchvision resnet18", "resnet18", (64, 64, 3)),
     ("torchvision resnet34", "resnet34", (64, 64, 3)),
+    ("torchvision resnet50", "resnet50", (64, 64, 3)),
     ("torchvision vgg11_bn", "vgg11", (32, 32, 3)),
     ("monai resnet18", "resnet18", (32, 32, 32, 1)),
+    ("monai resnet18a", "resnet18a", (32, 32, 32, 1)),
 ]
 
 
@@ -27,7 +29,8 @@ def test_names_and_shapes_and_the_way_back(stored, name, image, state_dicts, wei
     backbone = make_backbone(name)
     variables = weights(backbone, *image)
     library, _ = stored.split()
-    head = Head(np.ones((512, 10), np.float32), np.zeros(10, np.float32))
+    pooled = 2048 if name == "resnet50" else 512
+    head = Head(np.ones((pooled, 10), np.float32), np.zeros(10, np.float32))
     arrays = to_torch(backbone, variables, library, head)
     shapes = {key: "x".join(map(str, a.shape)) for key, a in arrays.items()}
     if name == "vgg11":
