@@ -10,8 +10,7 @@ from assl_jax.interop.matching import Arrays, Match, Wanted, matches
 from assl_jax.interop.places import listed
 from assl_jax.models import BACKBONES, make_backbone
 from assl_jax.models.resnet import STEMS
-
-WIDEST = 16
+from assl_jax.ranges import declared, mistakes
 
 
 class Held(NamedTuple):
@@ -48,23 +47,23 @@ def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
     else:
         shown = [f"{name} {array.shape}" for name, array in arrays.items() if array.ndim > 1]
         problem = f"holds no {wanted.title}; its kernels are {listed(shown) or '(none)'}"
-    images = wanted.rank, wanted.channels
+    delay = tuple(getattr(wanted.backbone, "delay", ()))
     for held in _held(arrays, getattr(wanted.backbone, "stem", "")):
-        for delay in dict.fromkeys((getattr(wanted.backbone, "delay", ()), (0,) * wanted.rank)):
-            if held.fits(arrays, *images, delay):
-                return f"{problem}; set {_flags(held, delay, wanted)}"
+        for tried in dict.fromkeys((delay, (0,) * len(delay))):
+            if held.fits(arrays, wanted.rank, wanted.channels, tried):
+                return f"{problem}; set {_flags(held, () if tried == delay else tried)}"
         if held.fits(arrays, held.rank, held.channels, ()):
             kind = {2: "images", 3: "volumes"}.get(held.rank, f"images of {held.rank} axes")
             return f"{problem}; the file is for {kind} of {held.channels} channel(s)"
     return f"{problem}; no backbone has these arrays: name another file"
 
 
-def _flags(held: Held, delay: Sequence[int], wanted: Wanted) -> str:
+def _flags(held: Held, delay: Sequence[int]) -> str:
     """The flags of a network that fits."""
-    changed = {} if delay == getattr(wanted.backbone, "delay", ()) else {"delay": f'"{delay}"'}
-    flags = " ".join(f"--config.backbone.{k}={v}" for k, v in (held.settings | changed).items())
+    more = {"delay": f'"({",".join(map(str, delay))})"'} if delay else {}
+    flags = " ".join(f"--config.backbone.{k}={v}" for k, v in (held.settings | more).items())
     same = f" (the stems {', '.join(held.stems)} have the same arrays)"
-    return flags.replace(", ", ",") + (same if len(held.stems) > 1 else "")
+    return flags + (same if len(held.stems) > 1 else "")
 
 
 def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
@@ -79,13 +78,16 @@ def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
             if len(shape) not in (4, 5) or 0 in shape:
                 continue
             out, channels, *window = shape if match.foreign else (*shape[:-3:-1], *shape[:-2])
-            width = out / plain.shapes[plain.stem][-1]
+            settings: dict[str, Any] = {"name": name}
+            settings["width"] = float(f"{out / plain.shapes[plain.stem][-1]:g}")
             stems = [each for each, (kernel, *_) in STEMS.items() if kernel == max(window)]
-            choice = {"stem": stem if stem in stems else stems[-1]} if stems else {}
             if "stem" in entry.ignored:
-                stems, choice = [], {}
-            if 0 < width <= WIDEST and (choice or "stem" in entry.ignored):
-                settings = {"name": name, "width": float(f"{width:g}"), **choice}
+                stems = []
+            elif stems:
+                settings["stem"] = stem if stem in stems else stems[-1]
+            else:
+                continue
+            if not mistakes(declared(make_backbone), settings, ""):
                 yield Held(settings, stems, len(window), channels)
 
 

@@ -47,17 +47,20 @@ class Wanted:
 
     @property
     def stem(self) -> Path:
-        """The first kernel."""
-        return next(path for path in self.shapes if path[-1] == "kernel")
+        """The first kernel, or the first array of a network without any."""
+        return min(self.shapes, key=lambda path: path[-1] != "kernel")
 
     @property
     def title(self) -> str:
         """The network in a few words."""
         own = {name: getattr(self.backbone, name, None) for name in ("depth", "shortcut")}
-        for entry in BACKBONES.values():
-            if isinstance(self.backbone, entry.module) and entry.fixed.items() <= own.items():
-                title = entry.title  # the last one fixes most
-        return title if isinstance(self.backbone, ResNet | VGG) else type(self.backbone).__name__
+        titles = [
+            entry.title
+            for entry in BACKBONES.values()
+            if isinstance(self.backbone, entry.module) and entry.fixed.items() <= own.items()
+        ]
+        # The last one fixes most.
+        return titles[-1] if titles else type(self.backbone).__name__
 
     def names(self, foreign: bool) -> dict[Path, str]:
         """What PyTorch's libraries, or we, call each array."""
@@ -116,6 +119,10 @@ class Match(NamedTuple):
                 if self.foreign and path[-1] == "kernel":
                     shape = (shape[-1], shape[-2], *shape[:-2])
                 return f"holds {name} in the shape {given}; {self.wanted.title} needs {shape}"
+        for name, mean in self.biases.items():
+            given, shape = np.shape(arrays[name]), self.wanted.shapes[mean]
+            if given != shape:
+                return f"holds {name} in the shape {given}, which must be {shape}"
         return ""
 
     def _adapted(self, array: np.ndarray, path: Path) -> np.ndarray:
@@ -128,7 +135,7 @@ class Match(NamedTuple):
         if array.ndim == len(shape) - 1:
             array = np.broadcast_to(array / shape[0], (shape[0], *array.shape))
         given, needed = array.shape[-2], shape[-2]
-        if path != self.wanted.stem or given == needed:
+        if given == needed or needed != self.wanted.channels:
             return array
         if needed == 1:
             return array.sum(-2, keepdims=True)

@@ -153,9 +153,14 @@ def changed(arrays, key, value):
             r"holds layer4.1.conv1.weight in the shape \(3,\)",
         ),
         ("bn1.weight", np.zeros(5), r"bn1.weight in the shape \(5,\); ResNet-10 needs \(2,\)"),
+        (
+            "layer2.0.downsample.0.bias",
+            np.zeros(3),
+            r"holds layer2.0.downsample.0.bias in the shape \(3,\), which must be \(4,\)",
+        ),
         ("bn1.weight", np.full(2, np.nan), "bn1.weight has values that are not finite"),
     ],
-    ids=["missing", "extra", "shape", "NaN"],
+    ids=["missing", "extra", "shape", "bias", "NaN"],
 )
 def test_weights_of_another_network(small, key, value, says):
     backbone, variables = small
