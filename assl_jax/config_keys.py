@@ -70,8 +70,8 @@ class InitSettings:
     """The weights that every pretraining starts from.
 
     Attributes:
-      path: a finished run, or a safetensors file with the names of torchvision, timm or MONAI, see
-        `interop.start`; "" draws random weights.
+      path: a finished run, or a safetensors file with a network in the names of torchvision, timm
+        or MONAI, see `interop.start`; "" draws random weights.
     """
 
     path: str = ""

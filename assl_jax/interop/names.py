@@ -5,7 +5,7 @@ They differ in the name of the head.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import flax.linen as nn
 
@@ -18,9 +18,9 @@ HEADS: dict[str, dict[type[nn.Module], str]] = {
     "timm": {ResNet: "fc", VGG: "head.fc"},
     "monai": {ResNet: "fc"},
 }
-# First parts of the names that belong to no backbone: heads, and VGG's 4096-wide layers.
-NOT_BACKBONE = ("fc", "classifier", "head", "pre_logits")
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; nothing reads it in evaluation mode
+
+SYNONYMS = {"shortcut": "downsample"}  # parts of names in other programs
 
 _LEAVES = {
     "kernel": "weight",
@@ -103,6 +103,6 @@ def _numbers(name: str) -> list[str]:
     return re.findall(r"\d+", name)
 
 
-def is_foreign(names: Mapping[str, object]) -> bool:
+def is_foreign(names: Iterable[str]) -> bool:
     """Whether the names of a file are PyTorch's and not our own."""
     return not any(name.startswith(("params.", "batch_stats.")) for name in names)

@@ -216,8 +216,7 @@ def _max_pool(
 
 def _sum(graph: Graph, x: Value, *, axes: Sequence[int], **_: Any) -> str:
     """The sum over spatial axes."""
-    last = len(x.shape) - 1
-    moved = [1 if axis == last else axis + (1 if axis and last > 1 else 0) for axis in axes]
+    moved = [_moved(axis, len(x.shape)) for axis in axes]
     return graph.add("ReduceSum", x.name, graph.constant(np.asarray(moved, np.int64)), keepdims=0)
 
 
@@ -231,6 +230,47 @@ def _multiply(graph: Graph, x: Value, kernel: Any, *, dimension_numbers: Any, **
 def _concatenate(graph: Graph, *values: Value, dimension: int, rank: int, **_: Any) -> str:
     """Along the channels."""
     return graph.add("Concat", *(v.name for v in values), axis=1 if dimension else 0)
+
+
+def _slice(
+    graph: Graph,
+    x: Value,
+    *,
+    start_indices: Sequence[int],
+    limit_indices: Sequence[int],
+    strides: Sequence[int] | None,
+    rank: int,
+    **_: Any,
+) -> str:
+    """Positions along some axes; all images are kept."""
+    cuts = zip(start_indices, limit_indices, strides or (1,) * rank, strict=True)
+    changed = {a: cut for a, cut in enumerate(cuts) if cut != (0, x.shape[a], 1)}
+    if not changed:
+        return x.name
+    require(0 not in changed, "the network leaves out images, which --format=onnx lacks")
+    starts, ends, steps = zip(*changed.values(), strict=True)
+    axes = [_moved(axis, rank) for axis in changed]
+    given = (np.asarray(values, np.int64) for values in (starts, ends, axes, steps))
+    return graph.add("Slice", x.name, *map(graph.constant, given))
+
+
+def _pad(graph: Graph, x: Value, filling: Any, *, padding_config: Any, rank: int, **_: Any) -> str:
+    """A constant around an array."""
+    begin, end = np.zeros((2, rank), np.int64)
+    for axis, (before, after, inside) in enumerate(padding_config):
+        require(
+            inside == 0 and min(before, after) >= 0,
+            "the network pads in a way that --format=onnx lacks",
+        )
+        begin[_moved(axis, rank)], end[_moved(axis, rank)] = before, after
+    pads = graph.constant(np.concatenate([begin, end]))
+    return graph.add("Pad", x.name, pads, graph.constant(np.asarray(filling)))
+
+
+def _moved(axis: int, rank: int) -> int:
+    """The place of one of JAX's axes in the graph."""
+    last = rank - 1
+    return 1 if axis == last else axis + (1 if axis and last > 1 else 0)
 
 
 def _broadcast(graph: Graph, x: Value, *, shape: Sequence[int], rank: int, **_: Any) -> Value:
@@ -255,5 +295,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "reduce_sum": _sum,
     "dot_general": _multiply,
     "concatenate": _concatenate,
+    "slice": _slice,
+    "pad": _pad,
     "broadcast_in_dim": _broadcast,
 }

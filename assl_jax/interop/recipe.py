@@ -59,6 +59,10 @@ def recipe(
         width == 1.0 or library == "monai",
         f"{library}'s networks have no backbone.width={width}; use --format={others}",
     )
+    require(
+        getattr(backbone, "shortcut", "B") == "B" or library == "monai",
+        f"{library}'s networks have no shortcut A; use --format={others}",
+    )
     seen = _convolutions(backbone, variables, (*space, channels))
     build = _BUILDERS[library, type(backbone)]
     lines = build(library, backbone, seen, channels, classes, head)
@@ -109,11 +113,13 @@ def _patches(backbone: ResNet, seen: dict[str, Seen], library: str) -> list[str]
     elif pools and set(strides) != {2}:
         sizes = tuple(2 * s - 1 for s in strides), strides, tuple(s - 1 for s in strides)
         lines.append(f"net.maxpool = torch.nn.MaxPool{len(strides)}d{sizes}")
+    conv = f"conv{resnet.halving_layer(resnet.DEPTHS[backbone.depth][0]) + 1}"
+    shortcut = {"A": '.keywords["stride"]', "B": "[0].stride"}[backbone.shortcut]
     for stage in (2, 3, 4):
-        stride = seen[f"stage{stage}_block1/conv1"].stride
+        stride = seen[f"stage{stage}_block1/{conv}"].stride
         if set(stride) != {2}:
             block = f"net.layer{stage}[0]"
-            lines.append(f"{block}.conv1.stride = {block}.downsample[0].stride = {stride}")
+            lines.append(f"{block}.{conv}.stride = {block}.downsample{shortcut} = {stride}")
     return lines
 
 
@@ -121,13 +127,14 @@ def _resnet(
     library: str, backbone: ResNet, seen: dict[str, Seen], channels: int, classes: int, head: str
 ) -> list[str]:
     """torchvision's or timm's ResNet."""
-    blocks = list(resnet.DEPTHS[backbone.depth])
+    layers, blocks = resnet.DEPTHS[backbone.depth]
+    block = {resnet.BASIC: "BasicBlock", resnet.BOTTLENECK: "Bottleneck"}[layers]
     lines = [
         "import torch",
         "from safetensors.torch import load_file",
-        f"from {library}.models.resnet import BasicBlock, ResNet",
+        f"from {library}.models.resnet import {block}, ResNet",
         "",
-        f"net = ResNet(BasicBlock, {blocks}, num_classes={classes or 1})",
+        f"net = ResNet({block}, {list(blocks)}, num_classes={classes or 1})",
     ]
     kernel, stride, _ = seen["stem_conv"]
     if channels != 3 or set(kernel) != {7} or set(stride) != {2}:
@@ -143,14 +150,16 @@ def _monai(
 ) -> list[str]:
     """MONAI's ResNet, for images and volumes."""
     kernel, stride, _ = seen["stem_conv"]
+    layers, blocks = resnet.DEPTHS[backbone.depth]
     settings = {
-        "block": "basic",
-        "layers": list(resnet.DEPTHS[backbone.depth]),
+        "block": {resnet.BASIC: "basic", resnet.BOTTLENECK: "bottleneck"}[layers],
+        "layers": list(blocks),
         "block_inplanes": [backbone.channels(width) for width in WIDTHS],
         "spatial_dims": len(kernel),
         "n_input_channels": channels,
         "conv1_t_size": kernel,
         "conv1_t_stride": stride,
+        **({"shortcut_type": "A"} if backbone.shortcut == "A" else {}),
         "no_max_pool": not resnet.STEMS[backbone.stem][2],
         **({"num_classes": classes} if classes else {"feed_forward": False}),
     }

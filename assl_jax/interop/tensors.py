@@ -11,6 +11,13 @@ from assl_jax.files import write_bytes
 
 RECORD = "assl_jax"  # key of our record in a file's metadata
 SUFFIX = ".safetensors"
+# What converts a checkpoint of PyTorch, however deep its tensors lie in dictionaries.
+CONVERT = (
+    "import torch, flax.traverse_util as t, safetensors.torch as s; "
+    "c = t.flatten_dict(torch.load('{}', 'cpu', weights_only=True)); "
+    "s.save_file({{'.'.join(map(str, k)): v.contiguous().clone() "
+    "for k, v in c.items() if torch.is_tensor(v)}}, '{}')"
+)
 
 
 def package(name: str) -> Any:
@@ -49,10 +56,11 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
       InputError: no such file, a file of another format, or a damaged one.
     """
     require(path.is_file(), f"{path} {'is not a file' if path.exists() else 'does not exist'}")
+    code = CONVERT.format(path, path.with_suffix(SUFFIX))
     require(
         path.suffix == SUFFIX,
-        f"{path} is no {SUFFIX} file; a file that torch.save wrote can run any code when it is "
-        "read: write its state_dict with safetensors.torch.save_file",
+        f"{path} is no {SUFFIX} file; other formats can run any code when they are read, so let "
+        f'torch read the tensors alone: python -c "{code}"',
     )
     load = package("safetensors.numpy").load_file
     try:

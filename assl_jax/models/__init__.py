@@ -43,6 +43,11 @@ class Entry(NamedTuple):
 
 BACKBONES = {
     **{f"resnet{n}": Entry(f"ResNet-{n}", ResNet, {"depth": n}) for n in resnet.DEPTHS},
+    # As MONAI's `shortcut_type="A"`.
+    **{
+        f"resnet{n}a": Entry(f"ResNet-{n}A", ResNet, {"depth": n, "shortcut": "A"})
+        for n in resnet.DEPTHS
+    },
     **{f"vgg{n}": Entry(f"VGG-{n}", VGG, {"depth": n}, ignored=("stem",)) for n in vgg.DEPTHS},
 }
 GROUP = "assl_jax.backbones"

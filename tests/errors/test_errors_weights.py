@@ -113,6 +113,17 @@ CASES = {
     "an array of another shape": case(
         arrays(lambda found: found.update({first(found): np.zeros((2, 2), np.float32)}))
     ),
+    "two networks in one file": case(
+        lambda file: write_tensors(
+            file,
+            {
+                f"{side}.{name}": array + i
+                for i, side in enumerate(("left", "right"))
+                for name, array in weights().items()
+            },
+            {},
+        )
+    ),
     "weights with NaN": case(arrays(lambda found: found[first(found)].fill(np.nan))),
     "weights of PyTorch's names for a network of your own": case(
         lambda file: write_tensors(file, {"conv1.weight": np.zeros((4, 1, 3, 3), "f4")}, {}),

@@ -328,6 +328,9 @@ def safetensors() -> Seeds:
             "own": tiny,
             "half": {k: a.astype(np.float16) for k, a in tiny.items()},
             "torchvision": to_torch(small, weights(small), "torchvision"),
+            "inside": {
+                f"module.{name}": a for name, a in to_torch(small, weights(small), "timm").items()
+            },
             "types": {t.__name__: np.ones((2, 3), t) for t in kinds},
             "empty": {},
         }.items()

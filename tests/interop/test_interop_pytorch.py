@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -11,6 +13,7 @@ import pytest
 from doc_pages import blocks
 
 from assl_jax.data.file_reader import FileReader
+from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
 from assl_jax.interop.export import export
 from assl_jax.records import Calibration
@@ -27,11 +30,21 @@ CASES = [
     ("torchvision", "vgg11", (64, 64), 3, {}),
     ("timm", "vgg11", (32, 32), 1, {}),
     ("monai", "resnet18", (64, 64, 64), 1, {}),
+    ("torchvision", "resnet34", (64, 64), 3, {}),
+    ("torchvision", "resnet50", (64, 64), 3, {}),
+    ("timm", "resnet50", (64, 64), 3, {}),
+    ("monai", "resnet50", (32, 48, 48), 1, {}),
+    ("monai", "resnet50", (64, 64), 3, {"width": 0.5}),
+    ("monai", "resnet18a", (64, 64, 64), 1, {}),
+    ("monai", "resnet34a", (48, 48), 1, {}),
+    ("monai", "resnet50a", (33, 40, 48), 1, {"width": 0.25}),
     # Where the library's own network differs, the code in the card says so.
     ("torchvision", "resnet18", (32, 32), 1, {"stem": "small"}),
     ("timm", "resnet10", (20, 64), 3, {"delay": [1, 0]}),
     ("torchvision", "vgg13", (20, 28), 3, {}),
     ("monai", "resnet10", (8, 40, 40), 1, {"stem": "half", "width": 0.25, "delay": [2, 0, 0]}),
+    ("monai", "resnet10a", (8, 40, 40), 1, {"stem": "half", "width": 0.25, "delay": [2, 0, 0]}),
+    ("timm", "resnet50", (20, 28), 3, {"delay": [1, 0]}),
 ]
 
 
@@ -157,6 +170,8 @@ def test_from_a_file_on_disk_to_the_runs_features(
     [
         ("resnet18", (64, 64), 3, {"width": 1.0, "stem": "imagenet"}),
         ("vgg11", (32, 32), 3, {"width": 1.0}),
+        ("resnet50", (32, 32), 3, {"stem": "imagenet"}),
+        ("resnet50a", (30, 32, 20), 1, {"width": 0.25, "delay": [0, 0, 1]}),
         ("resnet18", (32, 32, 32), 1, {"width": 0.5, "delay": [1, 0, 0]}),
         ("resnet10", (16, 16), 1, {"stem": "small", "dtype": "bfloat16"}),
     ],
@@ -173,33 +188,147 @@ def test_onnx_runtime_gives_our_outputs(name, space, c, settings, make_run, monk
     tolerance = 0.02 if settings.get("dtype") == "bfloat16" else 1e-4  # the graph is float32
     close(names["logits"], expected(workdir, "rotation", x), tolerance)
     one = names["session"].run(None, {"images": names["images"][:1]})[0]
-    np.testing.assert_allclose(one, names["logits"][:1], atol=1e-5)
+    close(one, names["logits"][:1], 1e-5)
 
 
-@pytest.mark.parametrize("name, build", [("resnet18", "resnet18"), ("vgg11", "vgg11_bn")])
-def test_torchvisions_file_gives_torchvisions_features(name, build, tmp_path):
+def torchvision_net(name):
+    import torchvision
+
+    return getattr(torchvision.models, name)()
+
+
+def timm_net(name):
+    import timm
+
+    return timm.create_model(name)
+
+
+def monai_net(name, rank, **more):
+    """MONAI's network for images of one channel, with MedicalNet's stride of 2 in the stem."""
+    from monai.networks import nets
+
+    first = {"spatial_dims": rank, "n_input_channels": 1, "conv1_t_stride": 2, "num_classes": 2}
+    return getattr(nets, name)(**first, **more)
+
+
+def renamed(arrays, prefix, **parts):
+    """The arrays as another program stores them: behind a prefix, with other first parts."""
+    pairs = ((name.split(".", 1), a) for name, a in arrays.items())
+    return {prefix + ".".join([parts.get(first, first), *rest]): a for (first, *rest), a in pairs}
+
+
+NUMBERS = dict(zip(["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"], "014567", strict=True))
+FILES = {
+    "MoCo, ResNet-50": (
+        lambda: torchvision_net("resnet50"),
+        "resnet50",
+        (64, 64, 3),
+        lambda arrays: {
+            **renamed(arrays, "module.encoder_q."),
+            **renamed({name: np.asarray(a + 1) for name, a in arrays.items()}, "module.encoder_k."),
+            "module.queue": np.zeros((4, 8), np.float32),
+        },
+    ),
+    "RadImageNet, numbers": (
+        lambda: torchvision_net("resnet50"),
+        "resnet50",
+        (64, 64, 3),
+        lambda arrays: renamed(arrays, "backbone.", **NUMBERS),
+    ),
+    "DINO's teacher, timm": (
+        lambda: timm_net("resnet50"),
+        "resnet50",
+        (64, 96, 3),
+        lambda arrays: renamed(arrays, "teacher.backbone."),
+    ),
+    "DDP, ResNet-34": (
+        lambda: torchvision_net("resnet34"),
+        "resnet34",
+        (64, 80, 3),
+        lambda arrays: renamed(arrays, "module."),
+    ),
+    "VGG": (
+        lambda: torchvision_net("vgg11_bn"),
+        "vgg11",
+        (64, 64, 3),
+        lambda arrays: renamed(arrays, "_orig_mod."),
+    ),
+    "MedicalNet's shortcut A": (
+        lambda: monai_net("resnet18", 3, shortcut_type="A"),
+        "resnet18a",
+        (64, 64, 80, 1),
+        lambda arrays: renamed(arrays, "module."),
+    ),
+    "MONAI, bottlenecks of volumes": (
+        lambda: monai_net("resnet50", 3, bias_downsample=False),
+        "resnet50",
+        (64, 64, 64, 1),
+        lambda arrays: renamed(arrays, "model.encoder."),
+    ),
+}
+
+
+def moved(net):
+    """The network with statistics and biases that are not the default ones."""
+    import torch
+
+    for module in net.modules():
+        if hasattr(module, "running_mean"):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+        if hasattr(module, "kernel_size") and getattr(module, "bias", None) is not None:
+            torch.nn.init.normal_(module.bias, std=0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize("words", FILES)
+def test_a_file_of_another_program_gives_its_features(words, tmp_path):
     torch = pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
-    from safetensors.torch import save_file
+    for package in ("torchvision", "timm", "monai"):
+        pytest.importorskip(package)
+    from safetensors.numpy import save_file
 
     from assl_jax.interop.start import read_start
     from assl_jax.models import make_backbone
 
-    net = getattr(torchvision.models, build)().eval()
-    for module in net.modules():  # running statistics and biases that are not the default ones
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-        if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
-            torch.nn.init.normal_(module.bias, std=0.1)
-    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    build, name, (*space, c), stored = FILES[words]
+    net = moved(build())
+    arrays = {name: a.numpy() for name, a in net.state_dict().items()}
+    save_file(stored(arrays), tmp_path / "w.safetensors")
     backbone = make_backbone(name)
-    variables = read_start(tmp_path / "w.safetensors", backbone, rank=2, channels=3)
-    x = images((64, 64), 3)
-    layers = net.features[:-1] if name == "vgg11" else torch.nn.Sequential(*[*net.children()][:-2])
+    variables = read_start(tmp_path / "w.safetensors", backbone, rank=len(space), channels=c)
+    x = images(space, c)
+    maps = []
+    last = net.features[-2] if name == "vgg11" else net.layer4
+    last.register_forward_hook(lambda *seen: maps.append(seen[-1]))
     with torch.no_grad():
-        maps = layers(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
-    close(maps.mean((2, 3)).numpy(), jax.jit(backbone.apply)(variables, jnp.asarray(x))["pooled"])
+        net(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+    pooled = maps[0].numpy().mean(axis=tuple(range(2, 2 + len(space))))
+    close(pooled, jax.jit(backbone.apply)(variables, jnp.asarray(x))["pooled"])
+
+
+def test_the_command_of_the_message_converts_a_checkpoint(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+
+    from assl_jax.interop.start import read_start
+    from assl_jax.models import make_backbone
+
+    net = torchvision_net("resnet18").to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.zeros(2, 3, 64, 64)).sum().backward()
+    optimiser.step()
+    state = renamed(net.state_dict(), "module.encoder_q.")
+    checkpoint = {"epoch": 3, "state_dict": state, "optimizer": optimiser.state_dict()}
+    torch.save(checkpoint, tmp_path / "w.pth.tar")
+    given = {"backbone": make_backbone("resnet18"), "rank": 2, "channels": 3}
+    with pytest.raises(InputError) as error:
+        read_start(tmp_path / "w.pth.tar", **given)
+    code = str(error.value).partition('python -c "')[2].removesuffix('"')
+    subprocess.run([sys.executable, "-c", code], check=True)
+    variables = read_start(tmp_path / "w.pth.safetensors", **given)
+    kernel = variables["params"]["stem_conv"]["kernel"]
+    np.testing.assert_array_equal(kernel[1, 2, 0], net.conv1.weight.detach().numpy()[:, 0, 1, 2])
 
 
 def close(found, wanted, tolerance=1e-4):

@@ -11,8 +11,10 @@ from assl_jax.models import make_backbone
 NETWORKS = [
     ("torchvision resnet18", "resnet18", (64, 64, 3)),
     ("torchvision resnet34", "resnet34", (64, 64, 3)),
+    ("torchvision resnet50", "resnet50", (64, 64, 3)),
     ("torchvision vgg11_bn", "vgg11", (32, 32, 3)),
     ("monai resnet18", "resnet18", (32, 32, 32, 1)),
+    ("monai resnet18a", "resnet18a", (32, 32, 32, 1)),
 ]
 
 
@@ -27,7 +29,8 @@ def test_names_and_shapes_and_the_way_back(stored, name, image, state_dicts, wei
     backbone = make_backbone(name)
     variables = weights(backbone, *image)
     library, _ = stored.split()
-    head = Head(np.ones((512, 10), np.float32), np.zeros(10, np.float32))
+    pooled = 2048 if name == "resnet50" else 512
+    head = Head(np.ones((pooled, 10), np.float32), np.zeros(10, np.float32))
     arrays = to_torch(backbone, variables, library, head)
     shapes = {key: "x".join(map(str, a.shape)) for key, a in arrays.items()}
     if name == "vgg11":
@@ -107,7 +110,7 @@ def test_other_channels(small, weights):
     np.testing.assert_allclose(
         kernel.sum(2, keepdims=True), one["params"]["stem_conv"]["kernel"], rtol=1e-6
     )
-    with pytest.raises(InputError, match=r"conv1.weight has the shape \(7, 7, 3, 2\)"):
+    with pytest.raises(InputError, match=r"conv1.weight in the shape \(2, 3, 7, 7\)"):
         fit(arrays, backbone, rank=2, channels=4, source="f")
 
 
@@ -144,11 +147,20 @@ def changed(arrays, key, value):
     "key, value, says",
     [
         ("layer4.0.conv2.weight", None, "lacks layer4.0.conv2.weight, which ResNet-10 needs"),
-        ("layer4.1.conv1.weight", np.zeros(3), "holds layer4.1.conv1.weight, which ResNet-10"),
-        ("bn1.weight", np.zeros(5), r"bn1.weight has the shape \(5,\), ResNet-10 needs \(2,\)"),
+        (
+            "layer4.1.conv1.weight",
+            np.zeros(3),
+            r"holds layer4.1.conv1.weight in the shape \(3,\)",
+        ),
+        ("bn1.weight", np.zeros(5), r"bn1.weight in the shape \(5,\); ResNet-10 needs \(2,\)"),
+        (
+            "layer2.0.downsample.0.bias",
+            np.zeros(3),
+            r"holds layer2.0.downsample.0.bias in the shape \(3,\), which must be \(4,\)",
+        ),
         ("bn1.weight", np.full(2, np.nan), "bn1.weight has values that are not finite"),
     ],
-    ids=["missing", "extra", "shape", "NaN"],
+    ids=["missing", "extra", "shape", "bias", "NaN"],
 )
 def test_weights_of_another_network(small, key, value, says):
     backbone, variables = small

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.models import BACKBONES, Backbone, make_backbone
-from assl_jax.models.conv import convolve
+from assl_jax.models.conv import Conv, convolve
 from assl_jax.models.halving import max_pool
+from assl_jax.models.resnet import BASIC, Block
 
 STAGES = {"resnet": ["stage1", "stage2", "stage3", "stage4"]}
 STAGES["vgg"] = [*STAGES["resnet"], "stage5"]
@@ -63,6 +65,7 @@ def test_parameter_counts_are_those_of_torchvision():
     resnet18 = count(shapes("resnet18", (1, 64, 64, 3))[1]["params"])
     assert resnet18 == 11_689_512 - 513_000
     assert count(shapes("resnet34", (1, 64, 64, 3))[1]["params"]) == 21_797_672 - 513_000
+    assert count(shapes("resnet50", (1, 64, 64, 3))[1]["params"]) == 25_557_032 - 2_049_000
     # VGG-16: 13 layers, each with a scale and a bias per channel and no bias of the convolution.
     widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
     convs = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
@@ -79,6 +82,66 @@ def test_blocks_project_where_the_shape_changes():
     params = shapes("resnet18", (1, 64, 64, 3))[1]["params"]
     projected = {name for name, block in params.items() if "shortcut_conv" in block}
     assert projected == {"stage2_block1", "stage3_block1", "stage4_block1"}
+
+
+@pytest.mark.parametrize("space", [(64, 64), (32, 64, 96)])
+def test_bottlenecks_give_four_times_the_channels(space):
+    """The block halves in its 3-wide convolution, as torchvision's does."""
+    features, variables = shapes("resnet50", (2, *space, 1), width=1 / 4)
+    channels = [features[name].shape[-1] for name in ("stem", *STAGES["resnet"], "pooled")]
+    assert channels == [16, 64, 128, 256, 512, 512]
+    block = {
+        name: layer["kernel"].shape
+        for name, layer in variables["params"]["stage2_block1"].items()
+        if "conv" in name
+    }
+    ones, threes = (1,) * len(space), (3,) * len(space)
+    assert block == {
+        "conv1": (*ones, 64, 32),
+        "conv2": (*threes, 32, 32),
+        "conv3": (*ones, 32, 128),
+        "shortcut_conv": (*ones, 64, 128),
+    }
+    strides = {}
+
+    def look(run, args, kwargs, context):
+        if isinstance(context.module, Conv):
+            strides["/".join(context.module.path)] = context.module.stride
+        return run(*args, **kwargs)
+
+    backbone = make_backbone("resnet50", width=1 / 4)
+    with nn.intercept_methods(look):
+        jax.eval_shape(backbone.apply, variables, jnp.zeros((2, *space, 1)))
+    assert strides["stage2_block1/conv2"] == strides["stage2_block1/shortcut_conv"]
+    assert strides["stage2_block1/conv2"] == (2,) * len(space)
+    assert {strides[f"stage2_block1/{conv}"] for conv in ("conv1", "conv3")} == {1}
+
+
+@pytest.mark.parametrize("name", ["resnet18a", "resnet50a"])
+def test_shortcut_a_has_no_weights(name):
+    _, own = shapes(name, (1, 64, 64, 3))
+    _, other = shapes(name.removesuffix("a"), (1, 64, 64, 3))
+    assert not [block for block in own["params"].values() if "shortcut_conv" in block]
+    rest = {
+        name: {layer: a for layer, a in block.items() if not layer.startswith("shortcut")}
+        for name, block in other["params"].items()
+    }
+    assert own["params"] == rest
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 3, 5, 4, 2)], ids=["2d", "3d"])
+def test_shortcut_a_leaves_out_positions_and_adds_zeros(shape, quick_jit, drawn):
+    """With convolutions of zeros a block is ReLU of its shortcut."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    stride = (2, 1, 2)[: len(shape) - 2]
+    block = Block(BASIC, 6, stride, "A", jnp.float32, 0.9)
+    variables = drawn(functools.partial(block.init, train=False), x)
+    zeros = jax.tree.map(np.zeros_like, variables["params"])
+    found = quick_jit(functools.partial(block.apply, train=False))(variables | {"params": zeros}, x)
+    kept = x[:, ::2, :, ::2] if len(shape) == 5 else x[:, ::2]
+    assert found.shape == (*kept.shape[:-1], 6)
+    np.testing.assert_array_equal(found[..., : shape[-1]], np.maximum(kept, 0))
+    np.testing.assert_array_equal(found[..., shape[-1] :], 0)
 
 
 @pytest.mark.parametrize(
