@@ -7,6 +7,7 @@ import csv
 import gzip
 import inspect
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from assl_jax.errors import InputError, require
 
 FIELD_OF_VIEW = 220.0  # mm along each axis
 TABLE = "volumes.csv"
+OWN = r"head_\d+\.nii\.gz|volumes\.csv|\..*"  # names of what it writes; and hidden files
 
 
 def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -> None:
@@ -40,20 +42,22 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
 
     folder = Path(folder)
     require(folder.is_dir() or not folder.exists(), f"{folder} is a file; name a new folder")
-    data = phantom_ct(**settings)
-    names = [f"head_{i:04d}.nii.gz" for i in range(len(data.labels))]
     try:
-        held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        held = [path.name for path in folder.iterdir()] if folder.exists() else []
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
-    require(force or held <= {TABLE, *names}, f"{folder} is not empty; name a new folder")
+    require(
+        force or all(re.fullmatch(OWN, name) for name in held),
+        f"{folder} is not empty; name a new folder",
+    )
+    data = phantom_ct(**settings)
     splits = dict.fromkeys(data.test.tolist(), "test")
     splits |= dict.fromkeys(data.labelled_sets[0].tolist(), "train")
     z, y, x = FIELD_OF_VIEW / np.asarray(data.space)
     affine = np.diag([-x, -y, z, 1.0])  # the arrays' axes point left, back and up
     rows = []
-    for i, (name, label) in enumerate(zip(names, data.labels, strict=True)):
-        split = splits.get(i, "unlabeled")
+    for i, label in enumerate(data.labels):
+        name, split = f"head_{i:04d}.nii.gz", splits.get(i, "unlabeled")
         voxels = phantom(i, shape=data.space, seed=settings.get("seed", 0)).transpose(2, 1, 0)
         content = gzip.compress(nibabel.Nifti1Image(voxels, affine).to_bytes(), 1, mtime=0)
         outputs.write({folder / name: content}, force=force)
