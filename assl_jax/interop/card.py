@@ -133,6 +133,8 @@ def _scores(source: Source) -> str:
     note = "Mean ± standard deviation over repeated fine-tunings, on the test set."
     if source.head:
         note += " The file holds the first of the fine-tuned networks."
+    if source.temperature:
+        note += " The log loss is that without the temperature."
     return f"{_table(('Metric', *known), rows)}\n\n{note}"
 
 
