@@ -18,7 +18,7 @@ from assl_jax.data.dicom_files import (
     NO_IMAGE,
     SERIES_TAGS,
     Header,
-    image_files,
+    headers_of,
     images,
     patient_of,
     read_elements,
@@ -74,7 +74,8 @@ def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
       ValueError: files that are not one volume of grey values on a regular grid.
       Exception: what pydicom raises on a broken file.
     """
-    with _named(headers := _series(path)):
+    headers, _ = _series(path)
+    with _named(headers):
         slices, affine = grid([s for header in headers for s in slices_of(*header)])
         return to_standard(_values(slices), affine)
 
@@ -85,10 +86,12 @@ def dicom_header(path: Path) -> Grid:
     Raises:
       InputError, ValueError, Exception: as `read_dicom`, where the headers tell.
     """
-    with _named(headers := _series(path)):
+    headers, others = _series(path)
+    with _named(headers):
         slices, affine = grid([s for header in headers for s in slices_of(*header)])
         # Of the axes slice, row and column, the last is the fastest.
-        return in_standard((*slices[0].shape[::-1], len(slices)), affine[:, [2, 1, 0, 3]])
+        found = in_standard((*slices[0].shape[::-1], len(slices)), affine[:, [2, 1, 0, 3]])
+    return found._replace(unused=tuple((file.name, kind) for file, kind in others.items()))
 
 
 @contextlib.contextmanager
@@ -102,10 +105,11 @@ def _named(series: Sequence[Header]) -> Iterator[None]:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _series(path: Path) -> list[Header]:
-    """The headers of the one series that `path` stands for."""
+def _series(path: Path) -> tuple[list[Header], dict[Path, str]]:
+    """The headers of the one series that `path` stands for, and what is beside its slices."""
     series: dict[str, list[Header]] = {}
-    for header in images(image_files(path), TAGS):
+    headers, others = headers_of(path, TAGS)
+    for header in headers:
         uid = str(header.elements.get("SeriesInstanceUID"))
         series.setdefault(uid, []).append(header)
     if not series:
@@ -119,7 +123,7 @@ def _series(path: Path) -> list[Header]:
             f"it holds {len(series)} series: put each into its own folder, or name one file of "
             f"the series instead of the folder; the first file of each is {found}"
         )
-    return next(iter(series.values()))
+    return next(iter(series.values())), others
 
 
 def _values(slices: Sequence[Slice]) -> Float[np.ndarray, "n r c"] | Shaped[np.ndarray, "n r c"]:

@@ -139,6 +139,19 @@ def image_files(path: Path) -> Sequence[Path]:
     return series.files
 
 
+def headers_of(path: Path, tags: Sequence[str]) -> tuple[list[Header], dict[Path, str]]:
+    """The headers of a volume's slices, and the DICOM files beside them, each with what it is.
+
+    Raises:
+      InputError: pydicom is not installed.
+      ValueError: as `image_files`, or a broken file.
+    """
+    found = {file: _image(file, tags) for file in image_files(path)}
+    kinds = found if path.is_dir() else contents(path.parent).others
+    others = {file: kind for file, kind in kinds.items() if isinstance(kind, str) and kind}
+    return [each for each in found.values() if isinstance(each, Header)], others
+
+
 def visible(folder: Path) -> list[Path]:
     """The files in a folder without the hidden ones, sorted."""
     return sorted(f for f in folder.iterdir() if f.name[0] != "." and f.is_file())

@@ -21,11 +21,13 @@ class Grid(NamedTuple):
       spacing: the size of a voxel along these axes, in the affine's unit.
       code: the orientation before, in nibabel's letters: the direction of each axis, that of
         neighbours in the file first. `LPS`: to the patient's left, to the back, up.
+      unused: name of each file beside those of the volume that is none of them, and what it is.
     """
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     code: str
+    unused: tuple[tuple[str, str], ...] = ()
 
 
 def to_standard(

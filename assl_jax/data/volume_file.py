@@ -154,7 +154,7 @@ class VolumeHeader(NamedTuple):
     Attributes:
       shape: `(z, y, x)` of the array that `read_volume` will give; () if that is not known.
       orientation: a code, see `orientation.Grid`; "" if it is not known.
-      unused: name of each file beside it that is not used, and what it is.
+      unused: see `orientation.Grid`.
     """
 
     shape: tuple[int, ...] = ()
@@ -168,11 +168,10 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
     Raises:
       ValueError, Exception: as `read_volume`, where the header tells.
     """
-    reader = reader_of(path)
-    unused = tuple((file.name, kind) for file, kind in reader.unused(path).items())
-    if reader.header is None:
-        return VolumeHeader(unused=unused)
-    shape, spacing, code = reader.header(path)
+    header = reader_of(path).header
+    if header is None:
+        return VolumeHeader()
+    shape, spacing, code, unused = header(path)
     if format.foreground_above is not None:
         return VolumeHeader(format.shape, code, unused)
     if format.spacing:

@@ -9,6 +9,7 @@ import pytest
 
 from assl_jax.data import nifti
 from assl_jax.data.nifti import is_nifti, nifti_header, read_nifti
+from assl_jax.data.orientation import Grid
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 
 RNG = np.random.default_rng(0)
@@ -190,7 +191,7 @@ def test_a_header_says_what_the_volume_will_be(tmp_path):
     for name, turn, code in (("a.nii", spl((3.0, 0.5, 2.0)), "SPL"), ("b.nii.gz", affine, "SRP")):
         file = save(tmp_path / name, affine=turn)
         values, spacing = read_nifti(file)
-        assert nifti_header(file) == (values.shape, spacing, code)
+        assert nifti_header(file) == Grid(values.shape, spacing, code)
     with pytest.raises(ValueError, match="more than one volume"):
         nifti_header(save(tmp_path / "c.nii", np.stack([HU, HU], -1)))
 
