@@ -41,7 +41,15 @@ def encode_tensors(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> byt
     """The content of a file of arrays, with `record` as JSON in the metadata."""
     save = package("safetensors.numpy").save
     # "format" is what PyTorch's tools ask for.
-    return save(arrays, metadata={"format": "pt", RECORD: json.dumps(record)})
+    return _ordered(save(arrays, metadata={"format": "pt", RECORD: json.dumps(record)}))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same file with its header in one order: the library's order of the metadata varies."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # arrays begin at a multiple of 8 bytes
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def write_tensors(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.interop.tensors import encode_tensors, read_record, read_tensors
 from assl_jax.interop.weights import Head, fit, to_own, to_torch
 from assl_jax.models import make_backbone
 
@@ -183,3 +184,14 @@ def test_libraries_without_such_a_network(small):
         to_torch(make_backbone("vgg11"), {"params": {}, "batch_stats": {}}, "monai")
     with pytest.raises(InputError, match="did you mean 'torchvision'"):
         to_torch(backbone, variables, "torchvison")
+
+
+def test_equal_arrays_give_equal_files(tmp_path):
+    """Whatever order the library writes a header in; the arrays come back."""
+    arrays = {f"w{i}": np.arange(i + 1, dtype=np.float32) for i in range(5)}
+    contents = {encode_tensors(arrays, {"network": "tägs", "n": 1}) for _ in range(20)}
+    (content,) = contents
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(content)
+    equal(read_tensors(file), arrays)
+    assert read_record(file) == {"network": "tägs", "n": 1}
