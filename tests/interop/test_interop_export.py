@@ -170,6 +170,19 @@ def test_volumes_are_not_for_torchvision(make_run):
     command.main([str(workdir), "--format=monai"])
 
 
+def test_shortcut_a_is_for_monai(make_run):
+    """The map of the short axis is not halved in every stage, and the card says so."""
+    workdir, *_ = make_run(space=(12, 32), name="resnet10a", width=1.0)
+    with pytest.raises(InputError, match="timm's networks have no shortcut A; use --format=monai"):
+        command.main([str(workdir), "--format=timm"])
+    command.main([str(workdir), "--format=monai"])
+    card = (workdir / "export" / "rotation.monai.safetensors.md").read_text()
+    assert "shortcut_type='A'," in card
+    block = "net.layer4[0]"
+    strides = f'{block}.conv1.stride = {block}.downsample.keywords["stride"] = (1, 2)'
+    assert strides in card
+
+
 def test_no_run_and_no_backbone(make_run, tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
         command.main([str(tmp_path), "--format=timm"])
