@@ -80,12 +80,18 @@ def expect_nothing() -> None:
 
 
 def whole_run() -> str:
-    """How much of the whole run is left, in words; "" if it is not known."""
+    """How much of the whole run is left, in words; "" if nobody knows (any more)."""
     if _left is None:
         return ""
-    least, most = (duration(max(0.0, end - time.monotonic())) for end in _left)
-    ahead = most if least == most else f"{least} to {most}"
-    return f"whole run: {ahead} left"
+    least, most = (end - time.monotonic() for end in _left)
+    if most <= 0:  # the estimate was too low; no other is known
+        return ""
+    words = duration(most)
+    if least <= 0:
+        words = f"up to {words}"
+    elif duration(least) != words:
+        words = f"{duration(least)} to {words}"
+    return f"whole run: {words} left"
 
 
 def duration(seconds: float) -> str:

@@ -100,11 +100,14 @@ def test_lines_and_bars_say_how_much_of_the_whole_run_is_left(capsys, clock, exp
     with Progress("pretrain src", 100) as shown:
         clock[0] = 60.0
         shown.update(30, "loss 1.5")
-        clock[0] = 360.0  # it counts down, and never below nothing
+        clock[0] = 360.0  # it counts down, and never to nothing while there is work
+        shown.update(60, "loss 1")
+        clock[0] = 7300.0
         shown.update(100, "loss 1")
     assert capsys.readouterr().err.splitlines() == [
         "pretrain src: 30/100  loss 1.5  whole run: 4 min to 2.0 h left",
-        "pretrain src: 100/100  loss 1  whole run: 0 s to 1.9 h left",
+        "pretrain src: 60/100  loss 1  whole run: up to 1.9 h left",
+        "pretrain src: 100/100  loss 1",
     ]
     for seconds, words in ((600, "whole run: 10 min left"), (None, "")):
         console.expect_nothing()

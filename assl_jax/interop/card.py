@@ -48,9 +48,9 @@ def model_card(
         "\n## Preprocessing\n",
         *(f"{i}. {step}" for i, step in enumerate(preprocessing["steps"], 1)),
         f"\nThe same as code:\n\n```python\n{preprocessing['code']}\n```",
+        f"\nA batch is `{INPUT} = np.stack([{each}])`.",
         "\n## Loading\n",
         f"```python\n{code}\n```",
-        f"\nA batch is `{INPUT} = np.stack([{each}])`.",
     ]
     if source.head:
         parts += ["\n## Classes\n", ", ".join(f"{i}: {c}" for i, c in enumerate(source.classes))]
@@ -119,6 +119,7 @@ def _scores(source: Source) -> str:
         TITLES["start"]: results.start or None,
         TITLES["scratch"]: results.scratch,
     }
+    columns.pop(TITLES.get(source.label, ""), None)  # it stands under its own label
     known = {title: each for title, each in columns.items() if each}
     if not known:
         return "No score was measured."

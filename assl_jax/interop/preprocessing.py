@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from assl_jax.data.file_reader import FileReader
+from assl_jax.data.image_file import ImageFormat
 from assl_jax.data.orientation import AXES
 from assl_jax.data.volume_file import PERCENTILES
 from assl_jax.errors import InputError
@@ -94,6 +95,10 @@ def _image_steps(reader: FileReader) -> Iterator[str]:
     if format.pages == "channels":
         turned += ", and take the pages as channels"
     yield f"Decode{pages.get(format.pages, '')} the image and {turned}."
+    yield (
+        "A DICOM image, which the code does not read: apply its rescale slope and intercept; map "
+        f"{_shown(format)} to 0 to 255; invert MONOCHROME1."
+    )
     if format.window:
         yield f"Map the values {format.window[0]:g} to {format.window[1]:g} to 0 to 255, clipped."
     if format.channels != 4:
@@ -108,6 +113,13 @@ def _image_steps(reader: FileReader) -> Iterator[str]:
         yield f"Resize an image of another size to {h} x {w} ({FILTER}), and round."
     if (reader.low, reader.high) != (0, 255):
         yield f"Map 0 to 255 to {reader.low:g} to {reader.high:g}, and round."
+
+
+def _shown(format: ImageFormat) -> str:
+    """The values of a DICOM image that become black and white."""
+    if format.window:
+        return f"{format.window[0]:g} to {format.window[1]:g}"
+    return "its own table or first window, or else its smallest to its largest value if it is deep,"
 
 
 def _volume_steps(reader: FileReader) -> Iterator[str]:

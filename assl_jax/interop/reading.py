@@ -63,6 +63,7 @@ def _normalise(i: Intensity, first: bool) -> str:
 
 
 def _image_code(reader: FileReader) -> Iterator[str]:
+    about = '    """The input of an image that Pillow opens, which is no DICOM."""'
     h, w, _ = reader.shape
     format = reader.image_format
     if format.window:
@@ -78,7 +79,7 @@ def _image_code(reader: FileReader) -> Iterator[str]:
     if h != w:
         yield RESIZE
     yield "\n".join(['def decode(file):\n    """[h, w, c] from 0 to 255."""', *_decode(format), ""])
-    yield "\n".join(["def preprocess(path):", *_pages(format), *_stored(reader)])
+    yield "\n".join(["def preprocess(path):", about, *_pages(format), *_stored(reader)])
 
 
 def _decode(format: ImageFormat) -> Iterator[str]:
@@ -144,7 +145,8 @@ def _volume_code(reader: FileReader) -> Iterator[str]:
     yield RESIZE
     yield "\n".join(
         [
-            "def preprocess(path):  # of a NIfTI file",
+            "def preprocess(path):",
+            '    """The input of a NIfTI file; convert a volume of another format first."""',
             "    file = nib.as_closest_canonical(nib.load(path))",
             "    x = np.asarray(file.dataobj).reshape(file.shape[:3])",
             "    x = x.transpose(2, 1, 0)[:, ::-1, ::-1]  # up, to the back, to the left",

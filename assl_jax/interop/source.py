@@ -128,14 +128,17 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
         )
     else:
         folder = workdir / records.BACKBONE_FOLDER
+        kept = results.kept
+        none = "keeps no backbone of its own"
+        if kept and not kept.pool:
+            none = f"kept the network {kept.label!r}, which this run did not pretrain"
         require(
             (folder / records.BACKBONE).exists(),
-            f"{workdir} keeps no backbone of its own; choose one of its networks with "
+            f"{workdir} {none}; choose one of its networks with "
             f"--network=LABEL ({', '.join(networks)})",
         )
         pretrained = records.read(folder / records.BACKBONE, BackboneRecord)
         module, variables = load_backbone(workdir)
-        kept = results.kept
         label = kept.label if kept else "+".join(sorted(pretrained.pool)) or "backbone"
         source = Source(
             label,

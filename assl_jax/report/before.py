@@ -54,7 +54,7 @@ def plan_lines(
     Args:
       works: what the run begins with.
       pace: how fast the machine is.
-      then: a sentence about what comes after `works`.
+      then: a sentence about what comes after `works`; not said where nothing follows.
       follows: that in numbers, at most.
     """
 
@@ -76,7 +76,7 @@ def plan_lines(
     ]
     takes = f", and {' and '.join(memory)}" if memory else ""
     begins = "The beginning takes" if follows else "Together"
-    first = f"{begins} about {time(*works)}{takes}. {then}".rstrip()
+    first = f"{begins} about {time(*works)}{takes}.{f' {then}' if follows else ''}".rstrip()
     return [
         *text_lines(table),
         "",

@@ -118,6 +118,12 @@ def results(**changes):
     return change
 
 
+def kept_scratch(folder):
+    best = Best(pool=(), evaluation=Evaluation(metrics={}, confusion=()), scratch=True)
+    results(best=best)(folder)
+    removed("run/backbone")(folder)
+
+
 def weights(folder):
     """One byte of the weights of the fine-tuned network changes."""
     files = (folder / "stages" / "finetune-rotation" / "model").rglob("*")
@@ -188,6 +194,9 @@ CASES = {
     "`export` of a run of an earlier version": case("export RUN --format=safetensors"),
     "`export` of a run without a backbone": case(
         "export RUN --format=onnx", removed("run/backbone")
+    ),
+    "`export` of a run that kept the network from scratch": case(
+        "export RUN --format=onnx", kept_scratch
     ),
     "`gradcam` of no image": case("gradcam --workdir=RUN --n=0"),
     "`gradcam` of an unknown network": case("gradcam --workdir=RUN --networks=rotatoin"),

@@ -93,7 +93,10 @@ def test_the_card_says_how_files_were_read(make_run):
     card = written.card.read_text()
     assert "Resize the shorter side to 16 pixels (linear, antialiased) and cut out" in card
     assert f"```python\n{described['code']}\n```" in card
-    assert "np.stack([preprocess(path) for path in paths])" in card
+    assert "np.stack([preprocess(path) for path in paths])" in card.split("## Loading")[0]
+    assert "A DICOM image, which the code does not read: apply its rescale slope and" in card
+    assert "intercept; map 0 to 200 to 0 to 255; invert MONOCHROME1." in card
+    assert "an image that Pillow opens, which is no DICOM" in described["code"]
 
 
 def test_no_file_can_be_an_image_of_five_channels(make_run):
@@ -244,6 +247,7 @@ def test_the_card_says_what_was_not_pretrained_here(make_run, tmp_path):
     scratch, start = map(card, ("scratch", "start"))
     assert "| Proxy tasks | none (the run found nothing better than no pretraining) |" in scratch
     assert "| Start weights | random |" in scratch
+    assert "| Metric | scratch |\n" in scratch and "| Metric | start | From scratch |\n" in start
     assert "| Proxy tasks | those of the start weights |" in start
     assert "| Start weights | simclr of photos, 3.2 TFLOP of pretraining |" in start
 

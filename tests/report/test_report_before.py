@@ -62,7 +62,7 @@ def test_the_plan():
         "pretrain src   1,000     6.0e+12    10 min",
         "fine-tune src     20     3.0e+12  finished",
         "",
-        "Together about 10 min, and 3.0 GiB of memory of the machine. Then pools follow.",
+        "Together about 10 min, and 3.0 GiB of memory of the machine.",
         "The times follow from a few timed steps and the operations, without compilation.",
     ]
 
