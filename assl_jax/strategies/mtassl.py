@@ -147,21 +147,22 @@ def search(
 
     begun = Network(iterations[0].pool if iterations else pool)
     tried = [Network((*step.pool, step.chosen)) for step in iterations]
-    control = None
     networks = [begun, *tried] if settings.control else [Network(pool)]
+    longer = None
     if settings.control and tried:
-        larger = Network(pool) if len(pool) > 1 else tried[0]
-        first = next(name for name in larger.pool if name not in teachers)
-        longer = Network((first,), as_long_as=larger.pool)
-        study.evaluate_all([longer])
-        control = Control(
-            pool=longer.pool, as_long_as=larger.pool, evaluation=study.evaluate(longer)
-        )
+        larger = pool if len(pool) > 1 else tried[0].pool
+        first = next(name for name in larger if name not in teachers)
+        longer = Network((first,), as_long_as=larger)
         networks.append(longer)
     if settings.gate:
         networks = [*study.baselines, *networks]
     further = 0 if ACCEPT[settings.accept] is None else len(iterations)
     kept, last_word = _last_word(study, networks, settings=settings, divisions=1 + further)
+    control = None
+    if longer:
+        control = Control(
+            pool=longer.pool, as_long_as=longer.as_long_as, evaluation=study.evaluate(longer)
+        )
     return Findings(
         scratch=scratch,
         start=start,
@@ -211,7 +212,7 @@ def _last_word(
 
     Args:
       study: trains and evaluates.
-      networks: that are finished.
+      networks: to compare; the control is trained here.
       settings: how the search decides.
       divisions: number of divisions into folds. On each of them all networks are cross-validated.
         The test set counts alone if the search looks at it.
@@ -221,7 +222,7 @@ def _last_word(
     on_test = settings.select_on == "test"
     higher = METRICS[settings.metric].higher_is_better
     repeats = range(0 if on_test else divisions)
-    study.evaluate_all([], [(each, repeat) for each in networks for repeat in repeats])
+    study.evaluate_all(networks, [(each, repeat) for each in networks for repeat in repeats])
 
     def score(network: Network) -> float:
         if on_test:
