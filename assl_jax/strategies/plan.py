@@ -57,7 +57,7 @@ def planned(study: Study, networks: Sequence[Network], parts: Sequence[Network] 
     found = []
     for network in (*study.baselines, *parts, *networks):
         works = works_of(study, network)
-        found += works[:1] if network in parts else works
+        found += works[:-1] if network in parts else works
     return [work for work in found if work.steps]  # without labels nothing is fine-tuned
 
 

@@ -228,7 +228,7 @@ def test_mistakes_are_one_line(write, search, tmp_path, capsys):
         ([unknown], "did you mean 'accuracy'"),
         ([flat], "flat/config.json is not the config of a run"),
         ([good, tmp_path / "." / "good"], "is named twice"),
-        ([good, f"--out={tmp_path / 'file'}"], "cannot be written"),
+        ([good, f"--out={tmp_path / 'file'}"], "is a file; name a folder"),
     ]:
         with pytest.raises(SystemExit) as stopped:
             main(["report", *map(str, arguments)])

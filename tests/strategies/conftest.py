@@ -13,7 +13,7 @@ from assl_jax.data import Dataset
 from assl_jax.data.dataset import intensity_of
 from assl_jax.evaluation.uncertainty import Gain, estimate
 from assl_jax.models import BACKBONES, Entry
-from assl_jax.models.base import batch_norm, global_average
+from assl_jax.models.base import batch_norm, feature_maps
 from assl_jax.models.conv import Conv
 from assl_jax.records import Estimate, Evaluation
 from assl_jax.strategies.network import SCRATCH
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
     def __call__(self, x, *, train=False):
         x = Conv(self.features, 3, 2, name="conv")(x)
         x = nn.relu(batch_norm(train, jnp.float32, self.bn_momentum, "bn")(x))
-        return {"stage1": x, "pooled": global_average(x)}
+        return feature_maps({"stage1": x})
 
 
 def random_dataset():
