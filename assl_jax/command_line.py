@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
 from assl_jax.config_keys import FIRST_NEEDED, choices, complete, defaults, meaning
+from assl_jax.environment import program
 from assl_jax.errors import InputError
 from assl_jax.models import make_backbone, takes
 
@@ -27,7 +28,11 @@ KINDS = {
 
 
 class Options(argparse.ArgumentParser):
-    """Options whose mistakes are `InputError`s."""
+    """Options of a command, whose mistakes are `InputError`s."""
+
+    def __init__(self, command: str, **settings: Any) -> None:
+        """As `argparse.ArgumentParser`, for `assl-jax COMMAND`."""
+        super().__init__(prog=f"{program()} {command}", **settings)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")

@@ -32,6 +32,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+def program() -> str:
+    """How this program is called: by its name where that was done, which needs an installation."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "assl-jax" else "python -m assl_jax"
+
+
 def command() -> str:
     """The command of this process as a shell takes it, without the folder of the program."""
     program = Path(sys.argv[0]).name

@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from assl_jax.command_line import Options
 from assl_jax.environment import command, environment, keep_compiled
 
 
@@ -46,3 +47,6 @@ def test_the_environment_is_flat_and_printable():
 def test_a_command_can_be_pasted_into_a_shell(monkeypatch, program, words):
     monkeypatch.setattr("sys.argv", [program, "run", "mtassl_volumes", "--config.x=(-20,100)"])
     assert command() == f"{words} run mtassl_volumes '--config.x=(-20,100)'"
+    # main.py has one command only; its options are told under the program's name.
+    name = "python -m assl_jax" if words == "python main.py" else words
+    assert Options("run").format_usage() == f"usage: {name} run [-h]\n"

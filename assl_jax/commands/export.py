@@ -11,9 +11,7 @@ from assl_jax.interop.export import FORMATS, export
 
 def main(argv: list[str]) -> None:
     """The command; raises as `export` does."""
-    parser = Options(
-        prog="python -m assl_jax export", description="A network of a run for other programs."
-    )
+    parser = Options("export", description="A network of a run for other programs.")
     parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a finished run")
     formats = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
     parser.add_argument("--format", required=True, help=formats)

@@ -26,8 +26,8 @@ def main(argv: Sequence[str]) -> None:
     """
     logging.set_verbosity(logging.FATAL)
     parser = Options(
-        prog="assl-jax finetune",
-        usage="assl-jax finetune WORKDIR [--config.KEY=VALUE ...] [OPTION ...]",
+        "finetune",
+        usage="%(prog)s WORKDIR [--config.KEY=VALUE ...] [OPTION ...]",
         description="Fine-tune the backbone of the finished run in WORKDIR. The settings are those "
         "of the run; --config.KEY=VALUE changes them.",
         allow_abbrev=False,

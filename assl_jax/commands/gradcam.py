@@ -72,7 +72,7 @@ def gradcam(
 
 def main(argv: list[str]) -> None:
     """The command; raises as `gradcam` does."""
-    parser = Options(prog="python -m assl_jax gradcam")
+    parser = Options("gradcam")
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--images", default="", help="a file or a folder; default: test images")
     parser.add_argument("--n", type=int, default=8, help="number of images at most")

@@ -16,7 +16,7 @@ from assl_jax.errors import InputError
 def main(argv: list[str]) -> None:
     """The command."""
     Options(
-        prog="assl-jax list", description="List configs, proxy tasks, data sources and backbones."
+        "list", description="List configs, proxy tasks, data sources and backbones."
     ).parse_args(argv)
     configs = own_configs()
     sections: dict[str, tuple[Iterable[str], Callable[[str], str]]] = {

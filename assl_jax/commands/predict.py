@@ -125,7 +125,7 @@ def _calibrated(network: NetworkRecord, raw: bool) -> str:
 
 
 def _parser() -> Options:
-    parser = Options(prog="python -m assl_jax predict", description="Classify images or volumes.")
+    parser = Options("predict", description="Classify images or volumes.")
     add = parser.add_argument
     add("workdir", help="folder of a finished run")
     add("paths", nargs="+", help="files and folders")

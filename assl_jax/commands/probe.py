@@ -153,7 +153,7 @@ def main(argv: list[str]) -> None:
       InputError: as `probe_networks`, or a file that cannot be written.
     """
     parser = Options(
-        prog="python -m assl_jax probe",
+        "probe",
         description="Linear probe and k-NN on frozen features, next to an untrained network.",
     )
     parser.add_argument("--workdir", required=True, help="of the run; it says which images")

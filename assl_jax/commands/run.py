@@ -23,8 +23,8 @@ from assl_jax.errors import require
 def options() -> Options:
     """The options of the command; all else are settings of the config."""
     parser = Options(
-        prog="assl-jax run",
-        usage="assl-jax run CONFIG [--config.KEY=VALUE ...] [OPTION ...]",
+        "run",
+        usage="%(prog)s CONFIG [--config.KEY=VALUE ...] [OPTION ...]",
         description="CONFIG is the name of a config (see `assl-jax list`) or a file FILE.py, as in "
         "--config=CONFIG. With a config, --help lists settings.",
         allow_abbrev=False,
@@ -38,7 +38,7 @@ def options() -> Options:
 def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
-    add("--workdir", help=f"folder of the run; default {workdir}")
+    add("--workdir", help=f"folder that the run writes to; default {workdir}")
     add("--stages", help="finished stages; default `stages` next to the workdir")
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"

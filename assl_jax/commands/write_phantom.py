@@ -16,6 +16,7 @@ import numpy as np
 from assl_jax import outputs
 from assl_jax.command_line import Options
 from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
+from assl_jax.environment import program
 from assl_jax.errors import InputError, require
 
 FIELD_OF_VIEW = 220.0  # mm along each axis
@@ -73,7 +74,7 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
 def main(argv: list[str]) -> None:
     """The command; raises as `write_phantom` does."""
     parser = Options(
-        prog="python -m assl_jax write_phantom",
+        "write_phantom",
         description="Write generated head phantoms as NIfTI files with a table.",
     )
     parser.add_argument("folder")
@@ -88,7 +89,7 @@ def main(argv: list[str]) -> None:
     low, high = map(int, WINDOW)
     print(
         f"wrote {settings['volumes']} volumes; to train on them:\n"
-        f"python -m assl_jax run mtassl_volumes:small --config.data.path={folder} "
+        f"{program()} run mtassl_volumes:small --config.data.path={folder} "
         f'--config.data.window="({low},{high})"'
     )
 

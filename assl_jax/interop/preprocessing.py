@@ -119,7 +119,7 @@ def _shown(format: ImageFormat) -> str:
     """The values of a DICOM image that become black and white."""
     if format.window:
         return f"{format.window[0]:g} to {format.window[1]:g}"
-    return "its own table or first window, or else its smallest to its largest value if it is deep,"
+    return "its table or first window, or else (above 8 bits) its smallest to its largest value,"
 
 
 def _volume_steps(reader: FileReader) -> Iterator[str]:

@@ -169,8 +169,8 @@ def search_trace(results: Results) -> list[str]:
             f" {task_title(lead.second)} is {_difference(lead.gain, lead.error, results)} behind."
         )
     lines.append(first)
-    if results.left_out:
-        names = ", ".join(map(task_title, results.left_out))
+    if others := [name for name in results.left_out if name not in begun]:
+        names = ", ".join(map(task_title, others))
         base = "the start weights alone" if results.start else "training from scratch"
         lines.append(f"Left out, because no better than {base} {kind}: {names}.")
     for step in results.iterations:
@@ -289,6 +289,6 @@ def _decided(value: float | None, results: Results) -> str:
 def _difference(value: float | None, error: float | None, results: Results) -> str:
     """A difference of the deciding metric and its standard error."""
     share = METRICS[results.metric].share
-    numbers = (v if v is None or not share else 100 * v for v in (value, error))
-    text = " ± ".join(f"{v:.{1 if share else 3}f}" for v in numbers if v is not None)
+    numbers = (v for v in (value, error) if v is not None)
+    text = " ± ".join(forms.percent(v, digits=1) if share else forms.plain(v) for v in numbers)
     return f"{text} {'points' if share else 'nats'}"

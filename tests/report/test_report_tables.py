@@ -241,7 +241,7 @@ def test_how_sure_a_choice_is(paper):
         paper.replace(
             metric="log_loss",
             lead=Lead(second="rotation", gain=0.05, error=0.015),
-            left_out=("inpaint",),
+            left_out=(*step.pool, "inpaint"),  # the pool's own task is in it, and stays
             iterations=(step,),
         )
     )
@@ -255,6 +255,8 @@ def test_how_sure_a_choice_is(paper):
     )
     shares = sentences.search_trace(paper.replace(iterations=(step.replace(gain=0.0123),)))
     assert "it was 1.2 ± 2.0 points better (it needed 2.0 points)" in shares[1]
+    equal = paper.replace(lead=Lead(second="rotation", gain=-1e-17, error=0.058))
+    assert "Rotation is 0.0 ± 5.8 points behind." in sentences.search_trace(equal)[0]
 
 
 def test_the_regret_is_what_the_best_trained_network_has_more(paper):
