@@ -49,8 +49,8 @@ class Finalist(Record, frozen=True, kw_only=True):
       pool, variant: as in `NetworkRecord`.
       score: the mean metric of the selection over all folds that all finalists share, or on the
         test set if the search looks at it.
-      behind, error: how much better the kept network is, and the standard error: on the same
-        images, paired.
+      behind: how much better the score of the kept network is.
+      error: standard error of such a difference, paired by image.
     """
 
     pool: Pool

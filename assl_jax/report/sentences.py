@@ -217,12 +217,10 @@ def _last_word(results: Results, word: LastWord) -> str:
     if word.divisions < 2:
         where = "in cross-validation" if word.divisions else "on the test set"
     second = word.finalists[1]
-    better = "better" if second.behind >= 0 else "worse"
     scores = {_finalist(results, each): each.score for each in word.finalists}
     return (
         f"At the end ({_unit(results)}, {where}): {_listed(scores, results)}. The first was kept. "
-        "Paired by image, it is "
-        f"{_difference(abs(second.behind), second.error, results)} {better} than the second."
+        f"It is {_difference(second.behind, second.error, results)} better than the second."
     )
 
 

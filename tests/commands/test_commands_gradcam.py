@@ -188,7 +188,7 @@ def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
     assert "its format is none of NIfTI" in refused(capsys, run, broken)
     assert "a.png cannot be read" in refused(capsys, f"--workdir={photos}", broken)
     taken = f"--out={tmp_path / 'a.png'}"
-    assert "cannot be written" in refused(capsys, run, "--n=1", taken)
+    assert "is a file; name a folder" in refused(capsys, run, "--n=1", taken)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png"]
 
 

@@ -80,7 +80,7 @@ def test_sentences_tell_what_was_compared(search):
     assert last == (
         f"At the end (accuracy in %, mean over 2 divisions into folds): {titles[0]} 77.00, "
         f"{titles[1]} {100 * second:.2f}, SimCLR 72.00, From scratch 60.00. The first was kept. "
-        f"Paired by image, it is {77 - 100 * second:.1f} ± 2.0 points better than the second."
+        f"It is {77 - 100 * second:.1f} ± 2.0 points better than the second."
     )
     assert regret.startswith("Of the 5 networks, ")
 

@@ -61,8 +61,8 @@ def test_byols_targets_come_from_the_average_and_get_no_gradient(
     assert max(np.abs(g).max() for g in jax.tree.leaves(gradients)) > 0
 
     class Means:
-        def apply(self, variables, x, train, mutable):
-            assert train and mutable == ["batch_stats"]
+        def apply(self, variables, x, train, mutable, rngs):
+            assert train and mutable == ["batch_stats"] and not rngs
             x = x.reshape(len(x), -1)
             return {"pooled": x[:, : len(head["projector"]["Dense_0"]["kernel"])] * variables}, {}
 
