@@ -26,7 +26,7 @@ def expect(path: Path, *, force: bool = False) -> None:
             f"{path} is no file in an existing folder; choose another",
         )
         if path.is_file() and path.stat().st_size and not force:
-            say(f"{path} is there and stays if its content would change; --force replaces it")
+            say(f"{path} exists; --force replaces it if its content changes")
 
 
 def write(contents: Mapping[Path, bytes], *, force: bool = False) -> None:

@@ -153,7 +153,7 @@ def test_it_is_said_before_the_work_that_a_file_may_stay(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     outputs.expect(path)
     assert capsys.readouterr().err == (
-        f"{path} is there and stays if its content would change; --force replaces it\n"
+        f"{path} exists; --force replaces it if its content changes\n"
     )
     (tmp_path / "link").symlink_to("nowhere/a.csv")
     for wrong in (tmp_path, tmp_path / "nowhere" / "a.csv", tmp_path / "link"):
