@@ -123,7 +123,7 @@ def _check_header(header: Any) -> None:
         what = "complex" if dtype.kind == "c" else "RGB"
         raise ValueError(f"its voxels are {what}; one real number per voxel is needed")
     if len(shape) < 3 or min(shape[:3]) < 2:
-        flat = min(shape) > 0 and sum(n > 1 for n in shape) == 2
+        flat = min(shape, default=0) > 0 and sum(n > 1 for n in shape) == 2
         way = "; save it as PNG or TIFF, which configs/mtassl_folder.py reads" if flat else ""
         raise ValueError(f"it is not a volume: its shape is {shape}{way}")
     if math.prod(shape[3:]) != 1:
