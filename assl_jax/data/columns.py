@@ -58,8 +58,8 @@ def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
         more = f" (or one of {', '.join(found[1:SHOWN])})" if found[1:] else ""
         raise InputError(
             f"{file} has no column label; if {found[0]}{more} holds the classes, set "
-            f"data.columns=label={found[0]}; if the folders are the classes, set "
-            f"data.columns=label={FOLDERS}"
+            f"{_setting('label', found[0])}; if the folders are the classes, set "
+            f"{_setting('label', FOLDERS)}"
         )
     return table
 
@@ -72,8 +72,14 @@ def unread_patients(table: Table) -> list[str]:
     found = [name for name in found if 1 < len(set(_cells(table, name))) < len(table.rows)]
     return found[:1] and [
         f"the column {found[0]} of the table is not read; if it names the patients, set "
-        f"data.columns=patient={found[0]} so that no patient is in training and test"
+        f"{_setting('patient', found[0])} so that no patient is in training and test"
     ]
+
+
+def _setting(role: str, column: str) -> str:
+    """The setting as one types it; a shell needs quotes around spaces."""
+    value = f"{role}={column}"
+    return f"data.columns={value!r}" if " " in value else f"data.columns={value}"
 
 
 def _may_be_classes(table: Table) -> list[str]:

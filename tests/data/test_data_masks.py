@@ -17,8 +17,10 @@ FOUND = {  # paths: those that are masks
         ["images/1.png", "images/2.png", "masks/1.png"] + ["masks/2.png", "masks/3.png"],
         [2, 3, 4],
     ),
+    "half of a folder": (["images/1.png", "masks/1.png", "masks/x.png"], [1]),
 }
 KEPT = {
+    "nothing of the kind": ["unlabeled/1.png", "unlabeled/1_b.png"],
     "faces with and without a mask": [f"{c}/{i}.png" for c in ("mask", "no_mask") for i in "123"],
     "with_mask": [f"{c}/{i}.png" for c in ("with_mask", "without_mask") for i in "123"],
     "suffixes without an image": ["a/1_mask.png", "b/2_mask.png"],

@@ -136,7 +136,7 @@ def test_columns_with_other_names(scans):
     assert data.class_names == ("ad", "cn") and len(set(data.patients.tolist())) == 5
     assert data.notes == ()
     data = load(scans, columns="path=file,label=dx")
-    assert "set data.columns=patient=subject id" in str(data.notes)
+    assert "set data.columns='patient=subject id' so" in str(data.notes)
 
 
 def test_spellings_of_one_patient_are_one(scans):
