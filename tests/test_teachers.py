@@ -9,7 +9,7 @@ from assl_jax.config import base_config, members_of, teachers_of
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.experiment import run
 from assl_jax.interop.start import teacher_paths
-from assl_jax.interop.tensors import write_tensors
+from assl_jax.interop.tensors import encode_tensors
 from assl_jax.interop.weights import to_own
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
@@ -56,7 +56,7 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     module = make_backbone(**settings | {"delay": ()})
     variables = drawn(module.init, jnp.zeros((1, 16, 16, 1)))
     runs, file = tmp_path / "runs", tmp_path / "imagenet.safetensors"
-    write_tensors(file, to_own(variables), {})
+    file.write_bytes(encode_tensors(to_own(variables), {}))
     export_backbone(
         tmp_path / "old" / "backbone",
         variables,

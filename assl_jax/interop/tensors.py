@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from assl_jax.errors import InputError, require
-from assl_jax.files import write_bytes
 
 RECORD = "assl_jax"  # key of our record in a file's metadata
 SUFFIX = ".safetensors"
@@ -52,11 +51,6 @@ def _ordered(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[start:]
 
 
-def write_tensors(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-    """Write what `encode_tensors` gives, atomically."""
-    write_bytes(path, encode_tensors(arrays, record))
-
-
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by name.
 
@@ -79,7 +73,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What `write_tensors` wrote beside the arrays; empty for a file of another program."""
+    """What `encode_tensors` put beside the arrays; empty for a file of another program."""
     with package("safetensors").safe_open(str(path), framework="numpy") as file:
         text = (file.metadata() or {}).get(RECORD, "{}")
     try:

@@ -49,14 +49,13 @@ class Finalist(Record, frozen=True, kw_only=True):
       pool, variant: as in `NetworkRecord`.
       score: the mean metric of the selection over all folds that all finalists share, or on the
         test set if the search looks at it.
-      behind: how much better the score of the kept network is.
-      error: standard error of such a difference, paired by image.
+      error: standard error of the difference between its score and the kept network's, paired by
+        image.
     """
 
     pool: Pool
     variant: str
     score: float
-    behind: float
     error: float
 
 

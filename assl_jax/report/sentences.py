@@ -216,11 +216,12 @@ def _last_word(results: Results, word: LastWord) -> str:
     where = f"mean over {word.divisions} divisions into folds"
     if word.divisions < 2:
         where = "in cross-validation" if word.divisions else "on the test set"
-    second = word.finalists[1]
+    first, second = word.finalists[:2]
+    ahead = abs(first.score - second.score)
     scores = {_finalist(results, each): each.score for each in word.finalists}
     return (
         f"At the end ({_unit(results)}, {where}): {_listed(scores, results)}. The first was kept. "
-        f"It is {_difference(second.behind, second.error, results)} better than the second."
+        f"It is {_difference(ahead, second.error, results)} better than the second."
     )
 
 

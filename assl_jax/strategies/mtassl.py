@@ -239,7 +239,6 @@ def _last_word(
                 pool=network.pool,
                 variant=network.variant,
                 score=scores[network],
-                behind=abs(scores[ranked[0]] - scores[network]),
                 error=gain.error,
             )
         )

@@ -8,7 +8,7 @@ from assl_jax import records
 from assl_jax.__main__ import main
 from assl_jax.files import write_json
 from assl_jax.interop.start import describe_start
-from assl_jax.interop.tensors import write_tensors
+from assl_jax.interop.tensors import encode_tensors
 from assl_jax.records import (
     Best,
     Evaluation,
@@ -120,7 +120,7 @@ def test_the_start_weights_say_what_they_are(workdir, tmp_path):
     records.write(workdir / "results.json", alone)
     assert describe_start(workdir) == StartWeights(source="run", label="mcpc+rotation")
     arrays = {"weight": np.zeros(2, np.float32)}
-    write_tensors(tmp_path / "own.safetensors", arrays, {"network": "src"})
+    (tmp_path / "own.safetensors").write_bytes(encode_tensors(arrays, {"network": "src"}))
     assert describe_start(tmp_path / "own.safetensors").label == "src"
     save_file(arrays, tmp_path / "other.safetensors")
     found = describe_start(tmp_path / "other.safetensors")

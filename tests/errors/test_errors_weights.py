@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from assl_jax.files import write_json
-from assl_jax.interop.tensors import write_tensors
+from assl_jax.interop.tensors import encode_tensors
 from assl_jax.interop.weights import to_own
 from assl_jax.models import make_backbone
 
@@ -31,6 +31,10 @@ def weights(**changes):
     return to_own(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
 
 
+def save(file, found):
+    file.write_bytes(encode_tensors(found, {}))
+
+
 def case(make, *settings, name="w.safetensors"):
     """`make` writes the file; `settings` name it, by default as `init.path`."""
     given = settings or (f"init.path=FOLDER/{name}",)
@@ -43,7 +47,7 @@ def case(make, *settings, name="w.safetensors"):
 
 
 def good(file):
-    write_tensors(file, weights(), {})
+    save(file, weights())
 
 
 def arrays(change):
@@ -52,7 +56,7 @@ def arrays(change):
     def make(file):
         found = weights()
         change(found)
-        write_tensors(file, found, {})
+        save(file, found)
 
     return make
 
@@ -101,32 +105,27 @@ CASES = {
     "a header of 16 EB": case(header(2**64 - 1)),
     "a header that is no JSON": case(header(2, b"{[")),
     "arrays of 4 TB": case(claim),
-    "no arrays": case(lambda file: write_tensors(file, {}, {})),
-    "weights of a wider network": case(lambda file: write_tensors(file, weights(width=1 / 8), {})),
-    "weights of a deeper network": case(
-        lambda file: write_tensors(file, weights(name="resnet18"), {})
-    ),
-    "weights of another kind of network": case(
-        lambda file: write_tensors(file, weights(name="vgg11"), {})
-    ),
+    "no arrays": case(lambda file: save(file, {})),
+    "weights of a wider network": case(lambda file: save(file, weights(width=1 / 8))),
+    "weights of a deeper network": case(lambda file: save(file, weights(name="resnet18"))),
+    "weights of another kind of network": case(lambda file: save(file, weights(name="vgg11"))),
     "an array that is missing": case(arrays(lambda found: found.pop(first(found)))),
     "an array of another shape": case(
         arrays(lambda found: found.update({first(found): np.zeros((2, 2), np.float32)}))
     ),
     "two networks in one file": case(
-        lambda file: write_tensors(
+        lambda file: save(
             file,
             {
                 f"{side}.{name}": array + i
                 for i, side in enumerate(("left", "right"))
                 for name, array in weights().items()
             },
-            {},
         )
     ),
     "weights with NaN": case(arrays(lambda found: found[first(found)].fill(np.nan))),
     "weights of PyTorch's names for a network of your own": case(
-        lambda file: write_tensors(file, {"conv1.weight": np.zeros((4, 1, 3, 3), "f4")}, {}),
+        lambda file: save(file, {"conv1.weight": np.zeros((4, 1, 3, 3), "f4")}),
         f"init.path={HERE}",
         "backbone.name=tinynet:TinyNet",
         "backbone.stem=imagenet",
@@ -144,7 +143,7 @@ CASES = {
     "a teacher of a pool that is trained jointly": teacher(f"a={HERE}", "pretrain.mixing=joint"),
     "a teacher by the paper's rules": teacher(f"a={HERE}", "search.as_printed=True"),
     "a teacher that is another network": case(
-        lambda file: write_tensors(file, {}, {}), f"distil.teachers=a={HERE}"
+        lambda file: save(file, {}), f"distil.teachers=a={HERE}"
     ),
 }
 

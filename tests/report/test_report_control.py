@@ -31,7 +31,7 @@ def search(request, evaluation, results):
     first, second = (("plain", POOL), ("longer", POOL[:1]))[:: 1 if request.param >= 0 else -1]
     left = [(*first, 0.77), (*second, 0.77 - abs(request.param)), ("plain", POOL[:1], 0.72)]
     finalists = [
-        Finalist(pool=members, variant=variant, score=score, behind=0.77 - score, error=0.02)
+        Finalist(pool=members, variant=variant, score=score, error=0.02)
         for variant, members, score in [*left, ("scratch", (), 0.6)]
     ]
     network = {"pool": POOL[:1], "backbone": "resnet18", "finetune": "f", "pretrain": "p"}
