@@ -36,6 +36,7 @@ from assl_jax.interop.start import describe_start
 from assl_jax.records import Findings, Results
 from assl_jax.report.before import data_lines
 from assl_jax.report.examples import task_examples
+from assl_jax.seeds import derived
 from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.comparing import FILE
 from assl_jax.strategies.network import SCRATCH, START, Network
@@ -356,7 +357,9 @@ def _embedding(study: Study, seen: Stage | None) -> Embedding | None:
     if seen is None or not setup.dataset.class_names:
         return None
     rows = setup.plain_images.rows["held_out"]
-    return embed(read_array(seen.folder / FILE), rows, setup.dataset, seed=setup.seed)
+    return embed(
+        read_array(seen.folder / FILE), rows, setup.dataset, seed=derived(setup.seed, "map")
+    )
 
 
 def _explained(results: Results) -> list[str]:

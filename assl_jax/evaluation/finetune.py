@@ -14,6 +14,7 @@ from assl_jax.errors import require
 from assl_jax.evaluation.classification import Classification, probabilities
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import linear_head
+from assl_jax.seeds import derived
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import SILENT, Logging, Training, fit
@@ -21,7 +22,7 @@ from assl_jax.training.processes import broadcast
 from assl_jax.training.state import TrainState, init_state
 
 HEADS = ("random", "probe")
-SHUFFLES, SHUFFLE_STEP = 20, 104729  # of the folds, and what each adds to the seed
+SHUFFLES = 20  # of the folds, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +220,8 @@ def stratified_folds(
     best: list[np.ndarray] = []
     least = folds * len(people)
     for repeat in range(SHUFFLES):
-        found = _folds(labels, groups, folds, (seed + SHUFFLE_STEP * repeat) % 2**32)
+        own = derived(seed, "shuffle", repeat) if repeat else seed
+        found = _folds(labels, groups, folds, own)
         trained = sum(len(np.unique(np.delete(labels, fold))) for fold in found)
         if (absent := folds * len(people) - trained) < least:
             best, least = found, absent

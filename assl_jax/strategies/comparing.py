@@ -13,6 +13,7 @@ from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.files import read_array, write_array
 from assl_jax.lcka import lcka_matrix
 from assl_jax.records import Features, Probe
+from assl_jax.seeds import derived
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.strategies.setup import Setup
@@ -63,7 +64,7 @@ class Comparing:
                     dataset.labels[rows],
                     classes=dataset.num_classes,
                     groups=dataset.groups[rows],
-                    seed=self.setup.seed,
+                    seed=derived(self.setup.seed, "probe"),
                 )
                 for part, rows in zip(np.split(x, ends), dataset.labelled_sets, strict=True)
             ]

@@ -12,6 +12,7 @@ from assl_jax.console import Progress
 from assl_jax.data import Dataset
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.files import read_array, write_array
+from assl_jax.seeds import derived
 from assl_jax.strategies.settings import TargetSettings
 from assl_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from assl_jax.training.interrupt import check_stop
@@ -35,7 +36,7 @@ FOR_RATES = 1000  # the `repeat` that chooses learning rates; those of a search 
 def runs_on_all_labels(dataset: Dataset, settings: TargetSettings, seed: int) -> dict[str, Run]:
     """Fine-tunings on every labelled set, `settings.seeds` times each, by name."""
     return {
-        f"test {i} {s}": Run(rows, dataset.test, 1000 * seed + s)
+        f"test {i} {s}": Run(rows, dataset.test, derived(seed, "fine-tuning", s))
         for i, rows in enumerate(dataset.labelled_sets)
         for s in range(settings.seeds)
     }
@@ -51,13 +52,17 @@ def fold_runs(
     runs = {}
     for i, rows in enumerate(dataset.labelled_sets if settings.folds else ()):
         labels, groups = dataset.labels[rows], dataset.groups[rows]
-        shuffle = (seed + 1000 * repeat) % 2**32  # what scikit-learn takes
         folds = stratified_folds(
-            labels, settings.folds, seed=shuffle, groups=groups, names=dataset.class_names
+            labels,
+            settings.folds,
+            seed=derived(seed, "folds", repeat),
+            groups=groups,
+            names=dataset.class_names,
         )
         for f, fold in enumerate(folds):
             train = np.delete(rows, fold)
-            runs[f"cv {i} {f}"] = Run(train, rows[fold], 1000 * seed + 500 + 100 * repeat + f)
+            own = derived(seed, "fine-tuning", "fold", repeat, f)
+            runs[f"cv {i} {f}"] = Run(train, rows[fold], own)
     return runs
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages whose code can change a result. Messages, file formats and reports
 # cannot.
 ROOMS = {
-    *("lcka", "losses", "routes", "permutations", "ops", "models", "data", "tasks"),
+    *("lcka", "losses", "routes", "permutations", "seeds", "ops", "models", "data", "tasks"),
     *("training", "evaluation", "strategies"),
 }
 # The stage cache runs the code of a stage but cannot change its result.

@@ -11,9 +11,10 @@ import jax
 
 from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
-from assl_jax.files import atomic_folder, digest, write_json
+from assl_jax.files import atomic_folder, write_json
 from assl_jax.models.base import POOLED
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
+from assl_jax.seeds import derived
 from assl_jax.strategies.mixing import Mixing
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
@@ -219,7 +220,7 @@ class Pretraining:
     def untrained(self) -> dict[str, Any]:
         """Random weights, with running statistics of plain images."""
         tasks = dict([next(iter(self.setup.tasks.items()))])
-        key = name_key(jax.random.key(self.setup.seed), "untrained")
+        key = jax.random.key(derived(self.setup.seed, "untrained"))
         fresh = self.fresh(key, tasks, self.settings.training, random=True).variables
         return self.setup.plain_images.fit(replicate(fresh, self.setup.images.mesh))
 
@@ -329,8 +330,7 @@ class Pretraining:
         Every repetition has its own.
         """
         later = network.second or self.mixing.is_mixed(network, "distil")
-        parts = ["pretrain", self.setup.seed, 2 if later else 1]
-        return int(digest(parts + [network.seed] if network.seed else parts)[:7], 16)
+        return derived(self.setup.seed, "pretraining", 2 if later else 1, network.seed)
 
     def _save_label_tables(self, folder: Path, tasks: Mapping[str, ProxyTask]) -> None:
         """Save the routes and permutations that the class labels refer to."""

@@ -16,6 +16,7 @@ from assl_jax.evaluation.plain import PlainImages
 from assl_jax.files import digest
 from assl_jax.models import fixed_elsewhere
 from assl_jax.records import StageResult
+from assl_jax.seeds import derived
 from assl_jax.strategies.network import START, Network
 from assl_jax.strategies.settings import SimilaritySettings
 from assl_jax.strategies.stages import Stage, StageCache
@@ -106,16 +107,20 @@ class Setup:
 
         Without test images, "held_out" is the sample of the unlabeled images.
         """
-        n, test = self.similarity.n, self.dataset.test
-        sample = np.random.default_rng(self.seed).permutation(self.dataset.unlabeled)[:n]
+
+        def sample(subset: str, rows: np.ndarray) -> np.ndarray:
+            rng = np.random.default_rng(derived(self.seed, "plain images", subset))
+            return rng.permutation(rows)[: self.similarity.n]
+
+        test = self.dataset.test
+        unlabeled = sample("unlabeled", self.dataset.unlabeled)
         # No pretraining has seen the test images. Their labels are not used.
-        held_out = np.random.default_rng([self.seed, 1]).permutation(test)[:n]
         return PlainImages(
             backbone=self.backbone,
             images=self.images,
             rows={
-                "unlabeled": np.sort(sample),
-                "held_out": held_out if len(test) else sample,
+                "unlabeled": np.sort(unlabeled),
+                "held_out": sample("held_out", test) if len(test) else unlabeled,
                 "labelled": np.concatenate([*self.dataset.labelled_sets, np.empty(0, np.int64)]),
             },
             intensity=self.dataset.intensity,

@@ -17,6 +17,7 @@ from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
 from assl_jax.ranges import Count, Range, check
 from assl_jax.records import HELD_OUT
+from assl_jax.seeds import derived
 from assl_jax.tasks import Metrics, ProxyTask
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
@@ -126,12 +127,12 @@ def batch_indices(rows: np.ndarray, batch_size: int, step: int, seed: int) -> np
 @functools.lru_cache(maxsize=2)
 def _epoch_order(n: int, length: int, seed: int, epoch: int) -> np.ndarray:
     """A permutation of `n` positions, repeated or cut to `length`; drawn once per epoch."""
-    return np.resize(np.random.default_rng([seed, epoch]).permutation(n), length)
+    return np.resize(np.random.default_rng(derived(seed, "epoch", epoch)).permutation(n), length)
 
 
 def task_schedule(tasks: int, steps: int, seed: int) -> np.ndarray:
     """The number of the task that each step trains, drawn uniformly (Doersch & Zisserman 2017)."""
-    return np.random.default_rng([seed, 0x7A5C]).integers(tasks, size=steps)
+    return np.random.default_rng(derived(seed, "schedule")).integers(tasks, size=steps)
 
 
 def fit(
