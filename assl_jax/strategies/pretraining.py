@@ -28,7 +28,7 @@ from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
-from assl_jax.training.state import TrainState, init_state, name_key
+from assl_jax.training.state import TrainState, init_state
 
 OBSERVATIONS = 10  # of a pretraining, spread over its steps
 
