@@ -1,7 +1,9 @@
 """The environment of a run: versions, devices, commit, command; and its compiled programs."""
 
+import contextlib
 import os
 import platform
+import re
 import shlex
 import sys
 from importlib import metadata
@@ -28,8 +30,22 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "devices": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "instruction_set": instruction_set(),
         **{name: metadata.version(name) for name in PACKAGES},
     }
+
+
+def instruction_set() -> str:
+    """The widest vector instructions of the processor, on which the last digits of results depend.
+
+    For example "x86_64 avx512f"; with the limit that `XLA_FLAGS` sets, if any.
+    """
+    words: set[str] = set()
+    with contextlib.suppress(OSError):  # other systems than Linux
+        words = {*Path("/proc/cpuinfo").read_text(encoding="utf-8").split()}
+    limit = re.findall(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+    widest = [*limit[-1:], *(name for name in ("avx512f", "avx2", "asimd") if name in words)]
+    return " ".join([platform.machine(), *widest[:1]])
 
 
 def program() -> str:
