@@ -28,6 +28,7 @@ from assl_jax.records.base import (
 )
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.evaluation import Estimate, Evaluation
+from assl_jax.records.network import SCRATCH, START, Network
 from assl_jax.records.results import (
     Calibration,
     Correlation,
@@ -57,10 +58,9 @@ from assl_jax.records.stages import (
     HELD_OUT,
     BackboneRecord,
     Features,
-    Finetuned,
-    Folds,
     LogRecord,
     ModelRecord,
+    Predicted,
     Pretrained,
     Probe,
     StageRecord,
@@ -85,8 +85,6 @@ __all__ = [
     "Features",
     "Finalist",
     "Findings",
-    "Finetuned",
-    "Folds",
     "HELD_OUT",
     "Iteration",
     "LastWord",
@@ -95,10 +93,12 @@ __all__ = [
     "MODEL",
     "MODEL_FOLDER",
     "ModelRecord",
+    "Network",
     "NetworkRecord",
     "OperatingPoint",
     "PROBES",
     "Pool",
+    "Predicted",
     "Pretrained",
     "Probe",
     "Probed",
@@ -107,6 +107,8 @@ __all__ = [
     "Record",
     "Results",
     "Rung",
+    "SCRATCH",
+    "START",
     "SelfASSL",
     "SelfASSLGroup",
     "SelfASSLRow",

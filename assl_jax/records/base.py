@@ -8,7 +8,7 @@ import msgspec
 from assl_jax import files
 from assl_jax.errors import InputError, Unusable
 
-VERSION = 1  # of all files below; raise it when a field changes its meaning
+VERSION = 2  # of all files below; raise it when a field changes its meaning
 
 RESULTS = "results.json"
 CONFIG = "config.json"

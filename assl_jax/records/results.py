@@ -7,6 +7,7 @@ import msgspec
 from assl_jax.records.base import VERSION, Pool, Record
 from assl_jax.records.data import DataSummary
 from assl_jax.records.evaluation import Estimate, Evaluation
+from assl_jax.records.network import Network
 from assl_jax.records.search import (
     Best,
     Control,
@@ -94,8 +95,8 @@ class Findings(Record, frozen=True, kw_only=True):
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
       complement_correlation: of the complement with the same gains; empty if one is unknown.
       self_assl: with and without Self-ASSL (Table 4).
-      best: the pool that the run ends with.
-      pretrained: that pool, if the data have no labels and nothing was tested.
+      best: the network that the run ends with.
+      pretrained: that network, if the data have no labels and nothing was tested.
     """
 
     scratch: Evaluation | None = None
@@ -113,7 +114,7 @@ class Findings(Record, frozen=True, kw_only=True):
     complement_correlation: dict[str, Correlation] = {}
     self_assl: SelfASSL | None = None
     best: Best | None = None
-    pretrained: Pool = ()
+    pretrained: Network | None = None
 
 
 class OperatingPoint(Record, frozen=True, kw_only=True):
@@ -146,9 +147,8 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     """A network that was evaluated.
 
     Attributes:
-      label: as in the report, `rotation+src` or `vgg16/rotation.self_assl`.
-      pool: its tasks; empty without pretraining.
-      variant: "scratch", "start", "plain", "longer", "second_run" or "self_assl".
+      label: of its logs and stages, `rotation+src` or `vgg16/rotation.self_assl`.
+      network: its history.
       backbone: name of the architecture.
       pretrain, finetune: folder names of its stages; `pretrain` is None from scratch.
       flops: floating-point operations of its pretraining and of the networks that it builds on; 0
@@ -158,8 +158,7 @@ class NetworkRecord(Record, frozen=True, kw_only=True):
     """
 
     label: str
-    pool: Pool
-    variant: str
+    network: Network
     backbone: str
     finetune: str
     pretrain: str | None = None
@@ -235,8 +234,7 @@ class Results(Findings, frozen=True, kw_only=True):
         """The network that the run ends with; None if the experiment only compares networks."""
         if self.best is None:
             return None
-        kept = self.best.pool, self.best.variant
-        return next(n for n in self.networks if (n.pool, n.variant) == kept)
+        return next(n for n in self.networks if n.network == self.best.network)
 
 
 class Probed(Record, frozen=True, kw_only=True):

@@ -2,43 +2,33 @@
 
 from assl_jax.records.base import Pool, Record
 from assl_jax.records.evaluation import Estimate, Evaluation
+from assl_jax.records.network import Network
 
 
 class Best(Record, frozen=True, kw_only=True):
     """The network that a run ends with; its weights lie in `BACKBONE_FOLDER` of the workdir.
 
     Attributes:
-      pool: its tasks.
+      network: the network; `SCRATCH` if nothing was better than training from scratch, so that
+        there is no pretrained backbone.
       evaluation: how good it is.
-      as_long_as: the pool whose operations it was trained with, if it is the `Control`.
-      scratch: nothing was better than training from scratch, so that there is no pretrained
-        backbone. With an empty pool and without it, the run ends with the start weights.
     """
 
-    pool: Pool
+    network: Network
     evaluation: Evaluation
-    as_long_as: Pool = ()
-    scratch: bool = False
-
-    @property
-    def variant(self) -> str:
-        """As in `NetworkRecord`: "longer", "plain", or "start" or "scratch" for the empty pool."""
-        if not self.pool:
-            return "scratch" if self.scratch else "start"
-        return "longer" if self.as_long_as else "plain"
 
 
 class Control(Record, frozen=True, kw_only=True):
-    """A pool's first task alone, with all the operations of the pool and of its parts.
+    """A pool's first task alone, with all the compute of the pool and of its parts.
 
     Attributes:
-      pool: the single task.
+      network: of the single task.
       as_long_as: the pool: the last one that was accepted, or the one that was rejected first.
       evaluation: how good the control is.
     """
 
-    pool: Pool
-    as_long_as: Pool
+    network: Network
+    as_long_as: Network
     evaluation: Evaluation
 
 
@@ -46,15 +36,14 @@ class Finalist(Record, frozen=True, kw_only=True):
     """A network that the last word of a search looked at.
 
     Attributes:
-      pool, variant: as in `NetworkRecord`.
+      network: the network.
       score: the mean metric of the selection over all folds that all finalists share, or on the
         test set if the search looks at it.
       error: standard error of the difference between its score and the kept network's, paired by
         image.
     """
 
-    pool: Pool
-    variant: str
+    network: Network
     score: float
     error: float
 

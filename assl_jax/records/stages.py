@@ -7,7 +7,7 @@ import msgspec
 
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records.base import VERSION, Pool, Record
-from assl_jax.records.evaluation import Evaluation
+from assl_jax.records.network import Network
 
 
 class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretrained"):
@@ -20,10 +20,10 @@ class Pretrained(Record, frozen=True, kw_only=True, tag_field="type", tag="pretr
     flops: float | None = None
 
 
-class Folds(Record, frozen=True, kw_only=True, tag_field="type", tag="folds"):
-    """Result of a cross-validation: each metric's value on every fold."""
+class Predicted(Record, frozen=True, kw_only=True, tag_field="type", tag="predicted"):
+    """Result of fine-tunings: their names; the probabilities are files of the stage."""
 
-    metrics: dict[str, tuple[float, ...]]
+    runs: tuple[str, ...]
 
 
 class Features(Record, frozen=True, kw_only=True, tag_field="type", tag="features"):
@@ -39,20 +39,15 @@ class Probe(Record, frozen=True, kw_only=True, tag_field="type", tag="probe"):
     loss: float | None
 
 
-class Finetuned(Record, frozen=True, kw_only=True, tag_field="type", tag="finetuned"):
-    """Result of the fine-tunings on all labels."""
-
-    evaluation: Evaluation
-
-
-StageResult = Pretrained | Folds | Features | Probe | Finetuned
+StageResult = Pretrained | Predicted | Features | Probe
 
 
 class StageRecord(Record, frozen=True, kw_only=True):
     """`done.json`: a finished stage.
 
     Attributes:
-      kind: "pretrain", "start", "teacher", "finetune", "rate", "select", "features" or "probe".
+      kind: "given", "pretrain", "finetune", "rate", "select", "features" or "probe".
+      network: what was trained or looked at.
       label: the network's.
       settings: everything but the code that determines the result.
       code: digest of the source that the stage can reach, see `strategies.identity`.
@@ -65,6 +60,7 @@ class StageRecord(Record, frozen=True, kw_only=True):
     """
 
     kind: str
+    network: Network
     label: str
     settings: dict[str, Any]
     code: str

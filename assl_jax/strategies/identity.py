@@ -22,14 +22,10 @@ from assl_jax.files import digest
 
 PACKAGE = "assl_jax"
 ROOT = Path(__file__).parents[1]
-# Top-level modules and packages whose code can change a result. Messages, file formats and reports
-# cannot.
-ROOMS = {
-    *("lcka", "losses", "routes", "permutations", "seeds", "ops", "models", "data", "tasks"),
-    *("training", "evaluation", "strategies"),
-}
-# The stage cache runs the code of a stage but cannot change its result.
-OUTSIDE = {"assl_jax.strategies.stages", "assl_jax.strategies.identity"}
+# Rooms whose code counts where a task, a loss or a user's own class reaches it. That of training
+# loops, evaluation and data does not: the versions of the kinds of stages, and digests of images,
+# stand for it. Messages, file formats and reports cannot change a result.
+ROOMS = {"lcka", "losses", "routes", "permutations", "ops", "models", "tasks", "objectives"}
 LABELS = {"title", "short", "summary", "colour"}  # class variables for reports, see `ProxyTask`
 PACKAGES = ("jax", "flax", "optax")  # their versions can change a number too
 
@@ -167,7 +163,7 @@ def _counts(module: str) -> bool:
     """Whether a module is of this package and can change a number."""
     parts = module.split(".")
     whole = parts == [PACKAGE]
-    return parts[0] == PACKAGE and (whole or parts[1] in ROOMS) and module not in OUTSIDE
+    return parts[0] == PACKAGE and (whole or parts[1] in ROOMS)
 
 
 def _path(module: str) -> Path | None:

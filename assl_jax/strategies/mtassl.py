@@ -1,12 +1,12 @@
 """MT-ASSL: which proxy tasks to train together (paper, Algorithm 1, as Table 2 runs it)."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
 
-from assl_jax.errors import InputError
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import (
+    SCRATCH,
     Best,
     Control,
     Evaluation,
@@ -16,33 +16,29 @@ from assl_jax.records import (
     Iteration,
     LastWord,
     Lead,
+    Network,
     Pool,
     Rung,
     Similarity,
 )
-from assl_jax.strategies.network import SCRATCH, START, Network
+from assl_jax.strategies import pretraining
+from assl_jax.strategies.evidence import Evidence
+from assl_jax.strategies.pretraining import longer
 from assl_jax.strategies.settings import ACCEPT, SearchSettings
+from assl_jax.strategies.stage import Plan
 from assl_jax.strategies.study import Study
 
 STAY = 2  # tasks that no rung leaves out
 
 
-def begins_with(
-    tasks: Sequence[str], teachers: Sequence[str], settings: SearchSettings
-) -> list[Network]:
+def begins_with(study: Study, settings: SearchSettings) -> list[Network]:
     """The networks that a search begins with: all tasks, up to the first rung, and the teachers."""
+    tasks = study.tasks
     share = next(iter(settings.rungs), 1.0) if len(tasks) > STAY else 1.0
-    found = [Network((name,), share=share) for name in tasks]
-    return [*found, *(Network((name,)) for name in teachers)]
+    return [study.single(name, 1.0 if name in study.given else share) for name in study.members()]
 
 
-def search(
-    study: Study,
-    *,
-    tasks: Sequence[str],
-    settings: SearchSettings,
-    teachers: Sequence[str] = (),
-) -> Findings:
+def search(evidence: Evidence, settings: SearchSettings) -> Plan:
     """Greedily add the most promising task to the pool while the fine-tuned network gets better.
 
     Every candidate is pretrained from scratch and fine-tuned, unless it is among the worse half at
@@ -51,12 +47,8 @@ def search(
     `settings.next` says so. It trains a new backbone on the larger pool, and keeps the pool if it
     satisfies `settings.accept`.
 
-    Args:
-      study: trains and evaluates.
-      tasks: names of the candidate proxy tasks; earlier ones win ties.
-      settings: how the search decides.
-      teachers: names of further candidates, whose networks are given. Each pool of several has a
-        task.
+    The candidates are the tasks of the study, of which earlier ones win ties, and its teachers,
+    whose networks are given. Each pool of several has a task.
 
     Returns:
       `scratch`, `rungs`, `singles`, `similarity`, `lead`, `left_out`, `iterations`, `control`,
@@ -71,129 +63,170 @@ def search(
     best mean value over all divisions into folds. See `_last_word`. `AS_PRINTED` has the paper's
     rules.
     """
-    direction, on_test = METRICS[settings.metric], settings.select_on == "test"
+    study = evidence.study
+    rungs = yield from _climb(evidence, settings)
+    teachers = [name for name in study.members() if name in study.given]
+    names = (*(rungs[-1].kept if rungs else study.tasks), *teachers)
+    networks = [study.single(name) for name in names]
+    yield from evidence.evaluated([*study.baselines, *networks])
+    yield from evidence.compared(networks)
+    singles = {name: evidence.evaluate(study.single(name)) for name in names}
+    start = evidence.start()
+    grown = yield from _grow(evidence, settings, singles)
+    last = yield from _last_word(evidence, settings, grown)
+    return Findings(
+        scratch=evidence.evaluate(SCRATCH),
+        start=start,
+        rungs=rungs,
+        singles=singles,
+        similarity=similarity_of(evidence, names),
+        lead=grown.lead,
+        left_out=grown.left_out,
+        iterations=grown.iterations,
+        control=last.control,
+        last_word=last.word,
+        best=Best(network=last.kept, evaluation=evidence.evaluate(last.kept)),
+    )
+
+
+class _Grown(NamedTuple):
+    pool: Pool
+    lead: Lead | None
+    left_out: Pool
+    iterations: tuple[Iteration, ...]
+
+
+def _grow(
+    evidence: Evidence, settings: SearchSettings, singles: dict[str, Evaluation]
+) -> Generator[Any, None, _Grown]:
+    """Begin with the best single network, and enlarge its pool while that is accepted."""
+    study, direction = evidence.study, METRICS[settings.metric]
+    on_test, teachers = settings.select_on == "test", {*study.given}
 
     def value(evaluation: Evaluation) -> float:
         return value_of(evaluation, settings)
 
-    rungs = _climb(study, tasks, settings)
-    names = (*(rungs[-1].kept if rungs else tasks), *teachers)
-    study.evaluate_all([*study.baselines, *(Network((name,)) for name in names)])
-    scratch, start = study.evaluate(SCRATCH), study.evaluate_start()
-    singles = {name: study.evaluate(Network((name,))) for name in names}
-    similarity = similarity_of(study, names)
-
-    ranked = sorted(names, key=lambda n: value(singles[n]), reverse=direction.higher_is_better)
-    pool: Pool = (ranked[0],)
-    best = singles[pool[0]]
-    lead = None
+    base = evidence.start() or evidence.evaluate(SCRATCH)
+    higher = direction.higher_is_better
+    ranked = sorted(singles, key=lambda name: value(singles[name]), reverse=higher)
+    pool, best, lead = (ranked[0],), singles[ranked[0]], None
     if len(ranked) > 1:
-        ahead = study.gain(Network((ranked[1],)), Network(pool), on_test=on_test)
+        second = study.single(ranked[1])
+        ahead = evidence.gain(second, study.single(ranked[0]), on_test=on_test)
         lead = Lead(second=ranked[1], gain=ahead.mean, error=ahead.error)
     left_out = tuple(
         name
-        for name in names
-        if settings.gate and not direction.better(value(singles[name]), value(start or scratch))
+        for name in singles
+        if settings.gate and not direction.better(value(singles[name]), value(base))
     )
     iterations: list[Iteration] = []
     while remaining := [
         name
-        for name in names
-        if name not in (*pool, *left_out) and not {*pool, name} <= {*teachers}
+        for name in singles
+        if name not in (*pool, *left_out) and not {*pool, name} <= teachers
     ]:
-        similar, complement = _compare(study, pool, remaining)
-        keys = similar
-        if settings.next == "complement":  # an unknown one comes last
-            keys = {name: math.inf if v is None else -v for name, v in complement.items()}
-        order = sorted(remaining, key=keys.__getitem__)
-        chosen = order[0]
-        trained = remaining if settings.candidates == "all" else [chosen]
-        # Folds that have neither chosen nor accepted a network before.
-        errors, repeat = ACCEPT[settings.accept], len(iterations) + 1
-        compared = [] if errors is None or on_test else [(Network(pool), repeat)]
-        study.evaluate_all([Network((*pool, name)) for name in trained], compared)
-        results = {name: study.evaluate(Network((*pool, name))) for name in trained}
-        paired: dict[str, Any] = {}
-        if errors is None:
-            accepted = not direction.better(value(best), value(results[chosen]))
-        else:
-            before, after = Network(pool), Network((*pool, chosen))
-            gain = study.gain(before, after, on_test=on_test, repeats=[repeat])
-            paired = {"gain": gain.mean, "error": gain.error, "needed": errors * gain.error}
-            accepted = gain.mean > errors * gain.error
+        turn = yield from _extend(evidence, settings, pool, remaining, len(iterations) + 1)
+        extended = evidence.evaluate(study.pool((*pool, turn.chosen)))
+        accepted = turn.accepted
+        if turn.gain is None:
+            accepted = not direction.better(value(best), value(extended))
+        rows = tuple(
+            extension(
+                pool,
+                name,
+                turn.similar[name],
+                best,
+                singles[name],
+                evidence.evaluate(study.pool((*pool, name))) if name in turn.trained else None,
+                turn.complement[name],
+            )
+            for name in turn.order
+        )
         iterations.append(
             Iteration(
                 pool=pool,
-                candidates=tuple(
-                    extension(
-                        pool,
-                        name,
-                        similar[name],
-                        best,
-                        singles[name],
-                        results.get(name),
-                        complement[name],
-                    )
-                    for name in order
-                ),
-                chosen=chosen,
+                candidates=rows,
+                chosen=turn.chosen,
                 accepted=accepted,
-                **paired,
+                gain=turn.gain,
+                error=turn.error,
+                needed=turn.needed,
             )
         )
         if not accepted:
             break
-        pool, best = (*pool, chosen), results[chosen]
+        pool, best = (*pool, turn.chosen), extended
+    return _Grown(pool, lead, left_out, tuple(iterations))
 
-    begun = Network(iterations[0].pool if iterations else pool)
-    tried = [Network((*step.pool, step.chosen)) for step in iterations]
-    networks = [begun, *tried] if settings.control else [Network(pool)]
-    longer = None
-    if settings.control and tried:
-        larger = pool if len(pool) > 1 else tried[0].pool
-        first = next(name for name in larger if name not in teachers)
-        longer = Network((first,), as_long_as=larger)
-        networks.append(longer)
-    if settings.gate:
-        networks = [*study.baselines, *networks]
-    further = 0 if ACCEPT[settings.accept] is None else len(iterations)
-    kept, last_word = _last_word(study, networks, settings=settings, divisions=1 + further)
-    control = None
-    if longer:
-        control = Control(
-            pool=longer.pool, as_long_as=longer.as_long_as, evaluation=study.evaluate(longer)
-        )
-    return Findings(
-        scratch=scratch,
-        start=start,
-        rungs=rungs,
-        singles=singles,
-        similarity=similarity,
-        lead=lead,
-        left_out=left_out,
-        iterations=tuple(iterations),
-        control=control,
-        last_word=last_word,
-        best=Best(
-            pool=kept.pool,
-            evaluation=study.evaluate(kept),
-            as_long_as=kept.as_long_as,
-            scratch=kept == SCRATCH,
-        ),
+
+class _Turn(NamedTuple):
+    similar: dict[str, float]
+    complement: dict[str, float | None]
+    order: list[str]
+    trained: Sequence[str]
+    accepted: bool = False
+    gain: float | None = None
+    error: float | None = None
+    needed: float | None = None
+
+    @property
+    def chosen(self) -> str:
+        return self.order[0]
+
+
+def _extend(
+    evidence: Evidence, settings: SearchSettings, pool: Pool, remaining: Sequence[str], turn: int
+) -> Generator[Any, None, _Turn]:
+    """Choose the task that joins a pool next, train the larger pool, and compare the two.
+
+    Args:
+      evidence, settings: of the search.
+      pool, remaining: the pool, and the tasks that may join it.
+      turn: number of the turn, from 1, and of a division into folds that has neither chosen nor
+        accepted a network before.
+    """
+    study = evidence.study
+    before, networks = study.pool(pool), [study.single(name) for name in remaining]
+    yield from evidence.compared([before, *networks])
+    yield from evidence.complemented(before, networks)
+    row = evidence.similarities([before, *networks])[0, 1:].tolist()
+    similar = dict(zip(remaining, row, strict=True))
+    complement = {n: evidence.complement(before, study.single(n)) for n in remaining}
+    keys = similar
+    if settings.next == "complement":  # an unknown one comes last
+        keys = {name: math.inf if v is None else -v for name, v in complement.items()}
+    order = sorted(remaining, key=keys.__getitem__)
+    trained = remaining if settings.candidates == "all" else order[:1]
+    larger = [study.pool((*pool, name)) for name in trained]
+    yield from evidence.evaluated(larger)
+    found = _Turn(similar, complement, order, trained)
+    errors, on_test = ACCEPT[settings.accept], settings.select_on == "test"
+    if errors is None:
+        return found
+    after = study.pool((*pool, found.chosen))
+    if not on_test:
+        yield from evidence.evaluated([before, after], [turn])
+    gain = evidence.gain(before, after, on_test=on_test, divisions=[turn])
+    needed = errors * gain.error
+    return found._replace(
+        accepted=gain.mean > needed, gain=gain.mean, error=gain.error, needed=needed
     )
 
 
-def _climb(study: Study, tasks: Sequence[str], settings: SearchSettings) -> tuple[Rung, ...]:
+def _climb(
+    evidence: Evidence, settings: SearchSettings
+) -> Generator[Any, None, tuple[Rung, ...]]:
     """Pretrain the tasks from rung to rung, and leave out the worse half at each."""
-    direction = METRICS[settings.metric]
+    study, higher = evidence.study, METRICS[settings.metric].higher_is_better
     rungs: list[Rung] = []
     for share in settings.rungs:
-        left = rungs[-1].kept if rungs else tuple(tasks)
+        left = rungs[-1].kept if rungs else tuple(study.tasks)
         if len(left) <= STAY:
             break
-        found = study.select_all([Network((name,), share=share) for name in left])
-        values = dict(zip(left, found, strict=True))
-        order = sorted(left, key=lambda name: values[name].mean, reverse=direction.higher_is_better)
+        networks = {name: study.single(name, share) for name in left}
+        yield from evidence.evaluated(list(networks.values()), tested=False)
+        values = {name: evidence.selection(network) for name, network in networks.items()}
+        order = sorted(left, key=lambda name: values[name].mean, reverse=higher)
         best = order[: (len(order) + 1) // 2]
         rungs.append(
             Rung(
@@ -205,57 +238,57 @@ def _climb(study: Study, tasks: Sequence[str], settings: SearchSettings) -> tupl
     return tuple(rungs)
 
 
-def _last_word(
-    study: Study, networks: Sequence[Network], *, settings: SearchSettings, divisions: int
-) -> tuple[Network, LastWord | None]:
-    """The network with the best mean value over all divisions into folds; the first of equals.
+class _Last(NamedTuple):
+    kept: Network
+    word: LastWord | None
+    control: Control | None
 
-    Args:
-      study: trains and evaluates.
-      networks: to compare; the control is trained here.
-      settings: how the search decides.
-      divisions: number of divisions into folds. On each of them all networks are cross-validated.
-        The test set counts alone if the search looks at it.
+
+def _last_word(
+    evidence: Evidence, settings: SearchSettings, grown: _Grown
+) -> Generator[Any, None, _Last]:
+    """Keep the network with the best mean value over all divisions into folds.
+
+    It is one of those that were paid for: the first network, every pool, the control, which is
+    trained here, and with a gate the baselines. On each division all of them are cross-validated.
+    The test set counts alone if the search looks at it.
     """
+    study, iterations = evidence.study, grown.iterations
+    tried = [study.pool((*turn.pool, turn.chosen)) for turn in iterations]
+    begun = study.pool(iterations[0].pool if iterations else grown.pool)
+    networks = [begun, *tried] if settings.control else [study.pool(grown.pool)]
+    alone = None
+    if settings.control and tried:
+        larger = study.pool(grown.pool) if len(grown.pool) > 1 else tried[0]
+        alone = longer(study, larger)
+        networks.append(alone)
+    networks = [*study.baselines, *networks] if settings.gate else networks
     if len(networks) == 1:
-        return networks[0], None
-    on_test = settings.select_on == "test"
-    higher = METRICS[settings.metric].higher_is_better
-    repeats = range(0 if on_test else divisions)
-    study.evaluate_all(networks, [(each, repeat) for each in networks for repeat in repeats])
+        return _Last(networks[0], None, None)
+    on_test, higher = settings.select_on == "test", METRICS[settings.metric].higher_is_better
+    further = 0 if ACCEPT[settings.accept] is None else len(iterations)
+    divisions = range(0 if on_test else 1 + further)
+    yield from evidence.evaluated(networks, divisions)
 
     def score(network: Network) -> float:
         if on_test:
-            return value_of(study.evaluate(network), settings)
-        return study.selection(network, repeats).mean
+            return value_of(evidence.evaluate(network), settings)
+        return evidence.selection(network, divisions).mean
 
     scores = {network: score(network) for network in networks}
     ranked = sorted(networks, key=scores.__getitem__, reverse=higher)
-    finalists = []
-    for network in ranked:
-        gain = study.gain(network, ranked[0], on_test=on_test, repeats=repeats)
-        finalists.append(
-            Finalist(
-                pool=network.pool,
-                variant=network.variant,
-                score=scores[network],
-                error=gain.error,
-            )
+    finalists = tuple(
+        Finalist(
+            network=network,
+            score=scores[network],
+            error=evidence.gain(network, ranked[0], on_test=on_test, divisions=divisions).error,
         )
-    return ranked[0], LastWord(divisions=len(repeats), finalists=tuple(finalists))
-
-
-def _compare(
-    study: Study, pool: Pool, remaining: Sequence[str]
-) -> tuple[dict[str, float], dict[str, float | None]]:
-    """The similarity of each remaining task to the pool, and what its features add to it."""
-    networks = [Network((name,)) for name in remaining]
-    similar = study.comparing.similarities([Network(pool), *networks])[0, 1:]
-    complement = [study.comparing.complement(Network(pool), network) for network in networks]
-    return (
-        dict(zip(remaining, map(float, similar), strict=True)),
-        dict(zip(remaining, complement, strict=True)),
+        for network in ranked
     )
+    control = None
+    if alone:
+        control = Control(network=alone, as_long_as=larger, evaluation=evidence.evaluate(alone))
+    return _Last(ranked[0], LastWord(divisions=len(divisions), finalists=finalists), control)
 
 
 def value_of(evaluation: Evaluation, settings: SearchSettings) -> float:
@@ -288,46 +321,31 @@ def extension(
     )
 
 
-def similarity_of(study: Study, tasks: Sequence[str]) -> Similarity:
+def similarity_of(evidence: Evidence, tasks: Sequence[str]) -> Similarity:
     """The similarity of every pair of single tasks."""
-    networks = [Network((name,)) for name in tasks]
-    matrix = study.comparing.similarities(networks)
-    settings = study.setup.similarity
+    study = evidence.study
+    matrix = evidence.similarities([study.single(name) for name in tasks])
     return Similarity(
         tasks=tuple(tasks),
-        n=min(settings.n, len(study.setup.dataset.unlabeled)),
-        layer=settings.layer,
-        estimator=settings.estimator,
+        n=min(study.similarity.n, len(study.dataset.unlabeled)),
+        layer=study.similarity.layer,
+        estimator=study.similarity.estimator,
         matrix=tuple(tuple(round(float(s), 6) for s in row) for row in matrix),
     )
 
 
-def start_alone(study: Study) -> Findings:
-    """Fine-tune the start weights, and train from scratch for comparison.
+def single(evidence: Evidence, kept: Network) -> Plan:
+    """Pretrain and fine-tune one network, and train from scratch for comparison.
 
-    Raises:
-      InputError: the study has no start weights.
+    Without labels, it is pretrained only.
     """
-    if START not in study.baselines:
-        raise InputError("experiment=finetune needs weights to start from; set init.path")
-    study.evaluate_all([START, SCRATCH])
-    start = study.evaluate(START)
+    study = evidence.study
+    if not study.dataset.labelled_sets:
+        yield [pretraining.spec(study, each) for each in study.repeats(kept)]
+        return Findings(pretrained=kept)
+    yield from evidence.evaluated(list(dict.fromkeys([kept, *study.baselines])))
     return Findings(
-        scratch=study.evaluate(SCRATCH), start=start, best=Best(pool=(), evaluation=start)
-    )
-
-
-def single(study: Study, *, pool: Pool) -> Findings:
-    """Pretrain and fine-tune one task or pool, and train from scratch for comparison.
-
-    Without labels, the pool is pretrained only.
-    """
-    if not study.setup.dataset.labelled_sets:
-        study.pretrain_all(study.pretraining.repeats(Network(pool)))
-        return Findings(pretrained=pool)
-    study.evaluate_all([Network(pool), *study.baselines])
-    return Findings(
-        scratch=study.evaluate(SCRATCH),
-        start=study.evaluate_start(),
-        best=Best(pool=pool, evaluation=study.evaluate(Network(pool))),
+        scratch=evidence.evaluate(SCRATCH),
+        start=evidence.start(),
+        best=Best(network=kept, evaluation=evidence.evaluate(kept)),
     )

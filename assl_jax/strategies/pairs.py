@@ -5,48 +5,51 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from assl_jax.records import Correlation, Extension, Findings
+from assl_jax.records import SCRATCH, Correlation, Extension, Findings
+from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.mtassl import extension, similarity_of
-from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.study import Study
+from assl_jax.strategies.stage import Plan
 
 GAINS = ("avg_gain", "max_gain")
 EXACT = 8  # up to so many tasks, every permutation is tried
 DRAWN = 5000  # permutations, for more tasks
 
 
-def pairs(study: Study, *, tasks: Sequence[str]) -> Findings:
+def pairs(evidence: Evidence, *, tasks: Sequence[str]) -> Plan:
     """Pretrain and fine-tune every single task and every pair of them.
 
     Args:
-      study: trains and evaluates.
+      evidence: of the study.
       tasks: names of the candidate proxy tasks.
 
     Returns:
       `scratch`, `singles`, `similarity`, `pairs`, `correlation` and `complement_correlation`.
       Nothing is selected.
     """
-    pools = [(name,) for name in tasks] + list(itertools.combinations(tasks, 2))
-    study.evaluate_all([*study.baselines, *map(Network, pools)])
-    scratch = study.evaluate(SCRATCH)
-    singles = {name: study.evaluate(Network((name,))) for name in tasks}
-    similarity = similarity_of(study, tasks)
+    study, every = evidence.study, list(itertools.combinations(tasks, 2))
+    singles = {name: study.single(name) for name in tasks}
+    both = {pair: study.pool(pair) for pair in every}
+    yield from evidence.evaluated([*study.baselines, *singles.values(), *both.values()])
+    yield from evidence.compared(list(singles.values()))
+    for a, b in every:
+        yield from evidence.complemented(singles[a], [singles[b]])
+    similarity = similarity_of(evidence, tasks)
     rows = tuple(
         extension(
             (a,),
             b,
             similarity.matrix[tasks.index(a)][tasks.index(b)],
-            singles[a],
-            singles[b],
-            study.evaluate(Network((a, b))),
-            study.comparing.complement(Network((a,)), Network((b,))),
+            evidence.evaluate(singles[a]),
+            evidence.evaluate(singles[b]),
+            evidence.evaluate(both[a, b]),
+            evidence.complement(singles[a], singles[b]),
         )
-        for a, b in itertools.combinations(tasks, 2)
+        for a, b in every
     )
     return Findings(
-        scratch=scratch,
-        start=study.evaluate_start(),
-        singles=singles,
+        scratch=evidence.evaluate(SCRATCH),
+        start=evidence.start(),
+        singles={name: evidence.evaluate(network) for name, network in singles.items()},
         similarity=similarity,
         pairs=rows,
         correlation={gain: correlation(tasks, rows, gain) for gain in GAINS},

@@ -1,215 +1,242 @@
-"""A study: everything that strategies do with one data set and one backbone."""
+"""A study: one data set, one backbone, a set of tasks, and how networks are trained and judged."""
 
+import contextlib
+import dataclasses
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import msgspec
+import numpy as np
 
-from assl_jax.data.memory import afford
-from assl_jax.errors import lookup, require
-from assl_jax.evaluation.uncertainty import Gain
-from assl_jax.models.contract import check_backbone
-from assl_jax.models.heads import flatten_views
-from assl_jax.records import Estimate, Evaluation, NetworkRecord
-from assl_jax.strategies.comparing import Comparing
-from assl_jax.strategies.evaluating import Evaluating
-from assl_jax.strategies.finetuning import fold_runs
-from assl_jax.strategies.network import SCRATCH, START, Network
-from assl_jax.strategies.pretraining import Pretraining
-from assl_jax.strategies.settings import PretrainSettings, TargetSettings
-from assl_jax.strategies.setup import Setup
-from assl_jax.strategies.stages import Busy
-from assl_jax.training.penalty import Penalty
+from assl_jax.data import Dataset
+from assl_jax.evaluation.plain import PlainImages
+from assl_jax.files import digest
+from assl_jax.models import fixed_elsewhere
+from assl_jax.models.base import POOLED
+from assl_jax.objectives.penalty import Penalty
+from assl_jax.records import SCRATCH, START, Network, Pool
+from assl_jax.seeds import derived
+from assl_jax.strategies.settings import (
+    DistilSettings,
+    PretrainSettings,
+    SimilaritySettings,
+    TargetSettings,
+)
+from assl_jax.strategies.stage import StageSpec
+from assl_jax.tasks import ProxyTask
+from assl_jax.training import trackers
+from assl_jax.training.feed import Feed
+from assl_jax.training.metrics_log import recording
 
 
-class Study:
-    """Pretrains, evaluates and compares networks; finished stages are read, not repeated.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Given:
+    """Weights that a user brings.
 
     Attributes:
-      setup: objects and settings shared by all stages.
-      pretraining, evaluating, comparing: what can be done with a network.
-      networks: those that were evaluated, by label.
+      variables: the backbone's `{"params", "batch_stats"}`.
+      digest: of their content.
     """
 
-    def __init__(
-        self,
-        setup: Setup,
-        pretrain: PretrainSettings,
-        target: TargetSettings,
-        metric: str = "accuracy",
-        selects: bool = True,
-        rungs: tuple[float, ...] = (),
-    ) -> None:
-        """Compose the parts.
+    variables: Mapping[str, Any]
+    digest: str
 
-        Args:
-          setup: objects and settings shared by all stages.
-          pretrain, target: settings.
-          metric: what selection looks at, one of `METRICS`.
-          selects: see `Evaluating`.
-          rungs: see `Pretraining`.
-        """
-        self.setup = setup
-        self.pretraining = Pretraining(setup, pretrain, rungs)
-        self.evaluating = Evaluating(setup, target, metric, self.pretraining, selects)
-        self.comparing = Comparing(setup, self.pretraining)
-        self.networks: dict[str, Network] = {}
 
-    def check(self, penalty: Penalty, *, pretrains: bool = True) -> None:
-        """Check for errors that would otherwise appear late, before anything is trained or written.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """What the stages of one data set and one backbone share.
 
-        Args:
-          penalty: of Self-ASSL.
-          pretrains: whether a network is pretrained.
+    Attributes:
+      dataset: images and splits.
+      images: the data set's images, on the devices or on the host.
+      backbone, backbone_settings: the network, and the plain values that determine it.
+      tasks: by name.
+      pretrain, distil, penalty: how networks are trained, see their classes.
+      target, similarity: how networks are judged and compared.
+      seed: of the run.
+      metric: what selection looks at, one of `METRICS`.
+      cross_validated: whether networks are also cross-validated, to select by it.
+      rungs: shares of a pretraining after which a search looks at it, in rising order.
+      given: weights that the user brings, by name: teachers, which are members of a pool as tasks
+        are, and `START`, which every pretraining begins with.
+      prefix: stands before every label, to tell several backbones apart.
+      eval_batch_size: images in a batch in evaluation mode.
+      checkpoint_every, log_every: steps.
+      log_to: where the curves of a stage are shown, see `training.trackers.TRACKERS`.
+    """
 
-        Raises:
-          InputError: sizes, folds, devices or layers that do not fit the data.
-        """
-        setup, target = self.setup, self.evaluating.settings
-        rows, images, mesh = len(setup.dataset.unlabeled), setup.dataset.images, setup.images.mesh
-        training = self.pretraining.settings.training
-        require(
-            not pretrains or training.batch_size <= rows,
-            f"pretrain.batch_size={training.batch_size} is larger than the data ({rows} unlabeled "
-            "images); use a smaller one",
-        )
-        training.check(mesh, "pretrain.")
-        require(
-            self.pretraining.settings.mixing != "joint"
-            or training.batch_size >= 2 * len(setup.tasks),
-            f"pretrain.batch_size={training.batch_size} must be at least {2 * len(setup.tasks)}: "
-            f"pretrain.mixing=joint divides a batch among up to {len(setup.tasks)} tasks",
-        )
-        target.training.check(mesh, "target.")
-        side = min(setup.dataset.space)
-        require(
-            target.shift < side,
-            f"target.shift={target.shift} must be below the shortest side of the images, {side}",
-        )
-        batches = {
-            "target.batch_size": target.training.batch_size,
-            "eval_batch_size": setup.eval_batch_size,
-        }
-        image_bytes = 4.0 * math.prod(images.shape[1:])
-        for name, size in batches.items():
-            require(size >= 1, f"{name}={size} must be at least 1")
-            afford(size * image_bytes, f"{name}={size}", "lower it")
-        require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
-        example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
-        inputs: list[Any] = [jax.ShapeDtypeStruct(example.shape, jnp.float32)]
-        for task in setup.tasks.values() if pretrains else ():
-            batch = jax.eval_shape(task.make_batch, jax.random.key(0), example)
-            inputs.append(jax.eval_shape(flatten_views, batch.inputs))
-            task.label_table(len(setup.dataset.space))
-        smallest = min(inputs, key=lambda x: math.prod(x.shape[1:]))
-        maps = check_backbone(setup.backbone, [inputs[0], smallest])
-        lookup(maps, setup.similarity.layer, "similarity.layer")
-        lookup(maps, penalty.layer, "self_assl.layer")
-        fold_runs(setup.dataset, target, setup.seed)
+    dataset: Dataset
+    images: Feed
+    backbone: nn.Module
+    backbone_settings: Mapping[str, Any]
+    tasks: Mapping[str, ProxyTask]
+    pretrain: PretrainSettings
+    distil: DistilSettings
+    penalty: Penalty
+    target: TargetSettings
+    similarity: SimilaritySettings
+    seed: int
+    metric: str = "accuracy"
+    cross_validated: bool = True
+    rungs: tuple[float, ...] = ()
+    given: Mapping[str, Given] = dataclasses.field(default_factory=dict)
+    prefix: str = ""
+    eval_batch_size: int = 256
+    checkpoint_every: int = 1000
+    log_every: int = 50
+    log_to: tuple[str, ...] = trackers.DEFAULT
 
-    def evaluate(self, network: Network) -> Evaluation:
-        """Fine-tune and test a network, after its pretraining."""
-        self.networks[network.label] = network
-        return self.evaluating.run(network)
+    @property
+    def name(self) -> str:
+        """Of the backbone."""
+        return self.backbone_settings["name"]
+
+    @functools.cached_property
+    def width(self) -> int:
+        """Number of the backbone's pooled features."""
+        images = self.dataset.images
+        x = jax.ShapeDtypeStruct((2, *images.shape[1:]), np.float32)
+        maps: Any = jax.eval_shape(self.backbone.init_with_output, jax.random.key(0), x)[0]
+        return maps[POOLED].shape[-1]
+
+    # Networks that the study can train.
+
+    @property
+    def initial(self) -> Network | None:
+        """Where a pretraining begins: the start weights, or None for random ones."""
+        return Network(given=START) if START in self.given else None
 
     @property
     def baselines(self) -> tuple[Network, ...]:
-        """The networks without pretraining: from scratch, and with the start weights if any."""
-        return (SCRATCH, START) if self.setup.start else (SCRATCH,)
+        """The networks without pretraining: from scratch, and the start weights if any."""
+        return (SCRATCH, self.initial) if self.initial else (SCRATCH,)
 
-    def evaluate_start(self) -> Evaluation | msgspec.UnsetType:
-        """The start weights without pretraining; unset without such weights."""
-        return self.evaluate(START) if self.setup.start else msgspec.UNSET
+    def single(self, name: str, share: float = 1.0) -> Network:
+        """One task's network, or a teacher's."""
+        if name in self.given:
+            return Network(given=name)
+        return Network(tasks=(name,), start=self.initial, share=share)
 
-    def evaluate_all(
-        self, networks: Sequence[Network], on_folds: Sequence[tuple[Network, int]] = ()
-    ) -> None:
-        """Evaluate independent networks, together with other processes of the same study.
+    def pool(self, names: Sequence[str]) -> Network:
+        """The network of several members, mixed as `PretrainSettings.mixing` says.
 
-        When this function returns, all of them are finished; see `share` for the order.
-
-        Args:
-          networks: they are pretrained, fine-tuned and cross-validated.
-          on_folds: networks, each with the number of a division into folds on which it is
-            cross-validated too, because a `gain` will compare it there.
+        Distillation goes on from the first task's network; the order of the others, and of all
+        tasks that alternate or are joint, does not matter.
         """
-        work = [stage for network in networks for stage in self.evaluating.stages(network)]
-        for network, repeat in on_folds:
-            work += self.evaluating.on_folds(network, repeat)
-        self.share(work)
-        for network in networks:
-            self.evaluate(network)
-
-    def select_all(self, networks: Sequence[Network]) -> list[Estimate]:
-        """The metric of the selection of each network, in cross-validation; as `evaluate_all`."""
-        stages = self.evaluating.stages
-        self.share([stage for network in networks for stage in stages(network, tested=False)])
-        return [self.selection(network) for network in networks]
-
-    def pretrain_all(self, networks: Sequence[Network]) -> None:
-        """Pretrain independent networks; as `evaluate_all`."""
-        run, parents = self.pretraining.run, self.pretraining.mixing.parents
-        every = [each for network in networks for each in (*parents(network), network)]
-        self.share([functools.partial(run, network) for network in every])
-
-    def selection(self, network: Network, repeats: Sequence[int] = (0,)) -> Estimate:
-        """The metric of the selection over the folds, see `Evaluating.selection`."""
-        return self.evaluating.selection(network, repeats)
-
-    def gain(
-        self,
-        before: Network,
-        after: Network,
-        *,
-        on_test: bool = False,
-        repeats: Sequence[int] = (0,),
-    ) -> Gain:
-        """How much better `after` is than `before`, see `Evaluating.gain`; as `evaluate_all`."""
-        if not on_test:
-            on_folds = self.evaluating.on_folds
-            both = [(each, repeat) for each in (before, after) for repeat in repeats]
-            self.share([stage for each, repeat in both for stage in on_folds(each, repeat)])
-        return self.evaluating.gain(before, after, on_test=on_test, repeats=repeats)
-
-    def share(self, work: Sequence[Callable[[], Any]]) -> None:
-        """Do independent pieces of work, each of which computes a stage.
-
-        A single process does them in the given order. A piece that another process is working on is
-        tried again later. If all that is left is such work, this process waits until one is free.
-        """
-        left = list(work)
-        while left:
-            busy = {piece: folder for piece in left if (folder := self._try(piece))}
-            if len(busy) == len(left):
-                self.setup.stages.wait(next(iter(busy.values())))
-            left = list(busy)
-
-    def record(self) -> tuple[NetworkRecord, ...]:
-        """The networks that were evaluated, with the stages that hold them."""
-        return tuple(map(self._record, self.networks.values()))
-
-    def _record(self, network: Network) -> NetworkRecord:
-        return NetworkRecord(
-            label=self.setup.label(network),
-            pool=network.pool,
-            variant=network.variant,
-            backbone=self.setup.backbone_settings["name"],
-            pretrain=self.pretraining.run(network).folder.name if network.has_weights else None,
-            finetune=self.evaluating.finetune(network).folder.name,
-            flops=self.pretraining.cost(network),
-            calibration=self.evaluating.calibration(network),
+        if len(names) == 1:
+            return self.single(names[0])
+        mixing = self.pretrain.mixing
+        if mixing != "distil":
+            return Network(tasks=tuple(sorted(names)), objective=mixing, start=self.initial)
+        # A teacher has neither inputs nor a loss.
+        first = next(name for name in names if name in self.tasks)
+        others = [self.single(name) for name in sorted({*names} - {first})]
+        goes_on = self.distil.start == "single"
+        return Network(
+            tasks=(first,),
+            objective="distil",
+            start=self.single(first) if goes_on else self.initial,
+            teachers=tuple(others if goes_on else [self.single(first), *others]),
         )
 
-    def _try(self, work: Callable[[], Any]) -> Path | None:
-        """Do it, unless another process works on one of its stages; the folder of that stage."""
-        try:
-            with self.setup.stages.without_waiting():
-                work()
-        except Busy as busy:
-            return busy.folder
-        return None
+    def repeats(self, network: Network) -> list[Network]:
+        """The pretrainings of a network, see `PretrainSettings.seeds`; itself without one."""
+        trained = any(each.trained for each in network.history)
+        return [network.repeated(seed) for seed in range(self.pretrain.seeds if trained else 1)]
+
+    # What stages are made of.
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that affect every stage that trains or runs a network."""
+        fixed = fixed_elsewhere(self.backbone_settings)
+        return {"backbone": {**self.backbone_settings, **fixed}, "seed": self.seed}
+
+    def stage(
+        self,
+        kind: str,
+        network: Network,
+        settings: dict[str, Any],
+        parents: Sequence[StageSpec] = (),
+        roots: Sequence[Any] = (),
+    ) -> StageSpec:
+        """A stage of this study; the identity and the backbone's code are added."""
+        return StageSpec(
+            kind=kind,
+            network=network,
+            backbone=self.name,
+            settings={**self.identity, **settings},
+            parents=tuple(parents),
+            roots=(*roots, type(self.backbone)),
+        )
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The identities of the images that stages depend on."""
+        data = self.dataset
+        return {
+            "unlabeled": data.fingerprint(data.unlabeled),
+            "held_out": data.fingerprint(data.test),
+            "labelled": data.fingerprint(*data.labelled_sets, labelled=True),
+            "labelled and test": data.fingerprint(*data.labelled_sets, data.test, labelled=True),
+        }
+
+    @property
+    def data_digest(self) -> str:
+        """The identity of all images and labels of the run."""
+        return digest([self.inputs["unlabeled"], self.inputs["labelled and test"]])
+
+    @functools.cached_property
+    def plain_images(self) -> PlainImages:
+        """Fixed images without augmentation: a sample of the unlabeled and of the test images.
+
+        Without test images, "held_out" is the sample of the unlabeled images.
+        """
+
+        def sample(subset: str, rows: np.ndarray) -> np.ndarray:
+            rng = np.random.default_rng(derived(self.seed, "plain images", subset))
+            return rng.permutation(rows)[: self.similarity.n]
+
+        test = self.dataset.test
+        unlabeled = sample("unlabeled", self.dataset.unlabeled)
+        # No pretraining has seen the test images. Their labels are not used.
+        return PlainImages(
+            backbone=self.backbone,
+            images=self.images,
+            rows={
+                "unlabeled": np.sort(unlabeled),
+                "held_out": sample("held_out", test) if len(test) else unlabeled,
+                "labelled": np.concatenate([*self.dataset.labelled_sets, np.empty(0, np.int64)]),
+            },
+            intensity=self.dataset.intensity,
+            layer=self.similarity.layer,
+            batch_size=self.eval_batch_size,
+            reestimate=self.similarity.reestimate_bn,
+        )
+
+    # What people read.
+
+    def label(self, network: Network) -> str:
+        """What this study calls a network in logs, `vgg16/src+rotation`."""
+        return f"{self.prefix}/{network.label}" if self.prefix else network.label
+
+    def words(self, network: Network) -> str:
+        """What progress lines, plans and messages call it."""
+        return f"{self.prefix}/{network.title()}" if self.prefix else network.title()
+
+    def recording(self, spec: StageSpec, folder: Path) -> contextlib.AbstractContextManager[Any]:
+        """The log of a stage, see `metrics_log.recording`."""
+        return recording(
+            folder,
+            stage=folder.name,
+            kind=spec.kind,
+            label=self.label(spec.network),
+            log_to=self.log_to,
+        )
+
+    def members(self) -> Pool:
+        """The names of the tasks and of the teachers, of which pools are formed."""
+        return (*self.tasks, *(name for name in self.given if name != START))

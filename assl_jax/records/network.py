@@ -1,0 +1,132 @@
+"""The identity of a network: its whole history."""
+
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from assl_jax.records.base import Pool, Record
+
+START = "start"  # the name of the weights that every pretraining of a run begins with
+# What readers call an objective that trains the same tasks once more, or a network that is two.
+OBJECTIVES = {
+    "alternate": "",
+    "joint": "",
+    "distil": "",
+    "second_run": "second run",
+    "self_assl": "Self-ASSL",
+    "side_by_side": "Self-ASSL beside the first run",
+}
+
+
+class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A network by its whole history; its parents and its label are made from it.
+
+    Attributes:
+      tasks: the proxy tasks of its last training; () without one.
+      objective: what that training does, one of `OBJECTIVES`: "alternate", "joint" and "distil"
+        train several tasks together, "second_run" and "self_assl" train the same tasks once more;
+        "" trains one task. "side_by_side" is no training: two `teachers` are fine-tuned as one
+        network.
+      start: the network that the training begins with; None begins with random weights.
+      teachers: finished networks that stay as they are. Their features are targets of "distil";
+        "self_assl" trains away from those of the only one.
+      given: the name of weights that a user brings, `START` or a teacher's.
+      compute: floating-point operations of the training; 0 takes the steps of the settings.
+      share: of its training that is done, above 0; below 1 at a rung of a search.
+      seed: number of the pretraining, 0 to `pretrain.seeds` - 1.
+    """
+
+    tasks: Pool = ()
+    objective: str = ""
+    start: "Network | None" = None
+    teachers: "tuple[Network, ...]" = ()
+    given: str = ""
+    compute: float = 0.0
+    share: float = 1.0
+    seed: int = 0
+
+    @property
+    def parents(self) -> "tuple[Network, ...]":
+        """The networks that it begins with or looks at, each once."""
+        return tuple(dict.fromkeys(filter(None, (self.start, *self.teachers))))
+
+    @property
+    def history(self) -> "Iterator[Network]":
+        """Itself, and every network that it builds on; a network may come twice."""
+        yield self
+        for parent in self.parents:
+            yield from parent.history
+
+    @property
+    def members(self) -> Pool:
+        """The tasks and teachers that it has learned from, in the order of its history."""
+        if self.given:
+            return () if self.given == START else (self.given,)
+        before = self.start.members if self.start else ()
+        beside = [name for teacher in self.teachers for name in teacher.members]
+        return tuple(dict.fromkeys((*before, *self.tasks, *beside)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a finished training of other compute or other tasks comes before this one."""
+        again = self.objective in ("second_run", "self_assl")
+        return bool(self.start and self.start.tasks and not self.teachers and not again)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has been trained on proxy tasks."""
+        return bool(self.tasks)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether a stage holds its weights: not from scratch, and not for two side by side."""
+        return self.trained or bool(self.given)
+
+    @property
+    def generation(self) -> int:
+        """The number of trainings one after the other that end with it, 0 for given weights."""
+        before = max((parent.generation for parent in self.parents), default=0)
+        return before + self.trained
+
+    @property
+    def label(self) -> str:
+        """In logs and folder names: `src+rotation`, `simclr.longer.seed1`, `scratch`, `start`."""
+        words = [f".{self.objective}" * bool(OBJECTIVES.get(self.objective))]
+        words += [".on" * self.goes_on, ".longer" * (self.compute > 0)]
+        words += [f".part{self.share:g}"] if self.share < 1 else []
+        words += [f".seed{self.seed}"] if self.seed else []
+        return ("+".join(self.members) or self.given or "scratch") + "".join(words)
+
+    def title(self, of: Callable[[str], str] = str) -> str:
+        """For people: `SRC + Rotation, Self-ASSL, pretraining 2`.
+
+        Args:
+          of: the title of a task or teacher.
+        """
+        if not self.members:
+            return "Start weights" if self.given else "From scratch"
+        begun = ", then on" if self.goes_on else ""
+        words = (
+            OBJECTIVES.get(self.objective, ""),
+            "as long as the pool" if self.compute and not self.goes_on else "",
+            f"{100 * self.share:g} % of its pretraining" if self.share < 1 else "",
+            f"pretraining {self.seed + 1}" if self.seed else "",
+        )
+        named = " + ".join(map(of, self.members))
+        return named + begun + "".join(f", {word}" for word in words if word)
+
+    def repeated(self, seed: int) -> Self:
+        """The same history with other random numbers; given weights stay the same.
+
+        Args:
+          seed: the number of the pretraining.
+        """
+        if not self.parents and not self.trained:
+            return self
+        return self.replace(
+            seed=seed if self.trained else self.seed,
+            start=self.start and self.start.repeated(seed),
+            teachers=tuple(teacher.repeated(seed) for teacher in self.teachers),
+        )
+
+
+SCRATCH = Network()
