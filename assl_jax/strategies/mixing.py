@@ -51,7 +51,7 @@ class Mixing:
         images = setup.dataset.images
         batch = (size, *images.shape[1:]), images.dtype
         if self.is_mixed(network, "distil"):
-            goes_on = self.settings.distil.start == "single"
+            goes_on = self.setup.distil.start == "single"
             teachers = len(network.pool) - goes_on
             task = self.distillation(network, [1] * teachers)
             return step_flops(setup.backbone, task, *batch, teachers)
@@ -66,7 +66,7 @@ class Mixing:
         return sum(each) / len(each)
 
     def distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
-        settings = self.settings.distil
+        settings = self.setup.distil
         return Distillation(
             task=self.setup.tasks[self.ordered(network)[0]],
             widths=tuple(widths),

@@ -23,6 +23,7 @@ from assl_jax.strategies.stages import Stage, Unfinished
 from assl_jax.tasks import Average, ProxyTask
 from assl_jax.tasks.distillation import Teacher
 from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, load_tree
+from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Logging, Training, fit
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.penalty import Penalty
@@ -96,9 +97,10 @@ class Pretraining:
         if self.mixing.is_mixed(network, "alternate"):
             settings["moments"] = self.settings.moments
         if joint:
-            settings["joint"] = {**dataclasses.asdict(self.settings.joint), "first": ordered[0]}
+            settings["joint"] = {**dataclasses.asdict(JointSettings()), "first": ordered[0]}
         if distilled:
-            settings["distil"] = {**dataclasses.asdict(self.settings.distil), "first": ordered[0]}
+            distil = {"start": setup.distil.start, "weight": setup.distil.weight}
+            settings["distil"] = {**distil, "first": ordered[0]}
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
@@ -254,8 +256,8 @@ class Pretraining:
         self, folder: Path, network: Network, training: Training, singles: Sequence[Stage]
     ) -> TrainState:
         """Train on the features of the single networks, see `DistilSettings`."""
-        setup, settings = self.setup, self.settings.distil
-        first, goes_on = setup.tasks[self.mixing.ordered(network)[0]], settings.start == "single"
+        setup = self.setup
+        first, goes_on = setup.tasks[self.mixing.ordered(network)[0]], setup.distil.start == "single"
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
         task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
@@ -319,7 +321,7 @@ class Pretraining:
                     observe=observe,
                     observe_every=max(1, training.steps // OBSERVATIONS),
                 ),
-                joint=self.settings.joint if self.mixing.is_mixed(network, "joint") else None,
+                joint=JointSettings() if self.mixing.is_mixed(network, "joint") else None,
             )
         checkpoints.close(finished=True)
         return state

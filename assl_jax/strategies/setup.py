@@ -18,7 +18,7 @@ from assl_jax.models import fixed_elsewhere
 from assl_jax.records import StageResult
 from assl_jax.seeds import derived
 from assl_jax.strategies.network import START, Network
-from assl_jax.strategies.settings import SimilaritySettings
+from assl_jax.strategies.settings import DistilSettings, SimilaritySettings
 from assl_jax.strategies.stages import Stage, StageCache
 from assl_jax.tasks import ProxyTask
 from assl_jax.training import trackers
@@ -57,6 +57,7 @@ class Setup:
       start: the weights that every pretraining starts from; None draws random ones.
       teachers: by name. A teacher is a member of a pool as a task is, but its network is given.
       log_to: where the curves of a stage are shown, see `training.trackers.TRACKERS`.
+      distil: how a pool learns from single networks.
     """
 
     dataset: Dataset
@@ -74,6 +75,7 @@ class Setup:
     start: Given | None = None
     teachers: Mapping[str, Given] = dataclasses.field(default_factory=dict)
     log_to: tuple[str, ...] = trackers.DEFAULT
+    distil: DistilSettings = DistilSettings()
 
     def given(self, network: Network) -> Given | None:
         """The weights of a network that is not trained; None for one that is."""
