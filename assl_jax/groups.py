@@ -8,10 +8,12 @@ what they mean.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from assl_jax.docstrings import meanings
 from assl_jax.ranges import Allowed, InPlace, Names, OneOf, declared, mistakes
+
+T = TypeVar("T")
 
 
 class Setting(NamedTuple):
@@ -46,23 +48,23 @@ def settings(group: Any) -> dict[str, Setting]:
     return found
 
 
-def build(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    """A group from the values of its settings; those that are not given have their defaults.
+def build(group: T, values: Mapping[str, Any]) -> T:
+    """A group with other values of its settings.
 
     Args:
-      kind: the class.
+      group: has those that are not given.
       values: by name; others are ignored.
 
     Raises:
       InputError: what the class, or that of a part, refuses.
     """
-    allowed, own = declared(kind), {}
-    for field in dataclasses.fields(kind):
+    allowed, own = declared(type(group)), {}
+    for field in dataclasses.fields(group):  # type: ignore[arg-type]  # a dataclass
         if isinstance(allowed.get(field.name), InPlace):
-            own[field.name] = build(type(field.default), values)
+            own[field.name] = build(getattr(group, field.name), values)
         elif field.name in values:
             own[field.name] = values[field.name]
-    return kind(**own)
+    return dataclasses.replace(group, **own)  # type: ignore[type-var]  # as above
 
 
 def refused(known: Mapping[str, Setting], values: Mapping[str, Any], prefix: str) -> list[str]:

@@ -257,7 +257,10 @@ class Pretraining:
     ) -> TrainState:
         """Train on the features of the single networks, see `DistilSettings`."""
         setup = self.setup
-        first, goes_on = setup.tasks[self.mixing.ordered(network)[0]], setup.distil.start == "single"
+        first, goes_on = (
+            setup.tasks[self.mixing.ordered(network)[0]],
+            setup.distil.start == "single",
+        )
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
         task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}

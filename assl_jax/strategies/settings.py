@@ -257,7 +257,9 @@ class SearchSettings:
     @property
     def in_force(self) -> "SearchSettings":
         """The same with the paper's rules, if it is to follow them."""
-        return dataclasses.replace(self, as_printed=False, **AS_PRINTED) if self.as_printed else self
+        return (
+            dataclasses.replace(self, as_printed=False, **AS_PRINTED) if self.as_printed else self
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
