@@ -52,7 +52,7 @@ def _run(argv: list[str]) -> None:
         importlib.import_module(f"assl_jax.commands.{argv[0]}").main(argv[1:])
         sys.stdout.flush()  # here, where a fault can still be told
     except InputError as error:
-        fail(str(error))
+        fail(*error.lines)
     except Interrupted as error:
         signals.leave(str(error))
     except BrokenPipeError:

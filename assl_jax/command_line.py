@@ -11,12 +11,19 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
-from assl_jax.config_keys import FIRST_NEEDED, choices, complete, defaults, meaning
+from assl_jax.config import RunConfig, complete, declared_settings, defaults, gone, typed
 from assl_jax.environment import program
-from assl_jax.errors import InputError
-from assl_jax.models import make_backbone, takes
+from assl_jax.errors import InputError, Mistakes
+from assl_jax.groups import settings as settings_of
+from assl_jax.models import BackboneSettings, takes
 
 PREFIX = "config."
+# The settings that a beginner needs, in the order in which `--help` shows those that there are.
+FIRST_NEEDED = (
+    *("data.path", "data.side", "data.shape", "data.window", "data.labels"),
+    *("tasks", "backbone.name", "pretrain.steps", "pretrain.batch_size", "target.steps"),
+    *("search.metric", "init.path", "seed"),
+)
 FIRST = ("tasks", "data.name")  # they decide which other settings there are
 # What a value must be, by the type of the default.
 KINDS = {
@@ -44,6 +51,25 @@ class Options(argparse.ArgumentParser):
         )
 
 
+def read(config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()) -> RunConfig:
+    """The config of a run, with what the command line changes.
+
+    Args:
+      config, arguments, options: as in `override`.
+
+    Raises:
+      Mistakes: all of the command line and of the config.
+    """
+    found = override(config, arguments, options)
+    try:
+        tree = typed(config)
+    except Mistakes as error:
+        raise Mistakes([*found, *error.lines]) from error
+    if found:
+        raise Mistakes(found)
+    return tree
+
+
 def override(
     config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()
 ) -> list[str]:
@@ -63,7 +89,7 @@ def override(
     for key in FIRST:
         if PREFIX + key in given:
             mistakes += _set(config, key, given.pop(PREFIX + key))
-    with contextlib.suppress(InputError):  # `config.mistakes` finds it again
+    with contextlib.suppress(InputError):  # `typed` finds it again
         complete(config)
     known = _keys(config)
     for name, value in given.items():
@@ -71,7 +97,7 @@ def override(
         if key != name and key in known:
             mistakes += _set(config, key, value)
         else:
-            mistakes.append(f"--{name} is unknown; {_nearest(name, known, options)}")
+            mistakes.append(gone(key) or f"--{name} is unknown; {_nearest(name, known, options)}")
     if f"{PREFIX}backbone.name" in given:
         with contextlib.suppress(InputError):  # as above
             _of_another_backbone(config, given)
@@ -83,10 +109,10 @@ def _of_another_backbone(config: ConfigDict, given: Collection[str]) -> None:
 
     What the user gives too stays, and is refused later.
     """
-    for setting, default in defaults(make_backbone).items():
+    for setting, default in settings_of(BackboneSettings()).items():
         chosen = f"{PREFIX}backbone.{setting}" in given
         if not chosen and not takes(config.backbone.name, setting):
-            config.backbone[setting] = default
+            config.backbone[setting] = default.value
 
 
 def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str:
@@ -97,11 +123,12 @@ def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str
       width: characters of a line.
       every: show every setting, and not only those that a beginner needs.
     """
-    values = _keys(config)
+    values, declared = _keys(config), declared_settings(defaults(config)[0])
     lines = []
     for key in values if every else [key for key in FIRST_NEEDED if key in values]:
-        names = ", ".join(choices(config, key))
-        words = [meaning(config, key), *([f"choices: {names}"] if names else [])]
+        setting = declared[key]
+        names = ", ".join(setting.choices)
+        words = [setting.meaning, *([f"choices: {names}"] if names else [])]
         wrapped = [line for each in words for line in textwrap.wrap(each, width - 6)]
         lines += [f"  --{PREFIX}{key}={_written(values[key])}"]
         lines += [f"      {line}" for line in wrapped]

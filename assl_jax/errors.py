@@ -1,4 +1,4 @@
-"""The two errors that a run shows as one line instead of a traceback, and checks of settings."""
+"""The errors that a run shows as one line instead of a traceback, and checks of settings."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -21,6 +21,23 @@ class InputError(ValueError):
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
         super().__init__(line)
+
+    @property
+    def lines(self) -> list[str]:
+        """What the program shows, a line for each mistake."""
+        return [str(self)]
+
+
+class Mistakes(InputError):
+    """Several at once."""
+
+    def __init__(self, messages: Iterable[str]) -> None:
+        self._lines = [str(InputError(message)) for message in messages]
+        super().__init__("; ".join(self._lines))
+
+    @property
+    def lines(self) -> list[str]:
+        return self._lines
 
 
 class Unusable(InputError):
@@ -50,9 +67,14 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
     """
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
+    raise InputError(nearest(table, name, what))
+
+
+def nearest(known: Iterable[str], name: str, what: str) -> str:
+    """What to say of an unknown name, with the nearest and all `known` ones; see `lookup`."""
+    near = difflib.get_close_matches(str(name), known := [*known], n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"{what}={name!r} is unknown; {hint}(one of {', '.join(table)})")
+    return f"{what}={name!r} is unknown; {hint}(one of {', '.join(known)})"
 
 
 def choice(value: str, choices: Iterable[str], setting: str) -> None:

@@ -8,25 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from ml_collections import ConfigDict
 
 from assl_jax import records, report
-from assl_jax.config import (
-    cross_validated,
-    load_data,
-    members_of,
-    mistakes_of,
-    pool_of,
-    search_of,
-    second_run_of,
-    studies_of,
-    teachers_of,
-)
-from assl_jax.config_keys import complete
+from assl_jax.config import RunConfig, plain
 from assl_jax.console import say, say_lines
 from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
-from assl_jax.errors import InputError, Unusable, lookup, require
+from assl_jax.errors import InputError, Unusable, require
 from assl_jax.evaluation.embedding import Embedding, embed
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
@@ -43,6 +31,7 @@ from assl_jax.strategies.network import SCRATCH, START, Network
 from assl_jax.strategies.pairs import pairs
 from assl_jax.strategies.stages import Stage, StageCache, claimed
 from assl_jax.strategies.study import Study
+from assl_jax.studies import studies_of
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import barrier, is_primary
 from assl_jax.training.trackers import one_run, trackers_of
@@ -51,58 +40,58 @@ from assl_jax.workdir import begin, check_workdir
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
 
-def _mtassl(config: ConfigDict, studies: list[Study]) -> Findings:
+def _mtassl(config: RunConfig, studies: list[Study]) -> Findings:
     return mtassl.search(
         studies[0],
-        tasks=pool_of(config),
-        settings=search_of(config),
-        teachers=tuple(teachers_of(config)),
+        tasks=config.pool,
+        settings=config.search,
+        teachers=tuple(config.teachers),
     )
 
 
-def _pretrain(config: ConfigDict, studies: list[Study]) -> Findings:
-    return mtassl.single(studies[0], pool=members_of(config))
+def _pretrain(config: RunConfig, studies: list[Study]) -> Findings:
+    return mtassl.single(studies[0], pool=config.members)
 
 
-def _pairs(config: ConfigDict, studies: list[Study]) -> Findings:
-    return pairs(studies[0], tasks=pool_of(config))
+def _pairs(config: RunConfig, studies: list[Study]) -> Findings:
+    return pairs(studies[0], tasks=config.pool)
 
 
-def _finetune(config: ConfigDict, studies: list[Study]) -> Findings:
+def _finetune(config: RunConfig, studies: list[Study]) -> Findings:
     return mtassl.start_alone(studies[0])
 
 
-def _table4(config: ConfigDict, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [(name,) for name in pool_of(config)])
+def _table4(config: RunConfig, studies: list[Study]) -> Findings:
+    return _compare(config, studies, [(name,) for name in config.pool])
 
 
-def _self_assl(config: ConfigDict, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [pool_of(config)])
+def _self_assl(config: RunConfig, studies: list[Study]) -> Findings:
+    return _compare(config, studies, [config.pool])
 
 
-def _compare(config: ConfigDict, studies: list[Study], pools: list[records.Pool]) -> Findings:
+def _compare(config: RunConfig, studies: list[Study], pools: list[records.Pool]) -> Findings:
     return self_assl.compare(
         studies,
         pools=pools,
-        second=second_run_of(config),
+        second=config.self_assl.second,
         control=config.self_assl.second_run,
     )
 
 
-def _singles(config: ConfigDict) -> list[Network]:
-    return [Network((name,)) for name in members_of(config)]
+def _singles(config: RunConfig) -> list[Network]:
+    return [Network((name,)) for name in config.members]
 
 
-def _candidates(config: ConfigDict) -> list[Network]:
-    return mtassl.begins_with(pool_of(config), tuple(teachers_of(config)), search_of(config))
+def _candidates(config: RunConfig) -> list[Network]:
+    return mtassl.begins_with(config.pool, tuple(config.teachers), config.search)
 
 
-def _pool(config: ConfigDict) -> list[Network]:
-    return [Network(members_of(config))]
+def _pool(config: RunConfig) -> list[Network]:
+    return [Network(config.members)]
 
 
-def _distilled(config: ConfigDict) -> list[Network]:
-    distilled = len(members_of(config)) > 1 and config.pretrain.mixing == "distil"
+def _distilled(config: RunConfig) -> list[Network]:
+    distilled = len(config.members) > 1 and config.pretrain.mixing == "distil"
     return _singles(config) if distilled else []
 
 
@@ -117,10 +106,10 @@ class Experiment(NamedTuple):
       needs_labels: whether it compares networks by their accuracy.
     """
 
-    run: Callable[[ConfigDict, list[Study]], Findings]
-    begins_with: Callable[[ConfigDict], list[Network]]
+    run: Callable[[RunConfig, list[Study]], Findings]
+    begins_with: Callable[[RunConfig], list[Network]]
     then: str = ""
-    parts: Callable[[ConfigDict], list[Network]] = lambda config: []
+    parts: Callable[[RunConfig], list[Network]] = lambda config: []
     needs_labels: bool = True
 
 
@@ -142,17 +131,8 @@ EXPERIMENTS = {
 }
 
 
-def mistakes(config: ConfigDict) -> list[str]:
-    """What is wrong with a config, one line each, as far as it shows without the data."""
-    try:
-        lookup(EXPERIMENTS, config.experiment, "experiment")
-    except InputError as error:
-        return [str(error), *mistakes_of(config)]
-    return mistakes_of(config)
-
-
 def run(
-    config: ConfigDict,
+    config: RunConfig,
     workdir: Path,
     stages: Path | None = None,
     *,
@@ -167,7 +147,7 @@ def run(
     Finished stages are read, not repeated. Where everything is finished, nothing is written.
 
     Args:
-      config: see `config.base_config`.
+      config: see `config.typed`.
       workdir: folder of the run.
       stages: folder of finished stages that runs share; by default `stages` next to `workdir`.
       reuse_settings: accept finished stages of the same settings that other code computed.
@@ -177,18 +157,14 @@ def run(
       beside: is entered while networks are trained and compared, see `jobs.helpers`.
 
     Raises:
-      InputError: anything in the config or the data that the user can correct.
+      InputError: anything that the user can correct.
       Interrupted: a stop was requested.
     """
-    complete(config)
-    found = mistakes(config)
-    require(not found, "; ".join(found))
-    settings = records.as_settings(config.to_dict())
+    settings, config = plain(config), config.in_force
     stages = stages or workdir.parent / "stages"
     experiment = EXPERIMENTS[config.experiment]
-    search = search_of(config)
     check_workdir(workdir, stages, settings)
-    dataset = load_data(config)
+    dataset = config.data.load()
     summary = summarise(dataset)
     say_lines(data_lines(summary))
     require(
@@ -197,14 +173,9 @@ def run(
         "one task with --config=configs/pretrain.py",
     )
     cache = StageCache(stages, reuse_settings)
-    studies = studies_of(
-        config,
-        dataset,
-        cache,
-        cross_validated=cross_validated(config),
-    )
+    studies = studies_of(config, dataset, cache)
     for study in studies:
-        study.check(second_run_of(config).penalty, pretrains=bool(experiment.begins_with(config)))
+        study.check(config.self_assl.second.penalty, pretrains=bool(experiment.begins_with(config)))
     data_digest = studies[0].setup.data_digest
     old = _finished(workdir / records.RESULTS) if is_primary() else None
     require(
@@ -233,8 +204,8 @@ def run(
         data=dataset.name,
         space=dataset.space,
         seed=config.seed,
-        select_on=search.select_on,
-        metric=search.metric,
+        select_on=config.search.select_on,
+        metric=config.search.metric,
         labels=len(dataset.labelled_sets[0]) if dataset.labelled_sets else 0,
         test_images=len(dataset.test),
         classes=dataset.class_names,

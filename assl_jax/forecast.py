@@ -4,10 +4,8 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from ml_collections import ConfigDict
-
 from assl_jax import console
-from assl_jax.config import pool_of, search_of, second_run_of, teachers_of
+from assl_jax.config import RunConfig
 from assl_jax.report.before import plan_lines
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.outlook import Outlook, of_search, together
@@ -15,32 +13,32 @@ from assl_jax.strategies.plan import Work, pace, planned
 from assl_jax.strategies.study import Study
 
 
-def _search(config: ConfigDict, study: Study) -> list[Work]:
-    return of_search(study, pool_of(config), tuple(teachers_of(config)), search_of(config))
+def _search(config: RunConfig, study: Study) -> list[Work]:
+    return of_search(study, config.pool, tuple(config.teachers), config.search)
 
 
-def _pairs(config: ConfigDict, study: Study) -> list[Work]:
-    every = map(Network, itertools.combinations(pool_of(config), 2))
+def _pairs(config: RunConfig, study: Study) -> list[Work]:
+    every = map(Network, itertools.combinations(config.pool, 2))
     return together("every pair of these tasks", study, list(every))
 
 
-def _table4(config: ConfigDict, study: Study) -> list[Work]:
-    return _second(config, study, [(name,) for name in pool_of(config)])
+def _table4(config: RunConfig, study: Study) -> list[Work]:
+    return _second(config, study, [(name,) for name in config.pool])
 
 
-def _self_assl(config: ConfigDict, study: Study) -> list[Work]:
-    return _second(config, study, [pool_of(config)])
+def _self_assl(config: RunConfig, study: Study) -> list[Work]:
+    return _second(config, study, [config.pool])
 
 
-def _second(config: ConfigDict, study: Study, pools: Sequence[tuple[str, ...]]) -> list[Work]:
-    second = second_run_of(config)
+def _second(config: RunConfig, study: Study, pools: Sequence[tuple[str, ...]]) -> list[Work]:
+    second = config.self_assl.second
     kinds = [second, *([second.control()] if config.self_assl.second_run else [])]
     again = [Network(pool, kind) for pool in pools for kind in kinds]
     return together("second trainings", study, again)
 
 
 # What comes after the networks that an experiment begins with, at most.
-FOLLOWS: dict[str, Callable[[ConfigDict, Study], list[Work]]] = {
+FOLLOWS: dict[str, Callable[[RunConfig, Study], list[Work]]] = {
     "mtassl": _search,
     "pairs": _pairs,
     "table4": _table4,
@@ -49,7 +47,7 @@ FOLLOWS: dict[str, Callable[[ConfigDict, Study], list[Work]]] = {
 
 
 def say_plan(
-    config: ConfigDict,
+    config: RunConfig,
     studies: Sequence[Study],
     networks: Sequence[Network],
     parts: Sequence[Network],

@@ -15,7 +15,7 @@ import inspect
 import numbers
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from assl_jax.errors import InputError, choice, in_range, require
 
@@ -35,6 +35,11 @@ class Range:
     at_least: float | None = None
     below: float | None = None
     at_most: float | None = None
+
+    def __str__(self) -> str:
+        words = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
+        bounds = {words[name]: bound for name, bound in vars(self).items() if bound is not None}
+        return " and ".join(f"{word} {bound:,}" for word, bound in bounds.items())
 
     def check(self, value: float, setting: str) -> None:
         """Raise `InputError` unless `value` is in the range; NaN never is.
@@ -63,6 +68,28 @@ class OneOf:
 
 
 @dataclasses.dataclass(frozen=True)
+class Names:
+    """Names of a table to which other packages add; several in a list with commas.
+
+    Attributes:
+      names: those of this package. Whoever looks a name up says that it is unknown.
+    """
+
+    names: Iterable[str]
+
+    def check(self, value: Any, setting: str) -> None:
+        """Any name may be one of another package."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InPlace:
+    """Marks a field whose own fields are settings of the group; see `Part`. It checks itself."""
+
+    def check(self, value: Any, setting: str) -> None:
+        """The class of the part has checked it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Entries:
     """A list whose entries are of one kind.
 
@@ -83,7 +110,9 @@ ENTRIES: dict[type, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "numbers"),
     str: ((str,), "names"),
 }
-Allowed = Range | OneOf | Entries
+Allowed = Range | OneOf | Names | InPlace | Entries
+T = TypeVar("T")
+Part = Annotated[T, InPlace()]  # `training: Part[Training] = Training()`
 Count = Annotated[int, Range(at_least=1)]
 Repeats = Annotated[int, Range(at_least=1, at_most=1000)]
 Width = Annotated[int, Range(at_least=1, at_most=2**16)]  # of a layer; wider ones crash XLA

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assl_jax import records
-from assl_jax.config_keys import base_config
+from assl_jax.config import base_config, without_gone
 from assl_jax.console import say
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, Unusable, require
@@ -19,7 +19,7 @@ CHANGES = {
     **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
     "similarity.": "the comparisons of features",
     "self_assl.": "the second trainings",
-    **dict.fromkeys(("joint.", "distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
+    **dict.fromkeys(("distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
 }
 
 
@@ -54,9 +54,8 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
     saved = _saved(workdir)
     if saved is None:
         return
-    old = records.flat_settings(saved)
-    new = records.flat_settings(settings)
-    default = records.flat_settings(records.as_settings(base_config(new["data.name"]).to_dict()))
+    old, new = without_gone(saved), records.flat_settings(settings)
+    default = records.flat_settings(base_config(new["data.name"]).to_dict())
     changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
     more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
     require(

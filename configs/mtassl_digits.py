@@ -8,7 +8,7 @@ twelve minutes on two CPU cores; docs/results.md has the accuracies.
 
 from ml_collections import ConfigDict
 
-from assl_jax.config_keys import base_config, no_flips
+from assl_jax.config import base_config, no_flips
 
 
 def get_config() -> ConfigDict:

@@ -21,7 +21,7 @@ MRI. Decoded volumes are kept in `cache/` (`--config.data.cache`).
 
 from ml_collections import ConfigDict
 
-from assl_jax.config_keys import base_config, no_flips
+from assl_jax.config import base_config, no_flips
 from assl_jax.errors import choice
 
 

@@ -10,7 +10,7 @@ inside scikit-learn, which take about a minute on two CPU cores.
 
 from ml_collections import ConfigDict
 
-from assl_jax.config_keys import base_config, no_flips
+from assl_jax.config import base_config, no_flips
 
 
 def get_config(data: str = "digits") -> ConfigDict:

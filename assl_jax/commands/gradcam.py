@@ -10,7 +10,7 @@ import numpy as np
 
 from assl_jax import records
 from assl_jax.command_line import Options
-from assl_jax.config import load_data, saved_config
+from assl_jax.config import saved_config, typed
 from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import require
 from assl_jax.evaluation.export import load_models
@@ -56,10 +56,10 @@ def gradcam(
         "run it first",
     )
     results = records.read(workdir / records.RESULTS, Results)
-    config = saved_config(workdir)
+    config = typed(saved_config(workdir))
     models = load_models(workdir, results, networks)
     require(bool(models), f"{workdir} has kept no fine-tuned network; run it again")
-    dataset = load_data(config)
+    dataset = config.data.load()
     if images:
         reader = reader_of(dataset)
         files = reader.find(Path(images).expanduser())[:n]

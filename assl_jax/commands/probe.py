@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 from assl_jax import outputs, records
 from assl_jax.command_line import Options
-from assl_jax.config import load_data, saved_config
+from assl_jax.config import RunConfig, saved_config, typed
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
 from assl_jax.errors import lookup, require
@@ -81,14 +80,14 @@ def probe_networks(
         (workdir / records.CONFIG).exists(),
         f"{workdir} holds no run (no {records.CONFIG}); name the --workdir of one",
     )
-    config = saved_config(workdir)
+    config = typed(saved_config(workdir))
     folders = _pretrained(workdir, networks) if networks or not checkpoints else {}
     folders |= {str(folder): Path(folder) for folder in checkpoints}
     trained = [
         ProbedBackbone(label, folder, *load_backbone(folder), load_intensity(folder))
         for label, folder in folders.items()
     ]
-    dataset = load_data(config)
+    dataset = config.data.load()
     for network in trained:
         _check(network, dataset, layer)
 
@@ -221,7 +220,7 @@ def _probed(
     network: ProbedBackbone,
     dataset: Dataset,
     images: Feed,
-    config: ConfigDict,
+    config: RunConfig,
     layer: str,
     k: int,
 ) -> Probed:
@@ -256,7 +255,7 @@ def _probed(
 
 
 def _untrained(
-    trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: ConfigDict
+    trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: RunConfig
 ) -> list[ProbedBackbone]:
     """A network with random weights for each architecture and intensity.
 

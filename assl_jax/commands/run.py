@@ -11,11 +11,10 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from assl_jax.command_line import Options, describe, override
+from assl_jax.command_line import Options, describe, override, read
 from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
-from assl_jax.config_keys import complete
-from assl_jax.console import fail, set_quiet
+from assl_jax.console import set_quiet
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 
@@ -96,14 +95,11 @@ def start(
       words: the whole command, which `--jobs` repeats.
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
-    complete(config)
-    found = override(config, settings, names)
-    from assl_jax import jobs
-    from assl_jax.experiment import mistakes, run  # only now: it takes a second
+    tree = read(config, settings, names)
+    from assl_jax import jobs  # only now: it takes a second
+    from assl_jax.experiment import run
     from assl_jax.training.processes import initialize, share_errors
 
-    if found := [*found, *mistakes(config)]:
-        fail(*found)
     # `~` is the home folder, also after "=", where a shell leaves it.
     workdir = expanded(given.workdir, "--workdir") if given.workdir else default
     stages = expanded(given.stages, "--stages") if given.stages else None
@@ -123,7 +119,7 @@ def start(
     initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
     with share_errors():
         run(
-            config,
+            tree,
             workdir,
             stages,
             reuse_settings=given.reuse == "settings",

@@ -1,5 +1,6 @@
 """Weights that a user brings, read from a run or from a file."""
 
+import dataclasses
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,18 @@ from assl_jax.records import DONE, RESULTS, Pretrained, Results, StageRecord, St
 
 TEACHERS = "distil.teachers"  # the setting
 CHOOSE = "name a run, a pretraining stage or a .safetensors file"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InitSettings:
+    """The weights that every pretraining starts from.
+
+    Attributes:
+      path: a finished run, or a safetensors file with a network in the names of torchvision, timm
+        or MONAI, see `interop.start`; "" draws random weights.
+    """
+
+    path: str = ""
 
 
 def read_start(

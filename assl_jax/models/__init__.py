@@ -6,7 +6,6 @@ A backbone maps standardised images `[b, *space, c]` to feature maps by name, se
 """
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +20,7 @@ from assl_jax.models.halving import suggest_delay
 from assl_jax.models.resnet import ResNet
 from assl_jax.models.side_by_side import SideBySide
 from assl_jax.models.vgg import VGG
-from assl_jax.ranges import OneOf, Range, declared, mistakes
+from assl_jax.ranges import Names, OneOf, Range, check
 
 
 class Entry(NamedTuple):
@@ -31,7 +30,7 @@ class Entry(NamedTuple):
       title: for readers.
       module: its class; a `Backbone`. Its fields are the settings that it takes.
       fixed: fields that the name decides.
-      ignored: settings of `make_backbone` that have no meaning for it. They may have any value,
+      ignored: settings of `BackboneSettings` that have no meaning for it. They may have any value,
         because a run compares several backbones with the same settings.
     """
 
@@ -58,6 +57,7 @@ __all__ = [
     "DTYPES",
     "GROUP",
     "Backbone",
+    "BackboneSettings",
     "Entry",
     "ResNet",
     "SideBySide",
@@ -95,7 +95,7 @@ def takes(name: str, setting: str) -> bool:
 
     Args:
       name: see `backbone_entry`.
-      setting: of `make_backbone`.
+      setting: of `BackboneSettings`.
 
     Raises:
       InputError: as `backbone_entry` does.
@@ -110,25 +110,17 @@ def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
     They are part of what determines a network, and may change with the other package.
 
     Args:
-      settings: of `make_backbone`.
+      settings: of `BackboneSettings`.
     """
     name = settings.get("name", "")
     return {} if not name or name in BACKBONES else dict(backbone_entry(name).fixed)
 
 
-def make_backbone(
-    name: str = "resnet18",
-    *,
-    width: Annotated[float, Range(above=0, at_most=16)] = 1.0,
-    stem: str = "imagenet",
-    dtype: Annotated[str, OneOf(DTYPES)] = "float32",
-    delay: Sequence[int] = (),
-    remat: bool = False,
-    copies: int = 1,
-) -> nn.Module:
-    """A backbone by name.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackboneSettings:
+    """Which backbone, and its form.
 
-    Args:
+    Attributes:
       name: the network: one of `BACKBONES`, of another package, or `module:Class`.
       width: multiplier of all channel counts, at most 16.
       stem: first layers of a ResNet, a key of `resnet.STEMS`; VGG has no stem and ignores it.
@@ -139,29 +131,59 @@ def make_backbone(
       remat: recompute activations in the backward pass instead of keeping them, see `ResNet`.
         Results change by no more than rounding, but a run with it does not share stages with a run
         without.
+
+    Raises:
+      InputError: an unknown dtype (the nearest name is shown); a width or a delay out of range.
+    """
+
+    name: Annotated[str, Names(BACKBONES)] = "resnet18"
+    width: Annotated[float, Range(above=0, at_most=16)] = 1.0
+    stem: Annotated[str, Names(resnet.STEMS)] = "imagenet"
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32"
+    delay: Sequence[int] = ()
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        check(self, "backbone.")
+        require(
+            isinstance(self.delay, (tuple, list))
+            and all(type(d) is int and d >= 0 for d in self.delay),
+            f"backbone.delay={self.delay!r} must hold one whole number from 0 up per axis, as in "
+            "(3, 0, 0)",
+        )
+
+    def module(self) -> nn.Module:
+        """The network.
+
+        Raises:
+          InputError: an unknown name or stem; a setting that this backbone does not take.
+        """
+        entry = backbone_entry(self.name)
+        given = {**vars(self), "delay": tuple(self.delay)}
+        del given["name"]
+        fields = {field.name for field in dataclasses.fields(entry.module)}
+        for setting in given:
+            require(
+                setting in fields | {*entry.ignored}
+                or given[setting] == getattr(BackboneSettings, setting),
+                f"backbone.{setting}={given[setting]!r} has no meaning for {self.name}; leave it "
+                "out",
+            )
+        values = {**given, "dtype": DTYPES[self.dtype]}
+        taken = {setting: values[setting] for setting in given if setting in fields}
+        return entry.module(**taken, **entry.fixed)
+
+
+def make_backbone(name: str = "resnet18", *, copies: int = 1, **settings: Any) -> nn.Module:
+    """A backbone by name.
+
+    Args:
+      name, settings: as in `BackboneSettings`.
       copies: more than 1 gives that many networks side by side, see `SideBySide`.
 
     Raises:
       InputError: an unknown name, stem or dtype (the nearest name is shown); a width or a delay out
         of range; a setting that this backbone does not take.
     """
-    entry = backbone_entry(name)
-    found = mistakes(declared(make_backbone), {"width": width, "dtype": dtype}, "backbone.")
-    require(not found, "; ".join(found))
-    require(
-        isinstance(delay, (tuple, list)) and all(type(d) is int and d >= 0 for d in delay),
-        f"backbone.delay={delay!r} must hold one whole number from 0 up per axis, as in (3, 0, 0)",
-    )
-    delay = tuple(delay)
-    given = {"width": width, "stem": stem, "dtype": dtype, "delay": delay, "remat": remat}
-    fields = {field.name for field in dataclasses.fields(entry.module)}
-    defaults = inspect.signature(make_backbone).parameters
-    for setting in given.keys() - fields - set(entry.ignored):
-        require(
-            given[setting] == defaults[setting].default,
-            f"backbone.{setting}={given[setting]!r} has no meaning for {name}; leave it out",
-        )
-    values = {**given, "dtype": DTYPES[dtype]}
-    taken = {setting: values[setting] for setting in given if setting in fields}
-    network = entry.module(**taken, **entry.fixed)
+    network = BackboneSettings(name=name, **settings).module()
     return network if copies == 1 else SideBySide(network, copies)

@@ -7,8 +7,18 @@ from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
-from assl_jax.ranges import Count, OneOf, Positive, Range, Repeats, Size, check, declared, mistakes
-from assl_jax.training.joint import JointSettings
+from assl_jax.ranges import (
+    Count,
+    OneOf,
+    Part,
+    Positive,
+    Range,
+    Repeats,
+    Size,
+    check,
+    declared,
+    mistakes,
+)
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.penalty import Penalty
@@ -46,6 +56,9 @@ class DistilSettings:
         takes the features of the other networks as further targets. "scratch" begins with
         random weights and learns the features of all of them, from the first task's inputs.
       weight: of the teachers' loss.
+      teachers: `NAME=PATH`, separated by commas: networks of the same backbone. A search or a
+        distilled pool takes them in as it does tasks. The path is one that `init.path` takes;
+        without `NAME=`, the file or folder gives the name.
 
     Raises:
       InputError: an unknown start, or a weight that is not above 0.
@@ -53,6 +66,7 @@ class DistilSettings:
 
     start: Annotated[str, OneOf(STARTS)] = "single"
     weight: Positive = 1.0
+    teachers: str = ""
 
     def __post_init__(self) -> None:
         check(self, "distil.")
@@ -75,21 +89,17 @@ class PretrainSettings:
         from the finished networks of the single tasks.
       moments: whether the tasks of an alternating pool share Adam's moments of the backbone, or
         each task has its own; see `TrainState`.
-      joint: settings of "joint".
-      distil: settings of "distil".
 
     Raises:
       InputError: fewer than one seed, an unknown budget or mixing, or micro-batches of a joint
         step.
     """
 
-    training: Training
+    training: Part[Training] = Training(steps=1000, batch_size=128)
     seeds: Repeats = 1
     budget: Annotated[str, OneOf(BUDGETS)] = "steps"
     mixing: Annotated[str, OneOf(MIXING)] = "alternate"
     moments: Annotated[str, OneOf(MOMENTS)] = "per_task"
-    joint: JointSettings = JointSettings()
-    distil: DistilSettings = DistilSettings()
 
     def __post_init__(self) -> None:
         check(self, "pretrain.")
@@ -127,7 +137,9 @@ class TargetSettings:
       InputError: fewer than one seed, or a value of a setting that is unknown or out of range.
     """
 
-    training: Training
+    training: Part[Training] = Training(
+        steps=1000, batch_size=128, optimiser=Optimiser(learning_rate=1e-4)
+    )
     seeds: Repeats = 3
     learning_rates: tuple[float, ...] = ()
     folds: Size = 5
@@ -213,6 +225,7 @@ class SearchSettings:
         is not worth having. At the end the control, the single network that the search began with
         and all pools that were trained are compared, and the best is kept. Without a control, it
         is the last pool that was accepted.
+      as_printed: the paper's rules, see `AS_PRINTED`, in place of the other settings of the search.
 
     Raises:
       InputError: an unknown value of a setting; rungs outside (0, 1), out of order, or of a search
@@ -227,6 +240,7 @@ class SearchSettings:
     gate: bool = True
     candidates: Annotated[str, OneOf(CANDIDATES)] = "argmin"
     control: bool = True
+    as_printed: bool = False
 
     def __post_init__(self) -> None:
         check(self, "search.")
@@ -236,8 +250,15 @@ class SearchSettings:
             f"search.rungs={rungs} must be rising shares between 0 and 1, as in (0.25,0.5)",
         )
         require(
-            not rungs or self.select_on == "cv",
+            not rungs or self.select_on == "cv" or self.as_printed,
             f"search.rungs={rungs} needs search.select_on=cv",
+        )
+
+    @property
+    def in_force(self) -> "SearchSettings":
+        """The same with the paper's rules, if it is to follow them."""
+        return (
+            dataclasses.replace(self, as_printed=False, **AS_PRINTED) if self.as_printed else self
         )
 
 
@@ -255,7 +276,7 @@ class SecondRun:
       InputError: an unknown `init_from` or `use`.
     """
 
-    penalty: Penalty = Penalty()
+    penalty: Part[Penalty] = Penalty()
     init_from: Annotated[str, OneOf(INIT_FROM)] = "f_p"
     use: Annotated[str, OneOf(USE)] = "f_prime"
 
@@ -270,3 +291,26 @@ class SecondRun:
     def control(self) -> "SecondRun":
         """The same without the penalty."""
         return dataclasses.replace(self, penalty=Penalty(weight=0.0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelfASSLSettings:
+    """What a comparison with Self-ASSL trains.
+
+    Attributes:
+      second: how a network is trained once more.
+      second_run: also train a second run without the penalty, as a control.
+      backbones: names of the backbones that are compared; () means `backbone.name` alone.
+
+    Raises:
+      InputError: a list with something else than names, or with one name twice.
+    """
+
+    second: Part[SecondRun] = SecondRun()
+    second_run: bool = False
+    backbones: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self, "self_assl.")
+        names = self.backbones
+        require(len(set(names)) == len(names), f"self_assl.backbones={names} names one twice")

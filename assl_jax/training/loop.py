@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from assl_jax import signals
 from assl_jax.console import Progress
 from assl_jax.errors import InputError, Interrupted, require
-from assl_jax.ranges import Count, Range, check
+from assl_jax.ranges import Count, Part, Range, check
 from assl_jax.records import HELD_OUT
 from assl_jax.seeds import derived
 from assl_jax.tasks import Metrics, ProxyTask
@@ -60,7 +60,7 @@ class Training:
     steps: Annotated[int, Range(at_least=1, at_most=10**8)]
     batch_size: Annotated[int, Range(at_least=2)]
     accumulate: Count = 1
-    optimiser: Optimiser = Optimiser()
+    optimiser: Part[Optimiser] = Optimiser()
 
     def __post_init__(self) -> None:
         check(self)
