@@ -1,134 +1,99 @@
 """From a config to a finished run."""
 
+import atexit
+import contextlib
+import functools
+import json
 import os
-import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from ml_collections import ConfigDict
 
-from assl_jax import records, report
+from assl_jax import console, records, report, signals
 from assl_jax.config import RunConfig, plain
-from assl_jax.console import say, say_lines
+from assl_jax.config_reading import typed
+from assl_jax.console import say_lines
+from assl_jax.data import Dataset
 from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
-from assl_jax.errors import InputError, Unusable, require
-from assl_jax.evaluation.embedding import Embedding, embed
-from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
-from assl_jax.evaluation.gradcam import attend, example_test_images
-from assl_jax.files import read_array
-from assl_jax.forecast import say_plan, showing
+from assl_jax.errors import require
+from assl_jax.experiments import EXPERIMENTS, HALVED
+from assl_jax.files import LOCK, waiting_lock
+from assl_jax.finishing import finish, finished
 from assl_jax.interop.start import describe_start
-from assl_jax.records import Findings, Results
-from assl_jax.report.before import data_lines
-from assl_jax.report.examples import task_examples
-from assl_jax.seeds import derived
-from assl_jax.strategies import mtassl, self_assl
-from assl_jax.strategies.comparing import FILE
-from assl_jax.strategies.network import SCRATCH, START, Network
-from assl_jax.strategies.pairs import pairs
-from assl_jax.strategies.stages import Stage, StageCache, claimed
-from assl_jax.strategies.study import Study
+from assl_jax.records import SCRATCH, DataSummary, Findings, Results
+from assl_jax.report.before import data_lines, plan_lines
+from assl_jax.store import LocalStore
+from assl_jax.strategies import comparing
+from assl_jax.strategies.checks import check
+from assl_jax.strategies.computing import stages_of
+from assl_jax.strategies.engines import Engine, Here
+from assl_jax.strategies.evidence import Evidence
+from assl_jax.strategies.outlook import Outlook, pace, planned
+from assl_jax.strategies.scheduler import Scheduler
+from assl_jax.strategies.stage import StageSpec, with_parents
 from assl_jax.studies import studies_of
-from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import barrier, is_primary
 from assl_jax.training.trackers import one_run, trackers_of
 from assl_jax.workdir import begin, check_workdir
 
-EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
-
-def _mtassl(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.search(
-        studies[0],
-        tasks=config.pool,
-        settings=config.search,
-        teachers=tuple(config.teachers),
-    )
-
-
-def _pretrain(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.single(studies[0], pool=config.members)
-
-
-def _pairs(config: RunConfig, studies: list[Study]) -> Findings:
-    return pairs(studies[0], tasks=config.pool)
-
-
-def _finetune(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.start_alone(studies[0])
-
-
-def _table4(config: RunConfig, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [(name,) for name in config.pool])
-
-
-def _self_assl(config: RunConfig, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [config.pool])
-
-
-def _compare(config: RunConfig, studies: list[Study], pools: list[records.Pool]) -> Findings:
-    return self_assl.compare(
-        studies,
-        pools=pools,
-        second=config.self_assl.second,
-        control=config.self_assl.second_run,
-    )
-
-
-def _singles(config: RunConfig) -> list[Network]:
-    return [Network((name,)) for name in config.members]
-
-
-def _candidates(config: RunConfig) -> list[Network]:
-    return mtassl.begins_with(config.pool, tuple(config.teachers), config.search)
-
-
-def _pool(config: RunConfig) -> list[Network]:
-    return [Network(config.members)]
-
-
-def _distilled(config: RunConfig) -> list[Network]:
-    distilled = len(config.members) > 1 and config.pretrain.mixing == "distil"
-    return _singles(config) if distilled else []
-
-
-class Experiment(NamedTuple):
-    """What a config can ask for.
+class Run:
+    """A config and its data, and the plan that they give.
 
     Attributes:
-      run: does it.
-      begins_with: the networks that are trained first.
-      then: a sentence on what follows these networks.
-      parts: networks that are only pretrained, because others build on them.
-      needs_labels: whether it compares networks by their accuracy.
+      config: with the values in force.
+      dataset: the images and labels.
+      stages: looks up and computes stages.
+      evidences: of the studies, one for each backbone.
     """
 
-    run: Callable[[RunConfig, list[Study]], Findings]
-    begins_with: Callable[[RunConfig], list[Network]]
-    then: str = ""
-    parts: Callable[[RunConfig], list[Network]] = lambda config: []
-    needs_labels: bool = True
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, stages: Path, *, reuse_settings: bool = False
+    ) -> None:
+        """Make the studies.
 
+        Args:
+          config: a config.
+          dataset: its data.
+          stages: folder of finished stages that runs share.
+          reuse_settings: accept finished stages of the same settings that other code computed.
 
-HALVED = "The better half of these tasks goes on after each rung. "
-TWICE = "Then each of these networks is pretrained a second time and fine-tuned."
-EXPERIMENTS = {
-    # Algorithm 1, Tables 2 and 3
-    "mtassl": Experiment(
-        _mtassl,
-        _candidates,
-        "Then the search trains pools of these networks, one after the other, while they help.",
-    ),
-    # Table 1
-    "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
-    "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
-    "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
-    "pretrain": Experiment(_pretrain, _pool, parts=_distilled, needs_labels=False),  # one pool
-    "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
-}
+        Raises:
+          InputError: weights that do not fit.
+        """
+        self.config, self.dataset = config.in_force, dataset
+        self.experiment = EXPERIMENTS[config.experiment]
+        self.studies = studies_of(self.config, dataset)
+        store = LocalStore(stages)
+        self.stages = stages_of(self.studies, store, reuse_settings=reuse_settings)
+        self.evidences = [Evidence(study, self.stages) for study in self.studies]
+        self._known: dict[str, StageSpec] = {}
+
+    @functools.cached_property
+    def plan(self) -> Any:
+        """The plan of the experiment, which can be carried out once."""
+        return self.experiment.plan(self.config, self.evidences)
+
+    def find(self, name: str) -> StageSpec:
+        """A stage of the plan by its name; what comes before it must be finished.
+
+        Raises:
+          InputError: no such stage.
+        """
+        while name not in self._known:
+            asked = [*self._known.values()]
+            require(
+                all(self.stages.find(spec) for spec in asked),
+                f"the plan has no stage {name} yet; start all workers with the same version of "
+                "the program, data and folder of stages",
+            )
+            self._known |= {spec.name: spec for spec in with_parents(next(self.plan))}
+        return self._known[name]
 
 
 def run(
@@ -136,35 +101,37 @@ def run(
     workdir: Path,
     stages: Path | None = None,
     *,
+    dataset: Dataset | None = None,
     reuse_settings: bool = False,
     again: bool = False,
     dry_run: bool = False,
-    plan: bool = True,
-    beside: AbstractContextManager[None] | None = None,
-) -> None:
+    engine: Engine | None = None,
+) -> Results | None:
     """Run the experiment that `config` describes, or continue it, in `workdir`.
 
     Finished stages are read, not repeated. Where everything is finished, nothing is written.
 
     Args:
-      config: see `config.typed`.
+      config: see `config_reading.typed`.
       workdir: folder of the run.
       stages: folder of finished stages that runs share; by default `stages` next to `workdir`.
+      dataset: images and labels in memory, in place of those that `config.data` names.
       reuse_settings: accept finished stages of the same settings that other code computed.
       again: replace the results of a finished run whose images have changed since.
       dry_run: stop after the description of the images and the plan; nothing is written.
-      plan: say what is to be done and how long it takes, for which a few steps are timed.
-      beside: is entered while networks are trained and compared, see `jobs.helpers`.
+      engine: where stages are computed; by default in this process.
+
+    Returns:
+      The results; None for a dry run.
 
     Raises:
       InputError: anything that the user can correct.
       Interrupted: a stop was requested.
     """
-    settings, config = plain(config), config.in_force
-    stages = stages or workdir.parent / "stages"
-    experiment = EXPERIMENTS[config.experiment]
+    settings, stages = plain(config), stages or workdir.parent / "stages"
+    experiment, engine = EXPERIMENTS[config.experiment], engine or Here()
     check_workdir(workdir, stages, settings)
-    dataset = config.data.load()
+    dataset = dataset or config.data.load()
     summary = summarise(dataset)
     say_lines(data_lines(summary))
     require(
@@ -172,33 +139,131 @@ def run(
         "the data have no labels, so networks cannot be compared; add labelled images, or pretrain "
         "one task with --config=configs/pretrain.py",
     )
-    cache = StageCache(stages, reuse_settings)
-    studies = studies_of(config, dataset, cache)
-    for study in studies:
-        study.check(config.self_assl.second.penalty, pretrains=bool(experiment.begins_with(config)))
-    data_digest = studies[0].setup.data_digest
-    old = _finished(workdir / records.RESULTS) if is_primary() else None
+    whole = Run(config, dataset, stages, reuse_settings=reuse_settings)
+    for study in whole.studies:
+        check(study, pretrains=bool(experiment.begins_with(config, study)))
+    _check_finished(workdir, whole.studies[0].data_digest, again)
+    if config.keep_compiled and not dry_run:
+        keep_compiled(stages.parent / "compiled")
+    if dry_run:
+        _say_plan(whole)
+        return None
+    begin(workdir, stages, settings)
+    message = _message(settings, workdir, stages, reuse_settings)
+    with one_run(workdir, trackers_of(config.log_to)), _showing(whole):
+        scheduler = Scheduler(
+            whole.stages,
+            engine,
+            None if isinstance(engine, Here) else lambda spec: (work, message, spec.name),
+        )
+        findings = scheduler.carry_out(whole.plan)
+        kept = findings.best.network if findings.best else findings.pretrained
+        if kept and kept.has_weights:
+            scheduler.run([comparing.features(whole.studies[0], kept, "held_out")])
+    results = _results(whole, findings, summary, os.path.relpath(stages, workdir))
+    with waiting_lock(workdir / LOCK) if is_primary() else contextlib.nullcontext():
+        if is_primary():
+            finish(workdir, whole.evidences, settings, results)
+    barrier()  # before the last words: whoever listens may be gone
+    if is_primary():
+        print("\n" + "\n".join(report.summary_lines(results)))
+        print(f"\nReport: {workdir / 'report' / 'index.html'}")
+    return results
+
+
+def work(message: str, name: str) -> bool:
+    """Compute a stage of a run, as a worker of an engine; False if another worker does.
+
+    Args:
+      message: says which run it is.
+      name: of the stage.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ValueError):  # only a main thread can answer signals
+            held.enter_context(signals.stoppable())
+        whole = _run_of(message)
+        return whole.stages.make(whole.find(name))
+
+
+def _message(settings: dict[str, Any], workdir: Path, stages: Path, reuse: bool) -> str:
+    """What a worker must know to make the same plan; paths in settings start at the same folder."""
+    known = {
+        "settings": settings,
+        "folder": os.getcwd(),
+        "code": [path for path in sys.path if os.path.isdir(path)],  # a user's own tasks
+        "workdir": str(workdir.absolute()),
+        "stages": str(stages.absolute()),
+        "reuse": reuse,
+    }
+    return json.dumps(known, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _run_of(message: str) -> Run:
+    """The run of a worker, which stays the same from stage to stage."""
+    console.set_quiet(True)
+    known = json.loads(message)
+    require(
+        os.path.isdir(known["folder"]),
+        f"a worker does not see the folder {known['folder']}; all machines must see the same ones",
+    )
+    os.chdir(known["folder"])
+    sys.path += [path for path in known["code"] if path not in sys.path]
+    config = typed(ConfigDict(records.as_settings(known["settings"])))
+    stages, workdir = Path(known["stages"]), Path(known["workdir"])
+    if config.keep_compiled:
+        keep_compiled(stages.parent / "compiled")
+    trackers = one_run(workdir, trackers_of(config.log_to))
+    trackers.__enter__()
+    atexit.register(trackers.__exit__, None, None, None)
+    return Run(config, config.data.load(), stages, reuse_settings=known["reuse"])
+
+
+def _check_finished(workdir: Path, data_digest: str, again: bool) -> None:
+    old = finished(workdir / records.RESULTS) if is_primary() else None
     require(
         again or not (old and old.data_digest) or old.data_digest == data_digest,
         f"the images or labels have changed since {workdir} was finished; --again replaces its "
         "results, another --workdir keeps both",
     )
-    if config.keep_compiled and not dry_run:
-        keep_compiled(stages.parent / "compiled")
-    networks = experiment.begins_with(config)
-    halved = HALVED if any(network.share < 1 for network in networks) else ""
-    beginning = (networks, experiment.parts(config), halved + experiment.then)
-    if dry_run:
-        say_plan(config, studies, *beginning)
-        return
-    begin(workdir, stages, settings)
-    with beside or nullcontext(), one_run(workdir, trackers_of(config.log_to)):
-        # Without a pretraining the plan is short, and only `dry_run` says it.
-        outlook = say_plan(config, studies, *beginning) if plan and networks else None
-        with showing(outlook, studies):
-            findings = experiment.run(config, studies)
-    kept = _kept(findings)
-    results = Results(
+
+
+def _say_plan(whole: Run) -> Outlook | None:
+    """Say what is to be done and how long it takes, unless all of the beginning is finished."""
+    config, experiment = whole.config, whole.experiment
+    works, follows, halved = [], [], False
+    for evidence in whole.evidences:
+        networks = experiment.begins_with(config, evidence.study)
+        halved = halved or any(network.share < 1 for network in networks)
+        works += planned(evidence, networks, experiment.parts(config, evidence.study))
+        follows += experiment.follows(config, evidence)
+    if all(each.finished for each in works):
+        return None
+    speed, then = pace(whole.studies[0]), HALVED * halved + experiment.then
+    say_lines(plan_lines(works, speed, then, follows))
+    return Outlook(whole.evidences[0], works, follows, speed)
+
+
+@contextlib.contextmanager
+def _showing(whole: Run) -> Iterator[None]:
+    """Say the plan; inside, `console.Progress` shows how much of the whole run is left."""
+    pretrains = whole.experiment.begins_with(whole.config, whole.studies[0])
+    # Without a pretraining the plan is short, and only a dry run says it.
+    outlook = _say_plan(whole) if pretrains else None
+    try:
+        if outlook:
+            outlook.tell()
+            whole.stages.told = outlook.finished
+        yield
+    finally:
+        whole.stages.told = None
+        console.expect_nothing()
+
+
+def _results(whole: Run, findings: Findings, summary: DataSummary, stages: str) -> Results:
+    config, dataset, evidence = whole.config, whole.dataset, whole.evidences[0]
+    kept = findings.best.network if findings.best else None
+    return Results(
         **msgspec.structs.asdict(findings),
         experiment=config.experiment,
         data=dataset.name,
@@ -211,141 +276,13 @@ def run(
         classes=dataset.class_names,
         patients=dataset.test_patients,
         images=summary,
-        over_scratch=studies[0].evaluating.over_scratch(kept)
+        over_scratch=evidence.over_scratch(kept)
         if kept and kept != SCRATCH and findings.scratch
         else None,
         skipped=dataset.skipped,
-        stages=os.path.relpath(stages, workdir),
-        networks=tuple(network for study in studies for network in study.record()),
-        reused=tuple(cache.reused),
-        data_digest=data_digest,
+        stages=stages,
+        networks=tuple(network for each in whole.evidences for network in each.record()),
+        reused=tuple(whole.stages.reused),
+        data_digest=whole.studies[0].data_digest,
         start_weights=describe_start(config.init.path) if config.init.path else None,
     )
-    # All processes look up the stages; the primary one alone writes.
-    best = seen = None
-    if kept and kept.has_weights:
-        best = studies[0].pretraining.run(kept)
-        seen = studies[0].comparing.features(kept, subset="held_out")
-    with claimed(workdir):
-        if is_primary():
-            _write(workdir, studies, settings, results, best, seen)
-    barrier()  # before the last words: whoever listens may be gone
-    if is_primary():
-        print("\n" + "\n".join(report.summary_lines(results)))
-        print(f"\nReport: {workdir / 'report' / 'index.html'}")
-
-
-def _kept(findings: Findings) -> Network | None:
-    """The network that the run ends with."""
-    best = findings.best
-    if best is None:
-        return Network(findings.pretrained) if findings.pretrained else None
-    return Network(best.pool, as_long_as=best.as_long_as, start=best.variant == START.variant)
-
-
-def _write(
-    workdir: Path,
-    studies: list[Study],
-    settings: dict[str, Any],
-    results: Results,
-    best: Stage | None,
-    seen: Stage | None,
-) -> None:
-    """Write the backbone, the report and the results; do not rewrite files that are still valid.
-
-    Only the primary process is here, so no stage can be looked up.
-    """
-    path = workdir / records.RESULTS
-    old = _finished(path)
-    known = old == results
-    if old and not known:
-        counts = [f"{r.labels} labels, {r.test_images} test images" for r in (old, results)]
-        say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
-    setup = studies[0].setup
-    backbone = workdir / records.BACKBONE_FOLDER
-    intact = known and _loads(workdir)
-    if known and best and not intact:
-        say(f"{backbone} is damaged or missing; it is written anew")
-    if best and not intact:
-        export_backbone(
-            backbone,
-            studies[0].pretraining.load(best),
-            settings=dict(setup.backbone_settings),
-            intensity=setup.dataset.intensity,
-            pool=results.best.pool if results.best else results.pretrained,
-        )
-    elif not best and backbone.exists():  # of earlier data, for which another network was kept
-        shutil.rmtree(backbone)
-    if not known or not (workdir / "report" / "index.html").exists():
-        sample = setup.dataset.images[setup.dataset.unlabeled[:EXAMPLES]]
-        finished = setup.stages.finished
-        models = load_models(workdir, results, _explained(results))
-        report.write_report(
-            workdir / "report",
-            report.RunRecord(
-                results=results,
-                config=settings,
-                environment=records.read_settings(workdir / records.ENVIRONMENT),
-                # With the labels of this run: another run may have computed the stage.
-                metrics=[
-                    record.replace(label=stage.label)
-                    for stage in finished
-                    for record in MetricsLog(stage.folder).read()
-                ],
-                stages=[stage.record.replace(label=stage.label) for stage in finished],
-                examples={name: task_examples(t, sample) for name, t in setup.tasks.items()},
-                attention=attend(models, *example_test_images(setup.dataset, EXAMPLES))
-                if models
-                else None,
-                embedding=_embedding(studies[0], seen),
-            ),
-        )
-    if not known:
-        records.write(path, results)
-
-
-def _finished(path: Path) -> Results | None:
-    """The results of an earlier run; None without them, or if they are damaged."""
-    try:
-        return records.read(path, Results) if path.exists() else None
-    except Unusable:
-        say(f"{path} is damaged, or of another version; it is written anew")
-        return None
-
-
-def _loads(workdir: Path) -> bool:
-    """Whether the exported backbone is there and undamaged."""
-    try:
-        load_backbone(workdir)
-    except InputError:
-        return False
-    return True
-
-
-def _embedding(study: Study, seen: Stage | None) -> Embedding | None:
-    """Test images as the kept network sees them, whose features are in the stage `seen`."""
-    setup = study.setup
-    if seen is None or not setup.dataset.class_names:
-        return None
-    rows = setup.plain_images.rows["held_out"]
-    return embed(
-        read_array(seen.folder / FILE), rows, setup.dataset, seed=derived(setup.seed, "map")
-    )
-
-
-def _explained(results: Results) -> list[str]:
-    """Labels of the few networks that the report explains with Grad-CAM."""
-    variants = {"scratch", "start", "plain", "longer"}
-    pools: list[records.Pool] = [results.best.pool] if results.best else []
-    if results.self_assl:
-        variants.add("self_assl")
-        rows = results.self_assl.backbones[0].rows
-        pools = [row.pool for row in sorted(rows, key=lambda row: -abs(row.difference.mean))[:2]]
-    wanted = [set(), *map(set, pools)]
-    return [
-        network.label
-        for network in results.networks
-        if network.backbone == results.networks[0].backbone
-        and network.variant in variants
-        and set(network.pool) in wanted
-    ]

@@ -6,9 +6,8 @@ from assl_jax.config import RunConfig
 from assl_jax.data import Dataset
 from assl_jax.interop.start import TEACHERS, read_start
 from assl_jax.models import BackboneSettings
-from assl_jax.strategies.setup import Given, Setup
-from assl_jax.strategies.stages import StageCache
-from assl_jax.strategies.study import Study
+from assl_jax.records import START
+from assl_jax.strategies.study import Given, Study
 from assl_jax.tasks import make_task
 from assl_jax.training.checkpoint import tree_digest
 from assl_jax.training.feed import Feed
@@ -16,53 +15,48 @@ from assl_jax.training.sharding import make_mesh
 from assl_jax.training.trackers import trackers_of
 
 
-def studies_of(config: RunConfig, dataset: Dataset, stages: StageCache) -> list[Study]:
-    """One study for each backbone; images and stages are shared.
+def studies_of(config: RunConfig, dataset: Dataset) -> list[Study]:
+    """One study for each backbone, with the same images.
 
     Args:
       config: with the values in force, see `RunConfig.in_force`.
       dataset: images and labels.
-      stages: the cache.
     """
     images = Feed(dataset.images, make_mesh(), config.images_on)
     tasks = {
         name: make_task(name, **vars(config.task[name]) | {"intensity": dataset.intensity})
         for name in config.pool
     }
+    weights = {name: (path, f"{TEACHERS}={name}") for name, path in config.teachers.items()}
+    if config.init.path:
+        weights[START] = config.init.path, "init.path"
     backbones = config.backbones(dataset.space)
-
-    def given(path: str | Path, backbone: BackboneSettings, setting: str) -> Given:
-        return _given(path, backbone, dataset, setting)
-
     return [
         Study(
-            Setup(
-                dataset=dataset,
-                images=images,
-                backbone=backbone.module(),
-                # A list, as JSON gives it back to `load_backbone`.
-                backbone_settings={**vars(backbone), "delay": list(backbone.delay)},
-                start=given(config.init.path, backbone, "init.path") if config.init.path else None,
-                teachers={
-                    name: given(path, backbone, f"{TEACHERS}={name}")
-                    for name, path in config.teachers.items()
-                },
-                tasks=tasks,
-                similarity=config.similarity,
-                distil=config.distil,
-                seed=config.seed,
-                stages=stages,
-                prefix=backbone.name if len(backbones) > 1 else "",
-                eval_batch_size=config.eval_batch_size,
-                checkpoint_every=config.checkpoint_every,
-                log_every=config.log_every,
-                log_to=trackers_of(config.log_to),
-            ),
-            config.pretrain,
-            config.target,
-            config.search.metric,
-            config.cross_validated,
-            config.search.rungs if config.experiment == "mtassl" else (),
+            dataset=dataset,
+            images=images,
+            backbone=backbone.module(),
+            # A list, as JSON gives it back to `load_backbone`.
+            backbone_settings={**vars(backbone), "delay": list(backbone.delay)},
+            tasks=tasks,
+            pretrain=config.pretrain,
+            distil=config.distil,
+            penalty=config.self_assl.second.penalty,
+            target=config.target,
+            similarity=config.similarity,
+            seed=config.seed,
+            metric=config.search.metric,
+            cross_validated=config.cross_validated,
+            rungs=config.search.rungs if config.experiment == "mtassl" else (),
+            given={
+                name: _given(path, backbone, dataset, setting)
+                for name, (path, setting) in weights.items()
+            },
+            prefix=backbone.name if len(backbones) > 1 else "",
+            eval_batch_size=config.eval_batch_size,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+            log_to=trackers_of(config.log_to),
         )
         for backbone in backbones
     ]

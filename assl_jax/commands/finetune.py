@@ -56,11 +56,11 @@ def main(argv: Sequence[str]) -> None:
         chosen = lookup(pretrained, given.network, "--network")
         config.backbone.name = chosen.backbone
         weights = source / results.stages / str(chosen.pretrain)
-    elif results.best.scratch if results.best else not results.pretrained:
+    elif not (kept := results.best.network if results.best else results.pretrained) or kept == SCRATCH:
         labels = ", ".join(n.label for n in results.networks if n.pretrain)
         raise InputError(
             f"{source} keeps no pretrained backbone; choose one with --network: {labels}"
         )
     config.init.path = str(weights.resolve())
     default = source.with_name(f"{source.name}_finetune")
-    start(config, settings, parser, given, default, ["finetune", *argv])
+    start(config, settings, parser, given, default)

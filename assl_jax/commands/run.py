@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from assl_jax.command_line import Options, describe, override, read
 from assl_jax.config_files import describe as describe_file
 from assl_jax.config_files import find, load, own_configs
-from assl_jax.console import set_quiet
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 
@@ -46,6 +45,8 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     add("--again", action="store_true", help=again)
     share = "processes of this machine that share the work; default 1"
     add("--jobs", type=int, default=1, metavar="N", help=share)
+    cluster = "where stages are computed: dask://HOST:PORT; default this machine"
+    add("--engine", default="", metavar="ADDRESS", help=cluster)
     add("--distributed", action="store_true", help="train with the cluster job's processes")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, without a cluster")
     add("--num_processes", type=int, metavar="N", help="number of processes")
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     file, word = find(given.config)
     # pairs:digits is pairs_digits
     name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
-    start(load(given.config), settings, parser, given, Path("runs") / name, ["run", *argv])
+    start(load(given.config), settings, parser, given, Path("runs") / name)
 
 
 def start(
@@ -83,7 +84,6 @@ def start(
     parser: argparse.ArgumentParser,
     given: argparse.Namespace,
     default: Path,
-    words: Sequence[str],
 ) -> None:
     """Run an experiment as the command line says.
 
@@ -92,42 +92,35 @@ def start(
       settings: the arguments that change it.
       parser, given: the options, and their values.
       default: the workdir, if `given` has none.
-      words: the whole command, which `--jobs` repeats.
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     tree = read(config, settings, names)
-    from assl_jax import jobs  # only now: it takes a second
-    from assl_jax.experiment import run
+    from assl_jax.experiment import run  # only now: it takes a second
+    from assl_jax.strategies.engines import make_engine
     from assl_jax.training.processes import initialize, share_errors
 
     # `~` is the home folder, also after "=", where a shell leaves it.
     workdir = expanded(given.workdir, "--workdir") if given.workdir else default
     stages = expanded(given.stages, "--stages") if given.stages else None
     alone = not given.distributed and given.num_processes is None
-    require(given.jobs >= 1, f"--jobs={given.jobs} must be at least 1")
+    engine = f"--engine={given.engine}" if given.engine else f"--jobs={given.jobs}"
     require(
-        given.jobs == 1 or alone,
-        f"--jobs={given.jobs} is for independent processes; leave it out where --distributed or "
+        alone or (given.jobs == 1 and not given.engine),
+        f"{engine} is for independent processes; leave it out where --distributed or "
         "--num_processes trains one network with several",
     )
-    others: list[set[int]] = []
-    if jobs.is_helper():
-        jobs.stop_with_parent()
-        set_quiet(True)
-    else:
-        others = jobs.divide(given.jobs)[1:]
-    initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
-    with share_errors():
-        run(
-            tree,
-            workdir,
-            stages,
-            reuse_settings=given.reuse == "settings",
-            again=given.again,
-            dry_run=given.dry_run,
-            plan=not jobs.is_helper(),
-            beside=jobs.helpers(words, others) if others else None,
-        )
+    with make_engine(given.engine, given.jobs) as chosen:
+        initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
+        with share_errors():
+            run(
+                tree,
+                workdir,
+                stages,
+                reuse_settings=given.reuse == "settings",
+                again=given.again,
+                dry_run=given.dry_run,
+                engine=chosen,
+            )
 
 
 def _help(parser: Options, name: str | None, settings: Sequence[str], *, every: bool) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from assl_jax.console import duration
 from assl_jax.records import DataSummary
 from assl_jax.report.table import Cell, Row, Table, text_lines
-from assl_jax.strategies.plan import Pace, Work
+from assl_jax.strategies.outlook import Pace, Work
 
 GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from assl_jax.console import set_quiet
@@ -76,6 +76,9 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool: futures.ProcessPoolExecutor | None = None
+        # JAX would take most of a GPU's memory for this process; the workers inherit the limit.
+        part = f"{MEMORY / (workers + 1):.3f}"
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", part)
 
     def executor(self) -> futures.Executor:
         if self._pool is None:
@@ -87,7 +90,7 @@ class Processes:
                 self.workers,
                 mp_context=spawn,
                 initializer=_begin_worker,
-                initargs=(parts, self.workers),
+                initargs=(parts,),
             )
         return self._pool
 
@@ -147,8 +150,9 @@ class Dask:
         self._client.close()
 
 
-def make_engine(name: str, jobs: int) -> Engine:
-    """The engine of a command.
+@contextlib.contextmanager
+def make_engine(name: str, jobs: int) -> Iterator[Engine]:
+    """The engine of a command, whose workers stop at the end of the block.
 
     Args:
       name: "" for this machine, or `dask://HOST:PORT`.
@@ -161,8 +165,10 @@ def make_engine(name: str, jobs: int) -> Engine:
     if name:
         require(name.startswith(DASK), f"--engine={name} must be {DASK}HOST:PORT")
         require(jobs == 1, f"--jobs={jobs} is for this machine; leave it out with --engine={name}")
-        return Dask(name.removeprefix(DASK))
-    return Processes(jobs) if jobs > 1 else Here()
+    with contextlib.closing(
+        Dask(name.removeprefix(DASK)) if name else Processes(jobs) if jobs > 1 else Here()
+    ) as engine:
+        yield engine
 
 
 def shares(workers: int) -> Sequence[set[int]]:
@@ -176,9 +182,8 @@ def shares(workers: int) -> Sequence[set[int]]:
     return [set(processors[k::workers] or processors) for k in range(workers)]
 
 
-def _begin_worker(parts: Any, workers: int) -> None:
-    """Take a share of the machine before JAX starts, and end with the process that began this."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{MEMORY / workers:.3f}")
+def _begin_worker(parts: Any) -> None:
+    """Take a share of the processors before JAX starts, and end with the process that began this."""
     if part := parts.get():
         os.sched_setaffinity(0, part)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the first process answers it

@@ -1,0 +1,144 @@
+"""What a run leaves in its folder: the kept backbone, the report, the results."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assl_jax import records, report
+from assl_jax.console import say
+from assl_jax.errors import InputError, Unusable
+from assl_jax.evaluation.embedding import Embedding, embed
+from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
+from assl_jax.evaluation.gradcam import attend, example_test_images
+from assl_jax.records import Network, Results
+from assl_jax.report.examples import task_examples
+from assl_jax.seeds import derived
+from assl_jax.strategies import pretraining
+from assl_jax.strategies.evidence import Evidence
+from assl_jax.training.metrics_log import MetricsLog
+
+EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
+
+
+def finish(
+    workdir: Path, evidences: Sequence[Evidence], settings: dict[str, Any], results: Results
+) -> None:
+    """Write the backbone, the report and the results; do not rewrite files that are still valid.
+
+    Only the primary process is here.
+    """
+    path, evidence = workdir / records.RESULTS, evidences[0]
+    old = finished(path)
+    known = old == results
+    if old and not known:
+        counts = [f"{r.labels} labels, {r.test_images} test images" for r in (old, results)]
+        say(f"{path} is replaced: the data or the program has changed ({', now '.join(counts)})")
+    kept = results.best.network if results.best else results.pretrained
+    _write_backbone(workdir / records.BACKBONE_FOLDER, evidence, kept, known)
+    if not known or not (workdir / "report" / "index.html").exists():
+        _write_report(workdir, evidences, settings, results)
+    if not known:
+        records.write(path, results)
+
+
+def finished(path: Path) -> Results | None:
+    """The results of an earlier run; None without them, or if they are damaged."""
+    try:
+        return records.read(path, Results) if path.exists() else None
+    except Unusable:
+        say(f"{path} is damaged, or of another version; it is written anew")
+        return None
+
+
+def _write_backbone(folder: Path, evidence: Evidence, kept: Network | None, known: bool) -> None:
+    study = evidence.study
+    if not (kept and kept.has_weights):
+        if folder.exists():  # of earlier data, for which another network was kept
+            shutil.rmtree(folder)
+        return
+    if known and _loads(folder.parent):
+        return
+    if known:
+        say(f"{folder} is damaged or missing; it is written anew")
+    stage = evidence.stages.get(pretraining.spec(study, kept))
+    export_backbone(
+        folder,
+        pretraining.load(study, stage),
+        settings=dict(study.backbone_settings),
+        intensity=study.dataset.intensity,
+        pool=kept.members,
+    )
+
+
+def _loads(workdir: Path) -> bool:
+    """Whether the exported backbone is there and undamaged."""
+    try:
+        load_backbone(workdir)
+    except InputError:
+        return False
+    return True
+
+
+def _write_report(
+    workdir: Path, evidences: Sequence[Evidence], settings: dict[str, Any], results: Results
+) -> None:
+    evidence, study = evidences[0], evidences[0].study
+    sample = study.dataset.images[study.dataset.unlabeled[:EXAMPLES]]
+    studies = {each.study.name: each.study for each in evidences}
+    # With the labels of this run: another run may have computed the stage.
+    stages = [
+        (stage, studies[stage.spec.backbone].label(stage.spec.network))
+        for stage in evidence.stages.finished.values()
+    ]
+    models = load_models(workdir, results, _explained(results))
+    kept = results.best.network if results.best else None
+    report.write_report(
+        workdir / "report",
+        report.RunRecord(
+            results=results,
+            config=settings,
+            environment=records.read_settings(workdir / records.ENVIRONMENT),
+            metrics=[
+                line.replace(label=label)
+                for stage, label in stages
+                for line in MetricsLog(stage.folder).read()
+            ],
+            stages=[stage.record.replace(label=label) for stage, label in stages],
+            examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
+            attention=attend(models, *example_test_images(study.dataset, EXAMPLES))
+            if models
+            else None,
+            embedding=_embedding(evidence, kept) if kept and kept.has_weights else None,
+        ),
+    )
+
+
+def _embedding(evidence: Evidence, kept: Network) -> Embedding | None:
+    """Test images as the kept network sees them."""
+    study = evidence.study
+    if not study.dataset.class_names:
+        return None
+    rows = study.plain_images.rows["held_out"]
+    features = evidence.features(kept, "held_out")
+    return embed(features, rows, study.dataset, seed=derived(study.seed, "map"))
+
+
+def _explained(results: Results) -> list[str]:
+    """Labels of the few networks that the report explains with Grad-CAM."""
+    members = [set[str]()]
+    objectives = {"", "alternate", "joint", "distil"}
+    if results.best:
+        members.append({*results.best.network.members})
+    if results.self_assl:
+        objectives |= {"self_assl", "side_by_side"}
+        rows = results.self_assl.backbones[0].rows
+        largest = sorted(rows, key=lambda row: -abs(row.difference.mean))[:2]
+        members += [{*row.pool} for row in largest]
+    return [
+        each.label
+        for each in results.networks
+        if each.backbone == results.networks[0].backbone
+        and each.network.objective in objectives
+        and {*each.network.members} in members
+    ]
