@@ -21,6 +21,8 @@ from assl_jax.data.settings import check
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import TEACHERS, read_start, teacher_paths
 from assl_jax.models import make_backbone, suggest_delay, takes
+from assl_jax.objectives.distilled import Distilled
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.ranges import declared, mistakes
 from assl_jax.strategies.network import SCRATCH, START
 from assl_jax.strategies.settings import (
@@ -37,13 +39,10 @@ from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import StageCache
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import TASKS, ProxyTask, make_task, task_class
-from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.checkpoint import tree_digest
 from assl_jax.training.feed import Feed
-from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.trackers import trackers_of
 
@@ -106,7 +105,7 @@ def teachers_of(config: ConfigDict) -> dict[str, Path]:
     Raises:
       InputError: see `teacher_paths`; or an experiment or a mixing that has no use for teachers.
     """
-    taken = {*TASKS, Distillation.name, SCRATCH.label, START.label}
+    taken = {*TASKS, Distilled.name, SCRATCH.label, START.label}
     paths = teacher_paths(config.distil.teachers, taken)
     require(
         not paths or config.experiment in TAUGHT,
@@ -216,7 +215,7 @@ def mistakes_of(config: ConfigDict) -> list[str]:
             "backbone self_assl",
             lambda: [make_backbone(**settings) for settings in _backbones(config, ())],
         ),
-        ("pretrain joint distil", lambda: _pretraining(config)),
+        ("pretrain distil", lambda: _pretraining(config)),
         ("pretrain", lambda: teachers_of(config)),
         ("target", lambda: _target(config, cross_validated(config))),
         ("", lambda: _start(config)),
@@ -300,7 +299,6 @@ def _pretraining(config: ConfigDict) -> PretrainSettings:
     settings["mixing"] = _mixing(config)
     return PretrainSettings(
         training=_training(config, "pretrain"),
-        joint=JointSettings(**config.joint.to_dict()),
         distil=DistilSettings(**_fields(DistilSettings, config.distil.to_dict())),
         **settings,
     )

@@ -13,6 +13,7 @@ from assl_jax.docstrings import meanings
 from assl_jax.errors import lookup, require
 from assl_jax.models import BACKBONES, make_backbone
 from assl_jax.models.resnet import STEMS
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.ranges import Count, OneOf, Seed, check, declared
 from assl_jax.strategies.settings import (
     DistilSettings,
@@ -24,10 +25,8 @@ from assl_jax.strategies.settings import (
 )
 from assl_jax.tasks import TASKS, task_class
 from assl_jax.training.feed import PLACEMENTS
-from assl_jax.training.joint import JointSettings
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.penalty import Penalty
 from assl_jax.training.trackers import TRACKERS
 
 
@@ -121,7 +120,6 @@ GROUPS: dict[str, tuple[Callable[..., Any], ...]] = {
     "backbone": (make_backbone,),
     "init": (InitSettings,),
     "pretrain": (Training, Optimiser, PretrainSettings),
-    "joint": (JointSettings,),
     "distil": (DistilSettings, TeacherSettings),
     "target": (Training, Optimiser, TargetSettings),
     "similarity": (SimilaritySettings,),
@@ -249,6 +247,6 @@ def task_names(config: ConfigDict) -> list[str]:
 
 def defaults(kind: Callable[..., Any]) -> dict[str, Any]:
     """The settings of a class or a function with their defaults; `parts` are not settings."""
-    parts = ("intensity", "training", "optimiser", "penalty", "joint", "distil", "copies")
+    parts = ("intensity", "training", "optimiser", "penalty", "distil", "copies")
     arguments = inspect.signature(kind).parameters
     return {name: p.default for name, p in arguments.items() if name not in parts}

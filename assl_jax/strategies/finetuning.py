@@ -16,7 +16,7 @@ from assl_jax.seeds import derived
 from assl_jax.strategies.settings import TargetSettings
 from assl_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from assl_jax.training.interrupt import check_stop
-from assl_jax.training.loop import Logging
+from assl_jax.training.loop import Logging, Session
 from assl_jax.training.processes import broadcast, is_primary
 from assl_jax.training.state import TrainState
 
@@ -108,19 +108,16 @@ def finetune_all(
                 probabilities[name] = read_array(path)
             else:
                 check_stop(title)
-                log = dataclasses.replace(logging, run=name)
                 rows = run.train.tobytes()
                 if rows not in heads:
                     heads[rows] = target.first_head(variables, run.train)
                 checkpoints = Checkpoints(unfinished / path.stem, checkpoint_every, last=False)
-                state = target.finetune(
-                    variables,
-                    run.train,
+                session = Session(
                     seed=run.seed,
-                    head=heads[rows],
                     checkpoints=checkpoints,
-                    logging=log,
+                    logging=dataclasses.replace(logging, run=name),
                 )
+                state = target.finetune(variables, run.train, session, heads[rows])
                 if keep:
                     keep(i, state)
                 probabilities[name] = target.probabilities(state, run.test)

@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 # Top-level modules and packages whose code can change a result. Messages, file formats and reports
 # cannot.
 ROOMS = {
-    *("lcka", "losses", "routes", "permutations", "seeds", "ops", "models", "data", "tasks"),
-    *("training", "evaluation", "strategies"),
+    *("lcka", "losses", "routes", "permutations", "seeds", "ops", "models", "data", "objectives"),
+    *("tasks", "training", "evaluation", "strategies"),
 }
 # The stage cache runs the code of a stage but cannot change its result.
 OUTSIDE = {"assl_jax.strategies.stages", "assl_jax.strategies.identity"}

@@ -3,13 +3,18 @@
 import dataclasses
 from collections.abc import Sequence
 
+import jax
+
+from assl_jax.objectives.alternating import Alternating
+from assl_jax.objectives.base import Member, Objective
+from assl_jax.objectives.distilled import Distilled
+from assl_jax.objectives.joint import Joint
+from assl_jax.objectives.penalised import Penalised
 from assl_jax.records import Pool
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Setup
-from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.compute import step_flops
-from assl_jax.training.joint import Joint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +54,33 @@ class Mixing:
         """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
         setup, size = self.setup, self.settings.training.batch_size
         images = setup.dataset.images
-        batch = (size, *images.shape[1:]), images.dtype
-        if self.is_mixed(network, "distil"):
-            goes_on = self.settings.distil.start == "single"
-            teachers = len(network.pool) - goes_on
-            task = self.distillation(network, [1] * teachers)
-            return step_flops(setup.backbone, task, *batch, teachers)
-        frozen = 1 if network.second and network.second.penalty.weight else 0
-        tasks = [setup.tasks[name] for name in self.ordered(network)]
-        if self.is_mixed(network, "joint"):
-            pool = Joint(tuple(tasks))
-            shares = [((pool.size(size, k), *batch[0][1:]), batch[1]) for k in range(len(tasks))]
-            pairs = zip(tasks, shares, strict=True)
-            return sum(step_flops(setup.backbone, task, *share, frozen) for task, share in pairs)
-        each = [step_flops(setup.backbone, task, *batch, frozen) for task in tasks]
-        return sum(each) / len(each)
+        batch = jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype)
+        return step_flops(setup.backbone, self.objective(network), batch)
 
-    def distillation(self, network: Network, widths: Sequence[int]) -> Distillation:
-        settings = self.settings.distil
-        return Distillation(
-            task=self.setup.tasks[self.ordered(network)[0]],
-            widths=tuple(widths),
-            weight=settings.weight,
-            own=1.0 if settings.start == "single" else 0.0,
-        )
+    def objective(self, network: Network, widths: Sequence[int] = ()) -> Objective:
+        """What the network is trained on.
+
+        Args:
+          network: with a pool.
+          widths: numbers of features of the teachers of a distilled pool, 1 each by default.
+        """
+        # The first task of a joint pool is that of the network; elsewhere the order is irrelevant.
+        joint, distil = (self.is_mixed(network, mixing) for mixing in ("joint", "distil"))
+        ordered = self.ordered(network)
+        if distil:
+            settings = self.settings.distil
+            goes_on = settings.start == "single"
+            return Distilled(
+                part=self.setup.tasks[ordered[0]],
+                widths=tuple(widths) or (1,) * (len(ordered) - goes_on),
+                weight=settings.weight,
+                own=float(goes_on),
+            )
+        names = ordered if joint else sorted(ordered)
+        members: list[Member] = [self.setup.tasks[name] for name in names]
+        if network.second and network.second.penalty.weight:
+            penalty = network.second.penalty
+            members = [Penalised(part=member, penalty=penalty) for member in members]
+        if len(members) == 1:
+            return members[0]
+        return Joint(tuple(members)) if joint else Alternating(tuple(members))

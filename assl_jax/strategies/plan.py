@@ -13,7 +13,7 @@ from assl_jax.strategies.network import Network
 from assl_jax.strategies.stages import Unfinished
 from assl_jax.strategies.study import Study
 from assl_jax.training.compute import PASSES, step_flops
-from assl_jax.training.loop import Logging, fit
+from assl_jax.training.loop import Logging, Session, fit
 from assl_jax.training.memory import peak_memory
 
 TIMED_STEPS = 4  # of the first task; the first of them compiles and does not count
@@ -92,8 +92,9 @@ def finetuning(study: Study, runs: Sequence[Run]) -> tuple[int, float]:
     dataset, settings = study.setup.dataset, study.evaluating.settings
     task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
     size = settings.training.batch_size
-    shape = (size, *dataset.images.shape[1:])
-    each = step_flops(study.setup.backbone, task, shape, dataset.images.dtype, labelled=True)
+    images = jax.ShapeDtypeStruct((size, *dataset.images.shape[1:]), dataset.images.dtype)
+    labels = jax.ShapeDtypeStruct((size,), np.int32)
+    each = step_flops(study.setup.backbone, task, images, labels)
     steps = len(runs) * settings.training.steps
     forward = each / PASSES / size * sum(len(run.test) for run in runs)
     return steps, steps * each + forward
@@ -114,14 +115,12 @@ def pace(study: Study) -> Pace:
 
     with peak_memory() as peak:
         fit(
-            study.pretraining.fresh(jax.random.key(0), {name: task}, settings.training),
+            study.pretraining.fresh(jax.random.key(0), task, settings.training),
+            task,
+            setup.images.select(rows),
+            training,
             backbone=setup.backbone,
-            tasks={name: task},
-            feed=setup.images,
-            rows=rows,
-            training=training,
-            seed=0,
-            logging=Logging(every=1, record=record),
+            session=Session(seed=0, logging=Logging(every=1, record=record)),
         )
     per_step = study.pretraining.mixing.flops_of_a_step(Network((name,)))
     speed = float(np.median(speeds[1:])) / settings.training.batch_size

@@ -13,6 +13,9 @@ from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import atomic_folder, write_json
 from assl_jax.models.base import POOLED
+from assl_jax.objectives.base import Objective
+from assl_jax.objectives.distilled import TEACHERS, Teacher
+from assl_jax.objectives.penalised import FIRST
 from assl_jax.records import BACKBONE_FOLDER, Pool, Pretrained
 from assl_jax.seeds import derived
 from assl_jax.strategies.mixing import Mixing
@@ -20,12 +23,10 @@ from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import PretrainSettings
 from assl_jax.strategies.setup import Given, Setup
 from assl_jax.strategies.stages import Stage, Unfinished
-from assl_jax.tasks import Average, ProxyTask
-from assl_jax.tasks.distillation import Teacher
+from assl_jax.tasks import ProxyTask
 from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, load_tree
-from assl_jax.training.loop import Logging, Training, fit
+from assl_jax.training.loop import Logging, Session, Training, fit
 from assl_jax.training.metrics_log import MetricsLog
-from assl_jax.training.penalty import Penalty
 from assl_jax.training.processes import is_primary
 from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state
@@ -67,7 +68,6 @@ class Pretraining:
             return self._given(network, given)
         setup, second = self.setup, network.second
         joint, distilled = (self.mixing.is_mixed(network, mixing) for mixing in ("joint", "distil"))
-        # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
         ordered = self.mixing.ordered(network)
         names = ordered if joint else sorted(network.pool)
         tasks = {name: setup.tasks[name] for name in names if name in setup.tasks}
@@ -93,10 +93,8 @@ class Pretraining:
             penalty = second.penalty
             settings["penalty"] = dataclasses.asdict(penalty) if penalty.weight else None
             settings["init_from"] = second.init_from
-        if self.mixing.is_mixed(network, "alternate"):
-            settings["moments"] = self.settings.moments
         if joint:
-            settings["joint"] = {**dataclasses.asdict(self.settings.joint), "first": ordered[0]}
+            settings["joint"] = {"first": ordered[0]}
         if distilled:
             settings["distil"] = {**dataclasses.asdict(self.settings.distil), "first": ordered[0]}
 
@@ -108,7 +106,7 @@ class Pretraining:
                 state = self._distil(folder, network, training, parents)
             else:
                 parent = parents[0] if second else None
-                state = self._train(folder, network, tasks, training, parent)
+                state = self._train(folder, network, training, parent)
             self._keep(folder, state.variables, tuple(names))
             return Pretrained(flops=until * self.mixing.flops_of_a_step(network))
 
@@ -219,64 +217,40 @@ class Pretraining:
 
     def untrained(self) -> dict[str, Any]:
         """Random weights, with running statistics of plain images."""
-        tasks = dict([next(iter(self.setup.tasks.items()))])
+        task = next(iter(self.setup.tasks.values()))
         key = jax.random.key(derived(self.setup.seed, "untrained"))
-        fresh = self.fresh(key, tasks, self.settings.training, random=True).variables
+        fresh = self.fresh(key, task, self.settings.training, random=True).variables
         return self.setup.plain_images.fit(replicate(fresh, self.setup.images.mesh))
 
     def _train(
-        self,
-        folder: Path,
-        network: Network,
-        tasks: Mapping[str, ProxyTask],
-        training: Training,
-        parent: Stage | None,
+        self, folder: Path, network: Network, training: Training, parent: Stage | None
     ) -> TrainState:
-        second = network.second
-        penalty = second.penalty if second else None
-        state = self.fresh(jax.random.key(self._seed(network)), tasks, training, penalty)
-        frozen = None
-        if second and parent:
-            # The frozen network keeps the running statistics of the proxy tasks' inputs, because f'
-            # is trained on such inputs.
-            trained = self._last_state(parent, tasks, training)
-            frozen = trained.variables
-            if second.init_from == "f_p":
-                state = state._replace(
-                    params=trained.params,
-                    batch_stats=trained.batch_stats,
-                    average=trained.average,
-                )
-        observe = self._observer(parent) if parent else self._watch()
-        return self._fit(folder, network, state, tasks, training, frozen, penalty, observe)
+        objective = self.mixing.objective(network)
+        state = self.fresh(jax.random.key(self._seed(network)), objective, training)
+        if not (parent and network.second):
+            return self._fit(folder, network, state, objective, training)
+        # The frozen network keeps the running statistics of the proxy tasks' inputs, because f' is
+        # trained on such inputs.
+        trained = self._last_state(parent, self.mixing.objective(network.plain), training)
+        if network.second.init_from == "f_p":
+            state = state.going_on(objective, trained)
+        frozen = {FIRST: trained.variables} if network.second.penalty.weight else None
+        observe = self._observer(parent)
+        return self._fit(folder, network, state, objective, training, frozen, observe)
 
     def _distil(
         self, folder: Path, network: Network, training: Training, singles: Sequence[Stage]
     ) -> TrainState:
         """Train on the features of the single networks, see `DistilSettings`."""
-        setup, settings = self.setup, self.settings.distil
-        first, goes_on = setup.tasks[self.mixing.ordered(network)[0]], settings.start == "single"
-        teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
-        task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
-        tasks: dict[str, ProxyTask] = {task.name: task}
-        state = self.fresh(jax.random.key(self._seed(network)), tasks, training)
+        goes_on = self.settings.distil.start == "single"
+        teachers = tuple(map(self._teacher, singles[1:] if goes_on else singles))
+        objective = self.mixing.objective(network, [len(teacher.mean) for teacher in teachers])
+        state = self.fresh(jax.random.key(self._seed(network)), objective, training)
         if goes_on:
-            trained = self._last_state(singles[0], {first.name: first}, self.settings.training)
-            heads = {
-                task.name: state.params["heads"][task.name]
-                | {"own": trained.params["heads"][first.name]}
-            }
-            params = {"backbone": trained.params["backbone"], "heads": heads}
-            old = trained.average.get(first.name)
-            own = old and Average(old.variables, heads[task.name] | {"own": old.head})
-            state = state._replace(
-                params=params,
-                batch_stats=trained.batch_stats,
-                average={task.name: own} if own else {},
-            )
-        return self._fit(
-            folder, network, state, tasks, training, tuple(teachers), observe=self._watch()
-        )
+            first = self.setup.tasks[self.mixing.ordered(network)[0]]
+            trained = self._last_state(singles[0], first, self.settings.training)
+            state = state.going_on(objective, trained)
+        return self._fit(folder, network, state, objective, training, {TEACHERS: teachers})
 
     def _teacher(self, stage: Stage) -> Teacher:
         """A finished network, with the statistics of its pooled features of plain images."""
@@ -290,36 +264,35 @@ class Pretraining:
         folder: Path,
         network: Network,
         state: TrainState,
-        tasks: Mapping[str, ProxyTask],
+        objective: Objective,
         training: Training,
         frozen: Any = None,
-        penalty: Penalty | None = None,
         observe: Callable[[TrainState], dict[str, float]] | None = None,
     ) -> TrainState:
         """Train `state` on the unlabeled images, with checkpoints and a log in `folder`."""
         setup = self.setup
         checkpoints = Checkpoints(folder / CHECKPOINTS, setup.checkpoint_every)
         with setup.recording(folder, "pretrain", network) as record:
+            logging = Logging(
+                title=f"pretrain {setup.words(network)}",
+                every=setup.log_every,
+                record=record,
+                observe=observe or self._watch(),
+                observe_every=max(1, training.steps // OBSERVATIONS),
+            )
             state = fit(
                 state,
+                objective,
+                setup.images.select(setup.dataset.unlabeled),
+                training,
                 backbone=setup.backbone,
-                tasks=tasks,
-                feed=setup.images,
-                rows=setup.dataset.unlabeled,
-                training=training,
-                until=self.steps_of(network),
-                seed=self._seed(network),
-                penalty=penalty,
-                frozen=frozen,
-                checkpoints=checkpoints,
-                logging=Logging(
-                    title=f"pretrain {setup.words(network)}",
-                    every=setup.log_every,
-                    record=record,
-                    observe=observe,
-                    observe_every=max(1, training.steps // OBSERVATIONS),
+                session=Session(
+                    seed=self._seed(network),
+                    until=self.steps_of(network),
+                    checkpoints=checkpoints,
+                    logging=logging,
                 ),
-                joint=self.settings.joint if self.mixing.is_mixed(network, "joint") else None,
+                frozen=frozen,
             )
         checkpoints.close(finished=True)
         return state
@@ -345,9 +318,8 @@ class Pretraining:
     def fresh(
         self,
         key: jax.Array,
-        tasks: Mapping[str, ProxyTask],
+        objective: Objective,
         training: Training,
-        penalty: Penalty | None = None,
         *,
         random: bool = False,
     ) -> TrainState:
@@ -356,23 +328,17 @@ class Pretraining:
         return init_state(
             key,
             self.setup.backbone,
-            list(tasks.values()),
+            objective,
             training.optimiser,
             self.setup.images.arrays,
             self._on_devices(start) if start else None,
-            penalty=penalty,
-            moments_per_task=self.settings.moments == "per_task"
-            and len(tasks) > 1
-            and self.settings.mixing == "alternate",
         )
 
-    def _last_state(
-        self, stage: Stage, tasks: Mapping[str, ProxyTask], training: Training
-    ) -> TrainState:
+    def _last_state(self, stage: Stage, objective: Objective, training: Training) -> TrainState:
         """The state at the end of a finished pretraining without a penalty."""
         checkpoints = Checkpoints(stage.folder / CHECKPOINTS)
         try:
-            like = self.fresh(jax.random.key(0), tasks, training)
+            like = self.fresh(jax.random.key(0), objective, training)
             return checkpoints.restore(like, self.setup.images.mesh)
         except DAMAGED as error:
             raise InputError(

@@ -15,6 +15,7 @@ from assl_jax.errors import lookup, require
 from assl_jax.evaluation.uncertainty import Gain
 from assl_jax.models.contract import check_backbone
 from assl_jax.models.heads import flatten_views
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.records import Estimate, Evaluation, NetworkRecord
 from assl_jax.strategies.comparing import Comparing
 from assl_jax.strategies.evaluating import Evaluating
@@ -24,7 +25,6 @@ from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.strategies.settings import PretrainSettings, TargetSettings
 from assl_jax.strategies.setup import Setup
 from assl_jax.strategies.stages import Busy
-from assl_jax.training.penalty import Penalty
 
 
 class Study:
@@ -103,6 +103,7 @@ class Study:
         example = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
         inputs: list[Any] = [jax.ShapeDtypeStruct(example.shape, jnp.float32)]
         for task in setup.tasks.values() if pretrains else ():
+            task.check_rank(len(setup.dataset.space))
             batch = jax.eval_shape(task.make_batch, jax.random.key(0), example)
             inputs.append(jax.eval_shape(flatten_views, batch.inputs))
             task.label_table(len(setup.dataset.space))
