@@ -111,7 +111,7 @@ def consumer(network: str, images: np.ndarray, mesh: Any, dtype: str) -> Callabl
     task = make_task("rotation", crop_fraction=1 / 3, all_rotations=False)
     optimiser = Optimiser()
     step = make_step(backbone, task, optimiser)
-    state = replicate(init_state(jax.random.key(0), backbone, [task], optimiser, images), mesh)
+    state = replicate(init_state(jax.random.key(0), backbone, task, optimiser, images), mesh)
     key, rate = replicate(jax.random.key(1), mesh), np.float32(1e-3)
 
     def train(examples: Any) -> Any:

@@ -24,12 +24,11 @@ def measure(name: str, images: np.ndarray, network: dict) -> dict:
     """The row of a task."""
     task = make_task(name)
     backbone = make_backbone(**network, delay=suggest_delay(images.shape[1:-1]))
-    state = init_state(jax.random.key(0), backbone, [task], Optimiser(), images)
+    state = init_state(jax.random.key(0), backbone, task, Optimiser(), images)
     batch = jax.jit(task.make_batch)(jax.random.key(1), images)
-    head = task.head()
 
     def loss(params: dict) -> jax.Array:
-        _, outputs, _ = forward(backbone, head, params, state.batch_stats, batch, name)
+        _, outputs, _ = forward(backbone, task, params, state.batch_stats, batch)
         return task.loss(outputs, batch)[0]
 
     grads = jax.jit(jax.grad(loss))(state.params)["backbone"]

@@ -24,17 +24,11 @@ IMAGES = 256  # size of the data set
 PIXELS = 2**17  # in a batch on a CPU, about; at most 32 images
 
 
-@dataclasses.dataclass(frozen=True)
-class Ready:
-    """A task whose batches are finished already."""
-
-    task: Any
-
-    def make_batch(self, rng: Any, batch: Any) -> Any:
-        return batch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
+def with_ready_batches(task: Any) -> Any:
+    """The same task, whose examples are finished batches."""
+    kind = type(task)
+    ready = type(kind.__name__, (kind,), {"make_batch": lambda self, rng, batch: batch})
+    return ready(**vars(task))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +84,10 @@ def training(setting: Setting, task: Any, ready: Any = None) -> Callable[[], Non
 
     mesh, optimiser = make_mesh(jax.devices()[:1]), Optimiser()
     images, backbone = setting.images(), setting.network()
-    state = replicate(init_state(jax.random.key(0), backbone, [task], optimiser, images), mesh)
+    state = replicate(init_state(jax.random.key(0), backbone, task, optimiser, images), mesh)
     feed, rate = Feed(images, mesh, "device"), np.float32(1e-3)
     key, rows = replicate(jax.random.key(1), mesh), np.arange(IMAGES)
-    trained: Any = task if ready is None else Ready(task)
+    trained: Any = task if ready is None else with_ready_batches(task)
     step = make_step(backbone, trained, optimiser)
     done = 0
 

@@ -39,7 +39,7 @@ def initial(task_name: str, shape: tuple[int, ...], network: dict) -> tuple[Any,
         task,
         backbone,
         images,
-        init_state(jax.random.key(0), backbone, [task], Optimiser(), images),
+        init_state(jax.random.key(0), backbone, task, Optimiser(), images),
     )
 
 

@@ -37,7 +37,7 @@ class Step:
     def __init__(self, name: str, network: dict[str, Any], images: np.ndarray) -> None:
         task, optimiser = make_task(name), Optimiser()
         backbone = make_backbone(delay=suggest_delay(images.shape[1:-1]), **network)
-        self._state = init_state(jax.random.key(0), backbone, [task], optimiser, images)
+        self._state = init_state(jax.random.key(0), backbone, task, optimiser, images)
         self._given = (Examples(jax.device_put(images), None), jax.random.key(1), np.float32(1e-3))
         step: Any = make_step(backbone, task, optimiser)
         # As the loop calls it without a penalty: no frozen network.
@@ -48,7 +48,7 @@ class Step:
         self.views = batch.inputs.shape[1:-1]
         state = self._state
         self.work = PASSES * flops_of(
-            lambda p, s, b: forward(backbone, task.head(), p, s, b, task.name),
+            lambda p, s, b: forward(backbone, task, p, s, b),
             *(state.params, state.batch_stats, batch),
         )
 

@@ -39,7 +39,7 @@ def programs(shape: tuple[int, ...], network: dict, seeds: int) -> dict[str, Cal
     arrays = jnp.asarray(images), jnp.arange(shape[0], dtype=jnp.int32) % 10
     given = [
         (
-            init_state(jax.random.key(seed), backbone, [task], optimiser, arrays),
+            init_state(jax.random.key(seed), backbone, task, optimiser, arrays),
             Examples(arrays, None),
             jax.random.key(seed),
         )

@@ -152,9 +152,9 @@ def child_search(workdir: Path) -> None:
     steps: Counter[tuple[str, Any]] = Counter()
     make_step = loop.make_step
 
-    def counted(backbone: Any, task: Any, *rest: Any, **named: Any) -> Any:
-        step = make_step(backbone, task, *rest, **named)
-        steps[task.name, step] += 1
+    def counted(backbone: Any, objective: Any, *rest: Any, **named: Any) -> Any:
+        step = make_step(backbone, objective, *rest, **named)
+        steps[objective.name, step] += 1
         return step
 
     loop.make_step = counted

@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any
 
 
 def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
@@ -24,29 +23,26 @@ def measure(task: str, batch: int, shape: tuple[int, ...]) -> dict:
     from assl_jax.models import make_backbone, suggest_delay
     from assl_jax.tasks import make_task
     from assl_jax.training.feed import Feed
-    from assl_jax.training.loop import Training, fit
+    from assl_jax.training.loop import Session, Training, fit
     from assl_jax.training.optimiser import Optimiser
     from assl_jax.training.sharding import make_mesh
-    from assl_jax.training.state import init_state
+    from assl_jax.training.state import TrainState, init_state
 
     settings = {"grid": 2} if task == "jigsaw" else {}
     proxy = make_task(task, **settings)
     backbone = make_backbone("resnet18", delay=suggest_delay(shape))
     images = np.random.default_rng(0).integers(0, 256, (batch, *shape, 1), dtype=np.int16)
-    state = init_state(jax.random.key(0), backbone, [proxy], Optimiser(), images)
-    rest: dict[str, Any] = {
-        "backbone": backbone,
-        "tasks": {task: proxy},
-        "rows": np.arange(batch),
-        "seed": 0,
-    }
+    state = init_state(jax.random.key(0), backbone, proxy, Optimiser(), images)
     feed = Feed(images, make_mesh(jax.devices()[:1]), "device")
+
+    def train(state: TrainState, steps: int) -> TrainState:
+        training, session = Training(steps=steps, batch_size=batch), Session(seed=0)
+        return fit(state, proxy, feed, training, backbone=backbone, session=session)
+
     began = time.perf_counter()
-    state = fit(state, feed=feed, training=Training(steps=1, batch_size=batch), **rest)
+    state = train(state, 1)
     compiled = time.perf_counter()
-    jax.block_until_ready(
-        fit(state, feed=feed, training=Training(steps=2, batch_size=batch), **rest)
-    )
+    jax.block_until_ready(train(state, 2))
     ended = time.perf_counter()
     views = jax.eval_shape(proxy.make_batch, jax.random.key(0), images).inputs.shape
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # from KiB

@@ -38,7 +38,7 @@ def of_assl_jax(batch: int, space: Sequence[int], dtype: str, steps: int) -> Non
     backbone = make_backbone(dtype=dtype)
     optimiser = Optimiser()
     mesh = make_mesh(jax.devices()[:1])
-    state = init_state(jax.random.key(0), backbone, [task], optimiser, (images, labels))
+    state = init_state(jax.random.key(0), backbone, task, optimiser, (images, labels))
     state = replicate(state, mesh)  # like the state that a step returns, so there is one program
     examples = Examples(jax.tree.map(lambda a: split_batch(a, mesh), (images, labels)), None)
     step = make_step(backbone, task, optimiser)

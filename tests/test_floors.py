@@ -15,6 +15,7 @@ FLOORS = (
     ("lcka", "losses", "ops", "outputs", "permutations", "routes", "seeds"),
     ("records",),
     ("models", "data"),
+    ("objectives",),
     ("tasks",),
     ("training",),
     ("evaluation",),

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from assl_jax.evaluation.finite import check_finite
+from assl_jax.objectives.base import Batch, Member, Metrics
 from assl_jax.ops.crop import random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import Batch, Metrics, ProxyTask
 from assl_jax.tasks.base import classification_loss
 
 
@@ -58,8 +58,8 @@ class Labelled(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classification(ProxyTask):
-    """Fine-tuning with labels. It has the form of a proxy task, so the same loop trains it.
+class Classification(Member):
+    """Fine-tuning with labels.
 
     Attributes:
       classes: number of classes.
@@ -69,8 +69,6 @@ class Classification(ProxyTask):
     """
 
     name: ClassVar[str] = "target"
-    title: ClassVar[str] = "Classification"
-    summary: ClassVar[str] = "Labelled images. The network predicts the class."
     classes: int
     shift: int = 0
     flip: bool = False

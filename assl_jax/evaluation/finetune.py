@@ -15,9 +15,8 @@ from assl_jax.evaluation.classification import Classification, probabilities
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import linear_head
 from assl_jax.seeds import derived
-from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import SILENT, Logging, Training, fit
+from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.processes import broadcast
 from assl_jax.training.state import TrainState, init_state
 
@@ -59,47 +58,30 @@ class Target:
         self,
         variables: dict[str, Any] | None,
         rows: np.ndarray,
-        *,
-        seed: int,
+        session: Session,
         head: dict[str, Any] | None = None,
-        checkpoints: Checkpoints | None = None,
-        logging: Logging = SILENT,
     ) -> TrainState:
         """Train all layers and a new linear head on `rows`.
 
         Args:
           variables: the pretrained backbone; None trains from scratch. The arrays stay valid.
           rows: numbers of the training images.
-          seed: of the new weights, the batches and the augmentation.
+          session: its seed is that of the new weights too.
           head: parameters that the linear head starts with, see `first_head`; None draws them.
-          checkpoints, logging: see `fit`.
 
         Returns:
           The state after the last step.
         """
         rows, weights = BALANCE[self.balance](rows, self.labels)
-        feed = self.images.with_arrays(self.labels, *weights)
+        feed = self.images.select(rows, self.labels, *weights)
+        optimiser = self.training.optimiser
         state = init_state(
-            jax.random.key(seed),
-            self.backbone,
-            [self.task],
-            self.training.optimiser,
-            feed.arrays,
-            variables,
+            jax.random.key(session.seed),
+            *(self.backbone, self.task, optimiser, feed.arrays, variables),
         )
         if head:
             state.params["heads"][self.task.name] = jax.tree.map(jnp.copy, head)
-        return fit(
-            state,
-            backbone=self.backbone,
-            tasks={self.task.name: self.task},
-            feed=feed,
-            rows=rows,
-            training=self.training,
-            seed=seed,
-            checkpoints=checkpoints,
-            logging=logging,
-        )
+        return fit(state, self.task, feed, self.training, backbone=self.backbone, session=session)
 
     def first_head(
         self, variables: dict[str, Any] | None, rows: np.ndarray

@@ -7,6 +7,7 @@ from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.ranges import (
     Count,
     OneOf,
@@ -21,11 +22,9 @@ from assl_jax.ranges import (
 )
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.penalty import Penalty
 
 BUDGETS = ("compute", "steps", "per_task")
 MIXING = ("alternate", "joint", "distil")
-MOMENTS = ("per_task", "shared")
 STARTS = ("single", "scratch")
 SELECT_ON = ("cv", "test")
 CANDIDATES = ("argmin", "all")
@@ -49,7 +48,7 @@ USE = ("f_prime", "both")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistilSettings:
-    """How a pool learns from the single networks of its tasks, see `tasks.distillation`.
+    """How a pool learns from the single networks of its tasks, see `objectives.distilled`.
 
     Attributes:
       start: "single" begins where the network of the pool's first task ended, keeps its loss, and
@@ -87,8 +86,6 @@ class PretrainSettings:
       mixing: how a pool is trained. "alternate" draws one task for each step, as the paper does.
         "joint" trains all of them in every step, each on its share of the batch. "distil" learns
         from the finished networks of the single tasks.
-      moments: whether the tasks of an alternating pool share Adam's moments of the backbone, or
-        each task has its own; see `TrainState`.
 
     Raises:
       InputError: fewer than one seed, an unknown budget or mixing, or micro-batches of a joint
@@ -99,7 +96,6 @@ class PretrainSettings:
     seeds: Repeats = 1
     budget: Annotated[str, OneOf(BUDGETS)] = "steps"
     mixing: Annotated[str, OneOf(MIXING)] = "alternate"
-    moments: Annotated[str, OneOf(MOMENTS)] = "per_task"
 
     def __post_init__(self) -> None:
         check(self, "pretrain.")

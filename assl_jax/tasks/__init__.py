@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from assl_jax import plugins
 from assl_jax.errors import InputError, lookup, require
-from assl_jax.tasks.base import Average, Batch, Metrics, ProxyTask, spare_colour
+from assl_jax.objectives.distilled import Distilled
+from assl_jax.tasks.base import Batch, Metrics, ProxyTask, spare_colour
 from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.cpc import CPC
-from assl_jax.tasks.distillation import Distillation
 from assl_jax.tasks.inpaint import Inpaint
 from assl_jax.tasks.jigsaw import Jigsaw
 from assl_jax.tasks.mcpc import MCPC
@@ -37,7 +37,6 @@ GROUP = "assl_jax.tasks"
 __all__ = [
     "GROUP",
     "TASKS",
-    "Average",
     "Batch",
     "Label",
     "Metrics",
@@ -64,9 +63,10 @@ def describe(name: str) -> Label:
       name: a task's name.
     """
     try:
-        task = Distillation if name == Distillation.name else task_class(name)
+        task = task_class(name)
     except InputError:
-        return Label(title=name, short=name, summary="", colour=spare_colour(name))
+        title = Distilled.title if name == Distilled.name else name
+        return Label(title=title, short=title, summary="", colour=spare_colour(name))
     return Label(task.title, task.short, task.summary, task.colour)
 
 

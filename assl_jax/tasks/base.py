@@ -1,58 +1,27 @@
 """What a proxy task is, and what classifying tasks share."""
 
 import zlib
-from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
-import flax.linen as nn
-import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from assl_jax import losses
+from assl_jax.errors import require
+from assl_jax.objectives.base import Batch, Member, Metrics
 from assl_jax.ops.intensity import Intensity
 from assl_jax.ranges import check
 
-Metrics = dict[str, Array]
+__all__ = ["Batch", "Metrics", "ProxyTask", "accuracy", "classification_loss", "spare_colour"]
 
 SPARE_COLOURS = ("#332288", "#882255", "#44AA99", "#999933", "#6699CC")
 
 
-class Batch(NamedTuple):
-    """Inputs for the backbone and targets for the loss.
-
-    Attributes:
-      inputs: `[b, v, *space, c]` float32 network inputs, `v` views (tiles, rotations, crops) of
-        each image. The backbone sees one batch of `b * v` views. The head receives features with
-        the leading axes `[b, v]`.
-      targets: arrays that the loss needs, each with the leading axis `b`.
-    """
-
-    inputs: Float[Array, "b v *space c"]
-    targets: PyTree[Array]
-
-
-class Average(NamedTuple):
-    """The moving average of a network while a task trains it.
-
-    Attributes:
-      variables: of the backbone: `{"params": ..., "batch_stats": ...}`.
-      head: parameters of the task's head.
-    """
-
-    variables: PyTree[Array]
-    head: PyTree[Array]
-
-
-@runtime_checkable
-class ProxyTask(Protocol):
+class ProxyTask(Member):
     """A proxy task: a frozen dataclass of settings, static under jit.
 
-    `make_batch` and `loss` are pure functions inside the compiled step. `head` gives a small
-    network. It is trained together with the backbone and dropped after pretraining. The step calls
-    it as `head(features, batch)`, with the backbone's feature mapping (see `assl_jax.models`).
-
-    Derive a task from this class to inherit the defaults of `short`, `colour` and `label_table`.
+    A task has a field for each setting, and the methods `make_batch`, `head` and `loss` of
+    `Member`. Derive it from this class to inherit the defaults of everything else.
 
     Attributes:
       name: the task's name in settings and files, a key of `TASKS`.
@@ -67,13 +36,11 @@ class ProxyTask(Protocol):
       ranks: numbers of spatial axes that it can work with; 2 and 3 by default.
     """
 
-    name: ClassVar[str]
     title: ClassVar[str]
     short: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     colour: ClassVar[str] = ""
     ranks: ClassVar[tuple[int, ...]] = (2, 3)
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __post_init__(self) -> None:
         """Check the fields against what they declare, see `assl_jax.ranges`.
@@ -94,47 +61,7 @@ class ProxyTask(Protocol):
     @property
     def intensity(self) -> Intensity:
         """How stored integers become network inputs; a field of every task."""
-        ...
-
-    @abstractmethod
-    def make_batch(self, rng: jax.Array, images: Any) -> Batch:
-        """Turn stored integer images `[b, *space, c]` into a batch."""
-        ...
-
-    @abstractmethod
-    def head(self) -> nn.Module:
-        """The small network between the backbone's features and the loss."""
-        ...
-
-    @abstractmethod
-    def loss(self, outputs: Any, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
-        """The mean loss of the batch, and scalars for the log."""
-        ...
-
-    def __hash__(self) -> int:
-        """A task must be hashable, as a static argument of jit; a frozen dataclass always is."""
-        return hash(type(self))
-
-    @property
-    def momentum(self) -> float:
-        """The share of itself that the `Average` of the network keeps in each step of the task.
-
-        It is above 0 for a task that learns from this average, and 0 by default: there is none.
-        """
-        return 0.0
-
-    def teach(
-        self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any
-    ) -> Batch:
-        """Add what other networks say about the inputs to the targets; by default nothing.
-
-        Args:
-          batch: of `make_batch`.
-          backbone: the architecture that is trained.
-          average: of this network, if `momentum` is above 0.
-          frozen: the networks that the training was given, or None.
-        """
-        return batch
+        raise NotImplementedError
 
     def label_table(self, rank: int) -> np.ndarray | None:
         """The meaning of the class labels: one row per label (a route, a permutation), or None.
@@ -142,9 +69,17 @@ class ProxyTask(Protocol):
         It is stored with every checkpoint, because the labels have no meaning without it.
 
         Args:
-          rank: number of spatial axes, 2 or 3.
+          rank: number of spatial axes, one of `ranks`.
         """
         return None
+
+    def check_rank(self, rank: int) -> None:
+        """Raise `InputError` unless the task can work with images of `rank` spatial axes."""
+        require(
+            rank in self.ranks,
+            f"task {self.name} needs images with {' or '.join(map(str, self.ranks))} spatial axes, "
+            f"not {rank}; take it out of tasks",
+        )
 
 
 def spare_colour(name: str) -> str:

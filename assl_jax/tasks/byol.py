@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from assl_jax import losses
 from assl_jax.models.base import in_training
 from assl_jax.models.heads import NormalisedMLP, flatten_views, unflatten_views
+from assl_jax.objectives.base import Weights
 from assl_jax.ranges import Range, Size, Width
-from assl_jax.tasks.base import Average, Batch, Metrics
+from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.two_views import TwoViews
 
 
@@ -61,15 +62,25 @@ class BYOL(TwoViews):
     hidden: Size = 0
     width: Width = 128
 
-    def teach(
-        self, batch: Batch, backbone: nn.Module, *, average: Average | None, frozen: Any
-    ) -> Batch:
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def init(self, weights: Weights, maps: Any) -> Weights:
+        """The slow copy."""
+        return jax.tree.map(jnp.copy, weights)
+
+    def prepare(self, batch: Batch, backbone: nn.Module, carry: Weights, frozen: Any) -> Batch:
         """The batch with the slow copy's projections `[b, 2, d]` as targets."""
-        assert average is not None
-        maps, _ = in_training(backbone, average.variables, flatten_views(batch.inputs))
+        maps, _ = in_training(backbone, carry.variables, flatten_views(batch.inputs))
         features = jax.tree.map(lambda f: unflatten_views(f, batch.inputs.shape[0]), maps)
-        projection, _ = self.head().apply({"params": average.head}, features, batch)
+        projection, _ = self.head().apply({"params": carry.head}, features, batch)
         return batch._replace(targets=jax.lax.stop_gradient(projection))
+
+    def after_step(self, carry: Weights, weights: Weights) -> Weights:
+        """The slow copy after it has moved towards the network."""
+        m = self.momentum
+        return jax.tree.map(lambda old, new: m * old + (1 - m) * new, carry, weights)
 
     def head(self) -> nn.Module:
         return ProjectorAndPredictor(hidden=self.hidden, width=self.width)

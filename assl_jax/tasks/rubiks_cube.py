@@ -6,11 +6,9 @@ from typing import Annotated, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from assl_jax import losses
-from assl_jax.errors import require
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.rotate import Rotation, rotate
 from assl_jax.ranges import NonNegative, Range
@@ -69,18 +67,6 @@ class RubiksCube(PuzzleTiles):
     grid: Annotated[int, Range(at_least=2)] = 2
     permutation_weight: NonNegative = 0.5
     turn_weight: NonNegative = 0.5
-
-    def label_table(self, rank: int) -> np.ndarray:
-        """The permutations `[K, grid**3]`; a label is a row.
-
-        Raises:
-          InputError: images (rank 2), or more permutations than the cubes have.
-        """
-        require(
-            rank == 3,
-            f"task rubiks_cube needs volumes (3 spatial axes, not {rank}); use task jigsaw",
-        )
-        return super().label_table(rank)
 
     def make_batch(self, rng: jax.Array, images: Shaped[Array, "b *space c"]) -> Batch:
         """Inputs `[b, grid**3, *cube, c]`, shuffled and turned.

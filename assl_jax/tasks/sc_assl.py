@@ -6,31 +6,11 @@ from typing import Annotated, Any, ClassVar
 import flax.linen as nn
 from jaxtyping import Array
 
-from assl_jax.models.base import POOLED
-from assl_jax.models.heads import balanced_copies
+from assl_jax.objectives.shared import BALANCE, Shared
 from assl_jax.ranges import NonNegative, OneOf
 from assl_jax.tasks.base import Batch, Metrics
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.src import SRC
-
-BALANCE = ("gradient", "equal")
-
-
-class SCASSLHead(nn.Module):
-    """The heads of src and mcpc on the features of one backbone pass."""
-
-    src: nn.Module
-    mcpc: nn.Module
-    balance: str
-    mcpc_weight: float
-
-    def __call__(self, features: dict, batch: Batch) -> dict:
-        first = second = features
-        if self.balance == "gradient":
-            z = features[POOLED]
-            to_src, to_mcpc = balanced_copies(z, self.mcpc_weight)
-            first, second = features | {POOLED: to_src}, features | {POOLED: to_mcpc}
-        return {"src": self.src(first, batch), "mcpc": self.mcpc(second, batch)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,19 +39,17 @@ class SCASSL(MCPC):
     mcpc_weight: NonNegative = 1.0
 
     @property
-    def _src(self) -> SRC:
-        return SRC(seed=self.seed)
-
-    def head(self) -> nn.Module:
-        return SCASSLHead(
-            src=self._src.head(),
-            mcpc=super().head(),
+    def _shared(self) -> Shared:
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(MCPC)}
+        return Shared(
+            first=SRC(seed=self.seed),
+            second=MCPC(**own),
             balance=self.balance,
-            mcpc_weight=self.mcpc_weight,
+            weight=self.mcpc_weight,
         )
 
+    def head(self) -> nn.Module:
+        return self._shared.head()
+
     def loss(self, outputs: Any, batch: Batch) -> tuple[Array, Metrics]:
-        route, metrics = self._src.loss(outputs["src"], batch)
-        prediction, _ = super().loss(outputs["mcpc"], batch)
-        total = route + self.mcpc_weight * prediction
-        return total, metrics | {"src_loss": route, "mcpc_loss": prediction}
+        return self._shared.loss(outputs, batch)

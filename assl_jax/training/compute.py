@@ -7,63 +7,56 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from assl_jax.models.cpu import plain_forms
-from assl_jax.models.heads import flatten_views, unflatten_views
-from assl_jax.tasks import ProxyTask
+from assl_jax.models.heads import flatten_views
+from assl_jax.objectives.base import Member, Objective
+from assl_jax.objectives.joint import shares
+from assl_jax.training.state import shapes_of
 from assl_jax.training.step import forward
 
 PASSES = 3  # forward, gradient of the inputs, gradient of the weights
 
 
 @functools.lru_cache(maxsize=256)
-def step_flops(
-    backbone: nn.Module,
-    task: ProxyTask,
-    shape: tuple[int, ...],
-    dtype: Any,
-    frozen: int = 0,
-    labelled: bool = False,
-) -> float:
+def step_flops(backbone: nn.Module, objective: Objective, *examples: jax.ShapeDtypeStruct) -> float:
     """Floating-point operations of all convolutions and matrix products in a training step.
 
-    Backbone and head count with `PASSES`, and each frozen network with one pass over the backbone.
+    Backbone and head count with `PASSES`, and `Member.passes` with one pass over the backbone each.
     The operations are those of the plain forms, so the number is the same on every machine.
     Augmentation, normalisation and the optimiser are left out.
 
     Args:
       backbone: the network.
-      task: gives the inputs and the head.
-      shape, dtype: of a batch of stored images, `(b, *space, c)`.
-      frozen: number of frozen networks that see the inputs too. The moving average of a task with
-        a momentum is added.
-      labelled: whether the task sees labels too, as the target task does.
+      objective: if its steps take turns, the mean over them counts.
+      examples: of a batch: stored images `[b, *space, c]`, and labels if the objective sees them.
     """
-    frozen += task.momentum > 0
-    key = jax.random.key(0)
-    images: Any = jax.ShapeDtypeStruct(shape, dtype)
-    if labelled:
-        images = images, jax.ShapeDtypeStruct(shape[:1], np.int32)
+    if len(objective.turns) > 1:
+        each = [step_flops(backbone, turn, *examples) for turn in objective.turns]
+        return sum(each) / len(each)
+    members = objective.members
+    parts = jax.eval_shape(lambda *arrays: shares(arrays, len(members)), *examples)
     with plain_forms():
-        batch = jax.eval_shape(task.make_batch, key, images)
-        inputs: Any = jax.eval_shape(flatten_views, batch.inputs)
-        maps: Any
-        maps, variables = jax.eval_shape(backbone.init_with_output, key, inputs)
-        features = jax.eval_shape(
-            lambda m: jax.tree.map(lambda f: unflatten_views(f, shape[0]), m), maps
+        return sum(
+            _member_flops(backbone, member, part if len(examples) > 1 else part[0])
+            for member, part in zip(members, parts, strict=True)
         )
-        head = task.head()
-        params = {
-            "backbone": variables["params"],
-            "heads": {task.name: jax.eval_shape(head.init, key, features, batch).get("params", {})},
-        }
-        trained = flops_of(
-            lambda p, s, b: forward(backbone, head, p, s, b, task.name),
-            *(params, variables.get("batch_stats", {}), batch),
-        )
-        alone = flops_of(lambda v, x: backbone.apply(v, x), variables, inputs) if frozen else 0.0
-    return PASSES * trained + frozen * alone
+
+
+def _member_flops(backbone: nn.Module, member: Member, examples: Any) -> float:
+    batch, maps, variables = shapes_of(backbone, member, examples)
+    head = jax.eval_shape(member.head().init, jax.random.key(0), maps, batch)
+    params = {
+        "backbone": variables["params"],
+        "heads": {member.name: head.get("params", {})},
+    }
+    trained = flops_of(
+        lambda p, s, b: forward(backbone, member, p, s, b),
+        *(params, variables.get("batch_stats", {}), batch),
+    )
+    inputs = jax.eval_shape(flatten_views, batch.inputs)
+    alone = flops_of(lambda v, x: backbone.apply(v, x), variables, inputs) if member.passes else 0.0
+    return PASSES * trained + member.passes * alone
 
 
 def flops_of(function: Callable, *arguments: Any) -> float:

@@ -1,6 +1,7 @@
 """How examples reach the compiled step: gathered on the device, or on the host."""
 
 import collections
+import copy
 import os
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,6 +50,7 @@ class Feed:
       arrays: a tree of `[n, ...]` arrays, on every device or on the host.
       mesh: the devices.
       on_device: whether the arrays are on the devices.
+      rows: numbers of the examples to train on; all by default.
     """
 
     def __init__(self, arrays: Any, mesh: Mesh, placement: str = "auto") -> None:
@@ -67,12 +69,19 @@ class Feed:
         self.mesh = mesh
         self.on_device = placement == "device" or (placement == "auto" and _fits(arrays, mesh))
         self.arrays = self._put(arrays)
+        self.rows = np.arange(jax.tree.leaves(arrays)[0].shape[0])
 
-    def with_arrays(self, *arrays: Any) -> "Feed":
-        """A feed of these examples together with more arrays of the same length."""
-        feed = object.__new__(Feed)
-        feed.mesh, feed.on_device = self.mesh, self.on_device
-        feed.arrays = (self.arrays, *map(self._put, arrays))
+    def select(self, rows: np.ndarray, *arrays: Any) -> "Feed":
+        """A feed to train on some of these examples.
+
+        Args:
+          rows: their numbers.
+          arrays: more arrays of the length of this feed; examples become tuples.
+        """
+        feed = copy.copy(self)
+        feed.rows = rows
+        if arrays:
+            feed.arrays = (self.arrays, *map(self._put, arrays))
         return feed
 
     def batches(self, rows: Iterable[np.ndarray]) -> Generator[Examples]:

@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from assl_jax.models.cpu import materialise
 from assl_jax.ranges import NonNegative, OneOf, Positive, Range, check
 
-# Gradient to update direction, by name. Learning rate, weight decay and clipping are added here.
-OPTIMISERS = {"adam": optax.scale_by_adam}
+# From a gradient to the direction of an update, by name. An entry gets the weight decay, which does
+# nothing without one, and decides where it stands. Clipping comes before, the learning rate after.
+OPTIMISERS: dict[str, Callable[[optax.GradientTransformation], optax.GradientTransformation]] = {
+    "adam": lambda decay: optax.chain(optax.scale_by_adam(), decay),
+}
 
 # The learning rate as a share of its peak, for a share of the steps in [0, 1) after the warm-up.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -66,30 +68,15 @@ class Optimiser:
 
     def transform(self) -> optax.GradientTransformation:
         """Gradient to update direction; the caller multiplies it by minus the learning rate."""
-        direction = OPTIMISERS[self.algorithm]()
         decay = optax.add_decayed_weights(self.weight_decay, mask=_kernels)
-        return optax.chain(direction, decay if self.weight_decay else optax.identity())
+        return OPTIMISERS[self.algorithm](decay if self.weight_decay else optax.identity())
 
     def clip(self, gradients: Any, norm: jax.Array) -> Any:
-        """Scale a gradient tree whose `global_norm` is `norm` down to `clip_norm`."""
+        """Scale a gradient tree whose global norm is `norm` down to `clip_norm`."""
         if not self.clip_norm:
             return gradients
         factor = jnp.where(norm > self.clip_norm, self.clip_norm / norm, 1.0)
         return jax.tree.map(lambda g: factor * g, gradients)
-
-
-def global_norm(gradients: Any) -> jax.Array:
-    """Square root of the sum of all squares.
-
-    The squares of a kernel are first summed over its window. On a CPU a sum of matrices is several
-    times as fast as a sum of numbers. The barrier keeps XLA from joining the two sums.
-    """
-
-    def squares(g: jax.Array) -> jax.Array:
-        over_window = jnp.square(g).sum(tuple(range(g.ndim - 2)))
-        return materialise(over_window).sum()
-
-    return jnp.sqrt(sum(map(squares, jax.tree.leaves(gradients)), jnp.zeros(())))
 
 
 def _kernels(params: Any) -> Any:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from assl_jax.evaluation.classification import Classification
+from assl_jax.objectives.base import Member
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import ProxyTask
 
 # Inputs are the stored integers.
 STORED = Intensity(low=-1024.0, high=1024.0, mean=(0.5,), std=(1 / 2048,))
@@ -23,9 +23,9 @@ def made(task, images=IMAGES):
     return np.asarray(batch.inputs[:, 0])
 
 
-def test_is_shaped_like_a_proxy_task():
+def test_is_an_objective():
     task = Classification(classes=3)
-    assert isinstance(task, ProxyTask) and task.label_table(2) is None
+    assert isinstance(task, Member) and task.members == (task,)
     assert hash(task) == hash(Classification(classes=3)) and task != Classification(classes=4)
 
 

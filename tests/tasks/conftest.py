@@ -11,8 +11,8 @@ import pytest
 from assl_jax.models.base import feature_maps
 from assl_jax.models.conv import Conv
 from assl_jax.models.heads import flatten_views, unflatten_views
+from assl_jax.objectives.base import Weights
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import Average
 
 
 class OneConvolution(nn.Module):
@@ -53,12 +53,10 @@ def objective(drawn):
         variables = {"backbone": drawn(backbone.init, flatten_views(batch.inputs))}
         shapes = jax.eval_shape(features, variables["backbone"], batch.inputs)
         variables["head"] = drawn(head.init, shapes, batch)
-        if task.momentum:
-            average = Average(variables["backbone"], variables["head"]["params"])
+        carry = task.init(Weights(variables["backbone"], variables["head"]["params"]), shapes)
 
         def loss(variables, batch):
-            if task.momentum:
-                batch = task.teach(batch, backbone, average=average, frozen=None)
+            batch = task.prepare(batch, backbone, carry, None)
             outputs = head.apply(
                 variables["head"], features(variables["backbone"], batch.inputs), batch
             )

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.tasks import Average, Batch
+from assl_jax.objectives.base import Weights
+from assl_jax.tasks import Batch
 from assl_jax.tasks.byol import BYOL
 from assl_jax.tasks.simclr import SimCLR
 from assl_jax.tasks.vicreg import VICReg
@@ -67,12 +68,18 @@ def test_byols_targets_come_from_the_average_and_get_no_gradient(
             return {"pooled": x[:, : len(head["projector"]["Dense_0"]["kernel"])] * variables}, {}
 
     def targets(scale):
-        average = Average(scale, head)
-        return task.teach(batch, Means(), average=average, frozen=None).targets
+        return task.prepare(batch, Means(), Weights(scale, head), None).targets
 
     assert targets(1.0).shape == (4, 2, 3)
     assert np.abs(targets(1.0) - targets(0.0)).max() > 1e-3
     assert not quick_jit(jax.grad(lambda scale: targets(scale).sum()))(1.0)
+
+
+def test_byols_slow_copy_moves_by_a_share_of_the_way():
+    old, new = Weights({"params": jnp.zeros(2)}, jnp.ones(3)), Weights({"params": jnp.ones(2)}, 0.0)
+    moved = BYOL(momentum=0.75).after_step(old, new._replace(head=jnp.zeros(3)))
+    np.testing.assert_array_equal(moved.variables["params"], [0.25, 0.25])
+    np.testing.assert_array_equal(moved.head, [0.75] * 3)
 
 
 @pytest.mark.slow

@@ -14,14 +14,15 @@ from assl_jax.errors import InputError
 from assl_jax.models import SideBySide
 from assl_jax.models.base import global_average
 from assl_jax.models.conv import Conv
+from assl_jax.objectives.penalised import Penalised
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, Batch, make_task
 from assl_jax.training.feed import Examples, Feed
-from assl_jax.training.loop import Training, fit
+from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.penalty import Penalty
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
-from assl_jax.training.state import SHARED, init_state
+from assl_jax.training.state import init_state
 from assl_jax.training.step import make_step
 
 INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
@@ -62,14 +63,14 @@ def close(a, b, atol=1e-6):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=atol), a, b)
 
 
-def compiled(backbone, task, images, accumulate, *, devices=1, penalty=None, frozen=None):
+def compiled(backbone, task, images, accumulate, *, devices=1, frozen=None):
     """A compiled step, its first state, and its other arguments."""
     optimiser = Optimiser(learning_rate=1e-2)
     mesh = make_mesh(jax.devices()[:devices])
-    state = init_state(jax.random.key(0), backbone, [task], optimiser, images, penalty=penalty)
+    state = init_state(jax.random.key(0), backbone, task, optimiser, images)
     state, frozen = replicate((state, frozen), mesh)
     examples = Examples(replicate(images, mesh), split_batch(np.arange(len(images)), mesh))
-    step = make_step(backbone, task, optimiser, penalty, accumulate)
+    step = make_step(backbone, task, optimiser, accumulate)
     arguments = (examples, replicate(jax.random.key(1), mesh), np.float32(1e-2), frozen)
     return step.lower(state, *arguments).compile(), state, arguments
 
@@ -79,18 +80,14 @@ def take(*about, steps=1, **settings):
     step, state, arguments = compiled(*about, **settings)
     for _ in range(steps):
         state, metrics = step(state, *arguments)
-    return state, jax.device_get(metrics)
+    (measured,) = jax.device_get(metrics).values()
+    return state, measured
 
 
 def gradients(state):
-    """Adam's first moment after one step is a tenth of the gradient."""
-    return jax.tree.map(
-        lambda m: 10 * m, (state.opt_state["backbone"][SHARED][0].mu, *heads(state))
-    )
-
-
-def heads(state):
-    return [head[0].mu for head in state.opt_state["heads"].values()]
+    """Adam's first moment after one step is a tenth of the gradient; the backbone's comes first."""
+    groups = (state.opt_state["backbone"], state.opt_state["heads"])
+    return [10 * m for g in groups for (adam, _) in g.values() for m in jax.tree.leaves(adam.mu)]
 
 
 @pytest.mark.slow
@@ -114,13 +111,13 @@ def test_batch_norm_is_the_same_if_the_statistics_are(toy):
     close(gradients(small), gradients(whole))
     close(found, wanted)
     # The running statistics move twice: by 1 - 0.9^2 of the way and not by 0.1.
-    start = init_state(jax.random.key(0), toy.backbone, [task], Optimiser(), images).batch_stats
+    start = init_state(jax.random.key(0), toy.backbone, task, Optimiser(), images).batch_stats
     went = jax.tree.map(lambda a, b: (a - b) / 0.1, whole.batch_stats, start)
     close(small.batch_stats, jax.tree.map(lambda a, b: a + 0.19 * b, start, went), 1e-5)
     # Four micro-batches of two examples differ, because BatchNorm normalises each of them.
     other, _ = take(toy.backbone, task, images, 4)
-    kernels = [gradients(state)[0]["conv"]["kernel"] for state in (other, whole)]
-    assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
+    pairs = zip(gradients(other), gradients(whole), strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-4
 
 
 @pytest.mark.slow
@@ -136,20 +133,25 @@ def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
     """Two micro-batches of 8 images: the queue has the second's features, then the first's."""
     penalty = Penalty(weight=0.5, queue=5, standardise="none")  # 20 rows of 4 features
     task = dataclasses.replace(Fixed(intensity=INTENSITY), all_rotations=False)
-    frozen = init_state(jax.random.key(5), toy.backbone, [task], Optimiser(), IMAGES).variables
-    step, state, arguments = compiled(toy.backbone, task, IMAGES, 2, penalty=penalty, frozen=frozen)
+    objective = Penalised(part=task, penalty=penalty)
+    frozen = init_state(jax.random.key(5), toy.backbone, task, Optimiser(), IMAGES).variables
+    step, state, arguments = compiled(
+        toy.backbone, objective, IMAGES, 2, frozen={"first": frozen}
+    )
     state, metrics = step(state, *arguments)
-    assert int(state.queue["rotation"].filled) == 16
+    queue = state.carry["rotation"].queue
+    assert int(queue.filled) == 16
     inputs = task.make_batch(jax.random.fold_in(jax.random.key(1), 0), jnp.asarray(IMAGES)).inputs
     pooled = toy.backbone.apply(frozen, inputs[:, 0])["pooled"]
     rows = np.concatenate([pooled[1::2], pooled[0::2], np.zeros((4, 4))])
-    np.testing.assert_allclose(state.queue["rotation"].frozen, rows, atol=1e-5)
-    assert metrics["penalty"] == 0.0  # the queue was not yet full
+    np.testing.assert_allclose(queue.frozen, rows, atol=1e-5)
+    assert metrics["rotation"]["penalty"] == 0.0  # the queue was not yet full
     state, metrics = step(state, *arguments)
-    metrics = jax.device_get(metrics)
-    assert int(state.queue["rotation"].filled) == 20
-    assert metrics["penalty"] != 0.0
-    assert metrics["loss"] == pytest.approx(metrics["proxy_loss"] + metrics["penalty"], abs=1e-6)
+    measured = jax.device_get(metrics)["rotation"]
+    assert int(state.carry["rotation"].queue.filled) == 20
+    assert measured["penalty"] != 0.0
+    parts = measured["proxy_loss"] + measured["penalty"]
+    assert measured["loss"] == pytest.approx(parts, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -184,11 +186,11 @@ def test_without_accumulation_the_program_has_no_loop(toy):
     """And it is the function that a call without the setting gives."""
     optimiser = Optimiser(learning_rate=1e-2)
     plain = make_step(toy.backbone, ROTATION, optimiser)
-    assert make_step(toy.backbone, ROTATION, optimiser, None, 1) is plain
-    state = init_state(jax.random.key(0), toy.backbone, [ROTATION], optimiser, IMAGES)
+    assert make_step(toy.backbone, ROTATION, optimiser, 1) is plain
+    state = init_state(jax.random.key(0), toy.backbone, ROTATION, optimiser, IMAGES)
     arguments = (state, Examples(IMAGES, np.arange(16)), jax.random.key(1), np.float32(1.0))
     assert "scan" not in str(plain.trace(*arguments).jaxpr)
-    parted = make_step(toy.backbone, ROTATION, optimiser, None, 2)
+    parted = make_step(toy.backbone, ROTATION, optimiser, 2)
     assert "scan" in str(parted.trace(*arguments).jaxpr)
 
 
@@ -254,32 +256,29 @@ def test_micro_batches_that_do_not_divide_over_the_devices(toy):
     with pytest.raises(InputError, match=r"\(batch_size / accumulate\)=4 does not .* 8 devices"):
         fit(
             toy.state(),
+            toy.pool,
+            Feed(toy.images, make_mesh()),
+            training,
             backbone=toy.backbone,
-            tasks=toy.pool,
-            feed=Feed(toy.images, make_mesh()),
-            rows=toy.rows,
-            training=training,
-            seed=0,
+            session=Session(seed=0),
         )
 
 
 @pytest.mark.slow
 def test_the_loop_accumulates(toy):
     """With BatchNorm, micro-batches give other weights than the whole batch."""
-    tasks = {"brightness": toy.pool["brightness"]}
 
     def trained(accumulate):
         return fit(
-            toy.state(tasks),
+            toy.state(toy.brightness),
+            toy.brightness,
+            Feed(toy.images, make_mesh(jax.devices()[:1])).select(toy.rows),
+            Training(steps=3, batch_size=8, accumulate=accumulate),
             backbone=toy.backbone,
-            tasks=tasks,
-            feed=Feed(toy.images, make_mesh(jax.devices()[:1])),
-            rows=toy.rows,
-            training=Training(steps=3, batch_size=8, accumulate=accumulate),
-            seed=0,
+            session=Session(seed=0),
         )
 
     whole, small = trained(1), trained(4)
-    assert int(small.step) == 3 and int(small.opt_state["backbone"][SHARED][0].count) == 3
+    assert int(small.step) == 3 and int(small.opt_state["backbone"]["brightness"][0].count) == 3
     kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, small)]
     assert 1e-5 < np.abs(kernels[0] - kernels[1]).max() < 0.05

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.training.loop import Training, batch_indices, task_schedule
+from assl_jax.training.loop import Training, batch_indices, schedule
 
 ROWS = np.asarray([3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
 
@@ -54,19 +54,19 @@ def test_a_small_set_is_spread_evenly_over_the_batch(batch):
 
 
 def test_schedule_is_uniform_and_seeded():
-    schedule = task_schedule(3, 3000, 0)
-    counts = np.bincount(schedule)
+    drawn = schedule(3, 3000, 0)
+    counts = np.bincount(drawn)
     # Standard deviation of a binomial count of 3000 draws at 1/3: 25.8.
     assert len(counts) == 3 and np.abs(counts - 1000).max() < 4 * 26
-    np.testing.assert_array_equal(schedule, task_schedule(3, 3000, 0))
-    assert (schedule != task_schedule(3, 3000, 1)).mean() == pytest.approx(2 / 3, abs=0.05)
+    np.testing.assert_array_equal(drawn, schedule(3, 3000, 0))
+    assert (drawn != schedule(3, 3000, 1)).mean() == pytest.approx(2 / 3, abs=0.05)
     # Drawn, not taken in turns: a task follows itself as often as another.
-    assert (schedule[1:] == schedule[:-1]).mean() == pytest.approx(1 / 3, abs=0.05)
-    assert task_schedule(1, 50, 0).tolist() == [0] * 50
+    assert (drawn[1:] == drawn[:-1]).mean() == pytest.approx(1 / 3, abs=0.05)
+    assert schedule(1, 50, 0).tolist() == [0] * 50
 
 
 def test_a_longer_schedule_begins_like_a_shorter_one():
-    np.testing.assert_array_equal(task_schedule(2, 100, 7)[:40], task_schedule(2, 40, 7))
+    np.testing.assert_array_equal(schedule(2, 100, 7)[:40], schedule(2, 40, 7))
 
 
 def test_bad_settings():

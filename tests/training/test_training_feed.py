@@ -36,7 +36,8 @@ class Rows:
 def test_both_placements_give_the_same_batches(devices):
     mesh = make_mesh(jax.devices()[:devices])
     for placement in ("device", "host"):
-        feed = Feed(Rows(IMAGES), mesh, placement).with_arrays(np.arange(20))
+        feed = Feed(Rows(IMAGES), mesh, placement).select(ROWS[0], np.arange(20))
+        assert feed.rows is ROWS[0]
         assert feed.on_device == (placement == "device")
         taken = [jax.jit(lambda e: e.take())(e) for e in feed.batches(ROWS)]
         assert len(taken) == 2

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError, Interrupted
-from assl_jax.training import loop
+from assl_jax.objectives.joint import Joint
+from assl_jax.training import logging, loop
 from assl_jax.training.checkpoint import Checkpoints
-from assl_jax.training.loop import Logging, batch_indices, task_schedule
+from assl_jax.training.loop import Logging, batch_indices, schedule
 from assl_jax.training.sharding import make_mesh
 
 STEPS = 7
@@ -127,7 +128,7 @@ def test_records_are_means_per_task(toy):
     toy.fit(steps=5, logging=Logging(every=1, record=logs[1]))
     every, each = (log.records for log in logs)
     assert {r["run"] for r in every} == {"cv 0 1"} and {r["run"] for r in each} == {""}
-    names = [list(toy.pool)[i] for i in task_schedule(2, 5, 0)]
+    names = [toy.pool.parts[i].name for i in schedule(2, 5, 0)]
     assert [(r["step"], r["task"]) for r in each] == list(enumerate(names, 1))
     assert [r["step"] for r in every if r["step"] > 3] == [5] * len(set(names[3:]))
     first = {r["task"]: r for r in every if r["step"] == 3}
@@ -146,15 +147,15 @@ def test_a_step_that_is_not_a_number_keeps_the_last_good_checkpoint(toy, checkpo
     bad = min(batches[5] - set.union(*batches[:5]))
     images = toy.images.copy()
     images[bad] = 255
-    tasks = {"brightness": toy.Brightness(limit=1.5, spoil=spoil)}
-    settings = {"tasks": tasks, "steps": 8, "seed": 1}
+    task = toy.Brightness(limit=1.5, spoil=spoil)
+    settings = {"objective": task, "steps": 8, "seed": 1}
     with pytest.raises(InputError, match=rf"the {spoil}.* task brightness .* step 5\b") as error:
         toy.fit(**settings, images=images, checkpoints=checkpoints(every=2))
     assert "checkpoint" in str(error.value) and "\n" not in str(error.value)
     manager = checkpoints(every=2)
     assert manager.latest == 4
     # Without the cause, the run resumes.
-    resumed = toy.fit(**settings, checkpoints=manager, state=toy.state(tasks, key=8))
+    resumed = toy.fit(**settings, checkpoints=manager, state=toy.state(task, key=8))
     assert_same(resumed, toy.fit(**settings))
 
 
@@ -170,7 +171,7 @@ def test_the_progress_line_shows_what_was_last_observed(toy, capsys):
 
 def test_a_diverged_training_is_told_before_it_is_measured(toy):
     """Features of NaN have no effective rank, and the check must come first."""
-    limited = {"brightness": toy.Brightness(limit=-1e9)}  # every step is spoiled
+    limited = toy.Brightness(limit=-1e9)  # every step is spoiled
 
     def observe(state):
         assert int(state.step) == 0, "measured after a spoiled step"
@@ -178,20 +179,22 @@ def test_a_diverged_training_is_told_before_it_is_measured(toy):
 
     logging = Logging(every=50, observe=observe, observe_every=2, record=toy.Log())
     with pytest.raises(InputError, match="the loss of task brightness is nan at step 0"):
-        toy.fit(tasks=limited, steps=6, logging=logging)
+        toy.fit(limited, steps=6, logging=logging)
 
 
-def test_few_steps_wait_for_the_device(toy, monkeypatch):
+@pytest.mark.parametrize("joint", [False, True])
+def test_few_steps_wait_for_the_device(toy, monkeypatch, joint):
     """A stop must wait for all of them. Each step waits for the one `AHEAD` steps before it."""
-    added, waited, real = [], [], loop._Recent.add
+    added, waited, real = [], [], logging.Recent.add
     ready = jax.block_until_ready
 
-    def add(self, step, task, metrics):
+    def add(self, step, metrics):
         added.append(metrics)
-        real(self, step, task, metrics)
+        real(self, step, metrics)
 
-    monkeypatch.setattr(loop._Recent, "add", add)
-    monkeypatch.setattr(loop.jax, "block_until_ready", lambda x: waited.append(x) or ready(x))
-    toy.fit(steps=loop.AHEAD + 3, logging=Logging(every=100))
-    assert len(added) == loop.AHEAD + 3
+    monkeypatch.setattr(logging.Recent, "add", add)
+    monkeypatch.setattr(logging.jax, "block_until_ready", lambda x: waited.append(x) or ready(x))
+    objective = Joint(toy.pool.parts) if joint else toy.pool
+    toy.fit(objective, steps=logging.AHEAD + 3, logging=Logging(every=100))
+    assert len(added) == logging.AHEAD + 3 and len(added[0]) == (2 if joint else 1)
     assert [id(metrics) for metrics in waited] == [id(metrics) for metrics in added[:3]]

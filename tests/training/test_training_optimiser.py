@@ -8,8 +8,9 @@ import optax
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.objectives.gradients import global_norm
 from assl_jax.training import optimiser
-from assl_jax.training.optimiser import Optimiser, global_norm
+from assl_jax.training.optimiser import Optimiser
 
 PARAMS = {"kernel": jnp.asarray([[2.0, -4.0]]), "bias": jnp.asarray([2.0])}
 
@@ -74,21 +75,26 @@ def test_clip_scales_the_whole_tree():
         np.testing.assert_array_equal(untouched["heads"]["a"], [[4.0]])
 
 
-def test_norm_of_parameters_of_every_rank():
-    rng = np.random.default_rng(0)
-    shapes = [(), (5,), (4, 3), (3, 4, 5), (3, 3, 2, 4), (2, 3, 3, 4, 5)]
-    gradients = {str(len(shape)): rng.normal(size=shape).astype(np.float32) for shape in shapes}
-    want = math.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients.values()))
-    np.testing.assert_allclose(global_norm(gradients), want, rtol=1e-6)
-
-
-def test_another_optimiser_is_one_entry(monkeypatch):
-    """SGD: the update direction is the gradient; weight decay and clipping stay."""
-    monkeypatch.setitem(optimiser.OPTIMISERS, "sgd", optax.identity)
+@pytest.mark.parametrize(
+    "entry, kernel, bias",
+    [
+        # SGD: the direction is the gradient, with the decay 0.1 * (2, -4) added.
+        (lambda decay: decay, [[0.5, -7.4]], 1e-3),
+        # As LAMB: the ratio of the norms of weights and direction sees the decay, here sqrt(20) to
+        # that of (0.3 + 0.2, -7 - 0.4), and for the bias 2 to 0.001.
+        (
+            lambda decay: optax.chain(decay, optax.scale_by_trust_ratio()),
+            (np.array([[0.5, -7.4]]) * math.sqrt(20 / (0.25 + 7.4**2))).tolist(),
+            2.0,
+        ),
+    ],
+)
+def test_another_optimiser_is_one_entry(monkeypatch, entry, kernel, bias):
+    monkeypatch.setitem(optimiser.OPTIMISERS, "own", entry)
     grads = {"kernel": jnp.asarray([[0.3, -7.0]]), "bias": jnp.asarray([1e-3])}
-    up = updates(Optimiser(algorithm="sgd", weight_decay=0.1), grads)
-    np.testing.assert_allclose(up["kernel"], [[0.5, -7.4]], rtol=1e-6)
-    np.testing.assert_allclose(up["bias"], [1e-3], rtol=1e-6)
+    up = updates(Optimiser(algorithm="own", weight_decay=0.1), grads)
+    np.testing.assert_allclose(up["kernel"], kernel, rtol=1e-5)
+    np.testing.assert_allclose(up["bias"], [bias], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,17 @@ import jax
 import jax.numpy as jnp
 from assl_jax.models.conv import Conv
 from assl_jax.models.base import batch_norm, global_average
+from assl_jax.objectives.alternating import Alternating
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training, fit
+from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import init_state
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
 TRAINING = Training(steps=6, batch_size=8)
-TASKS = {name: make_task(name) for name in ("rotation", "mcpc")}
+POOL = Alternating((make_task("rotation"), make_task("mcpc")))
 
 class Backbone(nn.Module):
     bn_momentum: float = 0.9
@@ -60,12 +61,10 @@ class Rows:
         return IMAGES[rows]
 
 def train(placement="device", images=IMAGES, mesh=None, key=0, **more):
-    state = init_state(
-        jax.random.key(key), BACKBONE, list(TASKS.values()), TRAINING.optimiser, IMAGES
-    )
+    state = init_state(jax.random.key(key), BACKBONE, POOL, TRAINING.optimiser, IMAGES)
     feed = Feed(images, mesh or make_mesh(), placement)
-    return fit(state, backbone=BACKBONE, tasks=TASKS, feed=feed, rows=np.arange(24),
-               training=TRAINING, seed=0, **more)
+    session = Session(seed=0, **more)
+    return fit(state, POOL, feed, TRAINING, backbone=BACKBONE, session=session)
 """
 
 TWO = """
@@ -386,7 +385,7 @@ from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training, fit
+from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.state import init_state
 
@@ -410,12 +409,12 @@ def train_task(name, mesh):
     optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
     with jax.enable_x64(True):
         backbone = make_backbone("resnet10", width=1 / 16, stem="small").clone(dtype=jnp.float64)
-        state = init_state(jax.random.key(0), backbone, [task], optimiser, images)
+        state = init_state(jax.random.key(0), backbone, task, optimiser, images)
         state = jax.tree.map(in_float64, state)
         begin = jax.tree.map(np.asarray, state.params)
         training = Training(steps=20, batch_size=16, optimiser=optimiser)
-        end = fit(state, backbone=backbone, tasks={name: task}, feed=Feed(images, mesh),
-                  rows=np.arange(32), training=training, seed=0)
+        session = Session(seed=0)
+        end = fit(state, task, Feed(images, mesh), training, backbone=backbone, session=session)
         return begin, jax.tree.map(np.asarray, (end.params, end.batch_stats))
 """
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.objectives.alternating import Alternating
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training, fit, task_schedule
+from assl_jax.training.loop import Session, Training, fit, schedule
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
 from assl_jax.training.state import init_state
@@ -47,24 +48,20 @@ def test_donation_does_not_delete_the_caller_s_arrays(toy):
 def test_one_device_equals_eight(toy):
     """A pool of tasks; SimCLR and MCPC take their negatives from the whole batch."""
     images = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 1), dtype=np.uint8)
-    tasks = {
-        "simclr": make_task("simclr", width=8, blur=0.0, intensity=INTENSITY),
-        "mcpc": make_task("mcpc", intensity=INTENSITY),
-        "rotation": make_task("rotation", intensity=INTENSITY),
-    }
-    assert np.bincount(task_schedule(3, 20, 0)).min() >= 4
+    settings = {"simclr": {"width": 8, "blur": 0.0}, "mcpc": {}, "rotation": {}}
+    pool = Alternating(tuple(make_task(n, **s, intensity=INTENSITY) for n, s in settings.items()))
+    assert np.bincount(schedule(3, 20, 0)).min() >= 4
     optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
-    begin = init_state(jax.random.key(0), toy.backbone, list(tasks.values()), optimiser, images)
+    begin = init_state(jax.random.key(0), toy.backbone, pool, optimiser, images)
     ends = []
     for mesh in (make_mesh(jax.devices()[:1]), make_mesh()):
         end = fit(
             begin,
+            pool,
+            Feed(images, mesh),
+            Training(steps=20, batch_size=8, optimiser=optimiser),
             backbone=toy.backbone,
-            tasks=tasks,
-            feed=Feed(images, mesh),
-            rows=np.arange(24),
-            training=Training(steps=20, batch_size=8, optimiser=optimiser),
-            seed=0,
+            session=Session(seed=0),
         )
         ends.append(jax.tree.map(np.asarray, end))
     one, eight = ends

@@ -9,7 +9,7 @@ import pytest
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training
+from assl_jax.training.loop import Session, Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.step import make_step
@@ -48,7 +48,8 @@ def test_folds_and_seeds_share_one_trace(toy, compiled, balance, shift):
         for fold in (*folds, rows[:4]):  # the last one smaller than a batch
             kept = np.setdiff1d(rows, fold)
             for variables in (None, pretrained):
-                state = (faster if seed else target).finetune(variables, kept, seed=seed)
+                session = Session(seed=seed)
+                state = (faster if seed else target).finetune(variables, kept, session)
                 assert target.probabilities(state, fold).shape == (len(fold), 2)
         first, compiled[:] = len(compiled), []
         assert bool(first) == (seed == 0)  # the second seed and another rate compile nothing

@@ -1,4 +1,4 @@
-"""The penalty of Self-ASSL: its value, its gradient, and what it does to a training."""
+"""The penalty of Self-ASSL: its value, its gradient and its queue."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,8 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.lcka import linear_cka
-from assl_jax.training.checkpoint import Checkpoints
-from assl_jax.training.loop import Logging
-from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.penalty import Penalty
+from assl_jax.objectives import penalty as module
+from assl_jax.objectives.penalty import Penalty
 
 RAW = {"standardise": "none"}
 
@@ -47,18 +45,20 @@ def test_standardised_features_have_equal_weights():
 
 
 @pytest.mark.slow
-def test_whitened_directions_have_equal_weights():
+def test_whitened_directions_have_equal_weights(monkeypatch):
     """Eight features that are all nearly one direction: only whitening sees the other seven."""
     mix = drawn(4, 8)
     strong = drawn(2, 256)[:, :1] * jnp.ones((1, 8))
     x, y = (strong + 0.1 * drawn(seed, 256) @ mix for seed in (0, 1))
+    monkeypatch.setattr(module, "RIDGE", 1e-3)
     seen = {
-        name: float(Penalty(standardise=name, ridge=1e-3)(x, y)[1])
+        name: float(Penalty(standardise=name)(x, y)[1])
         for name in ("none", "features", "whiten")
     }
     assert seen["none"] > 0.8 and seen["features"] > 0.8 and seen["whiten"] < 0.3
     # Any invertible mixture of features has the same directions.
-    other = Penalty(standardise="whiten", ridge=1e-6)
+    monkeypatch.setattr(module, "RIDGE", 1e-6)
+    other = Penalty(standardise="whiten")
     turned = x @ (mix + 3 * jnp.eye(8))
     assert other(turned, y)[1] == pytest.approx(float(other(x, y)[1]), abs=1e-2)
 
@@ -75,7 +75,7 @@ def test_gradient_equals_finite_differences(rows, estimator, standardise):
         x, y = (np.asarray(f, float) for f in related(24, 5))
         queue = None
         if rows:
-            queue = penalty.init_queue(Identity(5), {}, None)
+            queue = penalty.init_queue(5)
             for seed in (3, 5):
                 own, frozen = np.asarray(drawn(seed, 24, 5)), np.asarray(drawn(seed + 1, 24, 5))
                 queue = penalty(own, frozen, queue)[2]
@@ -86,16 +86,6 @@ def test_gradient_equals_finite_differences(rows, estimator, standardise):
         assert abs(slope) > 1e-4
         assert np.vdot(gradient[0], direction) == pytest.approx(float(slope), rel=1e-5)
         assert not np.asarray(gradient[1]).any()  # f_p is frozen
-
-
-class Identity:
-    """Stands for a backbone whose features are `[n, d]`."""
-
-    def __init__(self, d):
-        self.d = d
-
-    def apply(self, variables, inputs):
-        return {"pooled": jnp.zeros((2, self.d))}
 
 
 @pytest.mark.slow
@@ -150,7 +140,7 @@ def test_below_the_floor_nothing_is_pushed():
 def test_queue_by_hand():
     """Six rows of memory, four a step: the penalty begins at the third step, over ten rows."""
     penalty = Penalty(weight=1.0, queue=2)
-    queue = penalty.init_queue(Identity(3), {}, None)
+    queue = penalty.init_queue(3)
     steps = [(drawn(i, 4, 3), drawn(10 + i, 4, 3)) for i in range(3)]
     added = []
     for own, frozen in steps:
@@ -182,83 +172,3 @@ def test_bad_settings(settings, message):
         Penalty(**settings)
 
 
-def leaves(state):
-    return jax.tree.map(np.asarray, (state.params, state.batch_stats, state.opt_state))
-
-
-@pytest.mark.slow
-def test_without_weight_it_is_plain_training_bit_for_bit(toy):
-    plain = toy.fit()
-    frozen = toy.state(key=5).variables
-    silent = toy.fit(penalty=Penalty(weight=0.0), frozen=frozen)
-    jax.tree.map(np.testing.assert_array_equal, leaves(plain), leaves(silent))
-    loud = toy.fit(penalty=Penalty(weight=0.5), frozen=frozen)
-    differs = jax.tree.map(lambda a, b: bool((a != b).any()), leaves(plain), leaves(loud))
-    assert any(jax.tree.leaves(differs))
-    # There is no jump at weight zero.
-    faint = toy.fit(penalty=Penalty(weight=1e-7), frozen=frozen)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
-        plain.params["backbone"],
-        faint.params["backbone"],
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("queue", [0, 4])
-def test_the_sign_says_where_features_go(toy, queue):
-    """Forty steps from another start: pushed away, without penalty, and pulled closer."""
-    frozen = toy.state(key=5).variables
-    images = toy.Brightness().intensity(jnp.asarray(toy.images))
-    target = toy.backbone.apply(frozen, images)["pooled"]
-
-    def similarity(weight, sign):
-        penalty = Penalty(weight=weight, sign=sign, queue=queue, standardise="features")
-        optimiser = Optimiser(learning_rate=1e-2)
-        state = toy.state(optimiser=optimiser)
-        inputs = jnp.zeros((2, 8, 8, 1))
-        if empty := penalty.init_queue(toy.backbone, state.variables, inputs):
-            state = state._replace(queue=dict.fromkeys(toy.pool, empty))
-        state = toy.fit(state=state, penalty=penalty, frozen=frozen, optimiser=optimiser, steps=40)
-        own = toy.backbone.apply(state.variables, images, train=True, mutable=["batch_stats"])[0]
-        return float(linear_cka(own["pooled"], target))
-
-    away, alone = similarity(3.0, "complementary"), similarity(0.0, "complementary")
-    closer = similarity(3.0, "as_printed")
-    assert away < 0.75 * alone and closer > 1.25 * alone
-
-
-@pytest.mark.slow
-def test_eight_devices_and_resuming_change_nothing(toy, tmp_path):
-    penalty, frozen = Penalty(weight=0.5, queue=6), toy.state(key=5).variables
-    state = toy.state()
-    inputs = jnp.zeros((2, 8, 8, 1))
-    queue = {n: penalty.init_queue(toy.backbone, state.variables, inputs) for n in toy.pool}
-    settings = {"penalty": penalty, "frozen": frozen, "state": state._replace(queue=queue)}
-    alone = toy.fit(**settings)
-    eight = toy.fit(**settings, devices=8)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), leaves(alone), leaves(eight)
-    )
-    for steps in (4, 6):  # the second resumes from the checkpoint of the first
-        checkpoints = Checkpoints(tmp_path / "checkpoints")
-        schedule = Optimiser(schedule="constant")
-        resumed = toy.fit(**settings, steps=steps, checkpoints=checkpoints, optimiser=schedule)
-        checkpoints.close()
-    whole = toy.fit(**settings, optimiser=Optimiser(schedule="constant"))
-    jax.tree.map(np.testing.assert_array_equal, leaves(whole), leaves(resumed))
-    np.testing.assert_array_equal(whole.queue["contrast"].own, resumed.queue["contrast"].own)
-
-
-@pytest.mark.slow
-def test_the_records_of_a_training_with_a_penalty(toy):
-    log, frozen = toy.Log(), toy.state(key=5).variables
-    logging = Logging(
-        every=2, record=log, observe=lambda s: {"seen": float(s.step)}, observe_every=4
-    )
-    toy.fit(penalty=Penalty(weight=0.5), frozen=frozen, logging=logging)
-    held_out = [(r["step"], r["seen"]) for r in log.records if r["task"] == "held_out"]
-    assert held_out == [(0, 0.0), (4, 4.0), (6, 6.0)]
-    for record in (r for r in log.records if r["task"] != "held_out"):
-        assert record["penalty"] == pytest.approx(0.5 * max(record["similarity"], 0), abs=1e-2)
-        assert record["loss"] == pytest.approx(record["proxy_loss"] + record["penalty"], abs=1e-5)

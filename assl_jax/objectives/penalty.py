@@ -1,30 +1,30 @@
-"""The penalty of Self-ASSL: similarity to a frozen network, inside the training step."""
+"""The penalty of Self-ASSL: its settings and its value."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from assl_jax.errors import lookup, require
 from assl_jax.lcka import ESTIMATORS, linear_cka
-from assl_jax.ranges import NonNegative, OneOf, Positive, Range, check
+from assl_jax.ranges import NonNegative, OneOf, Range, check
 
 SIGNS = {"complementary": 1.0, "as_printed": -1.0}
+RIDGE = 0.1  # share of the mean variance below which a direction counts little when whitened
 _EPS = 1e-6  # added to variances of features, which are of order 1
 
 
-def _scaled(x: Float[Array, "n d"], ridge: float) -> Float[Array, "n d"]:
+def _scaled(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Every feature with mean 0 and variance 1; a constant feature becomes 0."""
     x = x - x.mean(0, keepdims=True)
     return x / jnp.sqrt((x**2).mean(0, keepdims=True) + _EPS)
 
 
-def _whitened(x: Float[Array, "n d"], ridge: float) -> Float[Array, "n d"]:
-    """A direction of variance v gets variance v / (v + r); r is `ridge` times the mean variance.
+def _whitened(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """A direction of variance v gets variance v / (v + r); r is `RIDGE` times the mean variance.
 
     The whitening uses a Cholesky factor. Another root would rotate the features, and a rotation
     does not change their similarity. The gradient of an eigendecomposition is not defined for
@@ -34,13 +34,13 @@ def _whitened(x: Float[Array, "n d"], ridge: float) -> Float[Array, "n d"]:
     d = x.shape[1]
     with jax.default_matmul_precision("highest"):
         covariance = x.T @ x / len(x)
-        extra = ridge * jnp.trace(covariance) / d + _EPS
+        extra = RIDGE * jnp.trace(covariance) / d + _EPS
         factor = jnp.linalg.cholesky(covariance + extra * jnp.eye(d, dtype=x.dtype))
         return jax.scipy.linalg.solve_triangular(factor, x.T, lower=True).T
 
 
-STANDARDISE: dict[str, Callable[[Array, float], Array]] = {
-    "none": lambda x, ridge: x,
+STANDARDISE: dict[str, Callable[[Array], Array]] = {
+    "none": lambda x: x,
     "features": _scaled,
     "whiten": _whitened,
 }
@@ -79,8 +79,7 @@ class Penalty:
       standardise: a transformation of both sets of features before they are compared. It keeps a
         few strong directions from deciding the similarity; to move only these would be a shortcut.
         "none"; "features" gives every feature the same variance; "whiten" gives every direction
-        the same variance, up to `ridge`.
-      ridge: share of the mean variance below which a direction counts little, "whiten" only.
+        the same variance, up to `RIDGE`.
       queue: number of past inputs whose features are compared too, as a multiple of the number of
         features d. With fewer rows than a few d, neither the similarity nor the whitening means
         much. The penalty begins when the queue is full.
@@ -95,7 +94,6 @@ class Penalty:
     layer: str = "pooled"
     estimator: Annotated[str, OneOf(ESTIMATORS)] = "unbiased"
     standardise: Annotated[str, OneOf(STANDARDISE)] = "whiten"
-    ridge: Positive = 0.1
     queue: Annotated[float, Range(at_least=0, at_most=1000)] = 4.0
 
     def __post_init__(self) -> None:
@@ -110,15 +108,10 @@ class Penalty:
         chosen = lookup(maps, self.layer, "self_assl.layer").astype(jnp.float32)
         return chosen.mean(tuple(range(1, chosen.ndim - 1)))
 
-    def init_queue(self, backbone: nn.Module, variables: Any, inputs: Any) -> Queue | None:
-        """An empty queue for a backbone's features of `inputs` (arrays or shapes).
-
-        None if no past features are compared.
-        """
-        maps: Any = jax.eval_shape(lambda v, x: backbone.apply(v, x), variables, inputs)
-        d = lookup(maps, self.layer, "self_assl.layer").shape[-1]
+    def init_queue(self, d: int) -> Queue | None:
+        """An empty queue for `d` features; None if no past features are compared."""
         rows = round(self.queue * d)
-        if not (rows and self.weight):
+        if not rows:
             return None
         # Two arrays, because a buffer must not be donated twice.
         own, frozen = jnp.zeros((rows, d)), jnp.zeros((rows, d))
@@ -148,7 +141,7 @@ class Penalty:
                 jnp.minimum(queue.filled + len(own), rows),
             )
         standardise = STANDARDISE[self.standardise]
-        x, y = standardise(x, self.ridge), standardise(y, self.ridge)
+        x, y = standardise(x), standardise(y)
         similarity = linear_cka(x, y, estimator=self.estimator)
         term = SIGNS[self.sign] * self.weight * jnp.maximum(similarity, self.floor)
         return jnp.where(ready, term, 0.0), similarity, queue
