@@ -97,10 +97,10 @@ class Pretraining:
         if self.mixing.is_mixed(network, "alternate"):
             settings["moments"] = self.settings.moments
         if joint:
-            settings["joint"] = {**dataclasses.asdict(JointSettings()), "first": ordered[0]}
+            settings["joint"] = {"first": ordered[0]}
         if distilled:
-            distil = {"start": setup.distil.start, "weight": setup.distil.weight}
-            settings["distil"] = {**distil, "first": ordered[0]}
+            start, weight = setup.distil.start, setup.distil.weight
+            settings["distil"] = {"start": start, "weight": weight, "first": ordered[0]}
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
@@ -256,11 +256,8 @@ class Pretraining:
         self, folder: Path, network: Network, training: Training, singles: Sequence[Stage]
     ) -> TrainState:
         """Train on the features of the single networks, see `DistilSettings`."""
-        setup = self.setup
-        first, goes_on = (
-            setup.tasks[self.mixing.ordered(network)[0]],
-            setup.distil.start == "single",
-        )
+        setup, goes_on = self.setup, self.setup.distil.start == "single"
+        first = setup.tasks[self.mixing.ordered(network)[0]]
         teachers = [self._teacher(stage) for stage in (singles[1:] if goes_on else singles)]
         task = self.mixing.distillation(network, [len(teacher.mean) for teacher in teachers])
         tasks: dict[str, ProxyTask] = {task.name: task}
