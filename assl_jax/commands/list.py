@@ -17,9 +17,9 @@ from assl_jax.ranges import Range
 
 INTRODUCTION = """# Settings
 
-Every setting of a config, as `assl-jax list --settings` prints it: `--config.KEY=VALUE` on the
-command line, or `config.KEY = VALUE` in a config file. `data.name` chooses the source of the data,
-and the source has the settings of its own section.
+Every setting of a config, as `assl-jax list --settings` prints it. `--config.seed=1` sets one on
+the command line, `config.seed = 1` in a config file. `data.name` chooses the source of the data,
+which has the settings of its own section.
 """
 
 

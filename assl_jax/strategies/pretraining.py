@@ -66,7 +66,7 @@ class Pretraining:
         """
         if given := self.setup.given(network):
             return self._given(network, given)
-        setup, second = self.setup, network.second
+        setup, second, own = self.setup, network.second, self.setup.distil
         joint, distilled = (self.mixing.is_mixed(network, mixing) for mixing in ("joint", "distil"))
         # The first task of a joint pool has a weight of its own; elsewhere the order is irrelevant.
         ordered = self.mixing.ordered(network)
@@ -99,8 +99,7 @@ class Pretraining:
         if joint:
             settings["joint"] = {"first": ordered[0]}
         if distilled:
-            start, weight = setup.distil.start, setup.distil.weight
-            settings["distil"] = {"start": start, "weight": weight, "first": ordered[0]}
+            settings["distil"] = {"start": own.start, "weight": own.weight, "first": ordered[0]}
 
         def compute(folder: Path) -> Pretrained:
             self._save_label_tables(folder, tasks)
