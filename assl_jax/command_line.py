@@ -11,7 +11,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from assl_jax import records
-from assl_jax.config import RunConfig, complete, declared_settings, defaults, gone, typed
+from assl_jax.config import RunConfig, declared_settings
+from assl_jax.config_reading import complete, defaults, gone, typed
 from assl_jax.environment import program
 from assl_jax.errors import InputError, Mistakes
 from assl_jax.groups import settings as settings_of
@@ -130,7 +131,7 @@ def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str
         names = ", ".join(setting.choices)
         words = [setting.meaning, *([f"choices: {names}"] if names else [])]
         wrapped = [line for each in words for line in textwrap.wrap(each, width - 6)]
-        lines += [f"  --{PREFIX}{key}={_written(values[key])}"]
+        lines += [f"  --{PREFIX}{key}={written(values[key])}"]
         lines += [f"      {line}" for line in wrapped]
     return "\n".join(lines)
 
@@ -140,7 +141,7 @@ def _keys(config: ConfigDict) -> dict[str, Any]:
     return records.flat_settings(config.to_dict())
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value as one writes it on the command line."""
     text = str(value).replace(" ", "") if isinstance(value, tuple) else str(value)
     return f'"{text}"' if isinstance(value, tuple) or not text else text

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from assl_jax.config_reading import GONE, gone
 from assl_jax.docstrings import sentence
 from assl_jax.errors import InputError, lookup, require
 
@@ -83,7 +84,9 @@ def load(config: str) -> ConfigDict:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's file raises
-        reason = f"{type(error).__name__}: {error}"
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        old = next((key for key in GONE if f".{key}" in text), "")
+        reason = gone(old) or f"{type(error).__name__}: {error}"
         raise InputError(f"config {config} cannot be used ({reason})") from error
     require(isinstance(found, ConfigDict), f"get_config of {file} must return a ConfigDict")
     return found

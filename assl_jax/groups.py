@@ -37,7 +37,8 @@ class Setting(NamedTuple):
 
 def settings(group: Any) -> dict[str, Setting]:
     """The settings of a group, a dataclass, by name."""
-    allowed, words = declared(type(group)), meanings(type(group))
+    kind: Any = type(group)
+    allowed, words = declared(kind), meanings(kind)
     found: dict[str, Setting] = {}
     for field in dataclasses.fields(group):
         name, value = field.name, getattr(group, field.name)
@@ -58,7 +59,8 @@ def build(group: T, values: Mapping[str, Any]) -> T:
     Raises:
       InputError: what the class, or that of a part, refuses.
     """
-    allowed, own = declared(type(group)), {}
+    kind: Any = type(group)
+    allowed, own = declared(kind), {}
     for field in dataclasses.fields(group):  # type: ignore[arg-type]  # a dataclass
         if isinstance(allowed.get(field.name), InPlace):
             own[field.name] = build(getattr(group, field.name), values)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from assl_jax import records
-from assl_jax.config import base_config, without_gone
+from assl_jax.config import base_config
+from assl_jax.config_reading import without_gone
 from assl_jax.console import say
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, Unusable, require

@@ -73,7 +73,7 @@ def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
 
 def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) -> None:
     """Train and judge every network of `planned` for one seed; stop at `deadline`."""
-    from assl_jax.config import load_data, studies_of
+    from assl_jax.config_reading import typed
     from assl_jax.evaluation.features import features
     from assl_jax.evaluation.probes import linear_probe
     from assl_jax.evaluation.spectrum import effective_rank
@@ -82,10 +82,12 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
     from assl_jax.strategies.network import Network
     from assl_jax.strategies.pretraining import Pretraining
     from assl_jax.strategies.stages import StageCache
+    from assl_jax.studies import studies_of
 
     config.tasks = ",".join(dict.fromkeys(name for plan in planned for name in plan.pool))
-    dataset = load_data(config)
-    (study,) = studies_of(config, dataset, StageCache(out / "stages"), cross_validated=False)
+    tree = dataclasses.replace(typed(config), experiment="pretrain").in_force  # selects nothing
+    dataset = tree.data.load()
+    (study,) = studies_of(tree, dataset, StageCache(out / "stages"))
     setup, target = study.setup, study.evaluating.settings
     (rows,) = dataset.labelled_sets
     truth = dataset.labels[dataset.test]

@@ -64,7 +64,7 @@ CALLS = {  # module:attribute -> category
     "assl_jax.evaluation.plain:lcka_matrix": "evaluation",
 }
 ROWS = {  # module:attribute -> row of the table
-    "assl_jax.experiment:load_data": "data",
+    "assl_jax.config:DataSettings.load": "data",
     "assl_jax.experiment:_write": "report",
 }
 
@@ -245,6 +245,7 @@ def once(args: argparse.Namespace) -> dict[str, Any]:
     clock = Clock()
     with clock.span("other", "rest"):
         clock.listen()
+        from assl_jax.config_reading import typed
         from assl_jax.experiment import run
         from assl_jax.training.metrics_log import MetricsLog
 
@@ -254,7 +255,7 @@ def once(args: argparse.Namespace) -> dict[str, Any]:
         stages = folder / f"stages_{args.worker}"
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            run(config, folder / args.worker, stages)
+            run(typed(config), folder / args.worker, stages)
     speeds = collections.defaultdict(list)
     for stage in sorted(stages.glob("pretrain-*")):
         for record in MetricsLog(stage).read():

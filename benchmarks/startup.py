@@ -101,21 +101,22 @@ def _child(which: str, workdir: str, *options: str) -> Any:
 def _run(name: str, changes: dict[str, Any], workdir: Path) -> None:
     config = importlib.import_module(f"configs.{name}").get_config()
     config.update_from_flattened_dict(changes)
-    importlib.import_module("assl_jax.experiment").run(config, workdir)
+    typed = importlib.import_module("assl_jax.config_reading").typed
+    importlib.import_module("assl_jax.experiment").run(typed(config), workdir)
 
 
 def child_first(workdir: Path, width: float, began: float) -> None:
     """In a child: a run that ends after its first step and prints the time of each phase."""
     now = {"start": began}
     importlib.import_module("main")  # what the command imports
-    from assl_jax import experiment
+    from assl_jax.config import DataSettings
     from assl_jax.training import loop
 
     now["imports"] = time.time()
-    load_data, make_step = experiment.load_data, loop.make_step
+    load, make_step = DataSettings.load, loop.make_step
 
-    def timed_load_data(*args: Any) -> Any:
-        data = load_data(*args)
+    def timed_load(settings: DataSettings) -> Any:
+        data = load(settings)
         now["data"] = time.time()
         return data
 
@@ -139,8 +140,7 @@ def child_first(workdir: Path, width: float, began: float) -> None:
 
         return run
 
-    # `timed_load_data` takes any arguments, for the function that it stands in for.
-    experiment.load_data = timed_load_data  # type: ignore[assignment]  # see above
+    DataSettings.load = timed_load  # type: ignore[assignment]  # to time it
     loop.make_step = timed_make_step
     _run("pretrain", {"backbone.width": width}, workdir)
 

@@ -1,11 +1,13 @@
 """Settings on the command line, what each means, and every mistake at once."""
 
 import pytest
+from mistakes import mistakes_of
 
-from assl_jax.command_line import describe, override
-from assl_jax.config import mistakes_of
-from assl_jax.config_keys import base_config, choices, meaning
+from assl_jax.command_line import describe, override, read
+from assl_jax.config import base_config, declared_settings
+from assl_jax.config_reading import GONE, defaults
 from assl_jax.data import SOURCES
+from assl_jax.errors import Mistakes
 from assl_jax.records import flat_settings
 
 
@@ -68,14 +70,8 @@ def test_all_mistakes_at_once(config):
     config.data.seed = -2
     config.backbone.width, config.search.metric = float("nan"), "acuracy"
     told = "\n".join(mistakes_of(config))
-    for part in (
-        "'rotation'",
-        "seed=-1",
-        "target.seeds=0",
-        "width=nan",
-        "accuracy",
-        "data.seed=-2",
-    ):
+    parts = ("'rotation'", "seed=-1", "target.seeds=0", "width=nan", "accuracy", "data.seed=-2")
+    for part in parts:
         assert part in told
 
 
@@ -84,11 +80,21 @@ def test_a_config_without_a_mistake():
         assert mistakes_of(base_config(data)) == []
 
 
+@pytest.mark.parametrize("key", GONE)
+def test_a_setting_that_is_gone_says_so(key, config, monkeypatch):
+    if key in flat_settings(config.to_dict()):
+        pytest.skip("it still is")
+    with pytest.raises(Mistakes, match=rf"{key} is gone: .*; leave it out"):
+        read(config, [f"--config.{key}=1"])
+
+
 @pytest.mark.parametrize("data", SOURCES)
 def test_every_setting_has_a_meaning(data):
     config = base_config(data)
-    for key in flat_settings(config.to_dict()):
-        said = meaning(config, key)
+    declared = declared_settings(defaults(config)[0])
+    assert declared.keys() == flat_settings(config.to_dict()).keys()
+    for key, setting in declared.items():
+        said = setting.meaning
         assert len(said) > 8 and not said.startswith(("as in", "see")), (key, said)
 
 
@@ -116,7 +122,7 @@ def test_the_help_shows_every_setting_with_its_value(config):
 )
 def test_the_choices_are_those_that_are_checked(key, names):
     config = base_config("folder")
-    found = choices(config, key)
+    found = declared_settings(defaults(config)[0])[key].choices
     assert found == names if names is not None else len(found) > 1
     told = override(config, [f"--config.{key}=no_such_name"]) or mistakes_of(config)
     for name in found:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from doc_pages import PAGES, ROOT, blocks, words_in_code
 
+from assl_jax.commands.list import settings_page
+
 # `tests/interop` runs those that need PyTorch.
 PYTHON = {
     page: [block for block in blocks(page, "python") if "import torch" not in block]
@@ -115,3 +117,8 @@ def test_what_the_documents_name_exists():
             assert (ROOT / name).exists(), (page, name)
         for name in set(re.findall(r"`((?:\w+/)+\w+\.py)", text)) - written_by_the_reader:
             assert (ROOT / name).exists() or (ROOT / "assl_jax" / name).exists(), (page, name)
+
+
+def test_the_page_of_settings_is_current():
+    """`python -m assl_jax list --settings > docs/settings.md` mends it."""
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page()

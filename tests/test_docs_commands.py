@@ -19,7 +19,7 @@ from assl_jax import records
 from assl_jax.__main__ import COMMANDS, main
 from assl_jax.command_line import Options
 from assl_jax.config_files import load
-from assl_jax.config_keys import complete
+from assl_jax.config_reading import complete
 from assl_jax.data import SOURCES
 from assl_jax.models import BACKBONES, Entry
 from assl_jax.tasks import TASKS

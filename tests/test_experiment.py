@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from assl_jax import records
-from assl_jax.config import base_config, saved_config, search_of
+from assl_jax.config import base_config, plain
+from assl_jax.config_reading import saved_config, typed
 from assl_jax.data import SOURCES
 from assl_jax.errors import InputError
-from assl_jax.experiment import mistakes, run
+from assl_jax.experiment import run
 from assl_jax.files import write_json
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 from assl_jax.workdir import begin, check_workdir, reuse
@@ -36,22 +37,26 @@ def test_learning_rates_need_folds_in_every_experiment(path, value, says, tmp_pa
     config.update_from_flattened_dict({path: value})
     config.target.learning_rates = (1e-4, 1e-3)
     with pytest.raises(InputError, match=says):
-        run(config, tmp_path / "work")
+        run(typed(config), tmp_path / "work")
     assert not list(tmp_path.iterdir())
 
 
 def test_folds_without_a_use_are_not_checked():
     config = small()
     config.experiment, config.target.folds = "pretrain", 1
-    assert not mistakes(config)
+    assert typed(config).in_force.target.folds == 0
 
 
 def test_the_papers_rules_are_one_setting():
     config = small()
-    assert search_of(config) == SearchSettings()
+    config.pretrain.mixing = "distil"
+    assert typed(config).in_force == typed(config)
     config.search.as_printed, config.search.candidates = True, "all"
-    assert search_of(config) == SearchSettings(**AS_PRINTED, candidates="all")
-    assert search_of(config).metric == "accuracy" and search_of(config).accept == "not_worse"
+    found = typed(config).in_force
+    assert found.search == SearchSettings(**AS_PRINTED, candidates="all")
+    assert found.search.metric == "accuracy" and found.search.accept == "not_worse"
+    assert found.pretrain.mixing == "alternate"
+    assert plain(typed(config)) == config.to_dict()  # what is saved is what was asked for
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_the_papers_rules_are_one_setting():
     [
         (["target.steps"], "all but the fine-tunings"),
         (["search.metric", "tasks"], "all of it that the new config needs"),
-        (["task.src.jitter", "joint.weight"], "all but the networks of src, the pools"),
+        (["task.src.jitter", "distil.weight"], "all but the networks of src, the pools"),
         (["search.metric", "backbone.width"], "the stages that backbone.width does not change"),
     ],
 )
@@ -70,12 +75,12 @@ def test_what_a_new_workdir_takes_over(changed, says):
 def test_a_workdir_with_another_run_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "mtassl", "seed": 3}')
     with pytest.raises(InputError, match="holds a run with another config"):
-        run(small(), tmp_path)
+        run(typed(small()), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_workdir_without_its_environment_is_still_of_its_config(tmp_path):
-    settings = records.as_settings(small().to_dict())
+    settings = small().to_dict()
     begin(tmp_path / "work", tmp_path / "stages", settings)
     (tmp_path / "work" / "environment.json").unlink()
     with pytest.raises(InputError, match=r"another config \(different: seed\)"):
@@ -93,24 +98,24 @@ def test_a_workdir_without_its_environment_is_still_of_its_config(tmp_path):
 
 
 def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_path):
-    settings = records.as_settings(small().to_dict())
+    settings = small().to_dict()
     del settings["task"]["jigsaw"], settings["similarity"]["layer"]
     write_json(tmp_path / "config.json", settings)
-    check_workdir(tmp_path, tmp_path, records.as_settings(small().to_dict()))
+    check_workdir(tmp_path, tmp_path, small().to_dict())
     config = small()
     config.similarity.layer = "stage2"
     with pytest.raises(
         InputError, match=r"\(different: similarity.layer\).*all but the comparisons"
     ):
-        check_workdir(tmp_path, tmp_path, records.as_settings(config.to_dict()))
+        check_workdir(tmp_path, tmp_path, config.to_dict())
 
 
 def test_a_file_in_place_of_the_workdir_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--workdir=.* is not a folder"):
-        run(small(), tmp_path / "file")
+        run(typed(small()), tmp_path / "file")
     with pytest.raises(InputError, match="--stages=.* is not a folder"):
-        run(small(), tmp_path / "work", tmp_path / "file")
+        run(typed(small()), tmp_path / "work", tmp_path / "file")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -143,6 +148,17 @@ def test_a_config_of_an_older_version(tmp_path):
         write_json(tmp_path / "config.json", broken)
         with pytest.raises(InputError, match="config.json is not a config of this version"):
             saved_config(tmp_path)
+    # What every run does now is no mistake in a config of earlier versions.
+    for value, fine in ((1.0, True), (2.0, False)):
+        write_json(
+            tmp_path / "config.json", {"data": {"name": "digits"}, "joint": {"weight": value}}
+        )
+        if fine:
+            assert saved_config(tmp_path) == base_config("digits")
+            check_workdir(tmp_path, tmp_path, base_config("digits").to_dict())
+        else:
+            with pytest.raises(InputError, match="joint.weight is gone: all tasks"):
+                saved_config(tmp_path)
     with pytest.raises(InputError, match="config.json does not exist"):
         saved_config(tmp_path / "nowhere")
 

@@ -21,8 +21,9 @@ FLOORS = (
     ("evaluation",),
     ("strategies",),
     ("report", "interop"),
-    ("__init__", "__main__", "commands", "command_line", "config", "config_files", "configs")
-    + ("environment", "experiment", "forecast", "groups", "jobs", "main", "studies", "workdir"),
+    ("__init__", "__main__", "commands", "command_line", "config", "config_files")
+    + ("config_reading", "configs", "environment", "experiment", "forecast", "groups", "jobs")
+    + ("main", "studies", "workdir"),
 )
 GROUND = 4  # the steps of floor 0
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -4,10 +4,11 @@ import dataclasses
 from typing import Annotated, ClassVar
 
 import pytest
+from mistakes import mistakes_of
 
-from assl_jax.config import mistakes_of
-from assl_jax.config_keys import GROUPS, base_config
+from assl_jax.config import RunConfig, base_config, groups
 from assl_jax.errors import InputError
+from assl_jax.groups import settings
 from assl_jax.ranges import (
     Count,
     NonNegative,
@@ -22,7 +23,6 @@ from assl_jax.ranges import (
     declared,
     mistakes,
 )
-from assl_jax.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,6 @@ class Base:
 class Derived(Base):
     strength: Share = 0.5
     kind: Annotated[str, OneOf(("gauss", "salt"))] = "gauss"
-
-
-def times(n: Count = 1, *, label: str = "") -> int:
-    return n
 
 
 @pytest.mark.parametrize(
@@ -76,7 +72,6 @@ def test_a_class_has_what_it_inherits_and_its_own_declaration_wins():
     assert set(declared(Derived)) == {"strength", "kind"}
     assert declared(Derived)["strength"] == Range(at_least=0, at_most=1)
     assert declared(Base)["strength"] == Range(at_least=0)
-    assert declared(times) == {"n": Range(at_least=1)}
 
 
 def test_every_mistake_has_a_line():
@@ -88,47 +83,37 @@ def test_every_mistake_has_a_line():
         "task.noise.kind='slat' is unknown; did you mean 'salt'? (one of gauss, salt)",
     ]
     assert mistakes(declared(Derived), {}) == []
-    assert mistakes(declared(times), {"n": 0}) == ["n=0 must be at least 1"]
     with pytest.raises(InputError, match=r"^x\.strength=2.0 must be .*; x\.kind='slat' is unknown"):
         check(Derived(strength=2.0, kind="slat"), "x.")
     check(Derived())
 
 
-def declarers():
-    """Every group of settings, and the classes and functions that declare its settings."""
-    yield from GROUPS.items()
-    yield from ((f"task.{name}", (kind,)) for name, kind in TASKS.items())
+# The settings of each group that are numbers.
+NUMBERS = {
+    prefix: {
+        name: each for name, each in settings(group).items() if type(each.value) in (int, float)
+    }
+    for prefix, group in groups(RunConfig()).items()
+}
 
 
-def numbers(group):
-    """The settings of a group that are numbers, with their defaults."""
-    config = base_config("digits")
-    for part in filter(None, group.split(".")):
-        config = config[part]
-    return {k: v for k, v in config.items() if type(v) in (int, float)}
+@pytest.mark.parametrize("prefix", NUMBERS)
+def test_every_number_has_a_range_and_the_default_is_in_it(prefix):
+    for name, setting in NUMBERS[prefix].items():
+        assert isinstance(setting.allowed, Range), name
+        setting.allowed.check(setting.value, name)
 
 
-@pytest.mark.parametrize("group", [group for group, _ in declarers()])
-def test_every_number_has_a_range_and_the_default_is_in_it(group):
-    kinds = dict(declarers())[group]
-    ranges = {name: allowed for kind in kinds for name, allowed in declared(kind).items()}
-    for name, default in numbers(group).items():
-        assert isinstance(ranges.get(name), Range), name
-        ranges[name].check(default, name)
-
-
-@pytest.mark.parametrize("group", [group for group, _ in declarers() if numbers(group)])
+@pytest.mark.parametrize("prefix", [prefix for prefix in NUMBERS if NUMBERS[prefix]])
 @pytest.mark.parametrize("value", [-1, 10**20, float("nan"), float("inf")])
-def test_a_wrong_number_is_named_once(group, value):
-    for name, default in numbers(group).items():
+def test_a_wrong_number_is_named_once(prefix, value):
+    for name, setting in NUMBERS[prefix].items():
         config = base_config("digits")
-        config.tasks = group.removeprefix("task.") if group.startswith("task.") else "src"
-        key = f"{group}.{name}".lstrip(".")
-        wrong = type(default)(value) if abs(value) < float("inf") else value
+        wrong = type(setting.value)(value) if abs(value) < float("inf") else value
         with config.ignore_type():
-            config.update_from_flattened_dict({key: wrong})
+            config.update_from_flattened_dict({f"{prefix}{name}": wrong})
         (found,) = mistakes_of(config)
-        assert found.startswith(f"{key}={wrong} "), found
+        assert found.startswith(f"{prefix}{name}={wrong} "), found
 
 
 def test_all_mistakes_are_found_at_once():

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from assl_jax import records
-from assl_jax.config import base_config, members_of, teachers_of
+from assl_jax.config import base_config
+from assl_jax.config_reading import typed
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.experiment import run
 from assl_jax.interop.start import teacher_paths
@@ -43,14 +44,14 @@ def test_a_teacher_is_called_as_the_user_or_its_file_says(tmp_path):
     assert teacher_paths("", ()) == {}
     config = tiny(tasks="src,rotation")
     config.distil.teachers = f"imagenet={file}"
-    assert members_of(config) == ("src", "rotation", "imagenet")
-    assert teachers_of(config) == {"imagenet": file}
+    assert typed(config).members == ("src", "rotation", "imagenet")
+    assert typed(config).teachers == {"imagenet": file}
 
 
 @pytest.mark.slow
 def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys, monkeypatch):
     one = make_mesh(jax.devices()[:1])
-    monkeypatch.setattr("assl_jax.config.make_mesh", lambda: one)  # compiles faster than for 8
+    monkeypatch.setattr("assl_jax.studies.make_mesh", lambda: one)  # compiles faster than for 8
     config = tiny(tasks="rotation")
     settings = config.backbone.to_dict()
     module = make_backbone(**settings | {"delay": ()})
@@ -66,13 +67,13 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     )
     config.distil.teachers = f"{file},{tmp_path / 'old'}"
     config.experiment = "pretrain"
-    run(config, runs / "pool", dry_run=True)
+    run(typed(config), runs / "pool", dry_run=True)
     plan = capsys.readouterr().err
     assert "pretrain rotation " in plan and "pretrain imagenet+old+rotation" in plan
     assert "pretrain imagenet " not in plan and not runs.exists()
 
     config.experiment, config.distil.teachers = "mtassl", str(file)
-    run(config, runs / "search")
+    run(typed(config), runs / "search")
     results = records.read(runs / "search" / "results.json", Results)
     assert list(results.singles) == ["rotation", "imagenet"]
     assert results.similarity.matrix[0][1] < 0.999

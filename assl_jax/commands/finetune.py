@@ -10,7 +10,7 @@ from absl import logging
 from assl_jax import records
 from assl_jax.command_line import Options
 from assl_jax.commands.run import add_options, settings_help, start
-from assl_jax.config import saved_config
+from assl_jax.config_reading import saved_config
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.records import Results

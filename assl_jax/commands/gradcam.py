@@ -10,7 +10,7 @@ import numpy as np
 
 from assl_jax import records
 from assl_jax.command_line import Options
-from assl_jax.config import saved_config, typed
+from assl_jax.config_reading import saved_config, typed
 from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import require
 from assl_jax.evaluation.export import load_models

@@ -15,7 +15,8 @@ from flax.traverse_util import flatten_dict
 
 from assl_jax import outputs, records
 from assl_jax.command_line import Options
-from assl_jax.config import RunConfig, saved_config, typed
+from assl_jax.config import RunConfig
+from assl_jax.config_reading import saved_config, typed
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
 from assl_jax.errors import lookup, require

@@ -8,7 +8,7 @@ import numpy as np
 
 from assl_jax.interop.matching import Arrays, Match, Wanted, matches
 from assl_jax.interop.places import listed
-from assl_jax.models import BACKBONES, make_backbone
+from assl_jax.models import BACKBONES, BackboneSettings, make_backbone
 from assl_jax.models.resnet import STEMS
 from assl_jax.ranges import declared, mistakes
 
@@ -87,7 +87,7 @@ def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
                 settings["stem"] = stem if stem in stems else stems[-1]
             else:
                 continue
-            if not mistakes(declared(make_backbone), settings, ""):
+            if not mistakes(declared(BackboneSettings), settings, ""):
                 yield Held(settings, stems, len(window), channels)
 
 

@@ -1,7 +1,7 @@
 """Settings that the strategies share; each class checks its own choices."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 from assl_jax.errors import require
 from assl_jax.evaluation.finetune import BALANCE, HEADS
@@ -33,7 +33,7 @@ NEXT = ("lcka", "complement")
 # compares the values on the folds that chose the start, as the paper does: it must not be worse.
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
 # Settings of the search that give Algorithm 1 as the paper prints it.
-AS_PRINTED = {
+AS_PRINTED: dict[str, Any] = {
     "metric": "accuracy",
     "accept": "not_worse",
     "rungs": (),

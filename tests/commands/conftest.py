@@ -3,7 +3,7 @@
 import pytest
 
 from assl_jax import records
-from assl_jax.config_keys import base_config
+from assl_jax.config import base_config
 from assl_jax.files import write_json
 from assl_jax.records import Results
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from assl_jax import records
-from assl_jax.config_keys import base_config
+from assl_jax.config import base_config
 from assl_jax.data import load
 from assl_jax.evaluation.export import export_backbone, export_model
 from assl_jax.files import write_json

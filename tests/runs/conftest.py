@@ -7,6 +7,7 @@ import pytest
 from whole_runs import TINY, run, small
 
 from assl_jax import experiment
+from assl_jax.config_reading import typed
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +24,5 @@ def finished(tmp_path_factory) -> tuple[Path, str, float]:
 def small_run(tmp_path_factory) -> Path:
     """The folder of a finished run of `small`, with its stages."""
     folder = tmp_path_factory.mktemp("small")
-    experiment.run(small(), folder / "work")
+    experiment.run(typed(small()), folder / "work")
     return folder

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from whole_runs import small
 
+from assl_jax.config_reading import typed
 from assl_jax.experiment import run
 
 
@@ -51,7 +52,7 @@ def test_the_same_command_repairs_every_kind_of_file(small_run, tmp_path, damage
         shutil.copytree(small_run, folder)
         damage(folder / file)
         try:
-            run(small(), folder / "work")
+            run(typed(small()), folder / "work")
         except Exception as error:  # every one is reported, not the first alone
             failed[kind_of(file)] = repr(error)[:300]
             continue

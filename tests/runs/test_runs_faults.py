@@ -21,6 +21,7 @@ import pytest
 from whole_runs import TINY, run, small, start
 
 from assl_jax import experiment, files
+from assl_jax.config_reading import typed
 from assl_jax.errors import InputError
 from assl_jax.files import disk_fault
 
@@ -97,7 +98,7 @@ def test_a_fault_at_every_write(small_run, tmp_path, monkeypatch, capsys, killed
     for at in itertools.count(1):
         try:
             with faults.next_run(monkeypatch):
-                experiment.run(small(), folder / "work")
+                experiment.run(typed(small()), folder / "work")
         except Exception as found:  # every one is reported, not the first alone
             if not isinstance(found, InputError) and disk_fault(found) is None:
                 told.append((at, repr(found)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from assl_jax import records
-from assl_jax.config_keys import base_config
+from assl_jax.config import base_config
 from assl_jax.records import Results
 
 ROOT = Path(__file__).parents[2]
