@@ -17,8 +17,9 @@ from assl_jax.data.digits import Digits
 from assl_jax.groups import Setting, settings
 from assl_jax.interop.start import InitSettings, teacher_paths
 from assl_jax.models import BackboneSettings, suggest_delay, takes
+from assl_jax.objectives.distilled import Distilled
 from assl_jax.ranges import Count, Names, OneOf, Part, Seed, check
-from assl_jax.strategies.network import SCRATCH, START
+from assl_jax.records import SCRATCH, START
 from assl_jax.strategies.settings import (
     AS_PRINTED_MIXING,
     DistilSettings,
@@ -29,7 +30,6 @@ from assl_jax.strategies.settings import (
     TargetSettings,
 )
 from assl_jax.tasks import TASKS, ProxyTask, task_class
-from assl_jax.tasks.distillation import Distillation
 from assl_jax.training.feed import PLACEMENTS
 from assl_jax.training.trackers import TRACKERS
 
@@ -108,7 +108,7 @@ class RunConfig:
     @functools.cached_property
     def teachers(self) -> dict[str, Path]:
         """The paths of `distil.teachers` by name; raises as `teacher_paths` does."""
-        taken = {*TASKS, Distillation.name, SCRATCH.label, START.label}
+        taken = {*TASKS, Distilled.name, SCRATCH.label, START}
         return teacher_paths(self.distil.teachers, taken)
 
     @property

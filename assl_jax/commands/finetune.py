@@ -56,7 +56,10 @@ def main(argv: Sequence[str]) -> None:
         chosen = lookup(pretrained, given.network, "--network")
         config.backbone.name = chosen.backbone
         weights = source / results.stages / str(chosen.pretrain)
-    elif not (kept := results.best.network if results.best else results.pretrained) or kept == SCRATCH:
+    elif (
+        not (kept := results.best.network if results.best else results.pretrained)
+        or kept == SCRATCH
+    ):
         labels = ", ".join(n.label for n in results.networks if n.pretrain)
         raise InputError(
             f"{source} keeps no pretrained backbone; choose one with --network: {labels}"

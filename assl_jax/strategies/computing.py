@@ -22,9 +22,7 @@ KINDS: Mapping[str, Callable[[Study, Stages, StageSpec, Path], StageResult]] = {
 }
 
 
-def stages_of(
-    studies: Sequence[Study], store: Store, *, reuse_settings: bool = False
-) -> Stages:
+def stages_of(studies: Sequence[Study], store: Store, *, reuse_settings: bool = False) -> Stages:
     """The stages of some studies with different backbones, which share a store.
 
     A stage raises `InputError` for a network whose numbers are not finite.

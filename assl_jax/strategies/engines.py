@@ -129,7 +129,9 @@ class Dask:
         try:
             self._client = distributed.Client(f"tcp://{address}", timeout=10, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise InputError(f"--engine={DASK}{address}: no Dask scheduler answers there") from error
+            raise InputError(
+                f"--engine={DASK}{address}: no Dask scheduler answers there"
+            ) from error
         self.lost: tuple[type[BaseException], ...] = (
             distributed.KilledWorker,
             futures.CancelledError,

@@ -13,8 +13,16 @@ from assl_jax.evaluation.scores import METRICS, on_test_set, scores
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.evaluation.uncertainty import Gain, estimate, paired_gain, summarise
 from assl_jax.lcka import lcka_matrix
-from assl_jax.records import SCRATCH, Calibration, Estimate, Evaluation, Network, NetworkRecord
-from assl_jax.records import Pretrained, Probe
+from assl_jax.records import (
+    SCRATCH,
+    Calibration,
+    Estimate,
+    Evaluation,
+    Network,
+    NetworkRecord,
+    Pretrained,
+    Probe,
+)
 from assl_jax.strategies import comparing, pretraining
 from assl_jax.strategies.finetuning import (
     FOR_RATES,
@@ -223,7 +231,9 @@ class Evidence:
 
     def finetuned(self, network: Network) -> Stage:
         """The stage of a network's fine-tunings on all labels."""
-        return self.stages.get(finetune(self.study, network, self.learning_rate(network.repeated(0))))
+        return self.stages.get(
+            finetune(self.study, network, self.learning_rate(network.repeated(0)))
+        )
 
     def similarities(
         self, networks: Sequence[Network], subset: str = "unlabeled"
@@ -300,9 +310,7 @@ class Evidence:
         """The metric of selection in every fold of a stage."""
         labels, metric = self.study.dataset.labels, self.study.metric
         runs, found = runs_of(self.study, stage.spec), predictions(self.study, stage)
-        each = [
-            scores(labels[run.test], p) for run, p in zip(runs.values(), found, strict=True)
-        ]
+        each = [scores(labels[run.test], p) for run, p in zip(runs.values(), found, strict=True)]
         require(
             all(metric in fold for fold in each),
             f"search.metric={metric} is not defined in every fold; choose another metric",

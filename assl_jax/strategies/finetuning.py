@@ -25,7 +25,7 @@ from assl_jax.strategies.stage import Stage, StageSpec
 from assl_jax.strategies.study import Study
 from assl_jax.training.checkpoint import CHECKPOINTS, Checkpoints
 from assl_jax.training.interrupt import check_stop
-from assl_jax.training.loop import Logging
+from assl_jax.training.loop import Logging, Session
 from assl_jax.training.processes import broadcast, is_primary
 from assl_jax.training.state import TrainState
 
@@ -105,9 +105,7 @@ def cross_validate(
     return _spec(study, kind, network, rate, own)
 
 
-def _spec(
-    study: Study, kind: str, network: Network, rate: float, own: dict[str, Any]
-) -> StageSpec:
+def _spec(study: Study, kind: str, network: Network, rate: float, own: dict[str, Any]) -> StageSpec:
     settings = dataclasses.asdict(study.target.at(rate))
     shared = {name: value for name, value in settings.items() if name not in ELSEWHERE}
     parents = [pretraining.spec(study, each) for each in parts_of(network)]
@@ -131,7 +129,9 @@ def runs_of(study: Study, spec: StageSpec) -> dict[str, Run]:
 
 def predictions(study: Study, stage: Stage) -> list[np.ndarray]:
     """The probabilities `[n, k]` of each run of a finished stage, in the order of its test rows."""
-    return [read_array(stage.folder / PREDICTIONS / file_of(run)) for run in runs_of(study, stage.spec)]
+    return [
+        read_array(stage.folder / PREDICTIONS / file_of(run)) for run in runs_of(study, stage.spec)
+    ]
 
 
 def file_of(run: str) -> str:
@@ -216,14 +216,12 @@ def _finetune_all(
                 checkpoints = Checkpoints(
                     unfinished / path.stem, study.checkpoint_every, last=False
                 )
-                state = target.finetune(
-                    variables,
-                    run.train,
+                session = Session(
                     seed=run.seed,
-                    head=heads[rows],
                     checkpoints=checkpoints,
                     logging=dataclasses.replace(logging, run=name),
                 )
+                state = target.finetune(variables, run.train, session, heads[rows])
                 keep(i, state)
                 found = target.probabilities(state, run.test)
                 if is_primary():

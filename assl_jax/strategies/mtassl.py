@@ -121,9 +121,7 @@ def _grow(
     )
     iterations: list[Iteration] = []
     while remaining := [
-        name
-        for name in singles
-        if name not in (*pool, *left_out) and not {*pool, name} <= teachers
+        name for name in singles if name not in (*pool, *left_out) and not {*pool, name} <= teachers
     ]:
         turn = yield from _extend(evidence, settings, pool, remaining, len(iterations) + 1)
         extended = evidence.evaluate(study.pool((*pool, turn.chosen)))
@@ -213,9 +211,7 @@ def _extend(
     )
 
 
-def _climb(
-    evidence: Evidence, settings: SearchSettings
-) -> Generator[Any, None, tuple[Rung, ...]]:
+def _climb(evidence: Evidence, settings: SearchSettings) -> Generator[Any, None, tuple[Rung, ...]]:
     """Pretrain the tasks from rung to rung, and leave out the worse half at each."""
     study, higher = evidence.study, METRICS[settings.metric].higher_is_better
     rungs: list[Rung] = []

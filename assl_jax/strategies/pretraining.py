@@ -47,8 +47,12 @@ def spec(study: Study, network: Network) -> StageSpec:
         "reestimate_bn": compared.reestimate_bn and [compared.n, study.eval_batch_size],
     }
     if network.given:
-        return study.stage("given", network, {**settings, "init": study.given[network.given].digest})
-    own = dataclasses.asdict(dataclasses.replace(study.pretrain, training=training_of(study, network)))
+        return study.stage(
+            "given", network, {**settings, "init": study.given[network.given].digest}
+        )
+    own = dataclasses.asdict(
+        dataclasses.replace(study.pretrain, training=training_of(study, network))
+    )
     settings |= {name: value for name, value in own.items() if name not in ELSEWHERE}
     tasks = [study.tasks[name] for name in network.tasks]
     settings |= {
@@ -273,7 +277,9 @@ def _save_label_tables(study: Study, folder: Path, network: Network) -> None:
         write_json(folder / "labels.json", known)
 
 
-def fresh(study: Study, objective: Objective, key: jax.Array, *, random: bool = False) -> TrainState:
+def fresh(
+    study: Study, objective: Objective, key: jax.Array, *, random: bool = False
+) -> TrainState:
     """A state before its first step, with the start weights unless they must be `random`."""
     start = None if random else study.given.get(START)
     return init_state(

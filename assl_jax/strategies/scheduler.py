@@ -81,9 +81,7 @@ class Stages:
             if found is None:
                 return None
             name, record = found
-            stage = Stage(
-                spec, name, self.store.folder(name), msgspec.convert(record, StageRecord)
-            )
+            stage = Stage(spec, name, self.store.folder(name), msgspec.convert(record, StageRecord))
             self.finished[spec] = stage
             if self.told:
                 self.told(stage)

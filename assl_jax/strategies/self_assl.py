@@ -66,9 +66,7 @@ def networks_of(study: Study, pool: Pool, second: SecondRun, control: bool) -> d
     """The networks of one row, by variant."""
     plain = study.pool(pool)
     start = plain if second.init_from == "f_p" else study.initial
-    again = Network(
-        tasks=plain.tasks, objective="second_run", start=start, teachers=(plain,)
-    )
+    again = Network(tasks=plain.tasks, objective="second_run", start=start, teachers=(plain,))
     found = {"plain": plain} | ({"second_run": again} if control else {})
     if second.penalty.weight:
         again = again.replace(objective="self_assl")
