@@ -66,10 +66,14 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys((*before, *self.tasks, *beside)))
 
     @property
+    def trained_again(self) -> bool:
+        """Whether it trains the tasks of its only teacher once more."""
+        return self.objective in ("second_run", "self_assl")
+
+    @property
     def goes_on(self) -> bool:
         """Whether a finished training of other compute or other tasks comes before this one."""
-        again = self.objective in ("second_run", "self_assl")
-        return bool(self.start and self.start.tasks and not self.teachers and not again)
+        return bool(self.start and self.start.tasks and not self.teachers)
 
     @property
     def trained(self) -> bool:
@@ -123,7 +127,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         if not self.parents and not self.trained:
             return self
         return self.replace(
-            seed=seed if self.trained else self.seed,
+            seed=seed,
             start=self.start and self.start.repeated(seed),
             teachers=tuple(teacher.repeated(seed) for teacher in self.teachers),
         )

@@ -61,6 +61,7 @@ def spec(study: Study, network: Network) -> StageSpec:
         "until": steps_of(study, network),
         "generation": network.generation,
         "repeat": network.seed,
+        "start": [parent == network.start for parent in network.parents],
     }
     if network.objective == "distil":
         settings["distil"] = dataclasses.asdict(study.distil)
@@ -89,7 +90,8 @@ def objective_of(study: Study, network: Network, width: int = 1) -> Objective:
         members = [Penalised(part=member, penalty=study.penalty) for member in members]
     if len(members) == 1:
         return members[0]
-    return (Joint if network.objective == "joint" else Alternating)(tuple(members))
+    first = network.teachers[0] if network.trained_again else network
+    return (Joint if first.objective == "joint" else Alternating)(tuple(members))
 
 
 def step_flops_of(study: Study, network: Network) -> float:
@@ -232,7 +234,7 @@ def _observer(
 ) -> Callable[[TrainState], dict[str, float]]:
     """What is measured during a training; in a second run, also the similarity to the first."""
     plain, dataset = study.plain_images, study.dataset
-    if network.objective not in ("second_run", "self_assl"):
+    if not network.trained_again:
         return plain.watch(dataset.labels, dataset.groups, dataset.num_classes)
     first = load(study, stages.get(spec(study, network.teachers[0])))
     return plain.observer(first, untrained(study), study.similarity.estimator)

@@ -35,7 +35,6 @@ class StageSpec:
         digests of the images, labels and weights.
       parents: the stages whose files it reads.
       roots: the tasks, losses and the user's own classes whose code counts, see `code_digest`.
-      shown: what this run calls the network in its logs.
     """
 
     kind: str
@@ -44,7 +43,6 @@ class StageSpec:
     settings: dict[str, Any]
     parents: "tuple[StageSpec, ...]" = ()
     roots: tuple[Any, ...] = ()
-    shown: str = ""
 
     @functools.cached_property
     def settings_key(self) -> str:
