@@ -4,6 +4,7 @@ import dataclasses
 import types
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 from small_studies import ENTRIES, make_lab
@@ -155,7 +156,7 @@ class FakeEvidence:
         return self.make_evaluation(accuracy, selection=selection, auc=1 - accuracy)
 
     def start(self):
-        return self.evaluate(self.study.initial) if self.study.initial else None
+        return self.evaluate(self.study.initial) if self.study.initial else msgspec.UNSET
 
     def selection(self, network, divisions=(0,)):
         key = key_of(network)
