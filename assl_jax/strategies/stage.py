@@ -34,7 +34,7 @@ class StageSpec:
       settings: plain values that determine the result: every setting that the kind reads, and
         digests of the images, labels and weights.
       parents: the stages whose files it reads.
-      roots: the tasks, losses and the user's own classes whose code counts, see `code_digest`.
+      roots: the objectives, tasks and the user's own classes whose code counts, see `code_digest`.
     """
 
     kind: str
