@@ -2,34 +2,60 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assl_jax.records import LogRecord, Pool, Results, SelfASSLGroup
+from assl_jax.records import Estimate, LogRecord, Pool, Results, SelfASSLGroup
+from assl_jax.report import forms
 from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.curves import Points, moving_mean, thinned
 from assl_jax.report.evaluations import self_assl_groups, test_set
-from assl_jax.report.forms import ends
-from assl_jax.report.names import Label, backbone_title, pool_colour, pool_title
-from assl_jax.report.record import latest
-from assl_jax.report.self_assl import difference_text
+from assl_jax.report.names import Label, backbone_title, pool_title, task_colour
+from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, percent_axis, svg
+from assl_jax.report.words import say
+from assl_jax.sections import Figure, Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Logged values and their titles. All but those of `BATCH` are measured on held-out images.
-QUANTITIES = {
-    "penalty": "penalty",
-    "similarity": "similarity, mini-batch",
-    "similarity_to_frozen": "similarity to f_p",
-    "similarity_to_untrained": "similarity to untrained",
-    "effective_rank": "effective rank",
-}
+# Logged values with curves. All but those of `BATCH` are measured on held-out images.
+QUANTITIES = (
+    "penalty",
+    "similarity",
+    "similarity_to_frozen",
+    "similarity_to_untrained",
+    "effective_rank",
+)
 SECOND = ("second_run", "self_assl")  # variants
 BATCH = ("penalty", "similarity")  # logged for mini-batches and noisy: drawn faint
+
+
+def section(run: RunRecord) -> Section:
+    """The curves of the penalty and of what it changes, a figure for each backbone."""
+    backbones = curve_backbones(run.metrics)
+    figures = []
+    for backbone in backbones:
+        title = backbone_title(backbone) if backbone else ""
+        figures.append(
+            Figure(
+                partial(self_assl_curves, run.metrics, backbone),
+                say("penalty.alt", backbone=title),
+                title=title,
+                notes=(say("penalty.note"),) if backbone == backbones[-1] else (),
+            )
+        )
+    return Section.of(say("penalty"), *figures)
+
+
+def difference_text(difference: Estimate) -> str:
+    """A difference in points, with its interval."""
+    found = forms.ends(difference)
+    interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
+    return forms.gain(difference.mean) + interval
 
 
 @svg
@@ -48,7 +74,7 @@ def self_assl_chart(results: Results) -> "Figure | None":
     axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)
     for ax, group in zip(axes.ravel(), groups, strict=True):
         _dumbbells(ax, group)
-    percent_axis(axes[-1, 0], f"test accuracy (%); {test_set(results)}")
+    percent_axis(axes[-1, 0], say("self_assl.axis", test_set=test_set(results)))
     _legend(figure, groups)
     return figure
 
@@ -56,23 +82,15 @@ def self_assl_chart(results: Results) -> "Figure | None":
 def _dumbbells(ax: "Axes", group: SelfASSLGroup) -> None:
     right_of_axes = ax.get_yaxis_transform()
     for y, row in enumerate(group.rows):
-        tint = pool_colour(row.pool)
+        tint = task_colour(row.pool[-1])
         before, after = 100 * row.plain.accuracy.mean, 100 * row.self_assl.accuracy.mean
-        if interval := ends(row.difference):
+        if interval := forms.ends(row.difference):
             low, high = (before + 100 * end for end in interval)
             ax.plot([low, high], [y, y], color=tint, alpha=0.22, linewidth=7, solid_capstyle="butt")
         ax.plot([before, after], [y, y], color=tint, linewidth=1.8)
-        ax.plot(
-            before,
-            y,
-            "o",
-            markersize=7,
-            color=tint,
-            markerfacecolor=PAPER,
-            zorder=3,
-            clip_on=False,
-        )
-        ax.plot(after, y, "o", markersize=7, color=tint, zorder=4, clip_on=False)
+        dot: dict[str, Any] = {"marker": "o", "markersize": 7, "color": tint, "clip_on": False}
+        ax.plot(before, y, **dot, markerfacecolor=PAPER, zorder=3)
+        ax.plot(after, y, **dot, zorder=4)
         if row.second_run:
             second = 100 * row.second_run.accuracy.mean
             ax.plot(second, y, "x", markersize=6, color=INK, markeredgewidth=1.2, zorder=5)
@@ -91,14 +109,14 @@ def _legend(figure: "Figure", groups: Sequence[SelfASSLGroup]) -> None:
 
     rows = [row for group in groups for row in group.rows]
     dot: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "o"}
-    keys: list[Any] = [Line2D([], [], **dot, mfc=PAPER, label="plain")]
-    keys.append(Line2D([], [], **dot, label="Self-ASSL"))
+    keys: list[Any] = [Line2D([], [], **dot, mfc=PAPER, label=say("legend.plain"))]
+    keys.append(Line2D([], [], **dot, label=say("legend.self_assl")))
     if any(row.second_run for row in rows):
         cross: dict[str, Any] = {"color": INK, "linestyle": "none", "marker": "x"}
-        keys.append(Line2D([], [], **cross, label="second run"))
-    if any(ends(row.difference) for row in rows):
-        keys.append(Patch(color=GREY, alpha=0.3, linewidth=0, label="95 % of the difference"))
-    keys.append(Line2D([], [], color=GREY, linestyle="--", label="from scratch"))
+        keys.append(Line2D([], [], **cross, label=say("legend.second_run")))
+    if any(forms.ends(row.difference) for row in rows):
+        keys.append(Patch(color=GREY, alpha=0.3, linewidth=0, label=say("legend.interval")))
+    keys.append(Line2D([], [], color=GREY, linestyle="--", label=say("legend.scratch")))
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
 
 
@@ -147,8 +165,8 @@ def self_assl_curves(metrics: Sequence[LogRecord], backbone: str = "") -> "Figur
             ax.locator_params(nbins=4)
         row[0].set_ylabel(pool_title(pool), fontsize=9)
     for ax, quantity in zip(axes[0], shown, strict=True):
-        ax.set_title(QUANTITIES[quantity], fontsize=9)
-    figure.supxlabel("step", fontsize=9)
+        ax.set_title(say(f"curve.{quantity}"), fontsize=9)
+    figure.supxlabel(say("step"), fontsize=9)
     return figure
 
 
@@ -156,7 +174,7 @@ def _draw(ax: "Axes", points: Points, pool: Pool, variant: str, quantity: str) -
     steps, values = np.array(points, dtype=float).T
     style: dict[str, Any] = {"color": INK, "linestyle": ":"}
     if variant == "self_assl":
-        style = {"color": pool_colour(pool)}
+        style = {"color": task_colour(pool[-1])}
     if quantity in BATCH:
         ax.plot(*thinned(steps, values), alpha=0.25, linewidth=0.8, color=style["color"])
         values = moving_mean(values, max(1, math.ceil(len(values) / 12)))

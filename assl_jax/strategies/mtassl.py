@@ -138,6 +138,8 @@ def search(
                 ),
                 chosen=chosen,
                 accepted=accepted,
+                criterion=settings.next,
+                rule=settings.accept,
                 **paired,
             )
         )
