@@ -23,9 +23,12 @@ class Shown(enum.Flag):
 
 @dataclass(frozen=True)
 class Part:
-    """What a section is made of; it is false if it has nothing to show."""
+    """What a section is made of; it is false if its first attribute is empty: nothing to show."""
 
     shown: Shown = dataclasses.field(default=Shown.PAGE, kw_only=True)
+
+    def __bool__(self) -> bool:
+        return bool(getattr(self, dataclasses.fields(self)[1].name))
 
     def at(self, shown: Shown) -> Self:
         """The same part, shown elsewhere."""
@@ -46,9 +49,6 @@ class Text(Part):
     lines: tuple[str, ...]
     soft: bool = False
 
-    def __bool__(self) -> bool:
-        return any(self.lines)
-
 
 @dataclass(frozen=True)
 class Listing(Part):
@@ -57,9 +57,6 @@ class Listing(Part):
     items: tuple[str, ...]
     ordered: bool = False
 
-    def __bool__(self) -> bool:
-        return bool(self.items)
-
 
 @dataclass(frozen=True)
 class Facts(Part):
@@ -67,18 +64,12 @@ class Facts(Part):
 
     values: Mapping[str, object]
 
-    def __bool__(self) -> bool:
-        return bool(self.values)
-
 
 @dataclass(frozen=True)
 class Command(Part):
     """What was typed."""
 
     text: str
-
-    def __bool__(self) -> bool:
-        return bool(self.text)
 
 
 @dataclass(frozen=True)
@@ -111,13 +102,10 @@ class Picture(NamedTuple):
 class Pictures(Part):
     """A table of pictures; `tall` ones are volumes, several slices high."""
 
-    label: str
-    columns: tuple[str, ...]
     rows: tuple[tuple[Picture, ...], ...]
+    columns: tuple[str, ...]
+    label: str
     tall: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.rows)
 
 
 class Cell(NamedTuple):
@@ -150,17 +138,17 @@ class Table(Part):
     names: int = 1
     sortable: bool = False
 
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
 
 @dataclass(frozen=True)
 class Folded(Part):
     """Parts that a click opens, where there is something to click."""
 
-    title: str
     parts: tuple[Part, ...]
+    title: str
     open: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.parts)
 
 
 class Section(NamedTuple):

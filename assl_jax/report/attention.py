@@ -31,7 +31,7 @@ def attention_section(shown: Attention | None) -> Section:
         columns += [say("attention.cam", **words), say("attention.guided", **words)]
     rows = tuple(_row(shown, i) for i in range(len(shown.truths)))
     note = f"{say('attention.note')} {say('planes')}" if volumes else say("attention.note")
-    pictures = Pictures(title, tuple(columns), rows, tall=volumes)
+    pictures = Pictures(rows, tuple(columns), title, tall=volumes)
     return Section.of(title, Text((note,), soft=True), pictures)
 
 

@@ -28,7 +28,7 @@ def skipped_section(run: RunRecord) -> Section:
     """The files that were left out, with reasons."""
     files = run.results.skipped
     summary, listing = say("files", n=len(files)), Listing(files)
-    folded = Folded(summary, (listing,) if files else (), open=len(files) <= OPEN)
+    folded = Folded((listing,) if files else (), summary, open=len(files) <= OPEN)
     return Section.of(say("skipped"), folded)
 
 
@@ -95,7 +95,7 @@ def plan_lines(
         left = [work.flops for work in works if not work.finished]
         return duration(sum(left) / pace.flops_per_s) if left else say("plan.finished")
 
-    columns: list[Column[Work]] = [
+    columns = [
         Column(say("plan.head.work"), lambda work: work.title),
         Column(say("plan.head.steps"), lambda work: f"{work.steps:,}"),
         Column(say("plan.head.compute"), lambda work: f"{work.flops:.1e}"),

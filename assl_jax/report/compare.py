@@ -1,16 +1,15 @@
 """Several finished runs on one page: `python -m assl_jax report`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.records import Estimate
 from assl_jax.report import forms, glyphs, paper
 from assl_jax.report.colours import LINE
-from assl_jax.report.columns import Column, estimated, tabulate
+from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.contents import sections
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.headline import headline
@@ -30,7 +29,7 @@ from assl_jax.sections import (
     Shown,
     Table,
     Text,
-    parts_for,
+    sections_for,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def comparison(runs: Sequence[Run]) -> Report:
     parts: list[Part] = [chart]
     for i, (name, table) in enumerate(tables):
         title = capitalised(METRICS[name].title)
-        parts.append(Folded(title, (table,), shown=Shown.FILES) if i else table)
+        parts.append(Folded((table,), title, shown=Shown.FILES) if i else table)
     every = Section.of(capitalised(say("accuracy")), *parts)
     own = (_own(run) for run in runs)
     title = say("compare", n=len(runs))
@@ -82,11 +81,11 @@ def comparison(runs: Sequence[Run]) -> Report:
 
 def _own(run: Run) -> Section:
     """What a run's own report says beside other runs."""
-    parts = [Command(run.record.environment.get("command", "")).at(Shown.FILES)]
-    for section in sections(run.record):
-        parts += (part.at(Shown.FILES) for part in parts_for(Shown.COMPARISON, section.parts))
+    parts: list[Part] = [Command(run.record.environment.get("command", ""), shown=Shown.FILES)]
+    for section in sections_for(Shown.COMPARISON, sections(run.record)):
+        parts += (part.at(Shown.FILES) for part in section.parts)
     title = Text((headline(run.results),), shown=Shown.FILES)
-    folded = Folded(say("compare.own"), tuple(filter(None, parts)), shown=Shown.FILES)
+    folded = Folded(tuple(filter(None, parts)), say("compare.own"), shown=Shown.FILES)
     return Section.of(run.name, title, folded)
 
 
@@ -116,10 +115,9 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
     """
     titles = titles_of(groups, metric)
     papers = _papers(groups, titles) if metric == "accuracy" else {}
-    columns: list[Column[Key]] = [Column(say("head.pretraining"), titles.__getitem__)]
+    columns = [Column(say("head.pretraining"), titles.__getitem__)]
     columns += [_scores(group, metric) for group in groups]
-    for head, values in papers.items():
-        columns.append(Column(head, lambda key, values=values: forms.printed(values[key])))
+    columns += [_printed(head, values) for head, values in papers.items()]
     several = any(len(group.runs) > 1 for group in groups)
     caption = say(
         "compare.caption",
@@ -132,18 +130,25 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
     return tabulate(caption, columns, [list(titles)], opens=False, sortable=True)
 
 
-def _scores(group: Group, metric: str) -> Column[Key]:
+def _scores(group: Group, metric: str) -> Column:
     """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
-    higher = METRICS[metric].higher_is_better
-    scores = estimated(group.title, lambda key: group.score(key, metric), higher_is_better=higher)
 
     def text(key: Key) -> str:
+        score = forms.mean_std(group.score(key, metric))
         number, seeds = len(group.tested.get(key, [])), len(group.runs)
         partly = 0 < number < seeds
-        score = scores.text(key)
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
-    return Column(scores.head, text, scores.value, scores.form, higher)
+    def mean(key: Key) -> float | None:
+        estimate = group.score(key, metric)
+        return estimate.mean if estimate else None
+
+    higher = METRICS[metric].higher_is_better
+    return Column(group.title, text, mean, higher_is_better=higher)
+
+
+def _printed(head: str, values: Mapping[Key, float | None]) -> Column:
+    return Column(head, lambda key: forms.printed(values[key]))
 
 
 def _test_sets(groups: Sequence[Group]) -> str:
@@ -168,28 +173,24 @@ def _papers(groups: Sequence[Group], keys: Mapping[Key, Any]) -> dict[str, dict[
     return papers
 
 
-class _Row(NamedTuple):
-    group: Group
-    run: Run
-
-
 def runs_table(groups: Sequence[Group]) -> Table | None:
     """What each run was."""
-    shown = {
-        "compare.head.run": lambda row: row.run.name,
-        "compare.head.experiment": lambda row: row.run.results.experiment,
-        "compare.head.data": lambda row: row.run.data,
-        "head.backbone": lambda row: backbone_title(row.group.backbone),
-        "compare.head.seed": lambda row: str(row.run.results.seed),
-        "compare.head.labels": lambda row: f"{row.run.results.labels:,}",
-        "compare.head.test_set": lambda row: test_set(row.run.results),
-        "compare.head.commit": lambda row: row.run.record.environment.get("commit", ""),
+    shown: dict[str, Callable[[Run, Group], str]] = {
+        "compare.head.run": lambda run, _: run.name,
+        "compare.head.experiment": lambda run, _: run.results.experiment,
+        "compare.head.data": lambda run, _: run.data,
+        "head.backbone": lambda _, group: backbone_title(group.backbone),
+        "compare.head.seed": lambda run, _: str(run.results.seed),
+        "compare.head.labels": lambda run, _: f"{run.results.labels:,}",
+        "compare.head.test_set": lambda run, _: test_set(run.results),
+        "compare.head.commit": lambda run, _: run.record.environment.get("commit", ""),
     }
-    columns = [
-        Column[_Row](say(head), lambda row, text=text: text(row) or forms.DASH)
-        for head, text in shown.items()
-    ]
-    rows = [[_Row(group, run) for run in group.runs] for group in groups]
+
+    def column(head: str, text: Callable[[Run, Group], str]) -> Column:
+        return Column(say(head), lambda row: text(*row) or forms.DASH)
+
+    columns = [column(*each) for each in shown.items()]
+    rows = [[(run, group) for run in group.runs] for group in groups]
     return tabulate(say("compare.runs.caption"), columns, rows)
 
 
@@ -204,19 +205,18 @@ def compare_chart(groups: Sequence[Group]) -> "Canvas | None":
     figure = canvas(8.4, 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups)))
     ax = figure.subplots()
     for i, group in enumerate(groups):
-        look = {"color": PALETTE[i % len(PALETTE)]}
-        marker, shift = MARKERS[i % len(MARKERS)], gap * (i - (len(groups) - 1) / 2)
+        tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         label = f"{names[i]} ({test_set(group.runs[0].results)})"
-        for y, key in enumerate(titles):
-            estimate: Estimate | None = group.score(key, "accuracy")
+        for row, key in enumerate(titles):
+            y = row + gap * (i - (len(groups) - 1) / 2)
+            estimate = group.score(key, "accuracy")
             if estimate is None:
                 continue
             x = 100 * estimate.mean
-            ax.plot(x, y + shift, marker, markersize=5.5, label=label, clip_on=False, **look)
+            ax.plot(x, y, marker, markersize=5.5, color=tint, label=label, clip_on=False)
             label = ""  # one entry in the legend is enough
             if known(estimate.std):
-                std = 100 * estimate.std
-                ax.errorbar(x, y + shift, xerr=std, linewidth=1, capsize=2, **look)
+                ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
     for y in range(1, len(titles)):
         ax.axhline(y - 0.5, color=LINE, linewidth=0.8)
     ax.set_yticks(range(len(titles)), list(titles.values()))

@@ -41,7 +41,7 @@ def section(run: RunRecord) -> Section:
                 draw = partial(training_curves, run.metrics, kind=kind, quantity=quantity)
                 note, title = say("curves.note", quantity=capitalised(words)), capitalised(words)
                 chart = Figure(draw, say("curves.alt", quantity=words), notes=(note,))
-                parts.append(Folded(title, (chart,)) if parts else chart)
+                parts.append(Folded((chart,), title) if parts else chart)
     return Section.of(say("curves"), *parts)
 
 

@@ -76,8 +76,8 @@ def embedding_chart(embedding: Embedding, classes: Sequence[str]) -> "Canvas":
         ax.scatter(x, y, s=10, color=GREY, alpha=0.5, label=say("embedding.other"))
     for k in sorted(common):
         x, y = embedding.points[embedding.classes == k].T
-        look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-        ax.scatter(x, y, s=22, alpha=0.8, linewidths=0, label=names[k], **look)
+        tint, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+        ax.scatter(x, y, 22, tint, marker=marker, alpha=0.8, linewidths=0, label=names[k])
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
@@ -104,4 +104,4 @@ def neighbours(embedding: Embedding, classes: Sequence[str]) -> Pictures:
     number = embedding.images.shape[1]
     heads = (*say("neighbours.heads").split(", "), *[""] * number)[:number]
     tall = embedding.images.ndim == 6
-    return Pictures(say("neighbours"), heads, tuple(rows) if number > 1 else (), tall=tall)
+    return Pictures(tuple(rows) if number > 1 else (), heads, say("neighbours"), tall=tall)

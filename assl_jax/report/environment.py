@@ -15,5 +15,5 @@ def section(run: RunRecord) -> Section:
         Command(run.environment.get("command", "")),
         Facts({name: value for name, value in run.environment.items() if name != "command"}),
         Text((weights,)) if best and not best.scratch else None,
-        Folded(say("environment.settings"), (settings,) if settings else ()),
+        Folded((settings,) if settings else (), say("environment.settings")),
     )

@@ -40,7 +40,7 @@ def _task(task: str, examples: TaskExamples) -> list[Part]:
     return [
         Heading(title),
         Text((words,), soft=True),
-        Pictures(title, (original, views), tuple(rows), tall=volumes),
+        Pictures(tuple(rows), (original, views), title, tall=volumes),
     ]
 
 

@@ -41,7 +41,7 @@ def _blocks(parts: Iterable[Part]) -> Iterator[str]:
                 yield f"    {' '.join(text.split())}"
             case Table():
                 yield table_markdown(part)
-            case Folded(_, inner):
+            case Folded(inner):
                 yield from _blocks(inner)
 
 

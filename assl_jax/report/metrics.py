@@ -19,16 +19,16 @@ from assl_jax.report.evaluations import (
 from assl_jax.report.names import capitalised
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Folded, Section, Shown, Table, Text
+from assl_jax.sections import Figure, Folded, Part, Section, Shown, Table, Text
 
 
 def section(run: RunRecord) -> Section:
     """The table and the confusions, folded where an experiment has its own tables."""
     results = run.results
-    parts = [part for part in (metrics_table(results), _confusions(results)) if part]
+    parts: list[Part | None] = [metrics_table(results), _confusions(results)]
     lines = Text(tuple(metric_lines(results)), shown=Shown.TERMINAL)
     if results.pairs or results.self_assl:
-        parts = [Folded(say("metrics.every"), tuple(parts), shown=Shown.FILES)]
+        parts = [Folded(tuple(filter(None, parts)), say("metrics.every"), shown=Shown.FILES)]
     return Section.of(say("metrics.title"), *parts, lines)
 
 
@@ -41,7 +41,7 @@ def metrics_table(results: Results) -> Table | None:
     measured = [name for name in shares() if any(name in n.evaluation.metrics for n in networks)]
     if not measured:
         return None
-    columns: list[Column[Tested]] = [
+    columns = [
         Column(say("head.pretraining"), lambda network: title_of(results, network.label)),
         *(_column(name) for name in measured),
     ]
@@ -62,7 +62,7 @@ def metrics_table(results: Results) -> Table | None:
     )
 
 
-def _column(name: str) -> Column[Tested]:
+def _column(name: str) -> Column:
     return estimated(
         capitalised(METRICS[name].title),
         lambda network: network.evaluation.metrics.get(name),

@@ -55,7 +55,7 @@ def headline_table(results: Results) -> Table | None:
         return forms.gain(value.mean - base.mean if known and value and base else None)
 
     tested, decided = METRICS[shown_metric(results)], METRICS[results.metric]
-    columns: list[Column[Tested]] = [
+    columns = [
         Column(say("head.pretraining"), lambda entry: title_of(results, entry.label)),
         estimated(
             say("overview.head.test", metric=metric or say("accuracy")),

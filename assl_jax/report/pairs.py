@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report import forms, pairs_chart, paper
-from assl_jax.report.columns import Column, estimated, number, tabulate
+from assl_jax.report.columns import Column, estimated, printed, tabulate
 from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Folded, Section, Shown, Table, Text
+from assl_jax.sections import Figure, Folded, Part, Section, Shown, Table, Text
 
 CHANCE = 0.05  # a larger p-value may be chance
 
@@ -22,7 +22,7 @@ def section(run: RunRecord) -> Section:
     if not results.pairs:
         return Section.of(say("pairs"))
     lines = correlation_lines(results)
-    table, printed = pairs_table(results), pairs_table(results, with_paper=True)
+    table, beside = pairs_table(results), pairs_table(results, with_paper=True)
     once = pairs_table(results, under_both_tasks=False)
     alt = say("pairs.alt", lines=" ".join(lines))
     return Section.of(
@@ -30,38 +30,36 @@ def section(run: RunRecord) -> Section:
         Figure(partial(pairs_chart.pairs_chart, results), alt),
         once and once.at(Shown.TERMINAL),
         Text(tuple(lines), shown=Shown.EVERYWHERE),
-        *beside_paper(table, printed, Text((say("pairs.key"),), soft=True)),
+        *beside_paper(table, beside, Text((say("pairs.key"),), soft=True)),
     )
 
 
-def beside_paper(
-    table: Table | None, printed: Table | None, *between: Text | Table | None
-) -> list[Text | Table | Folded | None]:
+def beside_paper(table: Table | None, beside: Table | None, *between: Part | None):
     """A table, and the same with the paper's values: folded, and in its place in a comparison."""
-    if not table or not printed:
+    if not table or not beside:
         return [table, *between]
-    folded = Folded(say("paper.folded"), (printed.at(Shown.PAGE),))
     own = table.at(table.shown & ~Shown.COMPARISON)
-    return [own, printed.at(Shown.COMPARISON), *between, folded]
+    folded = Folded((beside.at(Shown.PAGE),), say("paper.folded"))
+    return [own, beside.at(Shown.COMPARISON), *between, folded]
 
 
-def extension_columns(extensions: Iterable[Extension]) -> list[Column[Extension]]:
-    """The columns of Tables 1 to 3 without the accuracy, which has its place before the gains.
+def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list[Column]:
+    """The columns of Tables 1 to 3, and the complement if an extension has one.
 
-    The complement is a column if an extension has one.
+    Args:
+      extensions: the rows.
+      accuracy: the column of the accuracy after training on all tasks.
     """
     known = any(extension.complement is not None for extension in extensions)
-    complement = number(say("head.complement"), lambda e: e.complement, forms.plain)
-    least = number(
-        say("head.similarity"), lambda e: e.similarity, forms.similar, higher_is_better=False
-    )
+    complement = Column(say("head.complement"), None, lambda e: e.complement, forms.plain)
     return [
-        least,
+        Column(say("head.similarity"), None, by_similarity, forms.similar, higher_is_better=False),
         *([complement] if known else []),
-        number(say("head.avg"), lambda e: e.avg),
-        number(say("head.max"), lambda e: e.max),
-        number(say("head.avg_gain"), lambda e: e.avg_gain, forms.gain),
-        number(say("head.max_gain"), lambda e: e.max_gain, forms.gain),
+        Column(say("head.avg"), None, lambda e: e.avg),
+        Column(say("head.max"), None, lambda e: e.max),
+        accuracy,
+        Column(say("head.avg_gain"), None, lambda e: e.avg_gain, forms.gain),
+        Column(say("head.max_gain"), None, lambda e: e.max_gain, forms.gain),
     ]
 
 
@@ -104,60 +102,30 @@ def pairs_table(
     pairs, rank = results.pairs, len(results.space)
     if with_paper and not any(paper.pair(rank, pair.members) for pair in pairs):
         return None
-    groups = by_task(pairs)
+    groups, order = by_task(pairs), "both"
     if not under_both_tasks:
-        groups = [[Partner(*pair.members, pair) for pair in sorted(pairs, key=by_similarity)]]
-    columns: list[Column[Partner]] = [
+        least_first = sorted(pairs, key=by_similarity)
+        groups, order = [[Partner(p.pool[0], p.task, p) for p in least_first]], "once"
+    accuracy = estimated(
+        say("pairs.head.accuracy"), lambda e: e.evaluation.accuracy if e.evaluation else None
+    )
+    columns = [
         Column(say("head.a1"), lambda row: task_title(row.a1), once=under_both_tasks),
         Column(say("head.a2"), lambda row: task_title(row.a2)),
-        *map(_of_pair, extension_columns(pairs)),
+        *(column.through(lambda row: row.pair) for column in extension_columns(pairs, accuracy)),
     ]
-    accuracy = estimated(
-        say("pairs.head.accuracy"),
-        lambda row: row.pair.evaluation.accuracy if row.pair.evaluation else None,
-    )
-    columns.insert(-2, accuracy)
     if with_paper:
-        columns += _printed(rank)
-    order = "both" if under_both_tasks else "once"
-    return tabulate(
-        say(f"pairs.caption.{order}", spread=spread(results), test_set=test_set(results)),
-        columns,
-        groups,
-        names=2,
-        opens=under_both_tasks,
-    )
-
-
-def _of_pair(column: Column[Extension]) -> Column[Partner]:
-    text, value = column.text, column.value
-    return Column(
-        column.head,
-        lambda row: text(row.pair),
-        (lambda row: value(row.pair)) if value else None,
-        column.form,
-        column.higher_is_better,
-    )
-
-
-def _printed(rank: int) -> list[Column[Partner]]:
-    """Similarity, accuracy and average gain of a pair in the paper."""
-
-    def row(partner: Partner) -> paper.Pair | None:
-        return paper.pair(rank, (partner.a1, partner.a2), under=partner.a1)
-
-    shown: dict[str, tuple[str, forms.Form]] = {
-        "head.similarity": ("similarity", forms.similar),
-        "pairs.head.accuracy": ("accuracy", forms.printed),
-        "head.avg_gain": ("avg_gain", forms.printed_gain),
-    }
-    return [
-        Column(
-            paper.head(rank, say(head)),
-            lambda partner, field=field, form=form: form(getattr(row(partner), field, None)),
+        columns += printed(
+            paper.DATA[rank],
+            lambda row: paper.pair(rank, (row.a1, row.a2), under=row.a1),
+            {
+                "head.similarity": ("similarity", forms.similar),
+                "pairs.head.accuracy": ("accuracy", forms.printed),
+                "head.avg_gain": ("avg_gain", forms.printed_gain),
+            },
         )
-        for head, (field, form) in shown.items()
-    ]
+    caption = say(f"pairs.caption.{order}", spread=spread(results), test_set=test_set(results))
+    return tabulate(caption, columns, groups, names=2, opens=under_both_tasks)
 
 
 def correlation_lines(results: Results) -> list[str]:

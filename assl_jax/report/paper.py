@@ -8,8 +8,6 @@ data are STL-10 with 1,000 labels (2D), and brain CT of one hospital with four c
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from assl_jax.report.words import say
-
 DATA = {2: "STL-10", 3: "brain CT"}  # by the number of axes of an image
 
 
@@ -148,11 +146,6 @@ TABLE_4 = {
 def network(backbone: str) -> str:
     """The paper's network that a backbone is compared with: VGG or ResNet-18."""
     return "VGG" if backbone.startswith("vgg") else "ResNet-18"
-
-
-def head(rank: int, name: str) -> str:
-    """Head of a column with the paper's values."""
-    return say("head.paper", head=name, data=DATA[rank])
 
 
 def pair(rank: int, pool: Iterable[str], *, under: str = "") -> Pair | None:

@@ -1,13 +1,13 @@
 """Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper, self_assl_charts
-from assl_jax.report.columns import Column, estimated, tabulate
+from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.pairs import beside_paper
@@ -41,9 +41,9 @@ class Method(NamedTuple):
 
     backbone: str
     title: str
-    found: dict[str, Evaluation]
-    row: SelfASSLRow | None
-    printed: paper.Improvement | None
+    evaluations: dict[str, Evaluation]
+    row: SelfASSLRow | None = None
+    printed: paper.Improvement | None = None
 
 
 def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | None:
@@ -53,23 +53,29 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
       results: of a run.
       with_paper: add the paper's values at the end; None if it has none of the rows.
     """
-    groups, rank = self_assl_groups(results), len(results.space)
-    methods = [_methods(rank, group) for group in groups]
+    rank, every = len(results.space), rows_of(results)
+    methods = [_methods(rank, group) for group in self_assl_groups(results)]
     if with_paper and not any(each.printed for group in methods for each in group if each.row):
         return None
-    every = _rows(groups)
     second = any(row.second_run for row in every)
     columns = [
-        Column[Method](say("head.backbone"), lambda each: each.backbone, once=True),
-        Column[Method](say("head.method"), lambda each: each.title),
-        _accuracy(say("self_assl.head.before"), "plain"),
-        _accuracy(say("self_assl.head.after"), "self_assl"),
-        Column[Method](say("self_assl.head.difference"), _difference),
+        Column(say("head.backbone"), lambda each: each.backbone, once=True),
+        Column(say("head.method"), lambda each: each.title),
+        _accuracy("self_assl.head.before", "plain"),
+        _accuracy("self_assl.head.after", "self_assl"),
+        Column(say("self_assl.head.difference"), _difference),
+        *([_accuracy("self_assl.head.second", "second_run")] if second else []),
     ]
-    if second:
-        columns.append(_accuracy(say("self_assl.head.second"), "second_run"))
     if with_paper:
-        columns += _printed(rank)
+        columns += printed(
+            paper.DATA[rank],
+            lambda each: each.printed,
+            {
+                "self_assl.head.before": ("plain", forms.printed),
+                "self_assl.head.after": ("self_assl", forms.printed),
+                "self_assl.head.difference": ("difference", forms.printed_gain),
+            },
+        )
     sure = any(forms.ends(row.difference) for row in every)
     caption = say(
         "self_assl.caption",
@@ -83,12 +89,11 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
 
 def _methods(rank: int, group: SelfASSLGroup) -> list[Method]:
     backbone = backbone_title(group.backbone)
-    scratch = paper.accuracy(rank, group.backbone, ())
-    printed = paper.Improvement(scratch, None, None) if scratch is not None else None
-    found = {"plain": group.scratch}
-    methods = [Method(backbone, say("self_assl.from_scratch"), found, None, printed)]
+    scratch = paper.Improvement(paper.SCRATCH[rank, paper.network(group.backbone)], None, None)
+    title = say("self_assl.from_scratch")
+    methods = [Method(backbone, title, {"plain": group.scratch}, printed=scratch)]
     if group.start:
-        methods.append(Method(backbone, START.title, {"plain": group.start}, None, None))
+        methods.append(Method(backbone, START.title, {"plain": group.start}))
     for row in group.rows:
         single = len(row.pool) == 1  # the paper has no others
         values = paper.improvement(rank, group.backbone, row.pool[0]) if single else None
@@ -96,66 +101,46 @@ def _methods(rank: int, group: SelfASSLGroup) -> list[Method]:
     return methods
 
 
-def _accuracy(head: str, variant: str) -> Column[Method]:
-    """Accuracies of a variant, of which the best one with a pool is strong."""
+def _accuracy(head: str, variant: str) -> Column:
+    """Accuracies of a variant; the best one with a pool is strong."""
 
     def accuracy(each: Method) -> Estimate | None:
-        return each.found[variant].accuracy if variant in each.found else None
+        return each.evaluations[variant].accuracy if variant in each.evaluations else None
 
-    shown = estimated(head, accuracy)
-    value = shown.value
-    return Column(head, shown.text, lambda each: value(each) if each.row and value else None)
+    def compared(each: Method) -> float | None:
+        return each.evaluations[variant].accuracy.mean if each.row and accuracy(each) else None
+
+    return Column(say(head), lambda each: forms.mean_std(accuracy(each)), compared)
 
 
 def _difference(each: Method) -> str:
     return self_assl_charts.difference_text(each.row.difference) if each.row else forms.DASH
 
 
-def _printed(rank: int) -> list[Column[Method]]:
-    """The paper's values."""
-    shown: dict[str, tuple[str, forms.Form]] = {
-        "self_assl.head.before": ("plain", forms.printed),
-        "self_assl.head.after": ("self_assl", forms.printed),
-        "self_assl.head.difference": ("difference", forms.printed_gain),
-    }
-    return [
-        Column(
-            paper.head(rank, say(head)),
-            lambda each, field=field, form=form: form(getattr(each.printed, field, None)),
-        )
-        for head, (field, form) in shown.items()
-    ]
-
-
-class Guarded(NamedTuple):
-    """A row of the guards: a network, the first of its pool with names."""
-
-    backbone: str
-    method: str
-    variant: str
-    row: SelfASSLRow
-
-
 def guard_table(results: Results) -> Table | None:
     """How far f' is from f_p, and whether its features are still useful; None without them."""
-    groups: list[list[Guarded]] = []
-    for group in self_assl_groups(results):
-        for i, row in enumerate(group.rows):
-            backbone = "" if i else backbone_title(group.backbone)
-            variants = [variant for variant in NETWORKS if variant in row.evaluations]
-            groups.append([Guarded(backbone, pool_title(row.pool), v, row) for v in variants])
-    columns: list[Column[Guarded]] = [
-        Column(say("head.backbone"), lambda each: each.backbone, once=True),
-        Column(say("head.method"), lambda each: each.method, once=True),
-        Column(say("head.network"), lambda each: NETWORKS[each.variant]),
+    groups = [
+        [(group, row, variant) for variant in NETWORKS if variant in row.evaluations]
+        for group in self_assl_groups(results)
+        for row in group.rows
     ]
-    for guard, form in GUARDS.items():
-        columns.append(
-            Column(
-                say(f"guard.{guard}"),
-                lambda each, g=guard, form=form: form(getattr(each.row, g).get(each.variant)),
-            )
-        )
+
+    def backbone(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
+        group, row, _ = network
+        return backbone_title(group.backbone) if row is group.rows[0] else ""
+
+    def guard(name: str, form: forms.Form) -> Column:
+        def value(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
+            return form(getattr(network[1], name).get(network[2]))
+
+        return Column(say(f"guard.{name}"), value)
+
+    columns = [
+        Column(say("head.backbone"), backbone, once=True),
+        Column(say("head.method"), lambda network: pool_title(network[1].pool), once=True),
+        Column(say("head.network"), lambda network: NETWORKS[network[2]]),
+        *(guard(*of) for of in GUARDS.items()),
+    ]
     return tabulate(say("self_assl.guards"), columns, groups, names=3, shown=Shown.EVERYWHERE)
 
 
@@ -190,7 +175,7 @@ def _gained(rows: Sequence[SelfASSLRow], *, again: bool, first: bool) -> str:
 
 def self_assl_lines(results: Results) -> list[str]:
     """How certain the differences are, what longer training alone gains, and the settings."""
-    rows = _rows(self_assl_groups(results))
+    rows = rows_of(results)
     settings = results.self_assl.settings if results.self_assl else {}
     lines = []
     found = [interval for row in rows if (interval := forms.ends(row.difference))]
@@ -220,5 +205,6 @@ def _phrase(setting: str, value: Any) -> str:
     return str(value) if setting in ("sign", "standardise", "use") else ""
 
 
-def _rows(groups: Iterable[SelfASSLGroup]) -> list[SelfASSLRow]:
-    return [row for group in groups for row in group.rows]
+def rows_of(results: Results) -> list[SelfASSLRow]:
+    """The rows of all backbones."""
+    return [row for group in self_assl_groups(results) for row in group.rows]

@@ -20,7 +20,7 @@ from assl_jax.sections import Figure, Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
 # Logged values with curves. All but those of `BATCH` are measured on held-out images.
 QUANTITIES = (
@@ -59,7 +59,7 @@ def difference_text(difference: Estimate) -> str:
 
 
 @svg
-def self_assl_chart(results: Results) -> "Figure | None":
+def self_assl_chart(results: Results) -> "Canvas | None":
     """From plain to Self-ASSL: a line for each pool, a panel for each backbone.
 
     Hollow circles are plain networks, filled ones Self-ASSL, crosses the second run without the
@@ -103,7 +103,7 @@ def _dumbbells(ax: "Axes", group: SelfASSLGroup) -> None:
     ax.grid(axis="y", visible=False)
 
 
-def _legend(figure: "Figure", groups: Sequence[SelfASSLGroup]) -> None:
+def _legend(figure: "Canvas", groups: Sequence[SelfASSLGroup]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -143,7 +143,7 @@ def curve_backbones(metrics: Sequence[LogRecord]) -> list[str]:
 
 
 @svg
-def self_assl_curves(metrics: Sequence[LogRecord], backbone: str = "") -> "Figure | None":
+def self_assl_curves(metrics: Sequence[LogRecord], backbone: str = "") -> "Canvas | None":
     """Penalty, similarities and effective rank over steps: a row for each pool.
 
     Coloured lines are Self-ASSL, dotted ones the second run without the penalty. Values of

@@ -30,7 +30,7 @@ def section(run: RunRecord) -> Section:
     return Section.of(
         say("similarity"),
         Figure(partial(similarity_heatmap, similarity), alt, notes=notes),
-        Folded(say("the_numbers"), (table,), shown=Shown.FILES),
+        Folded((table,), say("the_numbers"), shown=Shown.FILES),
     )
 
 

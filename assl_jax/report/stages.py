@@ -39,7 +39,7 @@ def section(run: RunRecord) -> Section:
             partial(time_chart, run.stages),
             say("time.alt", seconds=seconds, stages=len(run.stages)),
         ),
-        Folded(say("time.table"), (table,)),
+        Folded((table,), say("time.table")),
     )
 
 
@@ -55,7 +55,7 @@ def stages_table(stages: Sequence[StageRecord]) -> Table | None:
         value = getattr(stage, field)
         return forms.DASH if value is None else format(value / unit, form)
 
-    columns: list[Column[StageRecord]] = [
+    columns = [
         Column(say("head.network"), lambda stage: label_title(stage.label)),
         Column(say("time.head.stage"), lambda stage: say(f"stage.{stage.kind}")),
     ]
