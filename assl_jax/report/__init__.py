@@ -1,16 +1,68 @@
-"""The report of a run: one page and one file of tables."""
+"""The report of a run: what it contains, in order, as one page and one file of tables.
 
+A new section is one more function in `SECTIONS`; a new table or figure is one more part of a
+section.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 from assl_jax.files import write_text
 from assl_jax.records import Results
-from assl_jax.report.contents import report_of
+from assl_jax.report import (
+    attention,
+    before,
+    curves,
+    embedding,
+    examples,
+    metrics,
+    overview,
+    pairs,
+    penalty,
+    search,
+    self_assl,
+    similarity,
+    stages,
+)
+from assl_jax.report.headline import headline, warnings
 from assl_jax.report.html import PAGE, page
 from assl_jax.report.markdown import TABLES, markdown
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.terminal import lines_of
+from assl_jax.report.words import say
+from assl_jax.sections import Report, Section
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
+
+SECTIONS: tuple[Callable[[RunRecord], Section], ...] = (
+    overview.section,
+    metrics.section,
+    search.section,
+    pairs.section,
+    self_assl.section,
+    penalty.section,
+    similarity.section,
+    embedding.section,
+    before.images_section,
+    attention.section,
+    examples.section,
+    curves.section,
+    stages.section,
+    before.skipped_section,
+    before.environment_section,
+)
+
+
+def sections(run: RunRecord) -> tuple[Section, ...]:
+    """The sections that have something to show; charts are drawn when a renderer asks for them."""
+    return tuple(section for make in SECTIONS if (section := make(run)).parts)
+
+
+def report_of(run: RunRecord) -> Report:
+    """The report of a run."""
+    results = run.results
+    subtitle = say("subtitle", experiment=results.experiment, data=results.data, seed=results.seed)
+    return Report(headline(results), sections(run), subtitle, warnings(results))
 
 
 def write_report(folder: Path, run: RunRecord) -> Path:

@@ -1,13 +1,14 @@
 """Every tested network as a dot, and the path of the search between them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from assl_jax.records import Estimate, Evaluation, Results
+from assl_jax.records import Estimate, Results
 from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.evaluations import kept, named_metric, overview, score, test_set
 from assl_jax.report.names import SCRATCH, START, Label
-from assl_jax.report.svg import canvas, known, percent_axis, svg
+from assl_jax.report.pairs import by_similarity
+from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
 from assl_jax.report.words import say
 
 if TYPE_CHECKING:
@@ -31,25 +32,28 @@ class Trained(NamedTuple):
 
 def trained_pools(results: Results) -> list[Trained]:
     """Everything for which the metric was measured, in the order of the chart."""
-    start = results.iterations[0].pool if results.iterations else ()
-    rows: list[tuple[Label, Evaluation | None, str]] = [(SCRATCH, results.scratch, "")]
-    if results.start:
-        rows.append((START, results.start, ""))
-    for task, single in results.singles.items():
-        rows.append((Label.trained(task), single, "accepted" if (task,) == start else ""))
-    for step in results.iterations:
-        decision = "accepted" if step.accepted else "stopped"
-        for each in sorted(step.candidates, key=lambda candidate: candidate.similarity):
-            verdict = decision if each.task == step.chosen else ""
-            rows.append((Label.trained(*each.members), each.evaluation, verdict))
-    for pair in sorted(results.pairs, key=lambda pair: pair.similarity):
-        rows.append((Label.trained(*pair.members), pair.evaluation, ""))
-    present = {label for label, *_ in rows}
-    for label, evaluation in overview(results):  # a run of one pool, or the control of a pool
-        if label not in present:
-            rows.append((label, evaluation, "accepted" if label == kept(results) else ""))
-    found = ((label, score(results, evaluation), verdict) for label, evaluation, verdict in rows)
-    return [Trained(label, estimate, verdict) for label, estimate, verdict in found if estimate]
+    steps, verdicts = results.iterations, {}
+    if steps:
+        verdicts[Label.trained(*steps[0].pool)] = "accepted"
+    for step in steps:
+        tried = Label.trained(*step.pool, step.chosen)
+        verdicts[tried] = "accepted" if step.accepted else "stopped"
+    extensions = [
+        extension
+        for group in (*(step.candidates for step in steps), results.pairs)
+        for extension in sorted(group, key=by_similarity)
+    ]
+    first = [SCRATCH, START, *map(Label.trained, results.singles)]
+    first += [Label.trained(*extension.members) for extension in extensions]
+    if (label := kept(results)) and label not in first:  # a run of one pool, or a control
+        verdicts[label] = "accepted"
+    tested = dict(overview(results))
+    for extension in extensions:
+        if extension.evaluation:
+            tested.setdefault(Label.trained(*extension.members), extension.evaluation)
+    labels = dict.fromkeys((*first, *tested))
+    rows = [(each, score(results, tested.get(each)), verdicts.get(each, "")) for each in labels]
+    return [Trained(label, value, verdict) for label, value, verdict in rows if value]
 
 
 @svg
@@ -75,13 +79,11 @@ def accuracy_chart(results: Results) -> "Figure | None":
         ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
     if scratch := score(results, results.scratch):
         ax.axvline(100 * scratch.mean, color=GREY, linestyle="--", linewidth=1)
-    ax.set_yticks(range(len(rows)), [row.label.title for row in rows])
+    name_rows(ax, [row.label.title for row in rows])
     for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
-    ax.set_ylim(len(rows) - 0.4, -0.6)
     units = test_set(results)
     percent_axis(ax, say("overview.axis", metric=metric or say("accuracy"), test_set=units))
-    ax.grid(axis="y", visible=False)
     if len(path) > 1:
         _path_legend(figure)
     return figure
@@ -121,12 +123,11 @@ def legs(
 def _path_legend(figure: "Figure") -> None:
     from matplotlib.lines import Line2D
 
+    dot: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "D"}
     keys = [
         Line2D([], [], color=INK, label=say("legend.path")),
         Line2D([], [], color=INK, linestyle=":", label=say("legend.stopped")),
-        Line2D([], [], color=GREY, linestyle="none", marker="D", label=say("legend.accepted")),
-        Line2D(
-            [], [], color=GREY, linestyle="none", marker="D", mfc=PAPER, label=say("legend.other")
-        ),
+        Line2D([], [], **dot, label=say("legend.accepted")),
+        Line2D([], [], **dot, mfc=PAPER, label=say("legend.other")),
     ]
     figure.legend(handles=keys, loc="outside upper right", ncols=4)

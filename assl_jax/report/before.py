@@ -1,14 +1,25 @@
-"""What a run says before it starts: the images that were read, and the plan."""
+"""What is known before a run: the images that were read, the settings, and the plan."""
 
 from collections.abc import Sequence
 
 from assl_jax.console import duration
-from assl_jax.records import DataSummary
+from assl_jax.records import BACKBONE_FOLDER, DataSummary, flat_settings
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.record import RunRecord
 from assl_jax.report.terminal import text_lines
 from assl_jax.report.words import say
-from assl_jax.sections import Cell, Folded, Listing, Row, Section, Shown, Table
+from assl_jax.sections import (
+    Cell,
+    Command,
+    Facts,
+    Folded,
+    Listing,
+    Row,
+    Section,
+    Shown,
+    Table,
+    Text,
+)
 from assl_jax.strategies.plan import Pace, Work
 
 GIB = 2**30
@@ -30,6 +41,19 @@ def skipped_section(run: RunRecord) -> Section:
     summary, listing = say("files", n=len(files)), Listing(files)
     folded = Folded((listing,) if files else (), summary, open=len(files) <= OPEN)
     return Section.of(say("skipped"), folded)
+
+
+def environment_section(run: RunRecord) -> Section:
+    """The command, versions and devices, and every setting below."""
+    best, settings = run.results.best, Facts(flat_settings(run.config))
+    weights = say("environment.backbone", folder=BACKBONE_FOLDER)
+    return Section.of(
+        say("environment"),
+        Command(run.environment.get("command", "")),
+        Facts({name: value for name, value in run.environment.items() if name != "command"}),
+        Text((weights,)) if best and not best.scratch else None,
+        Folded((settings,) if settings else (), say("environment.settings")),
+    )
 
 
 def data_table(found: DataSummary) -> Table:

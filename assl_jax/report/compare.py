@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.report import forms, glyphs, paper
+from assl_jax.report import forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
 from assl_jax.report.columns import Column, tabulate
-from assl_jax.report.contents import sections
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.headline import headline
 from assl_jax.report.html import PAGE, page
 from assl_jax.report.markdown import TABLES, markdown
 from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
-from assl_jax.report.svg import canvas, known, percent_axis, svg
+from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
 from assl_jax.report.words import say
 from assl_jax.sections import (
     Command,
@@ -219,9 +218,7 @@ def compare_chart(groups: Sequence[Group]) -> "Canvas | None":
                 ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
     for y in range(1, len(titles)):
         ax.axhline(y - 0.5, color=LINE, linewidth=0.8)
-    ax.set_yticks(range(len(titles)), list(titles.values()))
-    ax.set_ylim(len(titles) - 0.5, -0.5)
+    name_rows(ax, list(titles.values()))
     percent_axis(ax, say("compare.axis"))
-    ax.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=2 if len(groups) > 1 else 1)
     return figure

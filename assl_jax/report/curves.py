@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,19 +103,28 @@ def _panels(metrics: Sequence[LogRecord], kind: str, quantity: str) -> dict[str,
 def _curve_panel(ax: "Axes", label: str, curves: Curves, *, by_task: bool) -> None:
     lines = []
     for (*_, task), points in curves.items():
-        steps, values = np.array(points, dtype=float).T
-        lines.append(moving_mean(values, max(1, len(values) // 12)))
         own = by_task and task != HELD_OUT
         tint = task_colour(task) if own else Label.parse(label).colour
-        mark = "o" if len(values) == 1 else ""
-        ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
-        ax.plot(*thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
+        mark = "o" if len(points) == 1 else ""
+        lines.append(draw_curve(ax, points, tint, marker=mark, linewidth=1.6))
     ax.set_title(textwrap.fill(label_title(label), LETTERS))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")
+
+
+def draw_curve(
+    ax: "Axes", points: Points, tint: str, *, smooth: bool = True, **look: Any
+) -> np.ndarray:
+    """Draw a curve, by default faint with its moving mean over a twelfth; what is solid returns."""
+    steps, values = np.array(points, dtype=float).T
+    if smooth:
+        ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
+        values = moving_mean(values, max(1, len(values) // 12))
+    ax.plot(*thinned(steps, values), color=tint, **look)
+    return values
 
 
 def moving_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
-from assl_jax.report import forms, paper, self_assl_charts
+from assl_jax.report import forms, paper, self_assl_chart
 from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, backbone_title, pool_title
@@ -27,7 +27,7 @@ def section(run: RunRecord) -> Section:
     table, guards = self_assl_table(results), guard_table(results)
     rows = table.rows if table else ()
     values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in rows)
-    chart = partial(self_assl_charts.self_assl_chart, results)
+    chart = partial(self_assl_chart.self_assl_chart, results)
     return Section.of(
         say("self_assl"),
         Figure(chart, say("self_assl.alt", values=values)) if table else None,
@@ -114,7 +114,7 @@ def _accuracy(head: str, variant: str) -> Column:
 
 
 def _difference(each: Method) -> str:
-    return self_assl_charts.difference_text(each.row.difference) if each.row else forms.DASH
+    return self_assl_chart.difference_text(each.row.difference) if each.row else forms.DASH
 
 
 def guard_table(results: Results) -> Table | None:

@@ -10,7 +10,7 @@ from assl_jax.report.colours import INK
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.names import Label, label_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, svg
+from assl_jax.report.svg import canvas, name_rows, svg
 from assl_jax.report.words import say
 from assl_jax.sections import Figure, Folded, Section, Shown, Table
 
@@ -91,11 +91,9 @@ def time_chart(stages: Sequence[StageRecord]) -> "Canvas | None":
             )
         text = " · ".join([say(f"time.{form}", time=left), *words])
         ax.text(1.02, y, text, va="center", fontsize=8, transform=ax.get_yaxis_transform())
-    ax.set_yticks(range(len(groups)), [label_title(label) for label in groups], fontsize=9)
-    ax.set_ylim(len(groups) - 0.4, -0.6)
+    name_rows(ax, list(map(label_title, groups)), fontsize=9)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(say(f"time.{unit}"))
-    ax.grid(axis="y", visible=False)
     keys = [
         Patch(color=INK, alpha=shade, linewidth=0, label=say(f"stage.{kind}"))
         for kind, shade in shades.items()
