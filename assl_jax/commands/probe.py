@@ -31,7 +31,7 @@ from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Probed, Probes, Results
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.forms import mean_std, tenths, with_interval
-from assl_jax.report.terminal import text_lines
+from assl_jax.report.terminal import table_lines
 from assl_jax.sections import Cell, Row, Table
 from assl_jax.training.feed import Feed
 from assl_jax.training.sharding import make_mesh, replicate
@@ -182,7 +182,7 @@ def main(argv: list[str]) -> None:
     )
     outputs.write({out: records.encode(found)}, force=given.force)
     table = probe_table(found)
-    print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
+    print("\n".join([table.caption, "", *table_lines(table), "", f"All metrics: {out}"]))
 
 
 def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:

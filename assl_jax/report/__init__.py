@@ -24,11 +24,11 @@ from assl_jax.report import (
     similarity,
     stages,
 )
-from assl_jax.report.headline import headline, warnings
-from assl_jax.report.html import PAGE, page
-from assl_jax.report.markdown import TABLES, markdown
+from assl_jax.report.html import PAGE, to_html
+from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.outcome import headline, warnings
 from assl_jax.report.record import RunRecord, TaskExamples
-from assl_jax.report.terminal import lines_of
+from assl_jax.report.terminal import to_lines
 from assl_jax.report.words import say
 from assl_jax.sections import Report, Section
 
@@ -80,7 +80,7 @@ def write_report(folder: Path, run: RunRecord) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = report_of(run)
-    for name, text in ((TABLES, markdown(report)), (PAGE, page(report))):
+    for name, text in ((TABLES, to_markdown(report)), (PAGE, to_html(report))):
         write_text(folder / name, text)
     return folder / PAGE
 
@@ -90,4 +90,4 @@ def summary_lines(results: Results) -> list[str]:
 
     Intervals are printed for small test sets and for metrics other than the accuracy.
     """
-    return lines_of(report_of(RunRecord(results)))
+    return to_lines(report_of(RunRecord(results)))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
-from assl_jax.report.html import page
+from assl_jax.report.html import to_html
 from assl_jax.report.names import label_title
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
@@ -37,7 +37,7 @@ def attention_section(shown: Attention | None) -> Section:
 
 def gradcam_page(title: str, shown: Attention) -> str:
     """The pictures as an HTML page of its own, which needs no other file."""
-    return page(Report(title, (attention_section(shown),)))
+    return to_html(Report(title, (attention_section(shown),)))
 
 
 def _row(shown: Attention, i: int) -> tuple[Picture, ...]:

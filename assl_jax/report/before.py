@@ -6,7 +6,7 @@ from assl_jax.console import duration
 from assl_jax.records import BACKBONE_FOLDER, DataSummary, flat_settings
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.record import RunRecord
-from assl_jax.report.terminal import text_lines
+from assl_jax.report.terminal import table_lines
 from assl_jax.report.words import say
 from assl_jax.sections import (
     Cell,
@@ -95,7 +95,7 @@ def _classes(counts: dict[str, int]) -> str:
 def data_lines(found: DataSummary) -> list[str]:
     """`data_table` as text, with what was left out and what looks odd."""
     table = data_table(found)
-    lines = [table.caption, "", *text_lines(table)]
+    lines = [table.caption, "", *table_lines(table)]
     lines += [say("images.note", sentence=note) for note in found.notes]
     lines += [say("images.left_out", file=file) for file in found.skipped[:LEFT_OUT]]
     if more := len(found.skipped[LEFT_OUT:]):
@@ -140,4 +140,4 @@ def plan_lines(
     lines = ["", first.rstrip()]
     if follows:
         lines.append(say("plan.most", time=time(*works, *follows)))
-    return [*(text_lines(table) if table else []), *lines, say("plan.note")]
+    return [*(table_lines(table) if table else []), *lines, say("plan.note")]

@@ -11,10 +11,10 @@ from assl_jax.report import forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.evaluations import test_set
-from assl_jax.report.headline import headline
-from assl_jax.report.html import PAGE, page
-from assl_jax.report.markdown import TABLES, markdown
+from assl_jax.report.html import PAGE, to_html
+from assl_jax.report.markdown import TABLES, to_markdown
 from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
+from assl_jax.report.outcome import headline
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
 from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
 from assl_jax.report.words import say
@@ -53,7 +53,7 @@ def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = F
     """
     report = comparison(read_runs(folders))
     out = out or folders[0].resolve().parent / "compare"
-    texts = {TABLES: markdown(report), PAGE: page(report)}
+    texts = {TABLES: to_markdown(report), PAGE: to_html(report)}
     outputs.write({out / name: text.encode() for name, text in texts.items()}, force=force)
     return out / PAGE
 

@@ -18,7 +18,7 @@ PAGE = "index.html"
 SMALL = 400  # points of a chart's width
 
 
-def page(report: Report) -> str:
+def to_html(report: Report) -> str:
     """The whole of `PAGE`."""
     sections = sections_for(Shown.PAGE, report.sections)
     return _environment().get_template("page.html.j2").render(report=report, sections=sections)

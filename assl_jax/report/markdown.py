@@ -18,7 +18,7 @@ from assl_jax.sections import (
 TABLES = "tables.md"
 
 
-def markdown(report: Report) -> str:
+def to_markdown(report: Report) -> str:
     """The whole of `TABLES`."""
     blocks = [f"# {escaped(report.title)}"]
     blocks += [f"> **{escaped(warning)}**" for warning in report.warnings]

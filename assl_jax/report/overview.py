@@ -18,8 +18,8 @@ from assl_jax.report.evaluations import (
     test_set,
     title_of,
 )
-from assl_jax.report.headline import outcome_lines
 from assl_jax.report.names import SCRATCH, Label, capitalised
+from assl_jax.report.outcome import outcome_lines
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
 from assl_jax.sections import Figure, Section, Shown, Table, Text

@@ -17,8 +17,8 @@ from assl_jax.report.evaluations import (
     title_of,
     tried,
 )
-from assl_jax.report.headline import with_unit
 from assl_jax.report.names import Label, capitalised, pool_title, task_title
+from assl_jax.report.outcome import with_unit
 from assl_jax.report.pairs import by_similarity, extension_columns
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say

@@ -3,7 +3,7 @@
 from assl_jax.sections import Listing, Part, Report, Shown, Table, Text, sections_for
 
 
-def lines_of(report: Report) -> list[str]:
+def to_lines(report: Report) -> list[str]:
     """The headline, the cautions, and the short parts of a report."""
     lines = [report.title, *report.warnings]
     for section in sections_for(Shown.TERMINAL, report.sections):
@@ -15,13 +15,13 @@ def lines_of(report: Report) -> list[str]:
 def _lines(part: Part) -> list[str]:
     match part:
         case Table():
-            return text_lines(part)
+            return table_lines(part)
         case Text(lines) | Listing(lines):
             return list(lines)
     raise TypeError(f"a terminal shows no {type(part).__name__}")
 
 
-def text_lines(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
     """A table as aligned plain text, without its caption."""
     grid = [table.columns, *(tuple(c.text for c in row.cells) for row in table.rows)]
     widths = [max(len(text) for text in column) for column in zip(*grid, strict=True)]
