@@ -12,7 +12,7 @@ FLOORS = (
     # Floor 0 in steps: what everything may use, pure functions, and typed records.
     ("errors",),
     ("console", "docstrings", "files", "plugins", "ranges", "signals"),
-    ("lcka", "losses", "ops", "outputs", "permutations", "routes", "seeds"),
+    ("lcka", "losses", "ops", "outputs", "permutations", "routes", "sections", "seeds"),
     ("records",),
     ("models", "data"),
     ("objectives",),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax import records
+from assl_jax import outputs, records
 from assl_jax.command_line import Options
 from assl_jax.config_reading import saved_config, typed
 from assl_jax.data.file_reader import reader_of
@@ -17,7 +17,7 @@ from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.records import Results
 from assl_jax.report.attention import gradcam_page
-from assl_jax.report.html import PAGE, write_files
+from assl_jax.report.html import PAGE
 
 
 def gradcam(
@@ -67,7 +67,9 @@ def gradcam(
     else:
         stored, words = example_test_images(dataset, n)
     page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
-    return write_files(Path(out) if out else workdir / "gradcam", {PAGE: page}, force=force)
+    path = (Path(out) if out else workdir / "gradcam") / PAGE
+    outputs.write({path: page.encode()}, force=force)
+    return path
 
 
 def main(argv: list[str]) -> None:

@@ -30,8 +30,9 @@ from assl_jax.models import SideBySide
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Probed, Probes, Results
 from assl_jax.report.evaluations import SMALL
-from assl_jax.report.forms import mean_std, percent, with_interval
-from assl_jax.report.table import Cell, Row, Table, text_lines
+from assl_jax.report.forms import mean_std, tenths, with_interval
+from assl_jax.report.terminal import table_lines
+from assl_jax.sections import Cell, Row, Table
 from assl_jax.training.feed import Feed
 from assl_jax.training.sharding import make_mesh, replicate
 
@@ -99,7 +100,7 @@ def probe_networks(
         for i, network in enumerate(compared, 1):
             probed.append(_probed(network, dataset, images, config, layer, k))
             accuracy = probed[-1].probes["linear"].accuracy
-            progress.update(i, f"{network.label}: {percent(accuracy.mean, digits=1)} %")
+            progress.update(i, f"{network.label}: {tenths(accuracy.mean)} %")
     return Probes(
         data=dataset.name,
         layer=layer,
@@ -141,7 +142,7 @@ def probe_table(found: Probes) -> Table:
 def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[Probed], str]]:
     """The head and the cell of a metric of a probe; the cell of the accuracy has the interval."""
     first = metric == "accuracy"
-    form = with_interval if first else lambda estimate: mean_std(estimate, digits=1)
+    form = with_interval if first else lambda estimate: mean_std(estimate, tenths)
     head = title if first else f"{title}, {METRICS[metric].title}"
     return head, lambda network: form(network.probes[name].metrics.get(metric))
 
@@ -181,7 +182,7 @@ def main(argv: list[str]) -> None:
     )
     outputs.write({out: records.encode(found)}, force=given.force)
     table = probe_table(found)
-    print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
+    print("\n".join([table.caption, "", *table_lines(table), "", f"All metrics: {out}"]))
 
 
 def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:

@@ -9,8 +9,9 @@ from assl_jax.records import Results
 from assl_jax.report import glyphs
 from assl_jax.report.colours import INK, ON_SHADE
 from assl_jax.report.evaluations import kept
-from assl_jax.report.names import pool_title
+from assl_jax.report.names import SCRATCH
 from assl_jax.report.svg import canvas, shades, svg
+from assl_jax.report.words import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 CLASSES = (2, 20)  # fewest and most that a figure has room for
 IN_A_ROW = 10  # matrices of more classes stand one below the other
 ROOMY = 6  # matrices of more classes have small cells
-LETTERS = 20  # of a class's name
 
 
 def confusions(results: Results) -> dict[str, np.ndarray]:
@@ -27,13 +27,10 @@ def confusions(results: Results) -> dict[str, np.ndarray]:
 
     Rows are the true classes. Empty if nothing was tested or a figure has no room for the classes.
     """
-    evaluations = {}
-    label = kept(results)
-    if results.best and label:
-        evaluations[label.title] = results.best.evaluation
-    if results.scratch:
-        evaluations[pool_title(())] = results.scratch
-    matrices = {title: np.array(e.confusion, float) for title, e in evaluations.items()}
+    best, label = results.best, kept(results)
+    tested = {label.title: best.evaluation} if best and label else {}
+    tested |= {SCRATCH.title: results.scratch} if results.scratch else {}
+    matrices = {title: np.array(e.confusion, float) for title, e in tested.items()}
     fewest, most = CLASSES
     return {title: matrix for title, matrix in matrices.items() if fewest <= len(matrix) <= most}
 
@@ -54,7 +51,7 @@ def confusion_chart(results: Results) -> "Figure | None":
         return None
     k = len(results.classes)
     side = max(2.0, (0.62 if k <= ROOMY else 0.44) * k)
-    names = [short_name(name) for name in glyphs.in_chart(results.classes)]
+    names = [glyphs.short_name(name) for name in glyphs.in_chart(results.classes)]
     labels = 0.8 + 0.075 * max(map(len, names))
     columns = len(panels) if k <= IN_A_ROW else 1
     rows = len(panels) // columns
@@ -63,8 +60,8 @@ def confusion_chart(results: Results) -> "Figure | None":
     for i, (title, counts) in enumerate(panels.items()):
         _panel(axes[i], counts, names)
         axes[i].set_title(textwrap.fill(title, int(13 * side)))
-        axes[i].set_xlabel("predicted class")
-        axes[i].set_ylabel("true class" if i % columns == 0 else "")
+        axes[i].set_xlabel(say("confusion.predicted"))
+        axes[i].set_ylabel(say("confusion.true") if i % columns == 0 else "")
     return figure
 
 
@@ -82,9 +79,3 @@ def _panel(ax: "Axes", counts: np.ndarray, names: list[str]) -> None:
     ax.set_yticks(range(k), names, fontsize=8)
     ax.tick_params(length=0)
     ax.grid(False)
-
-
-def short_name(name: str) -> str:
-    """A long name without its middle: names often differ at their ends."""
-    half = LETTERS // 2
-    return name if len(name) <= LETTERS else f"{name[:half]}…{name[1 - half :]}"

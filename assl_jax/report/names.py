@@ -1,54 +1,59 @@
-"""Titles and colours of tasks, pools, networks and backbones; every part of a report uses these."""
+"""Titles, colours and keys of tasks, pools, networks and backbones, for every part of a report."""
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
+from assl_jax.records import Pool
 from assl_jax.report.colours import GREY
 from assl_jax.strategies.network import TITLES, VARIANTS, ending
 from assl_jax.tasks import TASKS, describe
 
-SCRATCH = TITLES["scratch"]  # title of an empty pool
-SCRATCH_LABEL = "scratch"
-START = TITLES["start"]
-START_LABEL = "start"  # also the variant of an empty pool that begins with the start weights
-# What readers call the kinds of stages.
-STAGES = {
-    "pretrain": "pretraining",
-    "start": "start weights",
-    "teacher": "teacher",
-    "finetune": "fine-tuning",
-    "rate": "learning rate",
-    "select": "cross-validation",
-    "features": "features",
-    "probe": "linear probe",
-}
-
 PALETTE = tuple(task.colour for task in TASKS.values())
+ORDER = (*TITLES, "plain", *VARIANTS)  # of the variants of a pool
+
+
+class Described(Protocol):
+    """A record of a network: `NetworkRecord`, `Finalist` or `Best`."""
+
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def variant(self) -> str: ...
 
 
 class Label(NamedTuple):
-    """A network's label in its parts.
+    """What tells a network from others, for readers; by default the one from scratch.
 
     Attributes:
-      backbone: name of the architecture; "" if the label has none.
       pool: the proxy tasks; empty from scratch, and for the start weights alone.
-      variant: "plain", "start" for the start weights alone, or one of `VARIANTS`.
+      variant: one of `ORDER`.
+      backbone: name of the architecture; "" if the run has one.
       seed: number of the pretraining; from 0.
       share: of the pretraining, below 1 at a rung of a search.
     """
 
-    backbone: str
-    pool: tuple[str, ...]
-    variant: str = "plain"
+    pool: Pool = ()
+    variant: str = "scratch"
+    backbone: str = ""
     seed: int = 0
     share: float = 1.0
 
     @classmethod
+    def of(cls, network: Described) -> "Label":
+        """The label of a network in a record."""
+        return cls(network.pool, network.variant)
+
+    @classmethod
+    def trained(cls, *pool: str) -> "Label":
+        """The label of the first training of some tasks."""
+        return cls(pool, "plain")
+
+    @classmethod
     def parse(cls, label: str) -> "Label":
-        """Split `"vgg16/src+rotation.self_assl.seed1"`."""
+        """Split the label of a stage, as in `"vgg16/src+rotation.self_assl.seed1"`."""
         if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
             return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
         if part := re.fullmatch(r"(.+)\.part(\d*\.?\d+(?:e-\d+)?)", label):
@@ -56,12 +61,12 @@ class Label(NamedTuple):
         backbone, _, rest = label.partition("/")
         if not backbone.isidentifier() or not rest:  # the whole label is the pool
             backbone, rest = "", label
+        if rest in TITLES:
+            return cls((), rest, backbone)
         pool, _, variant = rest.rpartition(".")
         if not pool or variant not in VARIANTS:
             pool, variant = rest, "plain"
-        if rest in (SCRATCH_LABEL, START_LABEL):
-            return cls(backbone, (), "start" if rest == START_LABEL else "plain")
-        return cls(backbone, tuple(pool.split("+")), variant)
+        return cls(tuple(pool.split("+")), variant, backbone)
 
     @property
     def single(self) -> bool:
@@ -72,8 +77,21 @@ class Label(NamedTuple):
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        own = START if self.variant == START_LABEL else pool_title(self.pool)
+        own = pool_title(self.pool) if self.pool else TITLES[self.variant]
         return start + own + ending(self.variant, self.share, self.seed)
+
+    @property
+    def colour(self) -> str:
+        """That of the last task, the same in every chart; grey from scratch."""
+        return describe(self.pool[-1]).colour if self.pool else GREY
+
+    @property
+    def key(self) -> tuple[frozenset[str], str]:
+        """What is equal for one pretraining of two runs: the tasks in any order, the variant."""
+        return frozenset(self.pool), self.variant
+
+
+SCRATCH, START = Label(), Label((), "start")
 
 
 def task_title(task: str) -> str:
@@ -86,13 +104,18 @@ def short_title(task: str) -> str:
     return describe(task).short
 
 
+def task_colour(task: str) -> str:
+    """A task's colour, the same in every chart."""
+    return describe(task).colour
+
+
 def pool_title(pool: Sequence[str]) -> str:
-    """`("src", "rotation")` becomes "SRC + Rotation", an empty pool "From scratch"."""
-    return " + ".join(map(task_title, pool)) or SCRATCH
+    """`("src", "rotation")` becomes "SRC + Rotation"."""
+    return " + ".join(map(task_title, pool))
 
 
 def label_title(label: str) -> str:
-    """The title of a network's label, see `Label`."""
+    """The title of a stage's label, see `Label.parse`."""
     return Label.parse(label).title
 
 
@@ -102,11 +125,6 @@ def backbone_title(name: str) -> str:
         return backbone_entry(name).title
     except InputError:
         return name
-
-
-def pool_colour(pool: Sequence[str]) -> str:
-    """A pool has the colour of its last task, the same in every chart; grey from scratch."""
-    return describe(pool[-1]).colour if pool else GREY
 
 
 def capitalised(words: str) -> str:

@@ -41,8 +41,8 @@ class RunRecord:
     """
 
     results: Results
-    config: dict[str, Any]
-    environment: dict[str, str]
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
     metrics: list[LogRecord] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
     examples: dict[str, TaskExamples] = field(default_factory=dict)

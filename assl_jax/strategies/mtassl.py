@@ -149,6 +149,8 @@ def _grow(
                 gain=turn.gain,
                 error=turn.error,
                 needed=turn.needed,
+                criterion=settings.next,
+                rule=settings.accept,
             )
         )
         if not accepted:

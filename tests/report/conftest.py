@@ -20,7 +20,9 @@ from assl_jax.records import (
     Similarity,
     StageRecord,
 )
-from assl_jax.report import paper
+from assl_jax.report import RunRecord, paper, report_of
+from assl_jax.report.html import to_html
+from assl_jax.report.markdown import to_markdown
 
 
 def _evaluation(percents, std=0.5, *, runs=(), selection=None, confusion=((1.0,),), **metrics):
@@ -195,6 +197,24 @@ def table4_results():
 def text():
     """`text(row)`: the texts of a table's row."""
     return lambda row: [cell.text for cell in row.cells]
+
+
+@pytest.fixture(scope="session")
+def strong():
+    """`strong(row)`: the texts of the strong cells."""
+    return lambda row: [cell.text for cell in row.cells if cell.strong]
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """`page_of(results, **changes)`: the page of a run."""
+    return lambda results, **record: to_html(report_of(RunRecord(results, **record)))
+
+
+@pytest.fixture(scope="session")
+def tables_of():
+    """`tables_of(results)`: the Markdown of a run."""
+    return lambda results: to_markdown(report_of(RunRecord(results)))
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from assl_jax.records import Similarity
-from assl_jax.report import colours, figures
+from assl_jax.report import accuracy_chart, colours, similarity, stages, svg
 from assl_jax.report.confusion import confusion_chart
 from assl_jax.report.embedding import COLOURS
 from assl_jax.report.pairs_chart import pairs_chart
-from assl_jax.report.self_assl_charts import self_assl_chart
+from assl_jax.report.self_assl_chart import self_assl_chart
 from assl_jax.tasks import TASKS
 
 DARK = colours.THEME["paper"].dark
@@ -26,9 +26,9 @@ def charts(evaluation, results, stage, pairs_results, table4_results):
         tasks=("src", "byol"), n=64, layer="", estimator="", matrix=((1.0, 0.2), (0.2, 1.0))
     )
     return [
-        figures.accuracy_chart(search),
-        figures.similarity_heatmap(similar),
-        figures.time_chart([stage(name) for name in TASKS]),
+        accuracy_chart.accuracy_chart(search),
+        similarity.similarity_heatmap(similar),
+        stages.time_chart([stage(name) for name in TASKS]),
         confusion_chart(search),
         pairs_chart(pairs_results),
         self_assl_chart(table4_results),
@@ -80,6 +80,6 @@ def test_a_figure_has_no_background(charts):
 
 
 def test_heat_maps_let_the_page_shine_through():
-    shades = figures.shades()
+    shades = svg.shades()
     assert shades(0.0)[3] == 0 and shades(1.0)[3] == 1
     assert colours.contrast(colours.SHADE, colours.ON_SHADE) >= 4.5

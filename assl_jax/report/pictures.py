@@ -1,5 +1,7 @@
-"""Images and volumes as planes for a page: a volume as its three orthogonal middle slices."""
+"""Images and volumes as PNGs for a page: a volume as its three orthogonal middle slices."""
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 
@@ -63,3 +65,19 @@ def _joined(pictures: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
         joined[start[0] : start[0] + n, start[1] : start[1] + m] = picture
         start[axis] += picture.shape[axis] + gap
     return joined
+
+
+def png(picture: np.ndarray) -> str:
+    """`[h, w, c + 1]` in [0, 1] as a base64 PNG; the last channel, alpha, only where it is used."""
+    from PIL import Image
+
+    levels = (np.nan_to_num(picture).clip(0, 1) * 255).round().astype(np.uint8)
+    levels = levels[..., :-1] if (levels[..., -1] == 255).all() else levels
+    out = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def image_png(image: np.ndarray) -> str:
+    """One image or volume `[*space, c]` as a base64 PNG, see `tile`."""
+    return png(tile(image))

@@ -1,9 +1,13 @@
-"""Volumes as three slices: which voxel is drawn where."""
+"""Volumes as three slices: which voxel is drawn where, and what a PNG holds."""
+
+import base64
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from assl_jax.report import planes
+from assl_jax.report import pictures
 
 
 def coded(d, h, w):
@@ -13,7 +17,7 @@ def coded(d, h, w):
 
 
 def test_the_planes_of_a_volume_and_their_directions():
-    picture = planes.tile(coded(4, 6, 5))
+    picture = pictures.tile(coded(4, 6, 5))
     assert picture.shape == (6 + 1 + 4 + 1 + 4, 6, 2)  # gaps of one pixel; as wide as the sagittal
     opaque = picture[..., 1] == 1
     drawn = np.where(opaque, picture[..., 0], np.nan)
@@ -31,25 +35,25 @@ def test_the_planes_of_a_volume_and_their_directions():
 
 
 def test_thick_slices_are_stretched_and_none_is_lost():
-    picture = planes.tile(coded(3, 20, 16))
+    picture = pictures.tile(coded(3, 20, 16))
     # Half of 20 is 10, so three slices are repeated 4 times.
     assert picture.shape[:2] == (20 + 1 + 12 + 1 + 12, 20)
     coronal = picture[21:33, 2:18]
     assert coronal[..., 1].all()
     assert coronal[:, 0, 0].astype(int).tolist() == [2] * 4 + [1] * 4 + [0] * 4
-    large = planes.tile(coded(30, 270, 230))
+    large = pictures.tile(coded(30, 270, 230))
     assert large.shape[1] == 90  # every third pixel of 270
     sagittal = large[-50:]  # 30 slices, each five times, every third of these rows
     assert np.unique(sagittal[..., 0].astype(int)).tolist() == list(range(30))
 
 
 def test_an_even_volume_is_not_stretched():
-    assert planes.tile(coded(16, 32, 32)).shape[:2] == (32 + 2 + 16 + 2 + 16, 32)
+    assert pictures.tile(coded(16, 32, 32)).shape[:2] == (32 + 2 + 16 + 2 + 16, 32)
 
 
 def test_an_image_stays_as_it_is():
     image = np.random.default_rng(0).random((300, 7, 3))
-    picture = planes.tile(image)
+    picture = pictures.tile(image)
     np.testing.assert_array_equal(picture[..., :3], image)
     assert (picture[..., 3] == 1).all()
 
@@ -60,8 +64,25 @@ def test_an_image_stays_as_it_is():
 )
 def test_many_volumes_are_thinned_out(views, expected):
     volumes = np.stack([np.full((4, 4, 4, 1), i / 27) for i in range(views)])
-    assert planes.shown(volumes).tolist() == expected
-    strip = planes.strip(volumes)
+    assert pictures.shown(volumes).tolist() == expected
+    strip = pictures.strip(volumes)
     assert strip.shape == (4 * 3 + 2, 5 * len(expected) - 1, 2)
     np.testing.assert_allclose(strip[0, ::5, 0], np.array(expected) / 27)
-    assert planes.strip(volumes[:, 0]).shape == (4, 5 * views - 1, 2)  # images are all there
+    assert pictures.strip(volumes[:, 0]).shape == (4, 5 * views - 1, 2)  # images are all there
+
+
+def decoded(png):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_a_png_of_an_image_and_of_its_views(c):
+    original = decoded(pictures.image_png(np.full((4, 6, c), 0.5)))
+    assert original.shape == ((4, 6) if c == 1 else (4, 6, 3))
+    assert np.unique(original) == [128]
+    views = np.stack([np.full((4, 6, c), v) for v in (0.0, 1.0, float("nan"))])
+    strip = decoded(pictures.png(pictures.strip(views)))
+    assert strip.shape == (4, 3 * 6 + 2, c + 1)
+    alpha = strip[0, :, -1]
+    np.testing.assert_array_equal(alpha, [255] * 6 + [0] + [255] * 6 + [0] + [255] * 6)
+    np.testing.assert_array_equal(strip[0, [0, 7, 14], 0], [0, 255, 0])

@@ -4,8 +4,13 @@ import pytest
 
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Extension, Iteration
-from assl_jax.report import figures, metrics_table, sentences, summary_lines, tables
+from assl_jax.report import summary_lines
+from assl_jax.report.accuracy_chart import accuracy_chart, trained_pools
 from assl_jax.report.evaluations import SMALL
+from assl_jax.report.metrics import metric_lines, metrics_table
+from assl_jax.report.outcome import headline
+from assl_jax.report.overview import headline_table
+from assl_jax.report.search import search_table, search_trace
 
 
 def estimate(mean, std=0.0, low=None, high=None):
@@ -78,8 +83,8 @@ def without(metric, results):
     )
 
 
-def test_metrics_table(search, text):
-    table = metrics_table.metrics_table(search)
+def test_metrics_table(search, text, tables_of):
+    table = metrics_table(search)
     assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy", "AUC")
     assert text(table.rows[0]) == [
         *("From scratch", "60.0 ± 1.0 [55.0, 95.0]", "70.0", "65.0 ± 2.0 [50.0, 100.0]")
@@ -97,23 +102,23 @@ def test_metrics_table(search, text):
     assert table.caption.endswith(
         "[95 % interval of the mean of the runs, by bootstrap over 12 patients of the test set]"
     )
-    images = metrics_table.metrics_table(search.replace(patients=None, test_images=1234))
+    images = metrics_table(search.replace(patients=None, test_images=1234))
     assert images.caption.endswith("over 1,234 images of the test set; patients unknown]")
-    assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables.render_markdown(search)
+    assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables_of(search)
 
 
 def test_every_metric_that_was_measured_has_a_column(evaluation, results, text):
     found = results(scratch=evaluation(50, macro_f1=estimate(0.4, 0.02)))
-    table = metrics_table.metrics_table(found)
+    table = metrics_table(found)
     assert table.columns == ("Pretraining", "Accuracy", "Macro F1")
     assert text(table.rows[0]) == ["From scratch", "50.0 ± 0.5", "40.0 ± 2.0"]
 
 
-def test_chosen_learning_rates_are_a_column(evaluation, results, text):
+def test_chosen_learning_rates_are_a_column(evaluation, results, text, tables_of):
     plain = results(scratch=evaluation(50), singles={"cpc": evaluation(70)})
-    assert "earning rate" not in tables.render_markdown(plain)
+    assert "earning rate" not in tables_of(plain)
     found = plain.replace(scratch=plain.scratch.replace(learning_rate=1e-4))
-    table = metrics_table.metrics_table(found)
+    table = metrics_table(found)
     assert table.columns == ("Pretraining", "Accuracy", "Learning rate")
     assert [text(row)[2] for row in table.rows] == ["0.0001", "–"]
     assert table.caption.endswith(
@@ -121,15 +126,15 @@ def test_chosen_learning_rates_are_a_column(evaluation, results, text):
     )
 
 
-def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text):
-    assert metrics_table.metrics_table(results()) is None
-    assert metrics_table.metric_lines(results(test_images=30)) == []
-    table = metrics_table.metrics_table(without("auc", search))
+def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text, tables_of):
+    assert metrics_table(results()) is None
+    assert metric_lines(results(test_images=30)) == []
+    table = metrics_table(without("auc", search))
     assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy")
     some = results(scratch=evaluation(50, auc=estimate(0.6)), singles={"cpc": evaluation(70)})
-    table = metrics_table.metrics_table(some)
+    table = metrics_table(some)
     assert [text(row)[-1] for row in table.rows] == ["60.0", "–"]
-    assert "interval" not in table.caption and "None" not in tables.render_markdown(some)
+    assert "interval" not in table.caption and "None" not in tables_of(some)
 
 
 def test_the_summary_has_intervals_where_they_matter(search):
@@ -142,30 +147,30 @@ def test_the_summary_has_intervals_where_they_matter(search):
     printed = "\n".join(summary_lines(search))
     assert "\n\n" + "\n".join(lines) + "\n\n" in printed
     by_accuracy = search.replace(metric="accuracy")
-    assert metrics_table.metric_lines(by_accuracy.replace(patients=SMALL - 1))
-    assert not metrics_table.metric_lines(by_accuracy.replace(patients=SMALL))
-    assert metrics_table.metric_lines(search.replace(patients=SMALL))
+    assert metric_lines(by_accuracy.replace(patients=SMALL - 1))
+    assert not metric_lines(by_accuracy.replace(patients=SMALL))
+    assert metric_lines(search.replace(patients=SMALL))
 
 
 def test_headline_names_the_metric(search):
-    assert sentences.headline(search) == (
+    assert headline(search) == (
         "The search kept Rubik's cube + CPC: 90.0 ± 2.0 % AUC against 65.0 ± 2.0 % AUC from "
         "scratch (40 labels, 30 test images of 12 patients)"
     )
-    assert sentences.headline(search.replace(metric="balanced_accuracy")).startswith(
+    assert headline(search.replace(metric="balanced_accuracy")).startswith(
         "Nothing beat training from scratch. The search kept Rubik's cube + CPC: 70.0 % balanced "
         "accuracy against"
     )
     one_each = search.replace(metric="accuracy", patients=30)
-    assert sentences.headline(one_each).endswith(
+    assert headline(one_each).endswith(
         "72.0 ± 1.0 % against 60.0 ± 1.0 % from scratch (40 labels, 30 test images of 30 patients)"
     )
     undefined = search.replace(best=without("auc", search).best)
-    assert "an unknown AUC against 65.0" in sentences.headline(undefined)
+    assert "an unknown AUC against 65.0" in headline(undefined)
 
 
 def test_headline_table_shows_the_deciding_metric(search, text):
-    table = tables.headline_table(search)
+    table = headline_table(search)
     assert table.columns[1:] == ("Test AUC (%)", "Selection by AUC, CV (%)", "Gain over scratch")
     assert text(table.rows[-1]) == ["Rubik's cube + CPC", "90.00 ± 2.00", "84.00", "+25.00"]
     assert [row.cells[1].strong for row in table.rows] == [False, False, True, True]
@@ -174,41 +179,41 @@ def test_headline_table_shows_the_deciding_metric(search, text):
 def test_a_metric_whose_lower_values_are_better(search, monkeypatch):
     lower = scores.METRICS["auc"]._replace(higher_is_better=False)
     monkeypatch.setitem(scores.METRICS, "auc", lower)
-    headline, search_rows = tables.headline_table(search), tables.search_table(search).rows
-    assert [row.cells[1].strong for row in headline.rows] == [True, True, False, False]
-    assert [row.cells[2].strong for row in headline.rows] == [True, True, False, False]
+    tested, search_rows = headline_table(search), search_table(search).rows
+    assert [row.cells[1].strong for row in tested.rows] == [True, True, False, False]
+    assert [row.cells[2].strong for row in tested.rows] == [True, True, False, False]
     assert [row.cells[9].strong for row in search_rows] == [True, False, False]
-    metrics = metrics_table.metrics_table(search)
-    assert [row.cells[3].strong for row in metrics.rows] == [True, False, False, False]
-    assert [row.cells[1].strong for row in metrics.rows] == [False, True, False, False]
+    every = metrics_table(search)
+    assert [row.cells[3].strong for row in every.rows] == [True, False, False, False]
+    assert [row.cells[1].strong for row in every.rows] == [False, True, False, False]
 
 
 def test_search_table_and_trace_show_what_decided(search):
     on_test = search.replace(select_on="test")
-    cv, test = tables.search_table(search), tables.search_table(on_test)
+    cv, test = search_table(search), search_table(on_test)
     assert (cv.columns[9], test.columns[9]) == ("AUC (CV)", "AUC (test)")
     assert [row.cells[9].text for row in cv.rows] == ["71.00", "82.00", "84.00"]
     assert [row.cells[9].text for row in test.rows] == ["70.00", "85.00", "90.00"]
     assert [row.cells[6].text for row in cv.rows] == ["80.00", "75.00", "72.00"]  # accuracies
     assert [row.verdict for row in cv.rows] == ["", "start", "accepted"]
     assert cv.caption.endswith("decided by AUC")
-    lines = sentences.search_trace(on_test)
+    lines = search_trace(on_test)
     assert lines[0].endswith("the best single network, 85.00 % AUC on the test set.")
     assert "reached 90.00 % AUC on the test set, not below 85.00 % AUC, so it" in lines[1]
-    assert "reached 84.00 % AUC in cross-validation" in sentences.search_trace(search)[1]
+    assert "reached 84.00 % AUC in cross-validation" in search_trace(search)[1]
 
 
 def test_the_chart_is_that_of_the_deciding_metric(search, entry):
-    auc = figures.accuracy_chart(search)
-    plain = figures.accuracy_chart(search.replace(metric="accuracy"))
+    auc = accuracy_chart(search)
+    plain = accuracy_chart(search.replace(metric="accuracy"))
     units = "30 test images of 12 patients"
     assert f"<!-- test AUC (%); {units} -->" in auc
     assert f"<!-- test accuracy (%); {units} -->" in plain
-    means = [row.estimate.mean for row in figures.trained_pools(search)]
+    means = [row.estimate.mean for row in trained_pools(search)]
     assert means == [0.65, 0.70, 0.85, 0.90]
     moved = search.replace(scratch=entry(10, 65, 61))
-    assert figures.accuracy_chart(moved) == auc  # accuracies do not matter to it
-    assert figures.accuracy_chart(without("auc", search)) == ""
+    assert accuracy_chart(moved) == auc  # accuracies do not matter to it
+    assert accuracy_chart(without("auc", search)) == ""
 
 
 @pytest.mark.parametrize("trained", ["all", "argmin"])
@@ -217,9 +222,7 @@ def test_the_search_in_the_layout_of_table_3(search, entry, text, trained):
     other = candidate("models_genesis", 0.3, entry(90, 90, 88) if trained == "all" else None)
     (step,) = search.iterations
     step = step.replace(candidates=(*step.candidates, other))
-    table = tables.search_table(
-        search.replace(metric="accuracy", select_on="test", iterations=(step,))
-    )
+    table = search_table(search.replace(metric="accuracy", select_on="test", iterations=(step,)))
     assert table.columns == (
         *("Iter.", "A1", "A2", "Similarity", "Avg ACC", "Max ACC", "MT-ASSL ACC"),
         *("Avg (+/-)", "Max (+/-)", "Decision"),
