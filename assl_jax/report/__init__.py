@@ -1,10 +1,10 @@
 """The report of a run: what it contains, in order, as one page and one file of tables.
 
-A new section is one more function in `SECTIONS`; a new table or figure is one more part of a
+A new section is one more entry of `SECTIONS`; a new table or figure is one more part of a
 section.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from assl_jax.files import write_text
@@ -24,38 +24,45 @@ from assl_jax.report import (
     similarity,
     stages,
 )
+from assl_jax.report.evaluations import named_metric
 from assl_jax.report.html import PAGE, to_html
 from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.names import capitalised
 from assl_jax.report.outcome import headline, warnings
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.terminal import to_lines
 from assl_jax.report.words import say
-from assl_jax.sections import Report, Section
+from assl_jax.sections import Part, Report, Section
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 
-SECTIONS: tuple[Callable[[RunRecord], Section], ...] = (
-    overview.section,
-    metrics.section,
-    search.section,
-    pairs.section,
-    self_assl.section,
-    penalty.section,
-    similarity.section,
-    embedding.section,
-    before.images_section,
-    attention.section,
-    examples.section,
-    curves.section,
-    stages.section,
-    before.skipped_section,
-    before.environment_section,
-)
+SECTIONS: dict[str, Callable[[RunRecord], Iterable[Part | None]]] = {
+    "overview": overview.parts,
+    "metrics": metrics.parts,
+    "search": search.parts,
+    "pairs": pairs.parts,
+    "self_assl": self_assl.parts,
+    "penalty": penalty.parts,
+    "similarity": similarity.parts,
+    "embedding": embedding.parts,
+    "images": before.images,
+    "attention": attention.parts,
+    "examples": examples.parts,
+    "curves": curves.parts,
+    "time": stages.parts,
+    "skipped": before.skipped,
+    "environment": before.environment,
+}
 
 
 def sections(run: RunRecord) -> tuple[Section, ...]:
     """The sections that have something to show; charts are drawn when a renderer asks for them."""
-    return tuple(section for make in SECTIONS if (section := make(run)).parts)
+    metric = capitalised(named_metric(run.results) or say("accuracy"))
+    found = (
+        Section.of(say(f"section.{key}", metric=metric), *parts(run))
+        for key, parts in SECTIONS.items()
+    )
+    return tuple(section for section in found if section.parts)
 
 
 def report_of(run: RunRecord) -> Report:

@@ -1,5 +1,7 @@
 """Grad-CAM and Guided Grad-CAM as a table of pictures."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
@@ -8,36 +10,34 @@ from assl_jax.report.names import label_title
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
-from assl_jax.sections import Picture, Pictures, Report, Section, Text
+from assl_jax.sections import Part, Picture, Pictures, Report, Section, Text
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
 CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """What the maps mean, and a row of them for each image."""
-    return attention_section(run.attention)
+    if run.attention:
+        yield from explained(run.attention)
 
 
-def attention_section(shown: Attention | None) -> Section:
-    """A row for each image, two columns for each network; no parts for None."""
-    title = say("attention")
-    if shown is None:
-        return Section.of(title)
+def explained(shown: Attention) -> Iterator[Part]:
+    """A row for each image, two columns for each network."""
     volumes = shown.originals.ndim == 5
     columns = [say("attention.image")]
     for network in shown.networks:
         words = {"title": label_title(network.label), "size": "x".join(map(str, network.places))}
         columns += [say("attention.cam", **words), say("attention.guided", **words)]
     rows = tuple(_row(shown, i) for i in range(len(shown.truths)))
-    note = f"{say('attention.note')} {say('planes')}" if volumes else say("attention.note")
-    pictures = Pictures(rows, tuple(columns), title, tall=volumes)
-    return Section.of(title, Text((note,), soft=True), pictures)
+    note = f"{say('attention.note')} {say('planes') if volumes else ''}".rstrip()
+    yield Text((note,), soft=True)
+    yield Pictures(rows, tuple(columns), say("section.attention"), tall=volumes)
 
 
 def gradcam_page(title: str, shown: Attention) -> str:
     """The pictures as an HTML page of its own, which needs no other file."""
-    return to_html(Report(title, (attention_section(shown),)))
+    return to_html(Report(title, (Section.of(say("section.attention"), *explained(shown)),)))
 
 
 def _row(shown: Attention, i: int) -> tuple[Picture, ...]:

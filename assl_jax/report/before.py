@@ -1,6 +1,6 @@
 """What is known before a run: the images that were read, the settings, and the plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from assl_jax.console import duration
 from assl_jax.records import BACKBONE_FOLDER, DataSummary, flat_settings
@@ -14,8 +14,8 @@ from assl_jax.sections import (
     Facts,
     Folded,
     Listing,
+    Part,
     Row,
-    Section,
     Shown,
     Table,
     Text,
@@ -28,32 +28,28 @@ LEFT_OUT = 20  # files that are named before a run
 OPEN = 10  # up to so many are listed on the page without a click
 
 
-def images_section(run: RunRecord) -> Section:
+def images(run: RunRecord) -> Iterator[Part]:
     """The images of every split, and how they were read."""
-    found = run.results.images
-    parts = (data_table(found), Listing(found.notes)) if found else ()
-    return Section.of(say("images"), *parts)
+    if found := run.results.images:
+        yield data_table(found)
+        yield Listing(found.notes)
 
 
-def skipped_section(run: RunRecord) -> Section:
+def skipped(run: RunRecord) -> Iterator[Part]:
     """The files that were left out, with reasons."""
-    files = run.results.skipped
-    summary, listing = say("files", n=len(files)), Listing(files)
-    folded = Folded((listing,) if files else (), summary, open=len(files) <= OPEN)
-    return Section.of(say("skipped"), folded)
+    if files := run.results.skipped:
+        yield Folded((Listing(files),), say("files", n=len(files)), open=len(files) <= OPEN)
 
 
-def environment_section(run: RunRecord) -> Section:
+def environment(run: RunRecord) -> Iterator[Part]:
     """The command, versions and devices, and every setting below."""
-    best, settings = run.results.best, Facts(flat_settings(run.config))
-    weights = say("environment.backbone", folder=BACKBONE_FOLDER)
-    return Section.of(
-        say("environment"),
-        Command(run.environment.get("command", "")),
-        Facts({name: value for name, value in run.environment.items() if name != "command"}),
-        Text((weights,)) if best and not best.scratch else None,
-        Folded((settings,) if settings else (), say("environment.settings")),
-    )
+    best, facts = run.results.best, dict(run.environment)
+    yield Command(facts.pop("command", ""))
+    yield Facts(facts)
+    if best and not best.scratch:
+        yield Text((say("environment.backbone", folder=BACKBONE_FOLDER),))
+    if run.config:
+        yield Folded((Facts(flat_settings(run.config)),), say("environment.settings"))
 
 
 def data_table(found: DataSummary) -> Table:

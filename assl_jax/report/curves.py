@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from assl_jax.report.names import Label, capitalised, label_title, task_colour, 
 from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, svg
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Folded, Part, Section
+from assl_jax.sections import Figure, Folded, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,25 +24,23 @@ Curves = dict[tuple[str, str, str], Points]  # by stage, run and task
 LETTERS = 34  # of a title that a panel has room for
 COLUMNS = 3  # panels in a row
 # Logged values that have curves, by the kind of stage.
-CURVES = {
-    "pretrain": ("loss", "accuracy", "knn_accuracy", "effective_rank"),
-    "finetune": ("loss", "accuracy"),
-}
+CURVES = (
+    *(("pretrain", name) for name in ("loss", "accuracy", "knn_accuracy", "effective_rank")),
+    *(("finetune", name) for name in ("loss", "accuracy")),
+)
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """A figure for each logged quantity; all but the first open on a click."""
-    parts: list[Part] = []
-    for kind, quantities in CURVES.items():
-        own = [record for record in run.metrics if record.kind == kind]
-        for quantity in quantities:
-            if any(known(record.values.get(quantity)) for record in own):
-                words = say(f"curves.{kind}.{quantity}")
-                draw = partial(training_curves, run.metrics, kind=kind, quantity=quantity)
-                note, title = say("curves.note", quantity=capitalised(words)), capitalised(words)
-                chart = Figure(draw, say("curves.alt", quantity=words), notes=(note,))
-                parts.append(Folded((chart,), title) if parts else chart)
-    return Section.of(say("curves"), *parts)
+    first = True
+    for kind, quantity in CURVES:
+        if any(r.kind == kind and known(r.values.get(quantity)) for r in run.metrics):
+            words = say(f"curves.{kind}.{quantity}")
+            draw = partial(training_curves, run.metrics, kind=kind, quantity=quantity)
+            title, alt = capitalised(words), say("curves.alt", quantity=words)
+            chart = Figure(draw, alt, notes=(say("curves.note", quantity=title),))
+            yield chart if first else Folded((chart,), title)
+            first = False
 
 
 @svg

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import canvas, svg
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Heading, Picture, Pictures, Section, Text
+from assl_jax.sections import Figure, Heading, Part, Picture, Pictures, Text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -28,32 +28,22 @@ WIDTH = 5.4  # inches
 MOST = 20  # classes in the legend; the rarer ones are grey
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """The map of the test images, and the nearest neighbours of some."""
     shown, results = run.embedding, run.results
     if shown is None:
-        return Section.of(say("embedding"))
-    label = kept(results)
+        return
+    label, units = kept(results), test_set(results)
     words = {"title": label.title if label else "", "number": len(shown.points)}
-    notes = (
-        say("embedding.note", **words, test_set=test_set(results)),
-        glyphs.note(results.classes),
-    )
-    pictures, volumes = neighbours(shown, results.classes), shown.images.ndim == 6
-    about = [say("neighbours.note")]
-    about += [say("neighbours.patients")] if results.patients else []
-    about += [say("planes")] if volumes else []
-    return Section.of(
-        say("embedding"),
-        Figure(
-            partial(embedding_chart, shown, results.classes),
-            say("embedding.alt", **words),
-            notes=tuple(filter(None, notes)),
-        ),
-        Heading(say("neighbours")) if pictures else None,
-        Text((" ".join(about),), soft=True) if pictures else None,
-        pictures,
-    )
+    notes = say("embedding.note", **words, test_set=units), glyphs.note(results.classes)
+    draw = partial(embedding_chart, shown, results.classes)
+    yield Figure(draw, say("embedding.alt", **words), notes=notes)
+    if pictures := neighbours(shown, results.classes):
+        about = [say("neighbours.note"), say("neighbours.patients") if results.patients else ""]
+        about.append(say("planes") if pictures.tall else "")
+        yield Heading(say("neighbours"))
+        yield Text((" ".join(filter(None, about)),), soft=True)
+        yield pictures
 
 
 @svg
@@ -90,17 +80,11 @@ def neighbours(embedding: Embedding, classes: Sequence[str]) -> Pictures:
     rows = []
     for images, named in zip(embedding.images, embedding.named, strict=True):
         names = [classes[k] for k in named]
-        rows.append(
-            tuple(
-                Picture(
-                    image_png(image),
-                    say("neighbours.alt" if i else "neighbours.image", name=name, number=i),
-                    name,
-                    marked=name != names[0],
-                )
-                for i, (image, name) in enumerate(zip(images, names, strict=True))
-            )
-        )
+        row = []
+        for i, (image, name) in enumerate(zip(images, names, strict=True)):
+            alt = say("neighbours.alt" if i else "neighbours.image", name=name, number=i)
+            row.append(Picture(image_png(image), alt, name, marked=name != names[0]))
+        rows.append(tuple(row))
     number = embedding.images.shape[1]
     heads = (*say("neighbours.heads").split(", "), *[""] * number)[:number]
     tall = embedding.images.ndim == 6

@@ -1,6 +1,6 @@
 """Every pair of proxy tasks: Table 1, and whether dissimilarity goes with gain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -11,36 +11,32 @@ from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Folded, Part, Section, Shown, Table, Text
+from assl_jax.sections import Figure, Folded, Part, Shown, Table, Text
 
 CHANCE = 0.05  # a larger p-value may be chance
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part | None]:
     """The chart, the correlations and Table 1, next to the paper's where it has the pairs."""
     results = run.results
-    if not results.pairs:
-        return Section.of(say("pairs"))
-    lines = correlation_lines(results)
     table, beside = pairs_table(results), pairs_table(results, with_paper=True)
-    once = pairs_table(results, under_both_tasks=False)
-    alt = say("pairs.alt", lines=" ".join(lines))
-    return Section.of(
-        say("pairs"),
-        Figure(partial(pairs_chart.pairs_chart, results), alt),
-        once and once.at(Shown.TERMINAL),
-        Text(tuple(lines), shown=Shown.EVERYWHERE),
-        *beside_paper(table, beside, Text((say("pairs.key"),), soft=True)),
-    )
+    once, lines = pairs_table(results, under_both_tasks=False), correlation_lines(results)
+    if table and once:
+        draw = partial(pairs_chart.pairs_chart, results)
+        yield Figure(draw, say("pairs.alt", lines=" ".join(lines)))
+        yield once.at(Shown.TERMINAL)
+        yield Text(tuple(lines), shown=Shown.EVERYWHERE)
+        yield from beside_paper(table, beside, Text((say("pairs.key"),), soft=True))
 
 
-def beside_paper(table: Table | None, beside: Table | None, *between: Part | None):
+def beside_paper(
+    table: Table | None, beside: Table | None, between: Part | None
+) -> Iterator[Part | None]:
     """A table, and the same with the paper's values: folded, and in its place in a comparison."""
-    if not table or not beside:
-        return [table, *between]
-    own = table.at(table.shown & ~Shown.COMPARISON)
-    folded = Folded((beside.at(Shown.PAGE),), say("paper.folded"))
-    return [own, beside.at(Shown.COMPARISON), *between, folded]
+    yield table.at(table.shown & ~Shown.COMPARISON) if table and beside else table
+    yield beside and beside.at(Shown.COMPARISON)
+    yield between
+    yield beside and Folded((beside.at(Shown.PAGE),), say("paper.folded"))
 
 
 def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list[Column]:

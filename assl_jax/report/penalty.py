@@ -1,6 +1,6 @@
 """The penalty of Self-ASSL over training, and what it changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from assl_jax.report.names import Label, backbone_title, pool_title, task_colour
 from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, svg
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Section
+from assl_jax.sections import Figure, Part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -23,19 +23,14 @@ SECOND = ("second_run", "self_assl")  # variants
 Curves = dict[tuple[str, str], Points]  # by variant and quantity
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """The curves of the penalty and of what it changes, a figure for each backbone."""
     backbones = curve_backbones(run.metrics)
-    figures = []
     for backbone in backbones:
         title = backbone_title(backbone) if backbone else ""
-        draw, alt = (
-            partial(self_assl_curves, run.metrics, backbone),
-            say("penalty.alt", backbone=title),
-        )
+        draw = partial(self_assl_curves, run.metrics, backbone)
         notes = (say("penalty.note"),) if backbone == backbones[-1] else ()
-        figures.append(Figure(draw, alt, title, notes))
-    return Section.of(say("penalty"), *figures)
+        yield Figure(draw, say("penalty.alt", backbone=title), title, notes)
 
 
 def curve_backbones(metrics: Sequence[LogRecord]) -> list[str]:

@@ -1,6 +1,6 @@
 """The search: the layout of the paper's Tables 2 and 3, and its decisions as sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS
@@ -22,18 +22,15 @@ from assl_jax.report.outcome import with_unit
 from assl_jax.report.pairs import by_similarity, extension_columns
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
-from assl_jax.sections import Listing, Section, Shown, Table, Text
+from assl_jax.sections import Listing, Part, Shown, Table, Text
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part | None]:
     """The table of the candidates, and the decisions one after the other."""
-    table = search_table(run.results)
-    return Section.of(
-        say("search"),
-        table,
-        Text((say("pairs.key"),), soft=True) if table else None,
-        Listing(tuple(search_trace(run.results)), ordered=True, shown=Shown.EVERYWHERE),
-    )
+    if table := search_table(run.results):
+        yield table
+        yield Text((say("pairs.key"),), soft=True)
+    yield Listing(tuple(search_trace(run.results)), ordered=True, shown=Shown.EVERYWHERE)
 
 
 class Candidate(NamedTuple):

@@ -1,7 +1,7 @@
 """Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.pairs import beside_paper
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import WORDS, say
-from assl_jax.sections import Figure, Section, Shown, Table, Text
+from assl_jax.sections import Figure, Part, Shown, Table, Text
 from assl_jax.strategies.network import VARIANTS
 
 NETWORKS = {"plain": say("self_assl.plain"), **VARIANTS}
@@ -21,19 +21,15 @@ NETWORKS = {"plain": say("self_assl.plain"), **VARIANTS}
 GUARDS = {"similarity": forms.similar, "untrained": forms.similar, "effective_rank": forms.rank}
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part | None]:
     """The chart, how certain the differences are, Table 4 and the guards."""
     results = run.results
-    table, guards = self_assl_table(results), guard_table(results)
-    rows = table.rows if table else ()
-    values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in rows)
-    chart = partial(self_assl_chart.self_assl_chart, results)
-    return Section.of(
-        say("self_assl"),
-        Figure(chart, say("self_assl.alt", values=values)) if table else None,
-        Text(tuple(self_assl_lines(results)), shown=Shown.EVERYWHERE),
-        *beside_paper(table, self_assl_table(results, with_paper=True), guards),
-    )
+    if table := self_assl_table(results):
+        values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in table.rows)
+        draw = partial(self_assl_chart.self_assl_chart, results)
+        yield Figure(draw, say("self_assl.alt", values=values))
+    yield Text(tuple(self_assl_lines(results)), shown=Shown.EVERYWHERE)
+    yield from beside_paper(table, self_assl_table(results, with_paper=True), guard_table(results))
 
 
 class Method(NamedTuple):

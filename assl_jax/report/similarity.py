@@ -1,6 +1,7 @@
 """The similarity of the single tasks' features: its table and its heat map."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,25 +14,20 @@ from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import canvas, shades, svg
 from assl_jax.report.words import say
-from assl_jax.sections import Cell, Figure, Folded, Row, Section, Shown, Table
+from assl_jax.sections import Cell, Figure, Folded, Part, Row, Shown, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """The heat map, and its numbers below it."""
-    similarity = run.results.similarity
-    if similarity is None:
-        return Section.of(say("similarity"))
-    table = similarity_table(similarity)
-    alt = say("similarity.alt", caption=table.caption, tasks=", ".join(table.columns[1:]))
-    notes = (say("similarity.note", caption=table.caption),)
-    return Section.of(
-        say("similarity"),
-        Figure(partial(similarity_heatmap, similarity), alt, notes=notes),
-        Folded((table,), say("the_numbers"), shown=Shown.FILES),
-    )
+    if similarity := run.results.similarity:
+        table, draw = similarity_table(similarity), partial(similarity_heatmap, similarity)
+        words = {"caption": table.caption, "tasks": ", ".join(table.columns[1:])}
+        notes = (say("similarity.note", **words),)
+        yield Figure(draw, say("similarity.alt", **words), notes=notes)
+        yield Folded((table,), say("the_numbers"), shown=Shown.FILES)
 
 
 def similarity_table(similarity: Similarity) -> Table:

@@ -1,6 +1,6 @@
 """How long each stage took, and its memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from assl_jax.report.names import Label, label_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import canvas, name_rows, svg
 from assl_jax.report.words import say
-from assl_jax.sections import Figure, Folded, Section, Shown, Table
+from assl_jax.sections import Figure, Folded, Part, Shown, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -28,19 +28,12 @@ QUANTITIES = {
 MINUTES = 600  # seconds; a longer bar is in minutes
 
 
-def section(run: RunRecord) -> Section:
+def parts(run: RunRecord) -> Iterator[Part]:
     """The chart, and its numbers below it."""
-    table, seconds = stages_table(run.stages), sum(stage.seconds for stage in run.stages)
-    if table is None:
-        return Section.of(say("time"))
-    return Section.of(
-        say("time"),
-        Figure(
-            partial(time_chart, run.stages),
-            say("time.alt", seconds=seconds, stages=len(run.stages)),
-        ),
-        Folded((table,), say("time.table")),
-    )
+    if table := stages_table(run.stages):
+        words = {"seconds": sum(s.seconds for s in run.stages), "stages": len(run.stages)}
+        yield Figure(partial(time_chart, run.stages), say("time.alt", **words))
+        yield Folded((table,), say("time.table"))
 
 
 def stages_table(stages: Sequence[StageRecord]) -> Table | None:

@@ -59,6 +59,16 @@ def _network(label, backbone):
     )
 
 
+def _extension(pool, task, similarity, evaluation, avg=0.5, max=0.6):
+    return Extension(
+        pool=pool, task=task, similarity=similarity, avg=avg, max=max, evaluation=evaluation
+    )
+
+
+def _similarity(tasks, matrix, n=64):
+    return Similarity(tasks=tasks, n=n, layer="pooled", estimator="biased", matrix=matrix)
+
+
 def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""):
     """The records of one training, `values` at one step after the other."""
     return [
@@ -99,13 +109,9 @@ def _pairs():
         possible = (row.accuracy + 0.002, row.accuracy - 0.002)
         accuracy = next(a for a in possible if round(a - avg, 2) == row.avg_gain)
         found.append(
-            Extension(
-                pool=row.a1,
-                task=row.a2,
-                similarity=row.similarity,
-                avg=avg / 100,
-                max=max(singles) / 100,
-                evaluation=_evaluation(accuracy, 0.4),
+            _extension(
+                *(row.a1, row.a2, row.similarity, _evaluation(accuracy, 0.4)),
+                *(avg / 100, max(singles) / 100),
             )
         )
     similar = {frozenset(p.members): p.similarity for p in found}
@@ -115,9 +121,7 @@ def _pairs():
         experiment="pairs",
         scratch=_evaluation(63.19),
         singles={task: _evaluation(value) for task, value in paper.SINGLES[2].items()},
-        similarity=Similarity(
-            tasks=tasks, n=4096, layer="pooled", estimator="biased", matrix=matrix
-        ),
+        similarity=_similarity(tasks, matrix, 4096),
         pairs=tuple(found),
         correlation={
             "avg_gain": Correlation(spearman=-0.843611, pearson=-0.857781, **p_values),
@@ -171,6 +175,16 @@ def evaluation():
 @pytest.fixture(scope="session")
 def results():
     return _results
+
+
+@pytest.fixture(scope="session")
+def extension():
+    return _extension
+
+
+@pytest.fixture(scope="session")
+def similarity_of():
+    return _similarity
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from assl_jax.records import Similarity
-from assl_jax.report import accuracy_chart, colours, similarity, stages, svg
-from assl_jax.report.confusion import confusion_chart
+from assl_jax.report import colours, overview, similarity, stages, svg
 from assl_jax.report.embedding import COLOURS
+from assl_jax.report.metrics import confusion_chart
 from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.self_assl_chart import self_assl_chart
 from assl_jax.tasks import TASKS
@@ -17,16 +16,14 @@ DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
 
 
 @pytest.fixture(scope="module")
-def charts(evaluation, results, stage, pairs_results, table4_results):
+def charts(evaluation, similarity_of, results, stage, pairs_results, table4_results):
     tested = evaluation(75, confusion=((3.0, 1.0), (0.0, 4.0)))
     search = results(
         scratch=tested, singles={name: evaluation(50, runs=(49, 51)) for name in TASKS}
     )
-    similar = Similarity(
-        tasks=("src", "byol"), n=64, layer="", estimator="", matrix=((1.0, 0.2), (0.2, 1.0))
-    )
+    similar = similarity_of(("src", "byol"), ((1.0, 0.2), (0.2, 1.0)))
     return [
-        accuracy_chart.accuracy_chart(search),
+        overview.accuracy_chart(search),
         similarity.similarity_heatmap(similar),
         stages.time_chart([stage(name) for name in TASKS]),
         confusion_chart(search),

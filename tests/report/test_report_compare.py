@@ -7,7 +7,7 @@ import pytest
 
 from assl_jax import records
 from assl_jax.__main__ import main
-from assl_jax.records import Best, Estimate, Extension, Iteration
+from assl_jax.records import Best, Estimate, Iteration
 from assl_jax.report import compare, runs
 from assl_jax.report.html import to_html
 from assl_jax.report.markdown import to_markdown
@@ -25,15 +25,13 @@ def network(results):
 
 
 @pytest.fixture(scope="module")
-def search(evaluation, results):
+def search(evaluation, extension, results):
     """`search(start)`: it ended with SimCLR + Rotation, or began with Rotation."""
 
     def build(start="simclr", **changes):
         other = {"simclr": "rotation", "rotation": "simclr"}[start]
         pool = evaluation(75, 1)
-        joined = Extension(
-            pool=(start,), task=other, similarity=0.1, avg=0.71, max=0.72, evaluation=pool
-        )
+        joined = extension((start,), other, 0.1, pool)
         step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
         found = {
             "scratch": evaluation(60, 1),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from assl_jax.records import Best
-from assl_jax.report import confusion
+from assl_jax.report import metrics
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def tested(evaluation, results):
 
 
 def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
-    chart = confusion.confusion_chart(tested)
+    chart = metrics.confusion_chart(tested)
     text = words(chart)
     assert [t for t in text if t in ("CPC + SRC", "From scratch")] == ["CPC + SRC", "From scratch"]
     assert [t for t in text if t.replace(".", "").isdigit()] == [
@@ -27,26 +27,26 @@ def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
     ]
     assert text.count("$x_") == text.count("&lt;b&gt;") == 4 and text.count("predicted class") == 2
     assert text.count("true class") == 1
-    assert confusion.confusion_chart(tested) == chart
+    assert metrics.confusion_chart(tested) == chart
 
 
 def test_shares_of_a_class_and_a_class_that_was_not_tested():
-    shares = confusion.shares(np.array([[9.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 2.0]]))
+    shares = metrics.row_shares(np.array([[9.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 2.0]]))
     np.testing.assert_allclose(shares, [[0.9, 0.1, 0], [0, 0, 0], [0.25, 0.25, 0.5]])
 
 
 @pytest.mark.parametrize(("k", "shown"), [(1, False), (2, True), (20, True), (21, False)])
 def test_left_out_without_room(k, shown, evaluation, results):
     scratch = evaluation(50, confusion=tuple(map(tuple, np.eye(k).tolist())))
-    found = confusion.confusions(results(scratch=scratch, classes=tuple(map(str, range(k)))))
+    found = metrics.confusions(results(scratch=scratch, classes=tuple(map(str, range(k)))))
     assert list(found) == (["From scratch"] if shown else [])
 
 
 def test_left_out_without_tests(results):
-    assert confusion.confusion_chart(results()) == ""
+    assert metrics.confusion_chart(results()) == ""
 
 
 def test_long_class_names_lose_their_middle(tested, words):
     long = tuple(f"intracranial haemorrhage {i}" for i in (1, 2))
-    text = words(confusion.confusion_chart(tested.replace(classes=long)))
+    text = words(metrics.confusion_chart(tested.replace(classes=long)))
     assert text.count("intracrani…orrhage 1") == text.count("intracrani…orrhage 2") == 4

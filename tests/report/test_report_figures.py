@@ -6,28 +6,18 @@ import matplotlib
 import numpy as np
 import pytest
 
-from assl_jax.records import HELD_OUT, Best, Evaluation, Extension, Iteration, Similarity
-from assl_jax.report import accuracy_chart, curves, names, record, similarity, stages
+from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
+from assl_jax.report import curves, names, overview, record, similarity, stages
 
 NAN = float("nan")
 TITLE = "$\\bad{"  # Matplotlib would read it as mathematics
 
 
-def matrix_of(tasks, matrix):
-    return Similarity(tasks=tasks, n=64, layer="pooled", estimator="biased", matrix=matrix)
-
-
 @pytest.fixture(scope="module")
-def search(evaluation, results):
+def search(evaluation, extension, results):
     """Two singles; of two candidates one was trained, and accepted."""
-
-    def candidate(task, similarity, evaluation):
-        return Extension(
-            pool=("src",), task=task, similarity=similarity, avg=0.5, max=0.6, evaluation=evaluation
-        )
-
     pool = evaluation(65, 1)
-    candidates = candidate("a&b", 0.1, pool), candidate("new", 0.3, None)
+    candidates = extension(("src",), "a&b", 0.1, pool), extension(("src",), "new", 0.3, None)
     step = Iteration(pool=("src",), candidates=candidates, chosen="a&b", accepted=True)
     return results(
         scratch=evaluation(50, 2, runs=[48, 52]),
@@ -63,13 +53,13 @@ def timed(stage):
 
 
 @pytest.fixture(scope="module")
-def charts(search, metrics, timed):
+def charts(search, similarity_of, metrics, timed):
     """Functions that draw, by name."""
     matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
-    similar = matrix_of(("src", TITLE, "<b>"), matrix)
+    similar = similarity_of(("src", TITLE, "<b>"), matrix)
     return {
         "similarity": lambda: similarity.similarity_heatmap(similar),
-        "accuracy": lambda: accuracy_chart.accuracy_chart(search),
+        "accuracy": lambda: overview.accuracy_chart(search),
         "pretrain": lambda: curves.training_curves(metrics, kind="pretrain"),
         "finetune": lambda: curves.training_curves(metrics, kind="finetune"),
         "time": lambda: stages.time_chart(timed),
@@ -105,19 +95,19 @@ def test_a_record_of_memory_is_no_curve(log, metrics):
 
 def test_nothing_to_draw(results, metrics, losses):
     unknown = Best(pool=("src",), evaluation=Evaluation(metrics={}, confusion=()))
-    assert accuracy_chart.accuracy_chart(results()) == ""
-    assert accuracy_chart.accuracy_chart(results(best=unknown)) == ""
+    assert overview.accuracy_chart(results()) == ""
+    assert overview.accuracy_chart(results(best=unknown)) == ""
     assert curves.training_curves(metrics, kind="probe") == ""
     assert curves.training_curves(losses("src", [NAN]), kind="pretrain") == ""
     assert stages.time_chart([]) == ""
 
 
-def test_one_task_has_one_similarity():
-    assert similarity.similarity_heatmap(matrix_of(("src",), ((1.0,),)))
+def test_one_task_has_one_similarity(similarity_of):
+    assert similarity.similarity_heatmap(similarity_of(("src",), ((1.0,),)))
 
 
 def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
-    rows = accuracy_chart.trained_pools(search)
+    rows = overview.trained_pools(search)
     assert [(row.label.pool, row.verdict) for row in rows] == [
         ((), ""),
         (("src",), "accepted"),
@@ -162,17 +152,6 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
     assert drawn != curves.training_curves(first, kind="pretrain")
 
 
-def test_runs_of_one_stage_are_curves_of_their_own(losses):
-    a, b = (
-        losses("src", values, kind="finetune", task="target", run=run)
-        for run, values in {"a": [3.0, 2.0], "b": [5.0, 1.0]}.items()
-    )
-    one, both = (
-        curves.training_curves(m, kind="finetune").count("<path d=") for m in (b, [*a, *b])
-    )
-    assert both > one
-
-
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 9])
 def test_moving_mean_against_a_loop(window):
     values = np.array([4.0, 8.0, 0.0, 2.0, 6.0])
@@ -196,20 +175,6 @@ def test_images_per_second_are_weighted_by_time(timed):
     assert stages.images_per_second(timed[2:]) == ""
 
 
-def test_another_quantity_is_drawn_where_it_was_logged(metrics):
-    def draw(records):
-        return curves.training_curves(records, kind="pretrain", quantity="accuracy")
-
-    def with_accuracy(rise):
-        return [
-            r.replace(values=r.values | {"accuracy": 0.1 + rise * r.step}) for r in metrics[:40]
-        ]
-
-    assert draw(metrics) == ""
-    rising = draw(with_accuracy(0.01))
-    assert "<!-- accuracy -->" in rising and rising != draw(with_accuracy(0.0))
-
-
 def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
     watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
     svg = curves.training_curves(
@@ -224,9 +189,9 @@ def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, met
 
 def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
     path = [(1.0, 0, "accepted"), (2.0, 1, "accepted"), (3.0, 2, "stopped"), (4.0, 3, "accepted")]
-    starts = [start for start, _ in accuracy_chart.legs(path)]
+    starts = [start for start, _ in overview.legs(path)]
     assert starts == [(1.0, 0), (2.0, 1), (2.0, 1)]
-    assert accuracy_chart.legs([]) == []
+    assert overview.legs([]) == []
 
 
 def test_stages_with_their_memory(stage, text):

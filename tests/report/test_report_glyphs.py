@@ -4,7 +4,7 @@ import pytest
 
 from assl_jax.records import Best
 from assl_jax.report import glyphs
-from assl_jax.report.confusion import confusion_chart
+from assl_jax.report.metrics import confusion_chart
 
 CHINESE, ARABIC = ("肿瘤", "正常"), ("ورم", "سليم")
 

@@ -3,13 +3,12 @@
 import pytest
 
 from assl_jax.evaluation import scores
-from assl_jax.records import Best, Estimate, Extension, Iteration
+from assl_jax.records import Best, Estimate, Iteration
 from assl_jax.report import summary_lines
-from assl_jax.report.accuracy_chart import accuracy_chart, trained_pools
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.metrics import metric_lines, metrics_table
 from assl_jax.report.outcome import headline
-from assl_jax.report.overview import headline_table
+from assl_jax.report.overview import accuracy_chart, headline_table, trained_pools
 from assl_jax.report.search import search_table, search_trace
 
 
@@ -33,19 +32,8 @@ def entry(evaluation):
     return build
 
 
-def candidate(task, similarity, evaluation):
-    return Extension(
-        pool=("rubiks_cube",),
-        task=task,
-        similarity=similarity,
-        avg=0.7,
-        max=0.8,
-        evaluation=evaluation,
-    )
-
-
 @pytest.fixture(scope="module")
-def search(entry, results):
+def search(entry, extension, results):
     """By accuracy the best single task is CPC, by AUC Rubik's cube; the pool has the best AUC."""
     best = entry(72, 90, 84)
     return results(
@@ -59,7 +47,7 @@ def search(entry, results):
         iterations=(
             Iteration(
                 pool=("rubiks_cube",),
-                candidates=(candidate("cpc", 0.2, best),),
+                candidates=(extension(("rubiks_cube",), "cpc", 0.2, best, 0.7, 0.8),),
                 chosen="cpc",
                 accepted=True,
             ),
@@ -217,9 +205,10 @@ def test_the_chart_is_that_of_the_deciding_metric(search, entry):
 
 
 @pytest.mark.parametrize("trained", ["all", "argmin"])
-def test_the_search_in_the_layout_of_table_3(search, entry, text, trained):
+def test_the_search_in_the_layout_of_table_3(search, entry, extension, text, trained):
     """Volumes: the paper's Table 3, with every candidate trained or the least similar alone."""
-    other = candidate("models_genesis", 0.3, entry(90, 90, 88) if trained == "all" else None)
+    found = entry(90, 90, 88) if trained == "all" else None
+    other = extension(("rubiks_cube",), "models_genesis", 0.3, found, 0.7, 0.8)
     (step,) = search.iterations
     step = step.replace(candidates=(*step.candidates, other))
     table = search_table(search.replace(metric="accuracy", select_on="test", iterations=(step,)))

@@ -6,11 +6,10 @@ import pytest
 
 from assl_jax.records import Best, Correlation, Estimate
 from assl_jax.report import summary_lines
-from assl_jax.report.accuracy_chart import accuracy_chart
 from assl_jax.report.evaluations import within_noise
 from assl_jax.report.metrics import metrics_table
 from assl_jax.report.outcome import headline, outcome_lines
-from assl_jax.report.overview import headline_table
+from assl_jax.report.overview import accuracy_chart, headline_table
 from assl_jax.report.pairs import pairs_table
 from assl_jax.report.pairs_chart import pairs_chart
 from assl_jax.report.self_assl import self_assl_table

@@ -12,21 +12,13 @@ import numpy as np
 import pytest
 
 from assl_jax import report
-from assl_jax.records import (
-    Best,
-    DataSummary,
-    Estimate,
-    Extension,
-    Iteration,
-    Similarity,
-    Split,
-)
+from assl_jax.records import Best, DataSummary, Estimate, Iteration, Split
 from assl_jax.report import (
     RunRecord,
     TaskExamples,
-    accuracy_chart,
-    confusion,
     curves,
+    metrics,
+    overview,
     report_of,
     similarity,
     stages,
@@ -79,20 +71,14 @@ def hostile_task():
 
 
 @pytest.fixture(scope="module")
-def run(evaluation, results, log, stage, hostile_task):
+def run(evaluation, extension, similarity_of, results, log, stage, hostile_task):
     """`run(**changes)`: a search; names of the data, classes, tasks and files are HTML."""
 
     def build(**changes):
         scratch = evaluation(50, 2, runs=[48, 52], selection=40)
         simclr = evaluation(60, 1, runs=[60], selection=50)
-        other = Extension(
-            pool=("simclr",),
-            task=hostile_task,
-            similarity=0.25,
-            avg=0.575,
-            max=0.6,
-            evaluation=evaluation(65, 1, selection=45),
-        )
+        joined = evaluation(65, 1, selection=45)
+        other = extension(("simclr",), hostile_task, 0.25, joined, 0.575)
         step = Iteration(pool=("simclr",), candidates=(other,), chosen=other.task, accepted=False)
         found = {
             "data": EVIL,
@@ -101,13 +87,7 @@ def run(evaluation, results, log, stage, hostile_task):
             "classes": (EVIL, "b"),
             "scratch": scratch,
             "singles": {"simclr": simclr, hostile_task: evaluation(55, float("nan"))},
-            "similarity": Similarity(
-                tasks=("simclr", hostile_task),
-                n=64,
-                layer="pooled",
-                estimator="biased",
-                matrix=((1.0, 0.25), (0.25, 1.0)),
-            ),
+            "similarity": similarity_of(("simclr", hostile_task), ((1.0, 0.25), (0.25, 1.0))),
             "iterations": (step,),
             "best": Best(pool=("simclr",), evaluation=simclr),
             "skipped": (f"{EVIL}.png: not an image",),
@@ -152,11 +132,11 @@ def html(written):
 def drawn_once(monkeypatch):
     """Charts of these tests are not looked at; each has tests of its own."""
     for module, chart in {
-        accuracy_chart: "accuracy_chart",
+        overview: "accuracy_chart",
         similarity: "similarity_heatmap",
         stages: "time_chart",
         curves: "training_curves",
-        confusion: "confusion_chart",
+        metrics: "confusion_chart",
     }.items():
         monkeypatch.setattr(module, chart, lambda *_, **__: "<svg/>")
 
@@ -290,17 +270,6 @@ def test_missing_sections_are_left_out(results, evaluation):
         outcome = "SimCLR: 60.0 ± 10.0 % against 50.0 ± 10.0 %"
         assert (outcome in shown.text) == bool(images)
         assert shown.tags.count("img") == images
-
-
-def test_the_memory_of_the_stages_is_below_their_time(results, stage):
-    stages = [
-        stage(kind=kind, peak_host_bytes=5 * 2**29, peak_device_bytes=on_device)
-        for kind, on_device in (("pretrain", 2**30), ("features", None))
-    ]
-    shown = Page(html_of(RunRecord(results(), stages=stages)))
-    after = "".join(shown.text[shown.text.index("Time and memory") :].split("\n"))
-    assert "Peak host memory (GiB)Peak device memory (GiB)" in after
-    assert "SimCLRpretraining2.02.501.00" in after and "SimCLRfeatures2.02.50–" in after
 
 
 def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, results):

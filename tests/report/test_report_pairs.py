@@ -3,7 +3,7 @@
 import pytest
 
 from assl_jax.records import Correlation
-from assl_jax.report import accuracy_chart, names, pairs, pairs_chart, paper, summary_lines
+from assl_jax.report import names, overview, pairs, pairs_chart, paper, summary_lines
 from assl_jax.report.outcome import headline
 
 
@@ -150,13 +150,13 @@ def test_overlap(box, area):
 
 
 def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
-    rows = [row.label.pool for row in accuracy_chart.trained_pools(pairs_results)]
+    rows = [row.label.pool for row in overview.trained_pools(pairs_results)]
     assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]
 
 
 def test_the_page(pairs_results, scatter, page_of, monkeypatch):
     monkeypatch.setattr(pairs_chart, "pairs_chart", lambda _: scatter)  # drawn once
-    monkeypatch.setattr(accuracy_chart, "accuracy_chart", lambda _: "")
+    monkeypatch.setattr(overview, "accuracy_chart", lambda _: "")
     html = page_of(pairs_results)
     assert "<h2>Pairs</h2>" in html and "Spearman −0.84 (p = 0.013)" in html
     assert html.index("+7.49") < html.index("paper&#39;s printed values") < html.index("paper (STL")

@@ -6,17 +6,15 @@ from assl_jax.records import (
     Best,
     Control,
     Estimate,
-    Extension,
     Finalist,
     Iteration,
     LastWord,
     Lead,
     NetworkRecord,
     Rung,
-    Similarity,
     StartWeights,
 )
-from assl_jax.report import accuracy_chart, summary_lines
+from assl_jax.report import overview, summary_lines
 from assl_jax.report.outcome import headline, outcome_lines, warnings
 from assl_jax.report.overview import headline_table
 from assl_jax.report.search import search_table, search_trace
@@ -34,25 +32,19 @@ POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
 
 
 @pytest.fixture(scope="module")
-def candidate(evaluation):
+def candidate(evaluation, extension):
     def build(pool, task, similarity, accuracy, of_pool):
         """`accuracy` None: not trained."""
         single = SINGLES[task]
         found = None if accuracy is None else evaluation(accuracy, 0.4, selection=accuracy - 1)
-        return Extension(
-            pool=pool,
-            task=task,
-            similarity=similarity,
-            avg=(single + of_pool) / 200,
-            max=max(single, of_pool) / 100,
-            evaluation=found,
-        )
+        alone = (single + of_pool) / 200, max(single, of_pool) / 100
+        return extension(pool, task, similarity, found, *alone)
 
     return build
 
 
 @pytest.fixture(scope="module")
-def paper(candidate, evaluation, results):
+def paper(candidate, evaluation, similarity_of, results):
     """Iterations 1, 2 (all candidates, out of order) and 4 (one of them untrained)."""
     start, last = ("simclr",), ("simclr", "rotation", "src")
     first = [("jigsaw", 0.2409, 74.69), ("rotation", 0.0866, 78.21), ("inpaint", 0.2373, 74.08)]
@@ -61,27 +53,15 @@ def paper(candidate, evaluation, results):
     return results(
         scratch=evaluation(63.19, 1.1, runs=[63.19], selection=62),
         singles={t: evaluation(v, 0.5, selection=v - 1) for t, v in SINGLES.items()},
-        similarity=Similarity(
-            tasks=("simclr", "my|task"),
-            n=4096,
-            layer="pooled",
-            estimator="biased",
-            matrix=((1.0, 0.08664), (0.08664, 1.0)),
-        ),
+        similarity=similarity_of(("simclr", "my|task"), ((1.0, 0.08664), (0.08664, 1.0)), 4096),
         iterations=(
             Iteration(
-                pool=start,
                 candidates=tuple(candidate(start, *each, 73.05) for each in first),
-                chosen="rotation",
-                accepted=True,
-                **rule,
+                **{"pool": start, "chosen": "rotation", "accepted": True, **rule},
             ),
             Iteration(
-                pool=last,
                 candidates=tuple(candidate(last, *each, 79.43) for each in then),
-                chosen="inpaint",
-                accepted=False,
-                **rule,
+                **{"pool": last, "chosen": "inpaint", "accepted": False, **rule},
             ),
         ),
         best=Best(pool=POOL, evaluation=evaluation(78.21, 0.4)),
@@ -317,12 +297,10 @@ def test_start_weights_have_a_row_and_are_called_what_they_are(paper, evaluation
 
 
 @pytest.fixture(params=[0.0123, 0.0, -0.0123])
-def controlled(request, evaluation, results):
+def controlled(request, evaluation, extension, results):
     """A search whose pool is better than its control, equally good, or worse."""
     pool, alone = evaluation(78.21, 0.4, selection=77), evaluation(77.5, 0.5, selection=76)
-    extension = Extension(
-        pool=POOL[:1], task=POOL[1], similarity=0.1, avg=0.7, max=0.73, evaluation=pool
-    )
+    joined = extension(POOL[:1], POOL[1], 0.1, pool)
     best = Best(pool=POOL, evaluation=pool)
     if request.param < 0:
         best = Best(pool=POOL[:1], evaluation=alone, as_long_as=POOL)
@@ -339,9 +317,7 @@ def controlled(request, evaluation, results):
             "simclr": evaluation(73.05, selection=72),
             "rotation": evaluation(70, selection=69),
         },
-        iterations=(
-            Iteration(pool=POOL[:1], candidates=(extension,), chosen=POOL[1], accepted=True),
-        ),
+        iterations=(Iteration(pool=POOL[:1], candidates=(joined,), chosen=POOL[1], accepted=True),),
         control=Control(pool=POOL[:1], as_long_as=POOL, evaluation=alone),
         last_word=LastWord(divisions=2, finalists=tuple(finalists)),
         best=best,
@@ -365,7 +341,7 @@ def test_the_control_has_its_own_row_and_cost(controlled):
     words = "SimCLR alone, trained as long as SimCLR + Rotation and its parts: 77"
     start = words if longer else "SimCLR + Rotation: 78.2"
     assert headline(controlled).startswith(f"The search kept {start}")
-    drawn = accuracy_chart.trained_pools(controlled)
+    drawn = overview.trained_pools(controlled)
     labels = [row.label.title for row in drawn]
     assert labels[-1] == TITLE and len(labels) == len(set(labels))
     assert drawn[-1].verdict == ("accepted" if longer else "")
