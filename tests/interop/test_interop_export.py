@@ -25,7 +25,7 @@ def test_weights_with_their_record_and_card(make_run, capsys):
     options = ["--format=torchvision", "--network=rotation", "--licence=CC-BY-4.0"]
     command.main([str(workdir), *options])
     network, described, card = capsys.readouterr().out.split()
-    assert network.endswith("export/rotation.torchvision.safetensors")
+    assert network.endswith("export/rotation.finetuned.torchvision.safetensors")
     back = read_start(network, module, rank=2, channels=1)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
     arrays = safetensors.load_file(network)
@@ -134,20 +134,22 @@ def test_a_backbone_in_our_own_names(make_run, tmp_path):
     assert json.loads(written.preprocessing.read_text())["layout"] == "NHWC"
 
 
-def test_an_older_export_of_another_network_stays(make_run, tmp_path):
-    """The backbone and the fine-tuned network of one label have one name."""
+def test_an_older_export_stays(make_run, tmp_path):
+    """The backbone and the fine-tuned network of one label have names of their own."""
     workdir, *_ = make_run()
     export = [str(workdir), "--format=safetensors", f"--out={tmp_path / 'out'}"]
-    command.main(export)
+    for _ in range(2):  # the second time the same files
+        command.main(export)
     before = {file: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-    command.main(export)  # the same files
-    for other in ("--network=rotation", "--licence=MIT"):
-        with pytest.raises(InputError, match="holds something else; --force replaces it"):
-            command.main([*export, other])
-        assert {file: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
-    command.main([*export, "--network=rotation", "--force"])
+    command.main([*export, "--network=rotation"])
+    new = {file.name for file in (tmp_path / "out").iterdir()} - {file.name for file in before}
+    assert new == {f"rotation.finetuned.safetensors{end}" for end in ("", ".json", ".md")}
+    with pytest.raises(InputError, match="holds something else; --force replaces it"):
+        command.main([*export, "--licence=MIT"])
+    assert {file: file.read_bytes() for file in before} == before
+    command.main([*export, "--licence=MIT", "--force"])
     after = {file.name for file, content in before.items() if file.read_bytes() != content}
-    assert after == {f"rotation.safetensors{end}" for end in ("", ".json", ".md")}
+    assert after == {"rotation.safetensors.md"}
 
 
 @pytest.mark.parametrize(
