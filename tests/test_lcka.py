@@ -81,15 +81,6 @@ def test_matches_gram_reference(estimator, n):
 
 
 @BOTH
-def test_large_mean_loses_nothing(estimator):
-    x, y = related(0, n=200)
-    x = (x + 100 * x.std()).astype(np.float32)
-    y = (y - 100 * y.std(0)).astype(np.float32)
-    want = reference_cka(x, y, estimator)
-    np.testing.assert_allclose(linear_cka(x, y, estimator=estimator), want, atol=1e-5)
-
-
-@BOTH
 def test_invariances_and_symmetry(estimator):
     x, y = related(1)
     q, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((7, 7)))

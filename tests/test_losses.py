@@ -177,12 +177,6 @@ def test_cross_entropy_matrix_by_hand():
     np.testing.assert_allclose(got, [want], rtol=1e-6)
 
 
-def test_cross_entropy_is_least_at_the_target():
-    z = normal(11, 4, 8)
-    matrix = run(losses.cross_entropy_matrix, jnp.asarray(z), jnp.asarray(z))
-    assert (matrix.argmin(axis=0) == np.arange(4)).all()  # the best prediction of z_j is z_j
-
-
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_mcpc_ratio_by_loops(reduction):
     prediction, tiles = normal(12, 3, 5), normal(13, 3, 4, 5)
@@ -221,15 +215,6 @@ def test_mcpc_info_nce_by_loops():
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["ratio", "info_nce"])
-def test_mcpc_rewards_the_right_prediction(form):
-    tiles = jnp.asarray(4 * normal(16, 6, 5, 32))
-    right = run(losses.mcpc_loss, tiles[:, -1], tiles, form=form)
-    wrong = run(losses.mcpc_loss, jnp.roll(tiles[:, -1], 1, axis=0), tiles, form=form)
-    assert (right < wrong).all()
-    assert right.mean() < 0.5
-
-
 def test_info_nce_by_hand():
     queries, keys = jnp.asarray([[1.0, 0], [0, 2]]), jnp.asarray([[2.0, 0], [1, 1]])
     # Dot products [[2, 1], [0, 2]] over temperature 1/2: [[4, 2], [0, 4]].
@@ -260,11 +245,6 @@ def test_nt_xent_by_loops_at_any_batch_size(b):
         want[i] = np.log(other.sum()) - z[i] @ z[(i + b) % (2 * b)] / 0.3
     got = run(losses.nt_xent, *views.astype(np.float32), temperature=0.3)
     np.testing.assert_allclose(got, want.reshape(2, b).mean(0), rtol=1e-5, atol=1e-6)
-
-
-def test_nt_xent_of_constant_projections():
-    x = jnp.ones((4, 3))
-    np.testing.assert_allclose(run(losses.nt_xent, x, x), np.full(4, np.log(7)), rtol=1e-6)
 
 
 def test_masked_l2_by_hand():

@@ -89,18 +89,6 @@ def test_probabilities_that_are_not_too_sure_stay():
     assert found["calibrated_log_loss"] == found["log_loss"] == -np.log([0.6, 0.7]).mean()
 
 
-def test_macro_f1_by_hand():
-    """Precision and recall: 3/4 and 3/5 of class 0, 1/3 and 1 of class 1, no hit of class 2."""
-    labels = np.array([0, 0, 0, 0, 0, 1, 2])
-    p = one_hot([0, 0, 0, 1, 1, 1, 0], 4)
-
-    def harmonic(precision, recall):
-        return 2 / (1 / precision + 1 / recall)
-
-    expected = (harmonic(3 / 4, 3 / 5) + harmonic(1 / 3, 1) + 0) / 3  # class 3 does not occur
-    assert scores(labels, p)["macro_f1"] == pytest.approx(expected)
-
-
 @pytest.mark.parametrize("sizes", [[20, 20], [40, 25, 3, 1], [30, 0, 5], [7, 0, 0, 0, 2]])
 def test_macro_f1_is_scikit_learns(sizes):
     """Also with predicted classes that do not occur, and with classes that are never hit."""
@@ -113,14 +101,6 @@ def test_macro_f1_is_scikit_learns(sizes):
         )
         assert scores(labels, p)["macro_f1"] == pytest.approx(expected, abs=1e-12)
     assert expected == 1.0
-
-
-def test_auc_is_scikit_learns_over_several_classes():
-    labels = np.repeat([0, 1, 2, 3], [40, 25, 3, 1])
-    p = predictions(0, labels, 4, skill=0.4)
-    expected = roc_auc_score(labels, p, multi_class="ovr", average="macro")
-    assert scores(labels, p)["auc"] == pytest.approx(expected, abs=1e-12)
-    assert 0.55 < expected < 0.95
 
 
 @pytest.mark.parametrize("labels, k", [([1, 1, 1], 2), ([0, 0, 2], 3), ([0, 0], 1)])
@@ -208,14 +188,6 @@ def test_weights_count_images_so_often(digits):
         assert found["balanced_accuracy"][r] == pytest.approx(balanced, abs=1e-12)
 
 
-def test_unit_weights_give_the_scores():
-    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 3]))
-    runs = [predictions(seed, labels, 3, skill=0.3) for seed in range(2)]
-    found = measure(labels, runs, np.ones((len(labels), 1), np.int32))
-    for name, value in found.items():
-        assert value[0] == pytest.approx(np.mean([scores(labels, p)[name] for p in runs]))
-
-
 def test_a_new_metric_has_scores_and_intervals(monkeypatch):
     """One entry of `METRICS` is all that a metric needs."""
 
@@ -227,12 +199,6 @@ def test_a_new_metric_has_scores_and_intervals(monkeypatch):
     found = summarise(TWO, [TWO_SCORES], np.arange(7)).metrics
     assert found["errors"].mean == pytest.approx(1 - found["accuracy"].mean)
     assert found["errors"].low == pytest.approx(1 - found["accuracy"].high)
-
-
-def test_the_direction_of_a_metric():
-    up, down = METRICS["auc"], Metric("loss", METRICS["auc"].function, higher_is_better=False)
-    assert up.better(0.9, 0.5) and not up.better(0.5, 0.9) and not up.better(0.5, 0.5)
-    assert down.better(0.5, 0.9) and not down.better(0.9, 0.5) and not down.better(0.5, 0.5)
 
 
 def widths(intervals):
@@ -326,14 +292,6 @@ def test_summary_by_hand(tmp_path):
     one = summarise(np.array([0, 1, 1]), [one_hot([1, 1, 0], 2)], np.arange(3))
     assert one.accuracy.mean == pytest.approx(1 / 3)
     assert {estimated.std for estimated in one.metrics.values()} == {0.0}
-
-
-def test_a_metric_without_any_replicate_has_no_interval():
-    """Twenty patients of twenty classes: no draw has all of them."""
-    labels = np.arange(20)
-    found = summarise(labels, [one_hot(labels, 20)], labels).metrics
-    assert found["auc"] == Estimate(mean=1.0, std=0.0, runs=(1.0,))
-    assert found["macro_f1"].low is None and found["accuracy"].low == 1.0
 
 
 def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax.evaluation.gradcam import guided_grad_cam
-from assl_jax.models import SideBySide, make_backbone
+from assl_jax.models import make_backbone
 
 SMALL = {"width": 1 / 16, "stem": "small"}
 INPUTS = {"resnet10": (3, 8, 8, 3), "vgg11": (2, 4, 16, 16, 1)}
@@ -105,9 +105,3 @@ def test_guided_gradients_go_through_it(drawn):
     maps = [guided_grad_cam(b, variables, head, inputs, classes) for b in (plain, remat)]
     np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-6)
     assert np.abs(maps[0]).max() > 0
-
-
-def test_it_is_a_setting_of_each_copy():
-    single, several = make_backbone(remat=True), make_backbone(remat=True, copies=2)
-    assert single.remat and isinstance(several, SideBySide) and several.backbone == single
-    assert not make_backbone().remat

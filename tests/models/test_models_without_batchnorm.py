@@ -16,8 +16,6 @@ from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.evaluation.finetune import Target
 from assl_jax.evaluation.gradcam import grad_cam, guided_grad_cam
-from assl_jax.interop.weights import fit as fit_weights
-from assl_jax.interop.weights import to_own
 from assl_jax.models import Backbone, SideBySide
 from assl_jax.models.base import batch_norm, feature_maps, in_training
 from assl_jax.models.contract import check_backbone
@@ -212,15 +210,3 @@ def test_side_by_side_from_fine_tuning_to_grad_cam(
     cam, guided = grad_cam(*about), guided_grad_cam(*about)
     assert cam.shape == images.shape[:-1] and guided.shape == images.shape
     assert np.isfinite(cam).all() and np.abs(guided).max() > 0
-
-
-@BOTH
-@RANKS
-def test_weights_leave_and_return_in_our_own_names(network, drawn, kind, rank):
-    backbone = network(kind)
-    variables = drawn(backbone.init, jnp.zeros((1, *SPACE[rank], 1)))
-    arrays = to_own(variables)
-    back = fit_weights(arrays, backbone, rank=rank, channels=1, source="w")
-    assert equal(back["params"], variables["params"]) and len(arrays) == len(
-        jax.tree.leaves(variables)
-    )
