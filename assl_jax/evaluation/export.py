@@ -11,7 +11,7 @@ from jaxtyping import Float
 from assl_jax import records
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import FileReader
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
@@ -179,9 +179,8 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
       InputError: an unknown label, or a network that was not kept.
     """
     stages = workdir / results.stages
-    known = {network.label: network for network in results.networks}
     if labels:
-        chosen = [lookup(known, label, "--networks") for label in labels]
+        chosen = [results.network(label, "--networks") for label in labels]
         return {n.label: load_model(stages / n.finetune, temperature=n.temperature) for n in chosen}
     kept = [n for n in results.networks if (stages / n.finetune / MODEL_FOLDER).is_dir()]
     starts = [network.label.partition(".")[0] for network in kept]

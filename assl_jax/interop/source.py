@@ -9,7 +9,7 @@ import flax.linen as nn
 
 from assl_jax import records
 from assl_jax.data.file_reader import FileReader
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.export import load_backbone, load_model
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
@@ -103,12 +103,10 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
       InputError: no finished run, one of an earlier version, no backbone of its own, or an unknown
         network.
     """
-    path = workdir / records.RESULTS
-    require(path.exists(), f"{workdir} holds no finished run (no {records.RESULTS}); run it first")
-    results = records.read(path, Results)
+    results = records.read(workdir / records.RESULTS, Results)
     if not network:
         return _pretrained(workdir, results)
-    found = lookup({each.label: each for each in results.networks}, network, "--network")
+    found = results.network(network)
     return _finetuned(workdir, results, found.replace(calibration=None) if raw else found)
 
 
@@ -121,9 +119,7 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
         label=network.label,
         results=results,
         pool=network.pool,
-        settings=records.read(
-            folder / records.MODEL_FOLDER / records.MODEL, ModelRecord
-        ).backbone,
+        settings=records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord).backbone,
         backbone=model.backbone,
         variables=model.variables,
         intensity=model.intensity,
