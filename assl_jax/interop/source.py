@@ -10,7 +10,7 @@ import flax.linen as nn
 from assl_jax import records
 from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError, require
-from assl_jax.evaluation.export import load_backbone, load_model
+from assl_jax.evaluation.export import load_backbone, load_model, reader_for
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
@@ -164,12 +164,7 @@ def _reader(results: Results, intensity: Intensity) -> FileReader:
     images = results.images
     if images is None:
         raise InputError("the run is of an earlier version; run the same command again")
-    return FileReader(
-        shape=images.shape,
-        low=intensity.low,
-        high=intensity.high,
-        format=records.as_settings(images.format),
-    )
+    return reader_for(images.shape, intensity, images.format)
 
 
 def _training(
