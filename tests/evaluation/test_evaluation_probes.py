@@ -108,11 +108,12 @@ def test_no_patient_is_on_both_sides_of_the_choice():
     assert probes._best_strength(x, y, 2, np.where(y == 1, 99, groups), 0) == probes.FIXED
 
 
-def test_votes_by_hand():
+def test_votes_by_hand(monkeypatch):
+    monkeypatch.setattr(probes, "TEMPERATURE", 0.5)
     x, y = np.eye(2), np.array([0, 1])
     test = np.array([[5.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
     odds = np.exp(np.array([1.0, 0.0, -1.0]) / 0.5)  # of class 0: the difference
-    found = knn(x, y, test, classes=2, k=2, temperature=0.5)
+    found = knn(x, y, test, classes=2, k=2)
     np.testing.assert_allclose(found[:, 0], odds / (odds + 1))
     nearest = knn(x, y, test, classes=2, k=1)
     np.testing.assert_allclose(nearest, [[1, 0], [1, 0], [0, 1]])  # a tie is the earlier one's
@@ -141,12 +142,11 @@ def test_votes_are_those_of_a_slow_loop(k, temperature, monkeypatch):
     x[3], test[7] = 0, 0
     y = rng.integers(4, size=40)
     expected = slow_knn(x.tolist(), y.tolist(), test.tolist(), 4, k, temperature)
-    found = knn(x, y, test, classes=4, k=k, temperature=temperature)
+    monkeypatch.setattr(probes, "TEMPERATURE", temperature)
+    found = knn(x, y, test, classes=4, k=k)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     monkeypatch.setattr(probes, "CHUNK", 5)  # the last chunk is not full
-    np.testing.assert_allclose(
-        knn(x, y, test, classes=4, k=k, temperature=temperature), found, atol=1e-12
-    )
+    np.testing.assert_allclose(knn(x, y, test, classes=4, k=k), found, atol=1e-12)
 
 
 def test_neighbours_see_directions_alone_and_at_most_all_images():
@@ -160,8 +160,6 @@ def test_neighbours_see_directions_alone_and_at_most_all_images():
         np.testing.assert_allclose(
             knn(scaled[0], y, scaled[1], classes=3, k=30), all_of_them, atol=1e-5
         )
-    cold = knn(x, y, test, classes=3, k=30, temperature=1e-4)
-    np.testing.assert_allclose(cold, knn(x, y, test, classes=3, k=1), atol=1e-3)
 
 
 def test_both_probes_over_labelled_sets():
@@ -247,7 +245,7 @@ def test_a_linear_head_knows_nothing_of_a_class_without_images():
     assert not linear_head(x[y == 2], y[y == 2], classes=4)[0].any()
 
 
-def test_knn_accuracy_leaves_out_the_image_and_its_patient():
+def test_knn_accuracy_leaves_out_the_image_and_its_patient(monkeypatch):
     x = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [0.9, 0.2]], np.float32)
     y = np.array([0, 0, 1, 1, 1])
     # The nearest other image: 1, 0, 3, 2 and 1, so the last one is wrong.
@@ -256,7 +254,8 @@ def test_knn_accuracy_leaves_out_the_image_and_its_patient():
     groups = np.array([7, 7, 8, 8, 9])
     assert knn_accuracy(x, y, classes=2, k=1, groups=groups) == pytest.approx(2 / 5)
     # Class 0 has two images, so one image votes: with more, it would be outvoted for its number.
-    assert knn_accuracy(x, y, classes=2, k=99, temperature=100.0) == pytest.approx(4 / 5)
+    monkeypatch.setattr(probes, "TEMPERATURE", 100.0)
+    assert knn_accuracy(x, y, classes=2, k=99) == pytest.approx(4 / 5)
 
 
 def test_knn_accuracy_agrees_with_knn_image_by_image():

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from assl_jax import records
+from assl_jax.evaluation import uncertainty
 from assl_jax.evaluation.scores import METRICS, Metric, confusion, measure, scores
 from assl_jax.evaluation.uncertainty import (
     _draw,
@@ -113,7 +114,7 @@ def test_auc_without_one_of_the_classes_is_left_out(labels, k):
     assert set(found) == {*METRICS} - {"auc"}
     assert found["accuracy"] == right.mean()
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
-    assert bootstrap(labels, [p], np.arange(len(labels)), replicates=20).keys() == found.keys()
+    assert bootstrap(labels, [p], np.arange(len(labels))).keys() == found.keys()
     assert summarise(labels, [p], labels).metrics.keys() == found.keys()
 
 
@@ -142,13 +143,14 @@ def slow_replicate(labels, runs, soft, groups, draw):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("k", [2, 3])
-def test_weighted_replicates_are_resampled_rows(k):
+def test_weighted_replicates_are_resampled_rows(k, monkeypatch):
+    monkeypatch.setattr(uncertainty, "REPLICATES", 60)
+    monkeypatch.setattr(uncertainty, "LEVEL", 0.8)
     rng = np.random.default_rng(k)
     groups = rng.permutation(np.repeat(np.arange(9) * 5 - 3, rng.integers(1, 6, 9)))
     labels = rng.choice(k, size=len(groups), p=[0.8, 0.2] if k == 2 else [0.6, 0.3, 0.1])
     runs = [predictions(seed, labels, k, skill=0.4) for seed in range(3)]
-    names, unit = np.unique(groups, return_inverse=True)
-    draws = _draw(len(names), 60, 0)
+    names, (unit, draws) = np.unique(groups), _draw(groups)
     assert (draws.sum(1) == len(names)).all() and draws.max() > 2
     found = measure(labels, runs, draws.T[unit])
     soft = [softened(labels, run) for run in runs]
@@ -164,7 +166,7 @@ def test_weighted_replicates_are_resampled_rows(k):
         )  # the reference tries 10,001 powers
         np.testing.assert_allclose(values, expected[:, i], rtol=0, atol=exact)
 
-    intervals = bootstrap(labels, runs, groups, replicates=60, level=0.8)
+    intervals = bootstrap(labels, runs, groups)
     assert list(intervals) == list(found)
     for i, name in enumerate(intervals):
         ends = np.nanpercentile(expected[:, i], [10, 90])
@@ -220,14 +222,15 @@ def test_intervals_hold_the_mean_and_narrow_with_more_patients():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_truth_about_as_often_as_they_say(monkeypatch):
+    monkeypatch.setattr(uncertainty, "REPLICATES", 200)
     rng = np.random.default_rng(0)
     hit = 0
     for _ in range(200):
         labels = rng.integers(2, size=80)
         right = rng.random(80) < 0.7
         p = one_hot(np.where(right, labels, 1 - labels), 2)
-        low, high = bootstrap(labels, [p], np.arange(80), replicates=200)["accuracy"]
+        low, high = bootstrap(labels, [p], np.arange(80))["accuracy"]
         hit += low <= 0.7 <= high
     assert 0.89 <= hit / 200 <= 0.98
 
@@ -241,27 +244,25 @@ def test_copies_of_a_patient_are_no_new_evidence():
     np.testing.assert_allclose(alone / widths(bootstrap(*copies, np.arange(240))), 2, rtol=0.2)
 
 
-def test_an_interval_depends_on_seed_and_level_not_on_names_of_patients():
+def test_an_interval_does_not_depend_on_names_of_patients():
     labels = np.arange(40) % 2
     runs = [predictions(0, labels, 2, skill=0.3)]
     groups = np.repeat(np.arange(20), 2)
-    first = bootstrap(labels, runs, groups)
-    assert bootstrap(labels, runs, np.array([f"p{i:02}" for i in groups])) == first
-    assert bootstrap(labels, runs, groups, seed=1) != first
-    assert (widths(bootstrap(labels, runs, groups, level=0.5)) < widths(first)).all()
+    named = np.array([f"p{i:02}" for i in groups])
+    assert bootstrap(labels, runs, named) == bootstrap(labels, runs, groups)
 
 
 def test_a_paired_difference_is_resampled_patient_by_patient():
     rng = np.random.default_rng(0)
     groups = rng.permutation(np.repeat(np.arange(7), rng.integers(1, 5, 7)))
     gained = rng.integers(-2, 3, len(groups)) / 2
-    draws = _draw(7, 200, 3)
+    _, draws = _draw(groups)
     means = [
         np.concatenate([np.tile(gained[groups == who], n) for who, n in enumerate(w)]).mean()
         for w in draws
     ]
-    found = paired_difference(gained, groups, replicates=200, seed=3, level=0.9)
-    np.testing.assert_allclose(found, np.percentile(means, [5, 95]), rtol=0, atol=1e-12)
+    found = paired_difference(gained, groups)
+    np.testing.assert_allclose(found, np.percentile(means, [2.5, 97.5]), rtol=0, atol=1e-12)
 
 
 def test_an_estimate_by_hand():
