@@ -24,8 +24,8 @@ def test_phases_of_the_first_step_add_up(benchmark_run, positive):
 @pytest.mark.long
 def test_a_search_traces_every_step_once(benchmark_run):
     rows = benchmark_run("startup", "--repeats=1", "--tables=search")[1]["rows"]["search"]
-    assert {row["step of"] for row in rows} == {"src", "rotation", "target"}
-    assert [row["traces"] for row in rows] == [1, 1, 1]
+    assert {row["step of"] for row in rows} >= {"src", "rotation", "target"}
+    assert {row["traces"] for row in rows} == {1}
 
 
 @pytest.mark.slow

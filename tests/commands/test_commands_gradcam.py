@@ -5,17 +5,15 @@ from html.parser import HTMLParser
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import BACKBONE, fine_tuned, network
 from PIL import Image
 
 from assl_jax.__main__ import main
 from assl_jax.data import load
 from assl_jax.data.file_reader import reader_of
 from assl_jax.data.phantom_ct import phantom
-from assl_jax.evaluation.export import export_model
 from assl_jax.models import make_backbone
-from assl_jax.records import NetworkRecord
 
-BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
 PHANTOMS = {"volumes": 24, "shape": [8, 12, 10], "labels": 8, "test": 8}
 
@@ -45,28 +43,11 @@ def begin(workdir, data, drawn, write_run, *, copies=1):
     backbone = make_backbone(**settings)
     variables = drawn(backbone.init, jnp.zeros((1, *dataset.space, dataset.channels)))
     kernel = np.random.default_rng(0).normal(size=(32 * copies, dataset.num_classes))
-    head = {"kernel": kernel.astype(np.float32), "bias": np.zeros(dataset.num_classes, np.float32)}
-    heads = {"target": {"Dense_0": head}}
-    networks = []
-    for label in LABELS:
-        pool, _, variant = label.partition(".")
-        networks.append(
-            NetworkRecord(
-                label=label,
-                pool=() if label == "scratch" else (pool,),
-                variant=variant or ("scratch" if label == "scratch" else "plain"),
-                backbone="resnet10",
-                finetune=f"finetune-{label}",
-            )
-        )
-        if label != "jigsaw":
-            export_model(
-                workdir / ".." / "stages" / f"finetune-{label}" / "model",
-                {**variables, "params": {"backbone": variables["params"], "heads": heads}},
-                settings=settings,
-                dataset=dataset,
-            )
-    write_run(workdir, data, networks[::-1])
+    head = {"kernel": kernel, "bias": np.zeros(dataset.num_classes), "settings": settings}
+    for label in set(LABELS) - {"jigsaw"}:
+        stage = workdir / ".." / "stages" / f"finetune-{label}"
+        fine_tuned(stage, variables, dataset, **head)
+    write_run(workdir, data, map(network, LABELS[::-1]))
 
 
 @pytest.fixture(scope="module")

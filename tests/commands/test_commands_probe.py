@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import network, results_of
 
 from assl_jax import records
 from assl_jax.__main__ import main
@@ -21,7 +22,7 @@ from assl_jax.models import SideBySide
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import Estimate, Evaluation, NetworkRecord, Probed, Probes, Results
+from assl_jax.records import Estimate, Evaluation, Probed, Probes
 
 DATA = {"name": "digits", "side": 12, "labels": 40, "test": 60}
 CONFIG = {"seed": 3, "eval_batch_size": 64, "similarity": {"n": 128}}
@@ -60,32 +61,12 @@ def write_config(workdir, data=DATA, **changes):
     write_json(workdir / "config.json", config.to_dict())
 
 
-def write_results(workdir, networks, stages="../stages"):
+def write_results(workdir, networks):
     """A finished run with networks (label, pretraining stage)."""
-    results = Results(
-        experiment="mtassl",
-        data="digits",
-        space=(12, 12),
-        seed=3,
-        select_on="cv",
-        metric="accuracy",
-        labels=40,
-        test_images=60,
-        classes=tuple("0123456789"),
-        stages=stages,
-        networks=tuple(
-            NetworkRecord(
-                label=label,
-                pool=(),
-                variant="plain",
-                backbone="resnet10",
-                finetune="finetune-x",
-                pretrain=pretrain,
-            )
-            for label, pretrain in networks
-        ),
+    records.write(
+        workdir / "results.json",
+        results_of([network(label, pool=(), pretrain=stage) for label, stage in networks]),
     )
-    records.write(workdir / "results.json", results)
 
 
 @pytest.fixture(scope="module")
