@@ -8,7 +8,6 @@ operations only. Inside the graph the channels come first, as ONNX asks for.
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from types import SimpleNamespace
 from typing import Any
 
 import jax

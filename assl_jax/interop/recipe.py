@@ -190,7 +190,7 @@ def _vgg(
     if channels != 3:
         lines.append(f"net.features[0] = torch.nn.Conv2d({channels}, 64, 3, padding=1)")
     for stage in range(2, 6):
-        stride = _halved(_map_before(backbone, seen, stage), seen[f"stage{stage}_conv1"].space)
+        stride = _halved(*(seen[f"stage{s}_conv1"].space for s in (stage - 1, stage)))
         if set(stride) != {2}:
             place = pool_position(backbone.depth, stage)
             lines.append(f"net.features[{place}] = torch.nn.MaxPool2d({stride}, {stride})")
@@ -198,11 +198,6 @@ def _vgg(
     if library == "timm":
         return [*lines, "net.pre_logits = torch.nn.Identity()", f"net.{head} = {layer}"]
     return [*lines, "net.avgpool = torch.nn.AdaptiveAvgPool2d(1)", f"net.{head} = {layer}"]
-
-
-def _map_before(backbone: VGG, seen: dict[str, Seen], stage: int) -> Axes:
-    """The map before the pooling of a stage; the layers of a stage keep its size."""
-    return seen[f"stage{stage - 1}_conv1"].space
 
 
 _BUILDERS: dict[tuple[str, type[nn.Module]], Callable[..., list[str]]] = {

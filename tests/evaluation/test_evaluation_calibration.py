@@ -113,7 +113,7 @@ CALIBRATION = Calibration(temperature=2.0, points=POINTS)
 )
 def test_the_point_that_reaches_what_was_asked_for(asked, threshold, says):
     found = decide(CALIBRATION, ("cat", "dog"), **asked)
-    assert found.threshold == threshold
+    assert found.point.threshold == threshold
     assert re.search(says, str(found))
 
 
