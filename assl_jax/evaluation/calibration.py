@@ -176,12 +176,11 @@ def decide(
         f"--{reach}={target:g} needs calibrated probabilities, which a search with "
         "search.select_on=cv has; leave out --raw, or run one",
     )
-    if (
-        other := positive != classes[-1]
-    ):  # what is specific for one class is sensitive for the other
+    last = positive == classes[-1]
+    if not last:  # what is specific for one class is sensitive for the other
         points = tuple(
             p.replace(sensitivity=p.specificity, specificity=p.sensitivity) for p in points
         )
     reached = (p for p in points if getattr(p, reach) >= target)
     point = max(reached, key=lambda p: getattr(p, best))
-    return Decision(positive, point, 1 - point.threshold if other else point.threshold)
+    return Decision(positive, point, point.threshold if last else 1 - point.threshold)
