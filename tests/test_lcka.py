@@ -147,11 +147,6 @@ def test_a_new_estimator_is_computed_by_its_own_function(monkeypatch):
         linear_cka(x[:2], y[:2], estimator="other")
 
 
-@BOTH
-def test_a_single_task_is_similar_to_itself(estimator):
-    np.testing.assert_array_equal(lcka_matrix([np.eye(5)], estimator=estimator), [[1.0]])
-
-
 @pytest.mark.parametrize("n", [3, 4])
 def test_a_stream_counts_its_samples(n):
     """Not their sums, which are larger for many features.

@@ -83,13 +83,6 @@ def test_scores_of_three_classes_by_hand():
     assert confusion(labels, p).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
 
 
-def test_probabilities_that_are_not_too_sure_stay():
-    """All are right: surer ones would have a smaller loss."""
-    p = np.array([[0.6, 0.4], [0.3, 0.7]])
-    found = scores(np.array([0, 1]), p)
-    assert found["calibrated_log_loss"] == found["log_loss"] == -np.log([0.6, 0.7]).mean()
-
-
 @pytest.mark.parametrize("sizes", [[20, 20], [40, 25, 3, 1], [30, 0, 5], [7, 0, 0, 0, 2]])
 def test_macro_f1_is_scikit_learns(sizes):
     """Also with predicted classes that do not occur, and with classes that are never hit."""
