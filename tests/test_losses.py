@@ -270,14 +270,10 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: losses.softmax_cross_entropy(X, jnp.zeros((3, 1), int)), r"labels \[b\]"),
-        (lambda: losses.softmax_cross_entropy(X, jnp.zeros(3)), "integer"),
         (lambda: losses.binary_cross_entropy(X, X[:, :1]), r"equal shapes, got \(3, 4\)"),
-        (lambda: losses.cross_entropy_matrix(X, X[:, :2]), "cross_entropy_matrix"),
         (lambda: losses.mcpc_loss(X, TILES, form="nce"), "form='nce'.*'info_nce'"),
         (lambda: losses.mcpc_loss(X, TILES, reduction="max"), "reduction='max'.*mean, sum"),
         (lambda: losses.mcpc_loss(X, TILES, temperature=0.0), "temperature"),
-        (lambda: losses.mcpc_loss(X[:2], TILES), r"\(2, 4\) and \(3, 2, 4\)"),
         (lambda: losses.mcpc_loss(X, TILES[:, :1]), "m >= 2"),
         (lambda: losses.info_nce(X, X[:2]), "equal shapes"),
         (lambda: losses.nt_xent(X, X[:2]), "equal shapes"),
