@@ -50,11 +50,6 @@ def gradcam(
     """
     workdir = Path(workdir)
     require(n >= 1, f"--n={n} must be at least 1")
-    require(
-        (workdir / records.RESULTS).exists() and (workdir / records.CONFIG).exists(),
-        f"{workdir} holds no finished run (no {records.RESULTS} and {records.CONFIG}); "
-        "run it first",
-    )
     results = records.read(workdir / records.RESULTS, Results)
     config = typed(saved_config(workdir))
     models = load_models(workdir, results, networks)

@@ -102,7 +102,9 @@ class Row(NamedTuple):
 def rows_of(found: Predictions, decision: Decision | None = None) -> list[Row]:
     """A row for each file that was read; `decision` chooses between two classes."""
     mean = found.probabilities.mean(0, dtype=np.float64)
-    best = mean.argmax(1) if decision is None else (mean[:, 1] >= decision.threshold).astype(int)
+    best = mean.argmax(1)
+    if decision:
+        best = (mean[:, 1] >= decision.point.threshold).astype(int)
     spread = found.probabilities.std(0, ddof=1) if len(found.probabilities) > 1 else None
     return [
         Row(file, int(k), p, None if spread is None else float(spread[i, k]))

@@ -59,7 +59,8 @@ class Label(NamedTuple):
         if part := re.fullmatch(r"(.+)\.part(\d*\.?\d+(?:e-\d+)?)", label):
             return cls.parse(part[1])._replace(share=float(part[2]))
         backbone, _, rest = label.partition("/")
-        if not backbone.isidentifier() or not rest:  # the whole label is the pool
+        named = re.fullmatch(r"\w+|[\w.]+:\w+", backbone)  # `module:Class` too
+        if not named or not rest:  # the whole label is the pool
             backbone, rest = "", label
         if rest in TITLES:
             return cls((), rest, backbone)

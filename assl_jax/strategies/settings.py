@@ -185,7 +185,7 @@ class SimilaritySettings:
       InputError: too few images, or an unknown estimator.
     """
 
-    n: Annotated[int, Range(at_least=max(ESTIMATORS.values()))] = 4096
+    n: Annotated[int, Range(at_least=max(e.least for e in ESTIMATORS.values()))] = 4096
     layer: str = "pooled"
     estimator: Annotated[str, OneOf(ESTIMATORS)] = "biased"
     reestimate_bn: bool = True

@@ -138,11 +138,6 @@ def test_a_delay_changes_no_parameter_but_the_width_of_the_stem(settings, stem):
     assert shapes("resnet10", (1, 1, 40, 9, 1), **settings)[1]["params"] == resnet10(stem)
 
 
-@pytest.mark.slow
-def test_vgg_has_the_same_parameters_with_any_delay():
-    assert shapes("vgg11", CT, delay=(3, 0, 0))[1] == shapes("vgg11", CT)[1]
-
-
 def apply(name, shape, quick_jit, drawn, **settings):
     """A function from images to a narrow network's features in evaluation mode, and images."""
     backbone = make_backbone(name, width=1 / 16, **settings)
@@ -150,14 +145,6 @@ def apply(name, shape, quick_jit, drawn, **settings):
     variables = drawn(backbone.init, x)
     run = quick_jit(backbone.apply)
     return lambda x: jax.tree.map(np.asarray, run(variables, x)), x
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet10", "vgg11"])
-def test_a_delay_of_zeros_is_none(quick_jit, drawn, name):
-    plain, x = apply(name, (2, 20, 17, 1), quick_jit, drawn)
-    zeros, _ = apply(name, (2, 20, 17, 1), quick_jit, drawn, delay=(0, 0))
-    jax.tree.map(np.testing.assert_array_equal, plain(x), zeros(x))
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from jax import export
 from assl_jax.evaluation import features
 from assl_jax.evaluation.classification import Classification
 from assl_jax.models import make_backbone
-from assl_jax.models.cpu import plain_forms
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, Average, make_task
@@ -118,33 +117,3 @@ def test_feature_extraction(rank):
     run, arguments = extraction(rank)
     for platform in ELSEWHERE:
         check(exported(run, arguments, platform), convolutions(arguments[0]["params"]))
-
-
-@pytest.mark.parametrize("rank", SHAPES)
-def test_a_cpu_has_forms_of_its_own(rank):
-    """What the tests above look for is there on a CPU."""
-    step, arguments = training_step("target", rank)
-    text = exported(step(platform="cpu"), arguments, "cpu")
-    assert text.count("optimization_barrier") > 20
-    assert text.count("stablehlo.convolution") < 3 * convolutions(arguments[0].params) - 1
-    run, arguments = extraction(rank)
-    text = exported(run, arguments, "cpu")
-    assert "optimization_barrier" in text
-    assert text.count("stablehlo.convolution") < convolutions(arguments[0]["params"])
-
-
-def test_plain_forms_can_be_had_on_a_cpu():
-    step, arguments = training_step("inpaint", 2)
-    with plain_forms():
-        text = exported(step(platform="cpu"), arguments, "cpu")
-    check(text, 3 * convolutions(arguments[0].params) - 1)
-    assert "stablehlo.case" not in text
-
-
-@pytest.mark.parametrize("platform", ["cpu", *ELSEWHERE])
-def test_xla_receives_no_conditional(platform):
-    """JAX folds the switch between forms before XLA's passes begin."""
-    step, arguments = training_step("target", 2)
-    lowered = step(platform=platform).trace(*arguments).lower(lowering_platforms=(platform,))
-    assert "stablehlo.case" in lowered.as_text()
-    assert "conditional(" not in lowered.compiler_ir("hlo").as_hlo_text()

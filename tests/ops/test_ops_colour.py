@@ -97,21 +97,6 @@ def test_grey_images_stay_grey(shape):
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
-def test_no_strength_is_the_identity():
-    before = noise(4, 5, 5, 3)
-    np.testing.assert_allclose(jitter(before, **NONE, probability=1.0), before, atol=1e-5)
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_probability_is_the_share_of_changed_images(probability):
-    before = noise(100, 3, 3, 1)
-    after = jitter(before, probability=probability)
-    changed = (after != before).any((1, 2, 3))
-    low, high = {0.0: (0, 0), 0.5: (35, 65), 1.0: (100, 100)}[probability]
-    assert low <= changed.sum() <= high
-    np.testing.assert_array_equal(after[~changed], before[~changed])
-
-
 @pytest.mark.parametrize("shape", [(6, 5, 5, 1), (3, 4, 4, 4, 1)])
 def test_one_channel_changes_brightness_and_contrast(shape):
     before = noise(*shape, low=0.45, high=0.55)
@@ -122,12 +107,6 @@ def test_one_channel_changes_brightness_and_contrast(shape):
         np.testing.assert_allclose(y, slope * x + offset, atol=1e-5)
         brightness = slope + offset / x.mean()
         assert 0.7 <= brightness <= 1.3 and 0.7 <= slope / brightness <= 1.3
-
-
-def test_the_result_stays_in_range():
-    after = jitter(noise(50, 4, 4, 3), brightness=0.9, contrast=0.9, hue=0.5, probability=1.0)
-    assert after.min() >= 0 and after.max() <= 1
-    assert (after == 1).any() and (after == 0).any()
 
 
 def test_grey():

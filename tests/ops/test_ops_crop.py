@@ -83,8 +83,3 @@ def test_shift_reflects_at_the_edges_and_reaches_every_offset(space):
         assert hit.any(), f"offset {offset} never drawn"
         seen += hit
     np.testing.assert_array_equal(seen, 1)
-
-
-def test_no_shift_is_the_image_itself():
-    x = jnp.asarray(images(2, 3, 3, 1))
-    assert random_shift(KEY, x, 0) is x

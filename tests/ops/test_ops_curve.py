@@ -114,13 +114,3 @@ def test_random_curves_rise_or_fall_and_all_differ(inverted):
     middle = rising[:, 40]
     assert len(np.unique(middle)) == 200
     assert abs(middle.mean() - 0.5) < 0.05 and middle.min() < 0.25 and middle.max() > 0.75
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_probability_is_the_share_of_changed_images(probability):
-    x = ramps(100)
-    y = curved(x, probability=probability)
-    changed = (y != x).any((1, 2, 3))
-    low, high = {0.0: (0, 0), 0.5: (35, 65), 1.0: (100, 100)}[probability]
-    assert low <= changed.sum() <= high
-    np.testing.assert_array_equal(y[~changed], x[~changed])
