@@ -1,27 +1,16 @@
 """Titles, colours and keys of tasks, pools, networks and backbones, for every part of a report."""
 
-import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.records import Pool
+from assl_jax.records import TITLES, VARIANTS, Network, Pool, ending
 from assl_jax.report.colours import GREY
-from assl_jax.strategies.network import TITLES, VARIANTS, ending
 from assl_jax.tasks import TASKS, describe
 
 PALETTE = tuple(task.colour for task in TASKS.values())
 ORDER = (*TITLES, "plain", *VARIANTS)  # of the variants of a pool
-
-
-class Described(Protocol):
-    """A record of a network: `NetworkRecord`, `Finalist` or `Best`."""
-
-    @property
-    def pool(self) -> Pool: ...
-    @property
-    def variant(self) -> str: ...
 
 
 class Label(NamedTuple):
@@ -42,32 +31,21 @@ class Label(NamedTuple):
     share: float = 1.0
 
     @classmethod
-    def of(cls, network: Described) -> "Label":
-        """The label of a network in a record."""
-        return cls(network.pool, network.variant)
+    def of(cls, network: Network, backbone: str = "") -> "Label":
+        """The label of a network, with its backbone if the run has several."""
+        return cls(network.members, network.variant, backbone, network.seed, network.share)
 
     @classmethod
     def trained(cls, *pool: str) -> "Label":
         """The label of the first training of some tasks."""
         return cls(pool, "plain")
 
-    @classmethod
-    def parse(cls, label: str) -> "Label":
-        """Split the label of a stage, as in `"vgg16/src+rotation.self_assl.seed1"`."""
-        if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
-            return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
-        if part := re.fullmatch(r"(.+)\.part(\d*\.?\d+(?:e-\d+)?)", label):
-            return cls.parse(part[1])._replace(share=float(part[2]))
-        backbone, _, rest = label.partition("/")
-        named = re.fullmatch(r"\w+|[\w.]+:\w+", backbone)  # `module:Class` too
-        if not named or not rest:  # the whole label is the pool
-            backbone, rest = "", label
-        if rest in TITLES:
-            return cls((), rest, backbone)
-        pool, _, variant = rest.rpartition(".")
-        if not pool or variant not in VARIANTS:
-            pool, variant = rest, "plain"
-        return cls(tuple(pool.split("+")), variant, backbone)
+    def __eq__(self, other: object) -> bool:
+        """The order of a pool does not matter."""
+        return isinstance(other, Label) and hash(self) == hash(other)
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.pool), *self[1:]))
 
     @property
     def single(self) -> bool:
@@ -113,11 +91,6 @@ def task_colour(task: str) -> str:
 def pool_title(pool: Sequence[str]) -> str:
     """`("src", "rotation")` becomes "SRC + Rotation"."""
     return " + ".join(map(task_title, pool))
-
-
-def label_title(label: str) -> str:
-    """The title of a stage's label, see `Label.parse`."""
-    return Label.parse(label).title
 
 
 def backbone_title(name: str) -> str:
