@@ -2,26 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.records import Pool
+from assl_jax.records import Best, Finalist, NetworkRecord, Pool
 from assl_jax.report.colours import GREY
 from assl_jax.strategies.network import TITLES, VARIANTS, ending
 from assl_jax.tasks import TASKS, describe
 
 PALETTE = tuple(task.colour for task in TASKS.values())
 ORDER = (*TITLES, "plain", *VARIANTS)  # of the variants of a pool
-
-
-class Described(Protocol):
-    """A record of a network: `NetworkRecord`, `Finalist` or `Best`."""
-
-    @property
-    def pool(self) -> Pool: ...
-    @property
-    def variant(self) -> str: ...
 
 
 class Label(NamedTuple):
@@ -42,7 +33,7 @@ class Label(NamedTuple):
     share: float = 1.0
 
     @classmethod
-    def of(cls, network: Described) -> "Label":
+    def of(cls, network: NetworkRecord | Finalist | Best) -> "Label":
         """The label of a network in a record."""
         return cls(network.pool, network.variant)
 

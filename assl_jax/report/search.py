@@ -57,12 +57,11 @@ def search_table(results: Results) -> Table | None:
         say("search.head.accuracy"),
         value=lambda row: row.evaluation.accuracy.mean if row.evaluation else None,
     )
-    measured = extension_columns(tried(results), accuracy)
     columns = [
         Column(say("search.head.iteration"), lambda row: str(row.iteration), once=True),
         Column(say("head.a1"), lambda row: row.a1),
         Column(say("head.a2"), lambda row: row.a2),
-        *(c if c is accuracy else c.through(lambda row: row.extension) for c in measured),
+        *extension_columns(tried(results), accuracy),
     ]
     if results.select_on == "cv" or metric:
         columns.append(
