@@ -18,6 +18,7 @@ from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.records import Results
 from assl_jax.report.attention import gradcam_page
 from assl_jax.report.html import PAGE
+from assl_jax.report.names import titles
 
 
 def gradcam(
@@ -61,7 +62,8 @@ def gradcam(
         stored, words = np.stack([reader.read(file) for file in files]), [f.name for f in files]
     else:
         stored, words = example_test_images(dataset, n)
-    page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
+    named = {titles(results)[label]: model for label, model in models.items()}
+    page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(named, stored, words))
     path = (Path(out) if out else workdir / "gradcam") / PAGE
     outputs.write({path: page.encode()}, force=force)
     return path

@@ -23,7 +23,6 @@ from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.prediction import Predictions, Row, predict, rows_of
 from assl_jax.records import NetworkRecord, Results
-from assl_jax.strategies.network import SCRATCH
 
 
 class Classified(NamedTuple):
@@ -188,7 +187,7 @@ def main(argv: list[str]) -> None:
     # Where a program reads the table, it reads nothing else.
     tell = say if files.is_stream(given.out) else print
     tell(f"{len(rows)} files classified by {networks}{left}: {given.out}")
-    if network.variant == SCRATCH.variant and not given.network:
+    if network.network == SCRATCH and not given.network:
         tell("The run kept the network from scratch: nothing that was pretrained is better.")
     tell(_calibrated(network, given.raw))
     if decision:

@@ -95,8 +95,8 @@ def _range(images: np.ndarray) -> _Limits:
 def _check_images(name: str, images: np.ndarray, like: np.ndarray) -> None:
     require(
         images.ndim in (4, 5) and str(images.dtype) in TYPES,
-        f"{name}: images must be {' or '.join(TYPES)} of the shape [n, *space, c] with two or three "
-        f"spatial axes, not {images.dtype} {list(images.shape)}",
+        f"{name}: images must be {' or '.join(TYPES)} of the shape [n, *space, c], with two "
+        f"or three spatial axes, not {images.dtype} {list(images.shape)}",
     )
     require(
         images.shape[1:] == like.shape[1:] and images.dtype == like.dtype,

@@ -184,9 +184,13 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
         chosen = [results.network(label, "--networks") for label in labels]
     else:
         kept = [n for n in results.networks if (stages / n.finetune / MODEL_FOLDER).is_dir()]
-        first = {network.label.partition(".")[0]: -i for i, network in enumerate(reversed(kept))}
+        first = {(n.backbone, n.network.members): -i for i, n in enumerate(reversed(kept))}
         chosen = sorted(
-            kept, key=lambda n: (first[n.label.partition(".")[0]], n.variant == "second_run")
+            kept,
+            key=lambda n: (
+                first[n.backbone, n.network.members],
+                n.network.objective == "second_run",
+            ),
         )
     return {n.label: load_model(stages / n.finetune, temperature=n.temperature) for n in chosen}
 

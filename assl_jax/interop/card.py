@@ -8,8 +8,7 @@ from assl_jax.interop.filling import fill
 from assl_jax.interop.onnx_graph import INPUT
 from assl_jax.interop.source import Source
 from assl_jax.models import backbone_entry
-from assl_jax.records import Estimate, Evaluation
-from assl_jax.strategies.network import SCRATCH, START, TITLES
+from assl_jax.records import TITLES, Estimate, Evaluation
 from assl_jax.tasks import describe
 
 
@@ -42,8 +41,8 @@ def model_card(
         title=backbone_entry(source.settings["name"]).title,
         file=file,
         tasks=", ".join(describe(task).title for task in source.pool),
-        is_scratch=source.label == SCRATCH.label,
-        is_start=source.label == START.label,
+        is_scratch=source.label == "scratch",
+        is_start=source.label == "start",
         columns=list(columns),
         rows=list(_rows(columns)),
         preprocessing=preprocessing,

@@ -10,13 +10,13 @@ import flax.linen as nn
 from assl_jax import records
 from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError, require
+from assl_jax.evaluation import stored
 from assl_jax.evaluation.export import load_backbone, load_model, reader_for
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
     BackboneRecord,
     Evaluation,
-    Finetuned,
     ModelRecord,
     NetworkRecord,
     Pool,
@@ -114,17 +114,16 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
     """A network with its head."""
     folder = workdir / results.stages / network.finetune
     model = load_model(folder, temperature=network.temperature)
-    result = records.read(folder / records.DONE, StageRecord).result
     return Source(
         label=network.label,
         results=results,
-        pool=network.pool,
+        pool=network.network.members,
         settings=records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord).backbone,
         backbone=model.backbone,
         variables=model.variables,
         intensity=model.intensity,
         reader=model.reader if model.reader.shape else _reader(results, model.intensity),
-        evaluation=result.evaluation if isinstance(result, Finetuned) else None,
+        evaluation=stored.evaluation(folder),
         training=_training(workdir, results, network),
         head=Head(model.kernel, model.bias),
         classes=model.classes,
@@ -136,7 +135,7 @@ def _pretrained(workdir: Path, results: Results) -> Source:
     """The backbone that the run ended with."""
     path = workdir / records.BACKBONE_FOLDER / records.BACKBONE
     kept, none = results.kept, "keeps no backbone of its own"
-    if kept and not kept.pool:
+    if kept and not kept.network.members:
         none = f"kept the network {kept.label!r}, which this run did not pretrain"
     require(
         path.exists(),

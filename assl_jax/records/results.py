@@ -177,13 +177,13 @@ class StartWeights(Record, frozen=True, kw_only=True):
 
     Attributes:
       source: name of the run, stage or file that holds them.
-      label: of the network there, as in `NetworkRecord`; "" if the file does not say it.
+      title: of the network there; "" if the file does not say it.
       flops: floating-point operations of its pretraining, with the networks that it builds on; None
         if unknown.
     """
 
     source: str
-    label: str = ""
+    title: str = ""
     flops: float | None = None
 
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.report.html import to_html
-from assl_jax.report.names import label_title
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import say
@@ -27,7 +26,7 @@ def explained(shown: Attention) -> Iterator[Part]:
     volumes = shown.originals.ndim == 5
     columns = [say("attention.image")]
     for network in shown.networks:
-        words = {"title": label_title(network.label), "size": "x".join(map(str, network.places))}
+        words = {"title": network.label, "size": "x".join(map(str, network.places))}
         columns += [say("attention.cam", **words), say("attention.guided", **words)]
     rows = tuple(_row(shown, i) for i in range(len(shown.truths)))
     note = f"{say('attention.note')} {say('planes') if volumes else ''}".rstrip()
@@ -45,7 +44,7 @@ def _row(shown: Attention, i: int) -> tuple[Picture, ...]:
     image, truth = shown.originals[i], shown.truths[i]
     row = [Picture(image_png(image), say("neighbours.image", name=truth), truth)]
     for network in shown.networks:
-        about = {"title": label_title(network.label), "predicted": network.predicted[i]}
+        about = {"title": network.label, "predicted": network.predicted[i]}
         cam, guided = overlay(image, network.cams[i]), relief(network.guided[i])
         row.append(Picture(image_png(cam), say("attention.cam.alt", **about), network.predicted[i]))
         row.append(Picture(image_png(guided), say("attention.guided.alt", **about)))

@@ -3,19 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from assl_jax.console import duration
-from assl_jax.records import BACKBONE_FOLDER, DataSummary, flat_settings
+from assl_jax.records import BACKBONE_FOLDER, SCRATCH, DataSummary, flat_settings
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.record import RunRecord
 from assl_jax.report.terminal import table_lines
 from assl_jax.report.words import say
 from assl_jax.sections import (
-    Cell,
     Command,
     Facts,
     Folded,
     Listing,
     Part,
-    Row,
     Shown,
     Table,
     Text,
@@ -28,7 +26,7 @@ LEFT_OUT = 20  # files that are named before a run
 OPEN = 10  # up to so many are listed on the page without a click
 
 
-def images(run: RunRecord) -> Iterator[Part]:
+def images(run: RunRecord) -> Iterator[Part | None]:
     """The images of every split, and how they were read."""
     if found := run.results.images:
         yield data_table(found)
@@ -46,31 +44,29 @@ def environment(run: RunRecord) -> Iterator[Part]:
     best, facts = run.results.best, dict(run.environment)
     yield Command(facts.pop("command", ""))
     yield Facts(facts)
-    if best and not best.scratch:
+    if best and best.network != SCRATCH:
         yield Text((say("environment.backbone", folder=BACKBONE_FOLDER),))
     if run.config:
         yield Folded((Facts(flat_settings(run.config)),), say("environment.settings"))
 
 
-def data_table(found: DataSummary) -> Table:
+def data_table(found: DataSummary) -> Table | None:
     """The images of every split: number, patients and classes."""
-    size, channels = "x".join(map(str, found.shape[:-1])), found.shape[-1]
-    heads = ["split", "classes", "images"]
-    if patients := any(split.patients is not None for split in found.splits.values()):
-        heads.append("patients")
-    rows = []
-    for name, split in found.splits.items():
-        known = [Cell("" if split.patients is None else f"{split.patients:,}")] if patients else []
-        rows.append(
-            Row((Cell(name), Cell(_classes(split.classes)), Cell(f"{split.images:,}"), *known))
-        )
-    return Table(
-        say("images.caption", name=found.name, size=size, n=channels, dtype=found.dtype),
-        tuple(say(f"images.head.{head}") for head in heads),
-        tuple(rows),
-        names=2,
-        shown=Shown.PAGE,
-    )
+    size, n = "x".join(map(str, found.shape[:-1])), found.shape[-1]
+    columns = [
+        Column(say("images.head.split"), lambda part: part[0]),
+        Column(say("images.head.classes"), lambda part: _classes(part[1].classes)),
+        Column(say("images.head.images"), lambda part: f"{part[1].images:,}"),
+    ]
+    if any(split.patients is not None for split in found.splits.values()):
+        columns.append(Column(say("images.head.patients"), lambda part: _number(part[1].patients)))
+    caption = say("images.caption", name=found.name, size=size, n=n, dtype=found.dtype)
+    parts = list(found.splits.items())
+    return tabulate(caption, columns, [parts], names=2, opens=False, shown=Shown.PAGE)
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _classes(counts: dict[str, int]) -> str:
@@ -78,20 +74,14 @@ def _classes(counts: dict[str, int]) -> str:
         listed = ", ".join(f"{name}: {n:,}" for name, n in counts.items())
         return listed or say("images.unused")
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    return say(
-        "images.classes",
-        number=len(counts),
-        least=counts[least],
-        rarest=least,
-        most=counts[most],
-        commonest=most,
-    )
+    ends = {"rarest": least, "least": counts[least], "commonest": most, "most": counts[most]}
+    return say("images.classes", number=len(counts), **ends)
 
 
 def data_lines(found: DataSummary) -> list[str]:
     """`data_table` as text, with what was left out and what looks odd."""
     table = data_table(found)
-    lines = [table.caption, "", *table_lines(table)]
+    lines = [table.caption, "", *table_lines(table)] if table else []
     lines += [say("images.note", sentence=note) for note in found.notes]
     lines += [say("images.left_out", file=file) for file in found.skipped[:LEFT_OUT]]
     if more := len(found.skipped[LEFT_OUT:]):

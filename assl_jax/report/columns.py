@@ -1,10 +1,10 @@
 """Tables from a list of columns, each of which knows its head, its text and which value is best."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Estimate
 from assl_jax.report import forms
 from assl_jax.report.words import say
@@ -41,36 +41,34 @@ class Column:
         value = self.form(self.value(row)) if self.value else None
         return Cell(self.text(row) if self.text else value or "", value in best and bool(value))
 
-    def through(self, get: Callable[[Any], Any]) -> "Column":
-        """The same column for rows from which `get` takes the object; empty where it is None."""
 
-        def of(function: Callable[[Any], Any], missing: Any) -> Callable[[Any], Any]:
-            return lambda row: missing if (found := get(row)) is None else function(found)
-
-        value, text = self.value, self.text or (lambda row: self.form(value(row)) if value else "")
-        return dataclasses.replace(
-            self, text=of(text, ""), value=of(value, None) if value else None
-        )
-
-
-def estimated(
+def measured(
     head: str,
+    metric: str,
     estimate: Callable[[Any], Estimate | None],
-    form: forms.Form = forms.percent,
-    *,
     show: Callable[[Estimate | None], str] | None = None,
-    higher_is_better: bool = True,
+    form: forms.Form | None = None,
 ) -> Column:
-    """A column of estimates, by default mean ± standard deviation; their means are compared."""
+    """A column of estimates of a metric, by default mean ± standard deviation; means are compared.
+
+    Args:
+      head: of the column.
+      metric: its name, see `METRICS`.
+      estimate: of a row, or None.
+      show: how an estimate prints.
+      form: how a mean prints where it is compared; by default that of the metric.
+    """
+    of = METRICS[metric]
+    each = form or forms.of(of.share)
 
     def mean(row: Any) -> float | None:
         found = estimate(row)
         return found.mean if found else None
 
     def text(row: Any) -> str:
-        return show(estimate(row)) if show else forms.mean_std(estimate(row), form)
+        return show(estimate(row)) if show else forms.mean_std(estimate(row), each)
 
-    return Column(head, text, mean, form, higher_is_better)
+    return Column(head, text, mean, each, of.higher_is_better)
 
 
 def printed(

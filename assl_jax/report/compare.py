@@ -1,5 +1,6 @@
 """Several finished runs on one page: `python -m assl_jax report`."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.report import forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
-from assl_jax.report.columns import Column, tabulate
+from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE, to_html
 from assl_jax.report.markdown import TABLES, to_markdown
@@ -131,6 +132,7 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
 
 def _scores(group: Group, metric: str) -> Column:
     """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
+    column = measured(group.title, metric, lambda key: group.score(key, metric))
 
     def text(key: Key) -> str:
         score = forms.mean_std(group.score(key, metric))
@@ -138,12 +140,7 @@ def _scores(group: Group, metric: str) -> Column:
         partly = 0 < number < seeds
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
-    def mean(key: Key) -> float | None:
-        estimate = group.score(key, metric)
-        return estimate.mean if estimate else None
-
-    higher = METRICS[metric].higher_is_better
-    return Column(group.title, text, mean, higher_is_better=higher)
+    return dataclasses.replace(column, text=text)
 
 
 def _printed(head: str, values: Mapping[Key, float | None]) -> Column:

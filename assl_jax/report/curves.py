@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assl_jax.records import HELD_OUT, LogRecord
-from assl_jax.report.names import Label, capitalised, label_title, task_colour, task_title
+from assl_jax.report.names import Label, Labels, capitalised, task_colour, task_title
 from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, svg
 from assl_jax.report.words import say
@@ -36,7 +36,7 @@ def parts(run: RunRecord) -> Iterator[Part]:
     for kind, quantity in CURVES:
         if any(r.kind == kind and known(r.values.get(quantity)) for r in run.metrics):
             words = say(f"curves.{kind}.{quantity}")
-            draw = partial(training_curves, run.metrics, kind=kind, quantity=quantity)
+            draw = partial(training_curves, run.metrics, run.labels, kind=kind, quantity=quantity)
             title, alt = capitalised(words), say("curves.alt", quantity=words)
             chart = Figure(draw, alt, notes=(say("curves.note", quantity=title),))
             yield chart if first else Folded((chart,), title)
@@ -45,7 +45,7 @@ def parts(run: RunRecord) -> Iterator[Part]:
 
 @svg
 def training_curves(
-    metrics: Sequence[LogRecord], *, kind: str, quantity: str = "loss"
+    metrics: Sequence[LogRecord], labels: Labels, *, kind: str, quantity: str = "loss"
 ) -> "Canvas | None":
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
@@ -55,13 +55,13 @@ def training_curves(
     quantity "accuracy" is that on the training batches.
 
     Args:
-      metrics: the log of all stages.
+      metrics, labels: the log of all stages, and what its labels mean.
       kind: of the stages that are shown, "pretrain" or "finetune".
       quantity: name of the logged value.
     """
     from matplotlib.lines import Line2D
 
-    panels = _panels(metrics, kind, quantity)
+    panels = _panels(metrics, labels, kind, quantity)
     if not panels:
         return None
     columns = min(COLUMNS, len(panels))
@@ -82,7 +82,9 @@ def training_curves(
     return figure
 
 
-def _panels(metrics: Sequence[LogRecord], kind: str, quantity: str) -> dict[str, Curves]:
+def _panels(
+    metrics: Sequence[LogRecord], labels: Labels, kind: str, quantity: str
+) -> dict[Label, Curves]:
     """The curves of each label. The log has the order of the stages; panels keep it."""
     panels: dict[str, Curves] = {record.label: {} for record in metrics if record.kind == kind}
     for record in latest(metrics):
@@ -93,19 +95,19 @@ def _panels(metrics: Sequence[LogRecord], kind: str, quantity: str) -> dict[str,
     panels = {label: curves for label, curves in panels.items() if curves}
     # A training that went on after a rung has the steps before it too.
     longest: dict[Label, str] = {}
-    for label in sorted(panels, key=lambda label: Label.parse(label).share):
-        longest[Label.parse(label)._replace(share=1.0)] = label
-    return {label: panels[label] for label in panels if label in longest.values()}
+    for label in sorted(panels, key=lambda label: labels[label].share):
+        longest[labels[label]._replace(share=1.0)] = label
+    return {labels[label]: panels[label] for label in panels if label in longest.values()}
 
 
-def _curve_panel(ax: "Axes", label: str, curves: Curves, *, by_task: bool) -> None:
+def _curve_panel(ax: "Axes", label: Label, curves: Curves, *, by_task: bool) -> None:
     lines = []
     for (*_, task), points in curves.items():
         own = by_task and task != HELD_OUT
-        tint = task_colour(task) if own else Label.parse(label).colour
+        tint = task_colour(task) if own else label.colour
         mark = "o" if len(points) == 1 else ""
         lines.append(draw_curve(ax, points, tint, marker=mark, linewidth=1.6))
-    ax.set_title(textwrap.fill(label_title(label), LETTERS))
+    ax.set_title(textwrap.fill(label.title, LETTERS))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
         ax.set_yscale("log")

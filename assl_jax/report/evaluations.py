@@ -6,7 +6,7 @@ from assl_jax.evaluation.scores import METRICS, on_test_set
 from assl_jax.evaluation.uncertainty import student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
-from assl_jax.report.names import SCRATCH, START, Label, label_title
+from assl_jax.report.names import SCRATCH, START, Label
 from assl_jax.report.words import say
 
 NO_GAIN = 5e-4  # a smaller gain prints as 0.0 points
@@ -100,7 +100,7 @@ def self_assl_groups(results: Results) -> tuple[SelfASSLGroup, ...]:
 
 def kept(results: Results) -> Label | None:
     """The label of the network that the run ends with."""
-    return Label.of(results.best) if results.best else None
+    return Label.of(results.best.network) if results.best else None
 
 
 def title_of(results: Results, label: Label) -> str:
@@ -108,7 +108,7 @@ def title_of(results: Results, label: Label) -> str:
     start = results.start_weights
     if label.variant != START.variant or start is None:
         return label.title
-    return f"{label.title} ({label_title(start.label) if start.label else start.source})"
+    return f"{label.title} ({start.title or start.source})"
 
 
 def overview(results: Results) -> list[Tested]:
@@ -118,10 +118,11 @@ def overview(results: Results) -> list[Tested]:
         found[START] = results.start
     found |= {Label.trained(task): single for task, single in results.singles.items()}
     if control := results.control:
-        pool = next(c for c in tried(results) if c.members == control.as_long_as)
-        if pool.evaluation:
-            found[Label.trained(*control.as_long_as)] = pool.evaluation
-        found[Label(control.pool, "longer")] = control.evaluation
+        pool = Label.of(control.as_long_as)
+        extended = next(c for c in tried(results) if Label.trained(*c.members) == pool)
+        if extended.evaluation:
+            found[pool] = extended.evaluation
+        found[Label.of(control.network)] = control.evaluation
     label = kept(results)
     if results.best and label:
         found.setdefault(label, results.best.evaluation)

@@ -11,7 +11,7 @@ from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.records import Results
 from assl_jax.report import forms, glyphs
 from assl_jax.report.colours import INK, ON_SHADE
-from assl_jax.report.columns import Column, estimated, tabulate
+from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import (
     SMALL,
     Tested,
@@ -74,13 +74,8 @@ def metrics_table(results: Results) -> Table | None:
 
 
 def _column(name: str) -> Column:
-    return estimated(
-        capitalised(METRICS[name].title),
-        lambda network: network.evaluation.metrics.get(name),
-        forms.tenths,
-        show=forms.with_interval,
-        higher_is_better=METRICS[name].higher_is_better,
-    )
+    head, form = capitalised(METRICS[name].title), forms.tenths
+    return measured(head, name, lambda n: n.evaluation.metrics.get(name), forms.with_interval, form)
 
 
 def _rate(network: Tested) -> str:

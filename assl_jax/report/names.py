@@ -1,11 +1,11 @@
 """Titles, colours and keys of tasks, pools, networks and backbones, for every part of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.records import TITLES, VARIANTS, Network, Pool, ending
+from assl_jax.records import TITLES, VARIANTS, Network, Pool, Results, ending
 from assl_jax.report.colours import GREY
 from assl_jax.tasks import TASKS, describe
 
@@ -71,6 +71,16 @@ class Label(NamedTuple):
 
 
 SCRATCH, START = Label(), Label((), "start")
+Labels = Mapping[str, Label]  # by the label of a stage, as its log has it
+
+
+def titles(results: Results) -> dict[str, str]:
+    """The titles of the networks of a run by their labels."""
+    several = len({network.backbone for network in results.networks}) > 1
+    return {
+        each.label: Label.of(each.network, each.backbone * several).title
+        for each in results.networks
+    }
 
 
 def task_title(task: str) -> str:

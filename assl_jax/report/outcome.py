@@ -4,7 +4,6 @@ from assl_jax.records import Evaluation, Results
 from assl_jax.report import forms
 from assl_jax.report.evaluations import (
     NO_GAIN,
-    kept,
     named_metric,
     nothing_beat_scratch,
     score,
@@ -13,7 +12,8 @@ from assl_jax.report.evaluations import (
     title_of,
     within_noise,
 )
-from assl_jax.report.names import label_title, pool_title
+from assl_jax.report.names import SCRATCH as FROM_SCRATCH
+from assl_jax.report.names import Label, pool_title
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 from assl_jax.report.words import say
@@ -22,11 +22,11 @@ from assl_jax.report.words import say
 def headline(results: Results) -> str:
     """The outcome of a run in one sentence."""
     if results.pretrained:
-        return say("headline.pretrained", pool=pool_title(results.pretrained))
+        return say("headline.pretrained", pool=Label.of(results.pretrained).title)
     outcome = _outcome(results)
     if not outcome:
         return say("headline.nothing")
-    known = results.best is not None and results.best.scratch  # then the outcome says so
+    known = results.best is not None and results.best.network == SCRATCH  # then the outcome says so
     start = say("headline.none_better") if nothing_beat_scratch(results) and not known else ""
     return start + say(
         "headline.setting", outcome=outcome, labels=results.labels, test_set=test_set(results)
@@ -42,22 +42,23 @@ def _outcome(results: Results) -> str:
         return self_assl_headline(results)
     if best is None:
         return say("headline.scratch", score=_on_test(results, scratch)) if scratch else ""
-    if best.scratch:
+    label = Label.of(best.network)
+    if label == FROM_SCRATCH:
         outcome = say(f"headline.kept_scratch.{results.select_on}")
     else:
-        label = kept(results)
-        title = pool_title(best.pool) if best.pool or not label else title_of(results, label)
-        searched = {True: "kept_alone", False: "kept"}[len(best.pool) == 1]
+        title = pool_title(label.pool) if label.pool else title_of(results, label)
+        searched = {True: "kept_alone", False: "kept"}[len(label.pool) == 1]
         outcome = say(
             f"headline.{searched if results.experiment == 'mtassl' else 'network'}", title=title
         )
-    if best.as_long_as:
-        outcome += say("headline.as_long_as", pool=pool_title(best.as_long_as))
+    if results.control and best.network == results.control.network:
+        pool = Label.of(results.control.as_long_as).title
+        outcome += say("headline.as_long_as", pool=pool)
     outcome += f": {_on_test(results, best.evaluation)}"
-    if scratch is None or best.scratch:
+    if scratch is None or label == FROM_SCRATCH:
         return outcome
     outcome += say("headline.against", score=_on_test(results, scratch))
-    if results.start and best.pool:
+    if results.start and label.pool:
         outcome += say("headline.start_alone", score=_on_test(results, results.start))
     return outcome + _no_gain(results)
 
@@ -103,8 +104,8 @@ def _start_lines(results: Results) -> list[str]:
     if start is None:
         return []
     what = start.source
-    if start.label:
-        what = say("start.network", title=label_title(start.label), source=start.source)
+    if start.title:
+        what = say("start.network", title=start.title, source=start.source)
     if not start.flops:
         return [say("start.unknown", what=what)]
     return [say("start.cost", what=what, tflop=start.flops / 1e12)]

@@ -5,10 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assl_jax.evaluation.scores import METRICS
-from assl_jax.records import Estimate, NetworkRecord, Results
+from assl_jax.records import Estimate, Results
 from assl_jax.report import forms
 from assl_jax.report.colours import GREY, INK, PAPER
-from assl_jax.report.columns import Column, estimated, tabulate
+from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import (
     Tested,
     deciding_metric,
@@ -58,34 +58,31 @@ def headline_table(results: Results) -> Table | None:
 
     def gain(entry: Tested) -> str:
         value = score(results, entry.evaluation)
-        known = entry.label != SCRATCH and base and value
-        return forms.gain(value.mean - base.mean if known and value and base else None)
+        if entry.label == SCRATCH or not (base and value):
+            return forms.DASH
+        return forms.gain(value.mean - base.mean)
 
-    tested, decided = METRICS[shown_metric(results)], METRICS[results.metric]
     columns = [
         Column(say("head.pretraining"), lambda entry: title_of(results, entry.label)),
-        estimated(
+        measured(
             say("overview.head.test", metric=metric or say("accuracy")),
+            shown_metric(results),
             lambda entry: score(results, entry.evaluation),
-            forms.of(tested.share),
-            higher_is_better=tested.higher_is_better,
         ),
     ]
     if results.select_on == "cv" and any(entry.evaluation.selection for entry in entries):
-        title = deciding_metric(results)
-        head = say("overview.head.selected_by", metric=title) if title else ""
-        columns.append(
-            estimated(
-                (head or say("overview.head.selected")) + (" (%)" if decided.share else ""),
-                lambda entry: entry.evaluation.selection,
-                forms.of(decided.share),
-                higher_is_better=decided.higher_is_better,
-            )
-        )
+        title, unit = deciding_metric(results), " (%)" if METRICS[results.metric].share else ""
+        key = "overview.head.selected_by" if title else "overview.head.selected"
+        head = say(key, metric=title) + unit
+        columns.append(measured(head, results.metric, lambda entry: entry.evaluation.selection))
     columns.append(Column(say("overview.head.gain"), gain))
-    costs = {Label.of(n): n for n in results.networks if n.flops is not None}
+    costs = {
+        Label.of(network.network): f"{network.flops / 1e12:,.1f}"
+        for network in results.networks
+        if network.flops is not None
+    }
     if costs:
-        columns.append(Column(say("overview.head.cost"), lambda e: _cost(costs.get(e.label))))
+        columns.append(Column(say("overview.head.cost"), lambda e: costs.get(e.label, forms.DASH)))
     words = {"labels": results.labels, "spread": spread(results), "test_set": test_set(results)}
     return tabulate(
         say("overview.caption.cost" if costs else "overview.caption", **words),
@@ -97,13 +94,6 @@ def headline_table(results: Results) -> Table | None:
         sortable=True,
         shown=Shown.EVERYWHERE & ~Shown.COMPARISON,
     )
-
-
-def _cost(network: NetworkRecord | None) -> str:
-    """Floating-point operations; a dash where nothing was trained or known."""
-    if network is None or network.flops is None:
-        return forms.DASH
-    return f"{network.flops / 1e12:,.1f}"
 
 
 class Trained(NamedTuple):

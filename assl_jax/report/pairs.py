@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report import forms, pairs_chart, paper
-from assl_jax.report.columns import Column, estimated, printed, tabulate
+from assl_jax.report.columns import Column, measured, printed, tabulate
 from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
@@ -43,19 +43,28 @@ def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list
     """The columns of Tables 1 to 3, and the complement if an extension has one.
 
     Args:
-      extensions: the rows.
+      extensions: the attributes `extension` of the rows; one without has empty cells.
       accuracy: the column of the accuracy after training on all tasks.
     """
+
+    def column(field: str, form: forms.Form = forms.percent, *, higher: bool = True) -> Column:
+        def value(row: Any) -> float | None:
+            return getattr(row.extension, field) if row.extension else None
+
+        def text(row: Any) -> str:
+            return form(value(row)) if row.extension else ""
+
+        return Column(say(f"head.{field}"), text, value, form, higher)
+
     known = any(extension.complement is not None for extension in extensions)
-    complement = Column(say("head.complement"), None, lambda e: e.complement, forms.plain)
     return [
-        Column(say("head.similarity"), None, by_similarity, forms.similar, higher_is_better=False),
-        *([complement] if known else []),
-        Column(say("head.avg"), None, lambda e: e.avg),
-        Column(say("head.max"), None, lambda e: e.max),
+        column("similarity", forms.similar, higher=False),
+        *([column("complement", forms.plain)] if known else []),
+        column("avg"),
+        column("max"),
         accuracy,
-        Column(say("head.avg_gain"), None, lambda e: e.avg_gain, forms.gain),
-        Column(say("head.max_gain"), None, lambda e: e.max_gain, forms.gain),
+        column("avg_gain", forms.gain),
+        column("max_gain", forms.gain),
     ]
 
 
@@ -69,7 +78,7 @@ class Partner(NamedTuple):
 
     a1: str
     a2: str
-    pair: Extension
+    extension: Extension
 
 
 def by_task(pairs: tuple[Extension, ...]) -> list[list[Partner]]:
@@ -102,13 +111,15 @@ def pairs_table(
     if not under_both_tasks:
         least_first = sorted(pairs, key=by_similarity)
         groups, order = [[Partner(p.pool[0], p.task, p) for p in least_first]], "once"
-    accuracy = estimated(
-        say("pairs.head.accuracy"), lambda e: e.evaluation.accuracy if e.evaluation else None
+    accuracy = measured(
+        say("pairs.head.accuracy"),
+        "accuracy",
+        lambda row: row.extension.evaluation.accuracy if row.extension.evaluation else None,
     )
     columns = [
         Column(say("head.a1"), lambda row: task_title(row.a1), once=under_both_tasks),
         Column(say("head.a2"), lambda row: task_title(row.a2)),
-        *(column.through(lambda row: row.pair) for column in extension_columns(pairs, accuracy)),
+        *extension_columns(pairs, accuracy),
     ]
     if with_paper:
         columns += printed(

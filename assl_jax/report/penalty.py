@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assl_jax.records import LogRecord, Pool
 from assl_jax.report.colours import INK
 from assl_jax.report.curves import Points, draw_curve
-from assl_jax.report.names import Label, backbone_title, pool_title, task_colour
+from assl_jax.report.names import Labels, backbone_title, pool_title, task_colour
 from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, svg
 from assl_jax.report.words import say
@@ -25,28 +25,30 @@ Curves = dict[tuple[str, str], Points]  # by variant and quantity
 
 def parts(run: RunRecord) -> Iterator[Part]:
     """The curves of the penalty and of what it changes, a figure for each backbone."""
-    backbones = curve_backbones(run.metrics)
+    backbones = curve_backbones(run.labels)
     for backbone in backbones:
         title = backbone_title(backbone) if backbone else ""
-        draw = partial(self_assl_curves, run.metrics, backbone)
+        draw = partial(self_assl_curves, run.metrics, run.labels, backbone)
         notes = (say("penalty.note"),) if backbone == backbones[-1] else ()
         yield Figure(draw, say("penalty.alt", backbone=title), title, notes)
 
 
-def curve_backbones(metrics: Sequence[LogRecord]) -> list[str]:
+def curve_backbones(labels: Labels) -> list[str]:
     """The backbones that have curves; "" if the run has one backbone."""
-    labels = (Label.parse(record.label) for record in metrics if record.kind == "pretrain")
-    return list(dict.fromkeys(label.backbone for label in labels if label.variant in SECOND))
+    second = (label.backbone for label in labels.values() if label.variant in SECOND)
+    return list(dict.fromkeys(second))
 
 
 @svg
-def self_assl_curves(metrics: Sequence[LogRecord], backbone: str = "") -> "Canvas | None":
+def self_assl_curves(
+    metrics: Sequence[LogRecord], labels: Labels, backbone: str = ""
+) -> "Canvas | None":
     """Penalty, similarities and effective rank over steps: a row for each pool.
 
     Coloured lines are Self-ASSL, dotted ones the second run without the penalty. Values of
     mini-batches are drawn with their moving mean. The other values are of held-out images.
     """
-    pools = _curves(metrics, backbone)
+    pools = _curves(metrics, labels, backbone)
     logged = {quantity for curves in pools.values() for _, quantity in curves}
     shown = [quantity for quantity in QUANTITIES if quantity in logged]
     if not shown:
@@ -71,11 +73,11 @@ def self_assl_curves(metrics: Sequence[LogRecord], backbone: str = "") -> "Canva
     return figure
 
 
-def _curves(metrics: Sequence[LogRecord], backbone: str) -> dict[Pool, Curves]:
+def _curves(metrics: Sequence[LogRecord], labels: Labels, backbone: str) -> dict[Pool, Curves]:
     """The curves of each pool, from the pretrainings of one backbone."""
     pools: dict[Pool, Curves] = {}
     for record in latest(metrics):
-        label = Label.parse(record.label)
+        label = labels[record.label]
         if record.kind != "pretrain" or label.backbone != backbone or label.variant not in SECOND:
             continue
         for quantity in QUANTITIES:

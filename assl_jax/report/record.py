@@ -35,6 +35,7 @@ class RunRecord:
       environment: versions, devices, commit and command; flat.
       metrics: the logged records of its stages.
       stages: its finished stages, in the order in which they ran.
+      labels: what their networks are, by the label that metrics and stages have.
       examples: by proxy task.
       attention: Grad-CAM of some test images, or None.
       embedding: test images as the kept network sees them, or None.
@@ -45,6 +46,7 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     metrics: list[LogRecord] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
+    labels: dict[str, Label] = field(default_factory=dict)
     examples: dict[str, TaskExamples] = field(default_factory=dict)
     attention: Attention | None = None
     embedding: Embedding | None = None

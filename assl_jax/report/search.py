@@ -57,12 +57,11 @@ def search_table(results: Results) -> Table | None:
         say("search.head.accuracy"),
         value=lambda row: row.evaluation.accuracy.mean if row.evaluation else None,
     )
-    measured = extension_columns(tried(results), accuracy)
     columns = [
         Column(say("search.head.iteration"), lambda row: str(row.iteration), once=True),
         Column(say("head.a1"), lambda row: row.a1),
         Column(say("head.a2"), lambda row: row.a2),
-        *(c if c is accuracy else c.through(lambda row: row.extension) for c in measured),
+        *extension_columns(tried(results), accuracy),
     ]
     if results.select_on == "cv" or metric:
         columns.append(
@@ -117,9 +116,9 @@ def search_trace(results: Results) -> list[str]:
     if best is None or not (results.iterations or results.rungs or word):
         return []
     trace = _Trace(results)
-    begun = results.iterations[0].pool if results.iterations else best.pool[:1]
+    begun = results.iterations[0].pool if results.iterations else best.network.members[:1]
     if word and not begun:
-        begun = next(finalist.pool for finalist in word.finalists if finalist.pool)
+        begun = next(each.network.members for each in word.finalists if each.network.members)
     incumbent = results.singles.get(begun[0])
     lines = [*map(trace.rung, results.rungs), trace.start(begun[0], incumbent)]
     if others := [name for name in results.left_out if name not in begun]:
@@ -132,7 +131,8 @@ def search_trace(results: Results) -> list[str]:
     if not results.iterations or results.iterations[-1].accepted:
         lines.append(trace.say("nothing_left"))
     if control := results.control:
-        task, pool = pool_title(control.pool), pool_title(control.as_long_as)
+        task = pool_title(control.network.members)
+        pool = Label.of(control.as_long_as).title
         value = trace.value(control.evaluation)
         lines.append(trace.say("control", task=task, pool=pool, value=value))
     lines += [trace.last_word(word)] if word else []
@@ -216,7 +216,9 @@ class _Trace:
             where = say("where.divisions", number=word.divisions)
         first, second = word.finalists[:2]
         gap = self.difference(abs(first.score - second.score), second.error)
-        scores = {title_of(self.results, Label.of(each)): each.score for each in word.finalists}
+        scores = {
+            title_of(self.results, Label.of(each.network)): each.score for each in word.finalists
+        }
         return self.say("last_word", where=where, values=self.values(scores), gap=gap)
 
     def regret(self, evaluation: Evaluation) -> list[str]:

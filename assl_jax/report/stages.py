@@ -8,7 +8,7 @@ from assl_jax.records import StageRecord
 from assl_jax.report import forms
 from assl_jax.report.colours import INK
 from assl_jax.report.columns import Column, tabulate
-from assl_jax.report.names import Label, label_title
+from assl_jax.report.names import Labels
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import canvas, name_rows, svg
 from assl_jax.report.words import say
@@ -30,13 +30,13 @@ MINUTES = 600  # seconds; a longer bar is in minutes
 
 def parts(run: RunRecord) -> Iterator[Part]:
     """The chart, and its numbers below it."""
-    if table := stages_table(run.stages):
+    if table := stages_table(run.stages, run.labels):
         words = {"seconds": sum(s.seconds for s in run.stages), "stages": len(run.stages)}
-        yield Figure(partial(time_chart, run.stages), say("time.alt", **words))
+        yield Figure(partial(time_chart, run.stages, run.labels), say("time.alt", **words))
         yield Folded((table,), say("time.table"))
 
 
-def stages_table(stages: Sequence[StageRecord]) -> Table | None:
+def stages_table(stages: Sequence[StageRecord], labels: Labels) -> Table | None:
     """Time, throughput and peak memory of each stage, in the order they ran; None without stages.
 
     A value that was not measured is a dash. A quantity that no stage has, such as device memory on
@@ -49,7 +49,7 @@ def stages_table(stages: Sequence[StageRecord]) -> Table | None:
         return forms.DASH if value is None else format(value / unit, form)
 
     columns = [
-        Column(say("head.network"), lambda stage: label_title(stage.label)),
+        Column(say("head.network"), lambda stage: labels[stage.label].title),
         Column(say("time.head.stage"), lambda stage: say(f"stage.{stage.kind}")),
     ]
     for field in QUANTITIES:
@@ -59,7 +59,7 @@ def stages_table(stages: Sequence[StageRecord]) -> Table | None:
 
 
 @svg
-def time_chart(stages: Sequence[StageRecord]) -> "Canvas | None":
+def time_chart(stages: Sequence[StageRecord], labels: Labels) -> "Canvas | None":
     """Time per label, its kinds of stages in shades of one bar, with their images per second."""
     from matplotlib.patches import Patch
 
@@ -76,7 +76,7 @@ def time_chart(stages: Sequence[StageRecord]) -> "Canvas | None":
     for y, (label, kinds) in enumerate(groups.items()):
         left, words = 0.0, []
         for kind, group in kinds.items():
-            width, tint = sum(s.seconds for s in group) / scale, Label.parse(label).colour
+            width, tint = sum(s.seconds for s in group) / scale, labels[label].colour
             ax.barh(y, width, 0.62, left, color=tint, alpha=shades[kind], linewidth=0)
             left += width
             words += (
@@ -84,7 +84,7 @@ def time_chart(stages: Sequence[StageRecord]) -> "Canvas | None":
             )
         text = " · ".join([say(f"time.{form}", time=left), *words])
         ax.text(1.02, y, text, va="center", fontsize=8, transform=ax.get_yaxis_transform())
-    name_rows(ax, list(map(label_title, groups)), fontsize=9)
+    name_rows(ax, [labels[label].title for label in groups], fontsize=9)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(say(f"time.{unit}"))
     keys = [

@@ -41,8 +41,10 @@ def test_every_pair_is_listed_under_both_of_its_tasks_in_order(pairs_results, te
         {task} for task in ("jigsaw", "rotation", "src", "simclr", "inpaint", "mcpc")
     ]
     for group in groups:
-        assert len(group) == 5 and all({row.a1, row.a2} == {*row.pair.members} for row in group)
-        similarities = [row.pair.similarity for row in group]
+        assert len(group) == 5 and all(
+            {row.a1, row.a2} == {*row.extension.members} for row in group
+        )
+        similarities = [row.extension.similarity for row in group]
         assert similarities == sorted(similarities)
     once = pairs.pairs_table(pairs_results, under_both_tasks=False)
     assert [text(row)[:3] for row in once.rows][:2] == [
