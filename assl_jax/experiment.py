@@ -282,7 +282,7 @@ def _results(whole: Run, findings: Findings, summary: DataSummary, stages: str) 
         skipped=dataset.skipped,
         stages=stages,
         networks=tuple(network for each in whole.evidences for network in each.record()),
-        reused=tuple(whole.stages.reused),
+        reused=whole.stages.reused,
         data_digest=whole.studies[0].data_digest,
         start_weights=describe_start(config.init.path) if config.init.path else None,
     )

@@ -79,7 +79,7 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
     from assl_jax.evaluation.spectrum import effective_rank
     from assl_jax.files import digest
     from assl_jax.strategies.evaluating import Evaluating
-    from assl_jax.strategies.network import Network
+    from assl_jax.records import Network
     from assl_jax.strategies.pretraining import Pretraining
     from assl_jax.strategies.stages import StageCache
     from assl_jax.studies import studies_of

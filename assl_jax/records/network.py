@@ -78,13 +78,18 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         """One of `TITLES` or `VARIANTS`; "plain" for the first whole training of its members."""
         if not self.members:
             return START if self.given else "scratch"
-        if self.objective in ("second_run", "self_assl"):
+        if self.trained_again:
             return self.objective
         if self.objective == "side_by_side":
             return self.teachers[-1].variant
         if self.start and self.start.trained and not self.teachers:
             return "on"
         return "longer" if self.compute else "plain"
+
+    @property
+    def trained_again(self) -> bool:
+        """Whether it trains the tasks of its only teacher once more."""
+        return self.objective in ("second_run", "self_assl")
 
     @property
     def trained(self) -> bool:
@@ -129,7 +134,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         if not self.parents and not self.trained:
             return self
         return self.replace(
-            seed=seed if self.trained else self.seed,
+            seed=seed,
             start=self.start and self.start.repeated(seed),
             teachers=tuple(teacher.repeated(seed) for teacher in self.teachers),
         )

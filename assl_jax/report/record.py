@@ -9,6 +9,7 @@ import numpy as np
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.records import LogRecord, Results, StageRecord
+from assl_jax.report.names import Label
 
 
 class TaskExamples(NamedTuple):

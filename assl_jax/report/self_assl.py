@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
+from assl_jax.records import VARIANTS, Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper, self_assl_chart
 from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
@@ -14,7 +14,6 @@ from assl_jax.report.pairs import beside_paper
 from assl_jax.report.record import RunRecord
 from assl_jax.report.words import WORDS, say
 from assl_jax.sections import Figure, Part, Shown, Table, Text
-from assl_jax.strategies.network import VARIANTS
 
 NETWORKS = {"plain": say("self_assl.plain"), **VARIANTS}
 # Fields of a row, and how a value prints.

@@ -37,7 +37,7 @@ TITLES = {
     "select": "cross-validate {network}",
 }
 # Settings of the target that change no stage's numbers, and those that a stage does not read.
-ELSEWHERE = {"keep", "learning_rates", "learning_rate", "seeds", "folds"}
+ELSEWHERE = {"keep", "learning_rates", "seeds", "folds"}
 
 
 class Run(NamedTuple):

@@ -257,8 +257,9 @@ def _last_word(
     networks = [begun, *tried] if settings.control else [study.pool(grown.pool)]
     alone = None
     if settings.control and tried:
-        larger = study.pool(grown.pool) if len(grown.pool) > 1 else tried[0]
-        alone = longer(study, larger)
+        pool = grown.pool if len(grown.pool) > 1 else (*grown.pool, iterations[0].chosen)
+        larger, first = study.pool(pool), next(name for name in pool if name in study.tasks)
+        alone = longer(study, larger, first)
         networks.append(alone)
     networks = [*study.baselines, *networks] if settings.gate else networks
     if len(networks) == 1:

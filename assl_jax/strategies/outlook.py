@@ -143,7 +143,7 @@ def of_search(evidence: Evidence, settings: SearchSettings) -> list[Work]:
     works.append(_sum(f"pools, at most {len(every)}", every))
     networks = [study.single(names[0]), *pools, *(study.baselines if settings.gate else ())]
     if settings.control:
-        networks.append(pretraining.longer(study, pools[-1]))
+        networks.append(pretraining.longer(study, pools[-1], names[0]))
         works += together("one task as long as the largest pool", evidence, networks[-1:])
     if settings.select_on == "cv" and ACCEPT[settings.accept] is not None:
         # The last word compares them on a division for each size.

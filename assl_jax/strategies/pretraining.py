@@ -31,8 +31,8 @@ from assl_jax.training.sharding import replicate
 from assl_jax.training.state import TrainState, init_state
 
 OBSERVATIONS = 10  # of a pretraining, spread over its steps
-# Settings of a pretraining that change no stage's numbers, or that act through the network.
-ELSEWHERE = {"seeds", "budget", "mixing", "distil"}
+# Settings that change no stage's numbers, or that act through the network or its parents.
+ELSEWHERE = {"seeds", "budget", "mixing", "teachers"}
 
 
 def spec(study: Study, network: Network) -> StageSpec:
@@ -50,24 +50,30 @@ def spec(study: Study, network: Network) -> StageSpec:
         return study.stage(
             "given", network, {**settings, "init": study.given[network.given].digest}
         )
-    own = dataclasses.asdict(
-        dataclasses.replace(study.pretrain, training=training_of(study, network))
-    )
-    settings |= {name: value for name, value in own.items() if name not in ELSEWHERE}
-    tasks = [study.tasks[name] for name in network.tasks]
+    settings |= _own(dataclasses.replace(study.pretrain, training=training_of(study, network)))
+    tasks = [study.tasks[name] for name in ordered(network)]
     settings |= {
-        "tasks": {task.name: dataclasses.asdict(task) for task in tasks},
+        "tasks": [{"name": task.name, **dataclasses.asdict(task)} for task in tasks],
         "objective": network.objective,
         "until": steps_of(study, network),
         "generation": network.generation,
         "repeat": network.seed,
+        "start": [parent == network.start for parent in network.parents],
     }
     if network.objective == "distil":
-        settings["distil"] = dataclasses.asdict(study.distil)
+        settings["distil"] = _own(study.distil)
     if network.objective == "self_assl":
-        settings["penalty"] = dataclasses.asdict(study.penalty)
+        settings["penalty"] = _own(study.penalty)
     parents = [spec(study, parent) for parent in network.parents]
-    return study.stage("pretrain", network, settings, parents, tuple(map(type, tasks)))
+    objective = objective_of(study, network)
+    roots = dict.fromkeys(map(type, (objective, *objective.members, *tasks)))
+    return study.stage("pretrain", network, settings, parents, tuple(roots))
+
+
+def _own(settings: Any) -> dict[str, Any]:
+    """The plain values of a dataclass of settings that determine a stage."""
+    own = dataclasses.asdict(settings)
+    return {name: value for name, value in own.items() if name not in ELSEWHERE}
 
 
 def objective_of(study: Study, network: Network, width: int = 1) -> Objective:
@@ -77,7 +83,7 @@ def objective_of(study: Study, network: Network, width: int = 1) -> Objective:
       study, network: the network, with tasks.
       width: number of features of a teacher; a price is that of 1.
     """
-    members: list[Member] = [study.tasks[name] for name in network.tasks]
+    members: list[Member] = [study.tasks[name] for name in ordered(network)]
     if network.objective == "distil":
         return Distilled(
             part=members[0],
@@ -89,7 +95,18 @@ def objective_of(study: Study, network: Network, width: int = 1) -> Objective:
         members = [Penalised(part=member, penalty=study.penalty) for member in members]
     if len(members) == 1:
         return members[0]
-    return (Joint if network.objective == "joint" else Alternating)(tuple(members))
+    return (Joint if is_joint(network) else Alternating)(tuple(members))
+
+
+def is_joint(network: Network) -> bool:
+    """Whether a pool trains all of its tasks in every step, also when it is trained again."""
+    first = network.teachers[0] if network.trained_again else network
+    return first.objective == "joint"
+
+
+def ordered(network: Network) -> tuple[str, ...]:
+    """The tasks in the order in which they are trained."""
+    return network.tasks if is_joint(network) else tuple(sorted(network.tasks))
 
 
 def step_flops_of(study: Study, network: Network) -> float:
@@ -133,15 +150,14 @@ def cost_of(study: Study, network: Network) -> float:
     return sum(flops_of(study, n) for n in dict.fromkeys(network.history) if n.trained)
 
 
-def longer(study: Study, pool: Network) -> Network:
-    """The first task alone, trained with all the compute of a pool and of its members' networks.
+def longer(study: Study, pool: Network, first: str) -> Network:
+    """A pool's first task alone, with all the compute of the pool and of its members' networks.
 
     It is the control that an aggregate must beat.
     """
     members = [study.single(name) for name in pool.members]
     every = dict.fromkeys([*pool.history, *members])
     compute = sum(flops_of(study, network) for network in every if network.trained)
-    first = next(name for name in pool.members if name in study.tasks)
     return study.single(first).replace(compute=compute)
 
 
@@ -232,7 +248,7 @@ def _observer(
 ) -> Callable[[TrainState], dict[str, float]]:
     """What is measured during a training; in a second run, also the similarity to the first."""
     plain, dataset = study.plain_images, study.dataset
-    if network.objective not in ("second_run", "self_assl"):
+    if not network.trained_again:
         return plain.watch(dataset.labels, dataset.groups, dataset.num_classes)
     first = load(study, stages.get(spec(study, network.teachers[0])))
     return plain.observer(first, untrained(study), study.similarity.estimator)

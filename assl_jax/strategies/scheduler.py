@@ -47,18 +47,22 @@ class Stages:
       store: where they lie.
       compute: computes a stage in the folder it gets, and returns the result.
       reuse_settings: also accept finished stages with the same settings but different code.
-      finished: the stages that were computed or read, in order.
-      reused: names of the folders that `reuse_settings` accepted.
-      told: is called with each stage that is computed or read, once.
+      finished: the stages that the plan has asked for, in its order, whoever computed them.
+      told: is called with each stage of the plan that is computed or read, once.
     """
 
     store: Store
     compute: Compute
     reuse_settings: bool = False
     finished: dict[StageSpec, Stage] = dataclasses.field(default_factory=dict)
-    reused: list[str] = dataclasses.field(default_factory=list)
     told: Callable[[Stage], None] | None = None
+    _found: dict[StageSpec, Stage] = dataclasses.field(default_factory=dict)
     _warned: bool = False
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """The names of the stages of the plan that `reuse_settings` accepted."""
+        return tuple(s.name for s in self.finished.values() if s.name != s.spec.name)
 
     def get(self, spec: StageSpec) -> Stage:
         """A finished stage.
@@ -73,7 +77,7 @@ class Stages:
 
     def find(self, spec: StageSpec) -> Stage | None:
         """The finished stage of a specification whose parents are finished too; or None."""
-        if spec not in self.finished:
+        if spec not in self._found:
             parents = [self.find(parent) for parent in spec.parents]
             if any(parent is None for parent in parents):
                 return None
@@ -81,11 +85,16 @@ class Stages:
             if found is None:
                 return None
             name, record = found
-            stage = Stage(spec, name, self.store.folder(name), msgspec.convert(record, StageRecord))
-            self.finished[spec] = stage
-            if self.told:
-                self.told(stage)
-        return self.finished[spec]
+            record = msgspec.convert(record, StageRecord)
+            self._found[spec] = Stage(spec, name, self.store.folder(name), record)
+        return self._found[spec]
+
+    def take(self, spec: StageSpec) -> bool:
+        """Whether a stage of the plan is finished; that is told once."""
+        stage = self.find(spec)
+        if stage and self.told and spec not in self.finished:
+            self.told(stage)
+        return stage is not None
 
     def _look(self, spec: StageSpec, parents: Sequence[Stage | None]) -> list[Any] | None:
         """The name and the record of a finished stage; looks for what other code computed.
@@ -99,7 +108,6 @@ class Stages:
         for name in others if self.reuse_settings else ():
             record = self.store.get(name)
             if record and self.store.finished_at(name) >= since:
-                self.reused += [name] if name not in self.reused else []
                 return [name, msgspec.to_builtins(record)]
         if others and not self._warned:
             self._warned = True
@@ -184,7 +192,8 @@ class Scheduler:
           InputError: of a stage; or a stage that lost its worker again and again.
           Interrupted: a stop was requested.
         """
-        left = [spec for spec in with_parents(specs) if self.stages.find(spec) is None]
+        every = with_parents(specs)
+        left = [spec for spec in every if not self.stages.take(spec)]
         again: dict[StageSpec, float] = {}  # when to look at stages that another command computes
         running: dict[futures.Future, StageSpec] = {}
         several = self.engine.workers > 1 and left
@@ -201,6 +210,7 @@ class Scheduler:
                     check_stop("the next stage")
                 names = ", ".join(f"{s.kind} {s.network.label}" for s in running.values())
                 progress.update(progress.total - len(left) - len(running), names)
+        self.stages.finished |= {spec: self.stages.get(spec) for spec in every}
 
     def _submit(
         self,
@@ -237,7 +247,7 @@ class Scheduler:
             self.engine.renew()
             return False
         require(
-            not made or self.stages.find(spec) is not None,
+            not made or self.stages.take(spec),
             f"a worker has computed {spec.name}, but it is not in the folder of the stages here; "
             "all machines must see the same folder",
         )

@@ -34,8 +34,7 @@ class StageSpec:
       settings: plain values that determine the result: every setting that the kind reads, and
         digests of the images, labels and weights.
       parents: the stages whose files it reads.
-      roots: the tasks, losses and the user's own classes whose code counts, see `code_digest`.
-      shown: what this run calls the network in its logs.
+      roots: the objectives, tasks and the user's own classes whose code counts, see `code_digest`.
     """
 
     kind: str
@@ -44,7 +43,6 @@ class StageSpec:
     settings: dict[str, Any]
     parents: "tuple[StageSpec, ...]" = ()
     roots: tuple[Any, ...] = ()
-    shown: str = ""
 
     @functools.cached_property
     def settings_key(self) -> str:

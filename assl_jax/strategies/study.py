@@ -123,17 +123,20 @@ class Study:
     def pool(self, names: Sequence[str]) -> Network:
         """The network of several members, mixed as `PretrainSettings.mixing` says.
 
-        Distillation goes on from the first task's network; the order of the others, and of all
-        tasks that alternate or are joint, does not matter.
+        Distillation goes on from the first task's network, a joint pool divides a batch beginning
+        with it, and a budget of "compute" is its. The order does not matter for anything else.
         """
         if len(names) == 1:
             return self.single(names[0])
         mixing = self.pretrain.mixing
-        if mixing != "distil":
-            return Network(tasks=tuple(sorted(names)), objective=mixing, start=self.initial)
         # A teacher has neither inputs nor a loss.
         first = next(name for name in names if name in self.tasks)
-        others = [self.single(name) for name in sorted({*names} - {first})]
+        rest = sorted({*names} - {first})
+        if mixing != "distil":
+            counts = mixing == "joint" or self.pretrain.budget == "compute"
+            ordered = (first, *rest) if counts else sorted(names)
+            return Network(tasks=tuple(ordered), objective=mixing, start=self.initial)
+        others = [self.single(name) for name in rest]
         goes_on = self.distil.start == "single"
         return Network(
             tasks=(first,),

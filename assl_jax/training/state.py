@@ -66,14 +66,16 @@ class TrainState(NamedTuple):
 
         Args:
           objective: the one that will be trained.
-          trained: the last state of a training of its members' `Member.origin`.
+          trained: the last state of a training. A member whose `Member.origin` was not a part of
+            it begins anew.
         """
         heads, carry = dict(self.params["heads"]), dict(self.carry)
         for member in objective.members:
             name, old = member.name, member.origin.name
-            heads[name], carry[name] = member.adopt(
-                heads[name], carry[name], trained.params["heads"][old], trained.carry[old]
-            )
+            if old in trained.params["heads"]:
+                heads[name], carry[name] = member.adopt(
+                    heads[name], carry[name], trained.params["heads"][old], trained.carry[old]
+                )
         params = {"backbone": trained.params["backbone"], "heads": heads}
         return self._replace(params=params, batch_stats=trained.batch_stats, carry=carry)
 

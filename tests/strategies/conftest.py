@@ -1,243 +1,219 @@
-"""A study small enough to run whole, and one that answers from tables."""
+"""A study small enough to run whole, and evidence that answers from tables."""
 
+import dataclasses
 import types
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import msgspec
 import numpy as np
 import pytest
+from small_studies import ENTRIES, make_lab
 
-from assl_jax.data import Dataset
-from assl_jax.data.dataset import intensity_of
 from assl_jax.evaluation.uncertainty import Gain, estimate
-from assl_jax.models import BACKBONES, Entry
-from assl_jax.models.base import batch_norm, feature_maps
-from assl_jax.models.conv import Conv
-from assl_jax.records import Estimate, Evaluation
-from assl_jax.strategies.network import SCRATCH
-from assl_jax.strategies.settings import PretrainSettings, SimilaritySettings, TargetSettings
-from assl_jax.strategies.setup import Setup
-from assl_jax.strategies.stages import StageCache
+from assl_jax.models import BACKBONES
+from assl_jax.records import START, Estimate, Evaluation
+from assl_jax.strategies import mtassl, pretraining
+from assl_jax.strategies.settings import (
+    DistilSettings,
+    PretrainSettings,
+    SimilaritySettings,
+    TargetSettings,
+)
 from assl_jax.strategies.study import Study
-from assl_jax.tasks import make_task
-from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training
-from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.sharding import make_mesh
-
-
-class Backbone(nn.Module):
-    features: int = 6
-    bn_momentum: float = 0.9
-
-    @nn.compact
-    def __call__(self, x, *, train=False):
-        x = Conv(self.features, 3, 2, name="conv")(x)
-        x = nn.relu(batch_norm(train, jnp.float32, self.bn_momentum, "bn")(x))
-        return feature_maps({"stage1": x})
-
-
-def random_dataset():
-    """40 unlabeled images, of which 16 are labelled, and 20 for testing."""
-    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1), dtype=np.uint8)
-    labels = np.full(60, -1, np.int32)
-    labels[24:] = np.arange(36) % 2
-    return Dataset(
-        name="random",
-        images=images,
-        labels=labels,
-        class_names=("a", "b"),
-        unlabeled=np.arange(40),
-        labelled_sets=(np.arange(24, 40),),
-        test=np.arange(40, 60),
-        intensity=intensity_of(images, low=0.0, high=255.0),
-    )
+from assl_jax.training import loop
 
 
 @pytest.fixture
-def make_study(tmp_path, monkeypatch):
-    """`make_study(**changes)`: a study in one folder, with some of its settings changed."""
-    for name in ("tiny", "other", "wide"):
-        monkeypatch.setitem(BACKBONES, name, Entry(name, Backbone))
-    dataset = random_dataset()
+def lab(tmp_path, monkeypatch):
+    """`lab(**changes)`: a study with its stages and evidence, see `small_studies.make_lab`."""
+    for name, entry in ENTRIES.items():
+        monkeypatch.setitem(BACKBONES, name, entry)
 
-    def make(
-        *,
-        folder="run",
-        seeds=2,
-        folds=2,
-        learning_rates=(),
-        learning_rate=1e-3,
-        selects=True,
-        steps=4,
-        budget="steps",
-        mixing="alternate",
-        pretrainings=1,
-        metric="accuracy",
-        placement="auto",
-        similarity=(),
-        reuse_settings=False,
-        rungs=(),
-        **more,
-    ):
-        workdir = tmp_path / folder
-        workdir.mkdir(exist_ok=True)
-        data = more.get("dataset", dataset)
-        setup = {
-            "dataset": data,
-            "images": Feed(data.images, make_mesh(jax.devices()[:1]), placement),
-            "backbone": Backbone(),
-            "backbone_settings": {"name": "tiny"},
-            "tasks": {t: make_task(t, intensity=dataset.intensity) for t in ("src", "rotation")},
-            "similarity": SimilaritySettings(**{"n": 24, **dict(similarity)}),
-            "seed": 0,
-            "stages": StageCache(workdir / "stages", reuse_settings),
-            "checkpoint_every": 2,
-            "log_every": 1,
-        }
-        optimiser = Optimiser(learning_rate=learning_rate)
-        target = TargetSettings(
-            training=Training(steps=2, batch_size=8, optimiser=optimiser),
-            seeds=seeds,
-            learning_rates=learning_rates,
-            folds=folds,
-        )
-        return Study(
-            Setup(**(setup | more)),
-            PretrainSettings(
-                training=Training(steps=steps, batch_size=8),
-                seeds=pretrainings,
-                budget=budget,
-                mixing=mixing,
-            ),
-            target,
-            metric,
-            selects,
-            rungs,
-        )
+    def make(*, folder="run", **changes):
+        return make_lab(tmp_path / folder, **changes)
 
     return make
 
 
-def evaluation(accuracy, *, selection=None, std=0.01, **metrics):
-    """An evaluation with these means; one fold gave the selection."""
-    each = {"accuracy": accuracy, **metrics}
-    return Evaluation(
-        metrics={
-            name: Estimate(mean=mean, std=std, runs=(mean - std, mean + std))
-            for name, mean in each.items()
-        },
-        confusion=((1.0,),),
-        selection=None if selection is None else Estimate(mean=selection, std=0.0),
-    )
-
-
-def key_of(network):
-    """The pool, or "start"; what another network was trained as long as follows after a bar."""
-    if network.start:
-        return ("start",)
-    return (*network.pool, "|", *network.as_long_as) if network.as_long_as else network.pool
-
-
-class FakeStudy:
-    """Answers from tables, and remembers what had to be trained.
-
-    Pools are tuples. `accuracies` are by pool, `similarities` by pairs of pools in either order.
-    The selection of a pool is its accuracy unless `selections` has another value. The AUC is the
-    opposite of the accuracy, so that it prefers the other task.
-    """
-
-    def __init__(self, accuracies, similarities, selections=None):
-        self.accuracies, self.pairs = accuracies, similarities
-        self.selections = selections or {}
-        self.trained, self.compared, self.looked = [], [], []
-        self.prepared = []
-        self.parts, self.divisions = {}, {}
-        self.comparing = self.evaluating = self
-        self.error, self.complements = 0.0, {}
-        self.setup = types.SimpleNamespace(
-            similarity=SimilaritySettings(),
-            dataset=types.SimpleNamespace(unlabeled=range(10_000), labelled_sets=((0,),)),
-        )
-
-    def evaluate(self, network):
-        pool = key_of(network)
-        if pool not in self.trained:
-            self.trained.append(pool)
-        accuracy = self.accuracies[pool]
-        selection = self.selections.get(pool, accuracy)
-        return evaluation(accuracy, selection=selection, auc=1 - accuracy)
-
-    baselines = (SCRATCH,)
-
-    def evaluate_start(self):
-        return msgspec.UNSET
-
-    def evaluate_all(self, networks, on_folds=()):
-        self.prepared += [(key_of(network), repeat) for network, repeat in on_folds]
-        for network in networks:
-            self.evaluate(network)
-
-    def select_all(self, networks):
-        """From the table `parts`, by share and task."""
-        self.looked.append([(network.share, *network.pool) for network in networks])
-        return [estimate([self.parts[network.share, *network.pool]]) for network in networks]
-
-    def selection(self, network, repeats=(0,)):
-        """From the table `divisions` by pool and number, or else the one that is always found."""
-        pool = key_of(network)
-        always = self.selections.get(pool, self.accuracies[pool])
-        return estimate([self.divisions.get((pool, repeat), always) for repeat in repeats])
-
-    def gain(self, before, after, *, on_test=False, repeats=(0,)):
-        """From the test accuracies, or from the selections; `error` is that of every gain."""
-        self.compared.append((key_of(before), key_of(after), *repeats))
-        old, new = (
-            self.accuracies[pool] if on_test else self.selections.get(pool, self.accuracies[pool])
-            for pool in map(key_of, (before, after))
-        )
-        return Gain(new - old, self.error, 1.96 * self.error)
-
-    def complement(self, pool, other):
-        return self.complements.get((pool.pool, other.pool))
-
-    def similarities(self, networks):
-        pools = [network.pool for network in networks]
-
-        def between(a, b):
-            return 1.0 if a == b else self.pairs.get((a, b)) or self.pairs[b, a]
-
-        return np.asarray([[between(a, b) for b in pools] for a in pools], float)
-
-
-@pytest.fixture
-def make_evaluation():
-    return evaluation
-
-
-@pytest.fixture
-def fake_study():
-    return FakeStudy
-
-
 @pytest.fixture
 def steps_taken(monkeypatch):
-    """One entry per training step: the task's name."""
-    from assl_jax.training import loop
+    """One entry per training step: the name of what it trains."""
+    taken, real = [], loop.make_step
 
-    taken = []
-    real = loop.make_step
-
-    def counted(backbone, task, *settings, **more):
-        step = real(backbone, task, *settings, **more)
+    def counted(backbone, objective, *settings, **more):
+        step = real(backbone, objective, *settings, **more)
 
         def run(*args):
-            taken.append(task.name)
+            taken.append(objective.name)
             return step(*args)
 
         return run
 
     monkeypatch.setattr(loop, "make_step", counted)
     return taken
+
+
+@dataclasses.dataclass
+class Fit:
+    """A pretraining: its state at the start, its objective, its frozen networks and its seed."""
+
+    state: object
+    objective: object
+    frozen: object
+    seed: int
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Every pretraining, as a `Fit`."""
+    seen, real = [], pretraining.fit
+
+    def recorded(state, objective, *given, session, frozen=None, **more):
+        copied = jax.tree.map(np.asarray, state)  # the training donates its arrays
+        seen.append(Fit(copied, objective, frozen, session.seed))
+        return real(state, objective, *given, session=session, frozen=frozen, **more)
+
+    monkeypatch.setattr(pretraining, "fit", recorded)
+    return seen
+
+
+@pytest.fixture
+def make_evaluation():
+    """`make_evaluation(accuracy, selection=None, **metrics)`: these means, spread by 0.01."""
+
+    def make(accuracy, *, selection=None, **metrics):
+        return Evaluation(
+            metrics={
+                name: Estimate(mean=mean, std=0.01, runs=(mean - 0.01, mean + 0.01))
+                for name, mean in {"accuracy": accuracy, **metrics}.items()
+            },
+            confusion=((1.0,),),
+            selection=None if selection is None else Estimate(mean=selection, std=0.0),
+        )
+
+    return make
+
+
+def key_of(network):
+    """Its members in alphabetical order, what follows in its label, or "scratch" and "start"."""
+    words = network.label.partition(".")
+    return "+".join(sorted(words[0].split("+"))) + words[1] + words[2]
+
+
+class FakeEvidence:
+    """Answers from tables, and remembers what had to be trained. A plan yields nothing from it.
+
+    Keys are labels, with spaces for "+": "a b" is a pool in any order, "a.longer" its control.
+    `accuracies` are by network, `similarities` by two of them as in "a b|c". The selection of a
+    network is its accuracy unless `selections` has another value; on one division into folds,
+    `divisions` may. The AUC is the opposite of the accuracy, so that it prefers the other task.
+    """
+
+    def __init__(self, make_evaluation, accuracies, similarities, selections, teachers, start):
+        self.make_evaluation = make_evaluation
+        self.accuracies = {"scratch": 0.1} | _keyed(accuracies)
+        self.selections, self.divisions = _keyed(selections), {}
+        self.pairs = {
+            frozenset(_key(k) for k in key.split("|")): s for key, s in similarities.items()
+        }
+        self.complements, self.error = {}, 0.0
+        self.trained, self.prepared, self.compared_gains, self.looked = [], [], [], []
+        singles = [key for key in accuracies if " " not in key and "." not in key]
+        names = [key for key in singles if key not in ("scratch", "start", *teachers)]
+        self.study = Study(
+            dataset=types.SimpleNamespace(unlabeled=range(10_000), labelled_sets=((0,),)),
+            images=None,
+            backbone=None,
+            backbone_settings={"name": "fake"},
+            tasks=dict.fromkeys(names),
+            pretrain=PretrainSettings(mixing="distil" if teachers else "alternate"),
+            distil=DistilSettings(),
+            penalty=None,
+            target=TargetSettings(),
+            similarity=SimilaritySettings(),
+            seed=0,
+            given=dict.fromkeys((*teachers, *([START] if start else []))),
+        )
+
+    def evaluated(self, networks, divisions=(), *, tested=True):
+        self.prepared += [(key_of(n), division) for n in networks for division in divisions]
+        if not tested:
+            self.looked.append([key_of(network) for network in networks])
+        self.trained += [k for k in map(key_of, networks) if tested and k not in self.trained]
+        yield from ()
+
+    def compared(self, networks):
+        yield from ()
+
+    def complemented(self, pool, others):
+        yield from ()
+
+    def evaluate(self, network):
+        key = key_of(network)
+        assert key in self.trained, f"{key} was not asked for"
+        accuracy = self.accuracies[key]
+        selection = self.selections.get(key, accuracy)
+        return self.make_evaluation(accuracy, selection=selection, auc=1 - accuracy)
+
+    def start(self):
+        return self.evaluate(self.study.initial) if self.study.initial else msgspec.UNSET
+
+    def selection(self, network, divisions=(0,)):
+        key = key_of(network)
+        always = self.selections.get(key, self.accuracies[key])
+        return estimate([self.divisions.get((key, division), always) for division in divisions])
+
+    def gain(self, before, after, *, on_test=False, divisions=(0,)):
+        """`error` is that of every gain."""
+        keys = key_of(before), key_of(after)
+        self.compared_gains.append((*keys, *divisions))
+        table = self.accuracies if on_test else self.accuracies | self.selections
+        return Gain(table[keys[1]] - table[keys[0]], self.error, 1.96 * self.error)
+
+    def complement(self, pool, other):
+        return self.complements.get(f"{key_of(pool)}|{key_of(other)}")
+
+    def similarities(self, networks):
+        keys = list(map(key_of, networks))
+        return np.array(
+            [[self.pairs[frozenset((a, b))] if a != b else 1.0 for b in keys] for a in keys]
+        )
+
+
+def _key(words):
+    name, dot, rest = words.partition(".")
+    return "+".join(sorted(name.split())) + dot + rest
+
+
+def _keyed(table):
+    return {_key(words): value for words, value in table.items()}
+
+
+@pytest.fixture
+def fake(make_evaluation, monkeypatch):
+    """`fake(accuracies, similarities={}, selections={}, teachers=(), start=False)`."""
+
+    def longer(study, pool, first):
+        return study.single(first).replace(compute=1.0 + len(pool.members))
+
+    monkeypatch.setattr(mtassl, "longer", longer)
+
+    def make(accuracies, similarities=None, selections=None, *, teachers=(), start=False):
+        tables = accuracies, similarities or {}, selections or {}
+        return FakeEvidence(make_evaluation, *tables, teachers, start)
+
+    return make
+
+
+@pytest.fixture
+def drive():
+    """`drive(plan)`: what a plan finds when all that it asks for is there."""
+
+    def run(plan):
+        try:
+            while True:
+                next(plan)
+        except StopIteration as end:
+            return end.value
+
+    return run

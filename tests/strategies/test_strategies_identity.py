@@ -4,16 +4,14 @@ import shutil
 
 import pytest
 
-from assl_jax.evaluation.finetune import Target
+from assl_jax.evaluation.classification import Classification
 from assl_jax.models import ResNet
 from assl_jax.strategies import identity
-from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.identity import Definition, code_digest, reach
-from assl_jax.strategies.pretraining import Pretraining
 from assl_jax.tasks import TASKS
 
-ROOTS = {name: (Pretraining, TASKS[name]) for name in ("simclr", "rotation", "mcpc")}
-ROOTS["finetune"] = (Evaluating,)
+ROOTS = {name: (TASKS[name], ResNet) for name in ("simclr", "rotation", "mcpc")}
+ROOTS["finetune"] = (Classification, ResNet)
 
 
 def digests() -> dict[str, str]:
@@ -44,17 +42,11 @@ EDITS = {
     ),
     "a task changes itself": ("tasks/rotation.py", "= 1 / 8", "= 1 / 4", {"rotation"}),
     "a private helper counts": ("losses.py", "_RATIO_EPS = 1e-6", "_RATIO_EPS = 1e-5", {"mcpc"}),
-    "the optimiser changes everything": (
-        "training/optimiser.py",
-        "math.cos(math.pi * progress)",
-        "math.cos(3 * progress)",
+    "a layer changes everything that trains it": (
+        "models/conv.py",
+        "[(k // 2, k // 2)",
+        "[(k // 2, k // 3)",
         {"simclr", "rotation", "mcpc", "finetune"},
-    ),
-    "a metric changes what is evaluated": (
-        "evaluation/scores.py",
-        "hits = probabilities.argmax(1) == labels",
-        "hits = probabilities.argmin(1) == labels",
-        {"finetune"},
     ),
     "the name of a task changes itself": (
         "tasks/rotation.py",
@@ -73,8 +65,20 @@ IRRELEVANT = {
         'colour: ClassVar[str] = "#0',
     ),
     "a comment": ("losses.py", "import optax\n", "import optax  # losses\n"),
-    "a report": ("report/forms.py", '+.{digits}f"', '+.{digits}g"'),
-    "the cache itself": ("strategies/stages.py", "LOCK_SECONDS = 0.5", "LOCK_SECONDS = 0.7"),
+    "the training loop": (
+        "training/optimiser.py",
+        "math.cos(math.pi * progress)",
+        "math.cos(3 * progress)",
+    ),
+    "a metric": (
+        "evaluation/scores.py",
+        "hits = probabilities.argmax(1) == labels",
+        "hits = probabilities.argmin(1) == labels",
+    ),
+    "what fine-tunes": ("evaluation/finetune.py", "SHUFFLES = 20", "SHUFFLES = 30"),
+    "a message": ("training/loop.py", 'f"stopped at step', 'f"ended at step'),
+    "the store": ("store.py", '"wandb")', '"wandb", "mlflow")'),
+    "the scheduler": ("strategies/scheduler.py", "PAUSE = 0.5", "PAUSE = 0.7"),
     "another strategy": ("strategies/pairs.py", "DRAWN = 5000", "DRAWN = 500"),
 }
 
@@ -111,18 +115,17 @@ def test_a_task_reaches_its_loss_and_no_other():
     # By way of a base class, a head and an annotation.
     assert Definition("assl_jax.tasks.route_tiles", "RouteTiles") in reach([TASKS["src"]])
     assert Definition("assl_jax.models.heads", "NextFeature") in reach([TASKS["mcpc"]])
-    assert Definition("assl_jax.training.penalty", "Penalty") in reach([Pretraining])
-
-
-def test_a_stage_reaches_the_compiled_step_but_no_task_that_it_does_not_train():
-    for root in (Pretraining, Evaluating):
-        found = reach([root])
-        assert Definition("assl_jax.training.step", "make_step") in found
-        modules = {definition.module for definition in found}
-        assert "assl_jax.tasks.simclr" not in modules
-        assert not {m for m in modules if m.split(".")[1] in ("report", "console", "records")}
-    assert Definition("assl_jax.evaluation.classification", "Classification") in reach([Target])
     assert Definition("assl_jax.models.conv", "Conv") in reach([ResNet])
+
+
+@pytest.mark.parametrize("roots", ROOTS.values(), ids=ROOTS)
+def test_only_the_rooms_whose_code_counts_are_reached(roots):
+    rooms = {definition.module.split(".")[1] for definition in reach(roots)}
+    assert rooms <= identity.ROOMS | {"evaluation"} and {"models", "ops"} <= rooms
+    own = {d.module for d in reach(roots) if ".evaluation." in d.module}
+    assert own <= {Classification.__module__}
+    trained = {d.module for d in reach(roots) if d.module == "assl_jax.tasks.simclr"}
+    assert bool(trained) == (roots is ROOTS["simclr"])
 
 
 def test_the_digest_depends_on_the_packages_that_compute(monkeypatch):

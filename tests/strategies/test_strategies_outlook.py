@@ -1,31 +1,100 @@
-"""What may follow the first networks of a search, and what is left of a run."""
+"""The plan: what is to be done, counted by hand, what is finished, and what is left of a run."""
 
 import time
 import types
 
+import numpy as np
 import pytest
 
 from assl_jax import console
+from assl_jax.records import SCRATCH, Network
 from assl_jax.strategies import outlook
-from assl_jax.strategies.network import SCRATCH, Network
-from assl_jax.strategies.outlook import Outlook, of_search, together
-from assl_jax.strategies.plan import Pace, planned, works_of
+from assl_jax.strategies.finetuning import finetune
+from assl_jax.strategies.outlook import Outlook, Pace, of_search, pace, planned, together
+from assl_jax.strategies.pretraining import step_flops_of
 from assl_jax.strategies.settings import SearchSettings
-from assl_jax.tasks import make_task
 
-TASKS = ("rotation", "src")
-
-
-def by_title(works):
-    return {work.title: work for work in works}
+SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
+TITLES = ["fine-tune From scratch", "pretrain rotation", "fine-tune rotation"]
 
 
-def test_the_pool_and_its_control_by_hand(make_study):
-    study = make_study(seeds=2, folds=2, steps=4)
-    found = by_title(of_search(study, TASKS, (), SearchSettings()))
-    pool = Network(("src", "rotation"))
-    alone = {name: 4 * study.pretraining.mixing.flops_of_a_step(Network((name,))) for name in TASKS}
-    train, tune = works_of(study, pool)
+def test_what_a_study_begins_with(lab):
+    tiny = lab()
+    scratch, pretrain, finetune = works = planned(tiny.evidence, [ROTATION])
+    assert [work.title for work in works] == TITLES
+    # Two seeds on all labels and two folds, of 2 steps each.
+    assert (scratch.steps, pretrain.steps, finetune.steps) == (8, 4, 8)
+    assert pretrain.flops == 4 * step_flops_of(tiny.study, ROTATION)
+    # A step on 8 images: a convolution of 3x3 to 6 channels at 8x8 positions, a head of 2 classes,
+    # forward and both gradients. Then the predictions: 2 times 20 test images, 2 folds of 8.
+    image = 2 * (9 * 6 * 64 + 6 * 2)
+    assert scratch.flops == finetune.flops == image * (3 * 8 * 8 + 2 * 20 + 2 * 8)
+    assert not any(work.finished for work in works) and not tiny.folder.exists()
+    # Every pretraining counts.
+    twice = planned(lab(pretrainings=2).evidence, [ROTATION])
+    for one, two, factor in zip(works, twice, (1, 2, 2), strict=True):
+        assert two.title == one.title and two.steps == factor * one.steps
+        assert two.flops == pytest.approx(factor * one.flops)
+
+
+def test_the_choice_of_a_learning_rate_is_planned(lab):
+    # Two seeds on all labels, two folds for each of three rates, and two folds for the selection.
+    (scratch,) = planned(lab(learning_rates=(1e-4, 1e-3, 1e-2)).evidence, [])
+    assert scratch.steps == 2 * (2 + 3 * 2 + 2)
+    (scratch,) = planned(lab(learning_rates=(1e-4, 1e-3), selects=False).evidence, [])
+    assert scratch.steps == 2 * (2 + 2 * 2)
+
+
+def test_parts_are_only_pretrained(lab):
+    pool = lab().study.pool(("rotation", "src"))
+    works = planned(lab().evidence, [pool], [ROTATION])
+    assert [work.title for work in works] == [
+        *TITLES[:2],
+        "pretrain rotation + src",
+        "fine-tune rotation + src",
+    ]
+
+
+def test_at_a_rung_a_part_is_pretrained_and_nothing_is_tested(lab):
+    tiny = lab(folds=3, steps=8, rungs=(0.25, 0.5))
+    _, pretrain, finetune = planned(tiny.evidence, [tiny.study.single("rotation", 0.25)])
+    assert (pretrain.title, pretrain.steps) == ("pretrain rotation, 25 % of its pretraining", 2)
+    assert pretrain.flops == 2 * step_flops_of(tiny.study, ROTATION)
+    assert finetune.steps == 3 * 2
+    assert not any(w.finished for w in planned(tiny.evidence, [tiny.study.single("src", 0.5)]))
+    assert not tiny.folder.exists()  # to look for an earlier rung computes nothing
+
+
+@pytest.mark.slow
+def test_what_is_finished(lab):
+    tiny = lab()
+    tiny.evaluate(SCRATCH)
+    tiny.pretrain(ROTATION)
+    asked = list(tiny.stages.finished)
+    assert [w.finished for w in planned(tiny.evidence, [ROTATION])] == [True, True, False]
+    tiny.run(finetune(tiny.study, ROTATION, 1e-3))  # the cross-validation is missing
+    assert not planned(tiny.evidence, [ROTATION])[-1].finished
+    tiny.evaluate(ROTATION)
+    again = lab()
+    assert all(work.finished for work in planned(again.evidence, [ROTATION]))
+    assert not again.stages.finished  # the plan has looked, and the run has asked for nothing
+    assert list(tiny.stages.finished)[: len(asked)] == asked
+
+
+def test_the_pace_of_this_machine(lab):
+    found = pace(lab().study)
+    assert found.flops_per_s > 0 and found.host_bytes > 2**20 and found.device_bytes is None
+
+
+def by_title(lab, settings):
+    return {work.title: work for work in of_search(lab.evidence, settings)}
+
+
+def test_the_pool_and_its_control_by_hand(lab):
+    tiny = lab()
+    found = by_title(tiny, SearchSettings())
+    alone = sum(4 * step_flops_of(tiny.study, network) for network in (SRC, ROTATION))
+    _, train, tune = planned(tiny.evidence, [tiny.study.pool(("src", "rotation"))])
     assert list(found) == [
         "pools, at most 1",
         "one task as long as the largest pool",
@@ -35,40 +104,36 @@ def test_the_pool_and_its_control_by_hand(make_study):
     assert found["pools, at most 1"].steps == 4 + 8
     assert found["pools, at most 1"].flops == train.flops + tune.flops
     control = found["one task as long as the largest pool"]
-    assert control.flops == pytest.approx(sum(alone.values()) + train.flops + tune.flops)
+    each = max(step_flops_of(tiny.study, network) for network in (SRC, ROTATION))
+    assert control.flops == pytest.approx(alone + train.flops + tune.flops, abs=each)
     # Scratch, the first task, the pool and the control: two folds of two steps.
     assert found["comparisons on further folds"].steps == 4 * 2 * 2
-    assert not list(study.setup.stages.folder.glob("*"))
+    assert not tiny.folder.exists()
 
 
 @pytest.mark.parametrize(
     "settings, titles",
     [
-        ({"control": False}, ["pools, at most 1", "comparisons on further folds"]),
-        ({"control": False, "accept": "not_worse"}, ["pools, at most 1"]),
-        ({"control": False, "select_on": "test"}, ["pools, at most 1"]),
+        ({}, ["pools, at most 1", "comparisons on further folds"]),
+        ({"accept": "not_worse"}, ["pools, at most 1"]),
+        ({"select_on": "test"}, ["pools, at most 1"]),
     ],
 )
-def test_what_is_switched_off_is_not_planned(make_study, settings, titles):
-    works = of_search(make_study(), TASKS, (), SearchSettings(**settings))
-    assert [work.title for work in works] == titles
+def test_what_is_switched_off_is_not_planned(lab, settings, titles):
+    assert list(by_title(lab(), SearchSettings(control=False, **settings))) == titles
 
 
-def test_one_task_is_followed_by_nothing(make_study):
-    assert of_search(make_study(), ("rotation",), (), SearchSettings()) == []
+def test_one_task_is_followed_by_nothing(lab):
+    assert of_search(lab(tasks=("rotation",)).evidence, SearchSettings()) == []
 
 
-def test_every_candidate_and_every_rung(make_study):
-    names = ("rotation", "src", "simclr", "vicreg")
-    intensity = make_study().setup.dataset.intensity
-    tasks = {name: make_task(name, intensity=intensity) for name in names}
-    study = make_study(tasks=tasks, rungs=(0.25, 0.5))
-    settings = SearchSettings(candidates="all", rungs=(0.25, 0.5))
-    found = by_title(of_search(study, names, (), settings))
+def test_every_candidate_and_every_rung(lab):
+    tiny = lab(tasks=("rotation", "src", "simclr", "vicreg"), rungs=(0.25, 0.5))
+    found = by_title(tiny, SearchSettings(candidates="all", rungs=(0.25, 0.5)))
     # Four tasks become two after a quarter; two are no longer halved.
     assert list(found)[:2] == ["after 0.25 of the steps, the better half", "pools, at most 1"]
     assert len(found) == 4
-    plain = by_title(of_search(study, names, (), SearchSettings(candidates="all")))
+    plain = by_title(tiny, SearchSettings(candidates="all"))
     assert "pools, at most 6" in plain  # 3 of two tasks, 2 of three, 1 of four
 
 
@@ -83,22 +148,20 @@ def clock(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_is_left_shrinks_with_each_stage(make_study, clock):
-    study = make_study()
-    rotation = Network(("rotation",))
-    begins = planned(study, [rotation])
-    follows = together("more", study, [Network(("src",))])
+def test_what_is_left_shrinks_with_each_stage(lab, clock):
+    tiny = lab()
+    begins = planned(tiny.evidence, [ROTATION])
+    follows = together("more", tiny.evidence, [SRC])
     total = [sum(work.flops for work in works) for works in (begins, follows)]
-    ahead = Outlook(study, begins, follows, Pace(sum(total) / 1000, None, None))
-    study.setup.stages.told = ahead.finished
+    ahead = Outlook(tiny.evidence, begins, follows, Pace(sum(total) / 1000, None, None))
+    tiny.stages.told = ahead.finished
     ahead.tell()
     least = 1000 * total[0] / sum(total)
     assert console._left == pytest.approx((least, 1000))
     clock[0] = least  # all goes as planned
-    study.evaluate(SCRATCH)
-    study.evaluate(rotation)
-    start, end = (at - clock[0] for at in console._left)
-    assert start == pytest.approx(0, abs=1e-6 * least)
-    assert end == pytest.approx(1000 - least, rel=1e-6)
-    study.evaluate(rotation)  # read again: nothing is counted twice
-    assert console._left == pytest.approx((clock[0] + start, clock[0] + end))
+    tiny.evaluate(SCRATCH)
+    tiny.evaluate(ROTATION)
+    left = np.array(console._left) - clock[0]
+    assert left == pytest.approx([0, 1000 - least], rel=1e-6, abs=1e-6 * least)
+    tiny.evaluate(ROTATION)  # read again: nothing is counted twice
+    assert np.array(console._left) - clock[0] == pytest.approx(left)

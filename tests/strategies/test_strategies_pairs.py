@@ -3,33 +3,13 @@
 import itertools
 
 import numpy as np
+import paper_tables
 import pytest
+from paper_tables import TABLE_1, TASKS
 from scipy import stats
 
 from assl_jax.records import Correlation, Extension
 from assl_jax.strategies.pairs import DRAWN, correlation, pairs
-
-TASKS = ["src", "jigsaw", "inpaint", "simclr", "rotation", "mcpc"]
-SINGLES = dict(zip(TASKS, [68.36, 68.29, 64.49, 73.05, 70.07, 66.94], strict=True))
-
-# Table 1, each pair once: similarity and integrated accuracy.
-TABLE_1 = {
-    ("jigsaw", "rotation"): (0.1543, 76.06),
-    ("jigsaw", "src"): (0.1891, 75.57),
-    ("jigsaw", "simclr"): (0.2409, 74.69),
-    ("jigsaw", "inpaint"): (0.4132, 70.77),
-    ("jigsaw", "mcpc"): (0.4202, 68.81),
-    ("rotation", "src"): (0.0695, 76.70),
-    ("rotation", "simclr"): (0.0866, 78.21),
-    ("rotation", "inpaint"): (0.1524, 73.44),
-    ("rotation", "mcpc"): (0.1557, 74.70),
-    ("simclr", "src"): (0.1085, 77.25),
-    ("simclr", "inpaint"): (0.2373, 74.08),
-    ("simclr", "mcpc"): (0.2388, 73.29),
-    ("inpaint", "src"): (0.1852, 72.47),
-    ("inpaint", "mcpc"): (0.4125, 65.09),
-    ("src", "mcpc"): (0.2573, 72.03),
-}
 
 
 def row(pool, similarity, gain, *, make):
@@ -44,12 +24,11 @@ def row(pool, similarity, gain, *, make):
     )
 
 
-def test_the_papers_table_1(fake_study):
-    accuracies = {(): 0.6319} | {(task,): value / 100 for task, value in SINGLES.items()}
-    for pool, (_, accuracy) in TABLE_1.items():
-        accuracies[pool] = accuracies[pool[::-1]] = accuracy / 100
-    similarities = {((a,), (b,)): similarity for (a, b), (similarity, _) in TABLE_1.items()}
-    results = pairs(fake_study(accuracies, similarities), tasks=TASKS)
+def test_the_papers_table_1(fake, drive):
+    accuracies = paper_tables.accuracies()
+    accuracies |= {" ".join(pool): value / 100 for pool, (_, value) in TABLE_1.items()}
+    evidence = fake(accuracies, {f"{a}|{b}": s for (a, b), (s, _) in TABLE_1.items()})
+    results = drive(pairs(evidence, tasks=TASKS))
     assert len(results.pairs) == 15 and set(results.singles) == set(TASKS)
     rows = {frozenset(row.members): row for row in results.pairs}
     best = rows[frozenset(["simclr", "rotation"])]
@@ -92,18 +71,18 @@ def test_correlation_and_p_against_a_slow_version(ties, make_evaluation):
         assert getattr(found, f"{kind}_p") == pytest.approx(share, abs=1e-6)
 
 
-def test_the_complement_is_correlated_with_the_same_gains(fake_study):
+def test_the_complement_is_correlated_with_the_same_gains(fake, drive):
     """A complement that is the gain itself; without it for one pair there is no correlation."""
     tasks = ["a", "b", "c", "d"]
     gains = dict(zip(itertools.combinations(tasks, 2), [0.1, 0.5, 0.2, 0.4, 0.3, 0.6], strict=True))
-    accuracies = {(): 0.0} | {(t,): 0.0 for t in tasks} | gains
-    study = fake_study(accuracies, {((a,), (b,)): 0.5 for a, b in gains})
-    study.complements = {((a,), (b,)): gain for (a, b), gain in gains.items()}
-    results = pairs(study, tasks=tasks)
+    accuracies = dict.fromkeys(tasks, 0.0) | {f"{a} {b}": gain for (a, b), gain in gains.items()}
+    evidence = fake(accuracies, {f"{a}|{b}": 0.5 for a, b in gains})
+    evidence.complements = {f"{a}|{b}": gain for (a, b), gain in gains.items()}
+    results = drive(pairs(evidence, tasks=tasks))
     assert results.complement_correlation["avg_gain"].spearman == 1.0
     assert results.complement_correlation["max_gain"].pearson == pytest.approx(1.0)
-    del study.complements[("a",), ("b",)]
-    assert pairs(study, tasks=tasks).complement_correlation == {}
+    del evidence.complements["a|b"]
+    assert drive(pairs(evidence, tasks=tasks)).complement_correlation == {}
 
 
 def test_where_nothing_can_be_said(make_evaluation):
