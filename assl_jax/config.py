@@ -16,8 +16,7 @@ from assl_jax.config_keys import (
     defaults,
     task_names,
 )
-from assl_jax.data import Dataset, check_entries, load
-from assl_jax.data.settings import check
+from assl_jax.data import Dataset, load, source
 from assl_jax.errors import InputError, require
 from assl_jax.interop.start import TEACHERS, read_start, teacher_paths
 from assl_jax.models import make_backbone, suggest_delay, takes
@@ -208,8 +207,7 @@ def mistakes_of(config: ConfigDict) -> list[str]:
     # What depends on several settings, and the groups that it reads.
     checks: tuple[tuple[str, Callable[[], Any]], ...] = (
         ("", lambda: trackers_of(config.log_to)),
-        ("", lambda: check_entries(**data)),
-        ("data", lambda: check(**data)),
+        ("data", lambda: source(**data)),
         ("task", lambda: _tasks(config)),
         (
             "backbone self_assl",

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from assl_jax.data import SOURCES, load, source_of, source_settings
-from assl_jax.data.settings import SETTINGS
 from assl_jax.docstrings import meanings
 from assl_jax.errors import lookup, require
 from assl_jax.models import BACKBONES, make_backbone
@@ -221,7 +220,6 @@ def choices(config: ConfigDict, key: str) -> list[str]:
         return list(NAMED[key])
     name = key.rpartition(".")[2]
     allowed = [declared(each).get(name) for each in _declaring(config, key)]
-    allowed += [SETTINGS.get(name)] if key.startswith("data.") else []
     return next((list(each.names) for each in allowed if isinstance(each, OneOf)), [])
 
 

@@ -19,7 +19,7 @@ CHANGES = {
     **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
     "similarity.": "the comparisons of features",
     "self_assl.": "the second trainings",
-    **dict.fromkeys(("joint.", "distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
+    **dict.fromkeys(("distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
 }
 
 

@@ -59,7 +59,7 @@ def test_the_papers_rules_are_one_setting():
     [
         (["target.steps"], "all but the fine-tunings"),
         (["search.metric", "tasks"], "all of it that the new config needs"),
-        (["task.src.jitter", "joint.weight"], "all but the networks of src, the pools"),
+        (["task.src.jitter", "pretrain.mixing"], "all but the networks of src, the pools"),
         (["search.metric", "backbone.width"], "the stages that backbone.width does not change"),
     ],
 )

@@ -42,7 +42,7 @@ def installed(monkeypatch):
     """A package that registers all three, and one that is broken."""
     points = {
         "assl_jax.tasks": {"mirror": "mirror:Mirror", "bad": "no_such_module:Task"},
-        "assl_jax.data": {"arrays": "arrays:arrays"},
+        "assl_jax.data": {"arrays": "arrays:Arrays"},
         "assl_jax.backbones": {"densenet": "densenet:DenseNet"},
     }
     found = {g: {n: EntryPoint(n, v, g) for n, v in each.items()} for g, each in points.items()}
@@ -116,7 +116,7 @@ def test_what_an_entry_fixes_is_part_of_a_stage(tmp_path):
     assert models.fixed_elsewhere({"name": "resnet18"}) == models.fixed_elsewhere({}) == {}
 
 
-@pytest.mark.parametrize("name", ["arrays", "arrays:arrays"])
+@pytest.mark.parametrize("name", ["arrays", "arrays:Arrays"])
 def test_a_source_of_another_package(name, installed, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((20, 4, 4, 1), np.uint8))
     np.save(tmp_path / "labels.npy", np.repeat([0, 1], 10))
@@ -137,7 +137,7 @@ def test_a_source_of_another_package(name, installed, tmp_path):
         (lambda: task_class("mirror:MirrorHead"), "must be a dataclass that derives from"),
         (lambda: task_class("raises:Task"), "raises cannot be imported (ZeroDivisionError"),
         (lambda: task_class("same:Rotation"), "calls itself 'rotation' as another task does"),
-        (lambda: backbone_entry("arrays:arrays"), "must be a Flax module"),
+        (lambda: backbone_entry("arrays:Arrays"), "must be a Flax module"),
         (lambda: source_settings("mirror:Mirror"), "arguments all have defaults"),
     ],
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from assl_jax import outputs
 from assl_jax.command_line import Options
-from assl_jax.data.phantom_ct import WINDOW, phantom, phantom_ct
+from assl_jax.data.phantom_ct import WINDOW, PhantomCT, phantom
 from assl_jax.environment import program
 from assl_jax.errors import InputError, require
 
@@ -25,7 +25,7 @@ OWN = r"head_\d+\.nii\.gz|volumes\.csv|\..*"  # names of what it writes; and hid
 
 
 def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -> None:
-    """Write every volume of `phantom_ct(**settings)`, and `volumes.csv` with its splits.
+    """Write every volume of `PhantomCT(**settings)`, and `volumes.csv` with its splits.
 
     The files hold HU without clipping on the axes x, y, z, in RAS millimetres like a scanner's.
     With `window=(-20, 100)`, the source `volumes` gives the arrays and splits of `phantom_ct`.
@@ -33,11 +33,11 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
     Args:
       folder: a new or empty folder, or one with these volumes; it is created if needed.
       force: write into a folder that holds something else, see `outputs.write`.
-      **settings: as in `phantom_ct`.
+      **settings: as in `PhantomCT`.
 
     Raises:
       InputError: a folder that holds something else or cannot be written, or a setting that
-        `phantom_ct` refuses.
+        `PhantomCT` refuses.
     """
     import nibabel
 
@@ -51,7 +51,7 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
         force or all(re.fullmatch(OWN, name) for name in held),
         f"{folder} is not empty; name a new folder",
     )
-    data = phantom_ct(**settings)
+    data = PhantomCT(**settings).load()
     splits = dict.fromkeys(data.test.tolist(), "test")
     splits |= dict.fromkeys(data.labelled_sets[0].tolist(), "train")
     z, y, x = FIELD_OF_VIEW / np.asarray(data.space)
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
         description="Write generated head phantoms as NIfTI files with a table.",
     )
     parser.add_argument("folder")
-    for name, parameter in inspect.signature(phantom_ct).parameters.items():
+    for name, parameter in inspect.signature(PhantomCT).parameters.items():
         default = parameter.default
         kind = type(default) if isinstance(default, int) else numbers
         parser.add_argument(f"--{name}", type=kind, default=default)

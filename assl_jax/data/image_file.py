@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,9 +15,9 @@ from assl_jax.data.claims import Within, check_claim
 from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
 from assl_jax.data.names import is_system, shown, special
-from assl_jax.data.settings import check
 from assl_jax.data.window import check_fills, check_window, to_bytes
 from assl_jax.errors import require
+from assl_jax.ranges import OneOf, Range, check
 
 PICTURES = (  # compared in lower case
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -35,6 +35,7 @@ FORMATS = (  # Pillow's names of these. It knows others; some start a program su
 )
 BLANK = 2**26  # bytes of pixels that a file of any size may have: one colour packs into nothing
 FULL_RANGE = (0.0, 65535.0)
+LARGEST_SIDE = 8192  # pixels or voxels; a larger image does not fit into a network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,14 +57,14 @@ class ImageFormat:
       InputError: a setting out of range, named as in `data.*`.
     """
 
-    side: int = 0
+    side: Annotated[int, Range(at_least=0, at_most=LARGEST_SIDE)] = 0
     channels: int = 0
     window: tuple[float, ...] = ()
-    pages: str = "one"
-    alpha: str = "white"
+    pages: Annotated[str, OneOf(("one", "first", "middle", "channels"))] = "one"
+    alpha: Annotated[str, OneOf(("white", "drop"))] = "white"
 
     def __post_init__(self) -> None:
-        check(side=self.side, pages=self.pages, alpha=self.alpha)
+        check(self, "data.")
         check_window(self.window)
         require(
             self.channels in (0, 1, 3, 4),

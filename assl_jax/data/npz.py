@@ -1,6 +1,8 @@
 """One NumPy archive with images or volumes and their labels, as MedMNIST stores them."""
 
+import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -8,10 +10,12 @@ from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import is_missing, plain
 from assl_jax.data.npz_file import read_arrays
 from assl_jax.data.rows import sides
-from assl_jax.data.settings import check, existing_file
+from assl_jax.data.settings import existing_file
+from assl_jax.data.source import Labels, Source
 from assl_jax.data.splits import stratified_subset
 from assl_jax.data.window import check_window, to_bytes
 from assl_jax.errors import InputError, require
+from assl_jax.ranges import OneOf, Seed
 
 SPLITS = ("unlabeled", "val", "train", "test")  # in the order of the result
 LABELLED = ("train", "test")
@@ -21,14 +25,8 @@ OPTIONAL = ("unlabeled_images", "val_images", NAMES)  # `val_labels` are not use
 FEW = 4  # an axis of so few entries may be channels
 
 
-def npz(
-    *,
-    path: str = "",
-    channels_axis: str = "auto",
-    window: tuple[float, ...] = (),
-    labels: int = 0,
-    seed: int = 0,
-) -> Dataset:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Npz(Source):
     """Images or volumes in a `.npz` file.
 
     Source: the layout of MedMNIST v2 (Yang et al. 2023). The file holds `train_images`,
@@ -44,7 +42,11 @@ def npz(
     Proxy tasks see training, validation and unlabeled images. Published results on MedMNIST are
     trained on `train_images` only.
 
-    Args:
+    It gives the unlabeled, validation, training and test images. The window of uint8 images is 0 to
+    255; booleans become the uint8 values 0 and 255. Other integers become int16, and the smallest
+    and the largest value of the training images are the window.
+
+    Attributes:
       path: the file.
       channels_axis: where the channels are: "last", "first" (after the number of images), "none"
         (each image has one channel), or "auto", which knows `[n, h, w]`, `[n, h, w, 1 or 3]` and
@@ -54,64 +56,76 @@ def npz(
       labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
       seed: draws the labelled training set.
 
-    Returns:
-      A data set of unlabeled, validation, training and test images. The window of uint8 images is 0
-      to 255; booleans become the uint8 values 0 and 255. Other integers become int16, and the
-      smallest and the largest value of the training images are the window.
-
     Raises:
       InputError: a missing or damaged file, Python objects (nothing is unpickled), a missing key,
         arrays that do not fit each other, axes whose meaning is not clear, values that do not fit
         into 16-bit integers, a class without training or test images, a setting out of range.
     """
-    check(labels=labels, seed=seed, channels_axis=channels_axis)
-    window = tuple(map(float, window))
-    check_window(window)
-    file = existing_file(path, "an .npz file")
-    arrays, checksums, notes = _read(file)
-    parts = {
-        s: _images(file, s, arrays[f"{s}_images"], channels_axis, window)
-        for s in SPLITS
-        if f"{s}_images" in arrays
-    }
-    shown = "train" if "train" in parts else "unlabeled"
-    for split, x in parts.items():
+
+    path: str = ""
+    channels_axis: Annotated[str, OneOf(("auto", "first", "last", "none"))] = "auto"
+    window: tuple[float, ...] = ()
+    labels: Labels = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(tuple(map(float, self.window)))
+
+    def load(self) -> Dataset:
+        window = tuple(map(float, self.window))
+        file = existing_file(self.path, "an .npz file")
+        arrays, checksums, notes = _read(file)
+        parts = {
+            s: _images(file, s, arrays[f"{s}_images"], self.channels_axis, window)
+            for s in SPLITS
+            if f"{s}_images" in arrays
+        }
+        shown = "train" if "train" in parts else "unlabeled"
+        for split, x in parts.items():
+            require(
+                x.shape[1:] == parts[shown].shape[1:],
+                f"{file}: {split}_images are {_size(x)}, {shown}_images are {_size(parts[shown])}; "
+                "resize them to one shape",
+            )
+        images = np.concatenate(list(parts.values()))
+        low, high = 0.0, 255.0
+        if images.dtype != np.uint8:
+            low, high = float(parts[shown].min()), float(parts[shown].max())
+            require(
+                low < high, f"{file}: every value of {shown}_images is {low:g}; nothing to learn"
+            )
+        # The training and the test images are the last ones.
+        tested = len(parts.get("test", ()))
+        seen = np.arange(len(images) - tested)
+        known = np.full(len(images), -1, np.int32)
+        names: tuple[str, ...] = ()
+        if shown == "train":
+            names, classes = _classes(file, arrays, parts)
+            known[len(images) - len(classes) :] = classes
+        chosen = seen[known[seen] >= 0]
         require(
-            x.shape[1:] == parts[shown].shape[1:],
-            f"{file}: {split}_images are {_size(x)}, {shown}_images are {_size(parts[shown])}; "
-            "resize them to one shape",
+            bool(names) or not self.labels,
+            f"data.labels={self.labels}, but {file} has no labelled images",
         )
-    images = np.concatenate(list(parts.values()))
-    low, high = 0.0, 255.0
-    if images.dtype != np.uint8:
-        low, high = float(parts[shown].min()), float(parts[shown].max())
-        require(low < high, f"{file}: every value of {shown}_images is {low:g}; nothing to learn")
-    # The training and the test images are the last ones.
-    tested = len(parts.get("test", ()))
-    seen = np.arange(len(images) - tested)
-    known = np.full(len(images), -1, np.int32)
-    names: tuple[str, ...] = ()
-    if shown == "train":
-        names, classes = _classes(file, arrays, parts)
-        known[len(images) - len(classes) :] = classes
-    chosen = seen[known[seen] >= 0]
-    require(bool(names) or not labels, f"data.labels={labels}, but {file} has no labelled images")
-    if labels:
-        chosen = chosen[stratified_subset(known[chosen], labels, seed=seed, names=names)]
-    return Dataset(
-        name="npz",
-        images=images,
-        labels=known,
-        class_names=names,
-        unlabeled=seen,
-        labelled_sets=(chosen,) if names else (),
-        test=np.arange(len(seen), len(images)),
-        intensity=intensity_of(images[: len(seen)], low=low, high=high),
-        origins=np.repeat(
-            [checksums[f"{split}_images"] for split in parts], [len(x) for x in parts.values()]
-        ),
-        notes=(*notes, *(sides(names, "classes") if names else ())),
-    )
+        if self.labels:
+            chosen = chosen[
+                stratified_subset(known[chosen], self.labels, seed=self.seed, names=names)
+            ]
+        return Dataset(
+            name="npz",
+            images=images,
+            labels=known,
+            class_names=names,
+            unlabeled=seen,
+            labelled_sets=(chosen,) if names else (),
+            test=np.arange(len(seen), len(images)),
+            intensity=intensity_of(images[: len(seen)], low=low, high=high),
+            origins=np.repeat(
+                [checksums[f"{split}_images"] for split in parts], [len(x) for x in parts.values()]
+            ),
+            notes=(*notes, *(sides(names, "classes") if names else ())),
+        )
 
 
 def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:

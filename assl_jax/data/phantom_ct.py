@@ -4,15 +4,17 @@ They need no download. `python -m assl_jax write_phantom FOLDER` writes them as 
 table.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.memory import afford
-from assl_jax.data.settings import check
+from assl_jax.data.source import Source
 from assl_jax.data.splits import stratified_subset
 from assl_jax.errors import require
+from assl_jax.ranges import Seed
 
 CLASSES = ("deep", "lobar", "subarachnoid", "ventricular")
 WINDOW = (-20.0, 100.0)  # HU
@@ -20,14 +22,8 @@ WORKING_BYTES = 100  # for each voxel while a volume is generated
 AIR, BONE, BRAIN, FLUID, BLOOD, SCAR, CALCIUM = -1000.0, 900.0, 34.0, 6.0, 82.0, 14.0, 90.0  # HU
 
 
-def phantom_ct(
-    *,
-    volumes: int = 600,
-    shape: tuple[int, ...] = (16, 28, 28),
-    labels: int = 60,
-    test: int = 200,
-    seed: int = 0,
-) -> Dataset:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomCT(Source):
     """Head phantoms with four patterns of bleeding, equally many of each.
 
     A volume consists of soft-edged ellipsoids in head coordinates, which are rotated, scaled and
@@ -39,7 +35,10 @@ def phantom_ct(
     independent of the class. Noise is the sum of independent voxel noise and smooth noise, like
     that of a reconstruction. No patient's data is used: the phantoms test software, not medicine.
 
-    Args:
+    It gives `[volumes, *shape, 1]` int16 volumes in HU, clipped to -20..100, and four classes. The
+    unlabeled volumes are all except the test volumes.
+
+    Attributes:
       volumes: number of volumes; volume i depends only on `seed`, `shape` and i.
       shape: `[z, y, x]` voxels, z from inferior to superior, y from anterior to posterior, x from
         the patient's right to left; at least 8 each.
@@ -47,45 +46,52 @@ def phantom_ct(
       test: number of test volumes, drawn evenly from the classes.
       seed: generates the volumes and draws both sets.
 
-    Returns:
-      A data set of `[volumes, *shape, 1]` int16 volumes in HU, clipped to -20..100, and four
-      classes. The unlabeled volumes are all except the test volumes.
-
     Raises:
       InputError: a setting out of range, or more voxels than the memory holds.
     """
-    shape = tuple(shape)
-    check(seed=seed)
-    require(
-        len(shape) == 3 and min(shape) >= 8,
-        f"data.shape={shape} must be three axes of at least 8 voxels",
-    )
-    require(
-        min(labels, test) >= len(CLASSES) and labels + test <= volumes,
-        f"data.labels={labels} and data.test={test} must be at least {len(CLASSES)} each and "
-        f"together at most data.volumes={volumes}",
-    )
-    afford(
-        float(math.prod(shape)) * (2 * volumes + WORKING_BYTES),
-        f"data.volumes={volumes} of data.shape={shape}",
-        "lower one of them",
-    )
-    classes = np.arange(volumes, dtype=np.int32) % len(CLASSES)
-    images = np.stack([phantom(i, shape=shape, seed=seed) for i in range(volumes)])
-    images = np.clip(images, int(WINDOW[0]), int(WINDOW[1]))[..., None]
-    test_images = stratified_subset(classes, test, seed=seed)
-    others = np.setdiff1d(np.arange(volumes), test_images)
-    chosen = others[stratified_subset(classes[others], labels, seed=seed)]
-    return Dataset(
-        name="phantom_ct",
-        images=images,
-        labels=classes,
-        class_names=CLASSES,
-        unlabeled=others,
-        labelled_sets=(chosen,),
-        test=test_images,
-        intensity=intensity_of(images[others], low=WINDOW[0], high=WINDOW[1]),
-    )
+
+    volumes: int = 600
+    shape: tuple[int, ...] = (16, 28, 28)
+    labels: int = 60
+    test: int = 200
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            len(self.shape) == 3 and min(self.shape) >= 8,
+            f"data.shape={self.shape} must be three axes of at least 8 voxels",
+        )
+        require(
+            min(self.labels, self.test) >= len(CLASSES) and self.labels + self.test <= self.volumes,
+            f"data.labels={self.labels} and data.test={self.test} must be at least "
+            f"{len(CLASSES)} each and together at most data.volumes={self.volumes}",
+        )
+        afford(
+            float(math.prod(self.shape)) * (2 * self.volumes + WORKING_BYTES),
+            f"data.volumes={self.volumes} of data.shape={self.shape}",
+            "lower one of them",
+        )
+
+    def load(self) -> Dataset:
+        classes = np.arange(self.volumes, dtype=np.int32) % len(CLASSES)
+        images = np.stack(
+            [phantom(i, shape=self.shape, seed=self.seed) for i in range(self.volumes)]
+        )
+        images = np.clip(images, int(WINDOW[0]), int(WINDOW[1]))[..., None]
+        test_images = stratified_subset(classes, self.test, seed=self.seed)
+        others = np.setdiff1d(np.arange(self.volumes), test_images)
+        chosen = others[stratified_subset(classes[others], self.labels, seed=self.seed)]
+        return Dataset(
+            name="phantom_ct",
+            images=images,
+            labels=classes,
+            class_names=CLASSES,
+            unlabeled=others,
+            labelled_sets=(chosen,),
+            test=test_images,
+            intensity=intensity_of(images[others], low=WINDOW[0], high=WINDOW[1]),
+        )
 
 
 def phantom(

@@ -1,33 +1,8 @@
-"""Checks of the settings that several data sources share; each is declared once."""
+"""The paths among the settings of data sources."""
 
 from pathlib import Path
-from typing import Any
 
 from assl_jax.errors import InputError, require
-from assl_jax.ranges import Allowed, OneOf, Range, mistakes
-
-LARGEST_SIDE = 8192  # pixels; a larger image does not fit into a network
-SETTINGS: dict[str, Allowed] = {
-    "alpha": OneOf(("white", "drop")),
-    "channels_axis": OneOf(("auto", "first", "last", "none")),
-    "labels": Range(at_least=0),  # 0 takes all
-    "on_error": OneOf(("raise", "skip")),
-    "pages": OneOf(("one", "first", "middle", "channels")),
-    "seed": Range(at_least=0, below=2**32),
-    "side": Range(at_least=0, at_most=LARGEST_SIDE),  # 0 keeps the size
-    "test_fraction": Range(above=0, below=1),
-    "val": OneOf(("train", "unlabeled", "test", "ignore")),
-}
-
-
-def check(**settings: Any) -> None:
-    """Check settings against `SETTINGS`; others are not looked at.
-
-    Raises:
-      InputError: the settings that are out of range or not one of the choices.
-    """
-    found = mistakes(SETTINGS, settings, "data.")
-    require(not found, "; ".join(found))
 
 
 def existing_folder(path: str, what: str) -> Path:

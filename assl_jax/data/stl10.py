@@ -1,18 +1,21 @@
 """STL-10, from its official binary files or from TensorFlow Datasets' prepared copy."""
 
+import dataclasses
 import os
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, choice, require
+from assl_jax.data.source import Source
+from assl_jax.errors import InputError, require
+from assl_jax.ranges import OneOf
 
 SHAPE = (96, 96, 3)
 IMAGE_BYTES = 96 * 96 * 3
@@ -24,62 +27,70 @@ READERS = ("auto", "binary", "tfds")
 Members = dict[str, tuple[int, Callable[[], Any]]]  # name -> size in bytes, opener
 
 
-def stl10(*, path: str = "", folds: tuple[int, ...] = (0,), reader: str = "auto") -> Dataset:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class STL10(Source):
     """STL-10: 100,000 unlabeled, 5,000 training and 8,000 test photographs of 96x96 pixels.
 
     Source: Coates, Ng & Lee 2011; the folds of 1,000 training images are the official ones.
 
-    Args:
+    It gives `[n, 96, 96, 3]` uint8 images: first the unlabeled, then the training, then the test
+    images. Proxy tasks see only the unlabeled images, as in the paper.
+
+    Attributes:
       path: the folder `stl10_binary` or one that holds it, the archive `stl10_binary.tar.gz`
         (about twice as slow as the unpacked folder), or a directory of TensorFlow Datasets ("" is
         its default directory).
       folds: official folds (0 to 9), each a labelled set; () makes all training images one set.
       reader: "binary", "tfds", or "auto" to decide by the content of `path`.
 
-    Returns:
-      A data set of `[n, 96, 96, 3]` uint8 images: first the unlabeled, then the training, then the
-      test images. Proxy tasks see only the unlabeled images, as in the paper.
-
     Raises:
       InputError: no STL-10 at `path`, a file whose size or content does not fit the others, a fold
         that does not exist, or folds of a copy from TensorFlow Datasets, which stores the images in
         another order than the folds refer to.
     """
-    choice(reader, READERS, "data.reader")
-    root = expanded(path, "data.path")
-    require(
-        root.exists(),
-        f"data.path={path!r} does not exist; name the folder stl10_binary or {ARCHIVE}",
-    )
-    binary = _find_binary(root) if path else None
-    if reader == "tfds" or (reader == "auto" and binary is None):
-        return _read_tfds(path, folds)
-    require(
-        binary is not None,
-        f"data.path={path!r} has no stl10_binary: name that folder or {ARCHIVE}",
-    )
-    assert binary is not None
-    try:
-        if binary.is_dir():
-            members: Members = {
-                f.name: (f.stat().st_size, partial(f.open, "rb"))
-                for f in binary.iterdir()
-                if f.is_file()
-            }
-            return _read_binary(binary, members, folds)
-        with tarfile.open(binary) as tar:
-            files = (m for m in tar if m.isfile())
-            members = {Path(m.name).name: (m.size, partial(tar.extractfile, m)) for m in files}
-            # Read to the end, where gzip verifies its checksum; it reveals damaged images.
-            assert tar.fileobj is not None
-            while tar.fileobj.read(2**20):
-                pass
-            return _read_binary(binary, members, folds)
-    except InputError:
-        raise
-    except Exception as e:  # tarfile raises nearly anything
-        reason = " ".join(str(e).split())
-        raise InputError(f"{binary} is damaged or unreadable ({reason}); download it again") from e
+
+    path: str = ""
+    folds: tuple[int, ...] = (0,)
+    reader: Annotated[str, OneOf(READERS)] = "auto"
+
+    def load(self) -> Dataset:
+        path, folds = self.path, self.folds
+        root = expanded(path, "data.path")
+        require(
+            root.exists(),
+            f"data.path={path!r} does not exist; name the folder stl10_binary or {ARCHIVE}",
+        )
+        binary = _find_binary(root) if path else None
+        if self.reader == "tfds" or (self.reader == "auto" and binary is None):
+            return _read_tfds(path, folds)
+        require(
+            binary is not None,
+            f"data.path={path!r} has no stl10_binary: name that folder or {ARCHIVE}",
+        )
+        assert binary is not None
+        try:
+            if binary.is_dir():
+                members: Members = {
+                    f.name: (f.stat().st_size, partial(f.open, "rb"))
+                    for f in binary.iterdir()
+                    if f.is_file()
+                }
+                return _read_binary(binary, members, folds)
+            with tarfile.open(binary) as tar:
+                files = (m for m in tar if m.isfile())
+                members = {Path(m.name).name: (m.size, partial(tar.extractfile, m)) for m in files}
+                # Read to the end, where gzip verifies its checksum; it reveals damaged images.
+                assert tar.fileobj is not None
+                while tar.fileobj.read(2**20):
+                    pass
+                return _read_binary(binary, members, folds)
+        except InputError:
+            raise
+        except Exception as e:  # tarfile raises nearly anything
+            reason = " ".join(str(e).split())
+            raise InputError(
+                f"{binary} is damaged or unreadable ({reason}); download it again"
+            ) from e
 
 
 def _find_binary(root: Path) -> Path | None:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int16
 
 from assl_jax.data.claims import amount
+from assl_jax.data.image_file import LARGEST_SIDE
 from assl_jax.data.memory import afford
-from assl_jax.data.settings import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix

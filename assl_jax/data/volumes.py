@@ -1,5 +1,6 @@
 """The user's volumes, listed in a table of labels."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from assl_jax.data.names import shown
 from assl_jax.data.orientation import differences
 from assl_jax.data.patients import one_spelling, with_patients
 from assl_jax.data.rows import Row, listing, numbers_first, sides
-from assl_jax.data.settings import check, existing_folder, expanded
+from assl_jax.data.settings import existing_folder, expanded
+from assl_jax.data.source import ListedSource
 from assl_jax.data.table_rows import repeated, rows_of_table
 from assl_jax.data.volume_cache import Stamp, VolumeStack, read_volumes, unusable
 from assl_jax.data.volume_file import VolumeFormat, VolumeHeader
@@ -25,25 +27,8 @@ from assl_jax.files import digest
 TABLE = "volumes.csv"
 
 
-def volumes(
-    *,
-    path: str = "",
-    csv: str = TABLE,
-    columns: str = "",
-    patient: str = "",
-    shape: tuple[int, ...] = (),
-    spacing: tuple[float, ...] = (),
-    window: tuple[float, ...] = (),
-    crop_foreground: bool = False,
-    foreground_above: float = 0.0,
-    nan: str = "refuse",
-    labels: int = 0,
-    test_fraction: float = 0.2,
-    val: str = "train",
-    on_error: str = "raise",
-    cache: str = "",
-    seed: int = 0,
-) -> Dataset:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Volumes(ListedSource):
     """Volumes listed in a CSV file.
 
     The table has the columns `path` (relative to the folder) and `label`, and may have `split`
@@ -56,12 +41,10 @@ def volumes(
     format in `data.volume_reader.READERS`, or a folder of a DICOM series;
     `data.volume_file.read_volume` says how it becomes an array.
 
-    Args:
-      path: the folder.
-      csv: the table, relative to the folder.
-      columns: the table's own names of these columns, such as "path=file,label=diagnosis".
-      patient: a regular expression that finds the patient in every path; its first group, or the
-        whole match.
+    It gives `[n, z, y, x, 1]` int16 volumes in the table's order; with a cache, they are a
+    `VolumeStack`. Proxy tasks see all volumes except the test volumes.
+
+    Attributes:
       shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
         `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
       spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
@@ -72,88 +55,97 @@ def volumes(
       foreground_above: a value in the files' units.
       nan: what replaces voxels that are NaN or infinite: "refuse", "lowest" (the volume's smallest
         value), or a number in the files' units.
-      labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      test_fraction: share of every class's patients that become test patients if there are none. A
-        hash of the name decides, so that a new patient moves no other; at least one goes to each
-        side.
-      val: what validation volumes are: "train" (the search cross-validates inside the training
-        volumes), "unlabeled", "test", or "ignore".
-      on_error: "raise", or "skip" to leave out files that cannot be used.
-      cache: folder that keeps the volumes for the next run; "" holds them in memory.
-      seed: draws the split and the labelled set.
-
-    Returns:
-      A data set of `[n, z, y, x, 1]` int16 volumes in the table's order; with a cache, they are a
-      `VolumeStack`. Proxy tasks see all volumes except the test volumes.
 
     Raises:
       InputError: a table or a file that cannot be used, a patient on both sides of the split, a
         class without training or test volumes, volumes that differ in shape, a setting out of
         range.
     """
-    check(labels=labels, test_fraction=test_fraction, on_error=on_error, seed=seed, val=val)
-    format = VolumeFormat(
-        shape=tuple(shape),
-        spacing=tuple(map(float, spacing)),
-        window=tuple(map(float, window)),
-        foreground_above=float(foreground_above) if crop_foreground else None,
-        nan=nan,
-    )
-    root = existing_folder(path, "the folder that holds the volumes")
-    rows, source, notes = _listed(root, csv, columns)
-    if patient:
-        rows = with_patients(rows, patient)
-    known = {row.path: identify(root / row.path) for row in rows}
-    rows = [row._replace(patient=row.patient or known[row.path][0]) for row in rows]
-    rows, told = one_spelling(rows, "volume")
-    notes += told
-    stamps, skipped = _stamps(root, rows, {path: name or path for path, (_, name) in known.items()})
-    for file, reason in skipped.items():
-        if on_error == "raise":
-            raise unusable(root / file, reason)
-    listed = listing(
-        # A volume of an unknown patient is of a patient of its own.
-        [row._replace(patient=row.patient or row.path) for row in rows],
-        source=source,
-        what="volume",
-        val=val,
-        test_fraction=test_fraction,
-        seed=seed,
-        order=numbers_first,
-        notes=notes,
-        skipped=skipped,
-    )
-    stamps = {row.path: stamps[row.path] for row in listed.rows}
-    images: Any  # an array, or a `VolumeStack`
-    images, unread, headers = read_volumes(root, stamps, format, on_error=on_error, cache=cache)
-    skipped |= unread
-    kept = listed.without(skipped)
 
-    splits = kept.splits(labels=labels, seed=seed)
-    seen = splits["unlabeled"]
-    low, high = format.limits
-    return Dataset(
-        name="volumes",
-        images=images,
-        intensity=(
-            images.take(seen).intensity(low, high)
-            if isinstance(images, VolumeStack)
-            else intensity_of(images[seen], low=low, high=high)
-        ),
-        origins=np.array(
-            [digest([format.settings, row.path, stamps[row.path]], 16) for row in kept.rows]
-        ),
-        skipped=tuple(
-            f"{shown(file)}: {reason}"
-            for file, reason in {
-                **{row.path: skipped[row.path] for row in rows if row.path in skipped},
-                **_unused(root, stamps, headers),
-            }.items()
-        ),
-        format=format.settings,
-        notes=(*kept.notes, *differences(headers[row.path].orientation for row in kept.rows)),
-        **splits,
-    )
+    csv: str = TABLE
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    window: tuple[float, ...] = ()
+    crop_foreground: bool = False
+    foreground_above: float = 0.0
+    nan: str = "refuse"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.format  # checks the settings together
+
+    @property
+    def format(self) -> VolumeFormat:
+        """How a file becomes an array."""
+        return VolumeFormat(
+            shape=self.shape,
+            spacing=tuple(map(float, self.spacing)),
+            window=tuple(map(float, self.window)),
+            foreground_above=float(self.foreground_above) if self.crop_foreground else None,
+            nan=self.nan,
+        )
+
+    def load(self) -> Dataset:
+        format = self.format
+        root = existing_folder(self.path, "the folder that holds the volumes")
+        rows, source, notes = _listed(root, self.csv, self.columns)
+        if self.patient:
+            rows = with_patients(rows, self.patient)
+        known = {row.path: identify(root / row.path) for row in rows}
+        rows = [row._replace(patient=row.patient or known[row.path][0]) for row in rows]
+        rows, told = one_spelling(rows, "volume")
+        notes += told
+        stamps, skipped = _stamps(
+            root, rows, {path: name or path for path, (_, name) in known.items()}
+        )
+        for file, reason in skipped.items():
+            if self.on_error == "raise":
+                raise unusable(root / file, reason)
+        listed = listing(
+            # A volume of an unknown patient is of a patient of its own.
+            [row._replace(patient=row.patient or row.path) for row in rows],
+            source=source,
+            what="volume",
+            val=self.val,
+            test_fraction=self.test_fraction,
+            seed=self.seed,
+            order=numbers_first,
+            notes=notes,
+            skipped=skipped,
+        )
+        stamps = {row.path: stamps[row.path] for row in listed.rows}
+        images: Any  # an array, or a `VolumeStack`
+        images, unread, headers = read_volumes(
+            root, stamps, format, on_error=self.on_error, cache=self.cache
+        )
+        skipped |= unread
+        kept = listed.without(skipped)
+
+        splits = kept.splits(labels=self.labels, seed=self.seed)
+        seen = splits["unlabeled"]
+        low, high = format.limits
+        return Dataset(
+            name="volumes",
+            images=images,
+            intensity=(
+                images.take(seen).intensity(low, high)
+                if isinstance(images, VolumeStack)
+                else intensity_of(images[seen], low=low, high=high)
+            ),
+            origins=np.array(
+                [digest([format.settings, row.path, stamps[row.path]], 16) for row in kept.rows]
+            ),
+            skipped=tuple(
+                f"{shown(file)}: {reason}"
+                for file, reason in {
+                    **{row.path: skipped[row.path] for row in rows if row.path in skipped},
+                    **_unused(root, stamps, headers),
+                }.items()
+            ),
+            format=format.settings,
+            notes=(*kept.notes, *differences(headers[row.path].orientation for row in kept.rows)),
+            **splits,
+        )
 
 
 def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, list[str]]:

@@ -1,7 +1,5 @@
 """`python -m assl_jax probe` on runs made by hand: two networks with random weights, and digits."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,8 +10,8 @@ from assl_jax import files, records
 from assl_jax.__main__ import main
 from assl_jax.commands import probe
 from assl_jax.config import base_config
-from assl_jax.data import SOURCES, load
-from assl_jax.data.phantom_ct import CLASSES, phantom_ct
+from assl_jax.data import load
+from assl_jax.data.phantom_ct import CLASSES, PhantomCT
 from assl_jax.evaluation import export
 from assl_jax.evaluation import scores as metrics
 from assl_jax.evaluation.export import export_backbone, load_backbone, load_intensity
@@ -348,12 +346,12 @@ def test_volumes_and_the_tuples_of_a_config(tmp_path, weights, drawn, monkeypatc
     data = {"name": "phantom_ct", "volumes": 40, "shape": (8, 12, 10), "labels": 12, "test": 20}
     shapes = []
 
-    @functools.wraps(phantom_ct)
-    def source(**settings):
-        shapes.append(settings["shape"])
-        return phantom_ct(**settings)
+    def read(self):
+        shapes.append(self.shape)
+        return original(self)
 
-    monkeypatch.setitem(SOURCES, "phantom_ct", source)
+    original = PhantomCT.load
+    monkeypatch.setattr(PhantomCT, "load", read)
     write_config(tmp_path, data)
     variables = drawn(Backbone().init, jnp.zeros((1, 8, 12, 10, 1)))
     more = {"settings": SETTINGS, "intensity": Intensity(low=-20, high=100), "pool": ("rotation",)}

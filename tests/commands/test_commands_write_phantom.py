@@ -6,7 +6,7 @@ import pytest
 from assl_jax.__main__ import main as command
 from assl_jax.commands.write_phantom import main, write_phantom
 from assl_jax.data import load
-from assl_jax.data.phantom_ct import phantom_ct
+from assl_jax.data.phantom_ct import PhantomCT
 from assl_jax.errors import InputError
 
 SMALL = {"volumes": 24, "shape": (8, 12, 10), "labels": 8, "test": 8}
@@ -14,7 +14,7 @@ ARGUMENTS = ["--volumes=24", "--shape=8,12,10", "--labels=8", "--test=8"]
 
 
 def test_the_files_give_the_same_data_set(tmp_path, capsys):
-    direct = phantom_ct(**SMALL)
+    direct = PhantomCT(**SMALL).load()
     main([str(tmp_path / "heads"), *ARGUMENTS])
     assert f"--config.data.path={tmp_path / 'heads'}" in capsys.readouterr().out
     read = load("volumes", path=str(tmp_path / "heads"), window=(-20, 100), cache=str(tmp_path))

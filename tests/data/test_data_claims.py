@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assl_jax.data import claims, memory, volume_file
+from assl_jax.data import claims, load, memory, volume_file
 from assl_jax.data.claims import Within, amount, check_claim
 from assl_jax.data.dicom import read_dicom
 from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.images import read_images
 from assl_jax.data.memory import afford
 from assl_jax.data.nifti import nifti_header, read_nifti
-from assl_jax.data.npz import npz
 from assl_jax.data.volume_cache import read_volumes
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_reader import stamp
@@ -129,7 +128,7 @@ def archive(path, shape):
 
 def test_an_array_that_claims_terabytes(tmp_path):
     with pytest.raises(InputError, match=r"a\.npz is damaged .*claims 8,000\.0 GB"):
-        npz(path=str(archive(tmp_path / "a.npz", (8 * 10**6, 1000, 1000))))
+        load("npz", path=str(archive(tmp_path / "a.npz", (8 * 10**6, 1000, 1000))))
 
 
 def test_an_archive_whose_list_claims_terabytes(tmp_path):
@@ -139,7 +138,7 @@ def test_an_archive_whose_list_claims_terabytes(tmp_path):
     content[at : at + 4] = struct.pack("<I", 2**32 - 2)
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"claims 4\.3 GB"):
-        npz(path=str(file))
+        load("npz", path=str(file))
 
 
 def test_an_element_that_claims_gigabytes(tmp_path, write_slice):

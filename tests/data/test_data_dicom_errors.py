@@ -6,9 +6,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from assl_jax.data import load
 from assl_jax.data.dicom import read_dicom
 from assl_jax.data.volume_file import read_volume
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 PIXELS = np.arange(12, dtype=np.int16).reshape(3, 4)
@@ -71,8 +71,8 @@ def scans(tmp_path, series):
     return tmp_path
 
 
-def load(root, **settings):
-    return volumes(path=str(root), window=(-100, 100), **settings)
+def opened(root, **settings):
+    return load("volumes", path=str(root), window=(-100, 100), **settings)
 
 
 SPLIT = ["path,label,split", "a0,a,train", "b0,b,train", "a1,a,train", "b1,b,train"]
@@ -81,7 +81,7 @@ SPLIT += ["a2,a,test", "b2,b,test"]
 
 def test_series_in_a_table(scans, tmp_path):
     rows(scans, *SPLIT)
-    plain, cached = load(scans), load(scans, cache=str(tmp_path / "cache"))
+    plain, cached = opened(scans), opened(scans, cache=str(tmp_path / "cache"))
     for data in (plain, cached):
         assert data.images.shape == (6, 5, 3, 4, 1)
         for k in range(6):
@@ -90,7 +90,7 @@ def test_series_in_a_table(scans, tmp_path):
         assert (first == second).all() and len(set(first)) == 3
     before = plain.origins
     (scans / "a1" / "s3").touch()
-    assert [a != b for a, b in zip(load(scans).origins, before, strict=True)] == [
+    assert [a != b for a, b in zip(opened(scans).origins, before, strict=True)] == [
         *(False, False, True, False, False, False)
     ]
 
@@ -98,30 +98,30 @@ def test_series_in_a_table(scans, tmp_path):
 def test_patients_come_from_the_table_or_from_the_files(scans):
     rows(scans, "path,label", *(f"{c}{k},{c}" for k in range(3) for c in "ab"))
     for seed in range(4):
-        data = load(scans, test_fraction=0.34, seed=seed)
+        data = opened(scans, test_fraction=0.34, seed=seed)
         assert not np.intersect1d(data.patients[data.test], data.patients[data.unlabeled]).size
         assert len(set(data.patients.tolist())) == 3
     rows(scans, "path,label,patient", *(f"{c}{k},{c},{c}{k}" for k in range(3) for c in "ab"))
-    assert len(set(load(scans).patients.tolist())) == 6
+    assert len(set(opened(scans).patients.tolist())) == 6
 
 
 def test_a_patient_on_both_sides(scans):
     lines = [line.replace("b2,b,test", "b2,b,train") for line in SPLIT]
     rows(scans, *lines, "b1,b,test")
     with pytest.raises(InputError, match="listed 2 times"):
-        load(scans)
+        opened(scans)
     lines = [line.replace("b1,b,train", "b1,b,test") for line in SPLIT]
     rows(scans, *lines)
     words = r"row 6: patient 'PatientID #\w{12}' is in test|patient 'PatientID #\w{12}' is in train"
     with pytest.raises(InputError, match=words) as caught:
-        load(scans)
+        opened(scans)
     assert "p1" not in str(caught.value)
 
 
 def test_a_series_listed_by_its_folder_and_by_a_file(scans):
     rows(scans, *SPLIT, "a1/s3,a,train")
     with pytest.raises(InputError, match="a1 cannot be used: it is listed 2 times, in rows 4, 8"):
-        load(scans)
+        opened(scans)
 
 
 def test_one_line_or_a_reason(scans):
@@ -129,9 +129,9 @@ def test_one_line_or_a_reason(scans):
     rows(scans, *SPLIT)
     words = "CT series 7: slices are missing or unevenly spaced: s1 and s3 are 4 mm apart"
     with pytest.raises(InputError, match=f"b1 cannot be used: {words}.*on_error=skip") as caught:
-        load(scans)
+        opened(scans)
     assert "\n" not in str(caught.value)
-    data = load(scans, on_error="skip")
+    data = opened(scans, on_error="skip")
     assert len(data.images) == 5 and data.skipped[0].startswith(f"b1: {words}")
 
 
@@ -140,7 +140,7 @@ def test_without_pydicom(scans, monkeypatch, on_error):
     rows(scans, *SPLIT)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(InputError, match="^DICOM files need pydicom; run: pip install pydicom$"):
-        load(scans, on_error=on_error)
+        opened(scans, on_error=on_error)
 
 
 def test_an_element_of_an_unknown_kind_is_a_broken_file(tmp_path, series):

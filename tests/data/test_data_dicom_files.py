@@ -6,11 +6,11 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from assl_jax.data import load
 from assl_jax.data.dicom import read_dicom
 from assl_jax.data.dicom_files import HEAD, is_dicom, is_head
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 HU = np.random.default_rng(0).integers(-900, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -62,7 +62,7 @@ def test_files_without_a_preamble(tmp_path, series, names, syntax, meta):
     assert find_volumes(tmp_path).volumes == [folder] == READER.find(tmp_path)
     np.testing.assert_array_equal(READER.read(one)[..., 0], HU)
     (tmp_path / "volumes.csv").write_text("path,label,split\nscan,,unlabeled")
-    data = volumes(path=str(tmp_path), window=(-1024, 3071))
+    data = load("volumes", path=str(tmp_path), window=(-1024, 3071))
     np.testing.assert_array_equal(data.images[0, ..., 0], HU)
 
 
@@ -112,7 +112,7 @@ def test_files_that_are_no_slices_are_named(tmp_path, series, write_slice, capsy
     expected = left_out(folder, write_slice)
     cache = str(tmp_path.parent / f"{tmp_path.name}-cache")
     for settings in ({}, {"cache": cache}, {"cache": cache}):
-        data = volumes(path=str(tmp_path), window=(-1024, 3071), **settings)
+        data = load("volumes", path=str(tmp_path), window=(-1024, 3071), **settings)
         assert list(data.skipped) == expected and len(data.images) == 1
     capsys.readouterr()
     for path in (tmp_path, folder, folder / "IM0002"):
@@ -127,21 +127,23 @@ def test_a_series_that_the_table_does_not_list_is_named(tmp_path, series, write_
         "path,label,split\nscan/a1,,unlabeled\nscan/c0,,unlabeled"
     )
     expected = ["scan/b0: the first of 4 files of another series"]
-    assert list(volumes(path=str(tmp_path), window=(0, 99)).skipped) == expected
+    assert list(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == expected
     left = left_out(folder, write_slice)
-    assert sorted(volumes(path=str(tmp_path), window=(0, 99)).skipped) == sorted(left + expected)
+    assert sorted(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == sorted(
+        left + expected
+    )
     assert READER.find(folder / "b2") == [folder / "b2"]
     said = capsys.readouterr().err
     assert "a0: the first of 4 files of another series" in said and "b0: the first" not in said
     slice_file = folder / "c2"
     content = slice_file.read_bytes()
     slice_file.write_bytes(content[:-30])  # a listed series that is skipped is no other one
-    data = volumes(path=str(tmp_path), window=(0, 99), on_error="skip")
+    data = load("volumes", path=str(tmp_path), window=(0, 99), on_error="skip")
     (line,) = (line for line in data.skipped if "scan/c" in line)
     assert line.startswith("scan/c0: CT series 7: the pixels of c2")
     slice_file.write_bytes(content)
     (tmp_path / "volumes.csv").unlink()  # then all three are volumes
-    assert list(volumes(path=str(tmp_path), window=(0, 99)).skipped) == left
+    assert list(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == left
 
 
 def test_slices_of_another_size_are_named(tmp_path, series, write_slice):

@@ -6,11 +6,11 @@ import numpy as np
 import pydicom
 import pytest
 
+from assl_jax.data import load
 from assl_jax.data.dicom import dicom_header, read_dicom
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import stamp
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 HU = np.random.default_rng(0).integers(-900, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -48,7 +48,7 @@ def test_every_enhanced_file_of_a_flat_folder_is_a_volume(flat):
     reader = FileReader(shape=(*HU.shape, 1), low=WINDOW[0], high=WINDOW[1])
     predicted = [reader.read(file)[..., 0] for file in reader.find(folder)]  # as `predict` does
     np.testing.assert_array_equal(predicted, [HU - 24, HU - 23, HU - 22])
-    data = volumes(path=str(folder), window=WINDOW)
+    data = load("volumes", path=str(folder), window=WINDOW)
     np.testing.assert_array_equal(data.images[..., 0], [HU - 24, HU - 23, HU - 22])
     assert len(set(data.patients.tolist())) == 3
 
@@ -69,7 +69,7 @@ def test_reads_grow_with_the_files_and_not_with_their_square(flat, monkeypatch, 
             rows = [f"e{i}.dcm," for i in range(n)]
             (folder / "volumes.csv").write_text("\n".join(["path,label", *rows]))
         read.clear()
-        volumes(path=str(folder), window=WINDOW)
+        load("volumes", path=str(folder), window=WINDOW)
         counts.append(len(read))
     assert counts[1] == 3 * counts[0] and read.count("e0.dcm") == 5
 
@@ -113,11 +113,11 @@ def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat, slices):
     for name in ("broken.dcm", "s0"):  # a slice of `s` may be the one that broke
         with pytest.raises(ValueError, match="broken.dcm is empty; copy it again"):
             dicom_header(folder / name)
-    data = volumes(path=str(folder), window=WINDOW, on_error="skip")
+    data = load("volumes", path=str(folder), window=WINDOW, on_error="skip")
     assert [line.partition(":")[0] for line in data.skipped] == ["broken.dcm", "s0"]
     np.testing.assert_array_equal(data.images[..., 0], [HU - 24, HU - 23])
     with pytest.raises(InputError, match=r"broken\.dcm cannot be used"):
-        volumes(path=str(folder), window=WINDOW)
+        load("volumes", path=str(folder), window=WINDOW)
 
 
 def test_a_file_that_is_no_image(flat, write_slice):

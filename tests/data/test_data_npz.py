@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from assl_jax.data.npz import npz
+from assl_jax.data import load
 from assl_jax.errors import InputError
 
 TRAIN, TEST = [1, 0, 2, 0, 1, 2, 0], [2, 1, 0]
@@ -36,7 +36,7 @@ def save(folder, arrays):
 
 def error(path, **settings) -> str:
     with pytest.raises(InputError) as caught:
-        npz(path=str(path), **settings)
+        load("npz", path=str(path), **settings)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     return str(caught.value)
 
@@ -57,7 +57,7 @@ def test_images_and_volumes(tmp_path, stored, read):
     arrays = content(*stored)
     short = {(4, 5, 2), (3, 4, 5)}  # a short axis may hold channels
     axis = "none" if stored in short else "auto"
-    data = npz(path=save(tmp_path, arrays), channels_axis=axis)
+    data = load("npz", path=save(tmp_path, arrays), channels_axis=axis)
     assert data.images.shape == (10, *read) and data.images.dtype == np.uint8
     assert (data.space, data.channels) == (read[:-1], read[-1])
     both = [arrays["train_images"].ravel(), arrays["test_images"].ravel()]
@@ -70,11 +70,11 @@ def test_images_and_volumes(tmp_path, stored, read):
 
 def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):
     arrays = content()
-    plain = npz(path=save(tmp_path, arrays))
+    plain = load("npz", path=save(tmp_path, arrays))
     arrays["val_images"] = images(2, 4, 5, first=40)
     arrays["val_labels"] = np.array("unused")
     arrays["unlabeled_images"] = images(4, 4, 5, first=60)
-    data = npz(path=save(tmp_path, arrays), labels=3)
+    data = load("npz", path=save(tmp_path, arrays), labels=3)
 
     def values(rows):
         return data.images[rows, -1, -1, 0].tolist()
@@ -94,9 +94,11 @@ def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):
 
 def test_the_seed_draws_the_labelled_images(tmp_path):
     path = save(tmp_path, content())
-    drawn = {tuple(npz(path=path, labels=3, seed=s).labelled_sets[0].tolist()) for s in range(20)}
+    drawn = {
+        tuple(load("npz", path=path, labels=3, seed=s).labelled_sets[0].tolist()) for s in range(20)
+    }
     assert 1 < len(drawn) <= 3 * 2 * 2
-    assert npz(path=path, labels=3).labelled_sets[0].tolist() in map(list, drawn)
+    assert load("npz", path=path, labels=3).labelled_sets[0].tolist() in map(list, drawn)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.int64, np.dtype(">i4")])
@@ -105,7 +107,7 @@ def test_other_integers_have_the_training_images_window(tmp_path, dtype):
     low, lower = (1, 0) if dtype == np.uint16 else (-20, -90)
     arrays["train_images"] -= 10 - low  # 7 values and the next one
     arrays["test_images"][0] = lower  # a value outside these
-    data = npz(path=save(tmp_path, arrays))
+    data = load("npz", path=save(tmp_path, arrays))
     assert data.images.dtype == np.int16
     assert (data.intensity.low, data.intensity.high) == (low, low + 7)
     np.testing.assert_array_equal(data.images[:7, ..., 0], arrays["train_images"])
@@ -113,12 +115,12 @@ def test_other_integers_have_the_training_images_window(tmp_path, dtype):
 
 
 def test_the_window_of_8_bits_is_fixed_and_masks_fill_it(tmp_path):
-    data = npz(path=save(tmp_path, content()))
+    data = load("npz", path=save(tmp_path, content()))
     assert (data.intensity.low, data.intensity.high) == (0, 255)
     arrays = content()
     for split in ("train", "test"):
         arrays[f"{split}_images"] = arrays[f"{split}_images"] % 2 == 0
-    masks = npz(path=save(tmp_path, arrays))
+    masks = load("npz", path=save(tmp_path, arrays))
     assert masks.images.dtype == np.uint8 and masks.intensity.high == 255
     np.testing.assert_array_equal(masks.images[:7, ..., 0] == 255, arrays["train_images"])
     np.testing.assert_array_equal(masks.images[:7, ..., 0] == 0, ~arrays["train_images"])
@@ -132,11 +134,11 @@ def whole(data):
 
 def test_the_fingerprint_is_the_contents(tmp_path):
     arrays = content()
-    first = npz(path=save(tmp_path, arrays))
+    first = load("npz", path=save(tmp_path, arrays))
     np.savez_compressed(tmp_path / "again.npz", **arrays)
-    assert whole(npz(path=str(tmp_path / "again.npz"))) == whole(first)
+    assert whole(load("npz", path=str(tmp_path / "again.npz"))) == whole(first)
     arrays["test_images"][1, 2, 3] += 1
-    changed = npz(path=save(tmp_path, arrays))
+    changed = load("npz", path=save(tmp_path, arrays))
     # The fingerprint of a large set looks at some images only; the checksums cover all.
     assert (changed.origins[:7] == first.origins[:7]).all()
     assert not set(changed.origins[7:]) & set(first.origins)
@@ -145,10 +147,10 @@ def test_the_fingerprint_is_the_contents(tmp_path):
 
 def test_the_unlabeled_fingerprint_is_that_of_the_images_that_proxy_tasks_see(tmp_path):
     arrays = content() | {"unlabeled_images": images(4, 4, 5, first=60)}
-    first = npz(path=save(tmp_path, arrays))
+    first = load("npz", path=save(tmp_path, arrays))
 
     def again(changes, **settings):
-        return npz(path=save(tmp_path, arrays | changes), **settings)
+        return load("npz", path=save(tmp_path, arrays | changes), **settings)
 
     more = {
         "test_images": np.concatenate([arrays["test_images"]] * 2),
@@ -214,11 +216,11 @@ def test_arrays_that_do_not_fit(tmp_path, change, words):
 def test_settings_and_paths(tmp_path):
     path = save(tmp_path, content())
     with pytest.raises(InputError, match="data.labels=-1"):
-        npz(path=path, labels=-1)
+        load("npz", path=path, labels=-1)
     with pytest.raises(InputError, match="labels=7 needs .* class 2, .* at most 6"):
-        npz(path=path, labels=7)
+        load("npz", path=path, labels=7)
     with pytest.raises(InputError, match="data.path is empty"):
-        npz()
+        load("npz")
     assert "does not exist" in error(tmp_path / "none.npz")
     assert "folder" in error(tmp_path)
 
@@ -304,21 +306,21 @@ def test_the_channels_axis_is_asked_for_and_set(tmp_path, stored, axis):
     path = save(tmp_path, arrays)
     if len(stored) > 2:
         assert "which axis holds the channels? Set data.channels_axis" in error(path)
-    data = npz(path=path, channels_axis=axis)
+    data = load("npz", path=path, channels_axis=axis)
     assert data.images.shape[1:] == AXES[stored, axis]
     assert (data.space, data.channels) == (AXES[stored, axis][:-1], AXES[stored, axis][-1])
     x = arrays["train_images"]
     if axis == "first":
         np.testing.assert_array_equal(np.moveaxis(data.images[:7], -1, 1), x)
     with pytest.raises(InputError, match="does not fit"):
-        npz(path=save(tmp_path, content(4, 5)), channels_axis="last")
+        load("npz", path=save(tmp_path, content(4, 5)), channels_axis="last")
 
 
 def test_six_bands_are_not_six_slices(tmp_path):
     path = save(tmp_path, content(32, 32, 6))
     assert "which axis holds the channels" in error(path)
-    assert npz(path=path, channels_axis="last").channels == 6
-    assert npz(path=save(tmp_path, content(12, 28, 28))).space == (12, 28, 28)
+    assert load("npz", path=path, channels_axis="last").channels == 6
+    assert load("npz", path=save(tmp_path, content(12, 28, 28))).space == (12, 28, 28)
 
 
 @pytest.mark.parametrize("top, window", [(1.0, (0, 1)), (4095, (0, 4095)), (70000, (0, 70000))])
@@ -328,7 +330,7 @@ def test_a_window_maps_other_values_to_bytes(tmp_path, top, window):
     arrays = content()
     for split, n in (("train", 7), ("test", 3)):
         arrays[f"{split}_images"] = np.stack([(levels * top).astype(dtype)] * n)
-    data = npz(path=save(tmp_path, arrays), window=window)
+    data = load("npz", path=save(tmp_path, arrays), window=window)
     assert data.images.dtype == np.uint8 and data.intensity.high == 255
     expected = np.rint(arrays["train_images"][0] / top * 255)
     np.testing.assert_array_equal(data.images[0, ..., 0], expected)
@@ -339,17 +341,17 @@ def test_a_window_maps_other_values_to_bytes(tmp_path, top, window):
 
 def error_of(**settings):
     with pytest.raises(InputError) as caught:
-        npz(**settings)
+        load("npz", **settings)
     return str(caught.value)
 
 
 def test_missing_labels_names_and_empty_arrays(tmp_path):
     arrays = content()
-    expected = npz(path=save(tmp_path, arrays))
+    expected = load("npz", path=save(tmp_path, arrays))
     arrays["val_images"] = arrays["test_images"][:0]
     arrays["class_names"] = np.array(["ant", "bee", "cat"])
     arrays["train_labels"] = arrays["train_labels"].astype(float)
-    data = npz(path=save(tmp_path, arrays))
+    data = load("npz", path=save(tmp_path, arrays))
     assert data.class_names == ("ant", "bee", "cat")
     assert data.notes == ("val_images is empty and was left out",)
     np.testing.assert_array_equal(data.labels, expected.labels)
@@ -357,14 +359,14 @@ def test_missing_labels_names_and_empty_arrays(tmp_path):
     arrays["train_labels"][[1, 3]] = [[np.nan], [-1]]
     arrays["train_labels"] = np.concatenate([arrays["train_labels"], [[0.0]]])
     arrays["train_images"] = np.concatenate([arrays["train_images"], arrays["train_images"][:1]])
-    data = npz(path=save(tmp_path, arrays))
+    data = load("npz", path=save(tmp_path, arrays))
     assert data.labels[:8].tolist() == [1, -1, 2, -1, 1, 2, 0, 0]
     assert data.unlabeled.tolist() == list(range(8))
     assert data.labelled_sets[0].tolist() == [0, 2, 4, 5, 6, 7]
 
     texts = np.array(["left lung", "bee", "right"])
     arrays = content() | {"train_labels": texts[TRAIN], "test_labels": texts[TEST]}
-    data = npz(path=save(tmp_path, arrays))
+    data = load("npz", path=save(tmp_path, arrays))
     assert data.class_names == ("bee", "left lung", "right")
     assert [data.class_names[k] for k in data.labels] == [*texts[TRAIN], *texts[TEST]]
     assert len(data.notes) == 1 and "'left lung', 'right' speak of sides" in data.notes[0]
@@ -374,7 +376,7 @@ def test_missing_labels_names_and_empty_arrays(tmp_path):
 
 
 def test_unlabeled_images_alone(tmp_path):
-    data = npz(path=save(tmp_path, {"unlabeled_images": images(5, 4, 5)}))
+    data = load("npz", path=save(tmp_path, {"unlabeled_images": images(5, 4, 5)}))
     assert (len(data.unlabeled), data.labelled_sets, len(data.test)) == (5, (), 0)
     assert data.class_names == () and (data.labels == -1).all()
     assert data.fingerprint(*data.labelled_sets) != data.fingerprint(data.unlabeled)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from assl_jax.data.phantom_ct import CLASSES, phantom, phantom_ct
+from assl_jax.data.phantom_ct import CLASSES, PhantomCT, phantom
 from assl_jax.errors import InputError
 
 SMALL = {"volumes": 24, "shape": (8, 12, 10), "labels": 8, "test": 8}
 
 
 def test_data_set():
-    data = phantom_ct(**SMALL)
+    data = PhantomCT(**SMALL).load()
     assert data.images.shape == (24, 8, 12, 10, 1) and data.images.dtype == np.int16
     assert (data.images.min(), data.images.max()) == (-20, 100)
     assert (data.intensity.low, data.intensity.high) == (-20.0, 100.0)
@@ -26,7 +26,7 @@ def test_a_volume_depends_on_seed_shape_and_number_alone():
     assert (volume != phantom(5, shape=(8, 12, 10), seed=1)).any()
     assert (volume != phantom(6, shape=(8, 12, 10))).any()
     clipped = np.clip(volume, -20, 100)[..., None]
-    np.testing.assert_array_equal(phantom_ct(**SMALL).images[5], clipped)
+    np.testing.assert_array_equal(PhantomCT(**SMALL).load().images[5], clipped)
 
 
 def test_heads_are_made_of_air_bone_and_brain():
@@ -71,4 +71,4 @@ def test_the_place_of_the_blood_tells_the_class():
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(InputError, match=message):
-        phantom_ct(**SMALL | settings)
+        PhantomCT(**SMALL | settings)

@@ -4,13 +4,16 @@ import inspect
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 
-from assl_jax.data import SOURCES, load, source_settings
+from assl_jax.data import SOURCES, load, source_of, source_settings
 from assl_jax.errors import InputError
+from assl_jax.ranges import Range
 
 
 def test_importing_the_package_leaves_heavy_libraries_alone():
@@ -24,6 +27,7 @@ def test_importing_the_package_leaves_heavy_libraries_alone():
 
 WINDOWS = """
 import sys
+import types
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -47,8 +51,9 @@ def test_the_example_source_of_the_documentation(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs/adding_a_data_source.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     scope: dict = {"__name__": "arrays"}
+    monkeypatch.setitem(sys.modules, "arrays", types.ModuleType("arrays"))
     exec(compile(block, "adding_a_data_source.md", "exec"), scope)
-    monkeypatch.setitem(SOURCES, "arrays", scope["arrays"])
+    monkeypatch.setitem(SOURCES, "arrays", scope["Arrays"])
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (30, 4, 5, 1), dtype=np.uint8)
@@ -69,6 +74,20 @@ def test_the_example_source_of_the_documentation(tmp_path, monkeypatch):
     ):
         with pytest.raises(InputError, match=message):
             load("arrays", **{"path": str(tmp_path)} | settings)
+
+
+def test_a_function_of_keyword_arguments_is_a_source(monkeypatch):
+    def tiny(*, side: Annotated[int, Range(at_least=2)] = 8, tags: tuple[str, ...] = ()):
+        """A few digits."""
+        assert isinstance(tags, tuple)
+        return load("digits", side=side)
+
+    monkeypatch.setitem(SOURCES, "tiny", tiny)
+    assert source_settings("tiny") == {"side": 8, "tags": ()}
+    assert source_of("tiny").__doc__ == "A few digits."
+    assert load("tiny", side=4, tags=["a"]).space == (4, 4)
+    with pytest.raises(InputError, match="data.side=1 must be at least 2; data.tags=.* be names"):
+        load("tiny", side=1, tags=(1,))
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from assl_jax.data import load
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes, is_mask
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 MASKS = [
@@ -38,8 +38,8 @@ def save(file, value=0, kind=nib.Nifti1Image):
     kind(array, np.diag([-1, -1, 1, 1])).to_filename(file)
 
 
-def load(root, **settings):
-    return volumes(path=str(root), window=(-500, 500), **settings)
+def opened(root, **settings):
+    return load("volumes", path=str(root), window=(-500, 500), **settings)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def decathlon(tmp_path):
 
 
 def test_masks_are_left_out_and_said(decathlon):
-    data = load(decathlon)
+    data = opened(decathlon)
     assert data.images[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 10, 11]
     assert data.notes == (
         "there is no volumes.csv: all 5 volumes are unlabeled",
@@ -64,19 +64,19 @@ def test_masks_are_left_out_and_said(decathlon):
         "files that are not read: .json (1)",
     )
     save(decathlon / "imagesTr/c0_seg.nii.gz")
-    assert "4 masks are left out" in load(decathlon).notes[1]
-    assert "labelsTr/c1.nii.gz and 1 more say so" in load(decathlon).notes[1]
+    assert "4 masks are left out" in opened(decathlon).notes[1]
+    assert "labelsTr/c1.nii.gz and 1 more say so" in opened(decathlon).notes[1]
 
 
 def test_a_table_can_list_masks(decathlon):
     lines = [f"labelsTr/c{i}.nii.gz,,unlabeled" for i in range(3)]
     (decathlon / "volumes.csv").write_text("\n".join(["path,label,split", *lines]))
-    data = load(decathlon)
+    data = opened(decathlon)
     assert len(data.images) == 3 and data.notes == ()
 
 
 def test_the_folder_of_masks_itself_is_taken(decathlon):
-    assert len(load(decathlon / "labelsTr").images) == 3
+    assert len(opened(decathlon / "labelsTr").images) == 3
 
 
 def test_a_folder_of_masks_and_unknown_files(decathlon):
@@ -87,7 +87,7 @@ def test_a_folder_of_masks_and_unknown_files(decathlon):
         r"\.xyz \(5\), and .*; to take masks as volumes, list all volumes in volumes\.csv$"
     )
     with pytest.raises(InputError, match=words):
-        load(decathlon)
+        opened(decathlon)
 
 
 FORMATS = (
@@ -101,7 +101,7 @@ def test_formats_that_are_not_read(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"what a file may hold")
     with pytest.raises(InputError) as caught:
-        load(tmp_path)
+        opened(tmp_path)
     found = ".mat (2), .png (1), no ending (1)"
     assert str(caught.value) == (
         f"{tmp_path} holds no volumes and no volumes.csv; it has {found}, and the program reads "
@@ -111,12 +111,12 @@ def test_formats_that_are_not_read(tmp_path):
     with pytest.raises(InputError, match=r"holds no volumes; it has \.mat \(2\), \.png"):
         reader.find(tmp_path)
     save(tmp_path / "deep/v.mgz", kind=nib.MGHImage)
-    assert load(tmp_path).notes[1:] == (f"files that are not read: {found}",)
+    assert opened(tmp_path).notes[1:] == (f"files that are not read: {found}",)
 
 
 def test_an_empty_folder(tmp_path):
     with pytest.raises(InputError, match=r"holds no volumes and no volumes\.csv; it has no files"):
-        load(tmp_path)
+        opened(tmp_path)
 
 
 def test_predict_leaves_masks_out_and_says_it(decathlon, capsys):
@@ -149,7 +149,7 @@ def test_a_pipe_is_never_opened(tmp_path, write_slice, name):
     assert tmp_path in found.volumes and found.others == [tmp_path / "pipe"]
     if name != "a.dcm":  # in a folder of slices, these and the pipe are one
         with pytest.raises(InputError, match=rf"{name} cannot be used: it is a pipe, a socket or"):
-            load(tmp_path)
+            opened(tmp_path)
 
 
 def test_voxels_under_a_name_that_is_a_format_of_its_own(tmp_path):

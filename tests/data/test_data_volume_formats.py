@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from volume_writers import MET, SIZES, WRITERS, metaimage, nrrd
 
+from assl_jax.data import load
 from assl_jax.data.volume_reader import identify, reader_of, stamp
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 RAS = dict(
@@ -99,7 +99,7 @@ def table(root, *lines):
 
 def error(root) -> str:
     with pytest.raises(InputError) as caught:
-        volumes(path=str(root), window=(0, 200))
+        load("volumes", path=str(root), window=(0, 200))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -187,7 +187,7 @@ def test_a_pair_is_one_volume(tmp_path):
     array, affine = marked("LPS", np.eye(3))
     for name in ("a.img", "b.img"):
         nib.Nifti1Pair(array, affine).to_filename(tmp_path / name)
-    data = volumes(path=str(tmp_path), window=(0, 200))
+    data = load("volumes", path=str(tmp_path), window=(0, 200))
     assert len(data.images) == 2 and data.skipped == ()
     assert identify(tmp_path / "a.hdr") == identify(tmp_path / "a.img")
     before = stamp(tmp_path / "a.hdr")
@@ -210,7 +210,7 @@ def test_voxels_in_a_file_of_their_own(tmp_path, name):
     before = stamp(header)
     voxels.touch()
     assert stamp(header) != before
-    assert volumes(path=str(tmp_path), window=(0, 200)).notes == (
+    assert load("volumes", path=str(tmp_path), window=(0, 200)).notes == (
         "there is no volumes.csv: all 1 volumes are unlabeled",
     )
     voxels.unlink()
@@ -223,7 +223,7 @@ def test_without_pynrrd(tmp_path, monkeypatch):
     assert error(tmp_path) == "NRRD files need pynrrd; run: pip install pynrrd"
     (tmp_path / "a.nrrd").rename(tmp_path / "Segmentation.seg.nrrd")  # a mask is not read
     metaimage(tmp_path / "a.mha", *marked("LPS", np.eye(3)))
-    _, note = volumes(path=str(tmp_path), window=(0, 200)).notes
+    _, note = load("volumes", path=str(tmp_path), window=(0, 200)).notes
     assert note.startswith("1 mask is left out: the name Segmentation.seg.nrrd says so;")
 
 
@@ -239,7 +239,7 @@ def test_formats_in_one_table(tmp_path):
     )
     cache = str(tmp_path / "cache")
     for settings in ({}, {"cache": cache}, {"cache": cache}):
-        data = volumes(path=str(tmp_path), window=(0, 200), **settings)
+        data = load("volumes", path=str(tmp_path), window=(0, 200), **settings)
         for one, other in itertools.pairwise(np.asarray(data.images)):
             np.testing.assert_array_equal(one, other)
         assert len(data.images) == len(names)

@@ -6,9 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from assl_jax.data import dataset
+from assl_jax.data import dataset, load
 from assl_jax.data.volume_cache import VolumeStack
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -42,13 +41,13 @@ def scans(tmp_path):
     return root
 
 
-def load(root, **settings):
-    return volumes(**({"path": str(root), "window": WINDOW} | settings))
+def opened(root, **settings):
+    return load("volumes", **({"path": str(root), "window": WINDOW} | settings))
 
 
 def error(root, **settings) -> str:
     with pytest.raises(InputError) as caught:
-        load(root, **settings)
+        opened(root, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -66,7 +65,7 @@ def with_splits(root, extra=()):
 
 
 def test_given_splits(scans):
-    data = load(with_splits(scans))
+    data = opened(with_splits(scans))
     assert data.images.shape == (10, 2, 3, 4, 1) and data.images.dtype == np.int16
     assert data.name == "volumes" and data.class_names == ("a", "b") and data.skipped == ()
     assert values(data) == list(range(0, 100, 10))  # the table's order
@@ -88,9 +87,9 @@ def test_the_table_may_be_elsewhere_and_untidy(scans, tmp_path):
     text = text.replace("path,label,split", " Path ,LABEL,Split , note").replace("train", " Train ")
     other = tmp_path / "other.csv"
     other.write_text(text.replace("\n", "\r\n\r\n"), encoding="utf-8-sig")
-    expected = load(scans)
+    expected = opened(scans)
     os.remove(scans / "volumes.csv")
-    data = load(scans, csv=str(other))
+    data = opened(scans, csv=str(other))
     np.testing.assert_array_equal(data.images, expected.images)
     np.testing.assert_array_equal(data.labels, expected.labels)
     assert whole(data) == whole(expected)
@@ -104,7 +103,7 @@ def test_classes_are_sorted_as_numbers_if_all_are(scans, names, expected):
     lines = [f"deep/{i}.nii.gz,{names[i % 3]},{('train', 'test')[i // 3]}" for i in range(6)]
     lines.append("deep/6.nii.gz,a name that no class has,unlabeled")
     table(scans, "path,label,split", *lines)
-    data = load(scans)
+    data = opened(scans)
     assert data.class_names == expected
     assert [expected[k] for k in data.labels[:6]] == names * 2 and data.labels[6] == -1
 
@@ -112,12 +111,12 @@ def test_classes_are_sorted_as_numbers_if_all_are(scans, names, expected):
 def test_drawn_splits_keep_patients_together(scans):
     lines = [f"deep/{i}.nii.gz,{'ab'[i % 2]},p{i // 4}{i % 2}" for i in range(10)]
     table(scans, "path,label,patient", *lines)  # a: p00 p10 p20, b: p01 p11 p21
-    first, again = (load(scans, test_fraction=0.34) for _ in range(2))
+    first, again = (opened(scans, test_fraction=0.34) for _ in range(2))
     assert whole(first) == whole(again)
     np.testing.assert_array_equal(first.unlabeled, first.labelled_sets[0])
     tests = set()
     for seed in range(8):
-        data = load(scans, test_fraction=0.34, seed=seed)
+        data = opened(scans, test_fraction=0.34, seed=seed)
         sides = data.patients[data.unlabeled], data.patients[data.test]
         assert not np.intersect1d(*sides).size
         assert set(data.labels[data.test]) == {0, 1}
@@ -138,21 +137,21 @@ def test_a_class_of_one_patient(scans):
 
 def test_few_labels(scans):
     with_splits(scans)
-    data = load(scans, labels=2)
+    data = opened(scans, labels=2)
     (chosen,) = data.labelled_sets
     assert sorted(data.labels[chosen]) == [0, 1] and set(chosen) <= {0, 1, 2, 3}
     assert data.unlabeled.tolist() == [0, 1, 2, 3, 7, 8, 9]
     assert "labels=6" in error(scans, labels=6)
-    drawn = {tuple(load(scans, labels=2, seed=s).labelled_sets[0].tolist()) for s in range(6)}
+    drawn = {tuple(opened(scans, labels=2, seed=s).labelled_sets[0].tolist()) for s in range(6)}
     assert len(drawn) > 1
 
 
 def test_with_and_without_a_cache(scans, tmp_path):
     with_splits(scans)
     settings = {"shape": (3, 3, 3), "window": (), "crop_foreground": True, "foreground_above": -9}
-    memory = load(scans, **settings)
+    memory = opened(scans, **settings)
     for _ in range(2):
-        cached = load(scans, **settings, cache=str(tmp_path / "cache"))
+        cached = opened(scans, **settings, cache=str(tmp_path / "cache"))
         assert isinstance(cached.images, VolumeStack)
         np.testing.assert_array_equal(cached.images, memory.images)
         assert cached.intensity == memory.intensity
@@ -163,14 +162,14 @@ def test_with_and_without_a_cache(scans, tmp_path):
 
 def test_origins_depend_on_files_and_settings(scans):
     with_splits(scans)
-    first = load(scans).origins
+    first = opened(scans).origins
     assert len(set(first)) == 10
-    assert not set(first) & set(load(scans, window=(-500, 501)).origins)
+    assert not set(first) & set(opened(scans, window=(-500, 501)).origins)
     os.utime(scans / "deep/3.nii.gz", ns=(1, 1))
-    touched = load(scans).origins
+    touched = opened(scans).origins
     assert [i for i in range(10) if touched[i] != first[i]] == [3]
     # A threshold that is not used does not count.
-    np.testing.assert_array_equal(load(scans, foreground_above=5.0).origins, touched)
+    np.testing.assert_array_equal(opened(scans, foreground_above=5.0).origins, touched)
 
 
 @pytest.mark.parametrize("hashed", [2**28, 50])  # 50 bytes: one image of each kind is hashed
@@ -178,14 +177,14 @@ def test_what_the_fingerprints_depend_on(scans, monkeypatch, hashed):
     monkeypatch.setattr(dataset, "HASHED_BYTES", hashed)
     save(scans / "deep/10.nii.gz", 77)
     with_splits(scans)
-    first = load(scans)
+    first = opened(scans)
     text = (scans / "volumes.csv").read_text()
 
     def again(table=text, touched="", **settings):
         (scans / "volumes.csv").write_text(table)
         if touched:
             os.utime(scans / touched, ns=(1, 1))
-        return load(scans, **settings)
+        return opened(scans, **settings)
 
     for data in (
         again(text.replace("deep/7.nii.gz,,unlabeled", "deep/7.nii.gz,b,train")),  # a new label
@@ -210,9 +209,9 @@ def test_foreground_cropping_is_asked_for(scans):
     with_splits(scans)
     for i in range(10):  # a volume of zeros, except one voxel
         save(scans / f"deep/{i}.nii.gz", 0)
-    data = load(scans, crop_foreground=True, shape=(2, 2, 2))
+    data = opened(scans, crop_foreground=True, shape=(2, 2, 2))
     assert (data.images == 1).all()
-    data = load(scans, shape=(2, 3, 4))
+    data = opened(scans, shape=(2, 3, 4))
     assert values(data) == [0] * 10
     assert "above data.foreground_above=1" in error(
         scans, crop_foreground=True, foreground_above=1, shape=(2, 2, 2)
@@ -237,7 +236,7 @@ def test_skipped_files_are_listed_and_their_neighbours_stay(scans, tmp_path, cac
     assert f"{scans / 'deep/0.nii.gz'} cannot be used" in message and "on_error=skip" in message
 
     table(scans, *table_lines)
-    data = load(scans, cache=cache, on_error="skip")
+    data = opened(scans, cache=cache, on_error="skip")
     assert [line.split(":")[0] for line in data.skipped] == [
         *("deep/0.nii.gz", "deep/3.nii.gz", "deep/8.nii.gz", "gone.nii")
     ]
@@ -295,7 +294,7 @@ def test_unfit_volumes_name_their_file(scans, damage):
         assert "data.shape" in message and "(2, 3, 4)" in message
         assert "data.shape" in error(scans, **settings, on_error="skip")
     else:
-        assert len(load(scans, **settings, on_error="skip").skipped) == 1
+        assert len(opened(scans, **settings, on_error="skip").skipped) == 1
 
 
 def row(i, rest):

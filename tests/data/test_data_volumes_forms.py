@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from assl_jax.data import load
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volumes import volumes
 from assl_jax.errors import InputError
 
 
@@ -29,13 +29,13 @@ def row(i, rest):
     return f"deep/{i}.nii.gz,{rest}"
 
 
-def load(root, **settings):
-    return volumes(path=str(root), window=(-500, 500), **settings)
+def opened(root, **settings):
+    return load("volumes", path=str(root), window=(-500, 500), **settings)
 
 
 def error(root, **settings) -> str:
     with pytest.raises(InputError) as caught:
-        load(root, **settings)
+        opened(root, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -50,7 +50,7 @@ def test_missing_labels_spellings_and_validation_volumes(scans):
     splits += ["Testing", "TEST"]
     rows = [f"deep\\{i}.nii.gz;{labels[i]};{splits[i]}" for i in range(10)]
     table(scans, "path;label;split", *rows)
-    data = load(scans)
+    data = opened(scans)
     assert data.class_names == ("0", "1")
     assert data.labels.tolist() == [1, 0, 1, 0, -1, -1, -1, -1, 1, 0]
     assert data.labelled_sets[0].tolist() == [0, 1, 2, 3] and data.test.tolist() == [8, 9]
@@ -59,12 +59,12 @@ def test_missing_labels_spellings_and_validation_volumes(scans):
         "2 volumes without a label ('NA', 'nan') are unlabeled",
         "class '1' is also written '1.0'",
     )
-    assert load(scans, val="ignore").labelled_sets[0].tolist() == [0, 1]
+    assert opened(scans, val="ignore").labelled_sets[0].tolist() == [0, 1]
 
 
 def test_orientations_that_differ(scans, tmp_path):
     """Three files that are not LPS, in memory, and with a cache that is new, known, or damaged."""
-    assert not any("turned" in note for note in load(scans).notes)
+    assert not any("turned" in note for note in opened(scans).notes)
     left = np.diag([-1, -1, 1, 1])
     for i, affine in enumerate([left] * 7 + [left[[2, 1, 0, 3]], np.eye(4), np.eye(4)]):
         image = nib.Nifti1Image(
@@ -72,22 +72,22 @@ def test_orientations_that_differ(scans, tmp_path):
         )
         image.to_filename(scans / f"deep/{i}.nii.gz")
     line = "3 of 10 volumes were turned: LPS 7, RAS 2, IPR 1"
-    assert load(scans).notes[-1] == line
+    assert opened(scans).notes[-1] == line
     cache = tmp_path / "cache"
     for damage in (None, None, "", "[]", '{"x": "LPS"}', '{"x": ["LPS", 3]}'):
         if damage is not None:
             (known,) = cache.glob("*/headers.json")
             known.write_text(damage)
-        assert load(scans, cache=str(cache)).notes[-1] == line
+        assert opened(scans, cache=str(cache)).notes[-1] == line
 
 
 def test_unlabeled_volumes_alone(scans):
     table(scans, "path,label,split", *(row(i, ",unlabeled") for i in range(10)))
-    listed = load(scans)
+    listed = opened(scans)
     os.remove(scans / "volumes.csv")
     (scans / "__MACOSX").mkdir()
     (scans / "__MACOSX/0.nii").write_bytes(b"")
-    found = load(scans)
+    found = opened(scans)
     assert found.notes == ("there is no volumes.csv: all 10 volumes are unlabeled",)
     for data in (listed, found):
         assert data.class_names == () and data.labelled_sets == () and len(data.test) == 0
@@ -97,7 +97,7 @@ def test_unlabeled_volumes_alone(scans):
 
 def test_patients_by_a_regular_expression(scans):
     table(scans, "path,label", *(row(i, "ab"[i % 2]) for i in range(10)))
-    data = load(scans, patient="[0-9]")
+    data = opened(scans, patient="[0-9]")
     assert len(set(data.patients.tolist())) == 10
     assert "finds nothing" in error(scans, patient="[5-9]")
     table(scans, "path,label,patient", *(row(i, f"{'ab'[i % 2]},p{i}") for i in range(10)))
@@ -107,9 +107,9 @@ def test_patients_by_a_regular_expression(scans):
 def test_a_new_volume_moves_no_other(scans):
     rows = [row(i, "ab"[i % 2]) for i in range(10)]
     table(scans, "path,label", *rows[:8])
-    before = load(scans, test_fraction=0.4)
+    before = opened(scans, test_fraction=0.4)
     table(scans, "path,label", *rows[::-1])
-    after = load(scans, test_fraction=0.4)
+    after = opened(scans, test_fraction=0.4)
     kept = set(values(after, after.test)) - {80, 90}
     assert set(values(before, before.test)) == kept
 
@@ -132,17 +132,17 @@ def test_columns_with_other_names(scans):
     lines = [f"{i // 2},{row(i, ['ad', 'cn'][i % 2])}" for i in range(10)]
     table(scans, "Subject ID,file,dx", *lines)
     assert "has no column path and label; its columns are subject id, file, dx" in error(scans)
-    data = load(scans, columns="path=file,label=dx,patient=Subject ID")
+    data = opened(scans, columns="path=file,label=dx,patient=Subject ID")
     assert data.class_names == ("ad", "cn") and len(set(data.patients.tolist())) == 5
     assert data.notes == ()
-    data = load(scans, columns="path=file,label=dx")
+    data = opened(scans, columns="path=file,label=dx")
     assert "set data.columns='patient=subject id' so" in str(data.notes)
 
 
 def test_spellings_of_one_patient_are_one(scans):
     lines = [row(i, f"{i % 2},{('P{}', 'p{}')[i % 2].format('abcde'[i // 2])}") for i in range(10)]
     table(scans, "path,label,patient", *lines)
-    data = load(scans)
+    data = opened(scans)
     assert len(set(data.patients.tolist())) == 5 and "only the spelling differs" in str(data.notes)
     table(scans, "path,label,patient", *lines[:3], row(3, "1,unknown"), *lines[4:])
     assert r"volumes.csv row 5 has no patient ('unknown')" in error(scans)

@@ -9,14 +9,11 @@ import fuzz_mutations as change
 import fuzz_seeds as seeds
 
 from assl_jax import records
+from assl_jax.data import load
 from assl_jax.data.dicom_headers import with_headers
-from assl_jax.data.folder import folder
 from assl_jax.data.image_file import ImageFormat, is_image
 from assl_jax.data.images import read_images
-from assl_jax.data.npz import npz
 from assl_jax.data.rows import Row
-from assl_jax.data.stl10 import stl10
-from assl_jax.data.volumes import volumes
 from assl_jax.evaluation.export import network_of
 from assl_jax.interop.start import read_start
 from assl_jax.interop.tensors import read_tensors
@@ -54,15 +51,15 @@ def read_x_ray(path: Path, file: str, pick: int) -> None:
 def read_volume(path: Path, file: str, pick: int) -> None:
     # A resampling compiles a function for each shape: it is the rare choice.
     settings = VOLUME_SETTINGS[-1 if pick % 50 == 49 else pick % (len(VOLUME_SETTINGS) - 1)]
-    volumes(path=str(path), **settings)
+    load("volumes", path=str(path), **settings)
 
 
 def read_npz(path: Path, file: str, pick: int) -> None:
-    npz(path=str(path / file), **ARRAY_SETTINGS[pick % len(ARRAY_SETTINGS)])
+    load("npz", path=str(path / file), **ARRAY_SETTINGS[pick % len(ARRAY_SETTINGS)])
 
 
 def read_csv(path: Path, file: str, pick: int) -> None:
-    folder(path=str(path), csv=file)
+    load("folder", path=str(path), csv=file)
 
 
 def read_weights(path: Path, file: str, pick: int) -> None:
@@ -97,7 +94,7 @@ def read_record(path: Path, file: str, pick: int) -> None:
 
 
 def read_stl10(path: Path, file: str, pick: int) -> None:
-    stl10(path=str(path), folds=((0,), (), (1,))[pick % 3], reader="binary")
+    load("stl10", path=str(path), folds=((0,), (), (1,))[pick % 3], reader="binary")
 
 
 class Format(NamedTuple):

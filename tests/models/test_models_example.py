@@ -67,11 +67,11 @@ def test_fine_tuning_then_grad_cam(space):
     task, optimiser = Classification(classes=3), Optimiser()
     rng = np.random.default_rng(0)
     examples = rng.integers(0, 256, (4, *space, 1), np.uint8), np.arange(4, dtype=np.int32) % 3
-    state = init_state(jax.random.key(0), backbone, [task], optimiser, examples)
+    state = init_state(jax.random.key(0), backbone, task, optimiser, examples)
     before = jax.device_get(state.variables)
     step = make_step(backbone, task, optimiser)
     state, metrics = step(state, Examples(examples, None), jax.random.key(0), np.float32(1e-3))
-    assert np.isfinite(metrics["loss"])
+    assert np.isfinite(metrics["target"]["loss"])
     for old, new in zip(*map(jax.tree.leaves, (before, state.variables)), strict=True):
         assert np.abs(old - new).max() > 0
     kernel = state.params["heads"]["target"]["Dense_0"]["kernel"]

@@ -21,11 +21,12 @@ from assl_jax.interop.weights import to_own
 from assl_jax.models import Backbone, SideBySide
 from assl_jax.models.base import batch_norm, feature_maps, in_training
 from assl_jax.models.contract import check_backbone
+from assl_jax.objectives.alternating import Alternating
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Examples, Feed
-from assl_jax.training.loop import Training, fit
+from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, split
 from assl_jax.training.state import init_state, name_key
@@ -127,12 +128,11 @@ def test_statistics_are_estimated_without_dropout(drawn):
 def test_every_step_and_micro_batch_has_its_own_dropout(network, quick_jit, kind, rank, accumulate):
     backbone, task = network(kind), make_task("rotation")
     images, key = jnp.asarray(images_of(rank)), jax.random.key(5)
-    state = init_state(jax.random.key(0), backbone, [task], OPTIMISER, images)
+    state = init_state(jax.random.key(0), backbone, task, OPTIMISER, images)
     step = make_step(backbone, task, OPTIMISER, accumulate=accumulate)
-    head = task.head()
     run = quick_jit(
         lambda state, part, key: task.loss(
-            forward(backbone, head, state.params, {}, part, task.name, key)[1], part
+            forward(backbone, task, state.params, {}, part, key)[1], part
         )[0]
     )
     losses = []
@@ -147,7 +147,7 @@ def test_every_step_and_micro_batch_has_its_own_dropout(network, quick_jit, kind
             expected.append(float(run(state, part, own)))
         kept = jax.tree.map(jnp.copy, state)
         _, metrics = step(kept, Examples(images, None), key, np.float32(0.01))
-        assert float(metrics["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
+        assert float(metrics["rotation"]["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
         losses.append(expected)
     assert len(np.unique(np.round(losses, 6))) == 2 * accumulate
 
@@ -158,20 +158,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(network, tmp_path, kind,
     """Tiles, whole images, and a slow copy of the network, alternating."""
     backbone, images = network(kind), images_of(rank, 16)
     names = ("src", "byol") if rank == 2 else ("rotation", "byol")
-    tasks = {name: make_task(name) for name in names}
+    pool = Alternating(tuple(map(make_task, names)))
     training = Training(steps=4, batch_size=8, optimiser=OPTIMISER)
 
     def train(until=4, folder=None, backbone=backbone):
         return fit(
-            init_state(jax.random.key(0), backbone, list(tasks.values()), OPTIMISER, images),
+            init_state(jax.random.key(0), backbone, pool, OPTIMISER, images),
+            pool,
+            Feed(images, make_mesh(jax.devices()[:1]), "device"),
+            training,
             backbone=backbone,
-            tasks=tasks,
-            feed=Feed(images, make_mesh(jax.devices()[:1]), "device"),
-            rows=np.arange(16),
-            training=training,
-            until=until,
-            seed=1,
-            checkpoints=Checkpoints(folder, 1) if folder else None,
+            session=Session(
+                seed=1, until=until, checkpoints=Checkpoints(folder, 1) if folder else None
+            ),
         )
 
     whole = train()
@@ -200,7 +199,7 @@ def test_side_by_side_from_fine_tuning_to_grad_cam(
         head="probe",
     )
     head = target.first_head(given, rows)
-    state = target.finetune(given, rows, seed=0, head=head)
+    state = target.finetune(given, rows, Session(seed=0), head)
     before = features(single, weights, feed, rows, intensity=Intensity())
     after = features(target.backbone, state.variables, feed, rows, intensity=Intensity())
     assert after.shape == (8, 2 * before.shape[1])

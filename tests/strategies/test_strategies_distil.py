@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
+from assl_jax.objectives.distilled import Distilled
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.settings import DistilSettings, SecondRun
 from assl_jax.training import loop
@@ -33,13 +34,14 @@ def distilling(make_study):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """The arguments of every training."""
+    """First parameters, objective, frozen networks and seed of every training."""
     seen, real = [], loop.fit
 
-    def recorded(state, **settings):
+    def recorded(state, objective, *about, frozen, session, **settings):
         # The training donates its arrays, so they are copied.
-        seen.append((jax.tree.map(np.asarray, state.params), settings))
-        return real(state, **settings)
+        params = jax.tree.map(np.asarray, state.params)
+        seen.append((params, objective, frozen, session.seed))
+        return real(state, objective, *about, frozen=frozen, session=session, **settings)
 
     monkeypatch.setattr("assl_jax.strategies.pretraining.fit", recorded)
     return seen
@@ -53,16 +55,14 @@ def equal(a, b):
 def test_it_goes_on_from_the_first_tasks_network(distilling, fits):
     pretraining = distilling(weight=2.0)
     stage = pretraining.run(POOL)
-    assert [list(s["tasks"]) for _, s in fits] == [["src"], ["rotation"], ["distillation"]]
-    params, settings = fits[-1]
-    task = settings["tasks"]["distillation"]
-    assert (task.task.name, task.widths, task.weight, task.own) == ("src", (6,), 2.0, 1.0)
-    assert settings["seed"] != fits[0][1]["seed"]  # other batches than those it has seen
-    (teacher,) = settings["frozen"]
+    assert [objective.name for _, objective, *_ in fits] == ["src", "rotation", "distillation"]
+    params, objective, frozen, seed = fits[-1]
+    src = pretraining.setup.tasks["src"]
+    assert objective == Distilled(part=src, widths=(6,), weight=2.0, own=1.0)
+    assert seed != fits[0][3]  # other batches than those it has seen
+    (teacher,) = frozen["teachers"]
     assert equal(teacher.variables, pretraining.load(pretraining.run(ROTATION)))
-    last = pretraining._last_state(
-        pretraining.run(SRC), {"src": task.task}, pretraining.settings.training
-    )
+    last = pretraining._last_state(pretraining.run(SRC), src, pretraining.settings.training)
     assert equal(params["backbone"], last.params["backbone"])
     assert equal(params["heads"]["distillation"]["own"], last.params["heads"]["src"])
     trained = pretraining.load(stage)["params"]
@@ -76,8 +76,8 @@ def test_it_goes_on_from_the_first_tasks_network(distilling, fits):
 def test_from_scratch_it_learns_from_all_of_them(distilling, fits):
     pretraining = distilling(start="scratch")
     pretraining.run(POOL)
-    params, settings = fits[-1]
-    assert settings["tasks"]["distillation"].own == 0.0 and len(settings["frozen"]) == 2
+    params, objective, frozen, _ = fits[-1]
+    assert objective.own == 0.0 and len(frozen["teachers"]) == 2
     assert not equal(params["backbone"], pretraining.load(pretraining.run(SRC))["params"])
 
 

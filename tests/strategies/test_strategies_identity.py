@@ -111,7 +111,7 @@ def test_a_task_reaches_its_loss_and_no_other():
     # By way of a base class, a head and an annotation.
     assert Definition("assl_jax.tasks.route_tiles", "RouteTiles") in reach([TASKS["src"]])
     assert Definition("assl_jax.models.heads", "NextFeature") in reach([TASKS["mcpc"]])
-    assert Definition("assl_jax.training.penalty", "Penalty") in reach([Pretraining])
+    assert Definition("assl_jax.objectives.penalty", "Penalty") in reach([Pretraining])
 
 
 def test_a_stage_reaches_the_compiled_step_but_no_task_that_it_does_not_train():

@@ -9,9 +9,9 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.finetune import Target
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.strategies.finetuning import FOR_RATES
 from assl_jax.strategies.network import SCRATCH
-from assl_jax.training.penalty import Penalty
 
 RATES = (1e-6, 1e-2)
 

@@ -5,9 +5,9 @@ import pytest
 
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import cross_validated_loss
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.settings import SecondRun
-from assl_jax.training.penalty import Penalty
 
 POOL = ("src", "rotation")
 SRC, ROTATION = Network(("src",)), Network(("rotation",))

@@ -53,9 +53,9 @@ def test_training_and_evaluation_begin_with_them(make_study, drawn, monkeypatch)
     start = start_of(drawn, plain)
     begun, real = [], module.fit
 
-    def fit(state, **settings):
+    def fit(state, *about, **settings):
         begun.append(jax.tree.map(np.asarray, state.params["backbone"]))
-        return real(state, **settings)
+        return real(state, *about, **settings)
 
     monkeypatch.setattr(module, "fit", fit)
     study = make_study(folds=0, seeds=1, start=start)

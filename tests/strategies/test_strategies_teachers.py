@@ -33,13 +33,13 @@ def taught(make_study, drawn):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """The settings of every training."""
+    """The first parameters, the objective and the frozen networks of every training."""
     seen, real = [], loop.fit
 
-    def recorded(state, **settings):
+    def recorded(state, objective, *about, frozen, **settings):
         params = jax.tree.map(np.asarray, state.params["backbone"])  # the training donates them
-        seen.append({"params": params, **settings})
-        return real(state, **settings)
+        seen.append((params, objective, frozen))
+        return real(state, objective, *about, frozen=frozen, **settings)
 
     monkeypatch.setattr("assl_jax.strategies.pretraining.fit", recorded)
     return seen
@@ -83,14 +83,14 @@ def test_the_task_goes_on_and_predicts_the_teachers_features(taught, fits, layer
     study = taught(folds=0, similarity={"layer": layer})
     pretraining, setup = study.pretraining, study.setup
     stage = pretraining.run(POOL)
-    assert [list(fit["tasks"]) for fit in fits] == [["src"], ["distillation"]]
-    task, (teacher,) = fits[1]["tasks"]["distillation"], fits[1]["frozen"]
-    assert (task.task.name, task.widths, task.own) == ("src", (6,), 1.0)
+    assert [objective.name for _, objective, _ in fits] == ["src", "distillation"]
+    params, objective, frozen = fits[1]
+    assert (objective.part.name, objective.widths, objective.own) == ("src", (6,), 1.0)
     assert pretraining.run(Network(("src", "wise"))).folder == stage.folder
     last = pretraining._last_state(
-        pretraining.run(SRC), {"src": task.task}, pretraining.settings.training
+        pretraining.run(SRC), objective.part, pretraining.settings.training
     )
-    same(fits[1]["params"], last.params["backbone"])
+    same(params, last.params["backbone"])
     # The targets: features of the given network, standardised by its features of plain images.
     given = pretraining.load(pretraining.run(TEACHER))
 
@@ -99,9 +99,8 @@ def test_the_task_goes_on_and_predicts_the_teachers_features(taught, fits, layer
 
     rows = setup.plain_images.rows["unlabeled"]
     plain = pooled(setup.dataset.intensity(jnp.asarray(setup.dataset.images[rows])))
-    batch = task.make_batch(jax.random.key(1), jnp.asarray(setup.dataset.images[:4]))
-    taught_batch = task.teach(batch, setup.backbone, average=None, frozen=(teacher,))
-    (target,) = taught_batch.targets["teachers"]
+    batch = objective.make_batch(jax.random.key(1), jnp.asarray(setup.dataset.images[:4]))
+    (target,) = objective.prepare(batch, setup.backbone, (), frozen).frozen["teachers"]
     views = pooled(batch.inputs.reshape(-1, *batch.inputs.shape[2:]))
     expected = (views - plain.mean(0, keepdims=True)) / plain.std(0, keepdims=True)
     np.testing.assert_allclose(target.reshape(expected.shape), expected, atol=1e-4)

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.strategies.mtassl import single
 from assl_jax.strategies.network import Network
 from assl_jax.strategies.plan import planned
-from assl_jax.training.penalty import Penalty
 
 
 @pytest.mark.slow
