@@ -15,11 +15,11 @@ from assl_jax.evaluation.classification import Classification
 from assl_jax.models import make_backbone
 from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, Average, make_task
+from assl_jax.tasks import TASKS, make_task
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
-from assl_jax.training.state import SHARED, TrainState
+from assl_jax.training.state import init_state
 from assl_jax.training.step import make_step
 
 pytestmark = pytest.mark.slow
@@ -56,23 +56,10 @@ def task_and_examples(name, rank):
 def training_step(name, rank):
     """The step for a platform, as a function, and shapes of its arguments."""
     task, examples = task_and_examples(name, rank)
-    batch = shape(task.make_batch, KEY, examples)
-    inputs = shape(flatten_views, batch.inputs)
-    maps, variables = shape(BACKBONE.init_with_output, KEY, inputs)
-    maps = shape(lambda f: jax.tree.map(lambda a: unflatten_views(a, 2), f), maps)
-    head = shape(task.head().init, KEY, maps, batch)["params"]
-    params = {"backbone": variables["params"], "heads": {task.name: head}}
-    adam = Optimiser().transform().init
-    opt_state = {
-        "backbone": {SHARED: shape(adam, params["backbone"])},
-        "heads": {task.name: shape(adam, head)},
-    }
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    state = TrainState(number, params, variables["batch_stats"], opt_state)
-    if task.momentum:
-        state = state._replace(average={task.name: Average(state.variables, head)})
+    optimiser = Optimiser(clip_norm=1.0)
+    state = shape(lambda key: init_state(key, BACKBONE, task, optimiser, examples), KEY)
     rate = jax.ShapeDtypeStruct((), jnp.float32)
-    step = functools.partial(make_step, BACKBONE, task, Optimiser(clip_norm=1.0))
+    step = functools.partial(make_step, BACKBONE, task, optimiser)
     return step, (state, Examples(examples, None), KEY, rate, None)
 
 
@@ -107,7 +94,7 @@ def test_a_step(name, rank):
     step, arguments = training_step(name, rank)
     state = arguments[0]
     count = 3 * convolutions(state.params) - 1
-    count += convolutions([average.variables["params"] for average in state.average.values()])
+    count += convolutions(state.carry[name])
     for platform in ELSEWHERE:
         check(exported(step(platform=platform), arguments, platform), count)
 

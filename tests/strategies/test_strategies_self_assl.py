@@ -14,6 +14,7 @@ from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.evaluation.uncertainty import paired_difference
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide
+from assl_jax.objectives.penalty import Penalty
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.evaluating import Evaluating
 from assl_jax.strategies.network import SCRATCH, Network
@@ -21,7 +22,6 @@ from assl_jax.strategies.self_assl import compare, difference
 from assl_jax.strategies.settings import SearchSettings, SecondRun
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.metrics_log import MetricsLog
-from assl_jax.training.penalty import Penalty
 
 SECOND = SecondRun(penalty=Penalty(weight=2.0, standardise="features"), init_from="scratch")
 POOL = ("src", "rotation")
@@ -134,18 +134,17 @@ def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatc
     began = {}
     real = module.fit
 
-    def fit(state, **more):
+    def fit(state, *about, **more):
         began["state"] = jax.tree.map(np.asarray, (state.params, state.batch_stats))
-        began["frozen"], began["adam"] = more["frozen"], state.opt_state
-        return real(state, **more)
+        began["frozen"], began["adam"] = more["frozen"]["first"], state.opt_state
+        return real(state, *about, **more)
 
     first = study.pretraining.run(PLAIN)
     monkeypatch.setattr(module, "fit", fit)
     study.pretraining.run(Network(PLAIN.pool, dataclasses.replace(SECOND, init_from="f_p")))
     checkpoints = Checkpoints(first.folder / "checkpoints")
-    tasks = {"rotation": study.setup.tasks["rotation"]}
-    training = study.pretraining.settings.training
-    like = study.pretraining.fresh(jax.random.key(0), tasks, training)
+    task, training = study.setup.tasks["rotation"], study.pretraining.settings.training
+    like = study.pretraining.fresh(jax.random.key(0), task, training)
     last = checkpoints.restore(like, study.setup.images.mesh)
     checkpoints.close()
     assert equal(began["state"], (last.params, last.batch_stats))  # its head too
