@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from assl_jax.training.penalty import Penalty
 
 from assl_jax import lcka
 from assl_jax.lcka import (
@@ -21,7 +22,6 @@ from assl_jax.lcka import (
     lcka_update,
     linear_cka,
 )
-from assl_jax.training.penalty import Penalty
 
 BOTH = pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 

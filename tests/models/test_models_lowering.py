@@ -13,7 +13,6 @@ from jax import export
 from assl_jax.evaluation import features
 from assl_jax.evaluation.classification import Classification
 from assl_jax.models import make_backbone
-from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, make_task
 from assl_jax.training.feed import Examples

@@ -16,7 +16,6 @@ from assl_jax.evaluation.features import reestimate_batch_stats
 from assl_jax.models import Backbone
 from assl_jax.models.base import batch_norm, feature_maps, in_training
 from assl_jax.models.contract import check_backbone
-from assl_jax.objectives.alternating import Alternating
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
 from assl_jax.training.feed import Examples, Feed

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from assl_jax.strategies.evaluating import Evaluating
+from assl_jax.strategies.network import SCRATCH, Network
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
@@ -16,8 +18,6 @@ from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide
 from assl_jax.objectives.penalty import Penalty
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.evaluating import Evaluating
-from assl_jax.strategies.network import SCRATCH, Network
 from assl_jax.strategies.self_assl import compare, difference
 from assl_jax.strategies.settings import SearchSettings, SecondRun
 from assl_jax.training.checkpoint import Checkpoints
