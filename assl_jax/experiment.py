@@ -40,42 +40,14 @@ from assl_jax.workdir import begin, check_workdir
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
 
-def _mtassl(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.search(
-        studies[0],
-        tasks=config.pool,
-        settings=config.search,
-        teachers=tuple(config.teachers),
-    )
+def _search(config: RunConfig, studies: list[Study]) -> Findings:
+    teachers = tuple(config.teachers)
+    return mtassl.search(studies[0], tasks=config.pool, settings=config.search, teachers=teachers)
 
 
-def _pretrain(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.single(studies[0], pool=config.members)
-
-
-def _pairs(config: RunConfig, studies: list[Study]) -> Findings:
-    return pairs(studies[0], tasks=config.pool)
-
-
-def _finetune(config: RunConfig, studies: list[Study]) -> Findings:
-    return mtassl.start_alone(studies[0])
-
-
-def _table4(config: RunConfig, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [(name,) for name in config.pool])
-
-
-def _self_assl(config: RunConfig, studies: list[Study]) -> Findings:
-    return _compare(config, studies, [config.pool])
-
-
-def _compare(config: RunConfig, studies: list[Study], pools: list[records.Pool]) -> Findings:
-    return self_assl.compare(
-        studies,
-        pools=pools,
-        second=config.self_assl.second,
-        control=config.self_assl.second_run,
-    )
+def _compare(config: RunConfig, studies: list[Study]) -> Findings:
+    second, control = config.self_assl.second, config.self_assl.second_run
+    return self_assl.compare(studies, pools=config.twice, second=second, control=control)
 
 
 def _singles(config: RunConfig) -> list[Network]:
@@ -116,18 +88,27 @@ class Experiment(NamedTuple):
 HALVED = "The better half of these tasks goes on after each rung. "
 TWICE = "Then each of these networks is pretrained a second time and fine-tuned."
 EXPERIMENTS = {
-    # Algorithm 1, Tables 2 and 3
-    "mtassl": Experiment(
-        _mtassl,
+    "mtassl": Experiment(  # Algorithm 1, Tables 2 and 3
+        _search,
         _candidates,
         "Then the search trains pools of these networks, one after the other, while they help.",
     ),
-    # Table 1
-    "pairs": Experiment(_pairs, _singles, "Then every pair of these tasks is trained together."),
-    "table4": Experiment(_table4, _singles, TWICE),  # every task with and without Self-ASSL
-    "self_assl": Experiment(_self_assl, _pool, TWICE),  # one pool with and without Self-ASSL
-    "pretrain": Experiment(_pretrain, _pool, parts=_distilled, needs_labels=False),  # one pool
-    "finetune": Experiment(_finetune, lambda config: []),  # the start weights alone
+    "pairs": Experiment(  # Table 1
+        lambda config, studies: pairs(studies[0], tasks=config.pool),
+        _singles,
+        "Then every pair of these tasks is trained together.",
+    ),
+    "table4": Experiment(_compare, _singles, TWICE),  # every task with and without Self-ASSL
+    "self_assl": Experiment(_compare, _pool, TWICE),  # one pool with and without Self-ASSL
+    "pretrain": Experiment(  # one pool
+        lambda config, studies: mtassl.single(studies[0], pool=config.members),
+        _pool,
+        parts=_distilled,
+        needs_labels=False,
+    ),
+    "finetune": Experiment(  # the start weights alone
+        lambda config, studies: mtassl.start_alone(studies[0]), lambda config: []
+    ),
 }
 
 

@@ -13,36 +13,26 @@ from assl_jax.strategies.plan import Work, pace, planned
 from assl_jax.strategies.study import Study
 
 
-def _search(config: RunConfig, study: Study) -> list[Work]:
-    return of_search(study, config.pool, tuple(config.teachers), config.search)
-
-
 def _pairs(config: RunConfig, study: Study) -> list[Work]:
     every = map(Network, itertools.combinations(config.pool, 2))
     return together("every pair of these tasks", study, list(every))
 
 
-def _table4(config: RunConfig, study: Study) -> list[Work]:
-    return _second(config, study, [(name,) for name in config.pool])
-
-
-def _self_assl(config: RunConfig, study: Study) -> list[Work]:
-    return _second(config, study, [config.pool])
-
-
-def _second(config: RunConfig, study: Study, pools: Sequence[tuple[str, ...]]) -> list[Work]:
+def _second(config: RunConfig, study: Study) -> list[Work]:
     second = config.self_assl.second
     kinds = [second, *([second.control()] if config.self_assl.second_run else [])]
-    again = [Network(pool, kind) for pool in pools for kind in kinds]
+    again = [Network(pool, kind) for pool in config.twice for kind in kinds]
     return together("second trainings", study, again)
 
 
 # What comes after the networks that an experiment begins with, at most.
 FOLLOWS: dict[str, Callable[[RunConfig, Study], list[Work]]] = {
-    "mtassl": _search,
+    "mtassl": lambda config, study: of_search(
+        study, config.pool, tuple(config.teachers), config.search
+    ),
     "pairs": _pairs,
-    "table4": _table4,
-    "self_assl": _self_assl,
+    "table4": _second,
+    "self_assl": _second,
 }
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from assl_jax.errors import in_range, lookup, require
+from assl_jax.errors import lookup, require
+from assl_jax.ranges import Range
 from assl_jax.records import Calibration, OperatingPoint
 
 HOTTEST, COLDEST = 1000.0, 0.2  # temperatures
@@ -163,7 +164,7 @@ def decide(
         require(not positive, f"--positive={positive}: add --sensitivity or --specificity")
         return None
     option = "--specificity" if sensitivity is None else "--sensitivity"
-    in_range(target, option, above=0, at_most=1)
+    Range(above=0, at_most=1).check(target, option)
     require(
         len(classes) == 2,
         f"{option}={target:g} needs two classes; the run has {len(classes)}: {', '.join(classes)}",

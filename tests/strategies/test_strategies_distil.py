@@ -1,7 +1,5 @@
 """Pools that learn from the finished networks of their tasks."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -19,14 +17,8 @@ def distilling(make_study):
     """`distilling(**settings)`: a study whose pools are distilled."""
 
     def make(**settings):
-        study = make_study(folds=0, seeds=1)
-        study.pretraining = dataclasses.replace(
-            study.pretraining,
-            settings=dataclasses.replace(
-                study.pretraining.settings, mixing="distil", distil=DistilSettings(**settings)
-            ),
-        )
-        return study.pretraining
+        distil = DistilSettings(**settings)
+        return make_study(folds=0, seeds=1, mixing="distil", distil=distil).pretraining
 
     return make
 
