@@ -17,11 +17,12 @@ from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, in_range, lookup, require
+from assl_jax.errors import InputError, lookup, require
 from assl_jax.evaluation.calibration import Decision, decide
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
 from assl_jax.evaluation.prediction import Predictions, Row, predict, rows_of
+from assl_jax.ranges import Range
 from assl_jax.records import NetworkRecord, Results
 
 
@@ -162,7 +163,7 @@ def main(argv: list[str]) -> None:
     for out in filter(None, (given.out, given.features)):
         outputs.expect(out, force=given.force)
     if given.unsure is not None:
-        in_range(given.unsure, "--unsure", above=0, below=1)
+        Range(above=0, below=1).check(given.unsure, "--unsure")
     network, models, found, decision = predict_files(
         given.workdir,
         given.paths,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from assl_jax.errors import choice, in_range, require
+from assl_jax.errors import choice, require
+from assl_jax.ranges import Range
 from assl_jax.records import Calibration, OperatingPoint
 
 HOTTEST, COLDEST = 1000.0, 0.2  # temperatures
@@ -163,7 +164,7 @@ def decide(
     if target is None:
         require(not positive, f"--positive={positive}: add --sensitivity or --specificity")
         return None
-    in_range(target, f"--{reach}", above=0, at_most=1)
+    Range(above=0, at_most=1).check(target, f"--{reach}")
     require(
         len(classes) == 2,
         f"--{reach}={target:g} needs two classes; the run has {len(classes)}: {', '.join(classes)}",

@@ -45,7 +45,7 @@ def test_the_settings_of_the_run_with_changes(workdir, started):
     ((config, folder),) = started
     assert folder == workdir.with_name("run_finetune")
     assert config.experiment == "finetune"
-    assert (config.data.labels, config.target.steps) == (50, 9)
+    assert (config.data.source.labels, config.target.training.steps) == (50, 9)
     assert config.init.path == str(workdir)
 
 
