@@ -7,9 +7,9 @@ import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.memory import afford
-from assl_jax.data.source import Labels, Source
+from assl_jax.data.source import LARGEST_SIDE, Labels, Source
 from assl_jax.data.splits import stratified_subset
-from assl_jax.ranges import Count, Range, Seed
+from assl_jax.ranges import Range, Seed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Digits(Source):
     """
 
     labels: Labels = 100
-    side: Count = 32
+    side: Annotated[int, Range(at_least=1, at_most=LARGEST_SIDE)] = 32
     test: Annotated[int, Range(at_least=10, at_most=1700)] = 500  # the smallest class has 174
     seed: Seed = 0
 

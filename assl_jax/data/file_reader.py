@@ -10,6 +10,7 @@ import numpy as np
 
 from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
+from assl_jax.data.decoding import why_unreadable
 from assl_jax.data.image_file import (
     EXTENSIONS,
     ImageFormat,
@@ -17,7 +18,6 @@ from assl_jax.data.image_file import (
     endings,
     find_images,
 )
-from assl_jax.data.images import why_unreadable
 from assl_jax.data.masks import masks_among
 from assl_jax.data.names import shown
 from assl_jax.data.volume_file import VolumeFormat, read_volume

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Int16
 
 from assl_jax.data.claims import amount
-from assl_jax.data.image_file import LARGEST_SIDE
+from assl_jax.data.decoding import Header
 from assl_jax.data.memory import afford
+from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
@@ -148,21 +149,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     return _integers(values, format)[..., None]
 
 
-class VolumeHeader(NamedTuple):
-    """What is known of a volume before its voxels are read.
-
-    Attributes:
-      shape: `(z, y, x)` of the array that `read_volume` will give; () if that is not known.
-      orientation: a code, see `orientation.Grid`; "" if it is not known.
-      unused: see `orientation.Grid`.
-    """
-
-    shape: tuple[int, ...] = ()
-    orientation: str = ""
-    unused: tuple[tuple[str, str], ...] = ()
-
-
-def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
+def volume_header(path: Path, format: VolumeFormat) -> Header:
     """What the file's header tells.
 
     Raises:
@@ -170,10 +157,10 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
     """
     header = reader_of(path).header
     if header is None:
-        return VolumeHeader()
+        return Header()
     shape, spacing, code, unused = header(path)
     if format.foreground_above is not None:
-        return VolumeHeader(format.shape, code, unused)
+        return Header((*format.shape, 1) if format.shape else (), code, unused)
     if format.spacing:
         old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
         _check_cost(old, shape)
@@ -181,7 +168,7 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
             _box(shape, format.shape)
     elif format.shape:
         _check_cost(shape, format.shape)
-    return VolumeHeader(format.shape or shape, code, unused)
+    return Header((*(format.shape or shape), 1), code, unused)
 
 
 def _number(text: str) -> float:

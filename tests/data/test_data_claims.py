@@ -14,14 +14,14 @@ from PIL import Image
 
 from assl_jax.data import claims, load, memory, volume_file
 from assl_jax.data.claims import Within, amount, check_claim
+from assl_jax.data.decoded import read_files
 from assl_jax.data.dicom import read_dicom
+from assl_jax.data.folder import IMAGES
 from assl_jax.data.image_file import ImageFormat, decode_image
-from assl_jax.data.images import read_images
 from assl_jax.data.memory import afford
 from assl_jax.data.nifti import nifti_header, read_nifti
-from assl_jax.data.volume_cache import read_volumes
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
-from assl_jax.data.volume_reader import stamp
+from assl_jax.data.volumes import VOLUMES
 from assl_jax.errors import InputError
 
 
@@ -195,9 +195,9 @@ def test_a_large_volume_may_become_smaller(volume, monkeypatch):
 def test_a_data_set_is_priced_before_it_is_read(tmp_path, volume, monkeypatch):
     monkeypatch.setattr(memory, "memory", lambda: 2000.0)  # one volume in floating point is 1,200
     files = [volume.with_name(f"{number}.nii") for number in range(10)]
-    stamps = {shutil.copy(volume, file).name: stamp(file) for file in files}
+    names = [shutil.copy(volume, file).name for file in files]
     with pytest.raises(InputError, match=r"^10 volumes of \(4, 5, 6\) voxels needs .*set data\.ca"):
-        read_volumes(tmp_path, stamps, VolumeFormat(), on_error="raise", cache="")
+        read_files(tmp_path, names, VOLUMES, VolumeFormat(), on_error="raise")
     Image.new("L", (200, 100)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"^1 images of 200x100 pixels needs .*lower data\.side"):
-        read_images(tmp_path, ["a.png"], ImageFormat(), on_error="raise", cache="")
+        read_files(tmp_path, ["a.png"], IMAGES, ImageFormat(), on_error="raise")

@@ -122,7 +122,7 @@ def test_a_name_that_two_files_have(photos):
         photos
     )
     table(photos, "path,label", lambda i: f"nowhere/ISIC_{i}.png,{DX[i % 3]}")
-    assert "T/nowhere/ISIC_2.png cannot be read: No such file" in error(photos)
+    assert "T/nowhere/ISIC_2.png cannot be used: No such file" in error(photos)
 
 
 def test_files_beside_those_of_the_table(photos):

@@ -203,7 +203,9 @@ def test_a_table_adds_patients(tmp_path):
     (tmp_path / "who.csv").write_text("path;patient\n" + "\n".join(lines[1:]))
     assert "has no row for ant/0.png" in error(tmp_path, csv="who.csv")
     (tmp_path / "who.csv").write_text("path;patient\n" + "\n".join([*lines, lines[0]]))
-    assert "ant/0.png is listed 2 times, in rows 2, 10" in error(tmp_path, csv="who.csv")
+    assert "ant/0.png cannot be used: it is listed 2 times, in rows 2, 10" in error(
+        tmp_path, csv="who.csv"
+    )
     (tmp_path / "who.csv").write_text("path\nant/0.png\n")
     assert "neither label nor patient" in error(tmp_path, csv="who.csv")
 

@@ -27,7 +27,7 @@ def test_a_file_listed_by_two_names_is_listed_twice(tmp_path):
         lines.append(f"{i}.png,{'ab'[i % 2]},{'train' if i < 2 else 'test'}")
     lines.append(f"{tmp_path}/0.png,a,test")
     (tmp_path / "list.csv").write_text("\n".join(lines))
-    with pytest.raises(InputError, match=r"0\.png is listed 2 times, in rows 2, 6"):
+    with pytest.raises(InputError, match="used: it is listed 2 times, in rows 2, 6"):
         load("folder", path=str(tmp_path), csv="list.csv")
 
 

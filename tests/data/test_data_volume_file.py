@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from assl_jax.data.volume_file import VolumeFormat, VolumeHeader, read_volume, volume_header
+from assl_jax.data.decoding import Header
+from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import READERS, VolumeReader, stamp
 from assl_jax.errors import InputError
@@ -250,12 +251,12 @@ def test_the_header_gives_the_shape_of_the_result(tmp_path, settings):
     file = save(tmp_path / "a.nii.gz", affine=spl((1.5, 0.5, 1.0)))
     format = VolumeFormat(window=WIDE.window, **settings)
     header = volume_header(file, format)
-    assert header == VolumeHeader(read_volume(file, format).shape[:3], "SPL")
+    assert header == Header(read_volume(file, format).shape, "SPL")
 
 
 def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
     file = save(tmp_path / "a.nii")
-    assert volume_header(file, VolumeFormat(foreground_above=0.0)) == VolumeHeader((), "SPL")
+    assert volume_header(file, VolumeFormat(foreground_above=0.0)) == Header((), "SPL")
     for settings in (
         {"spacing": (1.0, 1.0, 1.0), "shape": (9, 9, 9)},
         {"spacing": (100.0, 1.0, 1.0)},
@@ -263,4 +264,4 @@ def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="of data.spacing|leaves no voxel"):
             volume_header(file, VolumeFormat(**settings))
     monkeypatch.setitem(READERS, "NIfTI", READERS["NIfTI"]._replace(header=None))
-    assert volume_header(file, WIDE) == VolumeHeader()
+    assert volume_header(file, WIDE) == Header()

@@ -63,7 +63,7 @@ def test_missing_labels_spellings_and_validation_volumes(scans):
 
 
 def test_orientations_that_differ(scans, tmp_path):
-    """Three files that are not LPS, in memory, and with a cache that is new, known, or damaged."""
+    """Three files that are not LPS, in memory and with a cache."""
     assert not any("turned" in note for note in opened(scans).notes)
     left = np.diag([-1, -1, 1, 1])
     for i, affine in enumerate([left] * 7 + [left[[2, 1, 0, 3]], np.eye(4), np.eye(4)]):
@@ -73,12 +73,8 @@ def test_orientations_that_differ(scans, tmp_path):
         image.to_filename(scans / f"deep/{i}.nii.gz")
     line = "3 of 10 volumes were turned: LPS 7, RAS 2, IPR 1"
     assert opened(scans).notes[-1] == line
-    cache = tmp_path / "cache"
-    for damage in (None, None, "", "[]", '{"x": "LPS"}', '{"x": ["LPS", 3]}'):
-        if damage is not None:
-            (known,) = cache.glob("*/headers.json")
-            known.write_text(damage)
-        assert opened(scans, cache=str(cache)).notes[-1] == line
+    for _ in range(2):
+        assert opened(scans, cache=str(tmp_path / "cache")).notes[-1] == line
 
 
 def test_unlabeled_volumes_alone(scans):
