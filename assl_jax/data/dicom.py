@@ -25,7 +25,7 @@ from assl_jax.data.dicom_files import (
     visible,
 )
 from assl_jax.data.dicom_slices import Slice, grid, slices_of
-from assl_jax.data.orientation import Grid, in_standard, to_standard
+from assl_jax.data.orientation import Stored
 
 TAGS = (
     *SERIES_TAGS,
@@ -54,8 +54,8 @@ def identify_dicom(path: Path) -> tuple[str, str]:
     return patient_of(first.elements), series
 
 
-def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read one series.
+def describe_dicom(path: Path) -> Stored:
+    """The volume of one series.
 
     Slices are ordered by their positions. Localisers, and objects that are no images (reports,
     structures, DICOMDIR), are left out. Values are what the rescale slopes and intercepts make of
@@ -66,32 +66,25 @@ def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
       path: a folder that itself holds the files of one series, or one file of the series, which
         also works if its folder holds other series. Names and suffixes of files do not count.
 
-    Returns:
-      The values, and the size of a voxel in mm, as `to_standard` gives them.
-
     Raises:
       InputError: pydicom is not installed.
       ValueError: files that are not one volume of grey values on a regular grid.
       Exception: what pydicom raises on a broken file.
     """
-    headers, _ = _series(path)
-    with _named(headers):
-        slices, affine = grid([s for header in headers for s in slices_of(*header)])
-        return to_standard(_values(slices), affine)
-
-
-def dicom_header(path: Path) -> Grid:
-    """The grid of what `read_dicom` would give, in mm; no pixel is read.
-
-    Raises:
-      InputError, ValueError, Exception: as `read_dicom`, where the headers tell.
-    """
     headers, others = _series(path)
     with _named(headers):
         slices, affine = grid([s for header in headers for s in slices_of(*header)])
-        # Of the axes slice, row and column, the last is the fastest.
-        found = in_standard((*slices[0].shape[::-1], len(slices)), affine[:, [2, 1, 0, 3]])
-    return found._replace(unused=tuple((file.name, kind) for file, kind in others.items()))
+
+    def values() -> np.ndarray:
+        with _named(headers):
+            return _values(slices).T
+
+    return Stored(
+        shape=(*slices[0].shape[::-1], len(slices)),
+        affine=affine[:, [2, 1, 0, 3]],  # the columns follow each other
+        values=values,
+        unused=tuple((file.name, kind) for file, kind in others.items()),
+    )
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         no foreground, no contrast, or a volume smaller than the box to cut out.
       Exception: what the reader raises on a broken file.
     """
-    values, spacing = reader_of(path).read(path)
+    values, spacing = reader_of(path).describe(path).standard()
     values = _finite(values, format.nan)
     if format.foreground_above is not None:
         values = _foreground(values, format.foreground_above)
@@ -155,10 +155,7 @@ def volume_header(path: Path, format: VolumeFormat) -> Header:
     Raises:
       ValueError, Exception: as `read_volume`, where the header tells.
     """
-    header = reader_of(path).header
-    if header is None:
-        return Header()
-    shape, spacing, code, unused = header(path)
+    shape, spacing, code, unused = reader_of(path).describe(path).grid()
     if format.foreground_above is not None:
         return Header((*format.shape, 1) if format.shape else (), code, unused)
     if format.spacing:

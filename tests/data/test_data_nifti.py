@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assl_jax.data import nifti
-from assl_jax.data.nifti import is_nifti, nifti_header, read_nifti
+from assl_jax.data.nifti import describe_nifti, is_nifti
 from assl_jax.data.orientation import Grid
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 
@@ -64,7 +64,7 @@ def test_the_content_tells_where_the_name_does_not(tmp_path, kind):
 
 def test_values_and_voxel_sizes_of_a_file(tmp_path):
     file = save(tmp_path / "a.nii", affine=spl((3.0, 0.5, 2.0)))
-    values, spacing = read_nifti(file)
+    values, spacing = describe_nifti(file).standard()
     np.testing.assert_array_equal(values, HU)
     assert spacing == (3.0, 0.5, 2.0)
 
@@ -190,10 +190,10 @@ def test_a_header_says_what_the_volume_will_be(tmp_path):
     affine = np.array([[0, 2.0, 0, 0], [0, 0, -3.0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1]])
     for name, turn, code in (("a.nii", spl((3.0, 0.5, 2.0)), "SPL"), ("b.nii.gz", affine, "SRP")):
         file = save(tmp_path / name, affine=turn)
-        values, spacing = read_nifti(file)
-        assert nifti_header(file) == Grid(values.shape, spacing, code)
+        values, spacing = describe_nifti(file).standard()
+        assert describe_nifti(file).grid() == Grid(values.shape, spacing, code)
     with pytest.raises(ValueError, match="more than one volume"):
-        nifti_header(save(tmp_path / "c.nii", np.stack([HU, HU], -1)))
+        describe_nifti(save(tmp_path / "c.nii", np.stack([HU, HU], -1))).grid()
 
 
 def test_odd_headers_are_read_in_silence(tmp_path, caplog):
@@ -213,7 +213,7 @@ def test_affines_without_a_limit(tmp_path, huge):
     content[400:496] = np.full(12, huge).tobytes()  # the rows of the affine
     file.write_bytes(content)
     with pytest.raises(ValueError, match="singular"):
-        read_nifti(file)
+        describe_nifti(file).standard()
 
 
 @pytest.mark.parametrize("more, fits", [(10, True), (1001, False)])
@@ -222,7 +222,7 @@ def test_little_may_follow_the_voxels(tmp_path, monkeypatch, more, fits):
     content = save(tmp_path / "a.nii").read_bytes() + bytes(more)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
     if fits:
-        np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz")[0], HU)
+        np.testing.assert_array_equal(describe_nifti(tmp_path / "a.nii.gz").standard()[0], HU)
     else:
         with pytest.raises(ValueError, match="more than its voxels"):
-            read_nifti(tmp_path / "a.nii.gz")
+            describe_nifti(tmp_path / "a.nii.gz").standard()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from assl_jax.data.decoding import Header
+from assl_jax.data.orientation import Stored
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import READERS, VolumeReader, stamp
@@ -39,7 +40,7 @@ def read(path, **settings):
 
 def test_a_folder_can_be_a_volume(tmp_path, monkeypatch):
     """Slices in a folder, as a DICOM series: found once, and a new slice changes the stamp."""
-    series = VolumeReader((), lambda path: path.name.startswith("series"), lambda path: None)
+    series = VolumeReader((), lambda path: None, lambda path: path.name.startswith("series"))
     monkeypatch.setitem(READERS, "series", series)
     for name in ("a/series1/x", "a/series1/y", "a/b/z.NII.gz", "a/.hidden.nii", "a/notes.txt"):
         path = tmp_path / name
@@ -57,12 +58,12 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", HU)
     with pytest.raises(ValueError, match=r"its format is none of NIfTI \(\.nii.*DICOM \(\.dcm\)$"):
         read(tmp_path / "a.npy")
-    arrays = VolumeReader(
-        suffixes=(".npy",),
-        accepts=lambda path: path.suffix == ".npy",
-        read=lambda path: (np.load(path, allow_pickle=False), (3.0, 1.0, 1.0)),
-    )
-    monkeypatch.setitem(READERS, "NumPy", arrays)
+
+    def describe(path):
+        array = np.load(path, allow_pickle=False)
+        return Stored(array.shape, spl((3.0, 1.0, 1.0)), lambda: array)
+
+    monkeypatch.setitem(READERS, "NumPy", VolumeReader((".npy",), describe))
     np.testing.assert_array_equal(read_volume(tmp_path / "a.npy", WIDE)[..., 0], HU)
     np.testing.assert_array_equal(
         read(tmp_path / "a.npy", window=WIDE.window, spacing=(1.0, 2.0, 1.0)),
@@ -254,7 +255,7 @@ def test_the_header_gives_the_shape_of_the_result(tmp_path, settings):
     assert header == Header(read_volume(file, format).shape, "SPL")
 
 
-def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
+def test_what_a_header_refuses_or_does_not_tell(tmp_path):
     file = save(tmp_path / "a.nii")
     assert volume_header(file, VolumeFormat(foreground_above=0.0)) == Header((), "SPL")
     for settings in (
@@ -263,5 +264,3 @@ def test_what_a_header_refuses_or_does_not_tell(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match="of data.spacing|leaves no voxel"):
             volume_header(file, VolumeFormat(**settings))
-    monkeypatch.setitem(READERS, "NIfTI", READERS["NIfTI"]._replace(header=None))
-    assert volume_header(file, WIDE) == Header()
