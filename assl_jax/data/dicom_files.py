@@ -69,7 +69,7 @@ class Contents(NamedTuple):
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does, or a folder itself holds such a file."""
     try:
-        return any(map(_begins_as_dicom, visible(path) if path.is_dir() else [path]))
+        return any(map(begins_as_dicom, visible(path) if path.is_dir() else [path]))
     except OSError:  # a folder that cannot be listed
         return False
 
@@ -228,7 +228,7 @@ def _elements(head: bytes, order: str) -> bool:
     return len(tags) == 3 and tags[0] < tags[1] < tags[2]
 
 
-def _begins_as_dicom(file: Path) -> bool:
+def begins_as_dicom(file: Path) -> bool:
     """Whether a file begins as DICOM does and is not the index of a medium."""
     try:
         with file.open("rb") as opened:
@@ -270,18 +270,22 @@ def read_elements(file: Path, tags: Sequence[str], *, pixels: bool = False) -> A
         options = {"stop_before_pixels": not pixels, "specific_tags": list(tags)}
         found = pydicom.dcmread(opened, force=True, **options)
     if found.preamble is None and "TransferSyntaxUID" not in found.file_meta:
-        implicit, little = found.original_encoding
-        explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
-        name = "ImplicitVRLittleEndian" if implicit else explicit
-        found.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+        found.file_meta.TransferSyntaxUID = implied_syntax(found)
     return found
+
+
+def implied_syntax(elements: Any) -> Any:
+    """The transfer syntax with which elements were read, for a file that names none."""
+    implicit, little = elements.original_encoding
+    explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
+    return getattr(load_pydicom().uid, "ImplicitVRLittleEndian" if implicit else explicit)
 
 
 def _check(file: Path) -> None:
     """Raise `ValueError` for a file that was probably an image and is none any more."""
     if not file.stat().st_size:
         raise ValueError(f"{file.name} is empty; copy it again")
-    if file.suffix.lower() in SUFFIXES and not _begins_as_dicom(file):
+    if file.suffix.lower() in SUFFIXES and not begins_as_dicom(file):
         raise ValueError(f"{file.name} does not begin as a DICOM file")
 
 
@@ -290,7 +294,7 @@ def _image(file: Path, tags: Sequence[str]) -> Header | str:
 
     A segmentation is a mask of an image.
     """
-    if not _begins_as_dicom(file):
+    if not begins_as_dicom(file):
         return ""
     pydicom = load_pydicom()
     try:

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from assl_jax.data.claims import Within
-from assl_jax.data.dicom_files import HEAD, is_head, load_pydicom
+from assl_jax.data.dicom_files import (
+    begins_as_dicom,
+    implied_syntax,
+    load_pydicom,
+    read_elements,
+)
 from assl_jax.data.dicom_slices import DECODERS, no_decoder, too_short
 from assl_jax.data.window import check_fills, to_bytes
 
@@ -43,20 +47,12 @@ def read_header(path: Path, *, pixels: bool = False) -> Any:
       ValueError: the file does not begin as DICOM.
       Exception: what pydicom raises on a broken file.
     """
-    pydicom = load_pydicom()
-    with Within(path) as content:
-        if not is_head(content.read(HEAD)):
-            raise ValueError("it does not begin as a DICOM file")
-        content.seek(0)
-        tags = [*HEADER_TAGS, *(PIXEL_TAGS if pixels else ())]
-        header = pydicom.dcmread(
-            content, force=True, stop_before_pixels=not pixels, specific_tags=tags
-        )
-    if "TransferSyntaxUID" not in header.file_meta:  # as in a file without a preamble
-        implicit, little = header.original_encoding
-        order = "LittleEndian" if little else "BigEndian"
-        name = f"{'Implicit' if implicit else 'Explicit'}VR{order}"
-        header.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+    if not begins_as_dicom(path):
+        raise ValueError("it does not begin as a DICOM file")
+    tags = [*HEADER_TAGS, *(PIXEL_TAGS if pixels else ())]
+    header = read_elements(path, tags, pixels=pixels)
+    if "TransferSyntaxUID" not in header.file_meta:
+        header.file_meta.TransferSyntaxUID = implied_syntax(header)
     return header
 
 

@@ -55,10 +55,7 @@ class FileReader:
         found = []
         for path in paths:
             require(path.exists(), f"{path} does not exist")
-            try:
-                found += self._inside(path) if path.is_dir() else [path]
-            except OSError as error:
-                raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+            found += self._inside(path) if path.is_dir() else [path]
         return _one_each(found) if len(self.shape) == 4 else list(dict.fromkeys(found))
 
     def _inside(self, folder: Path) -> list[Path]:

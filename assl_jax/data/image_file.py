@@ -14,7 +14,7 @@ from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
 from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
-from assl_jax.data.names import is_system, shown, special
+from assl_jax.data.names import shown, special, walk
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.window import check_fills, check_window, to_bytes
 from assl_jax.errors import require
@@ -288,41 +288,19 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     """All files under a folder: the images, and the others.
 
     The names are relative to the folder, with slashes. (A million `Path`s would take a minute.)
-    Files of one folder are sorted, and stand before those of its folders. Hidden files and what
-    systems leave (`names.is_system`) are left out. A link to a folder that contains it is not
-    followed. A pipe, a socket or a device is no image, whatever its name.
+    Files of one folder are sorted, and stand before those of its folders. A pipe, a socket or a
+    device is no image, whatever its name.
 
     Raises:
-      OSError: a folder that cannot be read.
+      InputError: a folder that cannot be read.
     """
     images: list[str] = []
     others: list[str] = []
-    # Folders to read: path, path inside `folder`, and the folders around it. They may be nested
-    # deeper than Python's calls.
-    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(folder), "", frozenset())]
-    while waiting:
-        path, inside, above = waiting.pop()
-        stat = os.stat(path)
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
-            continue
-        folders, own, rest = list[str](), list[str](), list[str]()
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = entry.name
-                if is_system(name):
-                    continue
-                if entry.is_dir():
-                    folders.append(name)
-                    continue
-                file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-                (own if file and is_image(entry.path) else rest).append(name)
-        images += [inside + name for name in sorted(own)]
-        others += [inside + name for name in sorted(rest)]
-        waiting += [
-            (os.path.join(path, name), f"{inside}{name}/", above | {here})
-            for name in sorted(folders, reverse=True)
-        ]
+    for inside, _, files in walk(folder):
+        for entry in files:
+            file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+            kind = images if file and is_image(entry.path) else others
+            kind.append(inside + entry.name)
     return images, others
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from assl_jax.data import load
 from assl_jax.data.file_reader import FileReader
-from assl_jax.data.volume_folder import find_volumes, is_mask
+from assl_jax.data.masks import is_mask
+from assl_jax.data.volume_folder import find_volumes
 from assl_jax.errors import InputError
 
 MASKS = [
