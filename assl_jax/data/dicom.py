@@ -1,7 +1,6 @@
 """The reader of DICOM series: the slices in a folder, or the frames of an enhanced file.
 
-Headers are judged before pixels are read. Only the elements that this file names are read. Messages
-show a digest of a patient's ID.
+Headers are judged before pixels are read. Messages show a digest of a patient's ID.
 """
 
 import contextlib
@@ -16,7 +15,6 @@ from jaxtyping import Float, Shaped
 
 from assl_jax.data.dicom_files import (
     NO_IMAGE,
-    SERIES_TAGS,
     Header,
     headers_of,
     images,
@@ -27,15 +25,6 @@ from assl_jax.data.dicom_files import (
 from assl_jax.data.dicom_slices import Slice, grid, slices_of
 from assl_jax.data.orientation import Stored
 
-TAGS = (
-    *SERIES_TAGS,
-    *("Modality", "SeriesNumber", "PatientID", "IssuerOfPatientID", "ImagePositionPatient"),
-    *("ImageOrientationPatient", "PixelSpacing", "Columns", "SamplesPerPixel"),
-    "PhotometricInterpretation",
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope"),
-    *("RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence"),
-    "PerFrameFunctionalGroupsSequence",
-)
 PIXEL_TAGS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 
@@ -47,7 +36,7 @@ def identify_dicom(path: Path) -> tuple[str, str]:
       Exception: no image, or what pydicom raises on a broken file.
     """
     files = visible(path) if path.is_dir() else [path]
-    first = next(images(files, (*SERIES_TAGS, "PatientID", "IssuerOfPatientID")), None)
+    first = next(images(files), None)
     if first is None:
         raise ValueError("it holds no image")
     series = f"{first.file.resolve().parent} {first.elements.get('SeriesInstanceUID')}"
@@ -101,7 +90,7 @@ def _named(series: Sequence[Header]) -> Iterator[None]:
 def _series(path: Path) -> tuple[list[Header], dict[Path, str]]:
     """The headers of the one series that `path` stands for, and what is beside its slices."""
     series: dict[str, list[Header]] = {}
-    headers, others = headers_of(path, TAGS)
+    headers, others = headers_of(path)
     for header in headers:
         uid = str(header.elements.get("SeriesInstanceUID"))
         series.setdefault(uid, []).append(header)
@@ -134,7 +123,7 @@ def _values(slices: Sequence[Slice]) -> Float[np.ndarray, "n r c"] | Shaped[np.n
     order = sorted(range(len(slices)), key=lambda i: slices[i].file)
     for file, places in itertools.groupby(order, lambda i: slices[i].file):
         try:
-            elements = read_elements(file, (*TAGS, *PIXEL_TAGS), pixels=True)
+            elements = read_elements(file, PIXEL_TAGS)
             pixels = pixel_array(elements, raw=True).reshape(frames[file], *slices[0].shape)
         except Exception as error:
             raise ValueError(f"the pixels of {file.name} cannot be decoded: {error}") from error

@@ -1,7 +1,4 @@
-"""One DICOM file that holds a two-dimensional image, such as an X-ray, to 8-bit values.
-
-Only the elements that this file names are read, so that no patient's name is ever in memory.
-"""
+"""One DICOM file that holds a two-dimensional image, such as an X-ray, to 8-bit values."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,13 +18,6 @@ from assl_jax.data.window import check_fills, to_bytes
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 DAMAGED = "it has no Rows or Columns; copy it again"
-HEADER_TAGS = (
-    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImagePositionPatient", "PatientID"),
-    *("IssuerOfPatientID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope"),
-    *("RescaleIntercept", "ModalityLUTSequence"),
-)
 PIXEL_TAGS = (
     *("PlanarConfiguration", "PixelPaddingValue", "PixelData", "FloatPixelData"),
     *("DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
@@ -40,7 +30,7 @@ PIXEL_TAGS = (
 
 
 def read_header(path: Path, *, pixels: bool = False) -> Any:
-    """The elements of a DICOM file, with or without a preamble, that this module uses.
+    """The elements of a DICOM file, with or without a preamble.
 
     Raises:
       InputError: pydicom is not installed.
@@ -49,8 +39,7 @@ def read_header(path: Path, *, pixels: bool = False) -> Any:
     """
     if not begins_as_dicom(path):
         raise ValueError("it does not begin as a DICOM file")
-    tags = [*HEADER_TAGS, *(PIXEL_TAGS if pixels else ())]
-    header = read_elements(path, tags, pixels=pixels)
+    header = read_elements(path, PIXEL_TAGS if pixels else ())
     if "TransferSyntaxUID" not in header.file_meta:
         header.file_meta.TransferSyntaxUID = implied_syntax(header)
     return header

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from assl_jax.data.image_file import endings, find_images, is_image
 from assl_jax.data.masks import masks_among
-from assl_jax.data.names import Entry, shown
-from assl_jax.data.names import listed as in_folder
+from assl_jax.data.names import Entry, in_folder, shown
 from assl_jax.data.rows import Row
 from assl_jax.errors import InputError, require
 

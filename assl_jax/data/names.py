@@ -87,14 +87,14 @@ def walk(folder: Path) -> Iterator[tuple[str, list[Entry], list[Entry]]]:
         stat = os.stat(path)
         if (stat.st_dev, stat.st_ino) in above:
             continue
-        entries = listed(path)
+        entries = in_folder(path)
         folders, files = [e for e in entries if e.is_dir()], [e for e in entries if not e.is_dir()]
         yield inside, folders, files
         above |= {(stat.st_dev, stat.st_ino)}
         waiting += [(e.path, f"{inside}{e.name}/", above) for e in reversed(folders)]
 
 
-def listed(folder: str | Path) -> list[Entry]:
+def in_folder(folder: str | Path) -> list[Entry]:
     """What a folder holds, sorted, without hidden files and what systems leave.
 
     Raises:
