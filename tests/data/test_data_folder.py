@@ -1,7 +1,6 @@
 """Images in folders: layouts, splits and every error."""
 
 import gc
-import os
 from pathlib import Path
 
 import numpy as np
@@ -159,65 +158,6 @@ def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
     assert len({whole(d) for d in (before, pixels, added)}) == 3
 
 
-def test_bad_paths(tmp_path, monkeypatch):
-    assert "data.path is empty" in error()
-    assert f"{str(tmp_path / 'nowhere')!r} does not exist" in error(path=str(tmp_path / "nowhere"))
-    file = save(tmp_path / "x.png")
-    assert "is a file" in error(path=str(file))
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    assert f"{str(empty)!r} is an empty folder" in error(path=str(empty))
-
-    def refuse(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert "Permission denied" in error(path=str(empty)) and str(empty) in error(path=str(empty))
-
-
-def test_bad_layouts(tree, tmp_path):
-    save(tmp_path / "flat/train/x.png")
-    assert "no class folders" in error(path=str(tmp_path / "flat"))
-    (tree / "train/ant").rename(tree / "ant")
-    assert "one class folder only, cat/" in error(path=str(tree))
-    save(tree / "train/bee/0.png")
-    assert "class 'ant' has no train images" in error(path=str(tree))
-    (tree / "ant").rename(tree / "train/ant")
-    assert "class 'bee' has no test images" in error(path=str(tree))
-    (tree / "train/bee/0.png").unlink()
-    assert str(tree / "train/bee") in error(path=str(tree))
-    (tree / "train").rename(tree / "old")
-    assert "test and unlabeled/ but no train/" in error(path=str(tree))
-
-
-def test_one_folder_too_high(tree, tmp_path):
-    message = error(path=str(tmp_path))
-    assert "photos/" in message and "data.path" in message
-
-
-def test_a_class_of_one_cannot_be_split(tmp_path):
-    for name in ("a/0", "a/1", "b/0"):
-        save(tmp_path / f"{name}.png")
-    assert "'b' has 1 image" in error(path=str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"on_error": "ignore"},
-        {"channels": 2},
-        {"side": -1},
-        {"labels": -1},
-        {"seed": -1},
-        {"test_fraction": 0.0},
-        {"test_fraction": 1.0},
-    ],
-)
-def test_bad_settings(tree, settings):
-    (key,) = settings
-    assert f"data.{key}=" in error(path=str(tree), **settings)
-
-
 def test_skipped_files_are_listed_and_their_neighbours_stay(tree):
     (tree / "train/ant/1.png").write_bytes(b"not an image")
     (tree / "unlabeled/deep/a/0.png").write_bytes(b"")
@@ -235,18 +175,3 @@ def test_skipped_files_are_listed_and_their_neighbours_stay(tree):
     assert values(data, data.labelled_sets[0]) == [100, 101, 102, 103, 110, 112, 113]
     assert values(data, data.test) == [200, 201, 210, 211]
     assert data.labels[data.test].tolist() == [0, 0, 1, 1]
-
-
-@pytest.mark.parametrize(
-    "pattern, words",
-    [
-        ("test/ant/*", "class 'ant' has no test images"),
-        ("unlabeled/**/*.png", "of unlabeled"),
-        ("**/*", "none"),
-    ],
-)
-def test_a_group_that_is_skipped_whole(tree, pattern, words):
-    for file in tree.glob(pattern):
-        if file.is_file():
-            file.write_bytes(b"broken")
-    assert words in error(path=str(tree), on_error="skip")

@@ -58,12 +58,6 @@ def test_other_names_of_the_splits(tmp_path, train, test, unlabeled):
     assert values(data, data.unlabeled) == [9]
 
 
-def test_two_folders_for_one_split_are_refused(tmp_path):
-    classes(tmp_path / "train", 100)
-    classes(tmp_path / "Training", 200)
-    assert "has Training/ and train/, which both name the train images" in error(tmp_path)
-
-
 def test_validation_images(tmp_path):
     classes(tmp_path / "train", 100)
     classes(tmp_path / "Valid", 150)
@@ -128,13 +122,6 @@ def test_images_and_masks_are_no_two_classes(tmp_path):
     assert len(read(tmp_path).unlabeled) == 3
 
 
-def test_splits_inside_the_classes_are_refused(tmp_path):
-    for c in ("ant", "cat"):
-        classes(tmp_path / c / "train", 1)
-        classes(tmp_path / c / "Test", 1)
-    assert "ant holds train/ and test/; put the images into train/ant/" in error(tmp_path)
-
-
 def test_unlabeled_images_alone(tmp_path):
     for root in (tmp_path / "flat", tmp_path / "split/unlabelled"):
         for i in range(4):
@@ -185,12 +172,6 @@ def test_patients_by_a_regular_expression(tmp_path):
     np.testing.assert_array_equal(read(tmp_path, patient="p[0-9]+").test, data.test)
     assert "finds nothing in ill/p00/0.png" in error(tmp_path, patient="q[0-9]")
     assert "no regular expression" in error(tmp_path, patient="(")
-
-
-def test_a_patient_on_both_given_sides_is_refused(tmp_path):
-    for side in ("train", "test"):
-        classes(tmp_path / side, 1)
-    assert "patient '0' is in train and in test" in error(tmp_path, patient=r"(\d)\.png$")
 
 
 def test_a_table_adds_patients(tmp_path):

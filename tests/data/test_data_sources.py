@@ -153,18 +153,3 @@ def test_digits_seed_and_zero_labels():
     np.testing.assert_array_equal(a.test, b.test)
     assert not np.array_equal(a.test, c.test)
     np.testing.assert_array_equal(a.labelled_sets[0], a.unlabeled)
-
-
-@pytest.mark.parametrize(
-    "settings, word",
-    [
-        ({"labels": -1}, "labels"),
-        ({"labels": 1500}, "labels=1500"),
-        ({"side": 0}, "side"),
-        ({"test": 0}, "test"),
-        ({"test": 1797}, "test"),
-    ],
-)
-def test_digits_bad_settings(settings, word):
-    with pytest.raises(InputError, match=word):
-        load("digits", **settings)

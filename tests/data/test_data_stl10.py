@@ -107,36 +107,6 @@ def test_without_folds_all_training_images_are_one_set(binary):
     assert "fold_indices.txt" in error(path=str(binary))
 
 
-@pytest.mark.parametrize(
-    "name", ["train_y.bin", "unlabeled_X.bin", "test_X.bin", "class_names.txt"]
-)
-def test_a_missing_file(binary, name):
-    (binary / name).unlink()
-    assert name in error(path=str(binary))
-
-
-@pytest.mark.parametrize(
-    "name, data, words",
-    [
-        ("test_X.bin", b"x" * 27_649, ["test_X.bin", "27649", "27648"]),
-        ("unlabeled_X.bin", b"", ["unlabeled_X.bin", "0 bytes"]),
-        ("train_y.bin", bytes([1, 2, 3]), ["train_y.bin", "3 bytes", "expected 6"]),
-        ("test_y.bin", bytes([0, 1, 2, 3]), ["test_y.bin", "labels 0 to 3", "1 to 10"]),
-        ("train_y.bin", bytes([1, 2, 3, 4, 5, 11]), ["train_y.bin", "11", "1 to 10"]),
-        ("fold_indices.txt", b"0 6\n", ["fold_indices.txt", "line 1", "0 to 5"]),
-        ("fold_indices.txt", b"-1 2\n", ["fold_indices.txt", "line 1", "0 to 5"]),
-        ("fold_indices.txt", b"0 one\n", ["fold_indices.txt", "line 1", "numbers"]),
-        ("fold_indices.txt", b"9" * 30, ["fold_indices.txt", "line 1", "numbers"]),
-    ],
-)
-@pytest.mark.parametrize("packed", [False, True])
-def test_files_that_do_not_fit(tmp_path, content, binary, name, data, words, packed):
-    (binary / name).write_bytes(data)
-    path = pack(tmp_path, content | {name: data}) if packed else binary
-    message = error(path=str(path))
-    assert all(word in message for word in words), message
-
-
 def test_a_member_that_claims_more_than_any_file(tmp_path, content):
     """Its size is the largest that a header can say; tarfile cannot go that far."""
     archive = pack(tmp_path, content)
@@ -148,32 +118,12 @@ def test_a_member_that_claims_more_than_any_file(tmp_path, content):
     assert "stl10_binary.tar.gz is damaged or unreadable" in error(path=str(archive))
 
 
-@pytest.mark.parametrize("folds", [(3,), (0, -1)])
-def test_a_fold_that_does_not_exist(binary, folds):
-    message = error(path=str(binary), folds=folds)
-    assert f"data.folds={folds}" in message and "3 folds" in message
-
-
-@pytest.mark.parametrize("damage", ["truncated", "not an archive", "garbled"])
-def test_a_damaged_archive(tmp_path, content, damage):
+def test_a_damaged_archive(tmp_path, content):
     archive = pack(tmp_path, content)
     whole = archive.read_bytes()
     half = len(whole) // 2
-    archive.write_bytes(
-        {
-            "truncated": whole[:half],
-            "not an archive": b"<html>404</html>",
-            "garbled": whole[:half] + bytes(64) + whole[half + 64 :],
-        }[damage]
-    )
+    archive.write_bytes(whole[:half] + bytes(64) + whole[half + 64 :])
     assert str(archive) in error(path=str(archive))
-
-
-def test_bad_paths_and_readers(tmp_path):
-    assert "does not exist" in error(path=str(tmp_path / "nowhere"))
-    assert "data.reader='fast'" in error(path=str(tmp_path), reader="fast")
-    assert "stl10_binary" in error(path=str(tmp_path), reader="binary")
-    assert "stl10_binary" in error(reader="binary")
 
 
 @pytest.fixture(scope="module")

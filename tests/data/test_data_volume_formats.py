@@ -138,22 +138,13 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
 
 TEXTS = {
     "a.mha": {
-        "ElementDataFile = LOCAL": ("ElementDataFile = slice%03d.raw", "in several files"),
         "BinaryData = True": ("BinaryData = False", "its voxels are text"),
-        "MET_SHORT": ("MET_OTHER", "ElementType 'MET_OTHER' is none of"),
-        "DimSize = 3 4 5": ("DimSize = 300000 400000 500000", "its header claims"),
         "5\nElementType": ("-5\nElementType", "not a volume"),
-        "NDims = 3": ("ElementNumberOfChannels = 3", "several channels"),
-        "TransformMatrix": ("AnatomicalOrientation = LPI\nX", "AnatomicalOrientation LPI and no"),
         "ElementSpacing = 0.5": ("ElementSpacing = 1 0.5", "has 4 numbers, not 3"),
     },
     "a.nrrd": {
-        "encoding: raw": ("encoding: ascii", "its encoding is ascii"),
         "type: short": ("type: block", "header is damaged"),
-        "space: left-posterior-superior": ("space: scanner-xyz", "does not say where the patient"),
-        "sizes: 3 4 5": ("sizes: 300000 400000 500000", "its header claims"),
         "dimension: 3": ("dimension: 3\ndata file: LIST", "in several files"),
-        "endian: little": ("endian little", "header is damaged"),
         "kinds": ('space units: "km" "km" "km"\nkinds', "are not mm"),
         "space directions: (": ("space directions: none (", "not 3 numbers for each"),
     },
