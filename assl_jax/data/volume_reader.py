@@ -29,9 +29,6 @@ class VolumeReader:
       files: the files on which the volume depends.
       identify: what the files say of themselves: the patient, and a name that two paths share only
         if they are the same volume; each is "" if unknown. It may raise any exception.
-      unused: the files in the volume's folder that belong to the format and to no volume, each with
-        what it is.
-      unlisted: of several volumes, others of the format beside them that are none of these.
     """
 
     suffixes: tuple[str, ...]
@@ -40,8 +37,6 @@ class VolumeReader:
     volumes: Callable[[Path], list[Path]] = lambda folder: [folder]
     files: Callable[[Path], list[Path]] = _in_folder
     identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
-    unused: Callable[[Path], dict[Path, str]] = lambda path: {}
-    unlisted: Callable[[Sequence[Path]], dict[Path, str]] = lambda paths: {}
 
     def accepts(self, path: Path) -> bool:
         """Whether a path is of this format."""
@@ -71,8 +66,6 @@ READERS = {
         volumes=dicom_files.dicom_volumes,
         files=dicom_files.dicom_files,
         identify=dicom.identify_dicom,
-        unused=dicom_files.unused,
-        unlisted=dicom_files.unlisted,
     ),
 }
 
@@ -116,35 +109,23 @@ def identify(path: Path) -> tuple[str, str]:
 
 
 def unused(paths: Sequence[Path]) -> dict[Path, str]:
-    """The files beside volumes that are of their format and in none of them, and what they are.
+    """The DICOM files beside volumes that are in none of them, and what they are.
 
     Raises:
-      InputError: a package that a format needs is not installed.
+      InputError: pydicom is not installed.
     """
     found = dict[Path, str]()
-    for reader, own in _by_reader(paths):
-        for path in own:
-            with contextlib.suppress(OSError):
-                found |= reader.unused(path)
+    for path in filter(READERS["DICOM"].accepts, paths):
+        with contextlib.suppress(OSError):
+            found |= dicom_files.unused(path)
     return found | unlisted(paths)
 
 
 def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
-    """The volumes beside those of `paths` that are none of them: see `VolumeReader`."""
-    found = dict[Path, str]()
-    for reader, own in _by_reader(paths):
-        with contextlib.suppress(OSError):
-            found |= reader.unlisted(own)
-    return found
-
-
-def _by_reader(paths: Sequence[Path]) -> list[tuple[VolumeReader, list[Path]]]:
-    """The readers with their paths; a path that no reader accepts is left out."""
-    own: dict[str, list[Path]] = {}
-    for path in paths:
-        name = next((name for name, reader in READERS.items() if reader.accepts(path)), "")
-        own.setdefault(name, []).append(path)
-    return [(READERS[name], found) for name, found in own.items() if name]
+    """The DICOM series beside those of `paths` that are none of them: the first file of each."""
+    with contextlib.suppress(OSError):
+        return dicom_files.unlisted([*filter(READERS["DICOM"].accepts, paths)])
+    return {}
 
 
 def reader_of(path: Path) -> VolumeReader:
