@@ -16,6 +16,7 @@ from assl_jax.data.decoding import Header
 from assl_jax.data.memory import afford
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
+from assl_jax.data.window import check_window
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
 
@@ -76,12 +77,9 @@ class VolumeFormat:
             f"one volume of data.shape={self.shape}",
             "set fewer voxels",
         )
+        check_window(self.window)
         if not self.window:
             return
-        require(
-            len(self.window) == 2 and self.window[0] < self.window[1],
-            f"data.window={self.window} must be (low, high) with low < high, or ()",
-        )
         low, high = self.window
         require(
             high - low >= NARROWEST_WINDOW,

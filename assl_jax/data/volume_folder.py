@@ -10,8 +10,6 @@ from assl_jax.data.names import shown, special, walk
 from assl_jax.data.volume_reader import READERS, VolumeReader, formats
 from assl_jax.errors import InputError, require
 
-NAMED = 3  # examples in a sentence
-
 
 class Found(NamedTuple):
     """What a folder holds, each sorted.
@@ -32,14 +30,9 @@ class Found(NamedTuple):
         """What is left out, a sentence each; `include` says how to include masks after all."""
         notes = []
         if self.masks:
-            some = ", ".join(shown(_inside(file, self.folder)) for file in self.masks[:NAMED])
-            more = f" and {len(self.masks) - NAMED} more" if len(self.masks) > NAMED else ""
-            one = len(self.masks) == 1
-            what = "1 mask is" if one else f"{len(self.masks)} masks are"
-            notes.append(
-                f"{what} left out: the name{'' if one else 's'} {some}{more} say"
-                f"{'s' if one else ''} so; to include masks, {include}"
-            )
+            first = shown(_inside(self.masks[0], self.folder))
+            what = f"{len(self.masks)} masks are left out, such as {first}"
+            notes.append(f"{what}; to include masks, {include}")
         if self.others:
             notes.append(f"files that are not read: {endings(file.name for file in self.others)}")
         return notes

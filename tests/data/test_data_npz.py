@@ -64,7 +64,7 @@ def test_images_and_volumes(tmp_path, stored, read):
     assert data.labels.tolist() == TRAIN + TEST and data.class_names == ("0", "1", "2")
     (chosen,) = data.labelled_sets
     assert chosen.tolist() == data.unlabeled.tolist() == list(range(7))
-    assert data.test.tolist() == [7, 8, 9]
+    assert data.test.tolist() == [7, 8, 9] and data.keys[6:8] == ("train/6", "test/0")
 
 
 def test_proxy_tasks_see_validation_and_unlabeled_images_too(tmp_path):

@@ -115,7 +115,8 @@ def digits():
 def test_digits_splits_are_even_and_cover_everything(digits):
     assert digits.images.shape == (1797, 16, 16, 1) and digits.images.dtype == np.uint8
     assert digits.num_classes == 10
-    assert len(digits.test) == 503
+    assert len(digits.test) == 503 and len(set(digits.keys)) == 1797
+    assert [digits.keys[row] for row in digits.test] == [f"test/{row}" for row in digits.test]
     assert set(np.bincount(digits.labels[digits.test])) == {50, 51}
     (labelled,) = digits.labelled_sets
     assert np.bincount(digits.labels[labelled]).tolist() == [10] * 10

@@ -93,6 +93,7 @@ def test_binary_layout(tmp_path, content, binary, where, reader):
     assert data.unlabeled.tolist() == [0, 1, 2, 3, 4]
     assert [s.tolist() for s in data.labelled_sets] == [[10, 6], [5, 7, 9]]
     assert data.test.tolist() == [11, 12, 13, 14]
+    assert data.keys[4:7] == ("unlabeled/4", "train/0", "train/1")
     seen = np.array(expected[:5]) / 255
     assert data.intensity.mean == pytest.approx(seen.mean((0, 1, 2)), abs=1e-5)
 

@@ -215,7 +215,7 @@ def test_without_pynrrd(tmp_path, monkeypatch):
     (tmp_path / "a.nrrd").rename(tmp_path / "Segmentation.seg.nrrd")  # a mask is not read
     metaimage(tmp_path / "a.mha", *marked("LPS", np.eye(3)))
     _, note = load("volumes", path=str(tmp_path), window=(0, 200)).notes
-    assert note.startswith("1 mask is left out: the name Segmentation.seg.nrrd says so;")
+    assert note.startswith("1 masks are left out, such as Segmentation.seg.nrrd; to include")
 
 
 def test_formats_in_one_table(tmp_path):
