@@ -1,29 +1,13 @@
 """Images in folders: layouts, splits and every error."""
 
 import gc
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from data_sets import picture, refused, values, whole
 
 from assl_jax.data import load
 from assl_jax.data.dataset import intensity_of
-from assl_jax.errors import InputError
-
-
-def whole(data):
-    """The fingerprint of everything that training and testing see."""
-    rows = (*data.labelled_sets, data.test, data.unlabeled)
-    return data.fingerprint(*rows, labelled=True)
-
-
-def save(path: Path, value: int = 0, *, size=(6, 4), mode="RGB") -> Path:
-    """A constant image of `size` (width, height)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    color = value if mode == "L" else (value,) * len(mode)
-    Image.new(mode, size, color).save(path)
-    return path
 
 
 @pytest.fixture
@@ -31,12 +15,12 @@ def tree(tmp_path):
     """Three folders; each file has its pixel value: unlabeled 10.., train 100.., test 200.."""
     root = tmp_path / "photos"
     for i in range(5):
-        save(root / f"unlabeled/deep/{'ab'[i % 2]}/{i}.png", 10 + i)
+        picture(root / f"unlabeled/deep/{'ab'[i % 2]}/{i}.png", 10 + i)
     for k, c in enumerate(("cat", "ant")):
         for i in range(4):
-            save(root / f"train/{c}/{i}.png", 100 + 10 * k + i)
+            picture(root / f"train/{c}/{i}.png", 100 + 10 * k + i)
         for i in range(2):
-            save(root / f"test/{c}/{i}.PNG", 200 + 10 * k + i)
+            picture(root / f"test/{c}/{i}.PNG", 200 + 10 * k + i)
     return root
 
 
@@ -48,21 +32,10 @@ def test_garbage_collection_goes_on_as_before(tree, enabled):
         load("folder", path=str(tree))
         assert gc.isenabled() == enabled
         (tree / "train" / "empty").mkdir()
-        error(path=str(tree))
+        refused("folder", path=str(tree))
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if before else gc.disable)()
-
-
-def values(data, index):
-    return sorted(data.images[index][:, 0, 0, 0].tolist())
-
-
-def error(**settings) -> str:
-    with pytest.raises(InputError) as caught:
-        load("folder", **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_three_folders(tree):
@@ -86,7 +59,7 @@ def test_three_folders(tree):
 def test_without_unlabeled_the_training_images_are_used(tree):
     for file in (tree / "unlabeled").rglob("*.png"):
         file.unlink()
-    assert "unlabeled" in error(path=str(tree))  # an empty folder is probably a mistake
+    assert "unlabeled" in refused("folder", path=str(tree))  # an empty folder is probably a mistake
     for folder in ("deep/a", "deep/b", "deep", "."):
         (tree / "unlabeled" / folder).rmdir()
     data = load("folder", path=str(tree), labels=2)
@@ -98,7 +71,7 @@ def test_without_unlabeled_the_training_images_are_used(tree):
 def test_one_tree_is_split_by_class(tmp_path, prefix):
     for k, (c, n) in enumerate((("a", 10), ("b", 5), ("c", 2))):
         for i in range(n):
-            save(tmp_path / prefix / c / f"{i}.png", 50 * k + i)
+            picture(tmp_path / prefix / c / f"{i}.png", 50 * k + i)
     first, again, other = (
         load("folder", path=str(tmp_path), test_fraction=0.4, seed=s) for s in (0, 0, 1)
     )
@@ -111,10 +84,10 @@ def test_one_tree_is_split_by_class(tmp_path, prefix):
 
 
 def test_hidden_nested_and_foreign_files(tree):
-    save(tree / "train/ant/more/inside.jpg", 77)
-    save(tree / "train/ant/.hidden.png", 1, size=(9, 9))
-    save(tree / "train/.thumbnails/x.png", 1, size=(9, 9))
-    save(tree / "train/beside.png", 1, size=(9, 9))
+    picture(tree / "train/ant/more/inside.jpg", 77)
+    picture(tree / "train/ant/.hidden.png", 1, size=(9, 9))
+    picture(tree / "train/.thumbnails/x.png", 1, size=(9, 9))
+    picture(tree / "train/beside.png", 1, size=(9, 9))
     (tree / "train/ant/notes.txt").write_text("no image")
     (tree / "README.md").write_text("no image")
     data = load("folder", path=str(tree))
@@ -127,7 +100,7 @@ def test_labelled_subset(tree):
     a, b, c = (load("folder", path=str(tree), labels=4, seed=s).labelled_sets[0] for s in (0, 0, 3))
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
-    assert "labels=50" in error(path=str(tree), labels=50)
+    assert "labels=50" in refused("folder", path=str(tree), labels=50)
 
 
 def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
@@ -137,9 +110,9 @@ def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
         return load("folder", path=str(tree), **settings)
 
     changed = [again(labels=4)]
-    save(tree / "train/ant/new.png", 140)
+    picture(tree / "train/ant/new.png", 140)
     changed.append(again())
-    save(tree / "test/cat/new.png", 141)
+    picture(tree / "test/cat/new.png", 141)
     changed.append(again())
     for name in ("train", "test"):
         (tree / name / "cat").rename(tree / name / "dog")
@@ -150,9 +123,9 @@ def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
     assert len({whole(data) for data in [first, *changed]}) == 5
 
     before = again()
-    save(tree / "unlabeled/deep/a/0.png", 11)
+    picture(tree / "unlabeled/deep/a/0.png", 11)
     pixels = again()
-    save(tree / "unlabeled/new.png", 12)
+    picture(tree / "unlabeled/new.png", 12)
     added = again()
     assert len({d.fingerprint(d.unlabeled) for d in (before, pixels, added)}) == 3
     assert len({whole(d) for d in (before, pixels, added)}) == 3
@@ -161,7 +134,7 @@ def test_labelled_images_leave_the_unlabeled_fingerprint_alone(tree):
 def test_skipped_files_are_listed_and_their_neighbours_stay(tree):
     (tree / "train/ant/1.png").write_bytes(b"not an image")
     (tree / "unlabeled/deep/a/0.png").write_bytes(b"")
-    message = error(path=str(tree))
+    message = refused("folder", path=str(tree))
     assert str(tree / "unlabeled/deep/a/0.png") in message and "on_error=skip" in message
     data = load("folder", path=str(tree), on_error="skip")
     assert data.skipped == (

@@ -6,33 +6,15 @@ import itertools
 import nibabel as nib
 import numpy as np
 import pytest
+from data_sets import HU, spl
+from data_sets import nifti as save
 
 from assl_jax.data import nifti
 from assl_jax.data.nifti import describe_nifti, is_nifti
 from assl_jax.data.orientation import Grid
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 
-RNG = np.random.default_rng(0)
-HU = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
 WIDE = VolumeFormat(window=(-1024.0, 3071.0))
-
-
-def spl(spacing=(1.0, 1.0, 1.0)):
-    """The affine of an array `[z, y, x]` whose axes run up, backwards and to the left."""
-    affine = np.eye(4)
-    z, y, x = spacing
-    affine[:3, :3] = [[0, 0, -x], [0, -y, 0], [z, 0, 0]]
-    affine[:3, 3] = [7, -11, 13]
-    return affine
-
-
-def save(path, array=HU, affine=None, *, slope=None, kind=nib.Nifti1Image, unit="mm"):
-    image = kind(array, spl() if affine is None else affine)
-    image.header.set_xyzt_units(unit)
-    if slope:
-        image.header.set_slope_inter(*slope)
-    image.to_filename(path)
-    return path
 
 
 def read(path, **settings):

@@ -4,9 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+from data_sets import refused, whole
 
 from assl_jax.data import load
-from assl_jax.errors import InputError
 
 TRAIN, TEST = [1, 0, 2, 0, 1, 2, 0], [2, 1, 0]
 
@@ -31,13 +31,6 @@ def content(*shape, dtype=np.uint8):
 def save(folder, arrays):
     np.savez(folder / "set.npz", **arrays)
     return str(folder / "set.npz")
-
-
-def error(path, **settings) -> str:
-    with pytest.raises(InputError) as caught:
-        load("npz", path=str(path), **settings)
-    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -125,12 +118,6 @@ def test_the_window_of_8_bits_is_fixed_and_masks_fill_it(tmp_path):
     np.testing.assert_array_equal(masks.images[:7, ..., 0] == 0, ~arrays["train_images"])
 
 
-def whole(data):
-    """The fingerprint of everything that training and testing see."""
-    rows = (*data.labelled_sets, data.test, data.unlabeled)
-    return data.fingerprint(*rows, labelled=True)
-
-
 def test_the_fingerprint_is_the_contents(tmp_path):
     arrays = content()
     first = load("npz", path=save(tmp_path, arrays))
@@ -171,7 +158,7 @@ def test_texts_that_are_not_unicode(tmp_path, point, order):
     """Python crashes, or cannot write them."""
     names = np.frombuffer(np.array([65, point], f"{order}u4").tobytes(), f"{order}U1")
     path = save(tmp_path, content() | {"class_names": names})
-    assert "class_names.npy has a text that is not Unicode" in error(path)
+    assert "class_names.npy has a text that is not Unicode" in refused("npz", path)
 
 
 class Trap:
@@ -189,10 +176,10 @@ def test_nothing_is_unpickled(tmp_path):
     objects = np.empty(7, object)
     objects[:] = [Trap(trace)] * 7
     path = save(tmp_path, content() | {"train_labels": objects})
-    assert "Python objects, which are never unpickled" in error(path)
+    assert "Python objects, which are never unpickled" in refused("npz", path)
     pickled = tmp_path / "pickled.npz"
     pickled.write_bytes(pickle.dumps(Trap(trace)))
-    assert "not an npz file" in error(pickled)
+    assert "not an npz file" in refused("npz", pickled)
     assert not trace.exists()
 
 
@@ -211,7 +198,7 @@ def test_the_channels_axis_is_asked_for_and_set(tmp_path, stored, axis):
     arrays = content(*stored)
     path = save(tmp_path, arrays)
     if len(stored) > 2:
-        assert "which axis holds the channels? Set data.channels_axis" in error(path)
+        assert "which axis holds the channels? Set data.channels_axis" in refused("npz", path)
     data = load("npz", path=path, channels_axis=axis)
     assert data.images.shape[1:] == AXES[stored, axis]
     assert (data.space, data.channels) == (AXES[stored, axis][:-1], AXES[stored, axis][-1])
@@ -265,4 +252,4 @@ def test_unlabeled_images_alone(tmp_path):
     assert (len(data.unlabeled), data.labelled_sets, len(data.test)) == (5, (), 0)
     assert data.class_names == () and (data.labels == -1).all()
     assert data.fingerprint(*data.labelled_sets) != data.fingerprint(data.unlabeled)
-    assert "no labelled images" in error(tmp_path / "set.npz", labels=3)
+    assert "no labelled images" in refused("npz", tmp_path / "set.npz", labels=3)

@@ -7,20 +7,14 @@ import tarfile
 
 import numpy as np
 import pytest
+from data_sets import refused, whole
 
 from assl_jax.data import load
-from assl_jax.errors import InputError
 
 NAMES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
 COUNTS = {"unlabeled": 5, "train": 6, "test": 4}
 LABELS = {"train": [1, 10, 3, 3, 7, 2], "test": [5, 10, 1, 2]}  # counted from 1, as in the files
 FOLDS = "0 2 4 \n5 1 \n3 \n"
-
-
-def whole(data):
-    """The fingerprint of everything that training and testing see."""
-    rows = (*data.labelled_sets, data.test, data.unlabeled)
-    return data.fingerprint(*rows, labelled=True)
 
 
 def picture(split: str, i: int) -> np.ndarray:
@@ -69,13 +63,6 @@ def pack(folder, files: dict[str, bytes]):
     return archive
 
 
-def error(**settings) -> str:
-    with pytest.raises(InputError) as caught:
-        load("stl10", **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize("where", ["folder", "above", "archive", "beside the archive"])
 @pytest.mark.parametrize("reader", ["auto", "binary"])
 def test_binary_layout(tmp_path, content, binary, where, reader):
@@ -105,7 +92,7 @@ def test_without_folds_all_training_images_are_one_set(binary):
     assert data.fingerprint(data.unlabeled) == one_fold.fingerprint(one_fold.unlabeled)
     assert whole(data) != whole(one_fold)
     assert [s.tolist() for s in data.labelled_sets] == [[5, 6, 7, 8, 9, 10]]
-    assert "fold_indices.txt" in error(path=str(binary))
+    assert "fold_indices.txt" in refused("stl10", path=str(binary))
 
 
 def test_a_member_that_claims_more_than_any_file(tmp_path, content):
@@ -116,7 +103,7 @@ def test_a_member_that_claims_more_than_any_file(tmp_path, content):
     raw[148:156] = b" " * 8
     raw[148:156] = b"%06o\0 " % sum(raw[:512])
     archive.write_bytes(gzip.compress(raw))
-    assert "stl10_binary.tar.gz is damaged or unreadable" in error(path=str(archive))
+    assert "stl10_binary.tar.gz is damaged or unreadable" in refused("stl10", path=str(archive))
 
 
 def test_a_damaged_archive(tmp_path, content):
@@ -124,7 +111,7 @@ def test_a_damaged_archive(tmp_path, content):
     whole = archive.read_bytes()
     half = len(whole) // 2
     archive.write_bytes(whole[:half] + bytes(64) + whole[half + 64 :])
-    assert str(archive) in error(path=str(archive))
+    assert str(archive) in refused("stl10", path=str(archive))
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +184,13 @@ def test_tfds(prepared, monkeypatch, inner, reader):
 
 
 def test_tfds_has_no_folds(prepared):
-    message = error(path=str(prepared))
+    message = refused("stl10", path=str(prepared))
     assert "data.folds=(0,)" in message and "data.folds=()" in message
 
 
 def test_tfds_not_prepared(tmp_path):
     for reader in ("auto", "tfds"):
-        message = error(path=str(tmp_path), reader=reader, folds=())
+        message = refused("stl10", path=str(tmp_path), reader=reader, folds=())
         assert "pip install tensorflow" in message
         assert f"tfds build stl10 --file_format=array_record --data_dir={tmp_path}" in message
 
@@ -221,5 +208,5 @@ def test_tfds_prepared_as_tfrecord_or_incomplete(prepared, tmp_path):
         assert change[0] in info
         (folder / "dataset_info.json").write_text(info.replace(*change))
         (folder / "features.json").write_text(features)
-        message = error(path=str(folder), folds=())
+        message = refused("stl10", path=str(folder), folds=())
         assert words in message and f"--data_dir={folder.parents[1]} --overwrite" in message

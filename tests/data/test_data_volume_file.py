@@ -1,8 +1,9 @@
 """One volume file: its reader, cropping, resampling and integers."""
 
-import nibabel as nib
 import numpy as np
 import pytest
+from data_sets import HU, spl
+from data_sets import nifti as save
 
 from assl_jax.data.decoding import Header
 from assl_jax.data.orientation import Stored
@@ -11,27 +12,7 @@ from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import READERS, VolumeReader, stamp
 from assl_jax.errors import InputError
 
-RNG = np.random.default_rng(0)
-HU = RNG.integers(-1000, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
 WIDE = VolumeFormat(window=(-1024.0, 3071.0))
-
-
-def spl(spacing=(1.0, 1.0, 1.0)):
-    """The affine of an array `[z, y, x]` whose axes run up, backwards and to the left."""
-    affine = np.eye(4)
-    z, y, x = spacing
-    affine[:3, :3] = [[0, 0, -x], [0, -y, 0], [z, 0, 0]]
-    affine[:3, 3] = [7, -11, 13]
-    return affine
-
-
-def save(path, array=HU, affine=None, *, slope=None, kind=nib.Nifti1Image, unit="mm"):
-    image = kind(array, spl() if affine is None else affine)
-    image.header.set_xyzt_units(unit)
-    if slope:
-        image.header.set_slope_inter(*slope)
-    image.to_filename(path)
-    return path
 
 
 def read(path, **settings):
@@ -94,7 +75,7 @@ def test_a_window_clips_and_rounds_the_scaled_values(tmp_path):
 
 def test_percentiles_by_hand(tmp_path):
     # 1,001 values 0..1000: the percentiles 0.5 and 99.5 are 5 and 995.
-    values = RNG.permutation(1001).reshape(7, 11, 13)
+    values = np.random.default_rng(0).permutation(1001).reshape(7, 11, 13)
     volume = read(save(tmp_path / "a.nii", values.astype(np.float32) / 4))[..., 0]
     expected = np.rint(np.clip((values - 5) / 990, 0, 1) * 1000)
     assert np.abs(volume - expected).max() <= 1  # values half-way between two integers
