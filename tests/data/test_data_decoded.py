@@ -246,11 +246,12 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["images.npy", "digests.npy", "sums.npy", "stamps.npy"])
-@pytest.mark.parametrize("damage", DAMAGES)
+ARRAYS = ("images.npy", "digests.npy", "sums.npy", "stamps.npy")
+CASES = [(d, n) for d in DAMAGES for n in ARRAYS if "record" not in d or n == ARRAYS[0]]
+
+
+@pytest.mark.parametrize(("damage", "name"), CASES)
 def test_a_damaged_entry_is_made_again(cached, damage, name):
-    if "record" in damage and name != "images.npy":
-        pytest.skip("one is enough")
     cached.file(2).write_bytes(b"broken")
     expected = cached.read(on_error="skip")
     expected = expected._replace(images=np.array(expected.images))
