@@ -228,6 +228,21 @@ def in_memory(job: Job, files: Sequence[str], shape: Shape) -> Rows:
     return Rows.empty(len(files), shape, lambda _, s, dtype: np.zeros(s, dtype), job.kind.dtype)
 
 
+def _sample(job: Job, skipped: dict[str, str]) -> tuple[str, np.ndarray, dict[str, str]]:
+    """The first file that can be used, which sets the shape; its array; what is skipped so far."""
+    skipped = dict(skipped)
+    for file in job.files:
+        found: Any = skipped.get(file) or job.attempt(job.kind.decode, file)
+        if not isinstance(found, str):
+            return file, found, skipped
+        skipped[file] = found
+    file, reason = next(iter(skipped.items()), ("", ""))
+    raise InputError(
+        f"{job.root}: none of its {len(job.files)} {job.kind.noun}s can be used; {shown(file)}: "
+        f"{reason}"
+    )
+
+
 def decode(
     job: Job,
     skipped: dict[str, str],
@@ -250,18 +265,7 @@ def decode(
       InputError: a file that cannot be used and is not to be skipped, files that do not agree, or
         none that can be used.
     """
-    skipped = dict(skipped)
-    for first in job.files:  # the first readable file sets the shape
-        sample: Any = skipped.get(first) or job.attempt(job.kind.decode, first)
-        if not isinstance(sample, str):
-            break
-        skipped[first] = sample
-    else:
-        file, reason = next(iter(skipped.items()), ("", ""))
-        raise InputError(
-            f"{job.root}: none of its {len(job.files)} {job.kind.noun}s can be used; "
-            f"{shown(file)}: {reason}"
-        )
+    first, sample, skipped = _sample(job, skipped)
     files = [file for file in job.files if file not in skipped]
     rows = make(job, files, sample.shape)
     rows.put(0, sample, job.format.limits)

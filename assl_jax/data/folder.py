@@ -13,9 +13,9 @@ from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
 from assl_jax.data.image_file import ImageFormat, ImageSettings, decode_image
 from assl_jax.data.layout import WHAT, layout, perhaps_patients
-from assl_jax.data.listed import Identified, Listed, ListedSource
+from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.rows import Row, sides
+from assl_jax.data.rows import Listing, Row, sides
 from assl_jax.data.settings import expanded
 from assl_jax.data.table_rows import repeated, rows_of_table
 from assl_jax.errors import require
@@ -81,29 +81,32 @@ class Folder(ListedSource, ImageSettings):
     def format(self) -> ImageFormat:
         return ImageFormat.of(vars(self))
 
-    def list_files(self, root: Path) -> Listed:
-        if not self.csv:
-            rows, notes = layout(root)
-            return Listed(rows, str(root), False, notes)
+    def list_files(self, root: Path) -> Listing:
+        notes: list[str] = []
+        listed: list[Row] = []
         file = root / expanded(self.csv, "data.csv")
-        table = read_columns(file, self.columns, needed=("path",))
-        notes = [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
-        listed, told = found_by_name(root, rows_of_table(table, root))
-        notes += told
-        if "label" in table.columns:
-            return Listed(listed, str(file), True, notes + beside(root, listed, file))
-        require(
-            "patient" in table.columns,
-            f"{file} has neither label nor patient; add one of these columns, or name it as in "
-            "data.columns=label=NAME",
-        )
-        for path, reason in repeated(listed).items():
-            raise unusable(root / path, f"it {reason}")
+        if self.csv:
+            table = read_columns(file, self.columns, needed=("path",))
+            notes += [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
+            listed, told = found_by_name(root, rows_of_table(table, root))
+            notes += told
+            if "label" in table.columns:
+                notes += beside(root, listed, file)
+                return Listing(
+                    rows=listed, source=str(file), what="image", notes=tuple(notes), table=True
+                )
+            require(
+                "patient" in table.columns,
+                f"{file} has neither label nor patient; add one of these columns, or name it as in "
+                "data.columns=label=NAME",
+            )
+            for path, reason in repeated(listed).items():
+                raise unusable(root / path, f"it {reason}")
         rows, told = layout(root)
-        rows = _with_patients_of(rows, listed, str(file))
-        return Listed(rows, str(root), False, notes + told)
+        rows = _with_patients_of(rows, listed, str(file)) if self.csv else rows
+        return Listing(rows=rows, source=str(root), what="image", notes=(*notes, *told))
 
-    def identified(self, root: Path, rows: list[Row]) -> Identified:
+    def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
         rows, notes = with_headers(root, rows, window=bool(self.window))
         known = any(row.patient for row in rows)
         return Identified(rows, notes if known else notes + perhaps_patients(rows), {})

@@ -12,7 +12,7 @@ from assl_jax.data.decoding import Header, Kind, unusable
 from assl_jax.data.names import shown
 from assl_jax.data.orientation import differences
 from assl_jax.data.patients import one_spelling, with_patients
-from assl_jax.data.rows import Row, listing, numbers_first
+from assl_jax.data.rows import Listing, Row, collection_paused, numbers_first
 from assl_jax.data.settings import existing_folder
 from assl_jax.data.source import Labels, Source, TestFraction
 from assl_jax.data.table_rows import repeated
@@ -28,25 +28,9 @@ class Identified(NamedTuple):
       names: for each path what only paths of the same volume share; without it the path counts.
     """
 
-    rows: list[Row]
-    notes: list[str]
+    rows: Sequence[Row]
+    notes: Sequence[str]
     names: Mapping[str, str]
-
-
-class Listed(NamedTuple):
-    """Files as they are listed.
-
-    Attributes:
-      rows: one for each file.
-      source: the folder or the table, for error messages.
-      table: whether a table names the classes.
-      notes: what the user should know.
-    """
-
-    rows: list[Row]
-    source: str
-    table: bool
-    notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,11 +83,11 @@ class ListedSource(Source):
         """How a file becomes an array: it has `settings` and `limits`."""
         raise NotImplementedError
 
-    def list_files(self, root: Path) -> Listed:
+    def list_files(self, root: Path) -> Listing:
         """The files below `root`."""
         raise NotImplementedError
 
-    def identified(self, root: Path, rows: list[Row]) -> Identified:
+    def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
         """What the files say of themselves."""
         raise NotImplementedError
 
@@ -116,24 +100,19 @@ class ListedSource(Source):
     def load(self) -> Dataset:
         root = existing_folder(self.path, self.holds)
         found = self.list_files(root)
-        rows = with_patients(found.rows, self.patient) if self.patient else found.rows
-        rows, notes, names = self.identified(root, rows)
-        rows, told = one_spelling(rows, self.kind.noun)
+        if self.patient:
+            found = found.told(with_patients(found.rows, self.patient))
+        rows, notes, names = self.identified(root, found.rows)
+        found = found.told(rows, notes)
+        found = found.told(*one_spelling(found.rows, found.what))
         if self.own_patient:
-            rows = [row._replace(patient=row.patient or row.path) for row in rows]
-        skipped = self._repeated(root, rows, names) if found.table else {}
-        listed = listing(
-            rows,
-            source=found.source,
-            what=self.kind.noun,
-            val=self.val,
-            test_fraction=self.test_fraction,
-            seed=self.seed,
-            order=numbers_first if found.table else sorted,
-            notes=[*found.notes, *notes, *told],
-            skipped=skipped,
-        )
-        listed = listed.ordered() if self.arranged else listed
+            rows = [row._replace(patient=row.patient or row.path) for row in found.rows]
+            found = found.told(rows)
+        skipped = self._repeated(root, found.rows, names) if found.table else {}
+        with collection_paused():
+            listed = found.used(self.val).classified(numbers_first if found.table else sorted)
+            listed = listed.drawn(self.test_fraction, self.seed).without(skipped)
+            listed = listed.ordered() if self.arranged else listed
         files = [row.path for row in listed.rows]
         decoded = read_files(
             root, files, self.kind, self.format, on_error=self.on_error, cache=self.cache
@@ -143,9 +122,9 @@ class ListedSource(Source):
         splits = listed.splits(
             labels=self.labels,
             seed=self.seed,
-            only_unlabeled=not found.table and any(row.split == "unlabeled" for row in rows),
+            only_unlabeled=not found.table and any(row.split == "unlabeled" for row in found.rows),
         )
-        left = {row.path: skipped[row.path] for row in rows if row.path in skipped}
+        left = {row.path: skipped[row.path] for row in found.rows if row.path in skipped}
         left |= self.beside(root, files, decoded.headers)
         seen, (low, high) = splits["unlabeled"], self.format.limits
         values = len(seen) * math.prod(decoded.images.shape[1:-1])

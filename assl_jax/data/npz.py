@@ -11,7 +11,7 @@ import numpy as np
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.names import plain
 from assl_jax.data.npz_file import read_arrays
-from assl_jax.data.rows import Row, listing, numbers_first
+from assl_jax.data.rows import Listing, Row, numbers_first
 from assl_jax.data.settings import existing_file
 from assl_jax.data.source import Labels, Source
 from assl_jax.data.window import check_window, to_bytes
@@ -97,13 +97,8 @@ class Npz(Source):
                 low < high, f"{file}: every value of {shown}_images is {low:g}; nothing to learn"
             )
         rows = _rows(file, arrays, {split: len(x) for split, x in parts.items()})
-        listed = listing(
-            rows,
-            source=str(file),
-            what="image",
-            order=partial(_ordered, arrays),
-            notes=notes,
-        )
+        listed = Listing(rows=rows, source=str(file), what="image", notes=tuple(notes))
+        listed = listed.used().classified(partial(_ordered, arrays)).without({})
         splits = listed.splits(labels=self.labels, seed=self.seed)
         seen = len(splits["unlabeled"])  # the test images are the last ones
         return Dataset(

@@ -2,16 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.decoding import Header, Kind
-from assl_jax.data.listed import Identified, Listed, ListedSource
+from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.rows import Row, sides
+from assl_jax.data.rows import Listing, Row, sides
 from assl_jax.data.settings import expanded
 from assl_jax.data.table_rows import rows_of_table
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
@@ -92,7 +92,7 @@ class Volumes(ListedSource):
             nan=self.nan,
         )
 
-    def list_files(self, root: Path) -> Listed:
+    def list_files(self, root: Path) -> Listing:
         """The table, or all volumes if there is none."""
         table = root / expanded(self.csv, "data.csv")
         if self.csv == TABLE and not table.exists():
@@ -101,12 +101,14 @@ class Volumes(ListedSource):
             note = f"there is no {TABLE}: all {len(found.volumes)} volumes are unlabeled"
             paths = [file.relative_to(root).as_posix() for file in found.volumes]
             rows = [Row(shown(str(root / path)), path, split="unlabeled") for path in paths]
-            return Listed(rows, str(root), False, [note, *found.notes(include)])
+            notes = (note, *found.notes(include))
+            return Listing(rows=rows, source=str(root), what="volume", notes=notes)
         read = read_columns(table, self.columns, needed=("path", "label"))
-        notes = [*read.notes, *sides(read.columns, "columns"), *unread_patients(read)]
-        return Listed(rows_of_table(read, root), str(table), True, notes)
+        notes = (*read.notes, *sides(read.columns, "columns"), *unread_patients(read))
+        rows = rows_of_table(read, root)
+        return Listing(rows=rows, source=str(table), what="volume", notes=notes, table=True)
 
-    def identified(self, root: Path, rows: list[Row]) -> Identified:
+    def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
         known = {row.path: identify(root / row.path) for row in rows}
         rows = [row._replace(patient=row.patient or known[row.path][0]) for row in rows]
         return Identified(rows, [], {path: name for path, (_, name) in known.items()})
