@@ -66,3 +66,10 @@ def _fitted(task: ProxyTask, dataset: Dataset) -> ProxyTask:
     """A task for the intensities of a data set."""
     settings = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     return make_task(task.name, **settings | {"intensity": dataset.intensity})
+
+
+def _given(path: str | Path, backbone: BackboneSettings, dataset: Dataset, setting: str) -> Given:
+    """Weights of a file or a run, for a backbone of these settings and the images of `dataset`."""
+    size = {"rank": len(dataset.space), "channels": dataset.channels}
+    variables = read_start(path, backbone.module(), **size, setting=setting)
+    return Given(variables=variables, digest=tree_digest(variables).hex())

@@ -77,7 +77,7 @@ def refused(capsys, *arguments):
     told = capsys.readouterr()
     assert stop.value.code == 2 and told.out == ""
     # The progress of reading the data set is not part of the message.
-    lines = [line for line in told.err.splitlines() if not line.startswith("decoding images: ")]
+    lines = [line for line in told.err.splitlines() if not line.startswith("reading images: ")]
     assert len(lines) == 1 and lines[0].startswith("error: "), told.err
     return lines[0]
 
