@@ -8,11 +8,11 @@ from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
 from assl_jax.records import Best, Finalist, NetworkRecord, Pool
 from assl_jax.report.colours import GREY
-from assl_jax.strategies.network import TITLES, VARIANTS, ending
+from assl_jax.report.words import say
 from assl_jax.tasks import TASKS, describe
 
 PALETTE = tuple(task.colour for task in TASKS.values())
-ORDER = (*TITLES, "plain", *VARIANTS)  # of the variants of a pool
+ORDER = ("scratch", "start", "plain", "longer", "second_run", "self_assl")  # of variants
 
 
 class Label(NamedTuple):
@@ -52,10 +52,10 @@ class Label(NamedTuple):
         backbone, _, rest = label.partition("/")
         if not backbone.isidentifier() or not rest:  # the whole label is the pool
             backbone, rest = "", label
-        if rest in TITLES:
+        if rest in ORDER[:2]:
             return cls((), rest, backbone)
         pool, _, variant = rest.rpartition(".")
-        if not pool or variant not in VARIANTS:
+        if not pool or variant not in ORDER[3:]:
             pool, variant = rest, "plain"
         return cls(tuple(pool.split("+")), variant, backbone)
 
@@ -67,9 +67,12 @@ class Label(NamedTuple):
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
+        words = [pool_title(self.pool) if self.pool else say(f"network.{self.variant}")]
+        words += [say(f"network.{self.variant}")] if self.variant in ORDER[3:] else []
+        words += [say("network.share", percent=100 * self.share)] if self.share < 1 else []
+        words += [say("network.seed", number=self.seed + 1)] if self.seed else []
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        own = pool_title(self.pool) if self.pool else TITLES[self.variant]
-        return start + own + ending(self.variant, self.share, self.seed)
+        return start + ", ".join(words)
 
     @property
     def colour(self) -> str:
