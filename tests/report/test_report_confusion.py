@@ -27,7 +27,6 @@ def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
     ]
     assert text.count("$x_") == text.count("&lt;b&gt;") == 4 and text.count("predicted class") == 2
     assert text.count("true class") == 1
-    assert metrics.confusion_chart(tested) == chart
 
 
 def test_shares_of_a_class_and_a_class_that_was_not_tested():

@@ -202,28 +202,3 @@ def test_the_chart_is_that_of_the_deciding_metric(search, entry):
     moved = search.replace(scratch=entry(10, 65, 61))
     assert accuracy_chart(moved) == auc  # accuracies do not matter to it
     assert accuracy_chart(without("auc", search)) == ""
-
-
-@pytest.mark.parametrize("trained", ["all", "argmin"])
-def test_the_search_in_the_layout_of_table_3(search, entry, extension, text, trained):
-    """Volumes: the paper's Table 3, with every candidate trained or the least similar alone."""
-    found = entry(90, 90, 88) if trained == "all" else None
-    other = extension(("rubiks_cube",), "models_genesis", 0.3, found, 0.7, 0.8)
-    (step,) = search.iterations
-    step = step.replace(candidates=(*step.candidates, other))
-    table = search_table(search.replace(metric="accuracy", select_on="test", iterations=(step,)))
-    assert table.columns == (
-        *("Iter.", "A1", "A2", "Similarity", "Avg ACC", "Max ACC", "MT-ASSL ACC"),
-        *("Avg (+/-)", "Max (+/-)", "Decision"),
-    )
-    least, models_genesis = table.rows[-2:]
-    assert text(least) == [
-        *("2", "Rubik's cube", "CPC", "0.2000", "70.00", "80.00", "72.00", "+2.00", "-8.00"),
-        "accepted",
-    ]
-    measured = ["90.00", "+20.00", "+10.00"] if trained == "all" else ["–"] * 3
-    assert text(models_genesis) == [
-        *("", "", "Models Genesis", "0.3000", "70.00", "80.00", *measured, "")
-    ]
-    assert models_genesis.cells[6].strong == (trained == "all")
-    assert not least.cells[6].strong
