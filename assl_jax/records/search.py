@@ -10,7 +10,7 @@ class Best(Record, frozen=True, kw_only=True):
     Attributes:
       pool: its tasks.
       evaluation: how good it is.
-      as_long_as: the pool whose operations it was trained with, if it is the `Control`.
+      as_long_as: the pool whose compute it was trained with, if it is the `Control`.
       scratch: nothing was better than training from scratch, so that there is no pretrained
         backbone. With an empty pool and without it, the run ends with the start weights.
     """
@@ -29,7 +29,7 @@ class Best(Record, frozen=True, kw_only=True):
 
 
 class Control(Record, frozen=True, kw_only=True):
-    """A pool's first task alone, with all the operations of the pool and of its parts.
+    """A pool's first task alone, with the whole compute of the pool and of its parts.
 
     Attributes:
       pool: the single task.

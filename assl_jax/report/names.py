@@ -8,7 +8,7 @@ from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
 from assl_jax.records import Best, Finalist, NetworkRecord, Pool
 from assl_jax.report.colours import GREY
-from assl_jax.report.words import say
+from assl_jax.report.words import WORDS, say
 from assl_jax.tasks import TASKS, describe
 
 PALETTE = tuple(task.colour for task in TASKS.values())
@@ -111,6 +111,11 @@ def pool_title(pool: Sequence[str]) -> str:
 def label_title(label: str) -> str:
     """The title of a stage's label, see `Label.parse`."""
     return Label.parse(label).title
+
+
+def stage_title(kind: str) -> str:
+    """What readers call a kind of stages; an unknown one stays as it is."""
+    return WORDS.get(f"stage.{kind}", kind)
 
 
 def backbone_title(name: str) -> str:
