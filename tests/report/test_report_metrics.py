@@ -5,13 +5,14 @@ import pytest
 
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Iteration
-from assl_jax.report import summary_lines
+from assl_jax.report import RunRecord, summary_lines
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.metrics import (
     confusion_chart,
     confusions,
     metric_lines,
     metrics_table,
+    parts,
     row_shares,
 )
 from assl_jax.report.outcome import headline
@@ -231,6 +232,11 @@ def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
     ]
     assert text.count("$x_") == text.count("&lt;b&gt;") == 4 and text.count("predicted class") == 2
     assert text.count("true class") == 1
+    _, figure, _ = parts(RunRecord(tested))
+    assert figure.alt == (
+        "Confusion matrices. CPC + SRC: $x_ 90 % right, <b> 75 % right; From scratch: "
+        "$x_ 60 % right, <b> 1 % right"
+    )
 
 
 def test_shares_of_a_class_and_a_class_that_was_not_tested():

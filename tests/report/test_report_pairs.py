@@ -150,12 +150,3 @@ def test_overlap(box, area):
 def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
     rows = [row.label.pool for row in overview.trained_pools(pairs_results)]
     assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]
-
-
-def test_the_page(pairs_results, scatter, page_of, monkeypatch):
-    monkeypatch.setattr(pairs_chart, "pairs_chart", lambda _: scatter)  # drawn once
-    monkeypatch.setattr(overview, "accuracy_chart", lambda _: "")
-    html = page_of(pairs_results)
-    assert "<h2>Pairs</h2>" in html and "Spearman −0.84 (p = 0.013)" in html
-    assert html.index("+7.49") < html.index("paper&#39;s printed values") < html.index("paper (STL")
-    assert "<h2>Self-ASSL" not in html and "Where the network looks" not in html

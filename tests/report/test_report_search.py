@@ -5,6 +5,7 @@ import pytest
 from assl_jax.records import (
     Best,
     Control,
+    DataSummary,
     Estimate,
     Finalist,
     Iteration,
@@ -28,6 +29,9 @@ SINGLES = {
     "rotation": 70.07,
     "mcpc": 66.94,
 }
+ODD = DataSummary(
+    name="npz", shape=(4, 4, 3), dtype="uint8", splits={}, odd=("2 images are copies of others",)
+)
 POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
 
 
@@ -220,6 +224,7 @@ def test_the_regret_is_what_the_best_trained_network_has_more(paper):
         ({"select_on": "test"}, "The selection has seen the test set"),
         ({"reused": ("a",)}, "1 stage was computed by other code and reused (--reuse=settings)."),
         ({"reused": ("a", "b")}, "2 stages were computed by other code and reused"),
+        ({"images": ODD}, "The images: 2 images are copies of others."),
     ],
 )
 def test_cautions_are_said_everywhere(paper, tables_of, change, warning):

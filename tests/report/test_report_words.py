@@ -49,5 +49,6 @@ def test_one_thing_and_several():
     assert say("files", n=1234) == "1,234 files, with reasons"
 
 
-def test_every_criterion_of_a_search_has_words():
+def test_every_criterion_of_a_search_and_every_section_has_words():
     assert {f"search.next.{criterion}" for criterion in NEXT} <= set(WORDS)
+    assert {f"section.{key}" for key in report.SECTIONS} <= set(WORDS)
