@@ -97,24 +97,23 @@ def tabulate(
     opens: bool = True,
     verdict: Callable[[Any], str] = lambda _: "",
     rivals: Callable[[Sequence[Any]], Iterable[Sequence[Any]]] = lambda group: (group,),
-    shown: Shown = Shown.FILES,
     **looks: Any,
 ) -> Table | None:
     """A table of groups of rows; None without rows.
 
     Args:
-      caption, shown: see `Table`.
+      caption: of the table.
       columns: from left to right.
       groups: what each row is made from.
       opens: whether the first row of a group is set apart.
       verdict: of a row, see `Row`.
       rivals: the sets of rows of a group in each of which the best value is strong.
-      looks: other attributes of `Table`.
+      looks: attributes of `Table`; by default it is shown in all files.
     """
     rows = []
     for group in groups:
         sets = list(rivals(group))
-        best = [[column.best(rows) for rows in sets] for column in columns]
+        best = [[column.best(some) for some in sets] for column in columns]
         for i, row in enumerate(group):
             cells = (
                 Cell("") if column.once and i else column.cell(row, leaders)
@@ -122,4 +121,5 @@ def tabulate(
             )
             rows.append(Row(tuple(cells), opens and i == 0, verdict(row)))
     heads = tuple(column.head for column in columns)
-    return Table(caption, heads, tuple(rows), shown=shown, **looks) if rows else None
+    looks = {"shown": Shown.FILES} | looks
+    return Table(caption, heads, tuple(rows), **looks) if rows else None

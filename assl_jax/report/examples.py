@@ -44,7 +44,7 @@ def task_examples(task: ProxyTask, images: np.ndarray, *, seed: int = 0) -> Task
     labels = batch.targets if isinstance(batch.targets, jax.Array) else None
     captions = [""] * len(images)
     if labels is not None and labels.ndim == 1:
-        captions = [f"class {int(label)}" for label in labels]
+        captions = [say("examples.class", number=int(label)) for label in labels]
     return TaskExamples(
         originals=np.clip(np.asarray(intensity.unit(jnp.asarray(images))), 0, 1),
         inputs=np.asarray(intensity.unstandardise(batch.inputs)),

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from assl_jax.report.colours import page_css
+from assl_jax.report.words import say
 from assl_jax.sections import Report, Shown, sections_for
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["colours"] = page_css()
+    environment.globals |= {"colours": page_css(), "say": say}
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["source"] = svg_source
     environment.tests["small"] = is_small

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.records import TITLES, VARIANTS, Network, Pool, Results, ending
+from assl_jax.records import Network, Pool, Results
 from assl_jax.report.colours import GREY
+from assl_jax.report.words import WORDS, say
 from assl_jax.tasks import TASKS, describe
 
 PALETTE = tuple(task.colour for task in TASKS.values())
-ORDER = (*TITLES, "plain", *VARIANTS)  # of the variants of a pool
+ORDER = ("scratch", "start", "plain", "longer", "second_run", "self_assl", "on")  # of variants
 
 
 class Label(NamedTuple):
@@ -55,9 +56,12 @@ class Label(NamedTuple):
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
+        words = [pool_title(self.pool) if self.pool else say(f"network.{self.variant}")]
+        words += [say(f"network.{self.variant}")] if self.variant in ORDER[3:] else []
+        words += [say("network.share", percent=100 * self.share)] if self.share < 1 else []
+        words += [say("network.seed", number=self.seed + 1)] if self.seed else []
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        own = pool_title(self.pool) if self.pool else TITLES[self.variant]
-        return start + own + ending(self.variant, self.share, self.seed)
+        return start + ", ".join(words)
 
     @property
     def colour(self) -> str:
@@ -101,6 +105,11 @@ def task_colour(task: str) -> str:
 def pool_title(pool: Sequence[str]) -> str:
     """`("src", "rotation")` becomes "SRC + Rotation"."""
     return " + ".join(map(task_title, pool))
+
+
+def stage_title(kind: str) -> str:
+    """What readers call a kind of stages; an unknown one stays as it is."""
+    return WORDS.get(f"stage.{kind}", kind)
 
 
 def backbone_title(name: str) -> str:

@@ -21,7 +21,7 @@ from assl_jax.report.names import Label, capitalised, pool_title, task_title
 from assl_jax.report.outcome import with_unit
 from assl_jax.report.pairs import by_similarity, extension_columns
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
+from assl_jax.report.words import WORDS, say
 from assl_jax.sections import Listing, Part, Shown, Table, Text
 
 
@@ -141,8 +141,9 @@ def search_trace(results: Results) -> list[str]:
 
 def _next(step: Iteration, chosen: Extension) -> str:
     """Why a task was the next one."""
+    known = f"search.next.{step.criterion}" in WORDS
     return say(
-        f"search.next.{step.criterion or 'unknown'}",
+        f"search.next.{step.criterion if known else 'unknown'}",
         task=task_title(chosen.task),
         pool=pool_title(step.pool),
         similarity=forms.similar(chosen.similarity),

@@ -8,7 +8,7 @@ from assl_jax.records import StageRecord
 from assl_jax.report import forms
 from assl_jax.report.colours import INK
 from assl_jax.report.columns import Column, tabulate
-from assl_jax.report.names import Labels
+from assl_jax.report.names import Labels, stage_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import canvas, name_rows, svg
 from assl_jax.report.words import say
@@ -50,7 +50,7 @@ def stages_table(stages: Sequence[StageRecord], labels: Labels) -> Table | None:
 
     columns = [
         Column(say("head.network"), lambda stage: labels[stage.label].title),
-        Column(say("time.head.stage"), lambda stage: say(f"stage.{stage.kind}")),
+        Column(say("time.head.stage"), lambda stage: stage_title(stage.kind)),
     ]
     for field in QUANTITIES:
         if any(getattr(stage, field) is not None for stage in stages):
@@ -79,16 +79,14 @@ def time_chart(stages: Sequence[StageRecord], labels: Labels) -> "Canvas | None"
             width, tint = sum(s.seconds for s in group) / scale, labels[label].colour
             ax.barh(y, width, 0.62, left, color=tint, alpha=shades[kind], linewidth=0)
             left += width
-            words += (
-                [f"{say(f'stage.{kind}')} {speed}"] if (speed := images_per_second(group)) else []
-            )
+            words += [f"{stage_title(kind)} {speed}"] if (speed := images_per_second(group)) else []
         text = " · ".join([say(f"time.{form}", time=left), *words])
         ax.text(1.02, y, text, va="center", fontsize=8, transform=ax.get_yaxis_transform())
     name_rows(ax, [labels[label].title for label in groups], fontsize=9)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(say(f"time.{unit}"))
     keys = [
-        Patch(color=INK, alpha=shade, linewidth=0, label=say(f"stage.{kind}"))
+        Patch(color=INK, alpha=shade, linewidth=0, label=stage_title(kind))
         for kind, shade in shades.items()
     ]
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))

@@ -1,6 +1,5 @@
 """Several runs on one page: which runs share a column, their tables, and what is refused."""
 
-import copy
 import json
 
 import pytest
@@ -163,13 +162,6 @@ def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
     assert "<summary>Balanced accuracy</summary>" not in html
 
 
-def test_a_metric_whose_lower_values_are_better(write, search, evaluation, monkeypatch):
-    lower = compare.METRICS["accuracy"]._replace(higher_is_better=False)
-    monkeypatch.setitem(compare.METRICS, "accuracy", lower)
-    table = compare.accuracy_table(groups(write("a", search())))
-    assert [row.cells[1].strong for row in table.rows] == [True, False, False, False]
-
-
 def test_what_each_run_is(write, search, text, monkeypatch):
     monkeypatch.setattr(compare, "compare_chart", lambda _: "")
     environment = {"commit": "abc123", "command": f"main.py --config={EVIL}"}
@@ -239,19 +231,3 @@ def test_mistakes_are_one_line(write, search, tmp_path, capsys):
         assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
         assert words in captured.err
     assert not (tmp_path / "compare").exists()
-
-
-def test_the_chart_is_deterministic_and_changes_with_the_runs(write, search, evaluation):
-    found = groups(write("a", search()), write("b", search(scratch=evaluation(50))))
-    charts = [compare.compare_chart(some) for some in (found, found, found[:1])]
-    assert charts[0] == charts[1] != charts[2]
-    name = "<!-- b (8,000 test images) -->"
-    assert name in charts[0] and name not in charts[2]
-
-
-def test_runs_are_not_changed(write, table4_results, monkeypatch):
-    monkeypatch.setattr(compare, "compare_chart", lambda _: "")
-    found = runs.read_runs([write("a", table4_results)])
-    before = copy.deepcopy(found)
-    to_html(compare.comparison(found))
-    assert found == before

@@ -1,5 +1,6 @@
 """Figures: well-formed and deterministic, and the arithmetic behind them."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import matplotlib
@@ -7,9 +8,21 @@ import numpy as np
 import pytest
 
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
-from assl_jax.report import curves, names, overview, record, similarity, stages
+from assl_jax.report import (
+    curves,
+    names,
+    overview,
+    pairs_chart,
+    record,
+    self_assl_chart,
+    similarity,
+    stages,
+)
+from assl_jax.report import metrics as metrics_of
+from assl_jax.tasks import TASKS
 
 NAN = float("nan")
+DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
 TITLE = "$\\bad{"  # Matplotlib would read it as mathematics
 
 
@@ -53,20 +66,32 @@ def timed(stage):
 
 
 @pytest.fixture(scope="module")
-def charts(search, similarity_of, metrics, timed):
+def charts(request, search, similarity_of, metrics, timed):
     """Functions that draw, by name."""
     matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
     similar = similarity_of(("src", TITLE, "<b>"), matrix)
+    pairs, table4 = map(request.getfixturevalue, ("pairs_results", "table4_results"))
+    tested = search.replace(
+        scratch=search.scratch.replace(confusion=((3.0, 1.0), (0.0, 4.0))),
+        singles={name: search.scratch for name in TASKS},
+    )
     return {
         "similarity": lambda: similarity.similarity_heatmap(similar),
         "accuracy": lambda: overview.accuracy_chart(search),
+        "every task": lambda: overview.accuracy_chart(tested),
         "pretrain": lambda: curves.training_curves(metrics, kind="pretrain"),
         "finetune": lambda: curves.training_curves(metrics, kind="finetune"),
         "time": lambda: stages.time_chart(timed),
+        "confusion": lambda: metrics_of.confusion_chart(tested.replace(best=None)),
+        "pairs": lambda: pairs_chart.pairs_chart(pairs),
+        "table4": lambda: self_assl_chart.self_assl_chart(table4),
     }
 
 
-@pytest.mark.parametrize("name", ["similarity", "accuracy", "pretrain", "finetune", "time"])
+NAMES = ("similarity", "accuracy", "every task", "pretrain", "finetune", "time", "confusion")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "pairs", "table4"])
 def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     before = dict(matplotlib.rcParams)
     svg = charts[name]()
@@ -78,6 +103,17 @@ def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     for element in root.iter():
         for key, value in element.attrib.items():
             assert not key.endswith("href") or value.startswith(("#", "data:"))
+    # No white part on a dark page, and no background.
+    dark = dict(re.findall(r"--c([0-9a-f]{6}): (#[0-9a-f]{6});", svg))
+    drawn = {each.strip() for each in DRAWN.findall(svg)} - {"none"}
+    assert drawn
+    for each in drawn:
+        found = re.fullmatch(r"var\(--c([0-9a-f]{6}), #\1\)|(#[0-9a-f]{6})", each)
+        assert found, each
+        shown = dark[found[1]] if found[1] else found[2]
+        assert shown != "#ffffff" and (not found[1] or shown != f"#{found[1]}")
+    background = re.search(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', svg)
+    assert background[1] == "fill: none"
 
 
 def test_names_are_not_mathematics(charts, words):

@@ -1,12 +1,20 @@
 """Metrics of small sets: their table, and reports on a search that decides on another metric."""
 
+import numpy as np
 import pytest
 
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Iteration
-from assl_jax.report import summary_lines
+from assl_jax.report import RunRecord, summary_lines
 from assl_jax.report.evaluations import SMALL
-from assl_jax.report.metrics import metric_lines, metrics_table
+from assl_jax.report.metrics import (
+    confusion_chart,
+    confusions,
+    metric_lines,
+    metrics_table,
+    parts,
+    row_shares,
+)
 from assl_jax.report.outcome import headline
 from assl_jax.report.overview import accuracy_chart, headline_table, trained_pools
 from assl_jax.report.search import search_table, search_trace
@@ -204,26 +212,50 @@ def test_the_chart_is_that_of_the_deciding_metric(search, entry):
     assert accuracy_chart(without("auc", search)) == ""
 
 
-@pytest.mark.parametrize("trained", ["all", "argmin"])
-def test_the_search_in_the_layout_of_table_3(search, entry, extension, text, trained):
-    """Volumes: the paper's Table 3, with every candidate trained or the least similar alone."""
-    found = entry(90, 90, 88) if trained == "all" else None
-    other = extension(("rubiks_cube",), "models_genesis", 0.3, found, 0.7, 0.8)
-    (step,) = search.iterations
-    step = step.replace(candidates=(*step.candidates, other))
-    table = search_table(search.replace(metric="accuracy", select_on="test", iterations=(step,)))
-    assert table.columns == (
-        *("Iter.", "A1", "A2", "Similarity", "Avg ACC", "Max ACC", "MT-ASSL ACC"),
-        *("Avg (+/-)", "Max (+/-)", "Decision"),
+@pytest.fixture(scope="module")
+def tested(evaluation, results):
+    best = evaluation(80, confusion=((9.0, 1.0), (2.5, 7.5)))
+    return results(
+        best=Best(pool=("cpc", "src"), evaluation=best),
+        scratch=evaluation(60, confusion=((6.0, 4.0), (500.4, 5.0))),
+        classes=("$x_", "<b>"),
     )
-    least, models_genesis = table.rows[-2:]
-    assert text(least) == [
-        *("2", "Rubik's cube", "CPC", "0.2000", "70.00", "80.00", "72.00", "+2.00", "-8.00"),
-        "accepted",
+
+
+def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
+    chart = confusion_chart(tested)
+    text = words(chart)
+    assert [t for t in text if t in ("CPC + SRC", "From scratch")] == ["CPC + SRC", "From scratch"]
+    assert [t for t in text if t.replace(".", "").isdigit()] == [
+        *("9", "1", "2.5", "7.5"),
+        *("6", "4", "500", "5"),
     ]
-    measured = ["90.00", "+20.00", "+10.00"] if trained == "all" else ["–"] * 3
-    assert text(models_genesis) == [
-        *("", "", "Models Genesis", "0.3000", "70.00", "80.00", *measured, "")
-    ]
-    assert models_genesis.cells[6].strong == (trained == "all")
-    assert not least.cells[6].strong
+    assert text.count("$x_") == text.count("&lt;b&gt;") == 4 and text.count("predicted class") == 2
+    assert text.count("true class") == 1
+    _, figure, _ = parts(RunRecord(tested))
+    assert figure.alt == (
+        "Confusion matrices. CPC + SRC: $x_ 90 % right, <b> 75 % right; From scratch: "
+        "$x_ 60 % right, <b> 1 % right"
+    )
+
+
+def test_shares_of_a_class_and_a_class_that_was_not_tested():
+    shares = row_shares(np.array([[9.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 2.0]]))
+    np.testing.assert_allclose(shares, [[0.9, 0.1, 0], [0, 0, 0], [0.25, 0.25, 0.5]])
+
+
+@pytest.mark.parametrize(("k", "shown"), [(1, False), (2, True), (20, True), (21, False)])
+def test_left_out_without_room(k, shown, evaluation, results):
+    scratch = evaluation(50, confusion=tuple(map(tuple, np.eye(k).tolist())))
+    found = confusions(results(scratch=scratch, classes=tuple(map(str, range(k)))))
+    assert list(found) == (["From scratch"] if shown else [])
+
+
+def test_left_out_without_tests(results):
+    assert confusion_chart(results()) == ""
+
+
+def test_long_class_names_lose_their_middle(tested, words):
+    long = tuple(f"intracranial haemorrhage {i}" for i in (1, 2))
+    text = words(confusion_chart(tested.replace(classes=long)))
+    assert text.count("intracrani…orrhage 1") == text.count("intracrani…orrhage 2") == 4
