@@ -110,7 +110,7 @@ def test_a_new_estimator_is_computed_by_its_own_function(monkeypatch):
     """In the matrix, in a stream and in the penalty; also after it was replaced."""
     x, y = related(6)
     for factor in (0.5, 0.25):
-        other = Estimator(lambda m, f=factor: m.covariances * (f + (1 - f) * jnp.eye(2)), 3)
+        other = Estimator(3, lambda m, f=factor: m.covariances * (f + (1 - f) * jnp.eye(2)))
         monkeypatch.setitem(lcka.ESTIMATORS, "other", other)
         want = factor * linear_cka(x, y)
         found = lcka_matrix([x, y], estimator="other")[0, 1]
@@ -121,6 +121,25 @@ def test_a_new_estimator_is_computed_by_its_own_function(monkeypatch):
         np.testing.assert_allclose(found, want, rtol=1e-6)
     with pytest.raises(ValueError, match="the other estimator of linear CKA needs n >= 3"):
         linear_cka(x[:2], y[:2], estimator="other")
+
+
+def test_a_similarity_that_is_no_linear_cka_is_an_entry_too(monkeypatch):
+    """Here the cosine of the angle between two centred Gram matrices of an RBF kernel."""
+    x, y = related(6)
+
+    def rbf(features):
+        grams = [jnp.exp(-((f[:, None] - f[None]) ** 2).mean(-1)) for f in features]
+        centred = [k - k.mean(0)[None] - k.mean(1, keepdims=True) + k.mean() for k in grams]
+        units = jnp.stack([k.ravel() / jnp.linalg.norm(k) for k in centred])
+        return units @ units.T
+
+    monkeypatch.setitem(lcka.ESTIMATORS, "rbf", Estimator(2, matrix=rbf))
+    want = rbf([jnp.asarray(x), jnp.asarray(y)])[0, 1]
+    assert linear_cka(x, y, estimator="rbf") == want
+    _, found, _ = Penalty(estimator="rbf", standardise="none")(jnp.asarray(x), jnp.asarray(y))
+    assert found == want
+    with pytest.raises(ValueError, match="estimator='rbf' needs all features at once"):
+        lcka_result(lcka_update(lcka_init([7, 12]), [x, y]), estimator="rbf")
 
 
 @pytest.mark.parametrize("n", [3, 4])
