@@ -44,15 +44,18 @@ class Moments(NamedTuple):
 
 
 class Estimator(NamedTuple):
-    """An estimator of HSIC, the numerator of CKA.
+    """An entry of `ESTIMATORS`; it has one of the two functions.
 
     Attributes:
-      hsic: from `Moments` to the HSIC of every pair of tasks, `[k, k]`.
       least: the smallest number of samples.
+      hsic: for linear CKA: from `Moments` to the HSIC of every pair of tasks, `[k, k]`.
+      matrix: for any other similarity: from the features of k tasks, float arrays `[n, d_i]`, to
+        the similarity of every pair, `[k, k]`. It has no form for streams.
     """
 
-    hsic: Callable[[Moments], Array]
     least: int
+    hsic: Callable[[Moments], Array] | None = None
+    matrix: Callable[[Sequence[Array]], Array] | None = None
 
 
 def _biased(m: Moments) -> Array:
@@ -70,7 +73,7 @@ def _unbiased(m: Moments) -> Array:
     return m.covariances - m.products * m.n / (m.n - 2) + pairs
 
 
-ESTIMATORS = {"biased": Estimator(_biased, 2), "unbiased": Estimator(_unbiased, 4)}
+ESTIMATORS = {"biased": Estimator(2, _biased), "unbiased": Estimator(4, _unbiased)}
 
 
 class LCKAState(NamedTuple):
@@ -192,10 +195,12 @@ def lcka_result(state: LCKAState, *, estimator: str = "biased") -> Float[Array, 
       up to rounding errors. A task with constant features has similarity 0 to all others.
 
     Raises:
-      ValueError: unknown estimator, or too few samples. Under jit the number of samples is unknown,
-        and too few give NaN or a meaningless value.
+      ValueError: unknown estimator, one without a form for streams, or too few samples. Under jit
+        the number of samples is unknown, and too few give NaN or a meaningless value.
     """
     chosen = lookup(ESTIMATORS, estimator, "estimator")
+    if chosen.hsic is None:
+        raise ValueError(f"estimator={estimator!r} needs all features at once: call lcka_matrix")
     if not isinstance(state.gram, jax.core.Tracer):
         _check_count(int(state.gram[-1, -1]), estimator)
     return _result(state, hsic=chosen.hsic)
@@ -264,6 +269,9 @@ def lcka_matrix(
     traced = any(isinstance(x, jax.core.Tracer) for x in features)
     rows = n if traced else _CHUNK_ROWS
     dtype = jnp.result_type(jnp.float32, *features)
+    if chosen.hsic is None:
+        assert chosen.matrix
+        return chosen.matrix([jnp.asarray(_rows(x, slice(None)), dtype) for x in features])
     state = lcka_init([x.shape[1] for x in features], dtype=dtype)
     for start in range(0, n, rows):
         state = _jit_update(state, [_rows(x, slice(start, start + rows)) for x in features])

@@ -10,8 +10,6 @@ from PIL import Image
 
 from assl_jax.__main__ import main
 from assl_jax.data import load
-from assl_jax.data.file_reader import reader_of
-from assl_jax.data.phantom_ct import phantom
 from assl_jax.models import make_backbone
 
 LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
@@ -70,18 +68,6 @@ def photos(tmp_path_factory, drawn, write_run):
     return workdir
 
 
-def refused(capsys, *arguments):
-    """The one line that the command prints when it refuses."""
-    with pytest.raises(SystemExit) as stop:
-        main(["gradcam", *map(str, arguments)])
-    told = capsys.readouterr()
-    assert stop.value.code == 2 and told.out == ""
-    # The progress of reading the data set is not part of the message.
-    lines = [line for line in told.err.splitlines() if not line.startswith("reading images: ")]
-    assert len(lines) == 1 and lines[0].startswith("error: "), told.err
-    return lines[0]
-
-
 @pytest.mark.slow
 def test_test_images_of_a_run(volumes, capsys):
     main(["gradcam", f"--workdir={volumes}", "--n=5"])
@@ -115,24 +101,3 @@ def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
     assert page.heads[:3] == ["Image", "From scratch", "Rotation, Self-ASSL"]
     assert page.cells[::3] == ["b.png", "c.JPG"]
     assert not (photos / "gradcam").exists()
-
-
-def test_dicom_series_are_volumes_too(volumes, tmp_path, write_slice, capsys):
-    """A folder of series, and one series: by its folder or by one of its files."""
-    dataset = load("phantom_ct", **PHANTOMS)
-    heads = [phantom(i, shape=dataset.space) for i in range(2)]
-    for i, head in enumerate(heads):
-        for z, pixels in enumerate(head):
-            file = tmp_path / "scans" / f"head{i}" / f"IM{z}"
-            write_slice(file, pixels, ImagePositionPatient=[0, 0, z], SeriesNumber=i)
-    reader = reader_of(dataset)
-    found = reader.find(tmp_path / "scans")
-    assert [path.name for path in found] == ["head0", "head1"]
-    stored = [reader.read(path) for path in found]
-    np.testing.assert_array_equal(stored, dataset.images[:2])
-    for path in (tmp_path / "scans" / "head1", tmp_path / "scans" / "head1" / "IM3"):
-        (one,) = reader.find(path)
-        np.testing.assert_array_equal(reader.read(one), dataset.images[1])
-    (tmp_path / "scans" / "head1" / "IM3").unlink()
-    told = refused(capsys, f"--workdir={volumes}", f"--images={tmp_path / 'scans'}")
-    assert "head1 cannot be read: CT series 1: slices are missing" in told

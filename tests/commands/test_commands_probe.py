@@ -291,13 +291,6 @@ def test_the_deviation_over_labelled_sets():
     assert probe.probe_table(found_with()).rows[0].cells[1].text == "50.0 [40.0, 60.0]"
 
 
-@pytest.mark.slow
-def test_networks_side_by_side_are_compared_with_a_single_untrained_one(finished, runs):
-    found = probe.probe_networks(runs / "run", networks=["simclr"], checkpoints=[runs / "two"])
-    assert [entry.features for entry in found.networks] == [8, 8, 16]
-    assert found.networks[0] == finished.networks[0]
-
-
 @pytest.mark.parametrize(
     "arguments, says",
     [

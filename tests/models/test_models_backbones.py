@@ -1,7 +1,6 @@
 """Backbones: shapes and parameter counts without computing; BatchNorm in a small network."""
 
 import functools
-import math
 
 import flax.linen as nn
 import jax
@@ -26,10 +25,6 @@ def shapes(name, shape, **settings):
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     features, variables = jax.eval_shape(backbone.init_with_output, jax.random.key(0), x)
     return features, variables
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize("name", ["resnet10", "resnet18", "resnet34", "vgg11", "vgg13", "vgg16"])
@@ -60,48 +55,12 @@ def test_stems(stem, first):
     assert features["stage4"].shape == (2, *(max(2, 4 // first),) * 2, 512)
 
 
-def test_parameter_counts_are_those_of_torchvision():
-    """The published counts without the linear layer of 512,000 weights and 1,000 biases."""
-    resnet18 = count(shapes("resnet18", (1, 64, 64, 3))[1]["params"])
-    assert resnet18 == 11_689_512 - 513_000
-    assert count(shapes("resnet34", (1, 64, 64, 3))[1]["params"]) == 21_797_672 - 513_000
-    assert count(shapes("resnet50", (1, 64, 64, 3))[1]["params"]) == 25_557_032 - 2_049_000
-    # VGG-16: 13 layers, each with a scale and a bias per channel and no bias of the convolution.
-    widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
-    convs = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
-    vgg16 = count(shapes("vgg16", (1, 64, 64, 3))[1]["params"])
-    assert vgg16 == convs + 2 * sum(widths[1:]) == 14_710_464 + 8_448
-    # In 3D, with one channel: 3-wide kernels have three times the weights; 1-wide kernels and
-    # BatchNorm have as many as before.
-    narrow = (64 * 128 + 128 * 256 + 256 * 512) + 2 * 4_800
-    wide = 3 * (resnet18 - narrow - 49 * 3 * 64)
-    assert count(shapes("resnet18", (1, 32, 48, 64, 1))[1]["params"]) == wide + narrow + 343 * 64
-
-
-def test_blocks_project_where_the_shape_changes():
-    params = shapes("resnet18", (1, 64, 64, 3))[1]["params"]
-    projected = {name for name, block in params.items() if "shortcut_conv" in block}
-    assert projected == {"stage2_block1", "stage3_block1", "stage4_block1"}
-
-
 @pytest.mark.parametrize("space", [(64, 64), (32, 64, 96)])
 def test_bottlenecks_give_four_times_the_channels(space):
     """The block halves in its 3-wide convolution, as torchvision's does."""
     features, variables = shapes("resnet50", (2, *space, 1), width=1 / 4)
     channels = [features[name].shape[-1] for name in ("stem", *STAGES["resnet"], "pooled")]
     assert channels == [16, 64, 128, 256, 512, 512]
-    block = {
-        name: layer["kernel"].shape
-        for name, layer in variables["params"]["stage2_block1"].items()
-        if "conv" in name
-    }
-    ones, threes = (1,) * len(space), (3,) * len(space)
-    assert block == {
-        "conv1": (*ones, 64, 32),
-        "conv2": (*threes, 32, 32),
-        "conv3": (*ones, 32, 128),
-        "shortcut_conv": (*ones, 64, 128),
-    }
     strides = {}
 
     def look(run, args, kwargs, context):
@@ -115,18 +74,6 @@ def test_bottlenecks_give_four_times_the_channels(space):
     assert strides["stage2_block1/conv2"] == strides["stage2_block1/shortcut_conv"]
     assert strides["stage2_block1/conv2"] == (2,) * len(space)
     assert {strides[f"stage2_block1/{conv}"] for conv in ("conv1", "conv3")} == {1}
-
-
-@pytest.mark.parametrize("name", ["resnet18a", "resnet50a"])
-def test_shortcut_a_has_no_weights(name):
-    _, own = shapes(name, (1, 64, 64, 3))
-    _, other = shapes(name.removesuffix("a"), (1, 64, 64, 3))
-    assert not [block for block in own["params"].values() if "shortcut_conv" in block]
-    rest = {
-        name: {layer: a for layer, a in block.items() if not layer.startswith("shortcut")}
-        for name, block in other["params"].items()
-    }
-    assert own["params"] == rest
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 3, 5, 4, 2)], ids=["2d", "3d"])

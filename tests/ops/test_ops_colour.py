@@ -11,7 +11,6 @@ from assl_jax.ops.colour import colour_jitter, grey, random_grey
 
 KEY = jax.random.key(2)
 WEIGHTS = (0.299, 0.587, 0.114)
-NONE = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 
 
 def noise(*shape, low=0.0, high=1.0):
@@ -80,21 +79,6 @@ def test_jitter_is_the_changes_one_after_another():
         assert high - margin < values.max() < high + 5e-3
     # Drawn independently of one another, image by image.
     assert np.abs(np.corrcoef(factors.T) - np.eye(4)).max() < 0.5
-
-
-def test_contrast_turns_about_the_mean_luma():
-    before = noise(8, 5, 5, 3, low=0.4, high=0.5) + np.array([0.15, 0, -0.15], np.float32)
-    after = jitter(before, **NONE | {"contrast": 0.5}, probability=1.0)
-    level = (before @ np.array(WEIGHTS)).mean((1, 2))
-    np.testing.assert_allclose((after @ np.array(WEIGHTS)).mean((1, 2)), level, rtol=1e-4)
-    assert (np.abs(after - before).max((1, 2, 3)) > 1e-3).all()
-
-
-@pytest.mark.parametrize("shape", [(4, 5, 5, 3), (2, 3, 4, 4, 3)])
-def test_grey_images_stay_grey(shape):
-    before = np.repeat(noise(*shape[:-1], 1), 3, -1)
-    after = jitter(before, **NONE | {"saturation": 0.9, "hue": 0.5}, probability=1.0)
-    np.testing.assert_allclose(after, before, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 5, 1), (3, 4, 4, 4, 1)])

@@ -43,22 +43,6 @@ def test_table_is_the_curve(ends):
     np.testing.assert_allclose(table(points, 200), want, atol=2e-4)
 
 
-def test_curves_by_hand():
-    """Control abscissae of 1/3 and 2/3 make x = t, so that y is a polynomial in x."""
-    third = [(1 / 3, 2 / 3)] * 4
-    ordinates = [(1 / 3, 2 / 3), (0, 0), (1, 1), (2 / 3, 1 / 3)]
-    ends = [RISING, RISING, RISING, FALLING]
-    points = np.stack(
-        [
-            control(e, *zip(x, y, strict=True))
-            for e, x, y in zip(ends, third, ordinates, strict=True)
-        ]
-    )
-    x = np.linspace(0, 1, 33)
-    want = [x, x**3, 1 - (1 - x) ** 3, 1 - x]
-    np.testing.assert_allclose(table(points, 33), want, atol=2e-4)
-
-
 @pytest.mark.parametrize("ends", [RISING, FALLING])
 def test_curves_are_monotone_from_end_to_end(ends):
     steep = [control(ends, (1, 0.3), (0, 0.6)), control(ends, (0, 0), (1, 1))]
