@@ -1,6 +1,6 @@
 """The Python examples of README and docs run as printed, and what the pages name exists."""
 
-import importlib
+import pkgutil
 import re
 from pathlib import Path
 from unittest import mock
@@ -62,7 +62,7 @@ def test_python_examples(page, finished_run):
             exec(compile(block, page, "exec"), scope)
 
 
-def test_functions_in_a_sentence_exist():
+def test_functions_in_a_sentence_and_in_the_api_exist():
     names = [
         found[1]
         for page in PAGES
@@ -70,9 +70,9 @@ def test_functions_in_a_sentence_exist():
         if (found := re.match(r"(assl_jax(?:\.\w+)+)(?:\(|$)", text))
     ]
     assert "assl_jax.records.read" in names
+    names += re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
     for name in set(names):
-        module, _, attribute = name.rpartition(".")
-        assert hasattr(importlib.import_module(module), attribute), name
+        assert pkgutil.resolve_name(name), name
 
 
 @pytest.mark.slow
