@@ -55,7 +55,8 @@ def read(monkeypatch, tmp_path):
     stand_ins = {
         "assl_jax.experiment.run": run,
         "assl_jax.training.processes.initialize": lambda *_: None,
-        "assl_jax.jobs.divide": lambda _: [set()],
+        "assl_jax.strategies.engines.Dask": lambda _: SimpleNamespace(close=lambda: None),
+        "assl_jax.strategies.engines.Processes": lambda _: SimpleNamespace(close=lambda: None),
         "assl_jax.commands.finetune.saved_config": saved,
         "assl_jax.commands.finetune.records": SimpleNamespace(
             RESULTS="", Results=None, read=lambda *_: finished
