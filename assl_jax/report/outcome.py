@@ -26,7 +26,9 @@ def headline(results: Results) -> str:
     outcome = _outcome(results)
     if not outcome:
         return say("headline.nothing")
-    known = results.best is not None and results.best.network == SCRATCH  # then the outcome says so
+    known = (
+        results.best is not None and Label.of(results.best.network) == FROM_SCRATCH
+    )  # then the outcome says so
     start = say("headline.none_better") if nothing_beat_scratch(results) and not known else ""
     return start + say(
         "headline.setting", outcome=outcome, labels=results.labels, test_set=test_set(results)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from assl_jax.records import VARIANTS, Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
+from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
 from assl_jax.report import forms, paper, self_assl_chart
 from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
