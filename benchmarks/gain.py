@@ -80,6 +80,11 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
     from assl_jax.evaluation.probes import linear_probe
     from assl_jax.evaluation.spectrum import effective_rank
     from assl_jax.files import digest
+    from assl_jax.store import LocalStore
+    from assl_jax.strategies import pretraining
+    from assl_jax.strategies.computing import stages_of
+    from assl_jax.strategies.evidence import Evidence
+    from assl_jax.strategies.scheduler import Scheduler
     from assl_jax.studies import studies_of
 
     config.tasks = ",".join(dict.fromkeys(name for plan in planned for name in plan.pool))
