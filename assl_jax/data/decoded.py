@@ -220,6 +220,7 @@ def _copy_known(rows: Rows, limits: tuple[float, float], folder: Path, entry: Pa
                 row = row_of.get(stamp)
                 if row is not None and image_digest(there.images[old]) == bytes(there.digests[old]):
                     rows.put(row, there.images[old], limits)
+                    del row_of[stamp]
         del there  # closes the memory maps
     for other in begun:
         if other.name.startswith(f"{UNFINISHED}{entry.name}-"):
