@@ -1,14 +1,14 @@
 """Settings on the command line: `--config.KEY=VALUE`."""
 
 import argparse
+import ast
 import contextlib
 import difflib
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from assl_jax import records
 from assl_jax.config import RunConfig, declared_settings
@@ -26,12 +26,26 @@ FIRST_NEEDED = (
     *("search.metric", "init.path", "seed"),
 )
 FIRST = ("tasks", "data.name")  # they decide which other settings there are
-# What a value must be, by the type of the default.
-KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "True or False",
-    tuple: 'a list in brackets, as in "(32,96,96)"',
+
+
+def _switch(text: str) -> bool:
+    return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[
+        text.lower()
+    ]
+
+
+def _list(text: str) -> tuple[Any, ...]:
+    value = ast.literal_eval(text)
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+# What a value must be, by the type of the default, and how it is read.
+KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
+    str: ("a text", str),
+    int: ("a whole number", int),
+    float: ("a number", float),
+    bool: ("True or False", _switch),
+    tuple: ('a list in brackets, as in "(32,96,96)"', _list),
 }
 
 
@@ -173,22 +187,17 @@ def _read(
 
 def _set(config: ConfigDict, key: str, value: str | None) -> list[str]:
     """Set one value, given as text; the mistake, if it is one."""
-    default = _keys(config)[key]
-    kind = type(default)
+    kind = type(_keys(config)[key])
     if value is None and kind is not bool:
         return [f"--{PREFIX}{key} has no value; write --{PREFIX}{key}=VALUE"]
     text = str(True) if value is None else value
-    alone = ConfigDict({"value": default})  # a flag of the whole config would take 0.1 s
-    values = flags.FlagValues()
+    needed, parse = KINDS[kind]
     try:
-        config_flags.DEFINE_config_dict(
-            "config", alone, flag_values=values, lock_config=False, sys_argv=["", "--config.value="]
-        )
-        values(["", f"--config.value={text}"])
-    except (flags.Error, TypeError, ValueError, SyntaxError):
-        return [f"--{PREFIX}{key}={text} must be {KINDS.get(kind, 'a text')}"]
+        found = parse(text)
+    except (ValueError, SyntaxError, KeyError):
+        return [f"--{PREFIX}{key}={text} must be {needed}"]
     with config.unlocked():
-        config.update_from_flattened_dict({key: alone.value})
+        config.update_from_flattened_dict({key: found})
     return []
 
 

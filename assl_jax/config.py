@@ -19,7 +19,7 @@ from assl_jax.interop.start import InitSettings, teacher_paths
 from assl_jax.models import BackboneSettings, suggest_delay, takes
 from assl_jax.objectives.distilled import Distilled
 from assl_jax.ranges import Count, Names, OneOf, Part, Seed, check
-from assl_jax.records import SCRATCH, START
+from assl_jax.records import SCRATCH, START, Pool
 from assl_jax.strategies.settings import (
     AS_PRINTED_MIXING,
     DistilSettings,
@@ -115,6 +115,11 @@ class RunConfig:
     def members(self) -> tuple[str, ...]:
         """The names of the tasks and of the teachers, of which pools are formed."""
         return (*self.pool, *self.teachers)
+
+    @property
+    def twice(self) -> list[Pool]:
+        """The pools that a comparison with Self-ASSL trains twice."""
+        return [self.pool] if self.experiment == "self_assl" else [(name,) for name in self.pool]
 
     @property
     def cross_validated(self) -> bool:

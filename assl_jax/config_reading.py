@@ -20,8 +20,9 @@ from assl_jax.config import (
 )
 from assl_jax.data import source_of
 from assl_jax.errors import InputError, Mistakes, nearest, require
-from assl_jax.groups import build, refused, settings
+from assl_jax.groups import build, settings
 from assl_jax.interop.start import TEACHERS
+from assl_jax.ranges import mistakes
 from assl_jax.records import CONFIG, flat_settings, read_settings
 from assl_jax.tasks import TASKS, task_class
 from assl_jax.training.trackers import trackers_of
@@ -124,10 +125,9 @@ def typed(config: ConfigDict) -> RunConfig:
         read[prefix], found = _read(group, flat, prefix)
         lines += found
         wrong |= {prefix.partition(".")[0]} if found else set()
-    tasks = {name: read[f"task.{name}."] for name in tree.task}
+    own, tasks = read.pop(""), {name: read.pop(f"task.{name}.") for name in tree.task}
     parts = {prefix.removesuffix("."): group for prefix, group in read.items()}
-    of_config = {name: group for name, group in parts.items() if hasattr(tree, name)}
-    tree = dataclasses.replace(read[""], **of_config, task=tasks)
+    tree = dataclasses.replace(own, **parts, task=tasks)
     for reads, conflict in CONFLICTS:
         if wrong.isdisjoint(reads.split(" ")):
             try:
@@ -155,7 +155,8 @@ def _read(group: Any, flat: Mapping[str, Any], prefix: str) -> tuple[Any, list[s
     """A group with its values in a config, and a line for each that is wrong."""
     known = settings(group)
     values = {name: flat[prefix + name] for name in known if prefix + name in flat}
-    if found := refused(known, values, prefix):
+    allowed = {name: each.allowed for name, each in known.items() if each.allowed}
+    if found := mistakes(allowed, values, prefix):
         return group, found
     try:
         return build(group, values), []
@@ -197,8 +198,9 @@ def _used_teachers(config: RunConfig) -> None:
 
 def _enough_folds(config: RunConfig) -> None:
     """There are folds if a cross-validation decides something."""
+    needed = config.cross_validated or config.target.chooses_rate
     require(
-        config.in_force.target.folds != 1,
+        not needed or config.target.folds >= 2,
         f"target.folds={config.target.folds}: cross-validation needs at least 2; or set "
         "search.select_on=test and no target.learning_rates",
     )

@@ -89,36 +89,3 @@ def choice(value: str, choices: Iterable[str], setting: str) -> None:
       InputError: another value. The message shows the nearest name and all names.
     """
     lookup(dict.fromkeys(choices), value, setting)
-
-
-def in_range(
-    value: float,
-    setting: str,
-    *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
-    at_most: float | None = None,
-) -> None:
-    """Check a setting that is a number. Name the bounds that hold; NaN is always refused.
-
-    Args:
-      value: what the user gave.
-      setting: the setting's name as the user types it ("self_assl.weight").
-      above, at_least: the lower bound, excluded or included.
-      below, at_most: the upper bound, excluded or included.
-
-    Raises:
-      InputError: a value out of range. The message names the setting, its value and the bounds.
-    """
-    holds = {
-        "above": (above, above is None or value > above),
-        "at least": (at_least, at_least is None or value >= at_least),
-        "below": (below, below is None or value < below),
-        "at most": (at_most, at_most is None or value <= at_most),
-    }
-    bounds = [f"{words} {bound}" for words, (bound, _) in holds.items() if bound is not None]
-    require(
-        all(held for _, held in holds.values()),
-        f"{setting}={value} must be {' and '.join(bounds)}",
-    )

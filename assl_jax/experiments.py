@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from assl_jax.config import RunConfig
-from assl_jax.records import Network, Pool
+from assl_jax.records import Network
 from assl_jax.strategies import mtassl, self_assl
 from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.outlook import Work, of_search, together
@@ -55,32 +55,17 @@ def _every_pair(config: RunConfig, evidence: Evidence) -> list[Work]:
     return together("every pair of these tasks", evidence, list(every))
 
 
-def _each(config: RunConfig) -> list[Pool]:
-    return [(name,) for name in config.pool]
+def _compare(config: RunConfig, evidences: Sequence[Evidence]) -> Plan:
+    second, control = config.self_assl.second, config.self_assl.second_run
+    return self_assl.compare(evidences, pools=config.twice, second=second, control=control)
 
 
-def _all(config: RunConfig) -> list[Pool]:
-    return [config.pool]
-
-
-def _twice(pools: Callable[[RunConfig], list[Pool]]) -> dict[str, Callable]:
-    """The plan of a comparison with Self-ASSL, and what it trains after the first networks."""
-
-    def plan(config: RunConfig, evidences: Sequence[Evidence]) -> Plan:
-        settings = config.self_assl
-        return self_assl.compare(
-            evidences, pools=pools(config), second=settings.second, control=settings.second_run
-        )
-
-    def follows(config: RunConfig, evidence: Evidence) -> list[Work]:
-        second, control = config.self_assl.second, config.self_assl.second_run
-        rows = [
-            self_assl.networks_of(evidence.study, pool, second, control) for pool in pools(config)
-        ]
-        again = [n for row in rows for name, n in row.items() if name != "plain"]
-        return together("second trainings", evidence, again)
-
-    return {"plan": plan, "follows": follows, "then": TWICE}
+def _again(config: RunConfig, evidence: Evidence) -> list[Work]:
+    """The second trainings of a comparison with Self-ASSL."""
+    second, control = config.self_assl.second, config.self_assl.second_run
+    rows = [self_assl.networks_of(evidence.study, pool, second, control) for pool in config.twice]
+    again = [n for row in rows for name, n in row.items() if name != "plain"]
+    return together("second trainings", evidence, again)
 
 
 EXPERIMENTS = {
@@ -99,8 +84,8 @@ EXPERIMENTS = {
         _every_pair,
     ),
     # every task, or one pool, with and without Self-ASSL
-    "table4": Experiment(begins_with=_singles, **_twice(_each)),
-    "self_assl": Experiment(begins_with=_pool, **_twice(_all)),
+    "table4": Experiment(_compare, _singles, TWICE, _again),
+    "self_assl": Experiment(_compare, _pool, TWICE, _again),
     # one pool
     "pretrain": Experiment(
         lambda config, evidences: mtassl.single(evidences[0], *_pool(config, evidences[0].study)),

@@ -13,6 +13,7 @@ from assl_jax.evaluation.export import export_backbone, load_backbone, load_mode
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.records import Network, Results
 from assl_jax.report.examples import task_examples
+from assl_jax.report.names import Label, titles
 from assl_jax.seeds import derived
 from assl_jax.strategies import pretraining
 from assl_jax.strategies.evidence import Evidence
@@ -91,7 +92,15 @@ def _write_report(
         (stage, studies[stage.spec.backbone].label(stage.spec.network))
         for stage in evidence.stages.finished.values()
     ]
-    models = load_models(workdir, results, _explained(results))
+    labels = {
+        label: Label.of(stage.spec.network, studies[stage.spec.backbone].prefix)
+        for stage, label in stages
+    }
+    named = titles(results)
+    models = {
+        named[label]: model
+        for label, model in load_models(workdir, results, _explained(results)).items()
+    }
     kept = results.best.network if results.best else None
     report.write_report(
         workdir / "report",
@@ -106,6 +115,7 @@ def _write_report(
             ],
             stages=[stage.record.replace(label=label) for stage, label in stages],
             examples={name: task_examples(t, sample) for name, t in study.tasks.items()},
+            labels=labels,
             attention=attend(models, *example_test_images(study.dataset, EXAMPLES))
             if models
             else None,

@@ -6,12 +6,11 @@ what they mean.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from assl_jax.docstrings import meanings
-from assl_jax.ranges import Allowed, InPlace, Names, OneOf, declared, mistakes
+from assl_jax.ranges import Allowed, InPlace, Names, OneOf, declared
 
 T = TypeVar("T")
 
@@ -67,25 +66,3 @@ def build(group: T, values: Mapping[str, Any]) -> T:
         elif field.name in values:
             own[field.name] = values[field.name]
     return dataclasses.replace(group, **own)  # type: ignore[type-var]  # as above
-
-
-def refused(known: Mapping[str, Setting], values: Mapping[str, Any], prefix: str) -> list[str]:
-    """A line for each value that is not allowed, or not finite.
-
-    Args:
-      known: the settings of a group.
-      values: by name.
-      prefix: precedes a name in the lines, as in "pretrain.".
-    """
-    odd = {name: value for name, value in values.items() if _odd(value)}
-    fine = {name: value for name, value in values.items() if name not in odd}
-    found = [f"{prefix}{name}={value} is not a finite number" for name, value in odd.items()]
-    allowed = {name: each.allowed for name, each in known.items() if each.allowed}
-    return found + mistakes(allowed, fine, prefix)
-
-
-def _odd(value: Any) -> bool:
-    """Whether a value is, or holds, a number that is not finite."""
-    if isinstance(value, tuple):
-        return any(map(_odd, value))
-    return isinstance(value, float) and not math.isfinite(value)

@@ -7,7 +7,8 @@ one matrix product and one addition, and symmetry saves nearly half of the produ
 for complete arrays are a stream of one batch.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,9 +17,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
-from assl_jax.errors import choice
-
-ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> smallest number of samples
+from assl_jax.errors import lookup
 
 # Added inside every root. The HSIC of a task with itself, divided by the squared total variance,
 # lies in [1 / rank, 1]. Adding 1e-10 hardly changes its root. For constant features the root is
@@ -26,6 +25,55 @@ ESTIMATORS = {"biased": 2, "unbiased": 4}  # name -> smallest number of samples
 _EPS = 1e-10
 
 _CHUNK_ROWS = 8192
+
+
+class Moments(NamedTuple):
+    """What an estimator of HSIC is computed from: sums over n samples of k tasks' centred features.
+
+    Attributes:
+      n: number of samples.
+      covariances: `[k, k]`, the sum of the squares of X_i' X_j.
+      norms: `[k]`, the sum over samples of the squared distances to the mean.
+      products: `[k, k]`, the same sum of the products of two tasks' squared distances.
+    """
+
+    n: Float[Array, ""]
+    covariances: Float[Array, "k k"]
+    norms: Float[Array, " k"]
+    products: Float[Array, "k k"]
+
+
+class Estimator(NamedTuple):
+    """An entry of `ESTIMATORS`; it has one of the two functions.
+
+    Attributes:
+      least: the smallest number of samples.
+      hsic: for linear CKA: from `Moments` to the HSIC of every pair of tasks, `[k, k]`.
+      matrix: for any other similarity: from the features of k tasks, float arrays `[n, d_i]`, to
+        the similarity of every pair, `[k, k]`. It has no form for streams.
+    """
+
+    least: int
+    hsic: Callable[[Moments], Array] | None = None
+    matrix: Callable[[Sequence[Array]], Array] | None = None
+
+
+def _biased(m: Moments) -> Array:
+    """Kornblith et al. 2019: HSIC from ||Y^T X||_F^2."""
+    return m.covariances
+
+
+def _unbiased(m: Moments) -> Array:
+    """HSIC_1 of Song et al. 2012, for Gram matrices K and L of centred features: K1 = L1 = 0.
+
+    Without their diagonals, tr(KL) = covariances - products, 1'K1 1'L1 = norms norms', and
+    1'KL1 = products.
+    """
+    pairs = m.norms[:, None] * m.norms[None] / ((m.n - 1) * (m.n - 2))
+    return m.covariances - m.products * m.n / (m.n - 2) + pairs
+
+
+ESTIMATORS = {"biased": Estimator(2, _biased), "unbiased": Estimator(4, _unbiased)}
 
 
 class LCKAState(NamedTuple):
@@ -138,25 +186,38 @@ def _upper_gram(columns: Sequence[Float[Array, "n _"]]) -> Float[Array, "p p"]:
 def lcka_result(state: LCKAState, *, estimator: str = "biased") -> Float[Array, "k k"]:
     """Linear CKA of every pair of tasks from a stream's sums.
 
-    Kornblith et al. 2019 for the biased estimator (HSIC from ||Y^T X||_F^2), Song et al. 2012 for
-    the unbiased one (HSIC_1).
-
     Args:
       state: of a stream with at least 2 samples (biased) or 4 samples (unbiased).
-      estimator: "biased" or "unbiased".
+      estimator: a key of `ESTIMATORS`.
 
     Returns:
       `[k, k]`, symmetric, diagonal 1. Biased values lie in [0, 1] and unbiased values in [-1, 1],
       up to rounding errors. A task with constant features has similarity 0 to all others.
 
     Raises:
-      ValueError: unknown estimator, or too few samples. Under jit the number of samples is unknown,
-        and too few give NaN or a meaningless value.
+      ValueError: unknown estimator, one without a form for streams, or too few samples. Under jit
+        the number of samples is unknown, and too few give NaN or a meaningless value.
     """
-    choice(estimator, ESTIMATORS, "estimator")
-    k, total = len(state.shift), sum(d.size for d in state.shift)
+    chosen = lookup(ESTIMATORS, estimator, "estimator")
+    if chosen.hsic is None:
+        raise ValueError(f"estimator={estimator!r} needs all features at once: call lcka_matrix")
     if not isinstance(state.gram, jax.core.Tracer):
         _check_count(int(state.gram[-1, -1]), estimator)
+    return _result(state, hsic=chosen.hsic)
+
+
+@functools.partial(jax.jit, static_argnames="hsic")
+def _result(state: LCKAState, *, hsic: Callable[[Moments], Array]) -> Float[Array, "k k"]:
+    moments = _moments(state)
+    norms = jnp.where(moments.norms > 0, moments.norms, 1.0)
+    scaled = hsic(moments) / norms[:, None] / norms[None]
+    root = jnp.sqrt(jnp.maximum(jnp.diagonal(scaled), 0.0) + _EPS)
+    upper = jnp.triu(scaled / root[:, None] / root[None], 1)
+    return upper + upper.T + jnp.eye(len(norms), dtype=upper.dtype)
+
+
+def _moments(state: LCKAState) -> Moments:
+    k, total = len(state.shift), sum(d.size for d in state.shift)
     upper = jnp.triu(state.gram)
     whole = upper + jnp.triu(upper, 1).T
     n, mean = whole[-1, -1], whole[-1, :total] / whole[-1, -1]
@@ -165,28 +226,17 @@ def lcka_result(state: LCKAState, *, estimator: str = "biased") -> Float[Array, 
     block = jnp.asarray(tasks, gram.dtype)  # [D, k], one-hot: the task of each column
     with jax.default_matmul_precision("highest"):
         offset = mean**2 @ block
-        norms = whole[-1, total:-1] - n * offset  # sums of squared distances to the mean
-        hsic = block.T @ gram**2 @ block
-        if estimator == "unbiased":
-            # HSIC_1 of centred features, whose Gram matrices K and L satisfy K1 = L1 = 0. Without
-            # the diagonals of K and L, tr(KL) = hsic - r, 1'K1 1'L1 = norms norms' and 1'KL1 = r.
-            # Here r is the sum over samples of the products of the tasks' squared distances to
-            # the mean, |x - m|^2 = |x|^2 - 2 m'x + |m|^2.
-            tilt = -2.0 * mean[:, None] * block
-            cross = whole[total:-1, :total] @ tilt + norms[:, None] * offset[None]
-            r = whole[total:-1, total:-1] + cross + cross.T
-            r = r + tilt.T @ (gram @ tilt) + 3.0 * n * offset[:, None] * offset[None]
-            hsic = hsic - r * n / (n - 2) + norms[:, None] * norms[None] / ((n - 1) * (n - 2))
-    norms = jnp.where(norms > 0, norms, 1.0)
-    hsic = hsic / norms[:, None] / norms[None]
-    root = jnp.sqrt(jnp.maximum(jnp.diagonal(hsic), 0.0) + _EPS)
-    cka = hsic / root[:, None] / root[None]
-    upper = jnp.triu(cka, 1)
-    return upper + upper.T + jnp.eye(k, dtype=cka.dtype)
+        norms = whole[-1, total:-1] - n * offset
+        covariances = block.T @ gram**2 @ block
+        # Of the squared distances to the mean, |x - m|^2 = |x|^2 - 2 m'x + |m|^2.
+        tilt = -2.0 * mean[:, None] * block
+        cross = whole[total:-1, :total] @ tilt + norms[:, None] * offset[None]
+        products = whole[total:-1, total:-1] + cross + cross.T
+        products = products + tilt.T @ (gram @ tilt) + 3.0 * n * offset[:, None] * offset[None]
+    return Moments(n, covariances, norms, products)
 
 
 _jit_update = jax.jit(lcka_update)
-_jit_result = jax.jit(lcka_result, static_argnames="estimator")
 
 
 def lcka_matrix(
@@ -213,18 +263,21 @@ def lcka_matrix(
       ValueError: arrays other than `[n, d_i]` with the same n, complex numbers, unknown estimator,
         n too small.
     """
-    choice(estimator, ESTIMATORS, "estimator")
+    chosen = lookup(ESTIMATORS, estimator, "estimator")
     n = _check_samples(features)
     _check_count(n, estimator)
     traced = any(isinstance(x, jax.core.Tracer) for x in features)
     rows = n if traced else _CHUNK_ROWS
     dtype = jnp.result_type(jnp.float32, *features)
+    if chosen.hsic is None:
+        assert chosen.matrix
+        return chosen.matrix([jnp.asarray(_rows(x, slice(None)), dtype) for x in features])
     state = lcka_init([x.shape[1] for x in features], dtype=dtype)
     for start in range(0, n, rows):
         state = _jit_update(state, [_rows(x, slice(start, start + rows)) for x in features])
         if not traced:
             jax.block_until_ready(state)  # keeps only one chunk at a time on the device
-    return _jit_result(state, estimator=estimator)
+    return _result(state, hsic=chosen.hsic)
 
 
 def _rows(x: Shaped[Array | np.ndarray, "n d"], rows: slice) -> Shaped[Array | np.ndarray, "_ d"]:
@@ -316,8 +369,8 @@ def _check_samples(features: Sequence[Shaped[Array | np.ndarray, "n _"]]) -> int
 
 
 def _check_count(n: int, estimator: str) -> None:
-    if n < ESTIMATORS[estimator]:
+    least = ESTIMATORS[estimator].least
+    if n < least:
         raise ValueError(
-            f"the {estimator} estimator of linear CKA needs n >= {ESTIMATORS[estimator]} samples, "
-            f"got n = {n}"
+            f"the {estimator} estimator of linear CKA needs n >= {least} samples, got n = {n}"
         )

@@ -31,17 +31,7 @@ def softmax_cross_entropy(
     Returns:
       `[b]`, >= 0. NaN for a label outside [0, k): the label -1 of an unlabeled image must not
       count as the last class.
-
-    Raises:
-      ValueError: shapes other than `[b, k]` and `[b]`, or labels that are not integers.
     """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"softmax_cross_entropy needs logits [b, k] and labels [b], "
-            f"got {logits.shape} and {labels.shape}"
-        )
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"softmax_cross_entropy needs integer labels, got {labels.dtype}")
     known = (labels >= 0) & (labels < logits.shape[1])
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(
         _wide(logits), jnp.where(known, labels, 0)
@@ -88,13 +78,9 @@ def cross_entropy_matrix(
     Returns:
       `[b, n]`, >= 0.
 
-    Raises:
-      ValueError: shapes other than `[n, d]` and `[b, d]`.
-
     Deviations: Eq. 3 leaves a vector; this is its mean over d. The ratio of Eq. 3 is the same for
     a mean and a sum. With a mean, a temperature does not depend on the width of the features.
     """
-    _check_pair("cross_entropy_matrix", z_logits, a_logits)
     z, a = _wide(z_logits), _wide(a_logits)
     positive = _dot(jax.nn.log_sigmoid(a), jax.nn.sigmoid(z))
     negative = _dot(jax.nn.log_sigmoid(-a), jax.nn.sigmoid(-z))
@@ -126,7 +112,7 @@ def mcpc_loss(
       `[b]`, >= 0. The ratio is near 1 for an uninformative prediction.
 
     Raises:
-      ValueError: bad shapes, unknown form or reduction, temperature <= 0.
+      ValueError: a single tile, unknown form or reduction, temperature <= 0.
 
     Deviations: the sign of Eq. 3 is dropped. With the printed sign, minimisation raises the
     cross-entropy of the positive over that of the negatives. A mean over the negatives replaces
@@ -136,12 +122,9 @@ def mcpc_loss(
     choice(form, MCPC_FORMS, "mcpc_loss: form")
     choice(reduction, MCPC_REDUCTIONS, "mcpc_loss: reduction")
     _check_temperature("mcpc_loss", temperature)
-    if tiles.ndim != 3 or tiles.shape[1] < 2 or prediction.shape != tiles.shape[::2]:
-        raise ValueError(
-            f"mcpc_loss needs prediction [b, d] and tiles [b, m >= 2, d], "
-            f"got {prediction.shape} and {tiles.shape}"
-        )
     b, m, d = tiles.shape
+    if m < 2:
+        raise ValueError(f"mcpc_loss needs tiles [b, m >= 2, d], got {tiles.shape}")
     bce = cross_entropy_matrix(tiles.reshape(b * m, d), prediction)
     positive = jnp.arange(b) * m + m - 1
     if form == "info_nce":
@@ -170,7 +153,7 @@ def info_nce(
     Raises:
       ValueError: shapes other than two equal `[n, d]`, temperature <= 0.
     """
-    _check_pair("info_nce", queries, keys, same=True)
+    _check_pair("info_nce", queries, keys)
     _check_temperature("info_nce", temperature)
     logits = _dot(_wide(queries), _wide(keys)) / temperature
     return softmax_cross_entropy(logits, jnp.arange(len(queries)))
@@ -195,7 +178,7 @@ def nt_xent(
     Raises:
       ValueError: shapes other than two equal `[b, d]`, temperature <= 0.
     """
-    _check_pair("nt_xent", a, b, same=True)
+    _check_pair("nt_xent", a, b)
     _check_temperature("nt_xent", temperature)
     n = len(a)
     z = jnp.concatenate([_wide(a), _wide(b)])
@@ -219,7 +202,7 @@ def cosine_distance(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Arr
     Raises:
       ValueError: shapes other than two equal `[n, d]`.
     """
-    _check_pair("cosine_distance", a, b, same=True)
+    _check_pair("cosine_distance", a, b)
     x, y = _wide(a), _wide(b)
     scale = jax.lax.rsqrt(jnp.sum(x**2, 1) + _EPS) * jax.lax.rsqrt(jnp.sum(y**2, 1) + _EPS)
     return 2 - 2 * jnp.sum(x * y, 1) * scale
@@ -310,17 +293,14 @@ def _dot(x: Num[Array, "n d"], y: Num[Array, "m d"]) -> Num[Array, "n m"]:
     return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def _check_pair(
-    name: str, x: Shaped[Array, "..."], y: Shaped[Array, "..."], *, same: bool = False
-) -> None:
-    matrices = x.ndim == y.ndim == 2 and 0 not in x.shape + y.shape
-    if not matrices or x.shape[1] != y.shape[1] or (same and x.shape != y.shape):
-        shapes = "equal shapes [n, d]" if same else "shapes [n, d] and [b, d]"
-        raise ValueError(f"{name} needs {shapes}, got {x.shape} and {y.shape}")
+def _check_pair(name: str, x: Shaped[Array, "..."], y: Shaped[Array, "..."]) -> None:
+    """Refuse what would be broadcast."""
+    if x.ndim != 2 or x.shape != y.shape or 0 in x.shape:
+        raise ValueError(f"{name} needs equal shapes [n, d], got {x.shape} and {y.shape}")
 
 
 def _check_batch(name: str, z: Shaped[Array, "..."]) -> None:
-    if z.ndim != 2 or len(z) < 2 or not z.shape[1]:
+    if len(z) < 2 or not z.shape[1]:
         raise ValueError(f"{name} needs a shape [n >= 2, d >= 1], got {z.shape}")
 
 

@@ -12,13 +12,21 @@ class Noise:
 import dataclasses
 import functools
 import inspect
+import math
 import numbers
+import operator
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from assl_jax.errors import InputError, choice, in_range, require
+from assl_jax.errors import InputError, choice, require
 
+HOLDS = {
+    "above": operator.gt,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "at_most": operator.le,
+}
 LARGEST = 1e9  # without an upper bound: larger numbers overflow or take all memory
 
 
@@ -37,9 +45,8 @@ class Range:
     at_most: float | None = None
 
     def __str__(self) -> str:
-        words = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
-        bounds = {words[name]: bound for name, bound in vars(self).items() if bound is not None}
-        return " and ".join(f"{word} {bound:,}" for word, bound in bounds.items())
+        bounds = {name: bound for name, bound in vars(self).items() if bound is not None}
+        return " and ".join(f"{name.replace('_', ' ')} {bound}" for name, bound in bounds.items())
 
     def check(self, value: float, setting: str) -> None:
         """Raise `InputError` unless `value` is in the range; NaN never is.
@@ -47,7 +54,10 @@ class Range:
         The message names the setting, its value and the bounds.
         """
         require(isinstance(value, numbers.Real), f"{setting}={value!r} must be a number")
-        in_range(value, setting, **vars(self))
+        require(
+            all(HOLDS[name](value, b) for name, b in vars(self).items() if b is not None),
+            f"{setting}={value} must be {self}",
+        )
         if self.below is None and self.at_most is None:
             require(value <= LARGEST, f"{setting}={value} must be at most {LARGEST:g}")
 
@@ -145,21 +155,29 @@ def declared(kind: Callable[..., Any]) -> dict[str, Allowed]:
 def mistakes(
     allowed: Mapping[str, Allowed], values: Mapping[str, Any], prefix: str = ""
 ) -> list[str]:
-    """A line for each value that is not allowed.
+    """A line for each value that is not allowed, or not finite.
 
     Args:
       allowed: the ranges and choices by name, as from `declared`.
-      values: by name; those without a range are not looked at.
+      values: by name.
       prefix: precedes a name in the messages, as in "pretrain.".
     """
     found = []
-    for name, each in allowed.items():
+    for name, value in values.items():
         try:
-            if name in values:
-                each.check(values[name], prefix + name)
+            require(not _odd(value), f"{prefix}{name}={value} is not a finite number")
+            if name in allowed:
+                allowed[name].check(value, prefix + name)
         except InputError as error:
             found.append(str(error))
     return found
+
+
+def _odd(value: Any) -> bool:
+    """Whether a value is, or holds, a number that is not finite."""
+    if isinstance(value, tuple):
+        return any(map(_odd, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def check(instance: Any, prefix: str = "") -> None:

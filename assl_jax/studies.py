@@ -1,5 +1,6 @@
 """From a typed config and its data to studies, one for each backbone."""
 
+import dataclasses
 from pathlib import Path
 
 from assl_jax.config import RunConfig
@@ -8,7 +9,7 @@ from assl_jax.interop.start import TEACHERS, read_start
 from assl_jax.models import BackboneSettings
 from assl_jax.records import START
 from assl_jax.strategies.study import Given, Study
-from assl_jax.tasks import make_task
+from assl_jax.tasks import ProxyTask, make_task
 from assl_jax.training.checkpoint import tree_digest
 from assl_jax.training.feed import Feed
 from assl_jax.training.sharding import make_mesh
@@ -23,11 +24,10 @@ def studies_of(config: RunConfig, dataset: Dataset) -> list[Study]:
       dataset: images and labels.
     """
     images = Feed(dataset.images, make_mesh(), config.images_on)
-    tasks = {
-        name: make_task(name, **vars(config.task[name]) | {"intensity": dataset.intensity})
-        for name in config.pool
+    tasks = {name: _fitted(config.task[name], dataset) for name in config.pool}
+    weights: dict[str, tuple[str | Path, str]] = {
+        name: (path, f"{TEACHERS}={name}") for name, path in config.teachers.items()
     }
-    weights = {name: (path, f"{TEACHERS}={name}") for name, path in config.teachers.items()}
     if config.init.path:
         weights[START] = config.init.path, "init.path"
     backbones = config.backbones(dataset.space)
@@ -62,13 +62,14 @@ def studies_of(config: RunConfig, dataset: Dataset) -> list[Study]:
     ]
 
 
+def _fitted(task: ProxyTask, dataset: Dataset) -> ProxyTask:
+    """A task for the intensities of a data set."""
+    settings = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+    return make_task(task.name, **settings | {"intensity": dataset.intensity})
+
+
 def _given(path: str | Path, backbone: BackboneSettings, dataset: Dataset, setting: str) -> Given:
     """Weights of a file or a run, for a backbone of these settings and the images of `dataset`."""
-    variables = read_start(
-        path,
-        backbone.module(),
-        rank=len(dataset.space),
-        channels=dataset.channels,
-        setting=setting,
-    )
+    size = {"rank": len(dataset.space), "channels": dataset.channels}
+    variables = read_start(path, backbone.module(), **size, setting=setting)
     return Given(variables=variables, digest=tree_digest(variables).hex())

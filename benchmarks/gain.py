@@ -41,7 +41,7 @@ class Plan(NamedTuple):
       pool: its tasks.
       changes: to `PretrainSettings`.
       against: the label of the network of the same operations that it is compared with.
-      as_long_as: see `Network`.
+      as_long_as: a pool; the network is trained alone with all the compute of the pool.
     """
 
     label: str
@@ -73,36 +73,44 @@ def plans(pools: Sequence[tuple[str, ...]]) -> list[Plan]:
 
 def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) -> None:
     """Train and judge every network of `planned` for one seed; stop at `deadline`."""
+
+    from assl_jax import records
     from assl_jax.config_reading import typed
     from assl_jax.evaluation.features import features
     from assl_jax.evaluation.probes import linear_probe
     from assl_jax.evaluation.spectrum import effective_rank
     from assl_jax.files import digest
-    from assl_jax.strategies.evaluating import Evaluating
-    from assl_jax.strategies.network import Network
-    from assl_jax.strategies.pretraining import Pretraining
-    from assl_jax.strategies.stages import StageCache
+    from assl_jax.store import LocalStore
+    from assl_jax.strategies import pretraining
+    from assl_jax.strategies.computing import stages_of
+    from assl_jax.strategies.evidence import Evidence
+    from assl_jax.strategies.scheduler import Scheduler
     from assl_jax.studies import studies_of
 
     config.tasks = ",".join(dict.fromkeys(name for plan in planned for name in plan.pool))
     tree = dataclasses.replace(typed(config), experiment="pretrain").in_force  # selects nothing
     dataset = tree.data.load()
-    (study,) = studies_of(tree, dataset, StageCache(out / "stages"))
-    setup, target = study.setup, study.evaluating.settings
+    (study,) = studies_of(tree, dataset)
     (rows,) = dataset.labelled_sets
     truth = dataset.labels[dataset.test]
     settings = digest({**config.to_dict(), "tasks": ""})
     for plan in planned:
         if time.time() > deadline:
             return
-        network = Network(plan.pool, as_long_as=plan.as_long_as)
-        changed = dataclasses.replace(study.pretraining.settings, **plan.changes)
-        pretraining = Pretraining(setup, changed)
+        changed = dataclasses.replace(study.pretrain, **plan.changes)
+        own = dataclasses.replace(study, pretrain=changed, metric="accuracy")
+        stages = stages_of([own], LocalStore(out / "stages"))
+        network = own.pool(plan.pool) if plan.pool else records.SCRATCH
+        if plan.as_long_as:
+            pool = own.pool(plan.as_long_as)
+            network = pretraining.longer(own, pool, plan.as_long_as[0])
         began = time.time()
         if plan.pool:
-            variables = pretraining.load(pretraining.run(network))
+            spec = pretraining.spec(own, network)
+            Scheduler(stages).run([spec])
+            variables = pretraining.load(own, stages.get(spec))
         else:
-            variables = pretraining.untrained()
+            variables = pretraining.untrained(own)
         seconds = time.time() - began
         file = out / f"{plan.label.replace(' ', '_')}.seed{config.seed}.npz"
         if file.exists():
@@ -111,9 +119,9 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
             continue
 
         x = features(
-            setup.backbone,
+            own.backbone,
             variables,
-            setup.images,
+            own.images,
             np.concatenate([rows, dataset.test]),
             intensity=dataset.intensity,
         )
@@ -129,17 +137,19 @@ def measure(config: Any, planned: Sequence[Plan], out: Path, deadline: float) ->
             ]
         }
         for judge, head in (("finetuned", "random"), ("lp_ft", "probe")):
-            evaluating = Evaluating(
-                setup, dataclasses.replace(target, head=head), "accuracy", pretraining
-            )
-            found[judge] = evaluating.probabilities(network)
+            judged = dataclasses.replace(own, target=dataclasses.replace(own.target, head=head))
+            judging = stages_of([judged], LocalStore(out / "stages"))
+            evidence = Evidence(judged, judging)
+            for specs in evidence.evaluated([network]):
+                Scheduler(judging).run(specs)
+            found[judge] = evidence.probabilities(network)
         hits = {
             judge: np.mean([p.argmax(1) == truth for p in each], 0, dtype=np.float32)
             for judge, each in found.items()
         }
         facts = {
-            "flops": pretraining.cost(network) or 0.0,
-            "steps": pretraining.training_of(network).steps if plan.pool else 0,
+            "flops": pretraining.cost_of(own, network),
+            "steps": pretraining.training_of(own, network).steps if plan.pool else 0,
             "seconds": seconds,
             "effective_rank": effective_rank(x[len(rows) :]),
             "settings": settings,

@@ -55,12 +55,12 @@ CALLS = {  # module:attribute -> category
     "assl_jax.training.checkpoint:Checkpoints.close": "files",
     "assl_jax.training.metrics_log:MetricsLog.write": "files",
     "assl_jax.strategies.pretraining:export_backbone": "files",
-    "assl_jax.strategies.evaluating:export_model": "files",
+    "assl_jax.strategies.finetuning:export_model": "files",
     "assl_jax.strategies.pretraining:load_tree": "files",
     "assl_jax.evaluation.plain:PlainImages.fit": "evaluation",
     "assl_jax.evaluation.plain:PlainImages.features": "evaluation",
     "assl_jax.evaluation.finetune:Target.probabilities": "evaluation",
-    "assl_jax.strategies.comparing:lcka_matrix": "evaluation",
+    "assl_jax.strategies.evidence:lcka_matrix": "evaluation",
     "assl_jax.evaluation.plain:lcka_matrix": "evaluation",
 }
 ROWS = {  # module:attribute -> row of the table
@@ -141,18 +141,18 @@ class Clock:
 
     def watch(self) -> None:
         """Replace functions of the library by timed ones, so that the library needs no hooks."""
-        from assl_jax.strategies.stages import StageCache
+        from assl_jax.strategies.scheduler import Stages
         from assl_jax.training.feed import Feed
 
         for name, category in CALLS.items():
             _replace(name, functools.partial(self._timed, category=category, row=None))
         for name, row in ROWS.items():
             _replace(name, functools.partial(self._timed, category="other", row=row))
-        run, batches = StageCache.run, Feed.batches
+        make, batches = Stages.make, Feed.batches
 
-        def run_timed(cache: Any, kind: str, *given: Any, **named: Any) -> Any:
-            with self.span("other", kind):
-                return run(cache, kind, *given, **named)
+        def make_timed(stages: Any, spec: Any) -> bool:
+            with self.span("other", spec.kind):
+                return make(stages, spec)
 
         def batches_timed(feed: Any, rows: Any) -> Any:
             with contextlib.closing(batches(feed, rows)) as source:
@@ -163,7 +163,7 @@ class Clock:
                         return
                     yield batch
 
-        patches = (StageCache, "run", run_timed), (Feed, "batches", batches_timed)
+        patches = (Stages, "make", make_timed), (Feed, "batches", batches_timed)
         for owner, attribute, timed in patches:
             setattr(owner, attribute, timed)
 

@@ -31,6 +31,9 @@ def config():
         (["--noconfig.search.gate"], "search.gate", False),
         (["--config.backbone.remat"], "backbone.remat", True),
         (["--config.backbone.remat=true"], "backbone.remat", True),
+        (["--config.search.rungs=0.25,0.5"], "search.rungs", (0.25, 0.5)),
+        (["--config.search.rungs=[0.5]"], "search.rungs", (0.5,)),
+        (["--config.backbone.width=inf"], "backbone.width", float("inf")),
     ],
 )
 def test_a_setting_is_changed_and_no_other(arguments, key, value, config):
@@ -52,6 +55,7 @@ def test_a_setting_is_changed_and_no_other(arguments, key, value, config):
         ("--config.pretrain.steps=1.5", "must be a whole number"),
         ("--config.pretrain.learning_rate=x", "must be a number"),
         ("--config.search.gate=maybe", "must be True or False"),
+        ("--config.search.rungs=half", "must be a list in brackets"),
         ("--config.pretrain.steps", "has no value"),
         ("word", "unknown argument 'word'"),
     ],

@@ -38,13 +38,6 @@ def test_plain_lines_without_a_terminal(capsys, clock):
     assert err.splitlines() == ["pretrain src: 30/100  loss 1.5", "pretrain src: 100/100  loss 1"]
 
 
-def test_silent_without_a_title(capsys, clock):
-    with Progress("", 10) as shown:
-        clock[0] = 99.0
-        shown.update(10, "loss 1")
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize("title", ["pretrain src", ""])
 def test_a_bar_on_a_terminal(monkeypatch, title):
     terminal = Terminal()
@@ -66,15 +59,6 @@ def test_track_yields_the_items_and_shows_how_many_are_done(capsys, clock):
     # A line at most every 15 seconds, and one at the end.
     lines = [f"reading: {n}/8" for n in (2, 4, 6, 8)]
     assert capsys.readouterr().err.splitlines() == lines
-
-
-def test_track_shows_a_bar_on_a_terminal_if_there_are_items(monkeypatch):
-    for items, shown in ((range(6), True), (range(0), False)):
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stderr", terminal)
-        assert list(track(items, "reading", len(items))) == list(items)
-        assert ("reading" in terminal.getvalue() and "6/6" in terminal.getvalue()) == shown
-        assert bool(terminal.getvalue()) == shown
 
 
 def test_a_quiet_process_says_nothing(capsys, clock):

@@ -1,6 +1,6 @@
 """The Python examples of README and docs run as printed, and what the pages name exists."""
 
-import importlib
+import pkgutil
 import re
 from pathlib import Path
 from unittest import mock
@@ -21,12 +21,14 @@ PYTHON = {
 
 @pytest.fixture
 def finished_run(tmp_path, monkeypatch):
-    """The run `runs/mtassl_digits`, as far as its backbone is read, and images for it."""
+    """The run `runs/mtassl_digits`, as far as its backbone is read, and images; nothing trains."""
     from assl_jax.evaluation.export import export_backbone
     from assl_jax.models import make_backbone
     from assl_jax.ops.intensity import Intensity
 
     monkeypatch.chdir(tmp_path)
+    for name in ("assl_jax.experiment.run", "assl_jax.arrays.run"):  # they would train
+        monkeypatch.setattr(name, lambda *_, **__: mock.Mock())
     settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
     images = np.zeros((2, 16, 16, 1), np.uint8)
     export_backbone(
@@ -36,13 +38,15 @@ def finished_run(tmp_path, monkeypatch):
         intensity=Intensity(),
         pool=("rotation",),
     )
-    return {"images": images}
+    few, classes = np.zeros((4, 16, 16, 1), np.uint8), np.array([0, 0, 1, 1])
+    labelled = {"few": few, "classes": classes, "others": few, "their_classes": classes}
+    return {"images": images, "unlabeled": images, **labelled}
 
 
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] if page == "README.md" else [])
+        pytest.param(page, marks=[pytest.mark.slow] if page == "docs/python.md" else [])
         for page in PAGES
         if PYTHON[page]
     ],
@@ -58,7 +62,7 @@ def test_python_examples(page, finished_run):
             exec(compile(block, page, "exec"), scope)
 
 
-def test_functions_in_a_sentence_exist():
+def test_functions_in_a_sentence_and_in_the_api_exist():
     names = [
         found[1]
         for page in PAGES
@@ -66,9 +70,9 @@ def test_functions_in_a_sentence_exist():
         if (found := re.match(r"(assl_jax(?:\.\w+)+)(?:\(|$)", text))
     ]
     assert "assl_jax.records.read" in names
+    names += re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
     for name in set(names):
-        module, _, attribute = name.rpartition(".")
-        assert hasattr(importlib.import_module(module), attribute), name
+        assert pkgutil.resolve_name(name), name
 
 
 @pytest.mark.slow
@@ -96,22 +100,45 @@ def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
     backbone = make_backbone("resnet10", width=1 / 16, stem="half")
     for space in ((16, 16), (8, 8, 8)):
         images = jax.random.randint(jax.random.key(1), (4, *space, 1), 0, 255).astype(np.uint8)
-        state = init_state(jax.random.key(0), backbone, [task], Optimiser(), images)
+        state = init_state(jax.random.key(0), backbone, task, Optimiser(), images)
         step = make_step(backbone, task, Optimiser())
         key, rate = jax.random.key(0), np.float32(1e-3)
         state, metrics = step(state, Examples(images, None), key, rate)
-        assert np.isfinite(metrics["loss"])
+        assert np.isfinite(metrics["mirror"]["loss"])
 
 
-def test_the_readme_begins_with_the_two_commands():
-    first = re.search(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    run, test = first.group(1).splitlines()
+def test_the_readme_is_short_and_begins_with_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    run, test = re.search(r"```bash\n(.*?)```", text, re.DOTALL)[1].splitlines()
     assert "main.py --config=configs/mtassl_digits.py" in run and "-m pytest" in test
+    assert text.count("\n") <= 150
+
+
+def anchors(page):
+    """The anchors of a page's headings, as the site makes them."""
+    titles = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    plain = [re.sub(r"[^\w\s-]", "", title.lower()).strip() for title in titles]
+    return {re.sub(r"[-\s]+", "-", title) for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", (ROOT / page).read_text(encoding="utf-8"))
+    for file, anchor in links:
+        target = (ROOT / page).parent / file if file else ROOT / page
+        made = target.parent.name == "notebooks" and target.suffix == ".md"  # by docs/hooks.py
+        assert target.exists() or (made and target.with_suffix(".ipynb").exists()), file
+        assert not anchor or anchor in anchors(target.relative_to(ROOT)), f"{file}#{anchor}"
+
+
+def test_the_site_has_every_page():
+    named = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(f"docs/{name}" for name in named) == sorted({*PAGES} - {"README.md"})
 
 
 def test_what_the_documents_name_exists():
     written_by_the_reader = {"assl_jax/models/densenet.py"}
-    for page in (*PAGES, "docs/errors.md"):
+    for page in (*PAGES, "CONTRIBUTING.md", "tests/files/errors.md"):
         text = (ROOT / page).read_text()
         for name in re.findall(r"configs/\w+\.py|benchmarks/\w+\.py|docs/[\w/]+\.\w+", text):
             assert (ROOT / name).exists(), (page, name)

@@ -28,7 +28,7 @@ from assl_jax.tasks import TASKS
 PLACEHOLDERS = {"FORMAT": "onnx", "NAME": "rotation", "N": "2", "S": "1", "DATA": "--dry_run"}
 # Settings of earlier versions, whose results docs/results.md tells.
 GONE = {"self_assl.floor"}
-GROUPS = "data|task|backbone|pretrain|joint|distil|similarity|search|self_assl|target|init"
+GROUPS = "data|task|backbone|pretrain|distil|similarity|search|self_assl|target|init"
 SETTING = re.compile(rf"(?:{GROUPS})\.(?!py|json)[a-z_0-9.*]+(?:=.*)?")
 OPTION = re.compile(r"--[a-z_]+(?:=\S*)?")
 
@@ -55,7 +55,8 @@ def read(monkeypatch, tmp_path):
     stand_ins = {
         "assl_jax.experiment.run": run,
         "assl_jax.training.processes.initialize": lambda *_: None,
-        "assl_jax.jobs.divide": lambda _: [set()],
+        "assl_jax.strategies.engines.Dask": lambda _: SimpleNamespace(close=lambda: None),
+        "assl_jax.strategies.engines.Processes": lambda _: SimpleNamespace(close=lambda: None),
         "assl_jax.commands.finetune.saved_config": saved,
         "assl_jax.commands.finetune.records": SimpleNamespace(
             RESULTS="", Results=None, read=lambda *_: finished

@@ -1,10 +1,8 @@
 """Checks of settings: what they accept, and the one line that they raise."""
 
-import math
-
 import pytest
 
-from assl_jax.errors import LONGEST, InputError, choice, in_range, lookup
+from assl_jax.errors import LONGEST, InputError, Mistakes, choice, lookup
 
 
 def test_lookup_returns_the_value_or_shows_the_nearest_name():
@@ -39,19 +37,8 @@ def test_choice_accepts_the_names_and_no_other():
     )
 
 
-@pytest.mark.parametrize(
-    "bounds, inside, outside, words",
-    [
-        ({"above": 0, "at_most": 1}, (0.1, 1), (0, 1.1, -1), "above 0 and at most 1"),
-        ({"at_least": 0, "below": 1}, (0, 0.9), (1, -0.1), "at least 0 and below 1"),
-        ({"at_least": 2}, (2, 1e9), (1, 1.9), "at least 2"),
-        ({"above": 0}, (1e-9, 5), (0, -3), "above 0"),
-    ],
-)
-def test_in_range(bounds, inside, outside, words):
-    for value in inside:
-        in_range(value, "group.key", **bounds)
-    for value in (*outside, math.nan):
-        with pytest.raises(InputError) as error:
-            in_range(value, "group.key", **bounds)
-        assert str(error.value) == f"group.key={value} must be {words}"
+def test_several_mistakes_have_a_line_each():
+    error = Mistakes(["seed=-1 must be at least 0", "two\nlines"])
+    assert error.lines == ["seed=-1 must be at least 0", "two lines"]
+    assert str(error) == "seed=-1 must be at least 0; two lines"
+    assert InputError("one").lines == ["one"]

@@ -29,6 +29,7 @@ def small():
     [
         ("data.labels", 30, "5-fold cross-validation needs 5"),
         ("target.folds", 1, "target.folds=1: cross-validation needs at least 2"),
+        ("target.folds", 0, "target.folds=0: cross-validation needs at least 2"),
     ],
 )
 def test_learning_rates_need_folds_in_every_experiment(path, value, says, tmp_path):

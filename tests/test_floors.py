@@ -12,8 +12,9 @@ FLOORS = (
     # Floor 0 in steps: what everything may use, pure functions, and typed records.
     ("errors",),
     ("console", "docstrings", "files", "plugins", "ranges", "signals"),
-    ("lcka", "losses", "ops", "outputs", "permutations", "routes", "seeds"),
+    ("lcka", "losses", "ops", "outputs", "permutations", "routes", "sections", "seeds"),
     ("records",),
+    ("store",),
     ("models", "data"),
     ("objectives",),
     ("tasks",),
@@ -21,17 +22,18 @@ FLOORS = (
     ("evaluation",),
     ("strategies",),
     ("report", "interop"),
-    ("__init__", "__main__", "commands", "command_line", "config", "config_files")
-    + ("config_reading", "configs", "environment", "experiment", "forecast", "groups", "jobs")
-    + ("main", "studies", "workdir"),
+    ("__init__", "__main__", "arrays", "commands", "command_line", "config", "config_files")
+    + ("config_reading", "configs", "environment", "experiment", "experiments", "finishing")
+    + ("groups", "main", "studies", "workdir"),
 )
-GROUND = 4  # the steps of floor 0
+GROUND = 5  # the steps of floor 0
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 HEAVY = {
     *("sklearn", "PIL", "matplotlib", "nibabel", "tensorflow_datasets", "tensorflow", "rich"),
     *(
         "array_record",
+        "distributed",
         "jinja2",
         "nrrd",
         "onnx",
@@ -47,6 +49,7 @@ ONLY_IN = {  # package: the only files that may name it
     "tensorboardX": ("assl_jax/training/trackers.py",),
     "wandb": ("assl_jax/training/trackers.py",),
     "mlflow": ("assl_jax/training/trackers.py",),
+    "distributed": ("assl_jax/strategies/engines.py",),
 }
 # On floor 0, next to the standard library; the second line for files, console and records.
 PURE = {"jax", "numpy", "optax", "jaxtyping", "assl_jax"}

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.groups import Setting, build, refused, settings
+from assl_jax.groups import Setting, build, settings
 from assl_jax.ranges import NonNegative, OneOf, Part, check
 
 
@@ -54,14 +54,3 @@ def test_values_become_a_group():
     )
     with pytest.raises(InputError, match=r"^rate=-1.0 must be at least 0"):
         build(Group(), {"rate": -1.0})
-
-
-def test_what_is_refused():
-    values = {"rate": float("nan"), "kind": "cosin", "sizes": ("a",)}
-    assert refused(settings(Group()), values, "group.") == [
-        "group.rate=nan is not a finite number",
-        "group.kind='cosin' is unknown; did you mean 'cosine'? (one of constant, cosine)",
-        "group.sizes=('a',) must be whole numbers",
-    ]
-    odd = refused(settings(Group()), {"sizes": (1.0, float("inf"))}, "")
-    assert odd == ["sizes=(1.0, inf) is not a finite number"]

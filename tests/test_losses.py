@@ -70,12 +70,6 @@ def compiled(name):
 
 
 @EVERY
-def test_one_value_an_example(name):
-    value = jax.eval_shape(CASES[name][0], *map(jnp.asarray, CASES[name][1]))
-    assert value.dtype == jnp.float32 and value.shape[0] == 3
-
-
-@EVERY
 def test_gradient_matches_finite_differences(name):
     with jax.enable_x64(True):
         arguments = [np.asarray(a, np.float64) for a in CASES[name][1]]
@@ -177,12 +171,6 @@ def test_cross_entropy_matrix_by_hand():
     np.testing.assert_allclose(got, [want], rtol=1e-6)
 
 
-def test_cross_entropy_is_least_at_the_target():
-    z = normal(11, 4, 8)
-    matrix = run(losses.cross_entropy_matrix, jnp.asarray(z), jnp.asarray(z))
-    assert (matrix.argmin(axis=0) == np.arange(4)).all()  # the best prediction of z_j is z_j
-
-
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_mcpc_ratio_by_loops(reduction):
     prediction, tiles = normal(12, 3, 5), normal(13, 3, 4, 5)
@@ -221,15 +209,6 @@ def test_mcpc_info_nce_by_loops():
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["ratio", "info_nce"])
-def test_mcpc_rewards_the_right_prediction(form):
-    tiles = jnp.asarray(4 * normal(16, 6, 5, 32))
-    right = run(losses.mcpc_loss, tiles[:, -1], tiles, form=form)
-    wrong = run(losses.mcpc_loss, jnp.roll(tiles[:, -1], 1, axis=0), tiles, form=form)
-    assert (right < wrong).all()
-    assert right.mean() < 0.5
-
-
 def test_info_nce_by_hand():
     queries, keys = jnp.asarray([[1.0, 0], [0, 2]]), jnp.asarray([[2.0, 0], [1, 1]])
     # Dot products [[2, 1], [0, 2]] over temperature 1/2: [[4, 2], [0, 4]].
@@ -262,11 +241,6 @@ def test_nt_xent_by_loops_at_any_batch_size(b):
     np.testing.assert_allclose(got, want.reshape(2, b).mean(0), rtol=1e-5, atol=1e-6)
 
 
-def test_nt_xent_of_constant_projections():
-    x = jnp.ones((4, 3))
-    np.testing.assert_allclose(run(losses.nt_xent, x, x), np.full(4, np.log(7)), rtol=1e-6)
-
-
 def test_masked_l2_by_hand():
     target = jnp.asarray([[[1.0, -3.0], [5.0, 5.0]], [[2.0, 0.0], [7.0, -1.0]]])
     prediction = jnp.asarray([[[2.0, 0.0], [9.0, 9.0]], [[1.0, 1.0], [7.0, 1.0]]])
@@ -296,14 +270,10 @@ X, TILES = jnp.zeros((3, 4)), jnp.zeros((3, 2, 4))
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: losses.softmax_cross_entropy(X, jnp.zeros((3, 1), int)), r"labels \[b\]"),
-        (lambda: losses.softmax_cross_entropy(X, jnp.zeros(3)), "integer"),
         (lambda: losses.binary_cross_entropy(X, X[:, :1]), r"equal shapes, got \(3, 4\)"),
-        (lambda: losses.cross_entropy_matrix(X, X[:, :2]), "cross_entropy_matrix"),
         (lambda: losses.mcpc_loss(X, TILES, form="nce"), "form='nce'.*'info_nce'"),
         (lambda: losses.mcpc_loss(X, TILES, reduction="max"), "reduction='max'.*mean, sum"),
         (lambda: losses.mcpc_loss(X, TILES, temperature=0.0), "temperature"),
-        (lambda: losses.mcpc_loss(X[:2], TILES), r"\(2, 4\) and \(3, 2, 4\)"),
         (lambda: losses.mcpc_loss(X, TILES[:, :1]), "m >= 2"),
         (lambda: losses.info_nce(X, X[:2]), "equal shapes"),
         (lambda: losses.nt_xent(X, X[:2]), "equal shapes"),

@@ -112,18 +112,6 @@ def test_a_device_is_no_file_for_any_writer(tmp_path, writer):
     assert not list(tmp_path.glob(f"{files.UNFINISHED}*"))
 
 
-def test_a_node_of_a_device_stays_one(tmp_path):
-    try:
-        os.mknod(tmp_path / "null", 0o20666, os.makedev(1, 3))
-    except PermissionError:
-        pytest.skip("only root makes a device")
-    try:
-        outputs.write({tmp_path / "null": b"a"})
-    except InputError as error:  # a file system without devices
-        assert "cannot be written" in str(error)
-    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
-
-
 def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the name of a socket is short
     with socket.socket(socket.AF_UNIX) as server:

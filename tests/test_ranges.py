@@ -1,6 +1,7 @@
 """Ranges of settings: what they allow, and that no numeric setting is without one."""
 
 import dataclasses
+import math
 from typing import Annotated, ClassVar
 
 import pytest
@@ -59,13 +60,19 @@ def test_what_a_range_allows(kind, fine, wrong):
             allowed.check(value, "group.key")
 
 
-def test_a_message_names_the_setting_and_its_bounds():
+@pytest.mark.parametrize(
+    "bounds, wrong, words",
+    [
+        ({"above": 0, "below": 1}, 1.0, "above 0 and below 1"),
+        ({"at_least": 0, "at_most": 1}, -0.1, "at least 0 and at most 1"),
+        ({"at_least": 1}, 0, "at least 1"),
+        ({"at_least": 1}, 10**20, "at most 1e+09"),
+    ],
+)
+def test_a_message_names_the_setting_and_its_bounds(bounds, wrong, words):
     with pytest.raises(InputError) as error:
-        Range(above=0, below=1).check(1.0, "task.byol.momentum")
-    assert str(error.value) == "task.byol.momentum=1.0 must be above 0 and below 1"
-    with pytest.raises(InputError) as error:
-        Range(at_least=1).check(10**20, "pretrain.steps")
-    assert str(error.value) == f"pretrain.steps={10**20} must be at most 1e+09"
+        Range(**bounds).check(wrong, "task.byol.momentum")
+    assert str(error.value) == f"task.byol.momentum={wrong} must be {words}"
 
 
 def test_a_class_has_what_it_inherits_and_its_own_declaration_wins():
@@ -83,6 +90,17 @@ def test_every_mistake_has_a_line():
         "task.noise.kind='slat' is unknown; did you mean 'salt'? (one of gauss, salt)",
     ]
     assert mistakes(declared(Derived), {}) == []
+    odd = {
+        "strength": float("nan"),
+        "free": float("inf"),
+        "kind": "salt",
+        "sizes": (1.0, -math.inf),
+    }
+    assert mistakes(declared(Derived), odd, "x.") == [
+        "x.strength=nan is not a finite number",
+        "x.free=inf is not a finite number",
+        "x.sizes=(1.0, -inf) is not a finite number",
+    ]
     with pytest.raises(InputError, match=r"^x\.strength=2.0 must be .*; x\.kind='slat' is unknown"):
         check(Derived(strength=2.0, kind="slat"), "x.")
     check(Derived())

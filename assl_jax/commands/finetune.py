@@ -13,7 +13,7 @@ from assl_jax.commands.run import add_options, settings_help, start
 from assl_jax.config_reading import saved_config
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
-from assl_jax.records import Results
+from assl_jax.records import SCRATCH, Results
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax import records
+from assl_jax import outputs, records
 from assl_jax.command_line import Options
 from assl_jax.config_reading import saved_config, typed
 from assl_jax.data.file_reader import reader_of
@@ -17,7 +17,8 @@ from assl_jax.evaluation.export import load_models
 from assl_jax.evaluation.gradcam import attend, example_test_images
 from assl_jax.records import Results
 from assl_jax.report.attention import gradcam_page
-from assl_jax.report.html import PAGE, write_files
+from assl_jax.report.html import PAGE
+from assl_jax.report.names import titles
 
 
 def gradcam(
@@ -50,11 +51,6 @@ def gradcam(
     """
     workdir = Path(workdir)
     require(n >= 1, f"--n={n} must be at least 1")
-    require(
-        (workdir / records.RESULTS).exists() and (workdir / records.CONFIG).exists(),
-        f"{workdir} holds no finished run (no {records.RESULTS} and {records.CONFIG}); "
-        "run it first",
-    )
     results = records.read(workdir / records.RESULTS, Results)
     config = typed(saved_config(workdir))
     models = load_models(workdir, results, networks)
@@ -66,8 +62,11 @@ def gradcam(
         stored, words = np.stack([reader.read(file) for file in files]), [f.name for f in files]
     else:
         stored, words = example_test_images(dataset, n)
-    page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(models, stored, words))
-    return write_files(Path(out) if out else workdir / "gradcam", {PAGE: page}, force=force)
+    named = {titles(results)[label]: model for label, model in models.items()}
+    page = gradcam_page(f"Grad-CAM: {workdir.resolve().name}", attend(named, stored, words))
+    path = (Path(out) if out else workdir / "gradcam") / PAGE
+    outputs.write({path: page.encode()}, force=force)
+    return path
 
 
 def main(argv: list[str]) -> None:

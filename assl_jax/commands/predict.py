@@ -17,13 +17,13 @@ from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, in_range, lookup, require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.calibration import Decision, decide
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
-from assl_jax.evaluation.prediction import Predictions, Row, predict, rows_of
-from assl_jax.records import NetworkRecord, Results
-from assl_jax.strategies.network import SCRATCH
+from assl_jax.evaluation.prediction import Predictions, predict
+from assl_jax.ranges import Range
+from assl_jax.records import SCRATCH, NetworkRecord, Results
 
 
 class Classified(NamedTuple):
@@ -32,13 +32,13 @@ class Classified(NamedTuple):
     Attributes:
       network: as `results.json` has it.
       models: one for each fine-tuning that was kept (`target.keep`).
-      found: their predictions.
+      predictions: of the files.
       decision: the operating point, if one was asked for.
     """
 
     network: NetworkRecord
     models: list[Model]
-    found: Predictions
+    predictions: Predictions
     decision: Decision | None
 
 
@@ -68,12 +68,11 @@ def predict_files(
     """
     workdir = Path(workdir)
     results = records.read(workdir / records.RESULTS, Results)
-    known = {n.label: n for n in results.networks}
-    chosen = lookup(known, network, "--network") if network else results.kept
+    chosen = results.network(network) if network else results.kept
     if chosen is None:
         raise InputError(
             f"{workdir} compares networks and keeps none; choose one with --network: "
-            f"{', '.join(known)}"
+            f"{', '.join(each.label for each in results.networks)}"
         )
     chosen = chosen.replace(calibration=None) if raw else chosen
     decision = decide(
@@ -95,18 +94,33 @@ def predict_files(
     return Classified(chosen, models, found, decision)
 
 
-def table(rows: Sequence[Row], classes: Sequence[str], unsure: float | None = None) -> str:
-    """CSV: path, class, the probability of every class, the spread, and whether it is unsure."""
+def table(found: Classified, unsure: float | None = None) -> tuple[str, int]:
+    """CSV: path, class, the probability of every class, the spread, and whether it is unsure.
+
+    The spread is the standard deviation of the class's probability over the networks. A file is
+    unsure if its class is wrong with a probability above `unsure`.
+
+    Returns:
+      The text, and the number of unsure files.
+    """
+    predicted, names = found.predictions, found.models[0].classes
+    mean, k = predicted.mean, predicted.classes(found.decision)
+    own = np.arange(len(k)), k
+    columns = [
+        ("path", [shown(str(file)) for file in predicted.files]),
+        ("class", [names[i] for i in k]),
+        *((name, [f"{p:.9g}" for p in of]) for name, of in zip(names, mean.T, strict=True)),
+    ]
+    if len(found.models) > 1:
+        spread = predicted.probabilities.std(0, ddof=1)[own]
+        columns.append(("spread", [f"{value:.6g}" for value in spread.tolist()]))
+    doubtful = 1 - mean[own] > (unsure or 1)
+    if unsure:
+        columns.append(("unsure", [("no", "yes")[each] for each in doubtful.astype(int)]))
+    heads, cells = zip(*columns, strict=True)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    spread = ["spread"] if rows[0].spread is not None else []
-    writer.writerow(["path", "class", *classes, *spread, *(["unsure"] if unsure else [])])
-    for row in rows:
-        more = [] if row.spread is None else [f"{row.spread:.6g}"]
-        more += [("no", "yes")[row.unsure(unsure)]] if unsure else []
-        name = shown(str(row.file))
-        writer.writerow([name, classes[row.k], *(f"{p:.9g}" for p in row.shares), *more])
-    return text.getvalue()
+    csv.writer(text, lineterminator="\n").writerows([heads, *zip(*cells, strict=True)])
+    return text.getvalue(), int(doubtful.sum())
 
 
 def _calibrated(network: NetworkRecord, raw: bool) -> str:
@@ -163,8 +177,8 @@ def main(argv: list[str]) -> None:
     for out in filter(None, (given.out, given.features)):
         outputs.expect(out, force=given.force)
     if given.unsure is not None:
-        in_range(given.unsure, "--unsure", above=0, below=1)
-    network, models, found, decision = predict_files(
+        Range(above=0, below=1).check(given.unsure, "--unsure")
+    found = predict_files(
         given.workdir,
         given.paths,
         network=given.network,
@@ -173,27 +187,29 @@ def main(argv: list[str]) -> None:
         sensitivity=given.sensitivity,
         specificity=given.specificity,
     )
-    rows = rows_of(found, decision)
+    network, models, predicted, decision = found
+    text, unsure = table(found, given.unsure)
     label = f"{network.label}, fine-tuned network 1 of {len(models)}"
-    contents = {given.out: table(rows, models[0].classes, given.unsure).encode()}
+    contents = {given.out: text.encode()}
     if given.features:
-        arrays = {"path": np.array([str(file) for file in found.files])}
-        arrays |= {"features": found.features, "network": np.array(label)}
+        arrays = {"path": np.array([str(file) for file in predicted.files])}
+        arrays |= {"features": predicted.features, "network": np.array(label)}
         contents[given.features] = files.npz(arrays)
     outputs.write(contents, force=given.force)
-    for file, reason in found.unread.items():
+    for file, reason in predicted.unread.items():
         say(f"left out: {file}: {reason}")
-    left = f", {len(found.unread)} left out" if found.unread else ""
+    left = f", {len(predicted.unread)} left out" if predicted.unread else ""
     networks = f"{len(models)} fine-tuned network{'s' if len(models) > 1 else ''}"
+    number = len(predicted.files)
     # Where a program reads the table, it reads nothing else.
     tell = say if files.is_stream(given.out) else print
-    tell(f"{len(rows)} files classified by {networks}{left}: {given.out}")
-    if network.variant == SCRATCH.variant and not given.network:
+    tell(f"{number} files classified by {networks}{left}: {given.out}")
+    if network.network == SCRATCH and not given.network:
         tell("The run kept the network from scratch: nothing that was pretrained is better.")
     tell(_calibrated(network, given.raw))
     if decision:
         tell(f"Operating point: {decision}.")
     if given.unsure:
-        tell(f"Unsure: {sum(row.unsure(given.unsure) for row in rows)} of {len(rows)} files.")
+        tell(f"Unsure: {unsure} of {number} files.")
     if given.features:
         tell(f"Features: of {label}, not of the pretrained backbone: {given.features}")

@@ -3,6 +3,7 @@
 python -m assl_jax probe --workdir=runs/mtassl_digits [--networks=rotation,simclr --layer=pooled]
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +16,14 @@ from flax.traverse_util import flatten_dict
 
 from assl_jax import outputs, records
 from assl_jax.command_line import Options
-from assl_jax.config import RunConfig
 from assl_jax.config_reading import saved_config, typed
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
 from assl_jax.errors import lookup, require
 from assl_jax.evaluation.export import load_backbone, load_intensity
-from assl_jax.evaluation.features import features, reestimate_batch_stats
+from assl_jax.evaluation.features import Variables
 from assl_jax.evaluation.finite import of_network
+from assl_jax.evaluation.plain import PlainImages
 from assl_jax.evaluation.probes import PROBES, probe
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.evaluation.spectrum import effective_rank
@@ -30,22 +31,22 @@ from assl_jax.models import SideBySide
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Probed, Probes, Results
 from assl_jax.report.evaluations import SMALL
-from assl_jax.report.forms import mean_std, percent, with_interval
-from assl_jax.report.table import Cell, Row, Table, text_lines
+from assl_jax.report.forms import mean_std, tenths, with_interval
+from assl_jax.report.terminal import table_lines
+from assl_jax.sections import Cell, Row, Table
 from assl_jax.training.feed import Feed
 from assl_jax.training.sharding import make_mesh, replicate
 
 UNTRAINED = "untrained"
 
 
-class ProbedBackbone(NamedTuple):
-    """A backbone with its label; `folder` holds its weights, None for random ones."""
+class Network(NamedTuple):
+    """A network to probe; `folder` holds its weights, None for random ones."""
 
     label: str
     folder: Path | None
-    module: nn.Module
-    variables: Any
-    intensity: Intensity
+    plain: PlainImages
+    variables: Variables
 
 
 def probe_networks(
@@ -77,29 +78,42 @@ def probe_networks(
     """
     require(k >= 1, f"--k={k} must be at least 1")
     workdir = Path(workdir)
-    require(
-        (workdir / records.CONFIG).exists(),
-        f"{workdir} holds no run (no {records.CONFIG}); name the --workdir of one",
-    )
     config = typed(saved_config(workdir))
     folders = _pretrained(workdir, networks) if networks or not checkpoints else {}
     folders |= {str(folder): Path(folder) for folder in checkpoints}
-    trained = [
-        ProbedBackbone(label, folder, *load_backbone(folder), load_intensity(folder))
-        for label, folder in folders.items()
-    ]
+    loaded = {label: (*load_backbone(f), load_intensity(f)) for label, f in folders.items()}
     dataset = config.data.load()
-    for network in trained:
-        _check(network, dataset, layer)
+    sample = np.random.default_rng(config.seed).permutation(dataset.unlabeled)
+    rows = {
+        "unlabeled": np.sort(sample[: config.similarity.n]),
+        "judged": np.unique(np.concatenate([*dataset.labelled_sets, dataset.test])),
+    }
+    feed = Feed(dataset.images, make_mesh(), config.images_on)
 
-    images = Feed(dataset.images, make_mesh(), config.images_on)
-    compared = [*_untrained(trained, dataset, images, config), *trained]
+    def plain(module: nn.Module, intensity: Intensity) -> PlainImages:
+        return PlainImages(
+            backbone=module,
+            images=feed,
+            rows=rows,
+            intensity=intensity,
+            layer=layer,
+            batch_size=config.eval_batch_size,
+            reestimate=config.similarity.reestimate_bn,
+        )
+
+    trained = [
+        Network(label, folders[label], plain(module, intensity), variables)
+        for label, (module, variables, intensity) in loaded.items()
+    ]
+    for network in trained:
+        _check(network, dataset)
+    compared = [*_untrained(trained, config.seed), *trained]
     probed = []
     with Progress("probe", len(compared)) as progress:
         for i, network in enumerate(compared, 1):
-            probed.append(_probed(network, dataset, images, config, layer, k))
+            probed.append(_probed(network, dataset, k, config.seed))
             accuracy = probed[-1].probes["linear"].accuracy
-            progress.update(i, f"{network.label}: {percent(accuracy.mean, digits=1)} %")
+            progress.update(i, f"{network.label}: {tenths(accuracy.mean)} %")
     return Probes(
         data=dataset.name,
         layer=layer,
@@ -141,7 +155,7 @@ def probe_table(found: Probes) -> Table:
 def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[Probed], str]]:
     """The head and the cell of a metric of a probe; the cell of the accuracy has the interval."""
     first = metric == "accuracy"
-    form = with_interval if first else lambda estimate: mean_std(estimate, digits=1)
+    form = with_interval if first else lambda estimate: mean_std(estimate, tenths)
     head = title if first else f"{title}, {METRICS[metric].title}"
     return head, lambda network: form(network.probes[name].metrics.get(metric))
 
@@ -181,15 +195,11 @@ def main(argv: list[str]) -> None:
     )
     outputs.write({out: records.encode(found)}, force=given.force)
     table = probe_table(found)
-    print("\n".join([table.caption, "", *text_lines(table), "", f"All metrics: {out}"]))
+    print("\n".join([table.caption, "", *table_lines(table), "", f"All metrics: {out}"]))
 
 
 def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
     """Pretraining stages by label: those of `labels`, or every stage once."""
-    require(
-        (workdir / records.RESULTS).exists(),
-        f"{workdir} holds no finished run (no {records.RESULTS}); run it first",
-    )
     results = records.read(workdir / records.RESULTS, Results)
     stages = {n.label: n.pretrain for n in results.networks if n.pretrain}
     require(bool(stages), f"{workdir} holds no pretrained network; use --checkpoint")
@@ -199,44 +209,53 @@ def _pretrained(workdir: Path, labels: Sequence[str]) -> dict[str, Path]:
     return {label: workdir / results.stages / stage for label, stage in chosen.items()}
 
 
-def _check(network: ProbedBackbone, dataset: Dataset, layer: str) -> None:
+def _check(network: Network, dataset: Dataset) -> None:
     """Raise `InputError` unless the network fits the images and has the layer."""
-    shape = (2, *dataset.images.shape[1:])
+    plain, shape = network.plain, (2, *dataset.images.shape[1:])
     maps, variables = jax.eval_shape(
-        lambda key: network.module.init_with_output(key, jnp.zeros(shape)), jax.random.key(0)
+        lambda key: plain.backbone.init_with_output(key, jnp.zeros(shape)), jax.random.key(0)
     )
     own, needed = (
         {name: a.shape for name, a in flatten_dict(each).items()}
         for each in (network.variables, variables)
     )
     require(
-        own == needed and len(network.intensity.mean) in (1, dataset.channels),
+        own == needed and len(plain.intensity.mean) in (1, dataset.channels),
         f"{network.label} is a network for other images than those of {dataset.name} "
         f"({'x'.join(map(str, shape[1:]))}); name another",
     )
-    lookup(maps, layer, "--layer")
+    lookup(maps, plain.layer, "--layer")
 
 
-def _probed(
-    network: ProbedBackbone,
-    dataset: Dataset,
-    images: Feed,
-    config: RunConfig,
-    layer: str,
-    k: int,
-) -> Probed:
-    """The probes of one network."""
-    rows = np.unique(np.concatenate([*dataset.labelled_sets, dataset.test]))
-    with of_network(network.label):
-        x = features(
-            network.module,
-            replicate(network.variables, images.mesh),
-            images,
-            rows,
-            intensity=network.intensity,
-            layer=layer,
-            batch_size=config.eval_batch_size,
+def _untrained(trained: Sequence[Network], seed: int) -> list[Network]:
+    """A network with random weights for each architecture and intensity.
+
+    If there are several, the label of each names the first trained network of that kind.
+    """
+    kinds: dict[Any, Network] = {}
+    for network in trained:
+        module = network.plain.backbone
+        single = module.backbone if isinstance(module, SideBySide) else module
+        kinds.setdefault((single, network.plain.intensity), network)
+    found = []
+    for (module, _), like in kinds.items():
+        plain = dataclasses.replace(like.plain, backbone=module)
+        example = jax.ShapeDtypeStruct((2, *plain.images.arrays.shape[1:]), jnp.float32)
+        variables = jax.jit(lambda key, m=module, x=example: m.lazy_init(key, x))(
+            jax.random.key(seed)
         )
+        variables = plain.fit(replicate(variables, plain.images.mesh))
+        label = UNTRAINED if len(kinds) == 1 else f"{UNTRAINED} ({like.label})"
+        found.append(Network(label, None, plain, variables))
+    return found
+
+
+def _probed(network: Network, dataset: Dataset, k: int, seed: int) -> Probed:
+    """The probes of one network."""
+    rows = network.plain.rows["judged"]
+    with of_network(network.label):
+        variables = replicate(network.variables, network.plain.images.mesh)
+        x = network.plain.features(variables, "judged")
     return Probed(
         label=network.label,
         folder=None if network.folder is None else str(network.folder),
@@ -250,43 +269,6 @@ def _probed(
             classes=dataset.num_classes,
             groups=dataset.groups[rows],
             k=k,
-            seed=config.seed,
+            seed=seed,
         ),
     )
-
-
-def _untrained(
-    trained: Sequence[ProbedBackbone], dataset: Dataset, images: Feed, config: RunConfig
-) -> list[ProbedBackbone]:
-    """A network with random weights for each architecture and intensity.
-
-    If there are several, the label of each names the first trained network of that kind.
-    """
-    kinds: dict[Any, str] = {}
-    for network in trained:
-        module = network.module
-        single = module.backbone if isinstance(module, SideBySide) else module
-        kinds.setdefault((single, network.intensity), network.label)
-    sample = np.random.default_rng(config.seed).permutation(dataset.unlabeled)
-    found = []
-    for (module, intensity), like in kinds.items():
-        variables = _random(module, dataset.images.shape[1:], config.seed)
-        variables = replicate(variables, images.mesh)
-        if config.similarity.reestimate_bn:
-            variables = reestimate_batch_stats(
-                module,
-                variables,
-                images,
-                np.sort(sample[: config.similarity.n]),
-                intensity=intensity,
-                batch_size=config.eval_batch_size,
-            )
-        label = UNTRAINED if len(kinds) == 1 else f"{UNTRAINED} ({like})"
-        found.append(ProbedBackbone(label, None, module, variables, intensity))
-    return found
-
-
-def _random(module: nn.Module, shape: tuple[int, ...], seed: int) -> Any:
-    """Random weights for images `[*space, c]`."""
-    example = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-    return jax.jit(lambda key: module.lazy_init(key, example))(jax.random.key(seed))

@@ -12,6 +12,7 @@ from assl_jax import plugins
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.digits import Digits
 from assl_jax.data.folder import Folder
+from assl_jax.data.in_memory import InMemory
 from assl_jax.data.npz import Npz
 from assl_jax.data.phantom_ct import PhantomCT
 from assl_jax.data.source import Source, from_function
@@ -35,6 +36,7 @@ GROUP = "assl_jax.data"
 SOURCES: dict[str, type[Source] | Callable[..., Dataset]] = {
     "digits": Digits,
     "folder": Folder,
+    "memory": InMemory,
     "npz": Npz,
     "phantom_ct": PhantomCT,
     "stl10": STL10,

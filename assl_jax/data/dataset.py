@@ -36,6 +36,8 @@ class Dataset:
       origins: `[n]`, for each image a digest of what it was made from (its file's size and time).
         Part of the fingerprints, which look at only some images of a large set. None: nothing is
         known.
+      keys: for each image a name that stays: its path below the source's folder, or `train/17`
+        where a source has arrays; () gives each image the name of its split and its number.
       digests: `[n, DIGEST]` uint8, the `image_digest` of each image, from which fingerprints are
         made without a look at the images. None: fingerprints hash the images.
       skipped: files that were left out (`on_error="skip"`), each with its reason.
@@ -60,11 +62,14 @@ class Dataset:
     patients: np.ndarray | None = None
     origins: np.ndarray | None = None
     digests: np.ndarray | None = None
+    keys: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     format: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.keys:
+            object.__setattr__(self, "keys", self._numbered())
         k = len(self.class_names)
         supervised = np.concatenate([*self.labelled_sets, self.test])
         labels = self.labels[supervised]
@@ -85,6 +90,13 @@ class Dataset:
             f"data {self.name!r}: {both.size} patients are both in the test and in the training "
             "images; put all images of a patient on one side",
         )
+
+    def _numbered(self) -> tuple[str, ...]:
+        """The keys of images without files."""
+        split = np.full(len(self.images), "train")
+        split[self.unlabeled] = "unlabeled"
+        split[self.test] = "test"
+        return tuple(f"{name}/{row}" for row, name in enumerate(split.tolist()))
 
     @property
     def groups(self) -> np.ndarray:

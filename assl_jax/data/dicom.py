@@ -1,7 +1,6 @@
 """The reader of DICOM series: the slices in a folder, or the frames of an enhanced file.
 
-Headers are judged before pixels are read. Only the elements that this file names are read. Messages
-show a digest of a patient's ID.
+Headers are judged before pixels are read. Messages show a digest of a patient's ID.
 """
 
 import contextlib
@@ -16,7 +15,6 @@ from jaxtyping import Float, Shaped
 
 from assl_jax.data.dicom_files import (
     NO_IMAGE,
-    SERIES_TAGS,
     Header,
     headers_of,
     images,
@@ -25,17 +23,8 @@ from assl_jax.data.dicom_files import (
     visible,
 )
 from assl_jax.data.dicom_slices import Slice, grid, slices_of
-from assl_jax.data.orientation import Grid, in_standard, to_standard
+from assl_jax.data.orientation import Stored
 
-TAGS = (
-    *SERIES_TAGS,
-    *("Modality", "SeriesNumber", "PatientID", "IssuerOfPatientID", "ImagePositionPatient"),
-    *("ImageOrientationPatient", "PixelSpacing", "Columns", "SamplesPerPixel"),
-    "PhotometricInterpretation",
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope"),
-    *("RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence"),
-    "PerFrameFunctionalGroupsSequence",
-)
 PIXEL_TAGS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 
@@ -47,15 +36,15 @@ def identify_dicom(path: Path) -> tuple[str, str]:
       Exception: no image, or what pydicom raises on a broken file.
     """
     files = visible(path) if path.is_dir() else [path]
-    first = next(images(files, (*SERIES_TAGS, "PatientID", "IssuerOfPatientID")), None)
+    first = next(images(files), None)
     if first is None:
         raise ValueError("it holds no image")
     series = f"{first.file.resolve().parent} {first.elements.get('SeriesInstanceUID')}"
     return patient_of(first.elements), series
 
 
-def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read one series.
+def describe_dicom(path: Path) -> Stored:
+    """The volume of one series.
 
     Slices are ordered by their positions. Localisers, and objects that are no images (reports,
     structures, DICOMDIR), are left out. Values are what the rescale slopes and intercepts make of
@@ -66,32 +55,25 @@ def read_dicom(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
       path: a folder that itself holds the files of one series, or one file of the series, which
         also works if its folder holds other series. Names and suffixes of files do not count.
 
-    Returns:
-      The values, and the size of a voxel in mm, as `to_standard` gives them.
-
     Raises:
       InputError: pydicom is not installed.
       ValueError: files that are not one volume of grey values on a regular grid.
       Exception: what pydicom raises on a broken file.
     """
-    headers, _ = _series(path)
-    with _named(headers):
-        slices, affine = grid([s for header in headers for s in slices_of(*header)])
-        return to_standard(_values(slices), affine)
-
-
-def dicom_header(path: Path) -> Grid:
-    """The grid of what `read_dicom` would give, in mm; no pixel is read.
-
-    Raises:
-      InputError, ValueError, Exception: as `read_dicom`, where the headers tell.
-    """
     headers, others = _series(path)
     with _named(headers):
         slices, affine = grid([s for header in headers for s in slices_of(*header)])
-        # Of the axes slice, row and column, the last is the fastest.
-        found = in_standard((*slices[0].shape[::-1], len(slices)), affine[:, [2, 1, 0, 3]])
-    return found._replace(unused=tuple((file.name, kind) for file, kind in others.items()))
+
+    def values() -> np.ndarray:
+        with _named(headers):
+            return _values(slices).T
+
+    return Stored(
+        shape=(*slices[0].shape[::-1], len(slices)),
+        affine=affine[:, [2, 1, 0, 3]],  # the columns follow each other
+        values=values,
+        unused=tuple((file.name, kind) for file, kind in others.items()),
+    )
 
 
 @contextlib.contextmanager
@@ -108,7 +90,7 @@ def _named(series: Sequence[Header]) -> Iterator[None]:
 def _series(path: Path) -> tuple[list[Header], dict[Path, str]]:
     """The headers of the one series that `path` stands for, and what is beside its slices."""
     series: dict[str, list[Header]] = {}
-    headers, others = headers_of(path, TAGS)
+    headers, others = headers_of(path)
     for header in headers:
         uid = str(header.elements.get("SeriesInstanceUID"))
         series.setdefault(uid, []).append(header)
@@ -141,7 +123,7 @@ def _values(slices: Sequence[Slice]) -> Float[np.ndarray, "n r c"] | Shaped[np.n
     order = sorted(range(len(slices)), key=lambda i: slices[i].file)
     for file, places in itertools.groupby(order, lambda i: slices[i].file):
         try:
-            elements = read_elements(file, (*TAGS, *PIXEL_TAGS), pixels=True)
+            elements = read_elements(file, PIXEL_TAGS)
             pixels = pixel_array(elements, raw=True).reshape(frames[file], *slices[0].shape)
         except Exception as error:
             raise ValueError(f"the pixels of {file.name} cannot be decoded: {error}") from error

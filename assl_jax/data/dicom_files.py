@@ -1,6 +1,7 @@
 """The DICOM files in a folder: which of them are images, and which of these are one series.
 
-Only the elements that are asked for are read, so that no patient's name is ever in memory.
+Only the elements in `TAGS`, and those of pixels, are read, so that no patient's name is ever in
+memory.
 """
 
 import functools
@@ -25,7 +26,15 @@ HEAD = 512  # bytes that tell whether a file is DICOM
 SHORT = {*b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()}
 LONG = {*b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
 FIRST_GROUPS = (2, 8)  # with which a file without a preamble begins
-SERIES_TAGS = ("SOPClassUID", "ImageType", "SeriesInstanceUID", "Rows", "NumberOfFrames")
+TAGS = (  # the elements that are read of a header
+    *("SOPClassUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber", "PatientID"),
+    *("IssuerOfPatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "WindowCenter"),
+    *("WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope", "RescaleIntercept"),
+    *("ModalityLUTSequence", "SharedFunctionalGroupsSequence"),
+    "PerFrameFunctionalGroupsSequence",
+)
 FOLDERS = 32  # whose contents are remembered
 NO_IMAGE = "it holds no image slices, only localisers or objects such as reports and structures"
 
@@ -33,7 +42,7 @@ _lock = threading.Lock()  # of several threads, one reads a folder and the other
 
 
 class Header(NamedTuple):
-    """A file, and those of the elements asked for that it has."""
+    """A file, and those of the elements `TAGS` that it has."""
 
     file: Path
     elements: Any
@@ -69,7 +78,7 @@ class Contents(NamedTuple):
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does, or a folder itself holds such a file."""
     try:
-        return any(map(_begins_as_dicom, visible(path) if path.is_dir() else [path]))
+        return any(map(begins_as_dicom, visible(path) if path.is_dir() else [path]))
     except OSError:  # a folder that cannot be listed
         return False
 
@@ -139,14 +148,14 @@ def image_files(path: Path) -> Sequence[Path]:
     return series.files
 
 
-def headers_of(path: Path, tags: Sequence[str]) -> tuple[list[Header], dict[Path, str]]:
+def headers_of(path: Path) -> tuple[list[Header], dict[Path, str]]:
     """The headers of a volume's slices, and the DICOM files beside them, each with what it is.
 
     Raises:
       InputError: pydicom is not installed.
       ValueError: as `image_files`, or a broken file.
     """
-    found = {file: _image(file, tags) for file in image_files(path)}
+    found = {file: _image(file) for file in image_files(path)}
     kinds = found if path.is_dir() else contents(path.parent).others
     others = {file: kind for file, kind in kinds.items() if isinstance(kind, str) and kind}
     return [each for each in found.values() if isinstance(each, Header)], others
@@ -177,7 +186,7 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
         header: Header | str = ""
         try:
             _check(file)
-            header = _image(file, SERIES_TAGS)
+            header = _image(file)
         except InputError:  # pydicom is missing
             raise
         except ValueError as error:
@@ -193,18 +202,14 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
     return Contents({file: s for s in every for file in s.files}, others, broken)
 
 
-def images(files: Sequence[Path], tags: Sequence[str]) -> Iterator[Header]:
+def images(files: Sequence[Path]) -> Iterator[Header]:
     """The headers of those files that are images, without localisers.
-
-    Args:
-      files: any files.
-      tags: the elements to read; `SERIES_TAGS` among them.
 
     Raises:
       InputError: pydicom is not installed.
       ValueError: a broken file.
     """
-    found = (_image(file, tags) for file in files)
+    found = (_image(file) for file in files)
     return (header for header in found if isinstance(header, Header))
 
 
@@ -228,7 +233,7 @@ def _elements(head: bytes, order: str) -> bool:
     return len(tags) == 3 and tags[0] < tags[1] < tags[2]
 
 
-def _begins_as_dicom(file: Path) -> bool:
+def begins_as_dicom(file: Path) -> bool:
     """Whether a file begins as DICOM does and is not the index of a medium."""
     try:
         with file.open("rb") as opened:
@@ -259,42 +264,48 @@ def load_pydicom() -> Any:
     return pydicom
 
 
-def read_elements(file: Path, tags: Sequence[str], *, pixels: bool = False) -> Any:
-    """Those of the elements that a file has.
+def read_elements(file: Path, pixels: Sequence[str] = ()) -> Any:
+    """Those of the elements `TAGS` and `pixels` that a file has.
 
     Raises:
       Exception: what pydicom raises on a broken file.
     """
     pydicom = load_pydicom()
     with Within(file) as opened:
-        options = {"stop_before_pixels": not pixels, "specific_tags": list(tags)}
-        found = pydicom.dcmread(opened, force=True, **options)
+        tags = [*TAGS, *pixels]
+        found = pydicom.dcmread(
+            opened, force=True, stop_before_pixels=not pixels, specific_tags=tags
+        )
     if found.preamble is None and "TransferSyntaxUID" not in found.file_meta:
-        implicit, little = found.original_encoding
-        explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
-        name = "ImplicitVRLittleEndian" if implicit else explicit
-        found.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+        found.file_meta.TransferSyntaxUID = implied_syntax(found)
     return found
+
+
+def implied_syntax(elements: Any) -> Any:
+    """The transfer syntax with which elements were read, for a file that names none."""
+    implicit, little = elements.original_encoding
+    explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
+    return getattr(load_pydicom().uid, "ImplicitVRLittleEndian" if implicit else explicit)
 
 
 def _check(file: Path) -> None:
     """Raise `ValueError` for a file that was probably an image and is none any more."""
     if not file.stat().st_size:
         raise ValueError(f"{file.name} is empty; copy it again")
-    if file.suffix.lower() in SUFFIXES and not _begins_as_dicom(file):
+    if file.suffix.lower() in SUFFIXES and not begins_as_dicom(file):
         raise ValueError(f"{file.name} does not begin as a DICOM file")
 
 
-def _image(file: Path, tags: Sequence[str]) -> Header | str:
+def _image(file: Path) -> Header | str:
     """The header of an image; what the file is if it is a localiser, or no image; "" if no DICOM.
 
     A segmentation is a mask of an image.
     """
-    if not _begins_as_dicom(file):
+    if not begins_as_dicom(file):
         return ""
     pydicom = load_pydicom()
     try:
-        elements = read_elements(file, tags)
+        elements = read_elements(file)
         list(elements)  # a value is converted when it is first looked at, which may fail too
         uid = elements.file_meta.get("MediaStorageSOPClassUID") or elements.get("SOPClassUID")
         kind = pydicom.uid.UID(str(uid)).name

@@ -1,7 +1,4 @@
-"""One DICOM file that holds a two-dimensional image, such as an X-ray, to 8-bit values.
-
-Only the elements that this file names are read, so that no patient's name is ever in memory.
-"""
+"""One DICOM file that holds a two-dimensional image, such as an X-ray, to 8-bit values."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,20 +7,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from assl_jax.data.claims import Within
-from assl_jax.data.dicom_files import HEAD, is_head, load_pydicom
+from assl_jax.data.dicom_files import (
+    begins_as_dicom,
+    implied_syntax,
+    load_pydicom,
+    read_elements,
+)
 from assl_jax.data.dicom_slices import DECODERS, no_decoder, too_short
 from assl_jax.data.window import check_fills, to_bytes
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 DAMAGED = "it has no Rows or Columns; copy it again"
-HEADER_TAGS = (
-    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImagePositionPatient", "PatientID"),
-    *("IssuerOfPatientID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
-    *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "RescaleSlope"),
-    *("RescaleIntercept", "ModalityLUTSequence"),
-)
 PIXEL_TAGS = (
     *("PlanarConfiguration", "PixelPaddingValue", "PixelData", "FloatPixelData"),
     *("DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
@@ -36,27 +30,18 @@ PIXEL_TAGS = (
 
 
 def read_header(path: Path, *, pixels: bool = False) -> Any:
-    """The elements of a DICOM file, with or without a preamble, that this module uses.
+    """The elements of a DICOM file, with or without a preamble.
 
     Raises:
       InputError: pydicom is not installed.
       ValueError: the file does not begin as DICOM.
       Exception: what pydicom raises on a broken file.
     """
-    pydicom = load_pydicom()
-    with Within(path) as content:
-        if not is_head(content.read(HEAD)):
-            raise ValueError("it does not begin as a DICOM file")
-        content.seek(0)
-        tags = [*HEADER_TAGS, *(PIXEL_TAGS if pixels else ())]
-        header = pydicom.dcmread(
-            content, force=True, stop_before_pixels=not pixels, specific_tags=tags
-        )
-    if "TransferSyntaxUID" not in header.file_meta:  # as in a file without a preamble
-        implicit, little = header.original_encoding
-        order = "LittleEndian" if little else "BigEndian"
-        name = f"{'Implicit' if implicit else 'Explicit'}VR{order}"
-        header.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+    if not begins_as_dicom(path):
+        raise ValueError("it does not begin as a DICOM file")
+    header = read_elements(path, PIXEL_TAGS if pixels else ())
+    if "TransferSyntaxUID" not in header.file_meta:
+        header.file_meta.TransferSyntaxUID = implied_syntax(header)
     return header
 
 

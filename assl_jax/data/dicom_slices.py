@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from assl_jax.data.orientation import LPS
+
 # Of an enhanced file: where a frame's own elements, or those of all frames, are kept.
 GROUPS = (
     *("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"),
@@ -150,7 +152,7 @@ def grid(slices: Sequence[Slice]) -> tuple[list[Slice], Float[np.ndarray, "4 4"]
     affine[:3, 1] = np.multiply(first.axes[3:], first.spacing[0])
     affine[:3, 2] = np.multiply(first.axes[:3], first.spacing[1])
     affine[:3, 3] = positions[0]
-    return slices, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # LPS to RAS
+    return slices, LPS @ affine
 
 
 def _check_alike(slices: Sequence[Slice]) -> None:

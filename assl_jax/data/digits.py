@@ -7,9 +7,9 @@ import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.memory import afford
-from assl_jax.data.source import Labels, Source
-from assl_jax.data.splits import stratified_subset
-from assl_jax.ranges import Count, Range, Seed
+from assl_jax.data.source import LARGEST_SIDE, Labels, Source
+from assl_jax.data.splits import drawn
+from assl_jax.ranges import Range, Seed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Digits(Source):
     """
 
     labels: Labels = 100
-    side: Count = 32
+    side: Annotated[int, Range(at_least=1, at_most=LARGEST_SIDE)] = 32
     test: Annotated[int, Range(at_least=10, at_most=1700)] = 500  # the smallest class has 174
     seed: Seed = 0
 
@@ -51,18 +51,11 @@ class Digits(Source):
         resized = [np.asarray(Image.fromarray(x).resize(size, bilinear)) for x in small]
         images = np.stack(resized)[..., None]
 
-        test_images = stratified_subset(classes, self.test, seed=self.seed)
-        others = np.setdiff1d(np.arange(len(classes)), test_images)
-        chosen = others
-        if self.labels:
-            chosen = others[stratified_subset(classes[others], self.labels, seed=self.seed)]
+        splits = drawn(classes, test=self.test, chosen=self.labels, seed=self.seed)
         return Dataset(
             name="digits",
             images=images,
-            labels=classes,
             class_names=tuple(str(c) for c in source.target_names),
-            unlabeled=others,
-            labelled_sets=(chosen,),
-            test=test_images,
-            intensity=intensity_of(images[others], low=0.0, high=255.0),
+            intensity=intensity_of(images[splits["unlabeled"]], low=0.0, high=255.0),
+            **splits,
         )

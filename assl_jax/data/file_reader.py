@@ -10,6 +10,7 @@ import numpy as np
 
 from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
+from assl_jax.data.decoding import why_unreadable
 from assl_jax.data.image_file import (
     EXTENSIONS,
     ImageFormat,
@@ -17,7 +18,6 @@ from assl_jax.data.image_file import (
     endings,
     find_images,
 )
-from assl_jax.data.images import why_unreadable
 from assl_jax.data.masks import masks_among
 from assl_jax.data.names import shown
 from assl_jax.data.volume_file import VolumeFormat, read_volume
@@ -55,10 +55,7 @@ class FileReader:
         found = []
         for path in paths:
             require(path.exists(), f"{path} does not exist")
-            try:
-                found += self._inside(path) if path.is_dir() else [path]
-            except OSError as error:
-                raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+            found += self._inside(path) if path.is_dir() else [path]
         return _one_each(found) if len(self.shape) == 4 else list(dict.fromkeys(found))
 
     def _inside(self, folder: Path) -> list[Path]:

@@ -1,28 +1,47 @@
 """Images in the user's folders, one folder per class, or listed in a table."""
 
 import dataclasses
-import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from assl_jax.data.columns import read_columns, unread_patients
-from assl_jax.data.dataset import Dataset, intensity_from
+from assl_jax.data.decoding import Kind, unusable
 from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
-from assl_jax.data.image_file import ImageFormat
-from assl_jax.data.images import read_images
+from assl_jax.data.image_file import ImageFormat, ImageSettings, decode_image
 from assl_jax.data.layout import WHAT, layout, perhaps_patients
+from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.patients import one_spelling, with_patients
-from assl_jax.data.rows import Row, listing, numbers_first, sides
-from assl_jax.data.settings import existing_folder, expanded
-from assl_jax.data.source import ListedSource
+from assl_jax.data.rows import Listing, Row, sides
+from assl_jax.data.settings import expanded
 from assl_jax.data.table_rows import repeated, rows_of_table
-from assl_jax.errors import InputError, require
+from assl_jax.errors import require
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
+IMAGES = Kind(
+    noun="image",
+    decode=decode_image,
+    dtype=np.uint8,
+    header=None,
+    stamp=_stamp,
+    size=lambda shape: f"{shape[1]}x{shape[0]} pixels",
+    fit="set data.side to resize them all",
+    less="lower data.side, or set data.cache",
+    readers=("pillow", "pydicom"),
+    workers=os.cpu_count() or 1,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Folder(ListedSource, ImageFormat):
+class Folder(ListedSource, ImageSettings):
     """Images in class folders.
 
     The layouts are:
@@ -53,82 +72,44 @@ class Folder(ListedSource, ImageFormat):
         channels, a setting out of range.
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _ = self.format  # checks the settings together
+    name = "folder"
+    kind = IMAGES
+    holds = WHAT
+    arranged = True
 
     @property
     def format(self) -> ImageFormat:
-        """How a file becomes an array."""
         return ImageFormat.of(vars(self))
 
-    def load(self) -> Dataset:
-        root = existing_folder(self.path, WHAT)
-        rows, source, lists_images, notes = _listed(root, self.csv, self.columns)
-        if self.patient:
-            rows = with_patients(rows, self.patient)
-        rows, told = with_headers(root, rows, window=bool(self.window))
-        notes += told
-        if not any(row.patient for row in rows):
-            notes += perhaps_patients(rows)
-        rows, told = one_spelling(rows, "image")
-        notes += told
-        listed = listing(
-            rows,
-            source=source,
-            what="image",
-            val=self.val,
-            test_fraction=self.test_fraction,
-            seed=self.seed,
-            order=numbers_first if lists_images else sorted,
-            notes=notes,
-        )
-        listed = listed.ordered()
-        images, skipped, digests, sums = read_images(
-            root,
-            [row.path for row in listed.rows],
-            self.format,
-            on_error=self.on_error,
-            cache=self.cache,
-        )
-        listed = listed.without(skipped)
-        only_unlabeled = any(row.split == "unlabeled" for row in rows) and not lists_images
-        splits = listed.splits(labels=self.labels, seed=self.seed, only_unlabeled=only_unlabeled)
-        seen = len(splits["unlabeled"])
-        return Dataset(
-            name="folder",
-            images=images,
-            intensity=intensity_from(
-                sums[:seen].sum(0), seen * math.prod(images.shape[1:3]), low=0.0, high=255.0
-            ),
-            digests=digests,
-            skipped=tuple(f"{shown(file)}: {reason}" for file, reason in skipped.items()),
-            notes=listed.notes,
-            **splits,
-            format=dataclasses.asdict(self.format),
-        )
+    def list_files(self, root: Path) -> Listing:
+        notes: list[str] = []
+        listed: list[Row] = []
+        file = root / expanded(self.csv, "data.csv")
+        if self.csv:
+            table = read_columns(file, self.columns, needed=("path",))
+            notes += [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
+            listed, told = found_by_name(root, rows_of_table(table, root))
+            notes += told
+            if "label" in table.columns:
+                notes += beside(root, listed, file)
+                return Listing(
+                    rows=listed, source=str(file), what="image", notes=tuple(notes), table=True
+                )
+            require(
+                "patient" in table.columns,
+                f"{file} has neither label nor patient; add one of these columns, or name it as in "
+                "data.columns=label=NAME",
+            )
+            for path, reason in repeated(listed).items():
+                raise unusable(root / path, f"it {reason}")
+        rows, told = layout(root)
+        rows = _with_patients_of(rows, listed, str(file)) if self.csv else rows
+        return Listing(rows=rows, source=str(root), what="image", notes=(*notes, *told))
 
-
-def _listed(root: Path, csv: str, columns: str) -> tuple[list[Row], str, bool, list[str]]:
-    """The rows, what lists them, whether that is a table, and notes."""
-    if not csv:
-        rows, notes = layout(root)
-        return rows, str(root), False, notes
-    table = read_columns(root / expanded(csv, "data.csv"), columns, needed=("path",))
-    notes = [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
-    listed, told = found_by_name(root, rows_of_table(table, root))
-    notes += told
-    for file, reason in repeated(listed).items():
-        raise InputError(f"{table.file}: {shown(file)} {reason}; remove all but one")
-    if "label" in table.columns:
-        return listed, str(table.file), True, notes + beside(root, listed, table.file)
-    require(
-        "patient" in table.columns,
-        f"{table.file} has neither label nor patient; add one of these columns, or name it as in "
-        "data.columns=label=NAME",
-    )
-    rows, told = layout(root)
-    return _with_patients_of(rows, listed, str(table.file)), str(root), False, notes + told
+    def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
+        rows, notes = with_headers(root, rows, window=bool(self.window))
+        known = any(row.patient for row in rows)
+        return Identified(rows, notes if known else notes + perhaps_patients(rows), {})
 
 
 def _with_patients_of(rows: Sequence[Row], listed: Sequence[Row], source: str) -> list[Row]:

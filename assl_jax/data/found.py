@@ -1,5 +1,6 @@
 """The files of a table among those in the folder: found by their names, or beside it."""
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from assl_jax.data.image_file import endings, find_images, is_image
 from assl_jax.data.masks import masks_among
-from assl_jax.data.names import is_system, shown
+from assl_jax.data.names import Entry, in_folder, shown
 from assl_jax.data.rows import Row
 from assl_jax.errors import InputError, require
 
@@ -24,12 +25,7 @@ def found_by_name(root: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]
     absent = [row for row in rows if not os.path.lexists(os.path.join(root, row.path))]
     if not absent:
         return list(rows), []
-    try:
-        names = find_images(root)[0]
-    except OSError as error:
-        raise InputError(
-            f"{shown(str(error.filename))} cannot be read: {error.strerror}"
-        ) from error
+    names = find_images(root)[0]
     masks, images = masks_among(names), set(names)
     by_name = defaultdict[str, list[str]](list)
     for path in names:
@@ -65,14 +61,12 @@ def beside(root: Path, rows: Sequence[Row], table: Path) -> list[str]:
     listed = {row.path for row in rows}
     images, others = list[str](), list[str]()
     for folder in sorted({path.rpartition("/")[0] for path in listed}):
-        try:
-            with os.scandir(root / folder) as entries:
-                names = sorted(e.name for e in entries if e.is_file() and not is_system(e.name))
-        except OSError:  # reading its files says so
-            continue
-        for name in names:
-            path = f"{folder}/{name}" if folder else name
-            if path not in listed and root / path != table:
+        entries = list[Entry]()
+        with contextlib.suppress(InputError):  # reading its files says so
+            entries = in_folder(root / folder)
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_file() and path not in listed and root / path != table:
                 (images if is_image(root / path) else others).append(path)
     notes = []
     if images:

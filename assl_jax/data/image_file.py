@@ -14,7 +14,8 @@ from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
 from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
-from assl_jax.data.names import is_system, shown, special
+from assl_jax.data.names import shown, special, walk
+from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.window import check_fills, check_window, to_bytes
 from assl_jax.errors import require
 from assl_jax.ranges import OneOf, Range, check
@@ -35,12 +36,11 @@ FORMATS = (  # Pillow's names of these. It knows others; some start a program su
 )
 BLANK = 2**26  # bytes of pixels that a file of any size may have: one colour packs into nothing
 FULL_RANGE = (0.0, 65535.0)
-LARGEST_SIDE = 8192  # pixels or voxels; a larger image does not fit into a network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageFormat:
-    """How a file becomes an array.
+class ImageSettings:
+    """The settings by which a file becomes an array.
 
     Attributes:
       side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 keeps the
@@ -52,9 +52,6 @@ class ImageFormat:
         page, "channels" makes each page a channel.
       alpha: "white" shows transparent pixels on white, "drop" ignores the transparency; not used
         with four channels.
-
-    Raises:
-      InputError: a setting out of range, named as in `data.*`.
     """
 
     side: Annotated[int, Range(at_least=0, at_most=LARGEST_SIDE)] = 0
@@ -63,6 +60,15 @@ class ImageFormat:
     pages: Annotated[str, OneOf(("one", "first", "middle", "channels"))] = "one"
     alpha: Annotated[str, OneOf(("white", "drop"))] = "white"
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFormat(ImageSettings):
+    """How a file becomes an array.
+
+    Raises:
+      InputError: a setting out of range, named as in `data.*`.
+    """
+
     def __post_init__(self) -> None:
         check(self, "data.")
         check_window(self.window)
@@ -70,6 +76,16 @@ class ImageFormat:
             self.channels in (0, 1, 3, 4),
             f"data.channels={self.channels} must be 0 (as they are), 1, 3 or 4",
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the array, as JSON values."""
+        return dataclasses.asdict(self)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that are black and white."""
+        return 0.0, 255.0
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "ImageFormat":
@@ -272,41 +288,19 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     """All files under a folder: the images, and the others.
 
     The names are relative to the folder, with slashes. (A million `Path`s would take a minute.)
-    Files of one folder are sorted, and stand before those of its folders. Hidden files and what
-    systems leave (`names.is_system`) are left out. A link to a folder that contains it is not
-    followed. A pipe, a socket or a device is no image, whatever its name.
+    Files of one folder are sorted, and stand before those of its folders. A pipe, a socket or a
+    device is no image, whatever its name.
 
     Raises:
-      OSError: a folder that cannot be read.
+      InputError: a folder that cannot be read.
     """
     images: list[str] = []
     others: list[str] = []
-    # Folders to read: path, path inside `folder`, and the folders around it. They may be nested
-    # deeper than Python's calls.
-    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(folder), "", frozenset())]
-    while waiting:
-        path, inside, above = waiting.pop()
-        stat = os.stat(path)
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
-            continue
-        folders, own, rest = list[str](), list[str](), list[str]()
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = entry.name
-                if is_system(name):
-                    continue
-                if entry.is_dir():
-                    folders.append(name)
-                    continue
-                file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-                (own if file and is_image(entry.path) else rest).append(name)
-        images += [inside + name for name in sorted(own)]
-        others += [inside + name for name in sorted(rest)]
-        waiting += [
-            (os.path.join(path, name), f"{inside}{name}/", above | {here})
-            for name in sorted(folders, reverse=True)
-        ]
+    for inside, _, files in walk(folder):
+        for entry in files:
+            file = entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+            kind = images if file and is_image(entry.path) else others
+            kind.append(inside + entry.name)
     return images, others
 
 

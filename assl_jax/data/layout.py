@@ -1,25 +1,16 @@
 """Folders of images: `train/<class>/**` and the other forms that `data.folder` names."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from assl_jax.data.image_file import EXTENSIONS, endings, find_images
 from assl_jax.data.masks import masks_among
-from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, is_system, shown, split_of
+from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, in_folder, shown, split_of
 from assl_jax.data.rows import Row, collection_paused
-from assl_jax.errors import InputError, require
+from assl_jax.errors import require
 
 WHAT = "the folder that holds train/<class>/"
 LAST_FOLDER = "'([^/]+)/[^/]+$'"  # a pattern for `data.patient`
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not is_system(e.name)), key=lambda e: e.name)
-    except OSError as e:
-        raise InputError(f"{shown(str(folder))} cannot be read: {e.strerror}") from e
 
 
 @collection_paused()
@@ -48,7 +39,7 @@ def layout(root: Path) -> tuple[list[Row], list[str]]:
 
 
 def _found(root: Path) -> tuple[list[Row], list[str]]:
-    entries = _entries(root)
+    entries = in_folder(root)
     require(bool(entries), f"data.path={str(root)!r} is an empty folder; name {WHAT}")
     folders = [entry.name for entry in entries if entry.is_dir()]
     named: dict[str, list[str]] = {}
@@ -90,10 +81,7 @@ def _found(root: Path) -> tuple[list[Row], list[str]]:
 
 def _images(root: Path, name: str, notes: list[str], label: str = "", split: str = "") -> list[Row]:
     """The image files below `root / name`; a note about other files."""
-    try:
-        images, others = find_images(root / name)
-    except OSError as e:
-        raise InputError(f"{shown(str(e.filename))} cannot be read: {e.strerror}") from e
+    images, others = find_images(root / name)
     if others:
         notes.append(f"no images in {shown(name) or '.'}/: {endings(others)}")
     require(
@@ -108,7 +96,7 @@ def _images(root: Path, name: str, notes: list[str], label: str = "", split: str
 
 def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
     """The images of the class folders in `root / name`, each with at least one image."""
-    entries = _entries(root / name)
+    entries = in_folder(root / name)
     names = [entry.name for entry in entries if entry.is_dir()]
     require(bool(names), f"{root / name} has no class folders: put images in train/<class>/")
     # A single folder usually means that `path` names the folder above the right one.
@@ -123,7 +111,7 @@ def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
         notes.append(f"{len(pictures)} images next to the class folders are ignored")
     rows = []
     for c in names:
-        inner = {split_of(entry.name) for entry in _entries(root / name / c) if entry.is_dir()}
+        inner = {split_of(entry.name) for entry in in_folder(root / name / c) if entry.is_dir()}
         require(
             not {"train", "test"} <= inner,
             f"{shown(str(root / name / c))} holds train/ and test/; put the images into "

@@ -5,17 +5,37 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+WORDS = (  # for a mask, and for several
+    *("annotation", "ground[ _-]?truth", "gt", "label", "labelmap", "mask", "msk", "seg"),
+    *("segmentation", "aparc", "aseg", "dseg", "probseg"),
+)
 _PART = r"(?:(?:train|training|val|valid|validation|test|image|img)[ _-]?)?"
 _MASKS = r"(?:masks|segmentations|annotations|ground[ _-]?truths?)"
-_MASK = rf"(?:{_MASKS}|mask|seg|segmentation|annotation|labels?|gt)"
+_MASK = rf"(?:{'|'.join(WORDS)})s?"
 _IMAGES = r"(?:images?|imgs?|jpegimages|originals?|inputs?|photos?|pictures?|scans?|x-?rays?|rgb)"
 # Names of folders: of masks, of masks and never of a class, of images.
 MASK_FOLDER = re.compile(_PART + _MASK, re.I)
 NO_CLASS = re.compile(_PART + _MASKS, re.I)
 IMAGE_FOLDER = re.compile(_PART + _IMAGES, re.I)
+WORD = re.compile(_MASK, re.I)
 ENDING = re.compile(rf"[ _.-]+{_MASK}(?:[ _-]?\d+)?$|^{_MASK}[ _.-]+", re.I)  # of a file's name
-WORDS = ("mask", "seg", "annot", "truth", "label", "gt")  # one is in every such name
+HINTS = ("mask", "msk", "seg", "annot", "truth", "label", "gt", "aparc")  # one is in such names
 MOST = 0.5  # of the files in a folder of masks belong to images
+
+
+def is_mask(name: str) -> bool:
+    """Whether a path inside a folder says that a volume is a mask, as in `labelsTr/1.nii`.
+
+    A folder whose name has a number does not count: `label_1` can be a class.
+    """
+    *folders, file = name.split("/")
+    names = [file, *(folder for folder in folders if not re.search(r"\d", folder))]
+    return any(WORD.fullmatch(word) for each in names for word in _words(each))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name: `Lesion_maskTr-1` has Lesion, mask, Tr."""
+    return re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
 
 
 def masks_among(paths: Iterable[str]) -> dict[str, str]:
@@ -30,7 +50,7 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     paths = list(paths)
     # There may be a million, which are looked at one by one only if one of the words is there.
     names = "\n".join(paths).lower().replace("unlabel", "")
-    if not any(word in names for word in WORDS):
+    if not any(hint in names for hint in HINTS):
         return {}
     is_folder = functools.cache(lambda folder: bool(MASK_FOLDER.fullmatch(_name(folder))))
     doubtful = []

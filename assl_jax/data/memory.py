@@ -4,7 +4,6 @@ import contextlib
 import os
 from pathlib import Path
 
-from assl_jax.console import say
 from assl_jax.errors import require
 
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes or "max"
@@ -26,14 +25,6 @@ def afford(need: float, what: str, remedy: str) -> None:
         need <= there,
         f"{what} needs {need / 1e9:,.1f} GB of memory, and this machine has {there / 1e9:,.1f} GB; "
         f"{remedy}",
-    )
-
-
-def tell_cache(cache: Path, what: str, size: int) -> None:
-    """Say that a cache was filled: where, and how many bytes came."""
-    say(
-        f"{what} are kept in {cache}/ ({size / 1e6:,.1f} MB) for the next run; it may be deleted, "
-        "and --config.data.cache names another folder, or '' for none"
     )
 
 

@@ -7,11 +7,10 @@ damaged voxels that are packed. The format is short: lines of `name = value`, th
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
 
 from assl_jax.data.claims import Within
-from assl_jax.data.orientation import Grid
-from assl_jax.data.text_header import LPS, Stored, beside, files_of, stored_grid, stored_values
+from assl_jax.data.orientation import LPS, Stored
+from assl_jax.data.text_header import beside, files_of, stored
 
 SUFFIXES = (".mha", ".mhd")
 HEADER_BYTES = 2**16
@@ -28,39 +27,41 @@ BIG_ENDIAN = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 STANDARD = ("RAI", "???", "")  # ITK's letters for axes to the left, to the back and up; unknown
 
 
-def is_metaimage(path: Path) -> bool:
-    """Whether the name says that the file is a MetaImage."""
-    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
-
-
-def read_metaimage(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read a MetaImage of numbers, packed or not.
+def describe_metaimage(path: Path) -> Stored:
+    """The volume of a MetaImage of numbers, packed or not.
 
     As in ITK, directions are to the left, to the back and up, and a file that says nothing of its
     axes has them along these.
-
-    Returns:
-      The file's values, and the size of a voxel in mm, as `to_standard` gives them.
 
     Raises:
       ValueError: a file that is not one volume of real numbers, that does not fit its header or is
         too large for the memory; directions that are unknown; voxels that are text.
     """
-    return stored_values(_stored(path))
-
-
-def metaimage_header(path: Path) -> Grid:
-    """The grid of what `read_metaimage` would give, in mm; no voxel is read.
-
-    Raises:
-      ValueError: as `read_metaimage`, where the header tells.
-    """
-    return stored_grid(_stored(path))
+    found, end = _lines(path)
+    if found.get("BinaryData", "True").lower() != "true":
+        raise ValueError("its voxels are text; save them as binary data")
+    if found.get("ElementNumberOfChannels", "1") != "1":
+        raise ValueError("it has several channels; one real number per voxel is needed")
+    if (kind := found.get("ElementType", "")) not in TYPES:
+        raise ValueError(f"its ElementType {kind!r} is none of {', '.join(TYPES)}")
+    order = ">" if _first(found, BIG_ENDIAN, "False").lower() == "true" else "<"
+    packing = "zlib" if found.get("CompressedData", "False").lower() == "true" else ""
+    skipped, file = int(found.get("HeaderSize", "0")), _voxels(path, found)
+    start = None if skipped < 0 and not packing else max(0, skipped)
+    if file == path:
+        start = None if start is None else end
+    shape = tuple(int(n) for n in found.get("DimSize", "").split())
+    dtype = np.dtype(order + TYPES[kind])
+    return stored(shape, dtype, _affine(found, len(shape)), file, start, packing)
 
 
 def metaimage_files(path: Path) -> list[Path]:
     """The files of a volume: the header, and the voxels if they are there."""
-    return files_of(path, _stored)
+    return files_of(path, lambda path: _voxels(path, _lines(path)[0]))
+
+
+def _voxels(path: Path, found: dict[str, str]) -> Path:
+    return path if found[LAST].upper() == "LOCAL" else beside(path, found[LAST])
 
 
 def _lines(path: Path) -> tuple[dict[str, str], int]:
@@ -77,31 +78,7 @@ def _lines(path: Path) -> tuple[dict[str, str], int]:
     raise ValueError(f"its header has no {LAST}; it is no MetaImage, or is cut short")
 
 
-def _stored(path: Path) -> Stored:
-    found, end = _lines(path)
-    if found.get("BinaryData", "True").lower() != "true":
-        raise ValueError("its voxels are text; save them as binary data")
-    if found.get("ElementNumberOfChannels", "1") != "1":
-        raise ValueError("it has several channels; one real number per voxel is needed")
-    if (kind := found.get("ElementType", "")) not in TYPES:
-        raise ValueError(f"its ElementType {kind!r} is none of {', '.join(TYPES)}")
-    order = ">" if _first(found, BIG_ENDIAN, "False").lower() == "true" else "<"
-    packed = found.get("CompressedData", "False").lower() == "true"
-    own = found[LAST].upper() == "LOCAL"
-    skipped = int(found.get("HeaderSize", "0"))
-    start = end if own else max(0, skipped)
-    shape = tuple(int(n) for n in found.get("DimSize", "").split())
-    return Stored(
-        shape=shape,
-        dtype=np.dtype(order + TYPES[kind]),
-        affine=_affine(found, len(shape)),
-        file=path if own else beside(path, found[LAST]),
-        start=None if skipped < 0 and not packed else start,
-        packing="zlib" if packed else "",
-    )
-
-
-@np.errstate(all="ignore")  # numbers without a limit, which `check_grid` refuses
+@np.errstate(all="ignore")  # numbers without a limit, which `checked` refuses
 def _affine(found: dict[str, str], axes: int) -> np.ndarray:
     """The affine of the first three axes: rows of the matrix are the directions of the axes."""
     size = max(axes, 3)

@@ -1,14 +1,16 @@
 """Names that people give to folders, files, splits and classes, each kind in one table."""
 
+import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from assl_jax.errors import InputError
 
+Entry = os.DirEntry[str]
 SPLITS = ("unlabeled", "train", "test")
 VALIDATION = "val"
 SPELLINGS: dict[str, tuple[str, ...]] = {  # compared in lower case, without spaces and signs
@@ -67,6 +69,42 @@ def split_of(name: str) -> str | None:
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, a thumbnail, or left by the system."""
     return name.startswith((".", "~$")) or name.lower() in SYSTEM
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[Entry], list[Entry]]]:
+    """Every folder in and below one: its path inside, with a slash at the end, folders and files.
+
+    Hidden files and what systems leave (`is_system`) are left out. A link to a folder that contains
+    it is not followed. Folders may be nested deeper than Python's calls.
+
+    Raises:
+      InputError: a folder that cannot be read.
+    """
+    # Folders to read: path, path inside `folder`, and the folders around it.
+    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(folder), "", frozenset())]
+    while waiting:
+        path, inside, above = waiting.pop()
+        stat = os.stat(path)
+        if (stat.st_dev, stat.st_ino) in above:
+            continue
+        entries = in_folder(path)
+        folders, files = [e for e in entries if e.is_dir()], [e for e in entries if not e.is_dir()]
+        yield inside, folders, files
+        above |= {(stat.st_dev, stat.st_ino)}
+        waiting += [(e.path, f"{inside}{e.name}/", above) for e in reversed(folders)]
+
+
+def in_folder(folder: str | Path) -> list[Entry]:
+    """What a folder holds, sorted, without hidden files and what systems leave.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not is_system(e.name)), key=lambda e: e.name)
+    except OSError as error:
+        raise InputError(f"{shown(str(folder))} cannot be read: {error.strerror}") from error
 
 
 def is_missing(label: str) -> bool:

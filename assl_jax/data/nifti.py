@@ -4,18 +4,14 @@ A NIfTI or ANALYZE volume can be two files: x.hdr with its header and x.img with
 """
 
 import gzip
-import math
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from assl_jax.console import hush
-from assl_jax.data.claims import check_claim
-from assl_jax.data.memory import afford
-from assl_jax.data.orientation import Grid, check_grid, in_standard, to_standard
+from assl_jax.data.orientation import Stored, checked
 
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 HEADER_BYTES = 540  # of NIfTI-2; the other headers are shorter
@@ -41,14 +37,8 @@ def is_nifti(path: Path) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
-def is_pair(path: Path) -> bool:
-    """Whether the name says that the file is one of a pair."""
-    return path.name.lower().endswith(PAIR_SUFFIXES) and not path.is_dir()
-
-
-def is_mgh(path: Path) -> bool:
-    """Whether the name says that the file is MGH."""
-    return path.name.lower().endswith(MGH_SUFFIXES) and not path.is_dir()
+def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes) and not path.is_dir()
 
 
 def pair_files(path: Path) -> list[Path]:
@@ -65,18 +55,14 @@ def identify_pair(path: Path) -> tuple[str, str]:
     return "", str(pair_files(path)[0].resolve())
 
 
-def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read a NIfTI, ANALYZE or MGH volume, compressed by gzip or not.
+def describe_nifti(path: Path) -> Stored:
+    """The volume of a NIfTI, ANALYZE or MGH file, compressed by gzip or not.
 
     The header of ANALYZE holds no orientation: its axes run to the left, to the front and up, as
-    SPM and nibabel take them.
+    SPM and nibabel take them. Extensions of a header are not looked at. Values may include NaN.
 
     Args:
       path: the file; of a pair, either of them.
-
-    Returns:
-      The file's values, which may include NaN, and the size of a voxel in mm, as `to_standard`
-      gives them.
 
     Raises:
       ValueError: a file that is not one volume of real numbers, that is shorter than its header
@@ -84,32 +70,35 @@ def read_nifti(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ..
         pair.
       Exception: what nibabel and gzip raise on a broken file.
     """
-    from nibabel.arrayproxy import ArrayProxy
+    hush("nibabel")
+    told = file = path
+    if _ends(path, PAIR_SUFFIXES) and not is_nifti(path):
+        told, file = _both(path)
+    with _open(told) as content:
+        head = content.read(HEADER_BYTES)
+    kind = _kind(head, told)
+    header = kind(head[: kind.template_dtype.itemsize])
+    _check_values(header)
+    shape, affine = tuple(map(int, header.get_data_shape())), header.get_best_affine()
+    dtype = header.get_data_dtype()
+    three = checked(shape, affine, dtype, file, packed=_packed(file), start=0)
+    units = header.get_xyzt_units() if hasattr(header, "get_xyzt_units") else ("mm",)
 
-    header, stored = _header(path)
-    with _open(stored) as file:
-        values = np.asanyarray(ArrayProxy(file, header, mmap=False))
-        try:
-            file.seek(file.tell() + TRAILING_BYTES)  # gzip verifies its checksum at the end
-            if file.read(1):
-                raise ValueError("more than its voxels is in it; write it again")
-        except gzip.BadGzipFile as e:
-            raise ValueError(f"it is damaged, or something follows its content ({e})") from e
-    affine = header.get_best_affine()
-    values, spacing = to_standard(values.reshape(values.shape[:3]), affine)
-    return values, _in_mm(spacing, header)
+    def values() -> np.ndarray:
+        from nibabel.arrayproxy import ArrayProxy
 
+        with _open(file) as content:
+            found = np.asanyarray(ArrayProxy(content, header, mmap=False))
+            try:
+                # gzip verifies its checksum at the end
+                content.seek(content.tell() + TRAILING_BYTES)
+                if content.read(1):
+                    raise ValueError("more than its voxels is in it; write it again")
+            except gzip.BadGzipFile as e:
+                raise ValueError(f"it is damaged, or something follows its content ({e})") from e
+        return found.reshape(three)
 
-def nifti_header(path: Path) -> Grid:
-    """The grid of what `read_nifti` would give, in mm; no voxel is read.
-
-    Raises:
-      ValueError, Exception: as `read_nifti`, where the header tells.
-    """
-    header, _ = _header(path)
-    shape = tuple(map(int, header.get_data_shape()[:3]))
-    grid = in_standard(shape, header.get_best_affine())
-    return grid._replace(spacing=_in_mm(grid.spacing, header))
+    return Stored(three, affine, values, unit=MILLIMETRES.get(units[0], 1.0))
 
 
 def _bare(path: Path) -> Path:
@@ -126,29 +115,6 @@ def _packed(path: Path) -> bool:
         return file.read(len(GZIP)) == GZIP
 
 
-def _header(path: Path) -> tuple[Any, Path]:
-    """nibabel's header of a volume, checked, and the file of its voxels.
-
-    Extensions of a header are not looked at.
-    """
-    hush("nibabel")
-    told = stored = path
-    if is_pair(path) and not is_nifti(path):
-        told, stored = _both(path)
-    with _open(told) as file:
-        head = file.read(HEADER_BYTES)
-    kind = _kind(head, told)
-    header = kind(head[: kind.template_dtype.itemsize])
-    _check_values(header)
-    shape = tuple(map(int, header.get_data_shape()))
-    check_grid(shape, header.get_best_affine())
-    voxels = math.prod(shape)
-    claimed = voxels * header.get_data_dtype().itemsize
-    check_claim(claimed, stored.stat().st_size, packed=_packed(stored))
-    afford(claimed + 8 * voxels, "it", "resample it to larger voxels")
-    return header, stored
-
-
 def _both(path: Path) -> list[Path]:
     """The header and the voxels of a pair."""
     both = pair_files(path)
@@ -158,21 +124,15 @@ def _both(path: Path) -> list[Path]:
     return both
 
 
-def _in_mm(spacing: tuple[float, ...], header: Any) -> tuple[float, ...]:
-    units = header.get_xyzt_units() if hasattr(header, "get_xyzt_units") else ("mm",)
-    unit = MILLIMETRES.get(units[0], 1.0)
-    return tuple(size * unit for size in spacing)
-
-
 def _kind(head: bytes, path: Path) -> Any:
     """nibabel's class of the header that `head` begins with."""
     import nibabel as nib
     from nibabel.nifti1 import Nifti1PairHeader
     from nibabel.nifti2 import Nifti2PairHeader
 
-    if is_mgh(path):
+    if _ends(path, MGH_SUFFIXES):
         return nib.MGHImage.header_class
-    whole, magic = not is_pair(path), (head[344:348], head[4:8])
+    whole, magic = not _ends(path, PAIR_SUFFIXES), (head[344:348], head[4:8])
     if magic[0] == b"n+1\0":
         return nib.Nifti1Header
     if magic[1] == b"n+2\0":

@@ -1,18 +1,19 @@
 """One NumPy archive with images or volumes and their labels, as MedMNIST stores them."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
 from assl_jax.data.dataset import Dataset, intensity_of
-from assl_jax.data.names import is_missing, plain
+from assl_jax.data.names import plain
 from assl_jax.data.npz_file import read_arrays
-from assl_jax.data.rows import sides
+from assl_jax.data.rows import Listing, Row, numbers_first
 from assl_jax.data.settings import existing_file
 from assl_jax.data.source import Labels, Source
-from assl_jax.data.splits import stratified_subset
 from assl_jax.data.window import check_window, to_bytes
 from assl_jax.errors import InputError, require
 from assl_jax.ranges import OneOf, Seed
@@ -95,36 +96,21 @@ class Npz(Source):
             require(
                 low < high, f"{file}: every value of {shown}_images is {low:g}; nothing to learn"
             )
-        # The training and the test images are the last ones.
-        tested = len(parts.get("test", ()))
-        seen = np.arange(len(images) - tested)
-        known = np.full(len(images), -1, np.int32)
-        names: tuple[str, ...] = ()
-        if shown == "train":
-            names, classes = _classes(file, arrays, parts)
-            known[len(images) - len(classes) :] = classes
-        chosen = seen[known[seen] >= 0]
-        require(
-            bool(names) or not self.labels,
-            f"data.labels={self.labels}, but {file} has no labelled images",
-        )
-        if self.labels:
-            chosen = chosen[
-                stratified_subset(known[chosen], self.labels, seed=self.seed, names=names)
-            ]
+        rows = _rows(file, arrays, {split: len(x) for split, x in parts.items()})
+        listed = Listing(rows=rows, source=str(file), what="image", notes=tuple(notes))
+        listed = listed.used().classified(partial(_ordered, arrays)).without({})
+        splits = listed.splits(labels=self.labels, seed=self.seed)
+        seen = len(splits["unlabeled"])  # the test images are the last ones
         return Dataset(
             name="npz",
             images=images,
-            labels=known,
-            class_names=names,
-            unlabeled=seen,
-            labelled_sets=(chosen,) if names else (),
-            test=np.arange(len(seen), len(images)),
-            intensity=intensity_of(images[: len(seen)], low=low, high=high),
+            intensity=intensity_of(images[:seen], low=low, high=high),
             origins=np.repeat(
                 [checksums[f"{split}_images"] for split in parts], [len(x) for x in parts.values()]
             ),
-            notes=(*notes, *(sides(names, "classes") if names else ())),
+            keys=tuple(row.path for row in rows),
+            notes=listed.notes,
+            **splits,
         )
 
 
@@ -208,52 +194,28 @@ def _channels_axis(where: str, shape: tuple[int, ...]) -> str:
     return sure
 
 
-def _classes(
-    file: Path, arrays: dict[str, np.ndarray], parts: dict[str, np.ndarray]
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """The class names, and the class of each training and test image (-1 without a label)."""
-    given = {s: _labels(file, s, arrays[f"{s}_labels"], parts[s]) for s in LABELLED}
-    if given["train"].dtype.kind == "U" or given["test"].dtype.kind == "U":
-        texts = {s: [plain(str(x)) for x in given[s]] for s in LABELLED}
-        found = sorted({t for s in LABELLED for t in texts[s] if not is_missing(t)})
-        index = {name: k for k, name in enumerate(found)}
-        given = {
-            s: np.array([-1 if is_missing(t) else index[t] for t in texts[s]]) for s in LABELLED
-        }
-    else:
-        k = 1 + int(max(given[s].max() for s in LABELLED))
-        require(
-            k <= sum(map(len, given.values())),
-            f"{file}: the labels reach {k - 1}, more than there are images; count the classes from "
-            "0 without gaps",
-        )
-        found = [str(c) for c in range(k)]
-        if NAMES in arrays:
-            found = [plain(str(name)) for name in arrays[NAMES].ravel()]
-            require(
-                len(set(found)) == len(found) >= k,
-                f"{file}: class_names has {len(set(found))} names, but the labels need {k}; name "
-                "each class once",
-            )
-    require(
-        bool((given["test"] >= 0).all()),
-        f"{file}: test_labels hold an image without a label; move it to unlabeled_images",
-    )
-    for split in LABELLED:
-        there = set(given[split].tolist())
-        missing = next((name for c, name in enumerate(found) if c not in there), None)
-        require(
-            missing is None,
-            f"{file}: class {missing} has no image in {split}_labels; every class of "
-            f"{found[0]} to {found[-1]} needs one in train and in test",
-        )
-    require(len(found) > 1, f"{file} has one class only; add images of a second class")
-    return tuple(found), np.concatenate([given[s] for s in LABELLED])
+def _rows(file: Path, arrays: dict[str, np.ndarray], counts: dict[str, int]) -> list[Row]:
+    """A row for each image, in the order of the splits."""
+    rows = []
+    for split, n in counts.items():
+        labels = _labels(file, split, arrays, n) if split in LABELLED else [""] * n
+        side = split if split in LABELLED else "unlabeled"
+        rows += [Row("", f"{split}/{i}", label, side) for i, label in enumerate(labels)]
+    return rows
 
 
-def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Convert `x` to `[n]`: integers, -1 for a missing label, or texts."""
-    where = f"{file}: {split}_labels"
+def _ordered(arrays: dict[str, np.ndarray], names: Sequence[str]) -> Sequence[str]:
+    """The classes in their order: that of `class_names`, or of the numbers, or of the alphabet."""
+    given = [arrays[f"{split}_labels"] for split in LABELLED if f"{split}_labels" in arrays]
+    if any(labels.dtype.kind == "U" for labels in given):
+        return sorted(names)
+    own = [plain(str(name)) for name in arrays.get(NAMES, np.empty(0)).ravel()]
+    return [name for name in own if name in names] or numbers_first(names)
+
+
+def _labels(file: Path, split: str, arrays: dict[str, np.ndarray], images: int) -> list[str]:
+    """The class of each image as a text; "" for a missing one."""
+    where, x = f"{file}: {split}_labels", arrays[f"{split}_labels"]
     columns = x.shape[1] if x.ndim == 2 else 1
     require(
         columns < 2,
@@ -264,12 +226,12 @@ def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.nda
         f"{where} have the shape {x.shape}, expected [n] or [n, 1]",
     )
     require(
-        len(x) == len(images),
-        f"{where} are {len(x)} and {split}_images are {len(images)}; give each image one label",
+        len(x) == images,
+        f"{where} are {len(x)} and {split}_images are {images}; give each image one label",
     )
     x = x.reshape(-1)
     if x.dtype.kind == "U":
-        return x
+        return [str(text) for text in x]
     if x.dtype.kind == "f":
         x = np.where(np.isnan(x), -1, x)
         require(
@@ -285,7 +247,16 @@ def _labels(file: Path, split: str, x: np.ndarray, images: np.ndarray) -> np.nda
     require(
         bool((x >= -1).all()), f"{where} hold {x.min():g}; count the classes from 0, -1 means none"
     )
-    return x.astype(np.int64)
+    numbers = x.astype(np.int64).tolist()
+    if NAMES not in arrays:
+        return ["" if k < 0 else str(k) for k in numbers]
+    names, top = [plain(str(name)) for name in arrays[NAMES].ravel()], max(numbers, default=0)
+    require(
+        len(set(names)) == len(names) > top,
+        f"{file}: class_names has {len(set(names))} names, but the labels need {top + 1}; name "
+        "each class once",
+    )
+    return ["" if k < 0 else names[k] for k in numbers]
 
 
 def _size(images: np.ndarray) -> str:

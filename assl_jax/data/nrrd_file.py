@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
 from assl_jax.data.claims import Within
-from assl_jax.data.orientation import Grid
-from assl_jax.data.text_header import LPS, Stored, beside, files_of, stored_grid, stored_values
+from assl_jax.data.orientation import LPS, Stored
+from assl_jax.data.text_header import beside, files_of, stored
 from assl_jax.errors import InputError
 
 SUFFIXES = (".nrrd", ".nhdr")
@@ -23,46 +22,6 @@ SPACES = {  # where the axes of the space go, to nibabel's: right, front, up
 UNITS = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "um": 0.001, "micron": 0.001, "": 1.0}
 
 
-def is_nrrd(path: Path) -> bool:
-    """Whether the name says that the file is NRRD."""
-    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
-
-
-def read_nrrd(path: Path) -> tuple[Shaped[np.ndarray, "z y x"], tuple[float, ...]]:
-    """Read an NRRD file of numbers, packed or not.
-
-    A header without a space is taken as ITK does: axes to the left, to the back and up.
-
-    Returns:
-      The file's values, and the size of a voxel in mm, as `to_standard` gives them.
-
-    Raises:
-      InputError: pynrrd is not installed.
-      ValueError: a file that is not one volume of real numbers, that does not fit its header or is
-        too large for the memory; a space that is not the patient's; voxels that are text.
-      Exception: what pynrrd raises on a broken header.
-    """
-    return stored_values(_stored(path))
-
-
-def nrrd_header(path: Path) -> Grid:
-    """The grid of what `read_nrrd` would give, in mm; no voxel is read.
-
-    Raises:
-      InputError, ValueError, Exception: as `read_nrrd`, where the header tells.
-    """
-    return stored_grid(_stored(path))
-
-
-def nrrd_files(path: Path) -> list[Path]:
-    """The files of a volume: the header, and the voxels if they are there.
-
-    Raises:
-      InputError: pynrrd is not installed.
-    """
-    return files_of(path, _stored)
-
-
 def _load() -> Any:
     try:
         import nrrd
@@ -71,20 +30,19 @@ def _load() -> Any:
     return nrrd
 
 
-@np.errstate(all="ignore")  # numbers without a limit, which `check_grid` refuses
-def _stored(path: Path) -> Stored:
-    nrrd = _load()
-    with Within(path) as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError("it does not begin as an NRRD file; copy it again, or remove it")
-        file.seek(0)
-        try:
-            header = nrrd.read_header(file)
-            dtype = _dtype(nrrd, header)
-        except Exception as error:
-            raise ValueError(f"its header is damaged ({error})") from error
-        end = file.tell()
-    name = header.get("data file", header.get("datafile"))
+def describe_nrrd(path: Path) -> Stored:
+    """The volume of an NRRD file of numbers, packed or not.
+
+    A header without a space is taken as ITK does: axes to the left, to the back and up.
+
+    Raises:
+      InputError: pynrrd is not installed.
+      ValueError: a file that is not one volume of real numbers, that does not fit its header or is
+        too large for the memory; a space that is not the patient's; voxels that are text.
+      Exception: what pynrrd raises on a broken header.
+    """
+    header, dtype, end = _header(path)
+    file = _voxels(path, header)
     lines = int(header.get("line skip", header.get("lineskip", 0)))
     skipped = int(header.get("byte skip", header.get("byteskip", 0)))
     packing = PACKINGS.get(str(header.get("encoding")).lower())
@@ -92,15 +50,38 @@ def _stored(path: Path) -> Stored:
         raise ValueError(f"its encoding is {header.get('encoding')}; save it as raw or gzip")
     if lines or (packing and skipped):
         raise ValueError("its header skips lines, or bytes of packed voxels; save it without")
-    shape, affine = _space(header)
-    return Stored(
-        shape=shape,
-        dtype=dtype,
-        affine=affine,
-        file=path if name is None else beside(path, name),
-        start=None if skipped < 0 else (0 if name else end) + skipped,
-        packing=packing,
-    )
+    start = None if skipped < 0 else (end if file == path else 0) + skipped
+    with np.errstate(all="ignore"):  # numbers without a limit, which `checked` refuses
+        shape, affine = _space(header)
+    return stored(shape, dtype, affine, file, start, packing)
+
+
+def nrrd_files(path: Path) -> list[Path]:
+    """The files of a volume: the header, and the voxels if they are there.
+
+    Raises:
+      InputError: pynrrd is not installed.
+    """
+    return files_of(path, lambda path: _voxels(path, _header(path)[0]))
+
+
+def _header(path: Path) -> tuple[Any, np.dtype, int]:
+    """The header, the type of the voxels, and the byte behind the header."""
+    nrrd = _load()
+    with Within(path) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError("it does not begin as an NRRD file; copy it again, or remove it")
+        file.seek(0)
+        try:
+            header = nrrd.read_header(file)
+            return header, _dtype(nrrd, header), file.tell()
+        except Exception as error:
+            raise ValueError(f"its header is damaged ({error})") from error
+
+
+def _voxels(path: Path, header: Any) -> Path:
+    name = header.get("data file", header.get("datafile"))
+    return path if name is None else beside(path, name)
 
 
 def _dtype(nrrd: Any, header: Any) -> np.dtype:

@@ -12,7 +12,7 @@ import numpy as np
 from assl_jax.data.dataset import Dataset, intensity_of
 from assl_jax.data.memory import afford
 from assl_jax.data.source import Source
-from assl_jax.data.splits import stratified_subset
+from assl_jax.data.splits import drawn
 from assl_jax.errors import require
 from assl_jax.ranges import Seed
 
@@ -79,18 +79,14 @@ class PhantomCT(Source):
             [phantom(i, shape=self.shape, seed=self.seed) for i in range(self.volumes)]
         )
         images = np.clip(images, int(WINDOW[0]), int(WINDOW[1]))[..., None]
-        test_images = stratified_subset(classes, self.test, seed=self.seed)
-        others = np.setdiff1d(np.arange(self.volumes), test_images)
-        chosen = others[stratified_subset(classes[others], self.labels, seed=self.seed)]
+        splits = drawn(classes, test=self.test, chosen=self.labels, seed=self.seed)
+        seen = images[splits["unlabeled"]]
         return Dataset(
             name="phantom_ct",
             images=images,
-            labels=classes,
             class_names=CLASSES,
-            unlabeled=others,
-            labelled_sets=(chosen,),
-            test=test_images,
-            intensity=intensity_of(images[others], low=WINDOW[0], high=WINDOW[1]),
+            intensity=intensity_of(seen, low=WINDOW[0], high=WINDOW[1]),
+            **splits,
         )
 
 

@@ -71,21 +71,122 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files of a data set, checked.
+    """The files of a data set: as they are listed at first, then with classes and splits.
 
     Attributes:
-      rows: each with its split; a label is one of `classes`, or "".
-      classes: names in the order of the indices; () if nothing is labelled.
+      rows: one for each file.
       source: the table or folder, for error messages.
       what: "image" or "volume".
       notes: what the user should know.
+      table: whether a table names the classes.
+      classes: names in the order of the indices; () if nothing is labelled.
     """
 
-    rows: tuple[Row, ...]
-    classes: tuple[str, ...]
+    rows: Sequence[Row]
     source: str
     what: str
     notes: tuple[str, ...] = ()
+    table: bool = False
+    classes: tuple[str, ...] = ()
+
+    def told(self, rows: Sequence[Row], notes: Sequence[str] = ()) -> "Listing":
+        """The listing with other rows and further notes."""
+        return dataclasses.replace(self, rows=rows, notes=(*self.notes, *notes))
+
+    def used(self, val: str = "train") -> "Listing":
+        """The listing whose validation rows are what `val` says, and rows without labels unlabeled.
+
+        Args:
+          val: "train", "unlabeled", "test" or "ignore".
+
+        Raises:
+          InputError: a test row without a label.
+        """
+        result, notes, what = list[Row](), list[str](), self.what
+        unnamed = {label for label in {row.label for row in self.rows} if is_missing(label)}
+        for row in self.rows:
+            split = val if row.split == VALIDATION else row.split
+            if split == "ignore":
+                continue
+            missing = row.label in unnamed
+            if missing and split == "test":
+                raise InputError(
+                    f"{row.place(self.source)} is a test {what} without a label; label it, or make "
+                    "it unlabeled"
+                )
+            label = "" if missing or split == "unlabeled" else row.label
+            result.append(row.changed(label, split if label else "unlabeled"))
+        if held := sum(row.split == VALIDATION for row in self.rows):
+            word = {"train": "training"}.get(val, val)
+            use = "ignored" if val == "ignore" else f"used as {word} {what}s"
+            notes.append(f"{held} validation {what}s are {use} (data.val={val})")
+        lost = [r.label for r in self.rows if r.split != "unlabeled" and r.label in unnamed]
+        if lost:
+            spellings = ", ".join(repr(label) for label in sorted(set(lost)))
+            notes.append(f"{len(lost)} {what}s without a label ({spellings}) are unlabeled")
+        return self.told(result, notes)
+
+    def classified(self, order: Callable[[Sequence[str]], Sequence[str]] = sorted) -> "Listing":
+        """The listing with its classes, and one spelling for each.
+
+        Args:
+          order: sorts their names.
+
+        Raises:
+          InputError: one class only, or classes that cannot be told apart.
+        """
+        spelling = one_name_each((row.label for row in self.rows if row.label), self.source)
+        classes, notes = tuple(order(list(dict.fromkeys(spelling.values())))), list[str]()
+        for name in classes:
+            same = [label for label in spelling if spelling[label] == name]
+            if other := [label for label in same if label.strip() != name]:
+                notes.append(f"class {name!r} is also written {', '.join(map(repr, other))}")
+        last = [*self.notes[-1:], *notes][-1:]
+        without = f" ({last[0]})" if last and last[0].endswith("are unlabeled") else ""
+        require(
+            len(classes) != 1,
+            f"{self.source} has one class only, {', '.join(classes)!r}{without}; add {self.what}s "
+            "of a second class",
+        )
+        notes += sides(classes, "classes")
+        rows = [row.changed(spelling.get(row.label, ""), row.split) for row in self.rows]
+        return dataclasses.replace(self.told(rows, notes), classes=classes)
+
+    def drawn(self, test_fraction: float, seed: int) -> "Listing":
+        """The listing in which a part of the patients are test patients, if no row is a test row.
+
+        Unlabeled rows of these patients are left out.
+
+        Args:
+          test_fraction, seed: of `split_by_name`.
+
+        Raises:
+          InputError: a class with one patient, or no rows at all.
+        """
+        rows, notes = list(self.rows), list[str]()
+        labelled = [row for row in rows if row.label]
+        if labelled and not any(row.split == "test" for row in labelled):
+            labels, groups = np.array([r.label for r in labelled]), [r.group for r in labelled]
+            known = any(row.patient for row in labelled)
+            what = "patient" if known else self.what
+            try:
+                chosen = split_by_name(labels, groups, test_fraction, seed=seed, what=what)
+            except InputError as e:
+                raise InputError(
+                    f"{self.source}: {e}; add {self.what}s, or name the test {self.what}s yourself"
+                ) from e
+            tested = {groups[i] for i in chosen}
+            sided = [
+                row.changed(row.label, "test" if row.group in tested else "train")
+                if row.label
+                else row
+                for row in rows
+            ]
+            rows = [r for r in sided if r.label or not r.patient or r.group not in tested]
+            if lost := len(sided) - len(rows):
+                notes.append(f"{lost} unlabeled {self.what}s of test patients are left out")
+        require(bool(rows), f"{self.source} has no {self.what}s")
+        return self.told([row.changed(row.label, row.split or "train") for row in rows], notes)
 
     def without(self, skipped: Mapping[str, str]) -> "Listing":
         """The listing without the files that are skipped.
@@ -173,85 +274,6 @@ def numbers_first(names: Sequence[str]) -> list[str]:
         return sorted(names)
 
 
-@collection_paused()
-def listing(
-    rows: Sequence[Row],
-    *,
-    source: str,
-    what: str,
-    val: str,
-    test_fraction: float,
-    seed: int,
-    order: Callable[[Sequence[str]], Sequence[str]] = sorted,
-    notes: Sequence[str] = (),
-    skipped: Mapping[str, str] | None = None,
-) -> Listing:
-    """Bring rows to classes and splits.
-
-    Validation rows become what `val` says. Rows without a label become unlabeled. If no row is a
-    test row, a part of the patients becomes the test patients; unlabeled rows of these patients are
-    left out.
-
-    Args:
-      rows: as listed.
-      source, what: as in `Listing`.
-      val: "train", "unlabeled", "test" or "ignore".
-      test_fraction, seed: of `split_by_name`.
-      order: sorts the class names.
-      notes: what the user should know about the listing so far.
-      skipped: files that cannot be used; their classes count, and they are left out at the end.
-
-    Raises:
-      InputError: a test row without a label, one class only, classes that cannot be told apart, a
-        class without training or test rows, a patient on both sides.
-    """
-    told, result = list(notes), []
-    unnamed = {label for label in {row.label for row in rows} if is_missing(label)}
-    for row in rows:
-        split = val if row.split == VALIDATION else row.split
-        if split == "ignore":
-            continue
-        missing = row.label in unnamed
-        if missing and split == "test":
-            raise InputError(
-                f"{row.place(source)} is a test {what} without a label; label it, or make it "
-                "unlabeled"
-            )
-        label = "" if missing or split == "unlabeled" else row.label
-        result.append(row.changed(label, split if label else "unlabeled"))
-    if held := sum(row.split == VALIDATION for row in rows):
-        word = {"train": "training"}.get(val, val)
-        use = "ignored" if val == "ignore" else f"used as {word} {what}s"
-        told.append(f"{held} validation {what}s are {use} (data.val={val})")
-    spelled = {row.label for row in rows if row.split != "unlabeled" and row.label in unnamed}
-    if spelled:
-        lost = sum(row.split != "unlabeled" and row.label in unnamed for row in rows)
-        spellings = ", ".join(repr(label) for label in sorted(spelled))
-        told.append(f"{lost} {what}s without a label ({spellings}) are unlabeled")
-
-    spelling = one_name_each((row.label for row in result if row.label), source)
-    classes = tuple(order(list(dict.fromkeys(spelling.values()))))
-    for name in classes:
-        other = [label for label in spelling if spelling[label] == name and label.strip() != name]
-        if other:
-            told.append(f"class {name!r} is also written {', '.join(map(repr, other))}")
-    without = f" ({told[-1]})" if spelled else ""
-    require(
-        len(classes) != 1,
-        f"{source} has one class only, {', '.join(classes)!r}{without}; add {what}s of a second "
-        "class",
-    )
-    if classes:
-        told += sides(classes, "classes")
-    result = [row.changed(spelling.get(row.label, ""), row.split) for row in result]
-    result = _draw(result, source, what, test_fraction, seed, told)
-    require(bool(result), f"{source} has no {what}s")
-    whole = Listing(
-        rows=tuple(result), classes=classes, source=source, what=what, notes=tuple(told)
-    )
-    return whole.without(skipped or {})
-
-
 def sides(names: Sequence[str], kind: str) -> list[str]:
     """A note if names of classes or columns speak of left and right."""
     found = speak_of_sides(names)
@@ -259,30 +281,3 @@ def sides(names: Sequence[str], kind: str) -> list[str]:
         f"the {kind} {', '.join(map(repr, found))} speak of sides: random flips exchange left and "
         "right; set target.flip and task.*.flip to False if a class depends on the side"
     ]
-
-
-def _draw(
-    rows: list[Row], source: str, what: str, test_fraction: float, seed: int, notes: list[str]
-) -> list[Row]:
-    """Give test patients their split if there is no test row."""
-    labelled = [row for row in rows if row.label]
-    if labelled and not any(row.split == "test" for row in labelled):
-        labels, groups = np.array([r.label for r in labelled]), [r.group for r in labelled]
-        known = any(row.patient for row in labelled)
-        try:
-            drawn = split_by_name(
-                labels, groups, test_fraction, seed=seed, what="patient" if known else what
-            )
-        except InputError as e:
-            raise InputError(
-                f"{source}: {e}; add {what}s, or name the test {what}s yourself"
-            ) from e
-        tested = {groups[i] for i in drawn}
-        sided = [
-            row.changed(row.label, "test" if row.group in tested else "train") if row.label else row
-            for row in rows
-        ]
-        rows = [row for row in sided if row.label or not row.patient or row.group not in tested]
-        if lost := len(sided) - len(rows):
-            notes.append(f"{lost} unlabeled {what}s of test patients are left out")
-    return [row.changed(row.label, row.split or "train") for row in rows]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from assl_jax.data.dataset import Dataset
-from assl_jax.ranges import OneOf, Range, Seed, check
+from assl_jax.ranges import Range, check
 
+LARGEST_SIDE = 8192  # pixels or voxels; a larger image does not fit into a network
 Labels = Annotated[int, Range(at_least=0)]  # 0 takes all
 TestFraction = Annotated[float, Range(above=0, below=1)]
 
@@ -37,42 +38,6 @@ class Source:
           InputError: what the source finds wrong with its files.
         """
         raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ListedSource(Source):
-    """A source of files that folders or a table list.
-
-    Attributes:
-      path: the folder.
-      csv: a table, relative to the folder.
-      columns: the table's own names of its columns, such as "path=image_id,label=dx". A label from
-        several columns, of which one is 1 in every row, is "label=mel+nv"; "label=folders" takes
-        the class folders.
-      patient: a regular expression that finds the patient in every file's path; its first group, or
-        the whole match. No patient may be on both sides of a split. Without it, and without a
-        column, the PatientID of DICOM files counts.
-      labels: size of the labelled training set, drawn evenly from the classes; 0 takes all.
-      test_fraction: share of every class's files (or patients) that become test files if there are
-        none. A hash of the name decides, so that a new file moves no other; at least one goes to
-        each side.
-      val: what validation files are: "train" (the search cross-validates inside the training
-        files), "unlabeled", "test", or "ignore".
-      on_error: "raise", or "skip" to leave out files that cannot be used.
-      cache: folder that keeps the decoded files for the next run; "" holds them in memory.
-      seed: draws the split and the labelled set.
-    """
-
-    path: str = ""
-    csv: str = ""
-    columns: str = ""
-    patient: str = ""
-    labels: Labels = 0
-    test_fraction: TestFraction = 0.2
-    val: Annotated[str, OneOf(("train", "unlabeled", "test", "ignore"))] = "train"
-    on_error: Annotated[str, OneOf(("raise", "skip"))] = "raise"
-    cache: str = ""
-    seed: Seed = 0
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -47,6 +48,24 @@ def stratified_subset(
         )
         chosen.append(rng.permutation(members)[:want])
     return np.sort(np.concatenate(chosen))
+
+
+def drawn(labels: Shaped[np.ndarray, " n"], *, test: int, chosen: int, seed: int) -> dict[str, Any]:
+    """The fields of `Dataset` that say who is what, for images that all have a label.
+
+    Args:
+      labels: each image's class.
+      test: number of test images, drawn evenly from the classes.
+      chosen: size of the labelled training set, drawn evenly from the others; 0 takes all.
+      seed: draws both.
+
+    Raises:
+      InputError: as `stratified_subset`.
+    """
+    tested = stratified_subset(labels, test, seed=seed)
+    others = np.setdiff1d(np.arange(len(labels)), tested)
+    some = others[stratified_subset(labels[others], chosen, seed=seed)] if chosen else others
+    return {"labels": labels, "unlabeled": others, "labelled_sets": (some,), "test": tested}
 
 
 def split_by_name(

@@ -253,5 +253,6 @@ def _dataset(
         unlabeled=position[rows["unlabeled"]],
         labelled_sets=tuple(position[rows["train"]][s] for s in sets),
         test=position[rows["test"]],
+        keys=tuple(f"{s}/{i}" for s, own in rows.items() for i in range(own.stop - own.start)),
         intensity=intensity_of(images[rows["unlabeled"]], low=0.0, high=255.0),
     )

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -65,14 +65,7 @@ def read_table(
     text = text.partition("\n")[2] if skip else text
     own = {name: columns.get(name, name).split(PLUS) for name in dict.fromkeys((*needed, *columns))}
     wanted = {column: name for name, parts in own.items() for column in parts}
-    for delimiter in (*DELIMITERS, DELIMITERS[0]):  # the last for the message that none fits
-        header, rows = _cells(file, text, delimiter)
-        if wanted.keys() <= set(header):
-            break
-    require(
-        any(header),
-        f"{file} is empty; its first line names the columns, such as {','.join(needed)}",
-    )
+    header, rows = _split(file, text, wanted)
     absent = [column for column in wanted if column not in header]
     if absent:
         unnamed = [name for name in dict.fromkeys((*needed, *optional)) if name not in header]
@@ -85,19 +78,34 @@ def read_table(
     require(not twice, f"{file} has more than one column {', '.join(twice)}; keep one")
     require(bool(rows), f"{file} has no rows below its first line; add one for each file")
 
-    whole = []
-    for number, cells in rows:
-        where = f"{file} row {number + skip}"
+    def row(number: int, cells: Sequence[str]) -> tuple[int, dict[str, str]]:
+        where = f"{file} row {number}"
         require(
             not any(cells[len(header) :]),
-            f"{where} has {len(cells)} cells, but the first line has "
-            f"{len(header)}; put a cell that holds the delimiter into quotes",
+            f"{where} has {len(cells)} cells, but the first line has {len(header)}; put a cell "
+            "that holds the delimiter into quotes",
         )
         cell = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
-        given = {name: _one(cell, own[name], where) for name in columns}
-        whole.append((number + skip, cell | given))
+        return number, cell | {name: _one(cell, own[name], where) for name in columns}
+
     names = tuple(dict.fromkeys((*header, *columns)))
-    return Table(file=file, columns=names, rows=tuple(whole), notes=notes)
+    whole = tuple(row(number + skip, cells) for number, cells in rows)
+    return Table(file=file, columns=names, rows=whole, notes=notes)
+
+
+def _split(
+    file: Path, text: str, wanted: Collection[str]
+) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """The header and the cells, by the delimiter with which the header has what is wanted."""
+    for delimiter in (*DELIMITERS, DELIMITERS[0]):  # the last for the message that none fits
+        header, rows = _cells(file, text, delimiter)
+        if set(wanted) <= set(header):
+            break
+    require(
+        any(header),
+        f"{file} is empty; its first line names the columns, such as {','.join(wanted)}",
+    )
+    return header, rows
 
 
 def _one(cell: Mapping[str, str], columns: Sequence[str], where: str) -> str:

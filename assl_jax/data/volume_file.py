@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Int16
 
 from assl_jax.data.claims import amount
-from assl_jax.data.image_file import LARGEST_SIDE
+from assl_jax.data.decoding import Header
 from assl_jax.data.memory import afford
+from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
+from assl_jax.data.window import check_window
 from assl_jax.errors import require
 from assl_jax.ops.resample import resize_matrix
 
@@ -75,12 +77,9 @@ class VolumeFormat:
             f"one volume of data.shape={self.shape}",
             "set fewer voxels",
         )
+        check_window(self.window)
         if not self.window:
             return
-        require(
-            len(self.window) == 2 and self.window[0] < self.window[1],
-            f"data.window={self.window} must be (low, high) with low < high, or ()",
-        )
         low, high = self.window
         require(
             high - low >= NARROWEST_WINDOW,
@@ -133,7 +132,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         no foreground, no contrast, or a volume smaller than the box to cut out.
       Exception: what the reader raises on a broken file.
     """
-    values, spacing = reader_of(path).read(path)
+    values, spacing = reader_of(path).describe(path).standard()
     values = _finite(values, format.nan)
     if format.foreground_above is not None:
         values = _foreground(values, format.foreground_above)
@@ -148,32 +147,15 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     return _integers(values, format)[..., None]
 
 
-class VolumeHeader(NamedTuple):
-    """What is known of a volume before its voxels are read.
-
-    Attributes:
-      shape: `(z, y, x)` of the array that `read_volume` will give; () if that is not known.
-      orientation: a code, see `orientation.Grid`; "" if it is not known.
-      unused: see `orientation.Grid`.
-    """
-
-    shape: tuple[int, ...] = ()
-    orientation: str = ""
-    unused: tuple[tuple[str, str], ...] = ()
-
-
-def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
+def volume_header(path: Path, format: VolumeFormat) -> Header:
     """What the file's header tells.
 
     Raises:
       ValueError, Exception: as `read_volume`, where the header tells.
     """
-    header = reader_of(path).header
-    if header is None:
-        return VolumeHeader()
-    shape, spacing, code, unused = header(path)
+    shape, spacing, code, unused = reader_of(path).describe(path).grid()
     if format.foreground_above is not None:
-        return VolumeHeader(format.shape, code, unused)
+        return Header((*format.shape, 1) if format.shape else (), code, unused)
     if format.spacing:
         old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
         _check_cost(old, shape)
@@ -181,7 +163,7 @@ def volume_header(path: Path, format: VolumeFormat) -> VolumeHeader:
             _box(shape, format.shape)
     elif format.shape:
         _check_cost(shape, format.shape)
-    return VolumeHeader(format.shape or shape, code, unused)
+    return Header((*(format.shape or shape), 1), code, unused)
 
 
 def _number(text: str) -> float:

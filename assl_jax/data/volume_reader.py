@@ -1,15 +1,13 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from assl_jax.data import dicom, dicom_files, metaimage, nifti, nrrd_file
 from assl_jax.data.names import special
-from assl_jax.data.orientation import Grid
+from assl_jax.data.orientation import Stored
 from assl_jax.errors import InputError
 
 
@@ -17,76 +15,57 @@ def _in_folder(path: Path) -> list[Path]:
     return list(path.iterdir()) if path.is_dir() else [path]
 
 
-class VolumeReader(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class VolumeReader:
     """How to read a file format.
 
     Attributes:
       suffixes: endings of the format's file names, in lower case.
-      accepts: whether a path is of this format; a folder can be one, such as a DICOM series.
-      read: gives a file's values `[z, y, x]` and the size of a voxel in mm, as
-        `data.orientation.to_standard` orients them. It raises any exception if the file is broken.
-      header: gives the grid without reading a voxel, so that bad files are found before hours of
-        reading; None if the format has no such way.
+      describe: a volume as its header describes it, so that bad files are found before hours of
+        reading. It raises any exception if the file is broken.
+      known: whether a path is of this format; a folder can be one, such as a DICOM series. None
+        goes by the suffixes.
       volumes: the volumes in a folder that it accepts: the folder itself, or files in it.
       files: the files on which the volume depends.
       identify: what the files say of themselves: the patient, and a name that two paths share only
         if they are the same volume; each is "" if unknown. It may raise any exception.
-      unused: the files in the volume's folder that belong to the format and to no volume, each with
-        what it is.
-      unlisted: of several volumes, others of the format beside them that are none of these.
     """
 
     suffixes: tuple[str, ...]
-    accepts: Callable[[Path], bool]
-    read: Callable[[Path], tuple[np.ndarray, tuple[float, ...]]]
-    header: Callable[[Path], Grid] | None = None
+    describe: Callable[[Path], Stored]
+    known: Callable[[Path], bool] | None = None
     volumes: Callable[[Path], list[Path]] = lambda folder: [folder]
     files: Callable[[Path], list[Path]] = _in_folder
     identify: Callable[[Path], tuple[str, str]] = lambda path: ("", "")
-    unused: Callable[[Path], dict[Path, str]] = lambda path: {}
-    unlisted: Callable[[Sequence[Path]], dict[Path, str]] = lambda paths: {}
+
+    def accepts(self, path: Path) -> bool:
+        """Whether a path is of this format."""
+        if self.known:
+            return self.known(path)
+        return path.name.lower().endswith(self.suffixes) and not path.is_dir()
 
 
 # A file is read by the first reader that accepts it.
 READERS = {
-    "NIfTI": VolumeReader(
-        nifti.SUFFIXES, nifti.is_nifti, nifti.read_nifti, header=nifti.nifti_header
-    ),
+    "NIfTI": VolumeReader(nifti.SUFFIXES, nifti.describe_nifti, nifti.is_nifti),
     "NIfTI or ANALYZE pair": VolumeReader(
-        suffixes=nifti.PAIR_SUFFIXES,
-        accepts=nifti.is_pair,
-        read=nifti.read_nifti,
-        header=nifti.nifti_header,
+        nifti.PAIR_SUFFIXES,
+        nifti.describe_nifti,
         files=nifti.pair_files,
         identify=nifti.identify_pair,
     ),
-    "MGH": VolumeReader(
-        nifti.MGH_SUFFIXES, nifti.is_mgh, nifti.read_nifti, header=nifti.nifti_header
-    ),
-    "NRRD": VolumeReader(
-        suffixes=nrrd_file.SUFFIXES,
-        accepts=nrrd_file.is_nrrd,
-        read=nrrd_file.read_nrrd,
-        header=nrrd_file.nrrd_header,
-        files=nrrd_file.nrrd_files,
-    ),
+    "MGH": VolumeReader(nifti.MGH_SUFFIXES, nifti.describe_nifti),
+    "NRRD": VolumeReader(nrrd_file.SUFFIXES, nrrd_file.describe_nrrd, files=nrrd_file.nrrd_files),
     "MetaImage": VolumeReader(
-        suffixes=metaimage.SUFFIXES,
-        accepts=metaimage.is_metaimage,
-        read=metaimage.read_metaimage,
-        header=metaimage.metaimage_header,
-        files=metaimage.metaimage_files,
+        metaimage.SUFFIXES, metaimage.describe_metaimage, files=metaimage.metaimage_files
     ),
     "DICOM": VolumeReader(
-        suffixes=dicom_files.SUFFIXES,
-        accepts=dicom_files.is_dicom,
-        read=dicom.read_dicom,
-        header=dicom.dicom_header,
+        dicom_files.SUFFIXES,
+        dicom.describe_dicom,
+        dicom_files.is_dicom,
         volumes=dicom_files.dicom_volumes,
         files=dicom_files.dicom_files,
         identify=dicom.identify_dicom,
-        unused=dicom_files.unused,
-        unlisted=dicom_files.unlisted,
     ),
 }
 
@@ -130,35 +109,23 @@ def identify(path: Path) -> tuple[str, str]:
 
 
 def unused(paths: Sequence[Path]) -> dict[Path, str]:
-    """The files beside volumes that are of their format and in none of them, and what they are.
+    """The DICOM files beside volumes that are in none of them, and what they are.
 
     Raises:
-      InputError: a package that a format needs is not installed.
+      InputError: pydicom is not installed.
     """
     found = dict[Path, str]()
-    for reader, own in _by_reader(paths):
-        for path in own:
-            with contextlib.suppress(OSError):
-                found |= reader.unused(path)
+    for path in filter(READERS["DICOM"].accepts, paths):
+        with contextlib.suppress(OSError):
+            found |= dicom_files.unused(path)
     return found | unlisted(paths)
 
 
 def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
-    """The volumes beside those of `paths` that are none of them: see `VolumeReader`."""
-    found = dict[Path, str]()
-    for reader, own in _by_reader(paths):
-        with contextlib.suppress(OSError):
-            found |= reader.unlisted(own)
-    return found
-
-
-def _by_reader(paths: Sequence[Path]) -> list[tuple[VolumeReader, list[Path]]]:
-    """The readers with their paths; a path that no reader accepts is left out."""
-    own: dict[str, list[Path]] = {}
-    for path in paths:
-        name = next((name for name, reader in READERS.items() if reader.accepts(path)), "")
-        own.setdefault(name, []).append(path)
-    return [(READERS[name], found) for name, found in own.items() if name]
+    """The DICOM series beside those of `paths` that are none of them: the first file of each."""
+    with contextlib.suppress(OSError):
+        return dicom_files.unlisted([*filter(READERS["DICOM"].accepts, paths)])
+    return {}
 
 
 def reader_of(path: Path) -> VolumeReader:

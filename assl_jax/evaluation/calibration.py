@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from assl_jax.errors import in_range, lookup, require
+from assl_jax.errors import choice, require
+from assl_jax.ranges import Range
 from assl_jax.records import Calibration, OperatingPoint
 
 HOTTEST, COLDEST = 1000.0, 0.2  # temperatures
@@ -119,22 +120,20 @@ class Decision(NamedTuple):
 
     Attributes:
       positive: name of the class that is looked for.
-      threshold: the probability of the last class from which on an image is of that class.
-      sensitivity, specificity: of the class that is looked for, out of fold.
-      of_last: whether it is the last class.
+      point: its rates out of fold, and the probability of the last class from which on an image is
+        of that class.
+      least: the probability of the class that is looked for from which on an image is of it.
     """
 
     positive: str
-    threshold: float
-    sensitivity: float
-    specificity: float
-    of_last: bool
+    point: OperatingPoint
+    least: float
 
     def __str__(self) -> str:
-        least = self.threshold if self.of_last else 1 - self.threshold
+        sensitivity, specificity = 100 * self.point.sensitivity, 100 * self.point.specificity
         return (
-            f"{self.positive} from a probability of {least:.3g} on: out-of-fold sensitivity "
-            f"{100 * self.sensitivity:.1f} %, specificity {100 * self.specificity:.1f} %"
+            f"{self.positive} from a probability of {self.least:.3g} on: out-of-fold sensitivity "
+            f"{sensitivity:.1f} %, specificity {specificity:.1f} %"
         )
 
 
@@ -158,31 +157,31 @@ def decide(
     Raises:
       InputError: no calibration, not two classes, an unknown class, a number out of range.
     """
+    reach, best = ("specificity", "sensitivity")
+    if sensitivity is not None:
+        reach, best = best, reach
     target = specificity if sensitivity is None else sensitivity
     if target is None:
         require(not positive, f"--positive={positive}: add --sensitivity or --specificity")
         return None
-    option = "--specificity" if sensitivity is None else "--sensitivity"
-    in_range(target, option, above=0, at_most=1)
+    Range(above=0, at_most=1).check(target, f"--{reach}")
     require(
         len(classes) == 2,
-        f"{option}={target:g} needs two classes; the run has {len(classes)}: {', '.join(classes)}",
+        f"--{reach}={target:g} needs two classes; the run has {len(classes)}: {', '.join(classes)}",
     )
     positive = positive or classes[-1]
-    lookup(dict.fromkeys(classes), positive, "--positive")
+    choice(positive, classes, "--positive")
+    points = calibration.points if calibration else ()
     require(
-        bool(calibration and calibration.points),
-        f"{option}={target:g} needs calibrated probabilities, which a search with "
+        bool(points),
+        f"--{reach}={target:g} needs calibrated probabilities, which a search with "
         "search.select_on=cv has; leave out --raw, or run one",
     )
-    assert calibration
-    of_last = positive == classes[-1]
-    found = [
-        Decision(positive, p.threshold, p.sensitivity, p.specificity, of_last)
-        if of_last
-        else Decision(positive, p.threshold, p.specificity, p.sensitivity, of_last)
-        for p in calibration.points
-    ]
-    if sensitivity is None:
-        return max((d for d in found if d.specificity >= target), key=lambda d: d.sensitivity)
-    return max((d for d in found if d.sensitivity >= target), key=lambda d: d.specificity)
+    last = positive == classes[-1]
+    if not last:  # what is specific for one class is sensitive for the other
+        points = tuple(
+            p.replace(sensitivity=p.specificity, specificity=p.sensitivity) for p in points
+        )
+    reached = (p for p in points if getattr(p, reach) >= target)
+    point = max(reached, key=lambda p: getattr(p, best))
+    return Decision(positive, point, point.threshold if last else 1 - point.threshold)

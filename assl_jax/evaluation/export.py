@@ -11,7 +11,7 @@ from jaxtyping import Float
 from assl_jax import records
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import FileReader
-from assl_jax.errors import InputError, lookup, require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
@@ -148,13 +148,14 @@ def load_model(folder: str | Path, number: int = 0, *, temperature: float = 1.0)
         head["Dense_0"]["bias"] / np.float32(temperature),
         record.intensity,
         record.classes,
-        FileReader(
-            shape=record.shape,
-            low=record.intensity.low,
-            high=record.intensity.high,
-            format=records.as_settings(record.format),
-        ),
+        reader_for(record.shape, record.intensity, record.format),
     )
+
+
+def reader_for(shape: tuple[int, ...], intensity: Intensity, format: Any) -> FileReader:
+    """The reader of files like those of a run, from what its records keep of its images."""
+    settings = records.as_settings(format)
+    return FileReader(shape=shape, low=intensity.low, high=intensity.high, format=settings)
 
 
 def load_ensemble(folder: str | Path, *, temperature: float = 1.0) -> list[Model]:
@@ -179,18 +180,19 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
       InputError: an unknown label, or a network that was not kept.
     """
     stages = workdir / results.stages
-    known = {network.label: network for network in results.networks}
     if labels:
-        chosen = [lookup(known, label, "--networks") for label in labels]
-        return {n.label: load_model(stages / n.finetune, temperature=n.temperature) for n in chosen}
-    kept = [n for n in results.networks if (stages / n.finetune / MODEL_FOLDER).is_dir()]
-    starts = [network.label.partition(".")[0] for network in kept]
-
-    def order(i: int) -> tuple[int, bool]:
-        return starts.index(starts[i]), kept[i].variant == "second_run"
-
-    ordered = [kept[i].label for i in sorted(range(len(kept)), key=order)]
-    return load_models(workdir, results, ordered) if ordered else {}
+        chosen = [results.network(label, "--networks") for label in labels]
+    else:
+        kept = [n for n in results.networks if (stages / n.finetune / MODEL_FOLDER).is_dir()]
+        first = {(n.backbone, n.network.members): -i for i, n in enumerate(reversed(kept))}
+        chosen = sorted(
+            kept,
+            key=lambda n: (
+                first[n.backbone, n.network.members],
+                n.network.objective == "second_run",
+            ),
+        )
+    return {n.label: load_model(stages / n.finetune, temperature=n.temperature) for n in chosen}
 
 
 def network_of(record: BackboneRecord | ModelRecord) -> nn.Module:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from assl_jax.console import Progress
 from assl_jax.errors import InputError
@@ -34,6 +34,17 @@ class Predictions(NamedTuple):
     probabilities: Float[np.ndarray, "m n k"]
     features: Float[np.ndarray, "n d"]
     unread: dict[Path, str]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "n k"]:
+        """The probability of every class, the mean over the networks."""
+        return self.probabilities.mean(0, dtype=np.float64)
+
+    def classes(self, decision: Decision | None = None) -> Int[np.ndarray, " n"]:
+        """The class of each file, by number; `decision` chooses between two."""
+        if decision:
+            return (self.mean[:, 1] >= decision.point.threshold).astype(int)
+        return self.mean.argmax(1)
 
 
 def predict(models: Sequence[Model], files: Sequence[Path], *, batch_size: int) -> Predictions:
@@ -77,37 +88,6 @@ def predict(models: Sequence[Model], files: Sequence[Path], *, batch_size: int) 
         raise InputError(f"none of the {len(files)} files can be read; {file}: {reason}")
     probabilities = np.stack([np.concatenate(own) for own in shares])
     return Predictions(read, probabilities, np.concatenate(pooled), unread)
-
-
-class Row(NamedTuple):
-    """The prediction for a file.
-
-    Attributes:
-      file: the file.
-      k: its class, by number.
-      shares: the probability of every class, the mean over the networks.
-      spread: the standard deviation of the class's probability over the networks; None for one.
-    """
-
-    file: Path
-    k: int
-    shares: Float[np.ndarray, " k"]
-    spread: float | None
-
-    def unsure(self, limit: float) -> bool:
-        """Whether the class is wrong with a probability above `limit`."""
-        return bool(1 - self.shares[self.k] > limit)
-
-
-def rows_of(found: Predictions, decision: Decision | None = None) -> list[Row]:
-    """A row for each file that was read; `decision` chooses between two classes."""
-    mean = found.probabilities.mean(0, dtype=np.float64)
-    best = mean.argmax(1) if decision is None else (mean[:, 1] >= decision.threshold).astype(int)
-    spread = found.probabilities.std(0, ddof=1) if len(found.probabilities) > 1 else None
-    return [
-        Row(file, int(k), p, None if spread is None else float(spread[i, k]))
-        for i, (file, k, p) in enumerate(zip(found.files, best, mean, strict=True))
-    ]
 
 
 def _batches(

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from assl_jax.errors import require
 from assl_jax.evaluation.uncertainty import summarise
 from assl_jax.records import Evaluation
 
@@ -15,6 +14,7 @@ FIXED = 1e-2  # C if a class is too small for a cross-validation
 FOLDS = 5
 FAINT = 1e-3  # of the median deviation; `linear_head` scales no feature up beyond it
 CHUNK = 512  # test images whose similarities are in memory together
+TEMPERATURE = 0.07  # of the votes of neighbours: a lower one gives the nearest more weight
 
 Features = Float[np.ndarray, "n d"]
 Labels = Int[np.ndarray, " n"]
@@ -63,12 +63,11 @@ def linear_head(
     *,
     classes: int,
     groups: Shaped[np.ndarray, " n"] | None = None,
-    seed: int = 0,
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
     """Kernel and bias of a linear layer on raw features, with the probabilities of `linear_probe`.
 
     Args:
-      x, y, classes, groups, seed: as `train_x` and so on in `linear_probe`.
+      x, y, classes, groups: as `train_x` and so on in `linear_probe`, whose seed is 0.
 
     Returns:
       Float32; `softmax(x @ kernel + bias)` are the probabilities.
@@ -86,7 +85,7 @@ def linear_head(
         first, mean, std = _moments(x)
         std = np.maximum(std, FAINT * np.median(std))
         with threadpool_limits(1):
-            strength = _best_strength(x, y, classes, groups, seed)
+            strength = _best_strength(x, y, classes, groups, 0)
             model = LogisticRegression(max_iter=10_000, C=strength)
             model.fit((x.astype(np.float64) - first - mean) / std, y)
         coefficients, intercept = model.coef_, model.intercept_
@@ -105,9 +104,8 @@ def knn(
     *,
     classes: int,
     k: int = 20,
-    temperature: float = 0.07,
 ) -> Probabilities:
-    """Votes of the k nearest training images, weighted by `exp(cosine similarity / temperature)`.
+    """Votes of the k nearest training images, weighted by `exp(cosine similarity / TEMPERATURE)`.
 
     Source: Wu et al. 2018, as in the evaluation of Caron et al. 2021 (DINO).
 
@@ -117,21 +115,15 @@ def knn(
       test_x: features to predict.
       classes: number of classes.
       k: number of neighbours that vote; all training images if there are fewer.
-      temperature: above 0; a lower one gives the nearest images more weight.
 
     Returns:
       The share of the votes of each class. The earlier of equally near images votes first.
-
-    Raises:
-      InputError: k or temperature out of range.
     """
-    require(k >= 1, f"k={k} must be at least 1")
-    require(temperature > 0, f"temperature={temperature} must be above 0")
     train, test = _directions(train_x), _directions(test_x)
     parts = []
     for start in range(0, len(test), CHUNK):
         similarity = test[start : start + CHUNK] @ train.T
-        parts.append(_votes(similarity, train_y, classes, k, temperature))
+        parts.append(_votes(similarity, train_y, classes, k))
     return np.concatenate(parts)
 
 
@@ -142,7 +134,6 @@ def knn_accuracy(
     classes: int,
     groups: Shaped[np.ndarray, " n"] | None = None,
     k: int = 20,
-    temperature: float = 0.07,
 ) -> float:
     """The share of labelled images that their nearest other images classify rightly, see `knn`.
 
@@ -152,25 +143,23 @@ def knn_accuracy(
       classes: number of classes.
       groups: the patient of each image, at least two patients. Images of the same patient do not
         vote for each other.
-      k, temperature: as in `knn`. k is at most the number of the other images of the rarest class,
-        which could not win a vote of more.
+      k: as in `knn`, and at most the number of the other images of the rarest class, which could
+        not win a vote of more.
     """
     directions = _directions(x)
     groups = np.arange(len(y)) if groups is None else groups
     similarity = np.where(groups[:, None] == groups, -np.inf, directions @ directions.T)
     rarest = int(np.unique(y, return_counts=True)[1].min())
-    votes = _votes(similarity, y, classes, max(1, min(k, rarest - 1)), temperature)
+    votes = _votes(similarity, y, classes, max(1, min(k, rarest - 1)))
     return float((votes.argmax(1) == y).mean())
 
 
-def _votes(
-    similarity: Float[np.ndarray, "m n"], y: Labels, classes: int, k: int, temperature: float
-) -> Probabilities:
+def _votes(similarity: Float[np.ndarray, "m n"], y: Labels, classes: int, k: int) -> Probabilities:
     """The shares of the votes of the k most similar images; -inf for an image without a vote."""
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     near = np.take_along_axis(similarity, nearest, 1)
-    # The weight of the nearest image is 1, so no temperature overflows.
-    weights = np.exp((near - near[:, :1]) / temperature)
+    # The weight of the nearest image is 1, so nothing overflows.
+    weights = np.exp((near - near[:, :1]) / TEMPERATURE)
     rows = np.arange(len(near)).reshape(-1, 1)
     cells = rows * classes + y[nearest]
     votes = np.bincount(cells.ravel(), weights.ravel(), len(near) * classes)

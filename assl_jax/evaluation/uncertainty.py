@@ -18,6 +18,8 @@ from assl_jax.evaluation.scores import (
 )
 from assl_jax.records import Estimate, Evaluation
 
+REPLICATES = 1000  # draws of a bootstrap
+LEVEL = 0.95  # share of the replicates inside an interval
 NORMAL = 1.96  # standard errors to each end of a 95 % interval
 BLOCK = 64  # replicates at a time: their weights stay in the processor's cache
 
@@ -25,13 +27,7 @@ Groups = Shaped[np.ndarray, " n"]
 
 
 def bootstrap(
-    labels: Labels,
-    runs: Sequence[Probabilities],
-    groups: Groups,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    labels: Labels, runs: Sequence[Probabilities], groups: Groups
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of the mean over `runs` of every metric.
 
@@ -43,26 +39,22 @@ def bootstrap(
       labels: true classes, 0 to k - 1.
       runs: probabilities of the same images, one array for each run.
       groups: the patient of each image.
-      replicates: number of draws.
-      seed: of the draws.
-      level: share of the replicates inside an interval.
 
     Returns:
       Lower and upper end of each metric. A replicate in which a metric is undefined does not
       count; a metric that no replicate defines is left out.
     """
-    names, unit = np.unique(groups, return_inverse=True)
-    weights = _draw(len(names), replicates, seed)
+    unit, drawn = _draw(groups)
     blocks = [
-        measure(labels, runs, weights[start : start + BLOCK].T[unit])
-        for start in range(0, replicates, BLOCK)
+        measure(labels, runs, drawn[start : start + BLOCK].T[unit])
+        for start in range(0, len(drawn), BLOCK)
     ]
     intervals = {}
     for name in METRICS:
         values = np.concatenate([block[name] for block in blocks])
         defined = values[~np.isnan(values)]
         if len(defined):
-            intervals[name] = _interval(defined, level)
+            intervals[name] = _interval(defined)
     return intervals
 
 
@@ -88,8 +80,6 @@ def paired_gain(
     groups: Groups,
     *,
     pretrainings: int = 1,
-    replicates: int = 1000,
-    seed: int = 0,
 ) -> Gain:
     """The gain in a metric from one network to another, paired by image.
 
@@ -102,12 +92,10 @@ def paired_gain(
       pretrainings: how many pretrainings the runs belong to; those of one come after those of
         another. The squared standard error of the mean over them is added to that of the bootstrap.
         In the interval it has the quantile of Student's t: a spread over few values is uncertain.
-      replicates, seed: as in `bootstrap`.
     """
     function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
-    names, unit = np.unique(groups, return_inverse=True)
-    drawn = _draw(len(names), replicates, seed).T[unit]
-    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn], axis=1)
+    unit, drawn = _draw(groups)
+    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn.T[unit]], axis=1)
     old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
     mean, *resampled = sign * (new.mean(0) - old.mean(0))
     error = float(np.nanstd(resampled))
@@ -127,14 +115,7 @@ def student(values: int) -> float:
     return float(t.ppf(0.975, values - 1))
 
 
-def paired_difference(
-    gained: Float[np.ndarray, " n"],
-    groups: Groups,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
+def paired_difference(gained: Float[np.ndarray, " n"], groups: Groups) -> tuple[float, float]:
     """Percentile interval of the mean of per-image differences between two networks.
 
     Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
@@ -143,15 +124,12 @@ def paired_difference(
     Args:
       gained: for each image, how much more often the second network is right, in [-1, 1].
       groups: the patient of each image.
-      replicates, seed, level: as in `bootstrap`.
 
     Returns:
       Lower and upper end.
     """
-    names, unit = np.unique(groups, return_inverse=True)
-    weights = _draw(len(names), replicates, seed)
-    sums = weights @ np.bincount(unit, gained, len(names))
-    return _interval(sums / (weights @ np.bincount(unit)), level)
+    unit, drawn = _draw(groups)
+    return _interval(drawn @ np.bincount(unit, gained) / (drawn @ np.bincount(unit)))
 
 
 def estimate(
@@ -207,13 +185,14 @@ def summarise(
     )
 
 
-def _draw(units: int, replicates: int, seed: int) -> Int[np.ndarray, "replicates units"]:
-    """How often each unit is drawn."""
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(units, size=units, dtype=np.int32) for _ in range(replicates))
-    return np.array([np.bincount(d, minlength=units) for d in draws], np.int32)
+def _draw(groups: Groups) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "replicates units"]]:
+    """The unit of each image, and how often each unit is drawn."""
+    names, unit = np.unique(groups, return_inverse=True)
+    rng, units = np.random.default_rng(0), len(names)
+    draws = (rng.integers(units, size=units, dtype=np.int32) for _ in range(REPLICATES))
+    return unit, np.array([np.bincount(d, minlength=units) for d in draws], np.int32)
 
 
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)).tolist()
     return low, high

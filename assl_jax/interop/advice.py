@@ -74,7 +74,7 @@ def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
             continue
         plain = _plain(name)
         for match in matches(arrays, plain):
-            shape = np.shape(arrays[match.names[plain.stem]]) if match.complete else ()
+            shape = np.shape(arrays[match.names[plain.stem]]) if not match.other_names else ()
             if len(shape) not in (4, 5) or 0 in shape:
                 continue
             out, channels, *window = shape if match.foreign else (*shape[:-3:-1], *shape[:-2])

@@ -58,11 +58,8 @@ def export(
     """
     lookup(FORMATS, format, "--format")
     source = read_source(workdir, network, raw=raw)
-    suffix = ".onnx" if format == "onnx" else f".{format}{SUFFIX}"
-    if format == "safetensors":
-        suffix = SUFFIX
-    name = source.label.replace("/", "_")
-    file = name + suffix
+    own = {"onnx": ".onnx", "safetensors": SUFFIX}  # of the formats that are no library's
+    file = source.file + own.get(format, f".{format}{SUFFIX}")
     described = preprocessing(source, format)
     if source.head:
         described["temperature"] = source.temperature
@@ -125,10 +122,8 @@ def _onnx(source: Source, described: dict[str, Any], file: str) -> tuple[bytes, 
 
     names = ["logits", "features"] if head else ["features"]
     model = make_model(network, (*source.space, source.channels), names)
-    entry = model.metadata_props.add()
-    entry.key = RECORD
     record = {**source.record, "outputs": names, "preprocessing": described}
-    entry.value = json.dumps(record)
+    model.metadata_props.add(key=RECORD, value=json.dumps(record))
 
     code = (
         "import onnxruntime\n\n"

@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -62,68 +61,107 @@ class Wanted:
         # The last one fixes most.
         return titles[-1] if titles else type(self.backbone).__name__
 
-    def names(self, foreign: bool) -> dict[Path, str]:
-        """What PyTorch's libraries, or we, call each array."""
-        if foreign:
-            return {path: torch_name(self.backbone, path[1:]) for path in self.shapes}
-        return {path: ".".join(path) for path in self.shapes}
+    @functools.cached_property
+    def names(self) -> dict[bool, dict[Path, str]]:
+        """What PyTorch's libraries (True), if they have such a network, and we call each array."""
+        own = {path: ".".join(path) for path in self.shapes}
+        if not isinstance(self.backbone, ResNet | VGG):
+            return {False: own}
+        return {True: {p: torch_name(self.backbone, p[1:]) for p in self.shapes}, False: own}
 
 
-class Match(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Match:
     """A place of a file, compared with what a network needs.
 
     Attributes:
-      wanted, place: what is compared.
+      wanted: the network.
+      arrays: of the file.
+      place: where something of the network lies.
       foreign: whether the names and layouts are PyTorch's.
-      names: the file's name of each array that is there.
-      biases: of convolutions, each with the path of the running mean that takes it up.
-      complete: whether all names of the network are there, and none that would continue it.
-      problem: why the network cannot have these arrays; "" if it can.
     """
 
     wanted: Wanted
+    arrays: Arrays
     place: Place
     foreign: bool
-    names: dict[Path, str]
-    biases: dict[str, Path]
-    complete: bool
-    problem: str
 
-    def note(self, arrays: Arrays) -> str:
-        """What of the file is read, and what is left out; "" if all is read as it is."""
-        prefix, _, numbered = self.place
-        said = [f"read {prefix}*"] if prefix else []
-        if numbered:
-            parts = dict.fromkeys(n.partition(".")[0] for n in self.wanted.names(True).values())
-            said.append(f"took {', '.join(numbered)} as {', '.join(parts)}")
-        if left := rest(arrays, {*self.names.values(), *self.biases}):
-            said.append(f"left out {listed(left)}")
-        return "; ".join(said)
+    @functools.cached_property
+    def names(self) -> dict[Path, str]:
+        """The file's name of each array that is there."""
+        names, there = self.wanted.names[self.foreign], self.place.names
+        return {path: there[name] for path, name in names.items() if name in there}
 
-    def variables(self, arrays: Arrays) -> dict[Path, np.ndarray]:
-        """The arrays as the network needs them, by path."""
-        found = {
-            path: self._adapted(np.asarray(arrays[name], np.float32), path)
-            for path, name in self.names.items()
-        }
-        for bias, mean in self.biases.items():
-            # BatchNorm follows: it subtracts a bias with the mean.
-            found[mean] = found[mean] - np.asarray(arrays[bias], np.float32)
+    @functools.cached_property
+    def biases(self) -> dict[str, Path]:
+        """The biases of convolutions, each with the path of the running mean that takes it up."""
+        found = {}
+        for path, name in self.wanted.names[True].items() if self.foreign else ():
+            bias = self.place.names.get(name.removesuffix("weight") + "bias")
+            if path[-1] == "kernel" and bias:
+                layer = path[-2].replace("conv", "bn")
+                found[bias] = ("batch_stats", *path[1:-2], layer, "mean")
         return found
 
-    def wrong_shape(self, arrays: Arrays) -> str:
+    @functools.cached_property
+    def other_names(self) -> str:
+        """What the place lacks, or has too much, of the network's names; "" if nothing."""
+        names, title = self.wanted.names[self.foreign].values(), self.wanted.title
+        missing = [self.place.prefix + name for name in names if name not in self.place.names]
+        if missing:
+            return f"lacks {_counted(missing)}, which {title} needs"
+        extra = [name for name in strangers(self.place, names) if name not in self.biases]
+        if extra:
+            shape = np.shape(self.arrays[extra[0]])
+            return f"holds {_counted(extra, f' in the shape {shape}')}, which {title} does not have"
+        return ""
+
+    @functools.cached_property
+    def problem(self) -> str:
+        """Why the network cannot have these arrays; "" if it can."""
+        return self.other_names or self._wrong_shape()
+
+    def _wrong_shape(self) -> str:
         """The first array of a shape that does not fit, and what would; "" if all fit."""
         for path, name in self.names.items():
-            given, shape = np.shape(arrays[name]), self.wanted.shapes[path]
+            given, shape = np.shape(self.arrays[name]), self.wanted.shapes[path]
             if self._adapted(np.broadcast_to(np.float32(0), given), path).shape != shape:
                 if self.foreign and path[-1] == "kernel":
                     shape = (shape[-1], shape[-2], *shape[:-2])
                 return f"holds {name} in the shape {given}; {self.wanted.title} needs {shape}"
         for name, mean in self.biases.items():
-            given, shape = np.shape(arrays[name]), self.wanted.shapes[mean]
+            given, shape = np.shape(self.arrays[name]), self.wanted.shapes[mean]
             if given != shape:
                 return f"holds {name} in the shape {given}, which must be {shape}"
         return ""
+
+    @property
+    def note(self) -> str:
+        """What of the file is read, and what is left out; "" if all is read as it is."""
+        prefix, _, numbered = self.place
+        said = [f"read {prefix}*"] if prefix else []
+        if numbered:
+            parts = dict.fromkeys(n.partition(".")[0] for n in self.wanted.names[True].values())
+            said.append(f"took {', '.join(numbered)} as {', '.join(parts)}")
+        if left := rest(self.arrays, {*self.names.values(), *self.biases}):
+            said.append(f"left out {listed(left)}")
+        return "; ".join(said)
+
+    def variables(self) -> dict[Path, np.ndarray]:
+        """The arrays as the network needs them, by path."""
+        found = {
+            path: self._adapted(np.asarray(self.arrays[name], np.float32), path)
+            for path, name in self.names.items()
+        }
+        for bias, mean in self.biases.items():
+            # BatchNorm follows: it subtracts a bias with the mean.
+            found[mean] = found[mean] - np.asarray(self.arrays[bias], np.float32)
+        return found
+
+    def equals(self, other: "Match") -> bool:
+        """Whether two places hold the same numbers: some programs store a network twice."""
+        pairs = ((self.arrays[name], self.arrays[other.names[p]]) for p, name in self.names.items())
+        return all(np.array_equal(a, b) for a, b in pairs)
 
     def _adapted(self, array: np.ndarray, path: Path) -> np.ndarray:
         """An array in our layout; a kernel for volumes or other channels, where that is due."""
@@ -144,25 +182,21 @@ class Match(NamedTuple):
 
 def matches(arrays: Arrays, wanted: Wanted) -> Iterator[Match]:
     """Every place of a file that holds something of a network."""
-    for foreign in (True, False) if isinstance(wanted.backbone, ResNet | VGG) else (False,):
-        names = wanted.names(foreign)
+    for foreign, names in wanted.names.items():
         for place in places(arrays, list(names.values())):
-            found = {path: place.names[n] for path, n in names.items() if n in place.names}
-            if found:
-                biases = _biases(place, names) if foreign else {}
-                problem = _other_names(place, arrays, names, biases, wanted.title)
-                match = Match(wanted, place, foreign, found, biases, not problem, problem)
-                yield match._replace(problem=problem or match.wrong_shape(arrays))
+            match = Match(wanted, arrays, place, foreign)
+            if match.names:
+                yield match
 
 
-def one_of(fitting: Sequence[Match], arrays: Arrays, source: str) -> Match:
+def one_of(fitting: Sequence[Match], source: str) -> Match:
     """The network that a file's user means: not one that follows another.
 
     Raises:
       InputError: several networks that differ.
     """
     first, *others = [match for match in fitting if not match.place.follows] or fitting
-    differ = [other for other in others if not _equal(first, other, arrays)]
+    differ = [other for other in others if not first.equals(other)]
     starts = [match.names[match.wanted.stem] for match in (first, *differ)]
     require(
         not differ,
@@ -172,40 +206,6 @@ def one_of(fitting: Sequence[Match], arrays: Arrays, source: str) -> Match:
     return first
 
 
-def _equal(one: Match, other: Match, arrays: Arrays) -> bool:
-    """Whether two places hold the same numbers: some programs store a network twice."""
-    pairs = ((arrays[name], arrays[other.names[path]]) for path, name in one.names.items())
-    return all(np.array_equal(a, b) for a, b in pairs)
-
-
-def _other_names(
-    place: Place,
-    arrays: Arrays,
-    names: Mapping[Path, str],
-    biases: Collection[str],
-    title: str,
-) -> str:
-    """What a place lacks, or has too much, of a network of these names; "" if nothing."""
-    missing = [place.prefix + name for name in names.values() if name not in place.names]
-    if missing:
-        return f"lacks {_counted(missing)}, which {title} needs"
-    extra = [name for name in strangers(place, names.values()) if name not in biases]
-    if extra:
-        shape = np.shape(arrays[extra[0]])
-        return f"holds {_counted(extra, f' in the shape {shape}')}, which {title} does not have"
-    return ""
-
-
 def _counted(names: Sequence[str], more: str = "") -> str:
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{names[0]}{more}{others}"
-
-
-def _biases(place: Place, names: Mapping[Path, str]) -> dict[str, Path]:
-    found = {}
-    for path, name in names.items():
-        bias = place.names.get(name.removesuffix("weight") + "bias")
-        if path[-1] == "kernel" and bias:
-            layer = path[-2].replace("conv", "bn")
-            found[bias] = ("batch_stats", *path[1:-2], layer, "mean")
-    return found

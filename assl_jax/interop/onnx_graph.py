@@ -7,6 +7,7 @@ operations only. Inside the graph the channels come first, as ONNX asks for.
 
 import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -128,7 +129,8 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[
             results = _evaluate(graph, inner.jaxpr, inner.consts, values)
         elif name in OPERATIONS:
             shape = equation.outvars[0].aval.shape
-            done = OPERATIONS[name](graph, *values, rank=len(shape), **equation.params)
+            parameters = SimpleNamespace(**equation.params)
+            done = OPERATIONS[name](graph, parameters, len(shape), *values)
             results = [done if isinstance(done, Value) else Value(done, shape)]
         else:
             raise InputError(
@@ -139,111 +141,80 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[
     return [read(atom) for atom in jaxpr.outvars]
 
 
+# An operation gets the graph, its parameters in JAX, the rank of its result, and its operands.
+# An operation gets the graph, its parameters in JAX, the rank of its result, and its operands.
 def _elementwise(kind: str) -> Callable[..., str]:
-    def add(graph: Graph, *values: Any, rank: int, **_: Any) -> str:
+    def add(graph: Graph, _: Any, rank: int, *values: Any) -> str:
         return graph.add(kind, *(graph.name_of(value, rank) for value in values))
 
     return add
 
 
-def _max(graph: Graph, x: Any, y: Any, *, rank: int, **_: Any) -> str:
+def _max(graph: Graph, p: Any, rank: int, x: Any, y: Any) -> str:
     """Max; with a constant zero it is ReLU."""
     value, other = (x, y) if isinstance(x, Value) else (y, x)
     if not isinstance(other, Value) and not np.any(other):
         return graph.add("Relu", value.name)
-    return graph.add("Max", graph.name_of(x, rank), graph.name_of(y, rank))
+    return _elementwise("Max")(graph, p, rank, x, y)
 
 
-def _cast(graph: Graph, x: Value, *, new_dtype: Any, **_: Any) -> str:
-    kind = package("onnx").helper.np_dtype_to_tensor_dtype(np.dtype(new_dtype))
+def _cast(graph: Graph, p: Any, _: int, x: Value) -> str:
+    kind = package("onnx").helper.np_dtype_to_tensor_dtype(np.dtype(p.new_dtype))
     return graph.add("Cast", x.name, to=kind)
 
 
-def _convolve(
-    graph: Graph,
-    x: Value,
-    kernel: Any,
-    *,
-    window_strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    feature_group_count: int,
-    rhs_dilation: Sequence[int],
-    lhs_dilation: Sequence[int],
-    batch_group_count: int,
-    **_: Any,
-) -> str:
+def _convolve(graph: Graph, p: Any, _: int, x: Value, kernel: Any) -> str:
     require(
-        batch_group_count == 1 and all(d == 1 for d in lhs_dilation),
+        p.batch_group_count == 1 and set(p.lhs_dilation) <= {1},
         "a transposed convolution cannot be exported to ONNX",
     )
-    weights = np.moveaxis(np.asarray(kernel), (-1, -2), (0, 1))
-    begin, end = zip(*padding, strict=True)
+    begin, end = zip(*p.padding, strict=True)
     return graph.add(
         "Conv",
         x.name,
-        graph.constant(weights),
-        strides=list(window_strides),
+        graph.constant(np.moveaxis(np.asarray(kernel), (-1, -2), (0, 1))),
+        strides=list(p.window_strides),
         pads=[*begin, *end],
-        dilations=list(rhs_dilation),
-        group=feature_group_count,
+        dilations=list(p.rhs_dilation),
+        group=p.feature_group_count,
     )
 
 
-def _max_pool(
-    graph: Graph,
-    x: Value,
-    *,
-    window_dimensions: Sequence[int],
-    window_strides: Sequence[int],
-    padding: Sequence[tuple[int, int]],
-    base_dilation: Sequence[int],
-    window_dilation: Sequence[int],
-    **_: Any,
-) -> str:
+def _max_pool(graph: Graph, p: Any, _: int, x: Value) -> str:
     require(
-        all(d == 1 for d in (*base_dilation, *window_dilation)),
+        {*p.base_dilation, *p.window_dilation} <= {1},
         "a pooling with dilation cannot be exported to ONNX",
     )
-    begin, end = zip(*padding[1:-1], strict=True)
+    begin, end = zip(*p.padding[1:-1], strict=True)
     return graph.add(
         "MaxPool",
         x.name,
-        kernel_shape=list(window_dimensions[1:-1]),
-        strides=list(window_strides[1:-1]),
+        kernel_shape=list(p.window_dimensions[1:-1]),
+        strides=list(p.window_strides[1:-1]),
         pads=[*begin, *end],
     )
 
 
-def _sum(graph: Graph, x: Value, *, axes: Sequence[int], **_: Any) -> str:
+def _sum(graph: Graph, p: Any, _: int, x: Value) -> str:
     """The sum over spatial axes."""
-    moved = [_moved(axis, len(x.shape)) for axis in axes]
+    moved = [_moved(axis, len(x.shape)) for axis in p.axes]
     return graph.add("ReduceSum", x.name, graph.constant(np.asarray(moved, np.int64)), keepdims=0)
 
 
-def _multiply(graph: Graph, x: Value, kernel: Any, *, dimension_numbers: Any, **_: Any) -> str:
+def _multiply(graph: Graph, p: Any, _: int, x: Value, kernel: Any) -> str:
     """`[b, d]` times a constant `[d, k]`."""
-    if dimension_numbers != (((1,), (0,)), ((), ())):
-        raise InputError("the network multiplies matrices in a way that --format=onnx lacks")
+    require(p.dimension_numbers == (((1,), (0,)), ((), ())), _lacking("multiplies matrices"))
     return graph.add("MatMul", x.name, graph.constant(np.asarray(kernel)))
 
 
-def _concatenate(graph: Graph, *values: Value, dimension: int, rank: int, **_: Any) -> str:
+def _concatenate(graph: Graph, p: Any, _: int, *values: Value) -> str:
     """Along the channels."""
-    return graph.add("Concat", *(v.name for v in values), axis=1 if dimension else 0)
+    return graph.add("Concat", *(v.name for v in values), axis=1 if p.dimension else 0)
 
 
-def _slice(
-    graph: Graph,
-    x: Value,
-    *,
-    start_indices: Sequence[int],
-    limit_indices: Sequence[int],
-    strides: Sequence[int] | None,
-    rank: int,
-    **_: Any,
-) -> str:
+def _slice(graph: Graph, p: Any, rank: int, x: Value) -> str:
     """Positions along some axes; all images are kept."""
-    cuts = zip(start_indices, limit_indices, strides or (1,) * rank, strict=True)
+    cuts = zip(p.start_indices, p.limit_indices, p.strides or (1,) * rank, strict=True)
     changed = {a: cut for a, cut in enumerate(cuts) if cut != (0, x.shape[a], 1)}
     if not changed:
         return x.name
@@ -254,17 +225,21 @@ def _slice(
     return graph.add("Slice", x.name, *map(graph.constant, given))
 
 
-def _pad(graph: Graph, x: Value, filling: Any, *, padding_config: Any, rank: int, **_: Any) -> str:
+def _pad(graph: Graph, p: Any, rank: int, x: Value, filling: Any) -> str:
     """A constant around an array."""
     begin, end = np.zeros((2, rank), np.int64)
-    for axis, (before, after, inside) in enumerate(padding_config):
-        require(
-            inside == 0 and min(before, after) >= 0,
-            "the network pads in a way that --format=onnx lacks",
-        )
+    for axis, (before, after, inside) in enumerate(p.padding_config):
+        require(inside == 0 and min(before, after) >= 0, _lacking("pads"))
         begin[_moved(axis, rank)], end[_moved(axis, rank)] = before, after
     pads = graph.constant(np.concatenate([begin, end]))
     return graph.add("Pad", x.name, pads, graph.constant(np.asarray(filling)))
+
+
+def _broadcast(graph: Graph, p: Any, _: int, x: Value) -> Value:
+    """Of `[b, d]` only where nothing changes, because the number of images is free."""
+    same = math.prod(p.shape) == math.prod(x.shape) and len(p.shape) == len(x.shape)
+    require(same, _lacking("broadcasts"))
+    return Value(x.name, tuple(p.shape))
 
 
 def _moved(axis: int, rank: int) -> int:
@@ -273,11 +248,8 @@ def _moved(axis: int, rank: int) -> int:
     return 1 if axis == last else axis + (1 if axis and last > 1 else 0)
 
 
-def _broadcast(graph: Graph, x: Value, *, shape: Sequence[int], rank: int, **_: Any) -> Value:
-    """Of `[b, d]` only where nothing changes, because the number of images is free."""
-    if math.prod(shape) != math.prod(x.shape) or len(shape) != len(x.shape):
-        raise InputError("the network broadcasts in a way that --format=onnx lacks")
-    return Value(x.name, tuple(shape))
+def _lacking(verb: str) -> str:
+    return f"the network {verb} in a way that --format=onnx lacks; use --format=safetensors"
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {

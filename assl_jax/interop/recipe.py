@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from assl_jax.errors import require
+from assl_jax.interop.filling import fill
 from assl_jax.interop.names import head_name, pool_position
 from assl_jax.models import VGG, ResNet, resnet
 from assl_jax.models.conv import Conv, per_axis
@@ -48,9 +49,8 @@ def recipe(
       InputError: the library has no such network.
     """
     head = head_name(library, backbone)
-    rank = len(space)
     require(
-        rank == 2 or library == "monai",
+        len(space) == 2 or library == "monai",
         f"{library} has no networks for volumes; use --format=monai, safetensors or onnx",
     )
     width = getattr(backbone, "width", 1.0)
@@ -64,9 +64,9 @@ def recipe(
         f"{library}'s networks have no shortcut A; use --format={others}",
     )
     seen = _convolutions(backbone, variables, (*space, channels))
-    build = _BUILDERS[library, type(backbone)]
-    lines = build(library, backbone, seen, channels, classes, head)
-    return "\n".join([*lines, f'net.load_state_dict(load_file("{file}"))', "net.eval()"])
+    about = _of_vgg(backbone, seen) if isinstance(backbone, VGG) else _of_resnet(backbone, seen)
+    about |= {"library": library, "head": head, "channels": channels, "classes": classes}
+    return fill("network.py.j2", kind=type(backbone).__name__, file=file, **about)
 
 
 def _convolutions(
@@ -94,121 +94,43 @@ def _halved(before: Axes, after: Axes) -> Axes:
     return tuple(2 if n > m else 1 for n, m in zip(before, after, strict=True))
 
 
-def _maps_of_stem(seen: dict[str, Seen]) -> tuple[Axes, Axes]:
-    """The stem's map before and after its pooling."""
+def _of_resnet(backbone: Any, seen: dict[str, Seen]) -> dict[str, Any]:
+    """What the code of a ResNet depends on; `strides` are those of stages with a short axis."""
     kernel, stride, space = seen["stem_conv"]
+    # The stem's map before its pooling.
     before = tuple(
         (n + 2 * (k // 2) - k) // s + 1 for n, k, s in zip(space, kernel, stride, strict=True)
     )
-    return before, seen["stage1_block1/conv1"].space
-
-
-def _patches(backbone: ResNet, seen: dict[str, Seen], library: str) -> list[str]:
-    """Lines for the pooling of the stem and for stages that do not halve every axis."""
-    lines = []
-    pools = resnet.STEMS[backbone.stem][2]
-    strides = _halved(*_maps_of_stem(seen))
-    if not pools and library != "monai":
-        lines.append("net.maxpool = torch.nn.Identity()")
-    elif pools and set(strides) != {2}:
-        sizes = tuple(2 * s - 1 for s in strides), strides, tuple(s - 1 for s in strides)
-        lines.append(f"net.maxpool = torch.nn.MaxPool{len(strides)}d{sizes}")
-    conv = f"conv{resnet.halving_layer(resnet.DEPTHS[backbone.depth][0]) + 1}"
-    shortcut = {"A": '.keywords["stride"]', "B": "[0].stride"}[backbone.shortcut]
-    for stage in (2, 3, 4):
-        stride = seen[f"stage{stage}_block1/{conv}"].stride
-        if set(stride) != {2}:
-            block = f"net.layer{stage}[0]"
-            lines.append(f"{block}.{conv}.stride = {block}.downsample{shortcut} = {stride}")
-    return lines
-
-
-def _resnet(
-    library: str, backbone: ResNet, seen: dict[str, Seen], channels: int, classes: int, head: str
-) -> list[str]:
-    """torchvision's or timm's ResNet."""
+    pooled = _halved(before, seen["stage1_block1/conv1"].space)
     layers, blocks = resnet.DEPTHS[backbone.depth]
-    block = {resnet.BASIC: "BasicBlock", resnet.BOTTLENECK: "Bottleneck"}[layers]
-    lines = [
-        "import torch",
-        "from safetensors.torch import load_file",
-        f"from {library}.models.resnet import {block}, ResNet",
-        "",
-        f"net = ResNet({block}, {list(blocks)}, num_classes={classes or 1})",
-    ]
-    kernel, stride, _ = seen["stem_conv"]
-    if channels != 3 or set(kernel) != {7} or set(stride) != {2}:
-        padding = tuple(k // 2 for k in kernel)
-        settings = f"{channels}, {WIDTHS[0]}, {kernel}, {stride}, {padding}, bias=False"
-        lines.append(f"net.conv1 = torch.nn.Conv2d({settings})")
-    lines += _patches(backbone, seen, library)
-    return lines if classes else [*lines, f"net.{head} = torch.nn.Identity()"]
-
-
-def _monai(
-    library: str, backbone: ResNet, seen: dict[str, Seen], channels: int, classes: int, head: str
-) -> list[str]:
-    """MONAI's ResNet, for images and volumes."""
-    kernel, stride, _ = seen["stem_conv"]
-    layers, blocks = resnet.DEPTHS[backbone.depth]
-    settings = {
-        "block": {resnet.BASIC: "basic", resnet.BOTTLENECK: "bottleneck"}[layers],
-        "layers": list(blocks),
-        "block_inplanes": [backbone.channels(width) for width in WIDTHS],
-        "spatial_dims": len(kernel),
-        "n_input_channels": channels,
-        "conv1_t_size": kernel,
-        "conv1_t_stride": stride,
-        **({"shortcut_type": "A"} if backbone.shortcut == "A" else {}),
-        "no_max_pool": not resnet.STEMS[backbone.stem][2],
-        **({"num_classes": classes} if classes else {"feed_forward": False}),
+    conv = f"conv{resnet.halving_layer(layers) + 1}"
+    strides = {stage: seen[f"stage{stage}_block1/{conv}"].stride for stage in (2, 3, 4)}
+    return {
+        "basic": layers == resnet.BASIC,
+        "blocks": list(blocks),
+        "planes": [backbone.channels(width) for width in WIDTHS],
+        "kernel": kernel,
+        "stride": stride,
+        "padding": tuple(k // 2 for k in kernel),
+        "pools": resnet.STEMS[backbone.stem][2],
+        "pooled": pooled,
+        "pool": (tuple(2 * s - 1 for s in pooled), pooled, tuple(s - 1 for s in pooled)),
+        "conv": conv,
+        "shortcut": backbone.shortcut,
+        "strides": {stage: each for stage, each in strides.items() if set(each) != {2}},
     }
-    return [
-        "import torch",
-        "from monai.networks.nets.resnet import ResNet",
-        "from safetensors.torch import load_file",
-        "",
-        "net = ResNet(",
-        *(f"    {name}={value!r}," for name, value in settings.items()),
-        ")",
-        *_patches(backbone, seen, library),
-    ]
 
 
-def _vgg(
-    library: str, backbone: VGG, seen: dict[str, Seen], channels: int, classes: int, head: str
-) -> list[str]:
-    """torchvision's or timm's VGG, with one linear layer behind the mean in place of three."""
-    lines = [
-        "import torch",
-        "from safetensors.torch import load_file",
-        f"from {library}.models.vgg import vgg{backbone.depth}_bn",
-        "",
-        f"net = vgg{backbone.depth}_bn()",
-        "net.features = net.features[:-1]  # no pooling after the last stage",
-    ]
-    if channels != 3:
-        lines.append(f"net.features[0] = torch.nn.Conv2d({channels}, 64, 3, padding=1)")
-    for stage in range(2, 6):
-        stride = _halved(_map_before(backbone, seen, stage), seen[f"stage{stage}_conv1"].space)
-        if set(stride) != {2}:
-            place = pool_position(backbone.depth, stage)
-            lines.append(f"net.features[{place}] = torch.nn.MaxPool2d({stride}, {stride})")
-    layer = f"torch.nn.Linear(512, {classes})" if classes else "torch.nn.Identity()"
-    if library == "timm":
-        return [*lines, "net.pre_logits = torch.nn.Identity()", f"net.{head} = {layer}"]
-    return [*lines, "net.avgpool = torch.nn.AdaptiveAvgPool2d(1)", f"net.{head} = {layer}"]
+def _of_vgg(backbone: VGG, seen: dict[str, Seen]) -> dict[str, Any]:
+    """The same for a VGG, with one linear layer behind the mean in place of three.
 
-
-def _map_before(backbone: VGG, seen: dict[str, Seen], stage: int) -> Axes:
-    """The map before the pooling of a stage; the layers of a stage keep its size."""
-    return seen[f"stage{stage - 1}_conv1"].space
-
-
-_BUILDERS: dict[tuple[str, type[nn.Module]], Callable[..., list[str]]] = {
-    ("torchvision", ResNet): _resnet,
-    ("timm", ResNet): _resnet,
-    ("monai", ResNet): _monai,
-    ("torchvision", VGG): _vgg,
-    ("timm", VGG): _vgg,
-}
+    The layers of a stage keep the size of its map.
+    """
+    strides = {
+        pool_position(backbone.depth, stage): _halved(
+            *(seen[f"stage{each}_conv1"].space for each in (stage - 1, stage))
+        )
+        for stage in range(2, 6)
+    }
+    strides = {place: each for place, each in strides.items() if set(each) != {2}}
+    return {"depth": backbone.depth, "strides": strides}

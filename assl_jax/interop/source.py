@@ -1,20 +1,22 @@
 """What a run keeps, as the thing that is exported."""
 
+import dataclasses
+import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 
 from assl_jax import records
 from assl_jax.data.file_reader import FileReader
-from assl_jax.errors import InputError, lookup, require
-from assl_jax.evaluation.export import load_backbone, load_model
+from assl_jax.errors import InputError, require
+from assl_jax.evaluation import stored
+from assl_jax.evaluation.export import load_backbone, load_model, reader_for
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
     BackboneRecord,
     Evaluation,
-    Finetuned,
     ModelRecord,
     NetworkRecord,
     Pool,
@@ -23,7 +25,8 @@ from assl_jax.records import (
 )
 
 
-class Source(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
     """A network of a run.
 
     Attributes:
@@ -32,13 +35,13 @@ class Source(NamedTuple):
       pool: the proxy tasks; empty without pretraining.
       settings: keyword arguments of `make_backbone`.
       backbone, variables: the network and its `{"params", "batch_stats"}`.
-      head: of a fine-tuned network; None for a backbone alone.
-      classes: in the order of the logits; empty for a backbone alone.
       intensity: how stored values become network inputs.
       reader: reads files as images of the run.
       evaluation: of the network after fine-tuning; None if the run does not know it.
       training: settings of its pretraining, as its stage holds them; empty for a teacher, and None
         without a pretraining.
+      head: of a fine-tuned network; None for a backbone alone.
+      classes: in the order of the logits; empty for a backbone alone.
       temperature: that the head was divided by; None if it is as it was trained.
     """
 
@@ -48,12 +51,12 @@ class Source(NamedTuple):
     settings: dict[str, Any]
     backbone: nn.Module
     variables: Variables
-    head: Head | None
-    classes: tuple[str, ...]
     intensity: Intensity
     reader: FileReader
     evaluation: Evaluation | None
-    training: dict[str, Any] | None = None
+    training: dict[str, Any] | None
+    head: Head | None = None
+    classes: tuple[str, ...] = ()
     temperature: float | None = None
 
     @property
@@ -67,9 +70,14 @@ class Source(NamedTuple):
         return self.reader.shape[-1]
 
     @property
+    def file(self) -> str:
+        """The default name of its files without a suffix: of its backbone, or with its head."""
+        name = re.sub(r"[^\w.+-]", "_", self.label)
+        return f"{name}.finetuned" if self.head else name
+
+    @property
     def record(self) -> dict[str, Any]:
         """What a file says about its weights."""
-        means = self.intensity
         return {
             "network": self.label,
             "pool": list(self.pool),
@@ -78,12 +86,7 @@ class Source(NamedTuple):
             "temperature": self.temperature,
             "space": list(self.space),
             "channels": self.channels,
-            "intensity": {
-                "low": means.low,
-                "high": means.high,
-                "mean": list(means.mean),
-                "std": list(means.std),
-            },
+            "intensity": dataclasses.asdict(self.intensity),
         }
 
 
@@ -100,61 +103,59 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
       InputError: no finished run, one of an earlier version, no backbone of its own, or an unknown
         network.
     """
-    path = workdir / records.RESULTS
-    require(path.exists(), f"{workdir} holds no finished run (no {records.RESULTS}); run it first")
-    results = records.read(path, Results)
-    networks = {each.label: each for each in results.networks}
-    if network:
-        found = lookup(networks, network, "--network")
-        folder = workdir / results.stages / found.finetune
-        found = found.replace(calibration=None) if raw else found
-        model = load_model(folder, temperature=found.temperature)
-        own = records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord)
-        head = Head(model.kernel, model.bias)
-        source = Source(
-            network,
-            results,
-            found.pool,
-            own.backbone,
-            model.backbone,
-            model.variables,
-            head,
-            model.classes,
-            model.intensity,
-            model.reader if model.reader.shape else _reader(results, model.intensity),
-            _evaluation(folder),
-            _training(workdir, results, found),
-            found.temperature if found.calibration else None,
-        )
-    else:
-        folder = workdir / records.BACKBONE_FOLDER
-        kept = results.kept
-        none = "keeps no backbone of its own"
-        if kept and not kept.pool:
-            none = f"kept the network {kept.label!r}, which this run did not pretrain"
-        require(
-            (folder / records.BACKBONE).exists(),
-            f"{workdir} {none}; choose one of its networks with "
-            f"--network=LABEL ({', '.join(networks)})",
-        )
-        pretrained = records.read(folder / records.BACKBONE, BackboneRecord)
-        module, variables = load_backbone(workdir)
-        label = kept.label if kept else "+".join(sorted(pretrained.pool)) or "backbone"
-        source = Source(
-            label,
-            results,
-            pretrained.pool,
-            pretrained.backbone,
-            module,
-            variables,
-            None,
-            (),
-            pretrained.intensity,
-            _reader(results, pretrained.intensity),
-            results.best.evaluation if results.best else None,
-            _training(workdir, results, kept),
-        )
-    return source
+    results = records.read(workdir / records.RESULTS, Results)
+    if not network:
+        return _pretrained(workdir, results)
+    found = results.network(network)
+    return _finetuned(workdir, results, found.replace(calibration=None) if raw else found)
+
+
+def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Source:
+    """A network with its head."""
+    folder = workdir / results.stages / network.finetune
+    model = load_model(folder, temperature=network.temperature)
+    return Source(
+        label=network.label,
+        results=results,
+        pool=network.network.members,
+        settings=records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord).backbone,
+        backbone=model.backbone,
+        variables=model.variables,
+        intensity=model.intensity,
+        reader=model.reader if model.reader.shape else _reader(results, model.intensity),
+        evaluation=stored.evaluation(folder),
+        training=_training(workdir, results, network),
+        head=Head(model.kernel, model.bias),
+        classes=model.classes,
+        temperature=network.temperature if network.calibration else None,
+    )
+
+
+def _pretrained(workdir: Path, results: Results) -> Source:
+    """The backbone that the run ended with."""
+    path = workdir / records.BACKBONE_FOLDER / records.BACKBONE
+    kept, none = results.kept, "keeps no backbone of its own"
+    if kept and not kept.network.members:
+        none = f"kept the network {kept.label!r}, which this run did not pretrain"
+    require(
+        path.exists(),
+        f"{workdir} {none}; choose one of its networks with "
+        f"--network=LABEL ({', '.join(each.label for each in results.networks)})",
+    )
+    record = records.read(path, BackboneRecord)
+    backbone, variables = load_backbone(workdir)
+    return Source(
+        label=kept.label if kept else "+".join(sorted(record.pool)) or "backbone",
+        results=results,
+        pool=record.pool,
+        settings=record.backbone,
+        backbone=backbone,
+        variables=variables,
+        intensity=record.intensity,
+        reader=_reader(results, record.intensity),
+        evaluation=results.best.evaluation if results.best else None,
+        training=_training(workdir, results, kept),
+    )
 
 
 def _reader(results: Results, intensity: Intensity) -> FileReader:
@@ -162,12 +163,7 @@ def _reader(results: Results, intensity: Intensity) -> FileReader:
     images = results.images
     if images is None:
         raise InputError("the run is of an earlier version; run the same command again")
-    return FileReader(
-        shape=images.shape,
-        low=intensity.low,
-        high=intensity.high,
-        format=records.as_settings(images.format),
-    )
+    return reader_for(images.shape, intensity, images.format)
 
 
 def _training(
@@ -178,9 +174,3 @@ def _training(
     if not path.exists():
         return None
     return records.read(path, StageRecord).settings.get("training", {})
-
-
-def _evaluation(folder: Path) -> Evaluation | None:
-    """The scores of a fine-tuning stage."""
-    result = records.read(folder / records.DONE, StageRecord).result
-    return result.evaluation if isinstance(result, Finetuned) else None

@@ -12,7 +12,17 @@ from assl_jax.errors import require
 from assl_jax.evaluation.export import load_backbone
 from assl_jax.interop.tensors import read_record, read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
-from assl_jax.records import DONE, RESULTS, Pretrained, Results, StageRecord, StartWeights, read
+from assl_jax.records import (
+    DONE,
+    RESULTS,
+    Network,
+    Pretrained,
+    Results,
+    StageRecord,
+    StartWeights,
+    read,
+)
+from assl_jax.tasks import describe
 
 TEACHERS = "distil.teachers"  # the setting
 CHOOSE = "name a run, a pretraining stage or a .safetensors file"
@@ -60,19 +70,24 @@ def describe_start(path: str | Path) -> StartWeights:
     """What the weights are that `read_start` reads, as far as the run, stage or file says."""
     path = expanded(str(path), "init.path").resolve()
     if path.is_file():
-        return StartWeights(source=path.name, label=str(read_record(path).get("network", "")))
+        return StartWeights(source=path.name, title=str(read_record(path).get("network", "")))
     if (path / RESULTS).exists():
         results = read(path / RESULTS, Results)
         kept = results.kept
-        label = kept.label if kept else "+".join(sorted(results.pretrained))
-        return StartWeights(source=path.name, label=label, flops=kept.flops if kept else None)
+        network = kept.network if kept else results.pretrained
+        flops = kept.flops if kept else None
+        return StartWeights(source=path.name, title=_title(network), flops=flops)
     if not (path / DONE).exists():
         return StartWeights(source=path.name)
     stage = read(path / DONE, StageRecord)
     flops = None  # that of a pool is only a part
-    if isinstance(stage.result, Pretrained) and "+" not in stage.label:
+    if isinstance(stage.result, Pretrained) and not stage.network.parents:
         flops = stage.result.flops
-    return StartWeights(source=path.name, label=stage.label, flops=flops)
+    return StartWeights(source=path.name, title=_title(stage.network), flops=flops)
+
+
+def _title(network: Network | None) -> str:
+    return network.title(lambda name: describe(name).title) if network else ""
 
 
 def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:

@@ -102,15 +102,15 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
             f"{wanted.title} needs a run of its own",
         )
         raise InputError(f"{source} {refusal(arrays, found, wanted)}")
-    match = one_of(fitting, arrays, source)
-    variables = match.variables(arrays)
+    match = one_of(fitting, source)
+    variables = match.variables()
     for path, array in variables.items():
         require(
             bool(np.isfinite(array).all()),
             f"{source}: {match.names[path]} has values that are not finite; name another file",
         )
-    if note := match.note(arrays):
-        say(f"{source}: {note}")
+    if match.note:
+        say(f"{source}: {match.note}")
     return unflatten_dict(variables)
 
 

@@ -28,7 +28,7 @@ from assl_jax.records.base import (
 )
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.evaluation import Estimate, Evaluation
-from assl_jax.records.network import SCRATCH, START, Network
+from assl_jax.records.network import SCRATCH, START, TITLES, VARIANTS, Network, ending
 from assl_jax.records.results import (
     Calibration,
     Correlation,
@@ -117,9 +117,12 @@ __all__ = [
     "StageRecord",
     "StageResult",
     "StartWeights",
+    "TITLES",
+    "VARIANTS",
     "VERSION",
     "as_settings",
     "encode",
+    "ending",
     "flat_settings",
     "read",
     "read_settings",

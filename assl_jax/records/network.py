@@ -6,15 +6,24 @@ from typing import Self
 from assl_jax.records.base import Pool, Record
 
 START = "start"  # the name of the weights that every pretraining of a run begins with
-# What readers call an objective that trains the same tasks once more, or a network that is two.
-OBJECTIVES = {
-    "alternate": "",
-    "joint": "",
-    "distil": "",
+# What readers call the variants without members, and those besides the first training of a pool.
+TITLES = {"scratch": "From scratch", "start": "Start weights"}
+VARIANTS = {
+    "longer": "as long as the pool",
     "second_run": "second run",
     "self_assl": "Self-ASSL",
-    "side_by_side": "Self-ASSL beside the first run",
+    "on": "then on",
 }
+
+
+def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
+    """What tells a network from the first whole training of its members: ", pretraining 2"."""
+    words = (
+        VARIANTS.get(variant, ""),
+        f"{100 * share:g} % of its pretraining" if share < 1 else "",
+        f"pretraining {seed + 1}" if seed else "",
+    )
+    return "".join(f", {word}" for word in words if word)
 
 
 class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,10 +31,9 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
       tasks: the proxy tasks of its last training; () without one.
-      objective: what that training does, one of `OBJECTIVES`: "alternate", "joint" and "distil"
-        train several tasks together, "second_run" and "self_assl" train the same tasks once more;
-        "" trains one task. "side_by_side" is no training: two `teachers` are fine-tuned as one
-        network.
+      objective: what that training does: "alternate", "joint" and "distil" train several tasks
+        together, "second_run" and "self_assl" train the same tasks once more; "" trains one task.
+        "side_by_side" is no training: two `teachers` are fine-tuned as one network.
       start: the network that the training begins with; None begins with random weights.
       teachers: finished networks that stay as they are. Their features are targets of "distil";
         "self_assl" trains away from those of the only one.
@@ -66,14 +74,22 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys((*before, *self.tasks, *beside)))
 
     @property
+    def variant(self) -> str:
+        """One of `TITLES` or `VARIANTS`; "plain" for the first whole training of its members."""
+        if not self.members:
+            return START if self.given else "scratch"
+        if self.trained_again:
+            return self.objective
+        if self.objective == "side_by_side":
+            return self.teachers[-1].variant
+        if self.start and self.start.trained and not self.teachers:
+            return "on"
+        return "longer" if self.compute else "plain"
+
+    @property
     def trained_again(self) -> bool:
         """Whether it trains the tasks of its only teacher once more."""
         return self.objective in ("second_run", "self_assl")
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether a finished training of other compute or other tasks comes before this one."""
-        return bool(self.start and self.start.tasks and not self.teachers)
 
     @property
     def trained(self) -> bool:
@@ -94,11 +110,11 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def label(self) -> str:
         """In logs and folder names: `src+rotation`, `simclr.longer.seed1`, `scratch`, `start`."""
-        words = [f".{self.objective}" * bool(OBJECTIVES.get(self.objective))]
-        words += [".on" * self.goes_on, ".longer" * (self.compute > 0)]
+        own = "+".join(self.members) or self.variant
+        words = [f".{self.variant}" if self.variant in VARIANTS else ""]
         words += [f".part{self.share:g}"] if self.share < 1 else []
         words += [f".seed{self.seed}"] if self.seed else []
-        return ("+".join(self.members) or self.given or "scratch") + "".join(words)
+        return own + "".join(words)
 
     def title(self, of: Callable[[str], str] = str) -> str:
         """For people: `SRC + Rotation, Self-ASSL, pretraining 2`.
@@ -106,17 +122,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         Args:
           of: the title of a task or teacher.
         """
-        if not self.members:
-            return "Start weights" if self.given else "From scratch"
-        begun = ", then on" if self.goes_on else ""
-        words = (
-            OBJECTIVES.get(self.objective, ""),
-            "as long as the pool" if self.compute and not self.goes_on else "",
-            f"{100 * self.share:g} % of its pretraining" if self.share < 1 else "",
-            f"pretraining {self.seed + 1}" if self.seed else "",
-        )
-        named = " + ".join(map(of, self.members))
-        return named + begun + "".join(f", {word}" for word in words if word)
+        own = " + ".join(map(of, self.members)) or TITLES[self.variant]
+        return own + ending(self.variant, self.share, self.seed)
 
     def repeated(self, seed: int) -> Self:
         """The same history with other random numbers; given weights stay the same.

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from assl_jax.errors import lookup
 from assl_jax.records.base import VERSION, Pool, Record
 from assl_jax.records.data import DataSummary
 from assl_jax.records.evaluation import Estimate, Evaluation
@@ -176,13 +177,13 @@ class StartWeights(Record, frozen=True, kw_only=True):
 
     Attributes:
       source: name of the run, stage or file that holds them.
-      label: of the network there, as in `NetworkRecord`; "" if the file does not say it.
+      title: of the network there; "" if the file does not say it.
       flops: floating-point operations of its pretraining, with the networks that it builds on; None
         if unknown.
     """
 
     source: str
-    label: str = ""
+    title: str = ""
     flops: float | None = None
 
 
@@ -235,6 +236,14 @@ class Results(Findings, frozen=True, kw_only=True):
         if self.best is None:
             return None
         return next(n for n in self.networks if n.network == self.best.network)
+
+    def network(self, label: str, option: str = "--network") -> NetworkRecord:
+        """The network of a label, which the user gave as `option`.
+
+        Raises:
+          InputError: an unknown label.
+        """
+        return lookup({each.label: each for each in self.networks}, label, option)
 
 
 class Probed(Record, frozen=True, kw_only=True):

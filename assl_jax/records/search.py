@@ -111,6 +111,8 @@ class Iteration(Record, frozen=True, kw_only=True):
         chose no network, paired by image; None if the decision did not look at it.
       error: standard error of the gain.
       needed: the gain that the rule asked for.
+      criterion: which task is tried next, as in `search.next`; "" in a file of an earlier version.
+      rule: when a larger pool is accepted, as in `search.accept`; "" as before.
     """
 
     pool: Pool
@@ -120,6 +122,8 @@ class Iteration(Record, frozen=True, kw_only=True):
     gain: float | None = None
     error: float | None = None
     needed: float | None = None
+    criterion: str = ""
+    rule: str = ""
 
 
 class Lead(Record, frozen=True, kw_only=True):

@@ -1,14 +1,75 @@
-"""The report of a run: one page and one file of tables."""
+"""The report of a run: what it contains, in order, as one page and one file of tables.
 
+A new section is one more entry of `SECTIONS`; a new table or figure is one more part of a
+section.
+"""
+
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from assl_jax.files import write_text
-from assl_jax.report.html import PAGE
-from assl_jax.report.page import render_page
+from assl_jax.records import Results
+from assl_jax.report import (
+    attention,
+    before,
+    curves,
+    embedding,
+    examples,
+    metrics,
+    overview,
+    pairs,
+    penalty,
+    search,
+    self_assl,
+    similarity,
+    stages,
+)
+from assl_jax.report.evaluations import named_metric
+from assl_jax.report.html import PAGE, to_html
+from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.names import capitalised
+from assl_jax.report.outcome import headline, warnings
 from assl_jax.report.record import RunRecord, TaskExamples
-from assl_jax.report.tables import TABLES, render_markdown, summary_lines
+from assl_jax.report.terminal import to_lines
+from assl_jax.report.words import say
+from assl_jax.sections import Part, Report, Section
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
+
+SECTIONS: dict[str, Callable[[RunRecord], Iterable[Part | None]]] = {
+    "overview": overview.parts,
+    "metrics": metrics.parts,
+    "search": search.parts,
+    "pairs": pairs.parts,
+    "self_assl": self_assl.parts,
+    "penalty": penalty.parts,
+    "similarity": similarity.parts,
+    "embedding": embedding.parts,
+    "images": before.images,
+    "attention": attention.parts,
+    "examples": examples.parts,
+    "curves": curves.parts,
+    "time": stages.parts,
+    "skipped": before.skipped,
+    "environment": before.environment,
+}
+
+
+def sections(run: RunRecord) -> tuple[Section, ...]:
+    """The sections that have something to show; charts are drawn when a renderer asks for them."""
+    metric = capitalised(named_metric(run.results) or say("accuracy"))
+    found = (
+        Section.of(say(f"section.{key}", metric=metric), *parts(run))
+        for key, parts in SECTIONS.items()
+    )
+    return tuple(section for section in found if section.parts)
+
+
+def report_of(run: RunRecord) -> Report:
+    """The report of a run."""
+    results = run.results
+    subtitle = say("subtitle", experiment=results.experiment, data=results.data, seed=results.seed)
+    return Report(headline(results), sections(run), subtitle, warnings(results))
 
 
 def write_report(folder: Path, run: RunRecord) -> Path:
@@ -25,6 +86,15 @@ def write_report(folder: Path, run: RunRecord) -> Path:
       The path of `index.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((TABLES, render_markdown(run.results)), (PAGE, render_page(run))):
+    report = report_of(run)
+    for name, text in ((TABLES, to_markdown(report)), (PAGE, to_html(report))):
         write_text(folder / name, text)
     return folder / PAGE
+
+
+def summary_lines(results: Results) -> list[str]:
+    """What a run prints at its end: the outcome, aligned tables and the search in words.
+
+    Intervals are printed for small test sets and for metrics other than the accuracy.
+    """
+    return to_lines(report_of(RunRecord(results)))

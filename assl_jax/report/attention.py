@@ -1,97 +1,54 @@
-"""Grad-CAM and Guided Grad-CAM as a grid of pictures."""
+"""Grad-CAM and Guided Grad-CAM as a table of pictures."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
-from assl_jax.report.figures import example_images
-from assl_jax.report.html import Picture, render
-from assl_jax.report.names import label_title
+from assl_jax.report.html import to_html
+from assl_jax.report.pictures import image_png
+from assl_jax.report.record import RunRecord
+from assl_jax.report.words import say
+from assl_jax.sections import Part, Picture, Pictures, Report, Section, Text
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
 CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped
-NOTE = (
-    "Grad-CAM: bright regions count most for the class that the network predicts, named below the "
-    "picture. The map is as coarse as the network's last convolution stage; its size is in the "
-    "column head, and a map of 1x1 shows no location. Guided Grad-CAM: the pixels that count for "
-    "this class, lighter or darker than grey by the sign of the guided gradient."
-)
-VOLUMES = "Volumes are shown as their axial, coronal and sagittal middle slices."
 
 
-class NetworkHead(NamedTuple):
-    """A network's title, and the size of its last stage's map."""
-
-    title: str
-    size: str
-
-
-class ImageRow(NamedTuple):
-    """An image as the networks see it.
-
-    Attributes:
-      truth: its class.
-      original: the image.
-      explained: Grad-CAM and Guided Grad-CAM of each network in turn.
-      predicted: what each network predicts.
-    """
-
-    truth: str
-    original: Picture
-    explained: list[Picture]
-    predicted: list[str]
+def parts(run: RunRecord) -> Iterator[Part]:
+    """What the maps mean, and a row of them for each image."""
+    if run.attention:
+        yield from explained(run.attention)
 
 
-class Grid(NamedTuple):
-    """What the template `attention.html.j2` shows; `kind` is the CSS class of the pictures."""
-
-    note: str
-    kind: str
-    networks: list[NetworkHead]
-    images: list[ImageRow]
-
-
-def attention_grid(shown: Attention | None) -> Grid | None:
-    """A row for each image, two columns for each network; None for None."""
-    if shown is None:
-        return None
+def explained(shown: Attention) -> Iterator[Part]:
+    """A row for each image, two columns for each network."""
     volumes = shown.originals.ndim == 5
-    return Grid(
-        note=f"{NOTE} {VOLUMES}" if volumes else NOTE,
-        kind="example volume" if volumes else "example",
-        networks=[
-            NetworkHead(label_title(network.label), "x".join(map(str, network.places)))
-            for network in shown.networks
-        ],
-        images=[_image_row(shown, i) for i in range(len(shown.truths))],
-    )
+    columns = [say("attention.image")]
+    for network in shown.networks:
+        words = {"title": network.label, "size": "x".join(map(str, network.places))}
+        columns += [say("attention.cam", **words), say("attention.guided", **words)]
+    rows = tuple(_row(shown, i) for i in range(len(shown.truths)))
+    note = f"{say('attention.note')} {say('planes') if volumes else ''}".rstrip()
+    yield Text((note,), soft=True)
+    yield Pictures(rows, tuple(columns), say("section.attention"), tall=volumes)
 
 
 def gradcam_page(title: str, shown: Attention) -> str:
-    """The grid as an HTML page of its own, which needs no other file."""
-    return render("gradcam.html.j2", title=title, grid=attention_grid(shown))
+    """The pictures as an HTML page of its own, which needs no other file."""
+    return to_html(Report(title, (Section.of(say("section.attention"), *explained(shown)),)))
 
 
-def _image_row(shown: Attention, i: int) -> ImageRow:
+def _row(shown: Attention, i: int) -> tuple[Picture, ...]:
+    """An image, and Grad-CAM and Guided Grad-CAM of each network in turn."""
     image, truth = shown.originals[i], shown.truths[i]
-    explained = []
+    row = [Picture(image_png(image), say("neighbours.image", name=truth), truth)]
     for network in shown.networks:
-        about = f"of {label_title(network.label)} for {network.predicted[i]}"
-        pngs = example_images(
-            overlay(image, network.cams[i]), relief(network.guided[i])[np.newaxis]
-        )
-        names = ("Grad-CAM", "Guided")
-        explained += [
-            Picture(png, f"{name} {about}") for name, png in zip(names, pngs, strict=True)
-        ]
-    original, _ = example_images(image, image[np.newaxis])
-    return ImageRow(
-        truth=truth,
-        original=Picture(original, f"Image: {truth}"),
-        explained=explained,
-        predicted=[network.predicted[i] for network in shown.networks],
-    )
+        about = {"title": network.label, "predicted": network.predicted[i]}
+        cam, guided = overlay(image, network.cams[i]), relief(network.guided[i])
+        row.append(Picture(image_png(cam), say("attention.cam.alt", **about), network.predicted[i]))
+        row.append(Picture(image_png(guided), say("attention.guided.alt", **about)))
+    return tuple(row)
 
 
 def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:

@@ -1,33 +1,41 @@
 """Several finished runs on one page: `python -m assl_jax report`."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.report import forms, glyphs, paper
+from assl_jax.report import forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
+from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import test_set
-from assl_jax.report.html import PAGE, Chart, render, write_files
-from assl_jax.report.metrics_table import metrics_table
-from assl_jax.report.names import PALETTE, START_LABEL, backbone_title, capitalised
-from assl_jax.report.pairs import correlation_lines, pairs_table
-from assl_jax.report.runs import Column, Key, Run, columns_of, read_runs
-from assl_jax.report.self_assl import guard_table, self_assl_lines, self_assl_table
-from assl_jax.report.sentences import headline, outcome_lines, search_trace
-from assl_jax.report.svg import canvas, known, percent_axis, svg
-from assl_jax.report.table import Cell, Row, Table, markdown, plain
-from assl_jax.report.tables import TABLES, search_table, similarity_table
-from assl_jax.strategies.network import VARIANTS
+from assl_jax.report.html import PAGE, to_html
+from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
+from assl_jax.report.outcome import headline
+from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
+from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
+from assl_jax.report.words import say
+from assl_jax.sections import (
+    Command,
+    Figure,
+    Folded,
+    Part,
+    Report,
+    Section,
+    Shown,
+    Table,
+    Text,
+    sections_for,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
 MARKERS = "oDsv^Pp"
-OTHER_DATA = (
-    "The paper's values were measured on other data (STL-10 with 1,000 labels; brain CT of one "
-    "hospital); compare the pattern, not the values."
-)
 
 
 def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> Path:
@@ -44,201 +52,170 @@ def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = F
     Raises:
       InputError: a folder without a finished run, a damaged file, or as `outputs.write`.
     """
-    runs = read_runs(folders)
+    report = comparison(read_runs(folders))
     out = out or folders[0].resolve().parent / "compare"
-    texts = {TABLES: compare_markdown(runs), PAGE: compare_page(runs)}
-    return write_files(out, texts, force=force)
+    texts = {TABLES: to_markdown(report), PAGE: to_html(report)}
+    outputs.write({out / name: text.encode() for name, text in texts.items()}, force=force)
+    return out / PAGE
 
 
-def titles_of(columns: Sequence[Column], metric: str = "accuracy") -> dict[Key, str]:
+def comparison(runs: Sequence[Run]) -> Report:
+    """The report over several runs: their accuracies side by side, then each run's own tables."""
+    groups = groups_of(runs)
+    outcomes = "; ".join(f"{run.name}: {headline(run.results)}" for run in runs)
+    chart = Figure(
+        partial(compare_chart, groups),
+        say("compare.alt", outcomes=outcomes),
+        notes=(glyphs.note([group.title for group in groups]),),
+    )
+    tables = [(name, table) for name in shares() if (table := accuracy_table(groups, name))]
+    parts: list[Part] = [chart]
+    for i, (name, table) in enumerate(tables):
+        title = capitalised(METRICS[name].title)
+        parts.append(Folded((table,), title, shown=Shown.FILES) if i else table)
+    every = Section.of(capitalised(say("accuracy")), *parts)
+    own = (_own(run) for run in runs)
+    title = say("compare", n=len(runs))
+    return Report(title, (every, Section.of(say("compare.runs"), runs_table(groups)), *own))
+
+
+def _own(run: Run) -> Section:
+    """What a run's own report says beside other runs."""
+    parts: list[Part] = [Command(run.record.environment.get("command", ""), shown=Shown.FILES)]
+    for section in sections_for(Shown.COMPARISON, sections(run.record)):
+        parts += (part.at(Shown.FILES) for part in section.parts)
+    title = Text((headline(run.results),), shown=Shown.FILES)
+    folded = Folded(tuple(filter(None, parts)), say("compare.own"), shown=Shown.FILES)
+    return Section.of(run.name, title, folded)
+
+
+def titles_of(groups: Sequence[Group], metric: str = "accuracy") -> dict[Key, str]:
     """Titles of all pretrainings for which a run has the metric.
 
     Scratch comes first, then single tasks, then pools; variants follow their plain network.
     """
     titles: dict[Key, str] = {}
-    for column in columns:
-        for key, networks in column.tested.items():
-            if column.score(key, metric):
+    for group in groups:
+        for key, networks in group.tested.items():
+            if group.score(key, metric):
                 titles.setdefault(key, networks[0].label._replace(backbone="").title)
-
-    pools = list(dict.fromkeys(key.pool for key in titles))
-    variants = ["plain", START_LABEL, *VARIANTS]
+    pools = list(dict.fromkeys(pool for pool, _ in titles))
 
     def order(key: Key) -> tuple[int, int, int]:
-        return len(key.pool), pools.index(key.pool), variants.index(key.variant)
+        pool, variant = key
+        return len(pool), pools.index(pool), ORDER.index(variant)
 
     return {key: titles[key] for key in sorted(titles, key=order)}
 
 
-def accuracy_table(columns: Sequence[Column], metric: str = "accuracy") -> Table | None:
+def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table | None:
     """A row for each pretraining, a column for each run, and the paper's accuracies at the end.
 
     None if the metric was not measured. The best value of each run is strong.
     """
-    titles = titles_of(columns, metric)
-    if not titles:
-        return None
-    papers = _papers(columns, titles) if metric == "accuracy" else {}
-    shown = [_scores(column, list(titles), metric) for column in columns]
-    shown += [[Cell(forms.printed(values[key])) for key in titles] for values in papers.values()]
-    rows = tuple(
-        Row((Cell(title), *cells)) for title, *cells in zip(titles.values(), *shown, strict=True)
+    titles = titles_of(groups, metric)
+    papers = _papers(groups, titles) if metric == "accuracy" else {}
+    columns = [Column(say("head.pretraining"), titles.__getitem__)]
+    columns += [_scores(group, metric) for group in groups]
+    columns += [_printed(head, values) for head, values in papers.items()]
+    several = any(len(group.runs) > 1 for group in groups)
+    caption = say(
+        "compare.caption",
+        metric=METRICS[metric].title,
+        spread=say("spread"),
+        seeds=say("compare.seeds") if several else "",
+        test_sets=_test_sets(groups),
     )
-    caption = f"Test {METRICS[metric].title} in %: {forms.SPREAD}"
-    if any(len(column.runs) > 1 for column in columns):
-        caption += "; in a column of several seeds, over the means of the seeds"
-    caption += f"; {_test_sets(columns)}"
-    caption += f". {OTHER_DATA}" if papers else ""
-    return Table(caption, ("Pretraining", *(column.title for column in columns), *papers), rows)
+    caption += say("compare.other_data") if papers else ""
+    return tabulate(caption, columns, [list(titles)], opens=False, sortable=True)
 
 
-def _test_sets(columns: Sequence[Column]) -> str:
-    """The test set of all runs, or of each."""
-    each = {column.title: test_set(column.runs[0].results) for column in columns}
-    return (
-        next(iter(each.values()))
-        if len(set(each.values())) == 1
-        else "; ".join(f"{title}: {words}" for title, words in each.items())
-    )
-
-
-def _scores(column: Column, keys: Sequence[Key], metric: str) -> list[Cell]:
+def _scores(group: Group, metric: str) -> Column:
     """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
-    estimates = [column.score(key, metric) for key in keys]
-    means = [estimate.mean if estimate else None for estimate in estimates]
-    higher = METRICS[metric].higher_is_better
-    best = forms.winner(means, forms.percent, higher_is_better=higher)
-    cells = []
-    for key, estimate, mean in zip(keys, estimates, means, strict=True):
-        number, seeds = len(column.tested.get(key, [])), len(column.runs)
-        partly = f" ({number} of {seeds})" if 0 < number < seeds else ""
-        cells.append(Cell(forms.mean_std(estimate) + partly, forms.percent(mean) == best))
-    return cells
+    column = measured(group.title, metric, lambda key: group.score(key, metric))
+
+    def text(key: Key) -> str:
+        score = forms.mean_std(group.score(key, metric))
+        number, seeds = len(group.tested.get(key, [])), len(group.runs)
+        partly = 0 < number < seeds
+        return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
+
+    return dataclasses.replace(column, text=text)
 
 
-def _papers(
-    columns: Sequence[Column], keys: Mapping[Key, Any]
-) -> dict[str, dict[Key, float | None]]:
+def _printed(head: str, values: Mapping[Key, float | None]) -> Column:
+    return Column(head, lambda key: forms.printed(values[key]))
+
+
+def _test_sets(groups: Sequence[Group]) -> str:
+    """The test set of all runs, or of each."""
+    each = {group.title: test_set(group.runs[0].results) for group in groups}
+    if len(set(each.values())) == 1:
+        return next(iter(each.values()))
+    return "; ".join(f"{title}: {words}" for title, words in each.items())
+
+
+def _papers(groups: Sequence[Group], keys: Mapping[Key, Any]) -> dict[str, dict[Key, float | None]]:
     """The paper's accuracies by the head of their column, if it has at least two of them."""
     papers = {}
-    for column in columns:
+    for group in groups:
         values = {
-            key: paper.accuracy(column.rank, column.backbone, tuple(key.pool), key.variant)
-            for key in keys
+            (pool, variant): paper.accuracy(group.rank, group.backbone, tuple(pool), variant)
+            for pool, variant in keys
         }
         if sum(value is not None for value in values.values()) > 1:
-            network = paper.network(column.backbone)
-            papers[f"Paper ({paper.DATA[column.rank]}, {network})"] = values
+            data, network = paper.DATA[group.rank], paper.network(group.backbone)
+            papers[say("compare.paper", data=data, network=network)] = values
     return papers
 
 
-def runs_table(columns: Sequence[Column]) -> Table:
+def runs_table(groups: Sequence[Group]) -> Table | None:
     """What each run was."""
-    rows = []
-    for column in columns:
-        for i, run in enumerate(column.runs):
-            r = run.results
-            cells = [run.name, r.experiment, run.data, backbone_title(column.backbone)]
-            cells += [str(r.seed), f"{r.labels:,}", test_set(r)]
-            cells += [run.environment.get("commit", "")]
-            rows.append(Row(tuple(Cell(text or forms.DASH) for text in cells), opens=i == 0))
-    heads = ("Run", "Experiment", "Data", "Backbone", "Seed", "Labels", "Test set", "Commit")
-    return Table("Runs that differ only in their seed are grouped", heads, tuple(rows))
+    shown: dict[str, Callable[[Run, Group], str]] = {
+        "compare.head.run": lambda run, _: run.name,
+        "compare.head.experiment": lambda run, _: run.results.experiment,
+        "compare.head.data": lambda run, _: run.data,
+        "head.backbone": lambda _, group: backbone_title(group.backbone),
+        "compare.head.seed": lambda run, _: str(run.results.seed),
+        "compare.head.labels": lambda run, _: f"{run.results.labels:,}",
+        "compare.head.test_set": lambda run, _: test_set(run.results),
+        "compare.head.commit": lambda run, _: run.record.environment.get("commit", ""),
+    }
+
+    def column(head: str, text: Callable[[Run, Group], str]) -> Column:
+        return Column(say(head), lambda row: text(*row) or forms.DASH)
+
+    columns = [column(*each) for each in shown.items()]
+    rows = [[(run, group) for run in group.runs] for group in groups]
+    return tabulate(say("compare.runs.caption"), columns, rows)
 
 
 @svg
-def compare_chart(columns: Sequence[Column]) -> "Figure | None":
+def compare_chart(groups: Sequence[Group]) -> "Canvas | None":
     """Test accuracies: a row for each pretraining, a colour and a marker for each run."""
-    titles = titles_of(columns)
+    titles = titles_of(groups)
     if not titles:
         return None
-    gap = 0.7 / max(len(columns), 3)
-    names = glyphs.in_chart([column.title for column in columns])
-    figure = canvas(8.4, 1.2 + 0.12 * len(columns) + len(titles) * (0.16 + 0.11 * len(columns)))
+    gap = 0.7 / max(len(groups), 3)
+    names = glyphs.in_chart([group.title for group in groups])
+    figure = canvas(8.4, 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups)))
     ax = figure.subplots()
-    for i, column in enumerate(columns):
+    for i, group in enumerate(groups):
         tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        label = f"{names[i]} ({test_set(column.runs[0].results)})"
-        for y, key in enumerate(titles):
-            estimate = column.score(key, "accuracy")
+        label = f"{names[i]} ({test_set(group.runs[0].results)})"
+        for row, key in enumerate(titles):
+            y = row + gap * (i - (len(groups) - 1) / 2)
+            estimate = group.score(key, "accuracy")
             if estimate is None:
                 continue
-            x, y_run = 100 * estimate.mean, y + gap * (i - (len(columns) - 1) / 2)
-            ax.plot(x, y_run, marker, markersize=5.5, color=tint, label=label, clip_on=False)
+            x = 100 * estimate.mean
+            ax.plot(x, y, marker, markersize=5.5, color=tint, label=label, clip_on=False)
             label = ""  # one entry in the legend is enough
             if known(estimate.std):
-                ax.errorbar(x, y_run, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
+                ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, linewidth=1, capsize=2)
     for y in range(1, len(titles)):
         ax.axhline(y - 0.5, color=LINE, linewidth=0.8)
-    ax.set_yticks(range(len(titles)), list(titles.values()))
-    ax.set_ylim(len(titles) - 0.5, -0.5)
-    percent_axis(ax, "test accuracy (%)")
-    ax.grid(axis="y", visible=False)
-    figure.legend(loc="outside upper left", ncols=2 if len(columns) > 1 else 1)
+    name_rows(ax, list(titles.values()))
+    percent_axis(ax, say("compare.axis"))
+    figure.legend(loc="outside upper left", ncols=2 if len(groups) > 1 else 1)
     return figure
-
-
-def own_tables(run: Run) -> list[Table]:
-    """A run's tables, with the paper's values if it has some."""
-    r = run.results
-    tables = [
-        metrics_table(r),
-        search_table(r),
-        pairs_table(r, with_paper=True) or pairs_table(r),
-        self_assl_table(r, with_paper=True) or self_assl_table(r),
-        guard_table(r),
-        similarity_table(r.similarity),
-    ]
-    return [table for table in tables if table]
-
-
-def _own_lines(run: Run) -> list[str]:
-    r = run.results
-    return [*outcome_lines(r), *correlation_lines(r), *self_assl_lines(r), *search_trace(r)]
-
-
-def compare_page(runs: Sequence[Run]) -> str:
-    """The whole of `index.html`."""
-    columns = columns_of(runs)
-    outcomes = "; ".join(f"{run.name}: {headline(run.results)}" for run in runs)
-    alt = f"Dot chart of test accuracies in %, a row for each pretraining. {outcomes}"
-    return render(
-        "compare.html.j2",
-        title=_title(runs),
-        accuracies=Chart(compare_chart(columns), alt),
-        key=glyphs.key([column.title for column in columns]),
-        metrics={
-            capitalised(metric.title): accuracy_table(columns, name)
-            for name, metric in shares().items()
-        },
-        runs=runs_table(columns),
-        own=[
-            {
-                "name": run.name,
-                "headline": headline(run.results),
-                "command": run.environment.get("command", ""),
-                "lines": _own_lines(run),
-                "tables": own_tables(run),
-            }
-            for run in runs
-        ],
-    )
-
-
-def _title(runs: Sequence[Run]) -> str:
-    return f"{len(runs)} run{'s' if len(runs) > 1 else ''} compared"
-
-
-def compare_markdown(runs: Sequence[Run]) -> str:
-    """The whole of `tables.md`."""
-    columns = columns_of(runs)
-    tables = [accuracy_table(columns, metric) for metric in shares()]
-    parts = [f"# {_title(runs)}\n", *(markdown(table) for table in tables if table)]
-    parts += [markdown(runs_table(columns))]
-    for run in runs:
-        parts += [f"## {plain(run.name)}\n", f"{plain(headline(run.results))}\n"]
-        if command := run.environment.get("command"):
-            parts += [f"    {' '.join(command.split())}\n"]
-        parts += [f"{plain(line)}\n" for line in _own_lines(run)]
-        parts += [markdown(table) for table in own_tables(run)]
-    return "\n".join(parts)

@@ -2,28 +2,51 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assl_jax.records import HELD_OUT, LogRecord
-from assl_jax.report.names import Label, label_title, pool_colour, task_title
-from assl_jax.report.record import latest
+from assl_jax.report.names import Label, Labels, capitalised, task_colour, task_title
+from assl_jax.report.record import RunRecord, latest
 from assl_jax.report.svg import canvas, known, svg
+from assl_jax.report.words import say
+from assl_jax.sections import Figure, Folded, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
 Points = list[tuple[float, float]]
+Curves = dict[tuple[str, str, str], Points]  # by stage, run and task
 LETTERS = 34  # of a title that a panel has room for
+COLUMNS = 3  # panels in a row
+# Logged values that have curves, by the kind of stage.
+CURVES = (
+    *(("pretrain", name) for name in ("loss", "accuracy", "knn_accuracy", "effective_rank")),
+    *(("finetune", name) for name in ("loss", "accuracy")),
+)
+
+
+def parts(run: RunRecord) -> Iterator[Part]:
+    """A figure for each logged quantity; all but the first open on a click."""
+    first = True
+    for kind, quantity in CURVES:
+        if any(r.kind == kind and known(r.values.get(quantity)) for r in run.metrics):
+            words = say(f"curves.{kind}.{quantity}")
+            draw = partial(training_curves, run.metrics, run.labels, kind=kind, quantity=quantity)
+            title, alt = capitalised(words), say("curves.alt", quantity=words)
+            chart = Figure(draw, alt, notes=(say("curves.note", quantity=title),))
+            yield chart if first else Folded((chart,), title)
+            first = False
 
 
 @svg
 def training_curves(
-    metrics: Sequence[LogRecord], *, kind: str, quantity: str = "loss", columns: int = 3
-) -> "Figure | None":
+    metrics: Sequence[LogRecord], labels: Labels, *, kind: str, quantity: str = "loss"
+) -> "Canvas | None":
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
     Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
@@ -32,17 +55,38 @@ def training_curves(
     quantity "accuracy" is that on the training batches.
 
     Args:
-      metrics: the log of all stages.
+      metrics, labels: the log of all stages, and what its labels mean.
       kind: of the stages that are shown, "pretrain" or "finetune".
       quantity: name of the logged value.
-      columns: panels in a row.
     """
     from matplotlib.lines import Line2D
 
-    # The log has the order of the stages; panels keep it.
-    panels: dict[str, dict[tuple[str, str, str], Points]] = {
-        record.label: {} for record in metrics if record.kind == kind
-    }
+    panels = _panels(metrics, labels, kind, quantity)
+    if not panels:
+        return None
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = canvas(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (label, curves) in zip(axes, panels.items(), strict=False):
+        _curve_panel(ax, label, curves, by_task=kind == "pretrain")
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    figure.supxlabel(say("step"), fontsize=10)
+    figure.supylabel(quantity.replace("_", " "), fontsize=10)
+    tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
+    tasks.pop(HELD_OUT, None)
+    if kind == "pretrain" and len(tasks) > 1:
+        keys = [Line2D([], [], color=task_colour(t), label=task_title(t)) for t in tasks]
+        figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
+    return figure
+
+
+def _panels(
+    metrics: Sequence[LogRecord], labels: Labels, kind: str, quantity: str
+) -> dict[Label, Curves]:
+    """The curves of each label. The log has the order of the stages; panels keep it."""
+    panels: dict[str, Curves] = {record.label: {} for record in metrics if record.kind == kind}
     for record in latest(metrics):
         value = record.values.get(quantity)
         if record.kind == kind and known(value):
@@ -51,47 +95,36 @@ def training_curves(
     panels = {label: curves for label, curves in panels.items() if curves}
     # A training that went on after a rung has the steps before it too.
     longest: dict[Label, str] = {}
-    for label in sorted(panels, key=lambda label: Label.parse(label).share):
-        longest[Label.parse(label)._replace(share=1.0)] = label
-    panels = {label: panels[label] for label in panels if label in longest.values()}
-    if not panels:
-        return None
-    columns = min(columns, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = canvas(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, (label, curves) in zip(axes, panels.items(), strict=False):
-        _curve_panel(ax, label, curves, by_task=kind == "pretrain")
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    figure.supxlabel("step", fontsize=10)
-    figure.supylabel(quantity.replace("_", " "), fontsize=10)
-    tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
-    tasks.pop(HELD_OUT, None)
-    if kind == "pretrain" and len(tasks) > 1:
-        keys = [Line2D([], [], color=pool_colour([t]), label=task_title(t)) for t in tasks]
-        figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
-    return figure
+    for label in sorted(panels, key=lambda label: labels[label].share):
+        longest[labels[label]._replace(share=1.0)] = label
+    return {labels[label]: panels[label] for label in panels if label in longest.values()}
 
 
-def _curve_panel(
-    ax: "Axes", label: str, curves: Mapping[tuple[str, str, str], Points], *, by_task: bool
-) -> None:
+def _curve_panel(ax: "Axes", label: Label, curves: Curves, *, by_task: bool) -> None:
     lines = []
     for (*_, task), points in curves.items():
-        steps, values = np.array(points, dtype=float).T
-        lines.append(moving_mean(values, max(1, len(values) // 12)))
         own = by_task and task != HELD_OUT
-        tint = pool_colour([task] if own else Label.parse(label).pool)
-        mark = "o" if len(values) == 1 else ""
-        ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
-        ax.plot(*thinned(steps, lines[-1]), f"{mark}-", color=tint, linewidth=1.6)
-    ax.set_title(textwrap.fill(label_title(label), LETTERS))
+        tint = task_colour(task) if own else label.colour
+        mark = "o" if len(points) == 1 else ""
+        lines.append(draw_curve(ax, points, tint, marker=mark, linewidth=1.6))
+    ax.set_title(textwrap.fill(label.title, LETTERS))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")
+
+
+def draw_curve(
+    ax: "Axes", points: Points, tint: str, *, smooth: bool = True, **look: Any
+) -> np.ndarray:
+    """Draw a curve, by default faint with its moving mean over a twelfth; what is solid returns."""
+    steps, values = np.array(points, dtype=float).T
+    if smooth:
+        ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
+        values = moving_mean(values, max(1, len(values) // 12))
+    ax.plot(*thinned(steps, values), color=tint, **look)
+    return values
 
 
 def moving_mean(values: np.ndarray, window: int) -> np.ndarray:

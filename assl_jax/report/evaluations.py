@@ -6,19 +6,15 @@ from assl_jax.evaluation.scores import METRICS, on_test_set
 from assl_jax.evaluation.uncertainty import student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
-from assl_jax.report.names import START_LABEL, Label, label_title
+from assl_jax.report.names import SCRATCH, START, Label
+from assl_jax.report.words import say
 
 NO_GAIN = 5e-4  # a smaller gain prints as 0.0 points
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
 
 
 class Tested(NamedTuple):
-    """A network that was tested.
-
-    Attributes:
-      label: its backbone, pool and variant; the backbone is "" if the run has only one.
-      evaluation: how good it is.
-    """
+    """A network that was tested, and how good it is."""
 
     label: Label
     evaluation: Evaluation
@@ -38,17 +34,23 @@ def named_metric(results: Results) -> str:
     return "" if shown == "accuracy" else METRICS[shown].title
 
 
+def deciding_metric(results: Results) -> str:
+    """The title of the metric that selection looks at; "" for the accuracy."""
+    return "" if results.metric == "accuracy" else METRICS[results.metric].title
+
+
 def test_set(results: Results) -> str:
     """The size of the test set, for every table and figure of test results."""
-    patients = "" if results.patients is None else f" of {results.patients:,} patients"
-    return f"{results.test_images:,} test images{patients}"
+    if results.patients is None:
+        return say("test_set", images=results.test_images)
+    return say("test_set.patients", images=results.test_images, patients=results.patients)
 
 
 def spread(results: Results) -> str:
     """What stands after "±" in tables of test results."""
     tested = (score(results, network.evaluation) for network in every_network(results))
     repeated = any(estimate.pretrainings for estimate in tested if estimate)
-    return forms.SPREAD + (" (in brackets: over the pretrainings)" if repeated else "")
+    return say("spread.pretrainings" if repeated else "spread")
 
 
 def nothing_beat_scratch(results: Results) -> bool:
@@ -77,11 +79,6 @@ def within_noise(gain: Estimate) -> bool:
     return gain.error is not None and abs(gain.mean) < errors * gain.error
 
 
-def deciding_metric(results: Results) -> str:
-    """The title of the metric that selection looks at; "" for the accuracy."""
-    return "" if results.metric == "accuracy" else METRICS[results.metric].title
-
-
 def score(results: Results, evaluation: Evaluation | None) -> Estimate | None:
     """On the test set, the `shown_metric`; None if it was not measured."""
     return evaluation.metrics.get(shown_metric(results)) if evaluation else None
@@ -103,31 +100,29 @@ def self_assl_groups(results: Results) -> tuple[SelfASSLGroup, ...]:
 
 def kept(results: Results) -> Label | None:
     """The label of the network that the run ends with."""
-    best = results.best
-    if best is None or best.scratch:
-        return Label("", ()) if best else None
-    return Label("", best.pool, best.variant)
+    return Label.of(results.best.network) if results.best else None
 
 
 def title_of(results: Results, label: Label) -> str:
     """A network's title; that of start weights says what they are."""
     start = results.start_weights
-    if label.variant != START_LABEL or start is None:
+    if label.variant != START.variant or start is None:
         return label.title
-    return f"{label.title} ({label_title(start.label) if start.label else start.source})"
+    return f"{label.title} ({start.title or start.source})"
 
 
 def overview(results: Results) -> list[Tested]:
     """Networks without pretraining, every single task, a pool beside its control, and the kept."""
-    found = {Label("", ()): results.scratch} if results.scratch else {}
+    found = {SCRATCH: results.scratch} if results.scratch else {}
     if results.start:
-        found[Label("", (), START_LABEL)] = results.start
-    found |= {Label("", (task,)): single for task, single in results.singles.items()}
+        found[START] = results.start
+    found |= {Label.trained(task): single for task, single in results.singles.items()}
     if control := results.control:
-        pool = next(c for c in tried(results) if c.members == control.as_long_as)
-        if pool.evaluation:
-            found[Label("", control.as_long_as)] = pool.evaluation
-        found[Label("", control.pool, "longer")] = control.evaluation
+        pool = Label.of(control.as_long_as)
+        extended = next(c for c in tried(results) if Label.trained(*c.members) == pool)
+        if extended.evaluation:
+            found[pool] = extended.evaluation
+        found[Label.of(control.network)] = control.evaluation
     label = kept(results)
     if results.best and label:
         found.setdefault(label, results.best.evaluation)
@@ -146,19 +141,19 @@ def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
       results: of a run.
       candidates: include the pools that the search tried.
     """
-    networks = overview(results)
+    found = dict(overview(results))
     for extension in (*(tried(results) if candidates else ()), *results.pairs):
-        label = Label("", extension.members)
-        if extension.evaluation and label not in [network.label for network in networks]:
-            networks.append(Tested(label, extension.evaluation))
+        if extension.evaluation:
+            found.setdefault(Label.trained(*extension.members), extension.evaluation)
+    networks = [Tested(label, evaluation) for label, evaluation in found.items()]
     groups = self_assl_groups(results)
     for group in groups:
         backbone = group.backbone if len(groups) > 1 else ""
-        networks.append(Tested(Label(backbone, ()), group.scratch))
+        networks.append(Tested(SCRATCH._replace(backbone=backbone), group.scratch))
         if group.start:
-            networks.append(Tested(Label(backbone, (), START_LABEL), group.start))
+            networks.append(Tested(START._replace(backbone=backbone), group.start))
         networks += [
-            Tested(Label(backbone, row.pool, variant), evaluation)
+            Tested(Label(row.pool, variant, backbone), evaluation)
             for row in group.rows
             for variant, evaluation in row.evaluations.items()
         ]

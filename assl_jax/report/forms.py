@@ -9,27 +9,39 @@ from assl_jax.records import Estimate
 
 NO_WIDTH = 1e-9  # of an interval whose ends differ by rounding alone
 DASH = "–"  # for a number that does not exist
-SPREAD = "mean ± standard deviation over repeated fine-tunings"  # what `mean_std` prints
+Form = Callable[[float | None], str]
 
 
 def percent(value: float | None, *, digits: int = 2) -> str:
     """A fraction of 1 as a percentage without its sign."""
-    return _fixed(None if value is None else 100 * value, f".{digits}f")
-
-
-def plain(value: float | None) -> str:
-    """A number with three decimals, such as a log loss."""
-    return _fixed(value, ".3f")
-
-
-def of(share: bool) -> Callable[[float | None], str]:
-    """How a metric is printed: a share of 1 in percent, any other value as it is."""
-    return percent if share else plain
+    return fixed(value, f".{digits}f", 100)
 
 
 def gain(value: float | None, *, digits: int = 2) -> str:
     """A difference of two fractions of 1 in signed percentage points."""
-    return _fixed(None if value is None else 100 * value, f"+.{digits}f")
+    return fixed(value, f"+.{digits}f", 100)
+
+
+def fixed(value: float | None, form: str, scale: float = 1) -> str:
+    """A number times `scale`; a dash if it does not exist."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = format(scale * value, form)
+    # A loss of 0.001 points prints as no change, not as a negative zero.
+    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text
+
+
+tenths: Form = functools.partial(percent, digits=1)  # of a percent
+plain: Form = functools.partial(fixed, form=".3f")  # a log loss
+similar: Form = functools.partial(fixed, form=".4f")  # a similarity in [0, 1]
+rank: Form = functools.partial(fixed, form=".1f")  # an effective rank
+printed: Form = functools.partial(fixed, form=".2f")  # a value of the paper, already in %
+printed_gain: Form = functools.partial(fixed, form="+.2f")  # the same in points
+
+
+def of(share: bool) -> Form:
+    """How a metric is printed: a share of 1 in percent, any other value as it is."""
+    return percent if share else plain
 
 
 def points(value: float) -> str:
@@ -37,41 +49,20 @@ def points(value: float) -> str:
     return gain(value, digits=1).replace("-", "−")
 
 
-def printed(value: float | None, *, signed: bool = False) -> str:
-    """A value of the paper, which already is in % or points."""
-    return _fixed(value, "+.2f" if signed else ".2f")
-
-
-def similar(value: float | None) -> str:
-    """A similarity in [0, 1]."""
-    return _fixed(value, ".4f")
-
-
 def coefficient(value: float | None) -> str:
     """A correlation with two decimals and a typographic minus."""
-    return _fixed(value, ".2f").replace("-", "−")
+    return fixed(value, ".2f").replace("-", "−")
 
 
-def mean_std(
-    estimate: Estimate | None,
-    *,
-    digits: int = 2,
-    form: Callable[[float | None], str] | None = None,
-) -> str:
+def mean_std(estimate: Estimate | None, form: Form = percent) -> str:
     """Mean ± standard deviation; the mean alone if there was a single repetition.
 
     With several pretrainings, the deviation of their means follows in brackets. A deviation of 0
     over several repetitions is printed. If the repetitions are not kept, it may be that of a single
     one, and is not.
-
-    Args:
-      estimate: the quantity.
-      digits: after the point, in percent.
-      form: how it prints, if not in percent.
     """
     if estimate is None:
         return DASH
-    form = form or functools.partial(percent, digits=digits)
     several = len(estimate.runs) > 1
     texts = [form(v) for v in (estimate.mean, estimate.std if several else estimate.std or None)]
     if DASH in texts:
@@ -83,7 +74,7 @@ def mean_std(
 def interval(estimate: Estimate | None) -> str:
     """The ends of the interval in percent and brackets; "" without an interval."""
     found = ends(estimate)
-    return f"[{', '.join(percent(end, digits=1) for end in found)}]" if found else ""
+    return f"[{', '.join(map(tenths, found))}]" if found else ""
 
 
 def ends(estimate: Estimate | None) -> tuple[float, float] | None:
@@ -100,14 +91,11 @@ def ends(estimate: Estimate | None) -> tuple[float, float] | None:
 
 def with_interval(estimate: Estimate | None) -> str:
     """Mean, standard deviation and interval in percent, with one decimal."""
-    return f"{mean_std(estimate, digits=1)} {interval(estimate)}".strip()
+    return f"{mean_std(estimate, tenths)} {interval(estimate)}".strip()
 
 
 def winner(
-    values: Iterable[float | None],
-    form: Callable[[float | None], str],
-    *,
-    higher_is_better: bool = True,
+    values: Iterable[float | None], form: Form, *, higher_is_better: bool = True
 ) -> str | None:
     """The best value as printed; None if all values print the same.
 
@@ -116,11 +104,3 @@ def winner(
     numbers = [v for v in values if v is not None and math.isfinite(v)]
     best = max if higher_is_better else min
     return form(best(numbers)) if len({form(v) for v in numbers}) > 1 else None
-
-
-def _fixed(value: float | None, form: str) -> str:
-    if value is None or not math.isfinite(value):
-        return DASH
-    text = format(value, form)
-    # A loss of 0.001 points prints as no change, not as a negative zero.
-    return text.replace("-", "+" if "+" in form else "") if float(text) == 0 else text

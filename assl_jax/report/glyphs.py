@@ -4,6 +4,9 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 
+from assl_jax.report.words import say
+
+LETTERS = 20  # of a name
 FONT = "DejaVu Sans"  # ships with matplotlib
 # Charts place letters one by one, from left to right. These need more than that: letters from right
 # to left, and marks that join the letter before them.
@@ -19,11 +22,17 @@ def in_chart(names: Sequence[str]) -> list[str]:
     return [str(i) for i in range(1, len(names) + 1)]
 
 
-def key(names: Sequence[str]) -> str:
+def note(names: Sequence[str]) -> str:
     """What the numbers of `in_chart` mean; "" if it shows the names themselves."""
     if in_chart(names) == [unicodedata.normalize("NFC", name) for name in names]:
         return ""
-    return ", ".join(f"{i} = {name}" for i, name in enumerate(names, start=1))
+    return say("classes", key=", ".join(f"{i} = {name}" for i, name in enumerate(names, start=1)))
+
+
+def short_name(name: str) -> str:
+    """A long name without its middle: names often differ at their ends."""
+    half = LETTERS // 2
+    return name if len(name) <= LETTERS else f"{name[:half]}…{name[1 - half :]}"
 
 
 def fonts(text: str) -> list[str]:

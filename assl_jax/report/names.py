@@ -1,67 +1,52 @@
-"""Titles and colours of tasks, pools, networks and backbones; every part of a report uses these."""
+"""Titles, colours and keys of tasks, pools, networks and backbones, for every part of a report."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
+from assl_jax.records import Network, Pool, Results
 from assl_jax.report.colours import GREY
-from assl_jax.strategies.network import TITLES, VARIANTS, ending
+from assl_jax.report.words import WORDS, say
 from assl_jax.tasks import TASKS, describe
 
-SCRATCH = TITLES["scratch"]  # title of an empty pool
-SCRATCH_LABEL = "scratch"
-START = TITLES["start"]
-START_LABEL = "start"  # also the variant of an empty pool that begins with the start weights
-# What readers call the kinds of stages.
-STAGES = {
-    "pretrain": "pretraining",
-    "start": "start weights",
-    "teacher": "teacher",
-    "finetune": "fine-tuning",
-    "rate": "learning rate",
-    "select": "cross-validation",
-    "features": "features",
-    "probe": "linear probe",
-}
-
 PALETTE = tuple(task.colour for task in TASKS.values())
+ORDER = ("scratch", "start", "plain", "longer", "second_run", "self_assl", "on")  # of variants
 
 
 class Label(NamedTuple):
-    """A network's label in its parts.
+    """What tells a network from others, for readers; by default the one from scratch.
 
     Attributes:
-      backbone: name of the architecture; "" if the label has none.
       pool: the proxy tasks; empty from scratch, and for the start weights alone.
-      variant: "plain", "start" for the start weights alone, or one of `VARIANTS`.
+      variant: one of `ORDER`.
+      backbone: name of the architecture; "" if the run has one.
       seed: number of the pretraining; from 0.
       share: of the pretraining, below 1 at a rung of a search.
     """
 
-    backbone: str
-    pool: tuple[str, ...]
-    variant: str = "plain"
+    pool: Pool = ()
+    variant: str = "scratch"
+    backbone: str = ""
     seed: int = 0
     share: float = 1.0
 
     @classmethod
-    def parse(cls, label: str) -> "Label":
-        """Split `"vgg16/src+rotation.self_assl.seed1"`."""
-        if repeated := re.fullmatch(r"(.+)\.seed(\d+)", label):
-            return cls.parse(repeated[1])._replace(seed=int(repeated[2]))
-        if part := re.fullmatch(r"(.+)\.part(\d*\.?\d+(?:e-\d+)?)", label):
-            return cls.parse(part[1])._replace(share=float(part[2]))
-        backbone, _, rest = label.partition("/")
-        if not backbone.isidentifier() or not rest:  # the whole label is the pool
-            backbone, rest = "", label
-        pool, _, variant = rest.rpartition(".")
-        if not pool or variant not in VARIANTS:
-            pool, variant = rest, "plain"
-        if rest in (SCRATCH_LABEL, START_LABEL):
-            return cls(backbone, (), "start" if rest == START_LABEL else "plain")
-        return cls(backbone, tuple(pool.split("+")), variant)
+    def of(cls, network: Network, backbone: str = "") -> "Label":
+        """The label of a network, with its backbone if the run has several."""
+        return cls(network.members, network.variant, backbone, network.seed, network.share)
+
+    @classmethod
+    def trained(cls, *pool: str) -> "Label":
+        """The label of the first training of some tasks."""
+        return cls(pool, "plain")
+
+    def __eq__(self, other: object) -> bool:
+        """The order of a pool does not matter."""
+        return isinstance(other, Label) and hash(self) == hash(other)
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.pool), *self[1:]))
 
     @property
     def single(self) -> bool:
@@ -71,9 +56,35 @@ class Label(NamedTuple):
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
+        words = [pool_title(self.pool) if self.pool else say(f"network.{self.variant}")]
+        words += [say(f"network.{self.variant}")] if self.variant in ORDER[3:] else []
+        words += [say("network.share", percent=100 * self.share)] if self.share < 1 else []
+        words += [say("network.seed", number=self.seed + 1)] if self.seed else []
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        own = START if self.variant == START_LABEL else pool_title(self.pool)
-        return start + own + ending(self.variant, self.share, self.seed)
+        return start + ", ".join(words)
+
+    @property
+    def colour(self) -> str:
+        """That of the last task, the same in every chart; grey from scratch."""
+        return describe(self.pool[-1]).colour if self.pool else GREY
+
+    @property
+    def key(self) -> tuple[frozenset[str], str]:
+        """What is equal for one pretraining of two runs: the tasks in any order, the variant."""
+        return frozenset(self.pool), self.variant
+
+
+SCRATCH, START = Label(), Label((), "start")
+Labels = Mapping[str, Label]  # by the label of a stage, as its log has it
+
+
+def titles(results: Results) -> dict[str, str]:
+    """The titles of the networks of a run by their labels."""
+    several = len({network.backbone for network in results.networks}) > 1
+    return {
+        each.label: Label.of(each.network, each.backbone * several).title
+        for each in results.networks
+    }
 
 
 def task_title(task: str) -> str:
@@ -86,14 +97,19 @@ def short_title(task: str) -> str:
     return describe(task).short
 
 
+def task_colour(task: str) -> str:
+    """A task's colour, the same in every chart."""
+    return describe(task).colour
+
+
 def pool_title(pool: Sequence[str]) -> str:
-    """`("src", "rotation")` becomes "SRC + Rotation", an empty pool "From scratch"."""
-    return " + ".join(map(task_title, pool)) or SCRATCH
+    """`("src", "rotation")` becomes "SRC + Rotation"."""
+    return " + ".join(map(task_title, pool))
 
 
-def label_title(label: str) -> str:
-    """The title of a network's label, see `Label`."""
-    return Label.parse(label).title
+def stage_title(kind: str) -> str:
+    """What readers call a kind of stages; an unknown one stays as it is."""
+    return WORDS.get(f"stage.{kind}", kind)
 
 
 def backbone_title(name: str) -> str:
@@ -102,11 +118,6 @@ def backbone_title(name: str) -> str:
         return backbone_entry(name).title
     except InputError:
         return name
-
-
-def pool_colour(pool: Sequence[str]) -> str:
-    """A pool has the colour of its last task, the same in every chart; grey from scratch."""
-    return describe(pool[-1]).colour if pool else GREY
 
 
 def capitalised(words: str) -> str:

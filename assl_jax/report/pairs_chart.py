@@ -7,14 +7,16 @@ from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.forms import coefficient
-from assl_jax.report.names import pool_colour, short_title
-from assl_jax.report.pairs import FEW, GAINS
+from assl_jax.report.names import capitalised, short_title, task_colour
 from assl_jax.report.svg import canvas, known, svg
+from assl_jax.report.words import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FEW = 6  # pairs, those of four tasks; fewer have no correlation worth a headline
+GAINS = ("avg_gain", "max_gain")  # fields of an extension
 SIZE = (4.9, 3.7)  # inches of one panel
 LETTER = (0.066, 0.135)  # inches that one letter of a label takes
 # Possible offsets of a label from its dot, in inches, the preferred ones first.
@@ -43,14 +45,16 @@ def pairs_chart(results: Results) -> "Figure | None":
         return None
     figure = canvas(SIZE[0] * len(GAINS), SIZE[1])
     axes = figure.subplots(1, len(GAINS), squeeze=False).ravel()
-    for ax, (key, title) in zip(axes, GAINS.items(), strict=True):
+    for ax, key in zip(axes, GAINS, strict=True):
         _panel(ax, key, pairs)
         of = results.correlation.get(key, Correlation()) if len(pairs) >= FEW else Correlation()
         values = {"Spearman": of.spearman, "Pearson": of.pearson}
         words = [f"{name} {coefficient(value)}" for name, value in values.items() if known(value)]
-        ax.set_title(f"{title.capitalize()}: {', '.join(words)}" if words else title)
-        ax.set_xlabel("similarity")
-        ax.set_ylabel("gain (points)")
+        title = say(f"gain.{key}")
+        panel = say("pairs.panel", gain=capitalised(title), coefficients=", ".join(words))
+        ax.set_title(panel if words else title)
+        ax.set_xlabel(say("similarity.axis"))
+        ax.set_ylabel(say("pairs.axis"))
     figure.supxlabel(test_set(results), fontsize=8)
     return figure
 
@@ -68,8 +72,8 @@ def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
             *(x, y, "o"),
             markersize=8,
             fillstyle="left",
-            markerfacecolor=pool_colour([left]),
-            markerfacecoloralt=pool_colour([right]),
+            markerfacecolor=task_colour(left),
+            markerfacecoloralt=task_colour(right),
             markeredgecolor=PAPER,
             markeredgewidth=0.6,
         )

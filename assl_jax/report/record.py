@@ -9,6 +9,7 @@ import numpy as np
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.records import LogRecord, Results, StageRecord
+from assl_jax.report.names import Label
 
 
 class TaskExamples(NamedTuple):
@@ -35,16 +36,18 @@ class RunRecord:
       environment: versions, devices, commit and command; flat.
       metrics: the logged records of its stages.
       stages: its finished stages, in the order in which they ran.
+      labels: what their networks are, by the label that metrics and stages have.
       examples: by proxy task.
       attention: Grad-CAM of some test images, or None.
       embedding: test images as the kept network sees them, or None.
     """
 
     results: Results
-    config: dict[str, Any]
-    environment: dict[str, str]
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
     metrics: list[LogRecord] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
+    labels: dict[str, Label] = field(default_factory=dict)
     examples: dict[str, TaskExamples] = field(default_factory=dict)
     attention: Attention | None = None
     embedding: Embedding | None = None

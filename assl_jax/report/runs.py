@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from assl_jax import records
 from assl_jax.errors import lookup, require
@@ -12,35 +12,30 @@ from assl_jax.evaluation.uncertainty import estimate
 from assl_jax.records import Estimate, Results
 from assl_jax.report.evaluations import Tested, every_network
 from assl_jax.report.names import backbone_title
+from assl_jax.report.record import RunRecord
+from assl_jax.report.words import say
 
-
-class Key(NamedTuple):
-    """A pretraining: its tasks in any order (none from scratch), and its variant."""
-
-    pool: frozenset[str]
-    variant: str
-
-    @classmethod
-    def of(cls, network: Tested) -> "Key":
-        return cls(frozenset(network.label.pool), network.label.variant)
+Key = tuple[frozenset[str], str]  # of a pretraining, see `Label.key`
 
 
 class Run(NamedTuple):
-    """The files of a finished run; `name` is for readers."""
+    """A finished run; `name` is for readers."""
 
     name: str
-    results: Results
-    config: dict[str, Any]
-    environment: dict[str, Any]
+    record: RunRecord
+
+    @property
+    def results(self) -> Results:
+        return self.record.results
 
     @property
     def data(self) -> str:
         """The data source, and the file or folder that it read."""
-        path = self.config["data"].get("path")
+        path = self.record.config["data"].get("path")
         return f"{self.results.data}: {Path(path).name}" if path else self.results.data
 
 
-class Column(NamedTuple):
+class Group(NamedTuple):
     """Runs that differ only in their seed, with one backbone: a column of the comparison.
 
     Attributes:
@@ -102,39 +97,42 @@ def _read(folder: Path, name: str) -> Run:
         isinstance(config.get("data"), dict),
         f"{folder / records.CONFIG} is not the config of a run; delete it and run again",
     )
-    return Run(name, results, config, records.read_settings(folder / records.ENVIRONMENT))
+    environment = records.read_settings(folder / records.ENVIRONMENT)
+    return Run(name, RunRecord(results, config, environment))
 
 
-def columns_of(runs: Iterable[Run]) -> list[Column]:
-    """One column for each set of settings and each backbone.
+def groups_of(runs: Iterable[Run]) -> list[Group]:
+    """One group for each set of settings and each backbone.
 
-    Runs that differ only in their seed share a column. A second run with the same seed gets a
-    column of its own.
+    A second run with the same settings and seed gets a group of its own.
     """
-    groups: dict[tuple[str, int], list[Run]] = {}
+    alike: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        settings = json.dumps({k: v for k, v in run.config.items() if k != "seed"}, sort_keys=True)
-        number = 0  # of the columns with these settings
-        while run.results.seed in [r.results.seed for r in groups.get((settings, number), [])]:
+        others = {key: value for key, value in run.record.config.items() if key != "seed"}
+        settings = json.dumps(others, sort_keys=True)
+        number = 0  # of the groups with these settings
+        while run.results.seed in [r.results.seed for r in alike.get((settings, number), [])]:
             number += 1
-        groups.setdefault((settings, number), []).append(run)
-    return [column for group in groups.values() for column in _columns(group)]
+        alike.setdefault((settings, number), []).append(run)
+    return [group for some in alike.values() for group in _by_backbone(some)]
 
 
-def _columns(group: list[Run]) -> list[Column]:
+def _by_backbone(runs: list[Run]) -> list[Group]:
     tested: dict[str, dict[Key, list[Tested]]] = {}
-    for run in group:
+    for run in runs:
         for network in every_network(run.results):
-            column = tested.setdefault(network.label.backbone, {})
-            column.setdefault(Key.of(network), []).append(network)
-    title = group[0].name
-    if len(group) > 1:
-        title += f" … {group[-1].name} ({len(group)} seeds)"
-    only = next((network.backbone for network in group[0].results.networks), "")
+            keys = tested.setdefault(network.label.backbone, {})
+            keys.setdefault(network.label.key, []).append(network)
+    title = runs[0].name
+    if len(runs) > 1:
+        title = say("compare.column", first=title, last=runs[-1].name, number=len(runs))
+    only = next((network.backbone for network in runs[0].results.networks), "")
     return [
-        Column(
-            f"{title}, {backbone_title(backbone)}" if backbone else title,
-            group,
+        Group(
+            say("compare.backbone", title=title, backbone=backbone_title(backbone))
+            if backbone
+            else title,
+            runs,
             backbone or only,
             networks,
         )

@@ -1,35 +1,44 @@
 """Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
 
 import statistics
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from assl_jax.records import Estimate, Results, SelfASSLGroup, SelfASSLRow
-from assl_jax.report import forms, paper
+from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
+from assl_jax.report import forms, paper, self_assl_chart
+from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, backbone_title, pool_title
-from assl_jax.report.table import Cell, Row, Table
-from assl_jax.strategies.network import VARIANTS
+from assl_jax.report.pairs import beside_paper
+from assl_jax.report.record import RunRecord
+from assl_jax.report.words import WORDS, say
+from assl_jax.sections import Figure, Part, Shown, Table, Text
 
-NETWORKS = {"plain": "f_p", **VARIANTS}
-# Fields of a row: head, how a value prints.
-GUARDS = {
-    "similarity": ("Similarity to f_p", forms.similar),
-    "untrained": ("Similarity to an untrained network", forms.similar),
-    "effective_rank": ("Effective rank", lambda v: forms.DASH if v is None else f"{v:.1f}"),
-}
-# Settings: what a value means; other values are shown as they are.
-MEANINGS = {
-    "sign": {"complementary": "away from f_p", "as_printed": "towards f_p (Eq. 6 as printed)"},
-    "standardise": {
-        "none": "features as they are",
-        "features": "standardised features",
-        "whiten": "whitened features",
-    },
-    "use": {
-        "f_prime": "f' alone is fine-tuned",
-        "both": "f_p and f' are fine-tuned together",
-    },
-}
+NETWORKS = ("plain", "second_run", "self_assl")  # variants, in the order of the guards
+# Fields of a row, and how a value prints.
+GUARDS = {"similarity": forms.similar, "untrained": forms.similar, "effective_rank": forms.rank}
+
+
+def parts(run: RunRecord) -> Iterator[Part | None]:
+    """The chart, how certain the differences are, Table 4 and the guards."""
+    results = run.results
+    if table := self_assl_table(results):
+        values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in table.rows)
+        draw = partial(self_assl_chart.self_assl_chart, results)
+        yield Figure(draw, say("self_assl.alt", values=values))
+    yield Text(tuple(self_assl_lines(results)), shown=Shown.EVERYWHERE)
+    yield from beside_paper(table, self_assl_table(results, with_paper=True), guard_table(results))
+
+
+class Method(NamedTuple):
+    """A row of Table 4: a pool, or a network without one, which has no row of results."""
+
+    backbone: str
+    title: str
+    evaluations: dict[str, Evaluation]
+    row: SelfASSLRow | None = None
+    printed: paper.Improvement | None = None
 
 
 def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | None:
@@ -39,204 +48,158 @@ def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | No
       results: of a run.
       with_paper: add the paper's values at the end; None if it has none of the rows.
     """
-    groups, rank = self_assl_groups(results), len(results.space)
-    in_paper = any(_printed(rank, group, row) for group in groups for row in group.rows)
-    if not groups or (with_paper and not in_paper):
+    rank, every = len(results.space), rows_of(results)
+    methods = [_methods(rank, group) for group in self_assl_groups(results)]
+    if with_paper and not any(each.printed for group in methods for each in group if each.row):
         return None
-    second = any(row.second_run for group in groups for row in group.rows)
-    variants = ["plain", "self_assl", *(["second_run"] if second else [])]
-    heads = ["Backbone", "Method", "ACC", "w. Self-ASSL", "ACC (+/-)"]
-    heads += ["Second run"] if second else []
+    second = any(row.second_run for row in every)
+    columns = [
+        Column(say("head.backbone"), lambda each: each.backbone, once=True),
+        Column(say("head.method"), lambda each: each.title),
+        _accuracy("self_assl.head.before", "plain"),
+        _accuracy("self_assl.head.after", "self_assl"),
+        Column(say("self_assl.head.difference"), _difference),
+        *([_accuracy("self_assl.head.second", "second_run")] if second else []),
+    ]
     if with_paper:
-        heads += paper.heads(rank, "ACC", "w. Self-ASSL", "ACC (+/-)")
-    rows: list[Row] = []
-    for group in groups:
-        name = Cell(backbone_title(group.backbone))
-        scratch = [forms.mean_std(group.scratch.accuracy)] + [forms.DASH] * len(variants)
-        if with_paper:
-            value = paper.accuracy(rank, group.backbone, ())
-            scratch += [forms.printed(value), forms.DASH, forms.DASH]
-        rows.append(Row((name, Cell("T. f. s."), *map(Cell, scratch)), opens=True))
-        if group.start:
-            alone = [forms.mean_std(group.start.accuracy), *scratch[1:]]
-            if with_paper:
-                alone[-3:] = [forms.DASH] * 3
-            rows.append(Row((Cell(""), Cell(START), *map(Cell, alone))))
-        leaders = {
-            variant: forms.winner([_mean(row, variant) for row in group.rows], forms.percent)
-            for variant in variants
-        }
-        for row in group.rows:
-            plain, self_assl, *control = (
-                Cell(
-                    forms.mean_std(_accuracy(row, variant)),
-                    forms.percent(_mean(row, variant)) == leaders[variant],
-                )
-                for variant in variants
-            )
-            cells = [plain, self_assl, Cell(difference_text(row.difference)), *control]
-            if with_paper:
-                cells += map(Cell, _printed_cells(_printed(rank, group, row)))
-            rows.append(Row((Cell(""), Cell(pool_title(row.pool)), *cells)))
-    caption = (
-        f"Without and with Self-ASSL: accuracies in %, {spread(results)}; "
-        "ACC (+/-): their difference, paired by fine-tuning"
+        columns += printed(
+            paper.DATA[rank],
+            lambda each: each.printed,
+            {
+                "self_assl.head.before": ("plain", forms.printed),
+                "self_assl.head.after": ("self_assl", forms.printed),
+                "self_assl.head.difference": ("difference", forms.printed_gain),
+            },
+        )
+    sure = any(forms.ends(row.difference) for row in every)
+    caption = say(
+        "self_assl.caption",
+        spread=spread(results),
+        interval=say("self_assl.caption.interval") if sure else "",
+        test_set=test_set(results),
+        second=say("self_assl.caption.second") if second else "",
     )
-    if any(forms.ends(row.difference) for group in groups for row in group.rows):
-        caption += " [95 % interval by bootstrap over the test set's patients or images]"
-    caption += f"; {test_set(results)}"
-    caption += "; second run: a second training without the penalty" if second else ""
-    return Table(f"{caption}; T. f. s.: from scratch", tuple(heads), tuple(rows), names=2)
+    return tabulate(caption, columns, methods, names=2, shown=Shown.EVERYWHERE)
+
+
+def _methods(rank: int, group: SelfASSLGroup) -> list[Method]:
+    backbone = backbone_title(group.backbone)
+    scratch = paper.Improvement(paper.SCRATCH[rank, paper.network(group.backbone)], None, None)
+    title = say("self_assl.from_scratch")
+    methods = [Method(backbone, title, {"plain": group.scratch}, printed=scratch)]
+    if group.start:
+        methods.append(Method(backbone, START.title, {"plain": group.start}))
+    for row in group.rows:
+        single = len(row.pool) == 1  # the paper has no others
+        values = paper.improvement(rank, group.backbone, row.pool[0]) if single else None
+        methods.append(Method(backbone, pool_title(row.pool), row.evaluations, row, values))
+    return methods
+
+
+def _accuracy(head: str, variant: str) -> Column:
+    """Accuracies of a variant; the best one with a pool is strong."""
+
+    def accuracy(each: Method) -> Estimate | None:
+        return each.evaluations[variant].accuracy if variant in each.evaluations else None
+
+    def compared(each: Method) -> float | None:
+        return each.evaluations[variant].accuracy.mean if each.row and accuracy(each) else None
+
+    return Column(say(head), lambda each: forms.mean_std(accuracy(each)), compared)
+
+
+def _difference(each: Method) -> str:
+    return self_assl_chart.difference_text(each.row.difference) if each.row else forms.DASH
 
 
 def guard_table(results: Results) -> Table | None:
     """How far f' is from f_p, and whether its features are still useful; None without them."""
-    groups = self_assl_groups(results)
-    rows: list[Row] = []
-    for group in groups:
-        name = backbone_title(group.backbone)
-        for row in group.rows:
-            pool = pool_title(row.pool)
-            for i, variant in enumerate(v for v in NETWORKS if v in row.evaluations):
-                start = (name, pool) if i == 0 else ("", "")
-                values = [form(getattr(row, g).get(variant)) for g, (_, form) in GUARDS.items()]
-                texts = (*start, NETWORKS[variant], *values)
-                rows.append(Row(tuple(map(Cell, texts)), opens=i == 0))
-                name = ""
-    if not rows:
-        return None
-    caption = (
-        "On held-out images. If a shortcut satisfied the penalty, the features resemble no other "
-        "network's, not even an untrained one's, or their effective rank is low"
-    )
-    heads = ("Backbone", "Method", "Network", *(head for head, _ in GUARDS.values()))
-    return Table(caption, heads, tuple(rows), names=3)
+    groups = [
+        [(group, row, variant) for variant in NETWORKS if variant in row.evaluations]
+        for group in self_assl_groups(results)
+        for row in group.rows
+    ]
+
+    def backbone(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
+        group, row, _ = network
+        return backbone_title(group.backbone) if row is group.rows[0] else ""
+
+    def guard(name: str, form: forms.Form) -> Column:
+        def value(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
+            return form(getattr(network[1], name).get(network[2]))
+
+        return Column(say(f"guard.{name}"), value)
+
+    columns = [
+        Column(say("head.backbone"), backbone, once=True),
+        Column(say("head.method"), lambda network: pool_title(network[1].pool), once=True),
+        Column(say("head.network"), lambda network: say(f"network.{network[2]}")),
+        *(guard(*of) for of in GUARDS.items()),
+    ]
+    return tabulate(say("self_assl.guards"), columns, groups, names=3, shown=Shown.EVERYWHERE)
 
 
 def self_assl_headline(results: Results) -> str:
     """The outcome in one sentence: the average difference, and how many tasks gained clearly."""
-    groups = self_assl_groups(results)
+    groups = [group for group in self_assl_groups(results) if group.rows]
     parts: list[str] = []
-    number = 0
-    for group in groups:
-        found = [row.difference.mean for row in group.rows]
-        if not found:
-            continue
-        words = f"{forms.points(statistics.fmean(found))}{'' if parts else ' points'}"
-        sure = [value for row, value in zip(group.rows, found, strict=True) if _clear(row)]
-        if len(found) == 1:
-            words += f" for {pool_title(group.rows[0].pool)}"
-            words += "" if sure else ", within the noise"
-        else:
-            words += f" on average over {len(found)} tasks" if len(found) != number else ""
-            up, clear = (sum(value > 0 for value in values) for values in (found, sure))
-            words += f" ({up} of {len(found)} up, {clear} beyond the noise)"
-        words += f" with {backbone_title(group.backbone)}" if len(groups) > 1 else ""
+    for i, group in enumerate(groups):
+        again = i > 0 and len(group.rows) == len(groups[i - 1].rows)
+        words = _gained(group.rows, again=again, first=i == 0)
+        if len(self_assl_groups(results)) > 1:
+            backbone = backbone_title(group.backbone)
+            words = say("self_assl.with", difference=words, backbone=backbone)
         parts.append(words)
-        number = len(found)
-    return f"Self-ASSL: {', '.join(parts) or 'no accuracy was measured'}"
+    differences = ", ".join(parts) or say("headline.self_assl.nothing")
+    return say("headline.self_assl", differences=differences)
 
 
-def _clear(row: SelfASSLRow) -> bool:
-    return not within_noise(row.difference)
+def _gained(rows: Sequence[SelfASSLRow], *, again: bool, first: bool) -> str:
+    """The average difference over some pools; `again` over as many as said before."""
+    found = [row.difference for row in rows]
+    sure = [difference for difference in found if not within_noise(difference)]
+    points = forms.points(statistics.fmean(each.mean for each in found))
+    points = say("self_assl.points", points=points) if first else points
+    if len(rows) == 1:
+        key = "self_assl.one" if sure else "self_assl.one.noise"
+        return say(key, points=points, pool=pool_title(rows[0].pool))
+    up, clear = (sum(each.mean > 0 for each in some) for some in (found, sure))
+    key = "self_assl.again" if again else "self_assl.several"
+    return say(key, points=points, number=len(rows), up=up, clear=clear)
 
 
 def self_assl_lines(results: Results) -> list[str]:
-    """Sentences next to the table: how certain the differences are, and the settings."""
-    sentences = (certain_line, second_line, longer_line, settings_line)
-    return [line for sentence in sentences if (line := sentence(results))]
-
-
-def certain_line(results: Results) -> str:
-    """For how many pools the interval of the difference excludes 0; "" for fewer than two."""
-    rows = [row for group in self_assl_groups(results) for row in group.rows]
-    found = [interval for row in rows if (interval := forms.ends(row.difference))]
-    if len(found) < 2:
-        return ""
-    up, down = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
-    return (
-        f"The 95 % interval of the difference is above 0 for {up} of {len(found)}, and below 0 "
-        f"for {down}."
-    )
-
-
-def second_line(results: Results) -> str:
-    """What a second run without the penalty gains, the control for Self-ASSL; "" without one."""
-    gained = [
-        row.second_run.accuracy.mean - row.plain.accuracy.mean
-        for group in self_assl_groups(results)
-        for row in group.rows
-        if row.second_run
-    ]
-    if not gained:
-        return ""
-    mean = forms.points(statistics.fmean(gained))
-    average = " on average" if len(gained) > 1 else ""
-    return f"A second run without the penalty: {mean} points{average} over the first."
-
-
-def longer_line(results: Results) -> str:
-    """A caution if f' was trained longer than f_p and there is no control for that; else ""."""
-    rows = [row for group in self_assl_groups(results) for row in group.rows]
-    continued = results.self_assl and results.self_assl.settings.get("init_from") == "f_p"
-    if not continued or any(row.second_run for row in rows):
-        return ""
-    return (
-        "f' was trained twice as long as f_p. To see what the longer training alone gains, add a "
-        "second run without the penalty (self_assl.second_run=True)."
-    )
-
-
-def settings_line(results: Results) -> str:
-    """The settings of Self-ASSL in one sentence; "" for other experiments."""
+    """How certain the differences are, what longer training alone gains, and the settings."""
+    rows = rows_of(results)
     settings = results.self_assl.settings if results.self_assl else {}
-    phrases = [_phrase(key, value) for key, value in settings.items()]
-    return f"Self-ASSL: {', '.join(filter(None, phrases))}." if any(phrases) else ""
+    lines = []
+    found = [interval for row in rows if (interval := forms.ends(row.difference))]
+    if len(found) > 1:
+        up, down = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
+        lines.append(say("self_assl.certain", up=up, number=len(found), down=down))
+    gained = [
+        row.second_run.accuracy.mean - row.plain.accuracy.mean for row in rows if row.second_run
+    ]
+    if gained:
+        key = "self_assl.second.average" if len(gained) > 1 else "self_assl.second"
+        lines.append(say(key, points=forms.points(statistics.fmean(gained))))
+    elif settings.get("init_from") == "f_p":
+        lines.append(say("self_assl.longer"))
+    phrases = [phrase for setting in settings.items() if (phrase := _phrase(*setting))]
+    if phrases:
+        lines.append(say("self_assl.settings", settings=", ".join(phrases)))
+    return lines
 
 
 def _phrase(setting: str, value: Any) -> str:
-    match setting:
-        case "weight":
-            return f"weight {value:g}"
-        case "floor":
-            return f"down to a similarity of {value:g}" if value else ""
-        case "layer":
-            return f"layer {value}"
-        case "estimator":
-            return f"{value} estimator"
-        case "queue":
-            return f"queue of {value:g} d" if value else ""
-        case "init_from":
-            return f"f' starts from {value}"
-        case "sign" | "standardise" | "use":
-            return MEANINGS[setting].get(value, str(value))
-    return ""
+    """A setting in words; "" if it has none, or is off."""
+    if (key := f"setting.{setting}.{value}") in WORDS:
+        return say(key)
+    if (key := f"setting.{setting}") in WORDS:
+        return say(key, value=value) if value or setting == "weight" else ""
+    return str(value) if setting in ("sign", "standardise", "use") else ""
 
 
-def difference_text(difference: Estimate) -> str:
-    """A difference in points, with its interval."""
-    found = forms.ends(difference)
-    interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
-    return forms.gain(difference.mean) + interval
-
-
-def _accuracy(row: SelfASSLRow, variant: str) -> Estimate | None:
-    evaluations = row.evaluations
-    return evaluations[variant].accuracy if variant in evaluations else None
-
-
-def _mean(row: SelfASSLRow, variant: str) -> float | None:
-    accuracy = _accuracy(row, variant)
-    return accuracy.mean if accuracy else None
-
-
-def _printed(rank: int, group: SelfASSLGroup, row: SelfASSLRow) -> paper.Improvement | None:
-    """The paper's values for a row; it has single tasks only."""
-    return paper.improvement(rank, group.backbone, row.pool[0]) if len(row.pool) == 1 else None
-
-
-def _printed_cells(values: paper.Improvement | None) -> list[str]:
-    if values is None:
-        return [forms.DASH] * 3
-    plain, self_assl = forms.printed(values.plain), forms.printed(values.self_assl)
-    return [plain, self_assl, forms.printed(values.difference, signed=True)]
+def rows_of(results: Results) -> list[SelfASSLRow]:
+    """The rows of all backbones."""
+    return [row for group in self_assl_groups(results) for row in group.rows]

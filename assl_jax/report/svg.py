@@ -8,7 +8,7 @@ import contextlib
 import functools
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from assl_jax.report.colours import GREY, INK, LINE, SHADE, follow
@@ -90,6 +90,13 @@ def percent_axis(ax: "Axes", label: str) -> None:
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, 0.0), min(high, 100.0))
     ax.set_xlabel(label)
+
+
+def name_rows(ax: "Axes", titles: Sequence[str], **look: Any) -> None:
+    """Rows from top to bottom, with their titles and without lines between them."""
+    ax.set_yticks(range(len(titles)), titles, **look)
+    ax.set_ylim(len(titles) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
 
 
 def known(value: float | None) -> TypeGuard[float]:

@@ -185,7 +185,7 @@ def shares(workers: int) -> Sequence[set[int]]:
 
 
 def _begin_worker(parts: Any) -> None:
-    """Take a share of the processors before JAX starts, and end with the first process."""
+    """Take a share of the processors before JAX starts, and end with the parent process."""
     if part := parts.get():
         os.sched_setaffinity(0, part)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the first process answers it

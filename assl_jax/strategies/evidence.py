@@ -73,7 +73,7 @@ class Evidence:
     def specs(
         self, network: Network, divisions: Sequence[int] = (), *, tested: bool = True
     ) -> list[StageSpec]:
-        """The stages of `evaluated`; while no learning rate is chosen yet, with any of them."""
+        """The stages of `evaluated`; with any learning rate while none is chosen yet."""
         study, target = self.study, self.study.target
         repeats, found = study.repeats(network), self._rates(network)
         known = all(self.stages.find(spec) for spec in found)

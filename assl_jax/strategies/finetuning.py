@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assl_jax.console import Progress
+from assl_jax.evaluation import stored
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target, stratified_folds
@@ -30,7 +31,6 @@ from assl_jax.training.processes import broadcast, is_primary
 from assl_jax.training.state import TrainState
 
 FOR_RATES = 1000  # the division that chooses learning rates; those of a search are far below
-PREDICTIONS = "predictions"  # folder of a stage, with the probabilities of each run
 TITLES = {
     "finetune": "fine-tune {network}",
     "rate": "cross-validate {network} with the learning rate {rate:g}",
@@ -128,15 +128,8 @@ def runs_of(study: Study, spec: StageSpec) -> dict[str, Run]:
 
 
 def predictions(study: Study, stage: Stage) -> list[np.ndarray]:
-    """The probabilities `[n, k]` of each run of a finished stage, in the order of its test rows."""
-    return [
-        read_array(stage.folder / PREDICTIONS / file_of(run)) for run in runs_of(study, stage.spec)
-    ]
-
-
-def file_of(run: str) -> str:
-    """The file of a run's probabilities."""
-    return f"{run.replace(' ', '_')}.npy"
+    """The probabilities `[n, k]` of each run of a finished stage."""
+    return stored.predictions(stage.folder, runs_of(study, stage.spec))
 
 
 def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Predicted:
@@ -183,8 +176,8 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
         logging = Logging(every=study.log_every, record=record)
         _finetune_all(study, target, begin, runs, folder, title, logging, keep)
     if spec.kind == "finetune" and is_primary():  # so that metrics can be read without the data
-        write_array(folder / PREDICTIONS / "labels.npy", dataset.labels[dataset.test])
-        write_array(folder / PREDICTIONS / "groups.npy", dataset.groups[dataset.test])
+        test = dataset.test
+        stored.write_truth(folder, dataset.labels[test], dataset.groups[test])
     return Predicted(runs=tuple(runs))
 
 
@@ -198,14 +191,14 @@ def _finetune_all(
     logging: Logging,
     keep: Any,
 ) -> None:
-    folder, unfinished = stage / PREDICTIONS, stage / CHECKPOINTS
+    folder, unfinished = stage / stored.FOLDER, stage / CHECKPOINTS
     if is_primary():
         folder.mkdir(exist_ok=True)
-    finished = broadcast([name for name in runs if (folder / file_of(name)).exists()])
+    finished = broadcast([name for name in runs if (folder / stored.file_of(name)).exists()])
     heads: dict[bytes, Any] = {}  # by the rows of training
     with Progress(title, len(runs)) as progress:
         for i, (name, run) in enumerate(runs.items()):
-            path = folder / file_of(name)
+            path = folder / stored.file_of(name)
             if name in finished:
                 found = read_array(path)
             else:

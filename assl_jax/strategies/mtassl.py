@@ -109,7 +109,8 @@ def _grow(
     base = evidence.start() or evidence.evaluate(SCRATCH)
     higher = direction.higher_is_better
     ranked = sorted(singles, key=lambda name: value(singles[name]), reverse=higher)
-    pool, best, lead = (ranked[0],), singles[ranked[0]], None
+    pool: Pool = (ranked[0],)
+    best, lead = singles[ranked[0]], None
     if len(ranked) > 1:
         second = study.single(ranked[1])
         ahead = evidence.gain(second, study.single(ranked[0]), on_test=on_test)
@@ -149,6 +150,8 @@ def _grow(
                 gain=turn.gain,
                 error=turn.error,
                 needed=turn.needed,
+                criterion=settings.next,
+                rule=settings.accept,
             )
         )
         if not accepted:

@@ -23,12 +23,6 @@ from assl_jax.ranges import (
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 
-BUDGETS = ("compute", "steps", "per_task")
-MIXING = ("alternate", "joint", "distil")
-STARTS = ("single", "scratch")
-SELECT_ON = ("cv", "test")
-CANDIDATES = ("argmin", "all")
-NEXT = ("lcka", "complement")
 # How many standard errors a larger pool must be better by, on folds that chose no network. None
 # compares the values on the folds that chose the start, as the paper does: it must not be worse.
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
@@ -42,8 +36,6 @@ AS_PRINTED: dict[str, Any] = {
     "control": False,
 }
 AS_PRINTED_MIXING = "alternate"  # and how its pools are trained
-INIT_FROM = ("scratch", "f_p")
-USE = ("f_prime", "both")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +55,7 @@ class DistilSettings:
       InputError: an unknown start, or a weight that is not above 0.
     """
 
-    start: Annotated[str, OneOf(STARTS)] = "single"
+    start: Annotated[str, OneOf(("single", "scratch"))] = "single"
     weight: Positive = 1.0
     teachers: str = ""
 
@@ -94,8 +86,8 @@ class PretrainSettings:
 
     training: Part[Training] = Training(steps=1000, batch_size=128)
     seeds: Repeats = 1
-    budget: Annotated[str, OneOf(BUDGETS)] = "steps"
-    mixing: Annotated[str, OneOf(MIXING)] = "alternate"
+    budget: Annotated[str, OneOf(("compute", "steps", "per_task"))] = "steps"
+    mixing: Annotated[str, OneOf(("alternate", "joint", "distil"))] = "alternate"
 
     def __post_init__(self) -> None:
         check(self, "pretrain.")
@@ -185,7 +177,7 @@ class SimilaritySettings:
       InputError: too few images, or an unknown estimator.
     """
 
-    n: Annotated[int, Range(at_least=max(ESTIMATORS.values()))] = 4096
+    n: Annotated[int, Range(at_least=max(e.least for e in ESTIMATORS.values()))] = 4096
     layer: str = "pooled"
     estimator: Annotated[str, OneOf(ESTIMATORS)] = "biased"
     reestimate_bn: bool = True
@@ -228,13 +220,13 @@ class SearchSettings:
         that looks at the test set.
     """
 
-    select_on: Annotated[str, OneOf(SELECT_ON)] = "cv"
+    select_on: Annotated[str, OneOf(("cv", "test"))] = "cv"
     metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
     accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
-    next: Annotated[str, OneOf(NEXT)] = "lcka"
+    next: Annotated[str, OneOf(("lcka", "complement"))] = "lcka"
     rungs: tuple[float, ...] = ()
     gate: bool = True
-    candidates: Annotated[str, OneOf(CANDIDATES)] = "argmin"
+    candidates: Annotated[str, OneOf(("argmin", "all"))] = "argmin"
     control: bool = True
     as_printed: bool = False
 
@@ -273,8 +265,8 @@ class SecondRun:
     """
 
     penalty: Part[Penalty] = Penalty()
-    init_from: Annotated[str, OneOf(INIT_FROM)] = "f_p"
-    use: Annotated[str, OneOf(USE)] = "f_prime"
+    init_from: Annotated[str, OneOf(("scratch", "f_p"))] = "f_p"
+    use: Annotated[str, OneOf(("f_prime", "both"))] = "f_prime"
 
     def __post_init__(self) -> None:
         check(self, "self_assl.")

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Shaped
 
-from assl_jax.errors import in_range, require
+from assl_jax.errors import require
 from assl_jax.ops.crop import cut, random_starts
+from assl_jax.ranges import Range
 
 # Overlap of two neighbouring tiles along an axis, as a share of the tile's side. It holds for the
 # patches of cpc, and by default for the tiles of src, mcpc and sc_assl. At least 0, below 1.
@@ -60,7 +61,7 @@ def tile_grid(
       InputError: tiles below `SMALLEST_TILE`, or an overlap out of range.
     """
     share = OVERLAP if overlap is None else overlap
-    in_range(float(share), f"task.{task}.overlap", at_least=0, below=1)
+    Range(at_least=0, below=1).check(float(share), f"task.{task}.overlap")
     unit = share.denominator  # tile side in units: the overlap is a whole number of them
     step = unit - share.numerator  # stride in units
     whole = unit + (tiles - 1) * step  # crop side in units

@@ -129,8 +129,7 @@ def fit(
       state: the start; replaced by the newest checkpoint of the session if there is one.
       objective: what is trained; a seeded schedule draws one of its turns for each step.
       feed: the examples, those of them to train on, and the devices.
-      training: how long and how.
-      backbone: the network.
+      training, backbone: how long and how, and the network.
       session: seed, end, checkpoints and log.
       frozen: networks in evaluation mode, see `Member.prepare`.
 
@@ -141,10 +140,10 @@ def fit(
         If there are several processes, they all stop together at the next record or checkpoint.
     """
     mesh, checkpoints, logging = feed.mesh, session.checkpoints, session.logging
+    title = logging.title or "training"
     training.check(mesh)
     state = replicate(state, mesh)
-    if checkpoints:
-        state = checkpoints.resume(state, mesh)
+    state = checkpoints.resume(state, mesh) if checkpoints else state
     start, end = int(state.step), training.steps if session.until is None else session.until
     recent = Recent(training.steps, training.batch_size, logging)
     if start == 0:
@@ -162,8 +161,7 @@ def fit(
         for step, examples in enumerate(batches, start):
             state, metrics, rate = take(state, step, examples)
             recent.add(step, metrics)
-            done = step + 1
-            last = done == end
+            done, last = step + 1, step + 1 == end
             save = checkpoints is not None and checkpoints.due(done)
             due = done % logging.every == 0 or save or last
             stop = stop_requested(due)
@@ -173,9 +171,7 @@ def fit(
             if checkpoints and (save or stop or (last and checkpoints.last)):
                 checkpoints.save(done, state)
             if stop and not last:
-                raise Interrupted(
-                    f"stopped at step {done} of {end} of {logging.title or 'training'}"
-                )
+                raise Interrupted(f"stopped at step {done} of {end} of {title}")
     return state
 
 

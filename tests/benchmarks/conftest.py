@@ -1,7 +1,6 @@
 """Runs benchmarks as their users do, with the smallest sizes."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -50,14 +49,3 @@ def tables_in():
         return tables
 
     return read
-
-
-@pytest.fixture
-def positive():
-    """`positive(row, *columns)` asserts that these columns hold finite numbers above 0."""
-
-    def check(row, *columns):
-        for column in columns:
-            assert math.isfinite(float(row[column])) and float(row[column]) > 0, (column, row)
-
-    return check

@@ -1,46 +1,10 @@
 """The feed benchmark: its smallest run, and its check of batches."""
 
-import importlib.util
-import json
-import math
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from assl_jax.training.feed import Examples
 from benchmarks.feed import check_alike, write_images
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.long
-def test_every_form_has_a_number(tmp_path):
-    path = tmp_path / "out.json"
-    options = ["--images=40", "--batch=8", "--networks=none,tiny", "--steps=2", "--repeats=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.feed", *options, f"--json={path}"],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    written = json.loads(path.read_text())
-    assert written["bytes"] == 40 * 96 * 96 * 3
-    assert [row["network"] for row in written["rows"]] == ["none", "tiny"]
-    forms = ["device", "our thread"]
-    if importlib.util.find_spec("grain"):
-        forms += ["Grain, images", "Grain, batches"]
-    for row in written["rows"]:
-        assert list(row["times"]) == forms
-        numbers = [row[f"{form} (images/s)"] for form in forms]
-        numbers += [row[f"{form} / device (time)"] for form in forms[1:]]
-        assert all(math.isfinite(number) and number > 0 for number in numbers)
-    assert done.stdout.strip().splitlines()[-1].startswith("| tiny | ")
 
 
 def test_batches_that_differ_are_noticed(tmp_path):

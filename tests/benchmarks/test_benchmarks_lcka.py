@@ -1,10 +1,9 @@
 """The LCKA benchmark: its tables, and the mini-batch form that it compares with."""
 
 import numpy as np
-import pytest
 
 from assl_jax.lcka import lcka_matrix
-from benchmarks.lcka import FORMS, TORCH, features, minibatch_cka, minibatch_hsic
+from benchmarks.lcka import features, minibatch_cka, minibatch_hsic
 
 
 def of_batches(x, batch):
@@ -24,26 +23,3 @@ def test_mini_batches_estimate_the_same():
     # Tasks share half of the variance: cov = 1, var = 2, so CKA is 1 / 4.
     got = of_batches(features(4096, 16, 2), 256)
     np.testing.assert_allclose(got, [[1, 0.25], [0.25, 1]], atol=0.02)
-
-
-@pytest.mark.long
-def test_prints_both_tables(benchmark_run, tables_in, positive):
-    options = ["--n=600", "--d=8", "--tasks=2", "--repeats=2", "--memory_n=5000"]
-    out, written = benchmark_run("lcka", *options)
-    times, memory = tables_in(out)
-    assert [(row["form"], row["features in"]) for row in times] == list(FORMS)
-    for row in times:
-        if row["form"] == TORCH and row["time (s)"] == "–":
-            assert "pip install" in out
-            continue
-        positive(row, "time (s)", "time / JAX product")
-    assert float(times[0]["similarity"]) == pytest.approx(0.25, abs=0.1)
-    assert len(memory) == 2 and {row["form"] for row in memory} == {
-        "init, update, result",
-        "lcka_matrix",
-    }
-    for row in memory:
-        positive(row, "features (GB)", "peak of the process (GB)")
-        assert row["finite"] == "True" and 0 <= float(row["peak above that before (GB)"]) < 0.5
-    assert len(written["rows"]) == len(FORMS) and len(written["memory"]) == 2
-    assert "jax" in written["environment"]

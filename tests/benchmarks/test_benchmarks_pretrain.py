@@ -1,63 +1,10 @@
 """The pretraining benchmark: its smallest runs, and the PyTorch program it compares with."""
 
-import json
-import math
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from assl_jax import losses
-
-ROOT = Path(__file__).parents[2]
-TINY = ("--batch=4", "--width=0.0625", "--steps=1", "--repeats=2")
-
-
-def run(tmp_path, *options):
-    """The rows of the JSON file, and the lines of all tables."""
-    path = tmp_path / "out.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pretrain", *TINY, *options, f"--json={path}"],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.strip().splitlines()
-    return json.loads(path.read_text())["rows"], [line for line in lines if line.startswith("| ")]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("space", "task", "inputs"),
-    [
-        ("16x16x3", "src", "5x6x6"),
-        ("10x12x12x1", "rubiks_cube", "8x4x4x4"),
-    ],
-)
-def test_a_task_has_a_row(tmp_path, space, task, inputs):
-    (row,), lines = run(tmp_path, f"--space={space}", f"--tasks={task}", "--backbone=vgg11")
-    assert (row["task"], row["inputs per image"]) == (task, inputs)
-    assert lines[-1].startswith(f"| {task} | {inputs} | ")
-    numbers = [value for value in row.values() if isinstance(value, float)]
-    assert len(numbers) == 5 and all(math.isfinite(n) and n > 0 for n in numbers)
-    counts = {what: len(times) for what, times in row["times"].items()}
-    assert counts == {"whole": 2, "bare": 2, "batch": 2}
-
-
-@pytest.mark.long
-def test_simclr_in_both_libraries(tmp_path):
-    pytest.importorskip("torch")
-    options = ("--against=torch", "--space=16x16x3", "--backbone=resnet10", "--workers=1")
-    (row,), _ = run(tmp_path, *options)
-    ours, theirs = row["assl_jax (images/s)"], row["PyTorch (images/s)"]
-    assert ours > 0 and theirs > 0
-    assert row["assl_jax / PyTorch"] == pytest.approx(ours / theirs)
 
 
 def test_pytorch_minimises_the_same_loss():

@@ -78,15 +78,3 @@ def test_the_branch_of_this_platform_counts():
 
     assert flops_of(lambda x: chosen(x, **{own: product}, default=twice), square) == 2 * 4**3
     assert flops_of(lambda x: chosen(x, **{other: product}, default=twice), square) == 4 * 4**3
-
-
-@pytest.mark.long
-def test_prints_a_table(benchmark_run, tables_in, positive):
-    out, written = benchmark_run(
-        *("roofline", "--tasks=rotation", "--space=16x16x3", "--batch=2", "--backbone=resnet10"),
-        *("--width=0.0625", "--repeats=2", "--product=64", "--best_of=1"),
-    )
-    ((row,),) = tables_in(out.split("\n\n")[-1])
-    assert row["task"] == "rotation" and row["inputs per image"] == "4x14x14"
-    positive(row, *[c for c in row if c not in ("task", "inputs per image", "quartiles")])
-    assert len(written["rows"][0]["turns"]) == 2

@@ -12,7 +12,7 @@ def test_the_model_by_hand():
 
 
 @pytest.mark.slow
-def test_the_model_fits_compiled_programs(benchmark_run, tables_in, positive):
+def test_the_model_fits_compiled_programs(benchmark_run, tables_in):
     options = ("--tasks=simclr", "--devices=1,2,8", "--space=16x16x1", "--batch=4", "--width=0.25")
     printed, written = benchmark_run("scaling", *options)
     small, large = tables_in(printed)[-2:]

@@ -19,14 +19,3 @@ def test_one_program_does_the_steps_of_all_seeds():
     assert any(
         (a != b).any() for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
     )
-
-
-@pytest.mark.slow
-def test_the_table_compares_with_the_steps_in_turn(benchmark_run, tables_in, positive):
-    options = ("--space=16x16x1", "--batch=8", "--seeds=2", "--repeats=3", "--width=0.0625")
-    printed, written = benchmark_run("seeds", *options)
-    (rows,) = tables_in(printed)
-    assert [row["form"] for row in rows] == ["in turn", "one program"]
-    assert rows[0]["time / in turn"] == "1" and len(written["rows"]) == 2
-    for row in rows:
-        positive(row, "median (ms)", "time / in turn")

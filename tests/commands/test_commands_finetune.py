@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from finished_runs import network
 from safetensors.numpy import save_file
 
 from assl_jax import records
@@ -12,21 +13,13 @@ from assl_jax.interop.tensors import encode_tensors
 from assl_jax.records import (
     Best,
     Evaluation,
-    NetworkRecord,
     Pretrained,
     Results,
     StageRecord,
     StartWeights,
 )
 
-NETWORK = NetworkRecord(
-    label="rotation",
-    pool=("rotation",),
-    variant="plain",
-    backbone="resnet18",
-    pretrain="pretrain-rotation-1-2",
-    finetune="finetune-rotation-1-2",
-)
+NETWORK = network("rotation", pretrain="pretrain-rotation-1-2", backbone="resnet18")
 
 
 @pytest.fixture
@@ -52,7 +45,7 @@ def test_the_settings_of_the_run_with_changes(workdir, started):
     ((config, folder),) = started
     assert folder == workdir.with_name("run_finetune")
     assert config.experiment == "finetune"
-    assert (config.data.labels, config.target.steps) == (50, 9)
+    assert (config.data.source.labels, config.target.training.steps) == (50, 9)
     assert config.init.path == str(workdir)
 
 

@@ -5,18 +5,13 @@ from html.parser import HTMLParser
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import BACKBONE, fine_tuned, network
 from PIL import Image
 
 from assl_jax.__main__ import main
-from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.data import load
-from assl_jax.data.file_reader import reader_of
-from assl_jax.data.phantom_ct import phantom
-from assl_jax.evaluation.export import export_model
 from assl_jax.models import make_backbone
-from assl_jax.records import NetworkRecord
 
-BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 LABELS = ("scratch", "jigsaw", "rotation", "rotation.second_run", "rotation.self_assl")
 PHANTOMS = {"volumes": 24, "shape": [8, 12, 10], "labels": 8, "test": 8}
 
@@ -46,28 +41,11 @@ def begin(workdir, data, drawn, write_run, *, copies=1):
     backbone = make_backbone(**settings)
     variables = drawn(backbone.init, jnp.zeros((1, *dataset.space, dataset.channels)))
     kernel = np.random.default_rng(0).normal(size=(32 * copies, dataset.num_classes))
-    head = {"kernel": kernel.astype(np.float32), "bias": np.zeros(dataset.num_classes, np.float32)}
-    heads = {"target": {"Dense_0": head}}
-    networks = []
-    for label in LABELS:
-        pool, _, variant = label.partition(".")
-        networks.append(
-            NetworkRecord(
-                label=label,
-                pool=() if label == "scratch" else (pool,),
-                variant=variant or ("scratch" if label == "scratch" else "plain"),
-                backbone="resnet10",
-                finetune=f"finetune-{label}",
-            )
-        )
-        if label != "jigsaw":
-            export_model(
-                workdir / ".." / "stages" / f"finetune-{label}" / "model",
-                {**variables, "params": {"backbone": variables["params"], "heads": heads}},
-                settings=settings,
-                dataset=dataset,
-            )
-    write_run(workdir, data, networks[::-1])
+    head = {"kernel": kernel, "bias": np.zeros(dataset.num_classes), "settings": settings}
+    for label in set(LABELS) - {"jigsaw"}:
+        stage = workdir / ".." / "stages" / f"finetune-{label}"
+        fine_tuned(stage, variables, dataset, **head)
+    write_run(workdir, data, map(network, LABELS[::-1]))
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +66,6 @@ def photos(tmp_path_factory, drawn, write_run):
         Image.fromarray(picture).save(workdir / "data" / name / f"{i}.png")
     begin(workdir, {"name": "folder", "path": str(workdir / "data")}, drawn, write_run, copies=2)
     return workdir
-
-
-def refused(capsys, *arguments):
-    """The one line that the command prints when it refuses."""
-    with pytest.raises(SystemExit) as stop:
-        main(["gradcam", *map(str, arguments)])
-    told = capsys.readouterr()
-    assert stop.value.code == 2 and told.out == ""
-    # The progress of reading the data set is not part of the message.
-    lines = [line for line in told.err.splitlines() if not line.startswith("decoding images: ")]
-    assert len(lines) == 1 and lines[0].startswith("error: "), told.err
-    return lines[0]
 
 
 @pytest.mark.slow
@@ -135,69 +101,3 @@ def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
     assert page.heads[:3] == ["Image", "From scratch", "Rotation, Self-ASSL"]
     assert page.cells[::3] == ["b.png", "c.JPG"]
     assert not (photos / "gradcam").exists()
-
-
-def test_nifti_files_are_brought_to_the_data_set(tmp_path):
-    """The phantoms written as files and read again, as the sources `phantom_ct` and `volumes`."""
-    write_phantom(tmp_path / "heads", **PHANTOMS)
-    dataset = load("phantom_ct", **PHANTOMS)
-    reader = reader_of(dataset)
-    files = reader.find(tmp_path / "heads")[:3]
-    assert [file.name for file in files] == [f"head_000{i}.nii.gz" for i in range(3)]
-    stored = np.stack([reader.read(file) for file in files])
-    np.testing.assert_array_equal(stored, dataset.images[:3])
-    # With the percentiles of each volume, not the window of the data set.
-    scaled = load("volumes", path=str(tmp_path / "heads"), window=(), crop_foreground=False)
-    again = np.stack([reader_of(scaled).read(file) for file in files])
-    np.testing.assert_array_equal(again, scaled.images[:3])
-    assert np.abs(again - stored).max() > 100
-
-
-def test_dicom_series_are_volumes_too(volumes, tmp_path, write_slice, capsys):
-    """A folder of series, and one series: by its folder or by one of its files."""
-    dataset = load("phantom_ct", **PHANTOMS)
-    heads = [phantom(i, shape=dataset.space) for i in range(2)]
-    for i, head in enumerate(heads):
-        for z, pixels in enumerate(head):
-            file = tmp_path / "scans" / f"head{i}" / f"IM{z}"
-            write_slice(file, pixels, ImagePositionPatient=[0, 0, z], SeriesNumber=i)
-    reader = reader_of(dataset)
-    found = reader.find(tmp_path / "scans")
-    assert [path.name for path in found] == ["head0", "head1"]
-    stored = [reader.read(path) for path in found]
-    np.testing.assert_array_equal(stored, dataset.images[:2])
-    for path in (tmp_path / "scans" / "head1", tmp_path / "scans" / "head1" / "IM3"):
-        (one,) = reader.find(path)
-        np.testing.assert_array_equal(reader.read(one), dataset.images[1])
-    (tmp_path / "scans" / "head1" / "IM3").unlink()
-    told = refused(capsys, f"--workdir={volumes}", f"--images={tmp_path / 'scans'}")
-    assert "head1 cannot be read: CT series 1: slices are missing" in told
-
-
-@pytest.mark.slow
-def test_mistakes_are_one_line(volumes, photos, tmp_path, capsys):
-    run = f"--workdir={volumes}"
-    assert "holds no finished run" in refused(capsys, f"--workdir={tmp_path}")
-    assert "did you mean 'rotation'" in refused(capsys, run, "--networks=rotatoin")
-    assert "jigsaw holds no network that was kept" in refused(capsys, run, "--networks=jigsaw")
-    assert "--n=0" in refused(capsys, run, "--n=0")
-    assert "does not exist" in refused(capsys, run, f"--images={tmp_path / 'absent'}")
-    assert ".nii .nii.gz" in refused(capsys, run, f"--images={tmp_path}")
-    (tmp_path / "a.png").write_bytes(b"not an image")
-    broken = f"--images={tmp_path / 'a.png'}"
-    assert "its format is none of NIfTI" in refused(capsys, run, broken)
-    assert "a.png cannot be read" in refused(capsys, f"--workdir={photos}", broken)
-    taken = f"--out={tmp_path / 'a.png'}"
-    assert "is a file; name a folder" in refused(capsys, run, "--n=1", taken)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png"]
-
-
-def test_a_run_that_kept_no_network(tmp_path, capsys, write_run):
-    write_run(tmp_path, {"name": "digits"}, [])
-    assert "has kept no fine-tuned network" in refused(capsys, f"--workdir={tmp_path}")
-
-
-def test_results_of_an_earlier_version(tmp_path, capsys, write_run):
-    write_run(tmp_path, {"name": "digits"}, [])
-    (tmp_path / "results.json").write_text('{"best": {}}')
-    assert "results.json has format version 0" in refused(capsys, f"--workdir={tmp_path}")

@@ -28,7 +28,11 @@ def test_a_config_by_name_from_any_folder(started):
     main(["run", "mtassl_digits", "--config.pretrain.steps=7"])
     main(["run", "--config=pairs:digits", "--workdir=~/runs/x", "--stages", "~/s"])
     (config, workdir, stages, named), (pairs, home, kept, _) = started
-    assert config.pretrain.steps == 7 and workdir == Path("runs/mtassl_digits") and stages is None
+    assert (
+        config.pretrain.training.steps == 7
+        and workdir == Path("runs/mtassl_digits")
+        and stages is None
+    )
     assert named == ALONE | {"reuse_settings": False, "dry_run": False}
     assert pairs.experiment == "pairs" and (home, kept) == (
         Path.home() / "runs" / "x",

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from assl_jax.data.dicom import read_dicom
+from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.dicom_files import is_dicom
 from assl_jax.data.phantom_ct import phantom
 from assl_jax.data.volume_file import VolumeFormat, read_volume
@@ -93,7 +93,7 @@ def test_all_orientations_give_the_same_array(tmp_path, write_series):
         flips = [a for a in range(3) if turn[:, a] @ (-1, -1, 1) < 0]  # `HU` runs left, back, up
         array = np.flip(HU.transpose(2 - world), flips)
         series = write_series(tmp_path / str(k), array, affine_of(turn, (1, 1, 1)))
-        np.testing.assert_array_equal(read_dicom(series)[0], HU)
+        np.testing.assert_array_equal(describe_dicom(series).standard()[0], HU)
 
 
 def test_a_slice_shows_what_a_radiologist_sees(tmp_path, write_slice):
@@ -106,7 +106,7 @@ def test_a_slice_shows_what_a_radiologist_sees(tmp_path, write_slice):
             ImagePositionPatient=[9, 9, z],
             PixelSpacing=[0.5, 0.75],
         )
-    values, spacing = read_dicom(tmp_path)
+    values, spacing = describe_dicom(tmp_path).standard()
     np.testing.assert_array_equal(values, [pixels, pixels + 100])
     assert spacing == (1.5, 0.5, 0.75) and values.dtype == np.int16
 
@@ -115,7 +115,7 @@ def pair(write_slice, folder, pixels, **elements):
     """Two slices: `pixels`, and the same above."""
     for z in (0, 1):
         write_slice(folder / f"{z}", pixels, ImagePositionPatient=[0, 0, z], **elements)
-    return read_dicom(folder)[0][0]
+    return describe_dicom(folder).standard()[0][0]
 
 
 VALUES = {
@@ -166,7 +166,7 @@ def test_every_slice_has_its_own_slope(tmp_path, write_slice):
     for z, slope in enumerate((0.5, 2.0)):
         elements = {"ImagePositionPatient": [0, 0, z], "RescaleSlope": slope}
         write_slice(tmp_path / f"{z}", pixels, **elements)
-    assert read_dicom(tmp_path)[0][:, 0, 0].tolist() == [5.0, 20.0]
+    assert describe_dicom(tmp_path).standard()[0][:, 0, 0].tolist() == [5.0, 20.0]
 
 
 @pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "DeflatedExplicitVRLittleEndian"])
@@ -182,13 +182,13 @@ def test_run_length_compression(tmp_path, write_series):
         dataset = pydicom.dcmread(file)
         dataset.compress(pydicom.uid.RLELossless)
         dataset.save_as(file)
-    np.testing.assert_array_equal(read_dicom(series)[0], HU)
+    np.testing.assert_array_equal(describe_dicom(series).standard()[0], HU)
 
 
 def test_a_tilted_gantry_keeps_its_slices(tmp_path, write_series):
     tilted = affine_of(np.eye(3)[[2, 1, 0]] * [1, -1, -1], (3.0, 1.0, 1.0))
     tilted[1, 0] = 1.5  # each slice lies further forward
-    values, spacing = read_dicom(write_series(tmp_path / "a", affine=tilted))
+    values, spacing = describe_dicom(write_series(tmp_path / "a", affine=tilted)).standard()
     np.testing.assert_array_equal(values, HU)
     assert spacing == pytest.approx((np.hypot(3.0, 1.5), 1.0, 1.0))
 
@@ -197,7 +197,7 @@ def test_a_tilted_gantry_keeps_its_slices(tmp_path, write_series):
 def test_an_enhanced_file(tmp_path, write_enhanced, shared_scale):
     file = write_enhanced(tmp_path / "a" / "one.dcm", HU, shared_scale=shared_scale)
     for path in (file, file.parent):
-        values, spacing = read_dicom(path)
+        values, spacing = describe_dicom(path).standard()
         np.testing.assert_array_equal(values, HU - 24)
         assert spacing == (5.0, 2.0, 3.0)
     assert find_volumes(tmp_path).volumes == [tmp_path / "a"]
@@ -222,8 +222,8 @@ def test_one_file_stands_for_its_series(tmp_path, write_series):
         file.rename(tmp_path / f"first {file.name}")
     for file in write_series(tmp_path / "a", HU[:2] + 1, SeriesInstanceUID="1.2.4").iterdir():
         file.rename(tmp_path / f"second {file.name}")
-    np.testing.assert_array_equal(read_dicom(tmp_path / "first IM2")[0], HU)
-    np.testing.assert_array_equal(read_dicom(tmp_path / "second IM0")[0], HU[:2] + 1)
+    np.testing.assert_array_equal(describe_dicom(tmp_path / "first IM2").standard()[0], HU)
+    np.testing.assert_array_equal(describe_dicom(tmp_path / "second IM0").standard()[0], HU[:2] + 1)
     names = [identify(tmp_path / f"{which} IM0") for which in ("first", "second")]
     assert names[0] != names[1] and names[0] == identify(tmp_path / "first IM3")
 
@@ -237,7 +237,7 @@ def test_localisers_and_other_objects_are_left_out(tmp_path, write_series, write
     storage = pydicom.uid.BasicTextSRStorage
     write_slice(series / "SR.dcm", HU[0], kind=storage, SeriesInstanceUID="1.2.8", **report)
     (series / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
-    np.testing.assert_array_equal(read_dicom(series)[0], HU)
+    np.testing.assert_array_equal(describe_dicom(series).standard()[0], HU)
     assert identify(series) == identify(series / "IM0")
 
 

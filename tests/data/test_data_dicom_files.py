@@ -7,7 +7,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from assl_jax.data import load
-from assl_jax.data.dicom import read_dicom
+from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.dicom_files import HEAD, is_dicom, is_head
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
@@ -58,7 +58,7 @@ def test_files_without_a_preamble(tmp_path, series, names, syntax, meta):
     one = folder / names.format(2)
     assert is_dicom(folder) and is_dicom(one)
     for path in (folder, one):
-        np.testing.assert_array_equal(read_dicom(path)[0], HU)
+        np.testing.assert_array_equal(describe_dicom(path).standard()[0], HU)
     assert find_volumes(tmp_path).volumes == [folder] == READER.find(tmp_path)
     np.testing.assert_array_equal(READER.read(one)[..., 0], HU)
     (tmp_path / "volumes.csv").write_text("path,label,split\nscan,,unlabeled")
@@ -151,7 +151,7 @@ def test_slices_of_another_size_are_named(tmp_path, series, write_slice):
     for k in range(5, 7):
         write_slice(folder / f"odd{k}", HU[0, :3], ImagePositionPatient=[0, 0, k])
     with pytest.raises(ValueError, match=r"sizes 3x6 and 5x6 \(3x6: odd5, odd6\); put each kind"):
-        read_dicom(folder)
+        describe_dicom(folder).standard()
 
 
 def test_a_list_of_slices_is_one_volume(tmp_path, series, capsys):

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from assl_jax.data import load
-from assl_jax.data.dicom import dicom_header, read_dicom
+from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import stamp
@@ -82,8 +82,8 @@ def test_series_of_slices_in_one_folder(tmp_path, slices, write_slice):
     write_slice(tmp_path / "scout", HU[0], ImageType=kind, SeriesInstanceUID="1.9")
     (tmp_path / "notes.txt").write_text("text")
     assert find_volumes(tmp_path).volumes == [tmp_path / "a0", tmp_path / "b0"]
-    np.testing.assert_array_equal(read_dicom(tmp_path / "a0")[0], HU + 2)
-    np.testing.assert_array_equal(read_dicom(tmp_path / "b3")[0], HU + 1)
+    np.testing.assert_array_equal(describe_dicom(tmp_path / "a0").standard()[0], HU + 2)
+    np.testing.assert_array_equal(describe_dicom(tmp_path / "b3").standard()[0], HU + 1)
     before = [stamp(tmp_path / name) for name in ("a0", "b0")]
     (tmp_path / "b2").touch()
     after = [stamp(tmp_path / name) for name in ("a0", "b0")]
@@ -109,10 +109,10 @@ def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat, slices):
         "e1.dcm",
         "s0",
     ]
-    np.testing.assert_array_equal(read_dicom(folder / "e1.dcm")[0], HU - 23)
+    np.testing.assert_array_equal(describe_dicom(folder / "e1.dcm").standard()[0], HU - 23)
     for name in ("broken.dcm", "s0"):  # a slice of `s` may be the one that broke
         with pytest.raises(ValueError, match="broken.dcm is empty; copy it again"):
-            dicom_header(folder / name)
+            describe_dicom(folder / name).grid()
     data = load("volumes", path=str(folder), window=WINDOW, on_error="skip")
     assert [line.partition(":")[0] for line in data.skipped] == ["broken.dcm", "s0"]
     np.testing.assert_array_equal(data.images[..., 0], [HU - 24, HU - 23])
@@ -127,4 +127,4 @@ def test_a_file_that_is_no_image(flat, write_slice):
     write_slice(folder / "report.dcm", HU[0], kind=kind, Modality="SR", **absent)
     assert len(find_volumes(folder).volumes) == 2
     with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
-        read_dicom(folder / "report.dcm")
+        describe_dicom(folder / "report.dcm").standard()

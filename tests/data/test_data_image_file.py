@@ -13,7 +13,6 @@ from PIL import Image
 
 from assl_jax.data import image_file
 from assl_jax.data.image_file import ImageFormat, endings, find_images, is_image
-from assl_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -185,15 +184,6 @@ def test_a_tiff_that_pillow_cannot_read_and_large_images(tmp_path, monkeypatch):
     assert "a TIFF of a kind that Pillow cannot read" in refused(tmp_path / "a.tif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert "more than 0 million pixels" in refused(save(tmp_path / "b.png"))
-
-
-def test_bad_settings():
-    for settings in ({"channels": 2}, {"side": -1}, {"window": (1.0, 1.0)}, {"window": (0.0,)}):
-        with pytest.raises(InputError, match=f"^data.{next(iter(settings))}="):
-            ImageFormat(**settings)
-    assert ImageFormat.of({"side": 8, "window": [0, 9], "x": 1}) == ImageFormat(
-        side=8, window=(0.0, 9.0)
-    )
 
 
 def test_images_are_found_by_name_and_content(tmp_path):

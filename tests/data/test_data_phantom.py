@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from assl_jax.data.phantom_ct import CLASSES, PhantomCT, phantom
-from assl_jax.errors import InputError
 
 SMALL = {"volumes": 24, "shape": (8, 12, 10), "labels": 8, "test": 8}
 
@@ -58,17 +57,3 @@ def test_the_place_of_the_blood_tells_the_class():
     assert size["subarachnoid"] > size["deep"] > 0
     natural = phantom(6, shape=z.shape)
     np.testing.assert_array_equal(natural, phantom(6, shape=z.shape, lesion="subarachnoid"))
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"shape": (16, 16)}, "data.shape=.16, 16. must be three axes"),
-        ({"shape": (4, 16, 16)}, "at least 8 voxels"),
-        ({"labels": 3}, "data.labels=3 and data.test=8 must be at least 4"),
-        ({"labels": 20}, "at most data.volumes=24"),
-    ],
-)
-def test_settings_out_of_range(settings, message):
-    with pytest.raises(InputError, match=message):
-        PhantomCT(**SMALL | settings)

@@ -6,39 +6,19 @@ from assl_jax.data import source
 from assl_jax.data.settings import existing_file, existing_folder
 from assl_jax.errors import InputError
 
-CASES = {  # good values, bad values, the end of the message
-    "alpha": (["white", "drop"], ["black"], "(one of white, drop)"),
-    "channels_axis": (["auto", "first", "last", "none"], ["2"], "(one of auto, first, last, none)"),
-    "pages": (["one", "middle"], ["all"], "(one of one, first, middle, channels)"),
-    "val": (["train", "ignore"], ["use"], "(one of train, unlabeled, test, ignore)"),
-    "labels": ([0, 5], [-1], "must be at least 0"),
-    "on_error": (["raise", "skip"], ["ignore", ""], "(one of raise, skip)"),
-    "seed": ([0, 7], [-1, 2**32], "must be at least 0 and below 4294967296"),
-    "side": ([0, 32], [-1, 10**5], "must be at least 0 and at most 8192"),
-    "test_fraction": ([0.01, 0.99], [0.0, 1.0, -0.5, float("nan")], "must be above 0 and below 1"),
-}
-
-
-SOURCE = {"channels_axis": "npz"}  # of a setting; otherwise `folder`
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_values(name):
-    good, bad, words = CASES[name]
-    for value in good:
-        source(SOURCE.get(name, "folder"), **{name: value})
-    for value in bad:
-        with pytest.raises(InputError, match=f"^data.{name}={value!r} ") as caught:
-            source(SOURCE.get(name, "folder"), **{name: value})
-        assert str(caught.value).endswith(words)
-
 
 def test_all_bad_settings_are_reported():
+    bad = {"labels": -1, "test_fraction": 2.0, "side": 10**5, "pages": "all", "alpha": "black"}
     with pytest.raises(InputError) as caught:
-        source("folder", seed=0, labels=-1, test_fraction=2.0)
-    assert str(caught.value) == (
-        "data.labels=-1 must be at least 0; data.test_fraction=2.0 must be above 0 and below 1"
-    )
+        source("folder", seed=0, **bad)
+    for words in (
+        "data.labels=-1 must be at least 0; ",
+        "data.test_fraction=2.0 must be above 0 and below 1",
+        "data.side=100000 must be at least 0 and at most 8192",
+        "(one of one, first, middle, channels)",
+        "(one of white, drop)",
+    ):
+        assert words in str(caught.value)
 
 
 def test_paths(tmp_path, monkeypatch):

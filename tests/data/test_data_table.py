@@ -5,7 +5,6 @@ import codecs
 import pytest
 
 from assl_jax.data.table import read_table
-from assl_jax.errors import InputError
 
 PLAIN = "path,label\na.png,x\nb.png,y\n"
 EXPECTED = ((2, {"path": "a.png", "label": "x"}), (3, {"path": "b.png", "label": "y"}))
@@ -15,13 +14,6 @@ def read(tmp_path, content):
     file = tmp_path / "t.csv"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_table(file, needed=("path", "label"), optional=("split",))
-
-
-def error(tmp_path, content) -> str:
-    with pytest.raises(InputError) as caught:
-        read(tmp_path, content)
-    assert "\n" not in str(caught.value) and str(tmp_path / "t.csv") in str(caught.value)
-    return str(caught.value)
 
 
 FORMS = {
@@ -58,13 +50,3 @@ def test_windows_1252_is_read_and_said(tmp_path):
     table = read(tmp_path, PLAIN.replace("x", "stra\u00dfe").encode("cp1252"))
     assert table.rows[0][1]["label"] == "stra\u00dfe"
     assert table.notes == ("t.csv is not UTF-8; it was read as Windows-1252",)
-
-
-def test_errors(tmp_path):
-    for content in (PLAIN.encode("utf-16-le"), codecs.BOM_UTF16_LE + b"a", b"path,label\n\x81,x"):
-        assert "save it as CSV UTF-8" in error(tmp_path, content)
-    assert "has no column path and label; its columns are a;b" in error(tmp_path, "a;b\n1;2\n")
-    assert "more than one column split" in error(tmp_path, "path,label,split,split\n1,2,3,4\n")
-    assert "row 3 has 3 cells, but the first line has 2" in error(tmp_path, PLAIN[:19] + "b,c,d\n")
-    assert "is empty" in error(tmp_path, "")
-    assert "no rows" in error(tmp_path, "path,label\n")

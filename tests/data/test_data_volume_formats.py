@@ -44,10 +44,10 @@ def test_the_marker_is_in_the_same_corner_of_every_format(tmp_path, code, turn):
     for name, write in WRITERS.items():
         file = tmp_path / name
         write(file, array, affine)
-        values, spacing = reader_of(file).read(file)
+        values, spacing = reader_of(file).describe(file).standard()
         np.testing.assert_array_equal(values, expected, err_msg=name)
         np.testing.assert_allclose(spacing, [SIZES[i] for i in order], rtol=1e-5, err_msg=name)
-        grid = reader_of(file).header(file)
+        grid = reader_of(file).describe(file).grid()
         assert grid.shape == values.shape and grid.code == code, name
 
 
@@ -65,7 +65,7 @@ def test_values_keep_their_type(tmp_path, kind):
     )
     (tmp_path / "a.nrrd").write_bytes(header.encode() + b"\n\n" + array.tobytes(order="F"))
     for name in ("a.mha", "a.nrrd"):  # axes to the left, to the back and up
-        values, spacing = reader_of(tmp_path / name).read(tmp_path / name)
+        values, spacing = reader_of(tmp_path / name).describe(tmp_path / name).standard()
         np.testing.assert_array_equal(values, array.T)
         assert values.dtype == array.dtype and spacing == (1, 1, 1)
 
@@ -78,7 +78,7 @@ def test_an_axis_of_one_channel_and_units(tmp_path):
         'space units: "cm" "cm" "cm"\nbyte skip: -1\n\nsomething before the voxels'
     ).replace("RAS", "right-anterior-superior")
     (tmp_path / "a.nrrd").write_bytes(header.encode() + array.tobytes(order="F"))
-    values, spacing = reader_of(tmp_path / "a.nrrd").read(tmp_path / "a.nrrd")
+    values, spacing = reader_of(tmp_path / "a.nrrd").describe(tmp_path / "a.nrrd").standard()
     np.testing.assert_array_equal(values, array.transpose(0, 2, 1))  # up; left; back
     assert spacing == (50, 10, 10)
 
@@ -86,11 +86,11 @@ def test_an_axis_of_one_channel_and_units(tmp_path):
 def test_the_first_axis_of_analyze_goes_to_the_left(tmp_path):
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     nib.AnalyzeImage(array, None).to_filename(tmp_path / "a.img")
-    values, _ = reader_of(tmp_path / "a.img").read(tmp_path / "a.img")
+    values, _ = reader_of(tmp_path / "a.img").describe(tmp_path / "a.img").standard()
     np.testing.assert_array_equal(values, array.transpose(2, 1, 0)[:, ::-1])
     nib.Spm99AnalyzeImage(array, np.diag([2, 3, 4, 1])).to_filename(tmp_path / "b.img")
     with pytest.raises(ValueError, match=r"a \.mat beside it holds its orientation"):
-        reader_of(tmp_path / "b.hdr").read(tmp_path / "b.hdr")
+        reader_of(tmp_path / "b.hdr").describe(tmp_path / "b.hdr").standard()
 
 
 def table(root, *lines):
@@ -138,22 +138,13 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
 
 TEXTS = {
     "a.mha": {
-        "ElementDataFile = LOCAL": ("ElementDataFile = slice%03d.raw", "in several files"),
         "BinaryData = True": ("BinaryData = False", "its voxels are text"),
-        "MET_SHORT": ("MET_OTHER", "ElementType 'MET_OTHER' is none of"),
-        "DimSize = 3 4 5": ("DimSize = 300000 400000 500000", "its header claims"),
         "5\nElementType": ("-5\nElementType", "not a volume"),
-        "NDims = 3": ("ElementNumberOfChannels = 3", "several channels"),
-        "TransformMatrix": ("AnatomicalOrientation = LPI\nX", "AnatomicalOrientation LPI and no"),
         "ElementSpacing = 0.5": ("ElementSpacing = 1 0.5", "has 4 numbers, not 3"),
     },
     "a.nrrd": {
-        "encoding: raw": ("encoding: ascii", "its encoding is ascii"),
         "type: short": ("type: block", "header is damaged"),
-        "space: left-posterior-superior": ("space: scanner-xyz", "does not say where the patient"),
-        "sizes: 3 4 5": ("sizes: 300000 400000 500000", "its header claims"),
         "dimension: 3": ("dimension: 3\ndata file: LIST", "in several files"),
-        "endian: little": ("endian little", "header is damaged"),
         "kinds": ('space units: "km" "km" "km"\nkinds', "are not mm"),
         "space directions: (": ("space directions: none (", "not 3 numbers for each"),
     },
@@ -224,7 +215,7 @@ def test_without_pynrrd(tmp_path, monkeypatch):
     (tmp_path / "a.nrrd").rename(tmp_path / "Segmentation.seg.nrrd")  # a mask is not read
     metaimage(tmp_path / "a.mha", *marked("LPS", np.eye(3)))
     _, note = load("volumes", path=str(tmp_path), window=(0, 200)).notes
-    assert note.startswith("1 mask is left out: the name Segmentation.seg.nrrd says so;")
+    assert note.startswith("1 masks are left out, such as Segmentation.seg.nrrd; to include")
 
 
 def test_formats_in_one_table(tmp_path):

@@ -1,4 +1,4 @@
-"""The table of `docs/errors.md`, and the check that a command says what its row promises."""
+"""The table of `tests/files/errors.md`, and the check that a command says what its row promises."""
 
 import re
 import resource
@@ -29,7 +29,7 @@ def table(text: str) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def rows():
-    return table((ROOT / "docs" / "errors.md").read_text(encoding="utf-8"))
+    return table((ROOT / "tests" / "files" / "errors.md").read_text(encoding="utf-8"))
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:

@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import BACKBONE, fine_tuned, network, results_of
 from PIL import Image
 
 from assl_jax import records
 from assl_jax.config import base_config
 from assl_jax.data import load
-from assl_jax.evaluation.export import export_backbone, export_model
+from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
-from assl_jax.records import Best, Evaluation, NetworkRecord, Results
+from assl_jax.records import Best, Evaluation, Results
 
 TOPIC = "Finished runs and their records"
-BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 LABELS = ("scratch", "rotation", "jigsaw")
 
 
@@ -34,44 +34,15 @@ def template(root):
     module = make_backbone(**BACKBONE)
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     zeros = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
-    head = {"kernel": np.zeros((32, 2), np.float32), "bias": np.zeros(2, np.float32)}
-    tree = {
-        "params": {"backbone": zeros["params"], "heads": {"target": {"Dense_0": head}}},
-        "batch_stats": zeros["batch_stats"],
-    }
     stages, run = root / "stages", root / "run"
-    export_model(stages / "finetune-rotation" / "model", tree, settings=BACKBONE, dataset=dataset)
+    head = {"kernel": np.zeros((32, 2)), "bias": np.zeros(2)}
+    fine_tuned(stages / "finetune-rotation", zeros, dataset, **head)
     how = {"settings": BACKBONE, "intensity": dataset.intensity, "pool": ("rotation",)}
     export_backbone(run / "backbone", zeros, **how)
     shutil.copytree(run / "backbone", stages / "pretrain-rotation" / "backbone")
-    networks = [
-        NetworkRecord(
-            label=label,
-            pool=() if label == "scratch" else (label,),
-            variant="scratch" if label == "scratch" else "plain",
-            backbone="resnet10",
-            pretrain=None if label == "scratch" else f"pretrain-{label}",
-            finetune=f"finetune-{label}",
-        )
-        for label in LABELS
-    ]
-    records.write(
-        run / "results.json",
-        Results(
-            experiment="mtassl",
-            data="folder",
-            space=(8, 8),
-            seed=0,
-            select_on="cv",
-            metric="accuracy",
-            labels=6,
-            test_images=6,
-            classes=("cat", "dog"),
-            stages="../stages",
-            networks=tuple(networks),
-            best=Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=())),
-        ),
-    )
+    best = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
+    about = {"data": "folder", "labels": 6, "test_images": 6, "classes": ("cat", "dog")}
+    records.write(run / "results.json", results_of(map(network, LABELS), best=best, **about))
     config = base_config("folder").to_dict()
     write_json(run / "config.json", config | {"data": config["data"] | data, "eval_batch_size": 8})
     write_json(run / "environment.json", {"command": "none"})

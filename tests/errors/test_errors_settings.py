@@ -123,7 +123,6 @@ GIVEN = {  # besides TINY
     "self_assl.backbones=('vgg11','vgg11')": (),
     "self_assl.backbones=('vgg11','vgg12')": (),
     "self_assl.backbones=(1,2)": (),
-    "joint.weight=0": (),
     "distil.weight=-1": (),
     "distil.start=singel": (),
     "task.jigsaw.grid=1": ("tasks=jigsaw",),

@@ -1,4 +1,4 @@
-"""The table of `docs/errors.md` as a whole; the files beside this one check its rows."""
+"""The table of `tests/files/errors.md` as a whole; the files beside this one check its rows."""
 
 import re
 from pathlib import Path

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import BACKBONE, fine_tuned, network, results_of
 
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import (
     export_backbone,
-    export_model,
     load_backbone,
     load_ensemble,
     load_intensity,
@@ -22,14 +22,14 @@ from assl_jax.evaluation.export import (
 )
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import BackboneRecord, NetworkRecord, Results
+from assl_jax.records import BackboneRecord
 from assl_jax.training.sharding import make_mesh, replicate
 
 INTENSITY = Intensity(low=-100.0, high=300.0, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 
 
 def settings(**more):
-    return {"name": "resnet10", "width": 1 / 16, "stem": "half", "dtype": "float32"} | more
+    return BACKBONE | {"dtype": "float32"} | more
 
 
 def weights(module):
@@ -107,19 +107,12 @@ DATASET = Dataset(
     intensity=INTENSITY,
     format={"side": 8},
 )
-HEADS = {"target": {"Dense_0": {"kernel": np.eye(4, 2), "bias": np.array([1.0, 2.0])}}}
 
 
 def export_fine_tuned(folder, number=0):
     """A fine-tuned network; returns its backbone's variables."""
-    variables = weights(make_backbone(**settings()))
-    export_model(
-        folder / "model",
-        {**variables, "params": {"backbone": variables["params"], "heads": HEADS}},
-        settings=settings(),
-        dataset=DATASET,
-        number=number,
-    )
+    variables, head = weights(make_backbone(**settings())), {"kernel": np.eye(4, 2), "bias": [1, 2]}
+    fine_tuned(folder, variables, DATASET, settings=settings(), number=number, **head)
     return variables
 
 
@@ -159,35 +152,6 @@ def test_the_record_is_written_last(tmp_path, monkeypatch):
         load_model(tmp_path)
 
 
-def results_with(labels):
-    """Results of a run with one network for each label, a task and its variant."""
-    networks = []
-    for label in labels:
-        task, _, variant = label.partition(".")
-        networks.append(
-            NetworkRecord(
-                label=label,
-                pool=(task,),
-                variant=variant or "plain",
-                backbone="resnet10",
-                finetune=f"finetune-{label}",
-            )
-        )
-    return Results(
-        experiment="self_assl",
-        data="digits",
-        space=(8, 8),
-        seed=0,
-        select_on="test",
-        metric="accuracy",
-        labels=4,
-        test_images=4,
-        classes=("cat", "dog"),
-        stages="../stages",
-        networks=tuple(networks),
-    )
-
-
 def test_networks_of_a_run(tmp_path, monkeypatch):
     """Variants of a pool stand together, the second run last; `jigsaw` was not kept."""
     (tmp_path / "run").mkdir()
@@ -200,7 +164,7 @@ def test_networks_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "assl_jax.evaluation.export.load_model", lambda folder, temperature: folder.name
     )
-    found = load_models(tmp_path / "run", results_with(labels))
+    found = load_models(tmp_path / "run", results_of(map(network, labels)))
     assert list(found) == [
         "src",
         "src.self_assl",
@@ -210,11 +174,11 @@ def test_networks_of_a_run(tmp_path, monkeypatch):
     ]
     assert all(name == f"finetune-{label}" for label, name in found.items())
     chosen = ["rotation.self_assl", "src"]
-    assert list(load_models(tmp_path / "run", results_with(labels), chosen)) == chosen
+    assert list(load_models(tmp_path / "run", results_of(map(network, labels)), chosen)) == chosen
 
 
 def test_networks_that_a_run_does_not_have(tmp_path):
-    results = results_with(["src", "rotation"])
+    results = results_of(map(network, ["src", "rotation"]))
     assert load_models(tmp_path / "run", results) == {}
     with pytest.raises(InputError, match="--networks='rotatoin' is unknown; did you mean 'rotati"):
         load_models(tmp_path / "run", results, ["rotatoin"])

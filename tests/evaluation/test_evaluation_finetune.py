@@ -15,7 +15,7 @@ from assl_jax.evaluation.finetune import Target, balanced, class_weights, strati
 from assl_jax.evaluation.probes import linear_probe
 from assl_jax.evaluation.scores import confusion, scores
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Training
+from assl_jax.training.loop import Session, Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 
@@ -40,7 +40,7 @@ def target(backbone, intensity):
 
 @pytest.fixture(scope="module")
 def tuned(target, variables):
-    return target.finetune(variables, TRAIN, seed=0)
+    return target.finetune(variables, TRAIN, Session(seed=0))
 
 
 def test_learns_what_is_separable(target, tuned):
@@ -77,19 +77,19 @@ def test_probabilities_are_the_networks(target, tuned, backbone, intensity):
 
 def test_from_scratch_depends_on_the_seed_alone(target):
     short = Target(**{**vars(target), "training": Training(steps=2, batch_size=16)})
-    one, again, other = (short.finetune(None, TRAIN, seed=s).params for s in (1, 1, 2))
+    one, again, other = (short.finetune(None, TRAIN, Session(seed=s)).params for s in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, one, again)
     kernel = [p["backbone"]["conv"]["kernel"] for p in (one, other)]
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
 def test_a_probed_head_starts_as_the_linear_probe(target, variables, monkeypatch):
-    monkeypatch.setattr(finetune, "fit", lambda state, **given: state)
+    monkeypatch.setattr(finetune, "fit", lambda state, *about, **given: state)
     probed = dataclasses.replace(target, head="probe", groups=np.arange(30))
 
     def start(target, variables):
         head = target.first_head(variables, TRAIN)
-        return target.finetune(variables, TRAIN, seed=0, head=head)
+        return target.finetune(variables, TRAIN, Session(seed=0), head=head)
 
     starts = [start(t, variables) for t in (probed, target)]
     x = target._features(variables, np.arange(30))
@@ -128,12 +128,12 @@ def test_class_weights_are_scikit_learns():
 
 def test_weights_follow_the_labels_into_the_batches(target, variables, monkeypatch):
     fed = []
-    monkeypatch.setattr(finetune, "fit", lambda state, **given: fed.append(given))
+    monkeypatch.setattr(finetune, "fit", lambda state, task, feed, *_, **__: fed.append(feed))
     rows = np.concatenate([TRAIN[LABELS[TRAIN] == 0], [1, 2]])
     weighted = dataclasses.replace(target, balance="weights")
-    weighted.finetune(variables, rows, seed=0)
-    np.testing.assert_array_equal(fed[0]["rows"], rows)
-    images, labels, weights = next(fed[0]["feed"].batches([rows])).take()
+    weighted.finetune(variables, rows, Session(seed=0))
+    np.testing.assert_array_equal(fed[0].rows, rows)
+    images, labels, weights = next(fed[0].batches([rows])).take()
     np.testing.assert_array_equal(labels, target.labels[rows])
     np.testing.assert_allclose(weights, [8 / 18] * 6 + [8 / 3] * 2, rtol=1e-6)
     assert images.shape == (8, 6, 6, 1)
@@ -142,10 +142,10 @@ def test_weights_follow_the_labels_into_the_batches(target, variables, monkeypat
 @pytest.mark.slow
 def test_balanced_sampling_trains_on_balanced_batches(target, variables, monkeypatch):
     seen = []
-    monkeypatch.setattr(finetune, "fit", lambda state, **given: seen.append(given["rows"]))
+    monkeypatch.setattr(finetune, "fit", lambda state, task, feed, *_, **__: seen.append(feed.rows))
     rows = np.concatenate([TRAIN[LABELS[TRAIN] == 0], [1, 2]])
     for balance in ("none", "sampling"):
-        dataclasses.replace(target, balance=balance).finetune(variables, rows, seed=0)
+        dataclasses.replace(target, balance=balance).finetune(variables, rows, Session(seed=0))
     assert [np.bincount(LABELS[r]).tolist() for r in seen] == [[6, 1, 1], [6, 6, 6]]
 
 

@@ -129,55 +129,6 @@ def test_weights_are_the_means_of_the_gradient(network, quick_jit):
     assert found.min() >= 0 and found.max() == pytest.approx(1.0)
 
 
-@pytest.mark.slow
-def test_guided_stays_inside_the_map(network):
-    backbone, variables, head, inputs = network
-    about = (backbone, variables, head, inputs, CLASSES)
-    guided, cam = np.asarray(guided_grad_cam(*about)), np.asarray(grad_cam(*about))
-    assert guided.shape == inputs.shape and np.isfinite(guided).all()
-    assert (guided[cam == 0] == 0).all()
-    assert np.abs(guided).max() > 0
-
-
-@pytest.mark.parametrize("name, relus", [("resnet10", 9), ("resnet18", 17), ("vgg11", 8)])
-def test_the_activation_is_every_relu_of_a_backbone(name, relus):
-    seen = []
-
-    def counted(x):
-        seen.append(x.shape)
-        return jnp.tanh(x)
-
-    backbone = make_backbone(name, width=1 / 16).clone(activation=counted)
-    x = jnp.ones((1, 32, 32, 1))
-    text = str(jax.make_jaxpr(backbone.init_with_output)(jax.random.key(0), x))
-    assert len(seen) == relus and "relu" not in text
-
-
-@pytest.mark.slow
-def test_the_last_relu_is_guided(network):
-    """If all weights of the head are negative, the result is 0."""
-    backbone, variables, head, inputs = network
-    against = guided_grad_cam(backbone, variables, -jnp.abs(head), inputs, CLASSES)
-    np.testing.assert_array_equal(against, np.zeros(inputs.shape))
-
-
-@pytest.mark.slow
-def test_a_constant_image_and_a_dead_network_stay_finite(network):
-    backbone, variables, head, inputs = network
-    flat = jnp.ones_like(inputs)
-    for x, kernel in ((flat, head), (0 * flat, head), (flat, 0 * head)):
-        for explain in (grad_cam, guided_grad_cam):
-            assert np.isfinite(explain(backbone, variables, kernel, x, CLASSES)).all()
-
-
-@pytest.mark.slow
-def test_the_scale_of_the_head_leaves_the_map_alone(network):
-    backbone, variables, head, inputs = network
-    one = grad_cam(backbone, variables, head, inputs, CLASSES)
-    other = grad_cam(backbone, variables, 7.5 * head, inputs, CLASSES)
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("space", [(8, 8), (6, 8, 8)])
 def test_a_detector_of_bright_corners_looks_there(space):
     """Channel 0 answers to light, channel 1 to darkness; class 0 wants the first."""
@@ -215,13 +166,6 @@ def test_attention_of_several_networks():
         # Dark pixels support the class of the first image, bright pixels that of the second.
         signs = np.sign(network.guided[..., 0])
         np.testing.assert_array_equal(signs, [corner - 1, 1 - corner])
-
-
-def test_the_bias_has_a_say_in_the_prediction():
-    eye, bias = np.eye(2, dtype=np.float32), np.array([0, 9], np.float32)
-    model = Model(*point([[1.0, -1.0]]), eye, bias, Intensity(), ["a", "b"], READER)
-    shown = attend({"one": model}, np.full((1, 2, 2, 1), 255, np.uint8), [""])
-    assert shown.networks[0].predicted == ["b (100 %)"]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import fuzz_seeds as seeds
 
 from assl_jax import records
 from assl_jax.data import load
+from assl_jax.data.decoded import read_files
 from assl_jax.data.dicom_headers import with_headers
+from assl_jax.data.folder import IMAGES
 from assl_jax.data.image_file import ImageFormat, is_image
-from assl_jax.data.images import read_images
 from assl_jax.data.rows import Row
 from assl_jax.evaluation.export import network_of
 from assl_jax.interop.start import read_start
@@ -39,13 +40,13 @@ ARRAY_SETTINGS: tuple[dict[str, Any], ...] = ({}, {"window": (0, 255)}, {"channe
 def read_image(path: Path, file: str, pick: int) -> None:
     is_image(path / file)
     format = IMAGE_FORMATS[pick % len(IMAGE_FORMATS)]
-    read_images(path, [file], format, on_error="raise", cache="")
+    read_files(path, [file], IMAGES, format, on_error="raise")
 
 
 def read_x_ray(path: Path, file: str, pick: int) -> None:
     format = IMAGE_FORMATS[pick % len(IMAGE_FORMATS)]
     rows, _ = with_headers(path, [Row("", file)], window=bool(format.window))
-    read_images(path, [row.path for row in rows], format, on_error="raise", cache="")
+    read_files(path, [row.path for row in rows], IMAGES, format, on_error="raise")
 
 
 def read_volume(path: Path, file: str, pick: int) -> None:

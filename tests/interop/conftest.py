@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from finished_runs import BACKBONE, fine_tuned, network, results_of
 
 from assl_jax import records
 from assl_jax.data import Dataset
-from assl_jax.evaluation.export import export_backbone, export_model
+from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
@@ -20,9 +21,7 @@ from assl_jax.records import (
     Estimate,
     Evaluation,
     Finetuned,
-    NetworkRecord,
     Pretrained,
-    Results,
     StageRecord,
 )
 
@@ -73,7 +72,7 @@ def make_run(tmp_path, weights):
     """
 
     def make(space=(16, 16), c=1, *, format=(), calibration=None, **settings):
-        settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"} | settings
+        settings = BACKBONE | settings
         module = make_backbone(**settings)
         variables = weights(module, *space, c)
         shape = jax.eval_shape(module.apply, variables, jnp.zeros((1, *space, c)))["pooled"].shape
@@ -91,9 +90,7 @@ def make_run(tmp_path, weights):
             pool=("rotation",),
         )
         stage = workdir / "stages" / "finetune-rotation-1-2"
-        params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
-        tree = {"params": params, "batch_stats": variables["batch_stats"]}
-        export_model(stage / "model", tree, settings=settings, dataset=_dataset(space, c))
+        fine_tuned(stage, variables, _dataset(space, c), settings=settings, **head)
         kind = {"kind": "finetune", "label": "rotation", "settings": {}, "code": "", "commit": ""}
         result = Finetuned(evaluation=_evaluation(0.875))
         records.write(stage / records.DONE, StageRecord(**kind, result=result, seconds=1.0))
@@ -104,30 +101,24 @@ def make_run(tmp_path, weights):
             workdir / "stages" / "pretrain-rotation-1-2" / records.DONE,
             StageRecord(**pretrained, result=Pretrained(), seconds=1.0),
         )
-        best = Best(pool=("rotation",), evaluation=_evaluation(0.875))
-        network = NetworkRecord(
-            label="rotation",
-            pool=("rotation",),
-            variant="plain",
-            backbone=settings["name"],
+        rotation = network(
+            "rotation",
             pretrain="pretrain-rotation-1-2",
             finetune=stage.name,
+            backbone=settings["name"],
             calibration=calibration,
         )
-        results = Results(
+        results = results_of(
+            [rotation],
             experiment="pretrain",
-            data="digits",
             space=tuple(space),
             seed=7,
-            select_on="cv",
-            metric="accuracy",
             labels=100,
             test_images=500,
             classes=CLASSES,
             stages="stages",
-            networks=(network,),
             scratch=_evaluation(0.5),
-            best=best,
+            best=Best(pool=("rotation",), evaluation=_evaluation(0.875)),
             images=DataSummary(
                 name="digits", shape=(*space, c), dtype="uint8", splits={}, format=dict(format)
             ),

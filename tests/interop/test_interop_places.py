@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.interop.places import rest
 from assl_jax.interop.weights import fit, to_own, to_torch
 from assl_jax.models import make_backbone
 
@@ -160,11 +159,6 @@ def test_equal_networks_are_one_and_different_ones_are_asked_about(small):
         match=r"2 networks that fit, .* left.conv1.weight, right.conv1.weight; ",
     ):
         fit(two, backbone, rank=2, channels=3, source=SOURCE)
-
-
-def test_rest_names_the_parts_that_were_not_taken():
-    names = ["a.b.w", "a.c.w", "a.c.v", "d", "a.b.num_batches_tracked", "e.f.g"]
-    assert rest(names, {"a.b.w"}) == ["a.c", "d", "e"]
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assl_jax.data.file_reader import FileReader
-from assl_jax.interop.reading import reading_code
+from assl_jax.interop.preprocessing import described
 from assl_jax.ops.intensity import Intensity
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def compare(path, reader, mean, *, levels=1e-6, units=1.0):
     wanted = np.moveaxis(np.asarray(intensity(reader.read(path))), -1, 0)
     for first in (True, False):
         names: dict = {}
-        exec(reading_code(reader, intensity, files=True, channels_first=first), names)
+        exec(described(reader, intensity, "NC" if first else "NHWC")[1], names)
         found = names["preprocess"](path)
         found = found if first else np.moveaxis(found, -1, 0)
         assert found.dtype == np.float32 and found.shape == wanted.shape

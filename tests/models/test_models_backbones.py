@@ -1,7 +1,6 @@
 """Backbones: shapes and parameter counts without computing; BatchNorm in a small network."""
 
 import functools
-import math
 
 import flax.linen as nn
 import jax
@@ -11,7 +10,7 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.models import BACKBONES, Backbone, make_backbone
-from assl_jax.models.conv import Conv, convolve
+from assl_jax.models.conv import Conv
 from assl_jax.models.halving import max_pool
 from assl_jax.models.resnet import BASIC, Block
 
@@ -26,10 +25,6 @@ def shapes(name, shape, **settings):
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     features, variables = jax.eval_shape(backbone.init_with_output, jax.random.key(0), x)
     return features, variables
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize("name", ["resnet10", "resnet18", "resnet34", "vgg11", "vgg13", "vgg16"])
@@ -60,48 +55,12 @@ def test_stems(stem, first):
     assert features["stage4"].shape == (2, *(max(2, 4 // first),) * 2, 512)
 
 
-def test_parameter_counts_are_those_of_torchvision():
-    """The published counts without the linear layer of 512,000 weights and 1,000 biases."""
-    resnet18 = count(shapes("resnet18", (1, 64, 64, 3))[1]["params"])
-    assert resnet18 == 11_689_512 - 513_000
-    assert count(shapes("resnet34", (1, 64, 64, 3))[1]["params"]) == 21_797_672 - 513_000
-    assert count(shapes("resnet50", (1, 64, 64, 3))[1]["params"]) == 25_557_032 - 2_049_000
-    # VGG-16: 13 layers, each with a scale and a bias per channel and no bias of the convolution.
-    widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
-    convs = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
-    vgg16 = count(shapes("vgg16", (1, 64, 64, 3))[1]["params"])
-    assert vgg16 == convs + 2 * sum(widths[1:]) == 14_710_464 + 8_448
-    # In 3D, with one channel: 3-wide kernels have three times the weights; 1-wide kernels and
-    # BatchNorm have as many as before.
-    narrow = (64 * 128 + 128 * 256 + 256 * 512) + 2 * 4_800
-    wide = 3 * (resnet18 - narrow - 49 * 3 * 64)
-    assert count(shapes("resnet18", (1, 32, 48, 64, 1))[1]["params"]) == wide + narrow + 343 * 64
-
-
-def test_blocks_project_where_the_shape_changes():
-    params = shapes("resnet18", (1, 64, 64, 3))[1]["params"]
-    projected = {name for name, block in params.items() if "shortcut_conv" in block}
-    assert projected == {"stage2_block1", "stage3_block1", "stage4_block1"}
-
-
 @pytest.mark.parametrize("space", [(64, 64), (32, 64, 96)])
 def test_bottlenecks_give_four_times_the_channels(space):
     """The block halves in its 3-wide convolution, as torchvision's does."""
     features, variables = shapes("resnet50", (2, *space, 1), width=1 / 4)
     channels = [features[name].shape[-1] for name in ("stem", *STAGES["resnet"], "pooled")]
     assert channels == [16, 64, 128, 256, 512, 512]
-    block = {
-        name: layer["kernel"].shape
-        for name, layer in variables["params"]["stage2_block1"].items()
-        if "conv" in name
-    }
-    ones, threes = (1,) * len(space), (3,) * len(space)
-    assert block == {
-        "conv1": (*ones, 64, 32),
-        "conv2": (*threes, 32, 32),
-        "conv3": (*ones, 32, 128),
-        "shortcut_conv": (*ones, 64, 128),
-    }
     strides = {}
 
     def look(run, args, kwargs, context):
@@ -117,18 +76,6 @@ def test_bottlenecks_give_four_times_the_channels(space):
     assert {strides[f"stage2_block1/{conv}"] for conv in ("conv1", "conv3")} == {1}
 
 
-@pytest.mark.parametrize("name", ["resnet18a", "resnet50a"])
-def test_shortcut_a_has_no_weights(name):
-    _, own = shapes(name, (1, 64, 64, 3))
-    _, other = shapes(name.removesuffix("a"), (1, 64, 64, 3))
-    assert not [block for block in own["params"].values() if "shortcut_conv" in block]
-    rest = {
-        name: {layer: a for layer, a in block.items() if not layer.startswith("shortcut")}
-        for name, block in other["params"].items()
-    }
-    assert own["params"] == rest
-
-
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 3, 5, 4, 2)], ids=["2d", "3d"])
 def test_shortcut_a_leaves_out_positions_and_adds_zeros(shape, quick_jit, drawn):
     """With convolutions of zeros a block is ReLU of its shortcut."""
@@ -142,16 +89,6 @@ def test_shortcut_a_leaves_out_positions_and_adds_zeros(shape, quick_jit, drawn)
     assert found.shape == (*kept.shape[:-1], 6)
     np.testing.assert_array_equal(found[..., : shape[-1]], np.maximum(kept, 0))
     np.testing.assert_array_equal(found[..., shape[-1] :], 0)
-
-
-@pytest.mark.parametrize(
-    "name, shape",
-    [("vgg16", (2, 8, 8, 1)), ("vgg11", (2, 1, 3, 2, 1)), ("resnet18", (2, 4, 4, 3))],
-)
-def test_small_images_pass(name, shape):
-    features, _ = shapes(name, shape)
-    assert features["pooled"].shape == (2, 512)
-    assert all(min(f.shape) > 0 for f in features.values())
 
 
 def test_width_multiplies_every_channel_count():
@@ -180,70 +117,6 @@ def test_max_pool_takes_one_number_for_each_axis():
     np.testing.assert_array_equal(got, [[2, 8], [5, 7], [1, 6]])
     got = max_pool(image, (3, 1), (2, 1), (1, 0))[0, ..., 0]
     np.testing.assert_array_equal(got, [[5, 4, 8, 7], [5, 4, 3, 7]])
-
-
-TINY = {"width": 1 / 16, "stem": "small"}
-
-
-@pytest.fixture(scope="module")
-def tiny(quick_jit, drawn):
-    """`tiny(shape, train)`: inputs, variables, features and new statistics of a small ResNet-10."""
-
-    @functools.cache
-    def run(shape, train, dtype="float32"):
-        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-        backbone = make_backbone("resnet10", dtype=dtype, **TINY)
-        variables = drawn(backbone.init, x)
-        apply = quick_jit(lambda v, x: backbone.apply(v, x, train=train, mutable=["batch_stats"]))
-        features, updated = apply(variables, x)
-        return x, variables, jax.tree.map(np.asarray, features), updated["batch_stats"]
-
-    return run
-
-
-def stem(x, variables):
-    kernel = variables["params"]["stem_conv"]["kernel"]
-    return np.asarray(convolve(jnp.asarray(x), jnp.asarray(kernel), (1,) * (x.ndim - 2)))
-
-
-def normalised(y, mean, var, bn):
-    return np.maximum(0, (y - mean) / np.sqrt(var + 1e-5) * bn["scale"] + bn["bias"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(3, 8, 8, 3), (2, 4, 6, 5, 1)], ids=["2d", "3d"])
-def test_training_normalises_by_the_batch_and_moves_the_statistics_by_a_tenth(tiny, shape):
-    x, variables, features, moved = tiny(shape, True)
-    y, axes = stem(x, variables), tuple(range(len(shape) - 1))
-    mean, var = y.mean(axes), y.var(axes)
-    old = variables["batch_stats"]["stem_bn"]
-    np.testing.assert_allclose(moved["stem_bn"]["mean"], 0.9 * old["mean"] + 0.1 * mean, atol=1e-5)
-    np.testing.assert_allclose(moved["stem_bn"]["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-4)
-    want = normalised(y, mean, var, variables["params"]["stem_bn"])
-    np.testing.assert_allclose(features["stem"], want, atol=1e-4)
-    mean_of_map = features["stage4"].reshape(shape[0], -1, 32).mean(1)
-    np.testing.assert_allclose(features["pooled"], mean_of_map, rtol=1e-4, atol=1e-5)
-
-
-def test_evaluation_uses_the_running_statistics_and_leaves_them(tiny):
-    x, variables, features, moved = tiny((3, 8, 8, 3), False)
-    old = variables["batch_stats"]
-    jax.tree.map(np.testing.assert_array_equal, moved, old)
-    want = normalised(stem(x, variables), **old["stem_bn"], bn=variables["params"]["stem_bn"])
-    np.testing.assert_allclose(features["stem"], want, atol=1e-4)
-    assert np.abs(features["pooled"] - tiny((3, 8, 8, 3), True)[2]["pooled"]).max() > 0.01
-
-
-@pytest.mark.slow
-def test_bfloat16_computes_near_float32_and_keeps_parameters_and_statistics(tiny):
-    _, _, exact, stats = tiny((3, 8, 8, 3), True)
-    _, _, near, near_stats = tiny((3, 8, 8, 3), True, "bfloat16")
-    assert near["stage4"].dtype == jnp.bfloat16 and near["pooled"].dtype == np.float32
-    assert {leaf.dtype for leaf in jax.tree.leaves(near_stats)} == {np.dtype("float32")}
-    params = shapes("resnet10", (3, 8, 8, 3), dtype="bfloat16", **TINY)[1]["params"]
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
-    np.testing.assert_allclose(near["stem"].astype(np.float32), exact["stem"], atol=0.05)
-    np.testing.assert_allclose(near_stats["stem_bn"]["var"], stats["stem_bn"]["var"], rtol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -278,12 +151,6 @@ def test_every_backbone_fulfils_the_contract(name, copies):
     assert "tanh" in text and "relu" not in text  # the same weights, another activation
 
 
-def test_last_is_the_deepest_map_and_pooled_its_mean(tiny):
-    _, _, features, _ = tiny((3, 8, 8, 3), False)
-    np.testing.assert_array_equal(features["last"], features["stage4"])
-    np.testing.assert_allclose(features["pooled"], features["last"].mean((1, 2)), atol=1e-5)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name, copies", [("resnet10", 1), ("vgg11", 1), ("resnet10", 2)])
 def test_bn_momentum_reaches_every_batch_norm(quick_jit, drawn, name, copies):
@@ -294,8 +161,3 @@ def test_bn_momentum_reaches_every_batch_norm(quick_jit, drawn, name, copies):
     other = variables | {"batch_stats": jax.tree.map(lambda a: a + 5, variables["batch_stats"])}
     run = quick_jit(lambda v: backbone.apply(v, x, train=True, mutable=["batch_stats"])[1])
     jax.tree.map(np.testing.assert_array_equal, run(variables), run(other))
-
-
-def test_equal_settings_are_one_static_argument():
-    a, b = (make_backbone("resnet18", width=0.5, stem="small") for _ in range(2))
-    assert a == b and hash(a) == hash(b) and a != make_backbone("resnet18", width=0.5)

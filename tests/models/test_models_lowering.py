@@ -13,14 +13,12 @@ from jax import export
 from assl_jax.evaluation import features
 from assl_jax.evaluation.classification import Classification
 from assl_jax.models import make_backbone
-from assl_jax.models.cpu import plain_forms
-from assl_jax.models.heads import flatten_views, unflatten_views
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, Average, make_task
+from assl_jax.tasks import TASKS, make_task
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
-from assl_jax.training.state import SHARED, TrainState
+from assl_jax.training.state import init_state
 from assl_jax.training.step import make_step
 
 pytestmark = pytest.mark.slow
@@ -57,23 +55,10 @@ def task_and_examples(name, rank):
 def training_step(name, rank):
     """The step for a platform, as a function, and shapes of its arguments."""
     task, examples = task_and_examples(name, rank)
-    batch = shape(task.make_batch, KEY, examples)
-    inputs = shape(flatten_views, batch.inputs)
-    maps, variables = shape(BACKBONE.init_with_output, KEY, inputs)
-    maps = shape(lambda f: jax.tree.map(lambda a: unflatten_views(a, 2), f), maps)
-    head = shape(task.head().init, KEY, maps, batch)["params"]
-    params = {"backbone": variables["params"], "heads": {task.name: head}}
-    adam = Optimiser().transform().init
-    opt_state = {
-        "backbone": {SHARED: shape(adam, params["backbone"])},
-        "heads": {task.name: shape(adam, head)},
-    }
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    state = TrainState(number, params, variables["batch_stats"], opt_state)
-    if task.momentum:
-        state = state._replace(average={task.name: Average(state.variables, head)})
+    optimiser = Optimiser(clip_norm=1.0)
+    state = shape(lambda key: init_state(key, BACKBONE, task, optimiser, examples), KEY)
     rate = jax.ShapeDtypeStruct((), jnp.float32)
-    step = functools.partial(make_step, BACKBONE, task, Optimiser(clip_norm=1.0))
+    step = functools.partial(make_step, BACKBONE, task, optimiser)
     return step, (state, Examples(examples, None), KEY, rate, None)
 
 
@@ -108,7 +93,7 @@ def test_a_step(name, rank):
     step, arguments = training_step(name, rank)
     state = arguments[0]
     count = 3 * convolutions(state.params) - 1
-    count += convolutions([average.variables["params"] for average in state.average.values()])
+    count += convolutions(state.carry[name])
     for platform in ELSEWHERE:
         check(exported(step(platform=platform), arguments, platform), count)
 
@@ -118,33 +103,3 @@ def test_feature_extraction(rank):
     run, arguments = extraction(rank)
     for platform in ELSEWHERE:
         check(exported(run, arguments, platform), convolutions(arguments[0]["params"]))
-
-
-@pytest.mark.parametrize("rank", SHAPES)
-def test_a_cpu_has_forms_of_its_own(rank):
-    """What the tests above look for is there on a CPU."""
-    step, arguments = training_step("target", rank)
-    text = exported(step(platform="cpu"), arguments, "cpu")
-    assert text.count("optimization_barrier") > 20
-    assert text.count("stablehlo.convolution") < 3 * convolutions(arguments[0].params) - 1
-    run, arguments = extraction(rank)
-    text = exported(run, arguments, "cpu")
-    assert "optimization_barrier" in text
-    assert text.count("stablehlo.convolution") < convolutions(arguments[0]["params"])
-
-
-def test_plain_forms_can_be_had_on_a_cpu():
-    step, arguments = training_step("inpaint", 2)
-    with plain_forms():
-        text = exported(step(platform="cpu"), arguments, "cpu")
-    check(text, 3 * convolutions(arguments[0].params) - 1)
-    assert "stablehlo.case" not in text
-
-
-@pytest.mark.parametrize("platform", ["cpu", *ELSEWHERE])
-def test_xla_receives_no_conditional(platform):
-    """JAX folds the switch between forms before XLA's passes begin."""
-    step, arguments = training_step("target", 2)
-    lowered = step(platform=platform).trace(*arguments).lower(lowering_platforms=(platform,))
-    assert "stablehlo.case" in lowered.as_text()
-    assert "conditional(" not in lowered.compiler_ir("hlo").as_hlo_text()

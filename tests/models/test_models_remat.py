@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.gradcam import guided_grad_cam
-from assl_jax.models import SideBySide, make_backbone
+from assl_jax.models import make_backbone
 
 SMALL = {"width": 1 / 16, "stem": "small"}
 INPUTS = {"resnet10": (3, 8, 8, 3), "vgg11": (2, 4, 16, 16, 1)}
@@ -55,18 +54,6 @@ def test_outputs_gradients_and_statistics_are_the_same(name, quick_jit, drawn):
     assert min(jax.tree.leaves(moved)) > 1e-4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name, space", [("resnet18", (4, 8, 8)), ("vgg16", (32, 32))])
-def test_weights_have_the_same_names(name, space):
-    inputs = jax.ShapeDtypeStruct((2, *space, 1), jnp.float32)
-    for copies in (1, 2):
-        plain, remat = (
-            jax.eval_shape(b.lazy_init, jax.random.key(0), inputs)
-            for b in both(name, copies=copies)
-        )
-        assert plain == remat and jax.tree.leaves(plain)
-
-
 def kept(backbone, inputs):
     """Bytes kept for the gradient, without the parameters."""
     variables = jax.eval_shape(backbone.init, jax.random.key(0), inputs)
@@ -93,21 +80,3 @@ def test_less_is_kept_for_the_gradient(name, share, space):
     inputs = jax.ShapeDtypeStruct((8, *space, 1), jnp.float32)
     plain, remat = (kept(backbone, inputs) for backbone in both(name))
     assert 0 < remat < share * plain
-
-
-@pytest.mark.slow
-def test_guided_gradients_go_through_it(drawn):
-    """The recomputed blocks use the network's activation too."""
-    inputs = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 1)), jnp.float32)
-    head, classes = jnp.ones((32, 3)) * jnp.arange(1.0, 4.0)[None], jnp.array([0, 2])
-    plain, remat = both("resnet10")
-    variables = drawn(plain.init, inputs)
-    maps = [guided_grad_cam(b, variables, head, inputs, classes) for b in (plain, remat)]
-    np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-6)
-    assert np.abs(maps[0]).max() > 0
-
-
-def test_it_is_a_setting_of_each_copy():
-    single, several = make_backbone(remat=True), make_backbone(remat=True, copies=2)
-    assert single.remat and isinstance(several, SideBySide) and several.backbone == single
-    assert not make_backbone().remat

@@ -12,20 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.classification import Classification
-from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.evaluation.finetune import Target
-from assl_jax.evaluation.gradcam import grad_cam, guided_grad_cam
-from assl_jax.interop.weights import fit as fit_weights
-from assl_jax.interop.weights import to_own
-from assl_jax.models import Backbone, SideBySide
+from assl_jax.evaluation.features import reestimate_batch_stats
+from assl_jax.models import Backbone
 from assl_jax.models.base import batch_norm, feature_maps, in_training
 from assl_jax.models.contract import check_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import make_task
-from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.feed import Examples, Feed
-from assl_jax.training.loop import Training, fit
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, split
 from assl_jax.training.state import init_state, name_key
@@ -127,12 +120,11 @@ def test_statistics_are_estimated_without_dropout(drawn):
 def test_every_step_and_micro_batch_has_its_own_dropout(network, quick_jit, kind, rank, accumulate):
     backbone, task = network(kind), make_task("rotation")
     images, key = jnp.asarray(images_of(rank)), jax.random.key(5)
-    state = init_state(jax.random.key(0), backbone, [task], OPTIMISER, images)
+    state = init_state(jax.random.key(0), backbone, task, OPTIMISER, images)
     step = make_step(backbone, task, OPTIMISER, accumulate=accumulate)
-    head = task.head()
     run = quick_jit(
         lambda state, part, key: task.loss(
-            forward(backbone, head, state.params, {}, part, task.name, key)[1], part
+            forward(backbone, task, state.params, {}, part, key)[1], part
         )[0]
     )
     losses = []
@@ -147,80 +139,6 @@ def test_every_step_and_micro_batch_has_its_own_dropout(network, quick_jit, kind
             expected.append(float(run(state, part, own)))
         kept = jax.tree.map(jnp.copy, state)
         _, metrics = step(kept, Examples(images, None), key, np.float32(0.01))
-        assert float(metrics["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
+        assert float(metrics["rotation"]["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
         losses.append(expected)
     assert len(np.unique(np.round(losses, 6))) == 2 * accumulate
-
-
-@pytest.mark.slow
-@ONE_EACH
-def test_a_resumed_training_equals_an_uninterrupted_one(network, tmp_path, kind, rank):
-    """Tiles, whole images, and a slow copy of the network, alternating."""
-    backbone, images = network(kind), images_of(rank, 16)
-    names = ("src", "byol") if rank == 2 else ("rotation", "byol")
-    tasks = {name: make_task(name) for name in names}
-    training = Training(steps=4, batch_size=8, optimiser=OPTIMISER)
-
-    def train(until=4, folder=None, backbone=backbone):
-        return fit(
-            init_state(jax.random.key(0), backbone, list(tasks.values()), OPTIMISER, images),
-            backbone=backbone,
-            tasks=tasks,
-            feed=Feed(images, make_mesh(jax.devices()[:1]), "device"),
-            rows=np.arange(16),
-            training=training,
-            until=until,
-            seed=1,
-            checkpoints=Checkpoints(folder, 1) if folder else None,
-        )
-
-    whole = train()
-    train(2, tmp_path)
-    assert equal(whole, train(4, tmp_path)) and whole.batch_stats == {}
-
-
-@pytest.mark.slow
-@ONE_EACH
-def test_side_by_side_from_fine_tuning_to_grad_cam(
-    network, drawn, tmp_path, monkeypatch, kind, rank
-):
-    single, images = network(kind), images_of(rank)
-    feed, rows = Feed(images, make_mesh(jax.devices()[:1]), "device"), np.arange(8)
-    x = Intensity()(images)
-    weights = drawn(single.init, x[:1])
-    assert reestimate_batch_stats(single, weights, feed, rows, intensity=Intensity()) is weights
-    # As they come from `init`, and as a stage keeps them.
-    given = SideBySide.gather(weights, {**weights, "batch_stats": {}})
-    target = Target(
-        backbone=SideBySide(single, 2),
-        task=Classification(classes=2),
-        images=feed,
-        labels=np.arange(8, dtype=np.int32) % 2,
-        training=Training(steps=2, batch_size=4, optimiser=OPTIMISER),
-        head="probe",
-    )
-    head = target.first_head(given, rows)
-    state = target.finetune(given, rows, seed=0, head=head)
-    before = features(single, weights, feed, rows, intensity=Intensity())
-    after = features(target.backbone, state.variables, feed, rows, intensity=Intensity())
-    assert after.shape == (8, 2 * before.shape[1])
-    assert equal(
-        after, features(target.backbone, state.variables, feed, rows, intensity=Intensity())
-    )
-    kernel = state.params["heads"]["target"]["Dense_0"]["kernel"]
-    about = (target.backbone, state.variables, kernel, x, jnp.asarray(target.labels))
-    cam, guided = grad_cam(*about), guided_grad_cam(*about)
-    assert cam.shape == images.shape[:-1] and guided.shape == images.shape
-    assert np.isfinite(cam).all() and np.abs(guided).max() > 0
-
-
-@BOTH
-@RANKS
-def test_weights_leave_and_return_in_our_own_names(network, drawn, kind, rank):
-    backbone = network(kind)
-    variables = drawn(backbone.init, jnp.zeros((1, *SPACE[rank], 1)))
-    arrays = to_own(variables)
-    back = fit_weights(arrays, backbone, rank=rank, channels=1, source="w")
-    assert equal(back["params"], variables["params"]) and len(arrays) == len(
-        jax.tree.leaves(variables)
-    )

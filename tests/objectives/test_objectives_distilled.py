@@ -69,7 +69,9 @@ def test_the_head_of_the_part_stays(toy, drawn):
 def test_without_the_loss_of_the_part_it_gives_the_inputs_alone(toy):
     """BYOL's loss needs a slow copy; without its loss there is none."""
     whole, alone = (Distilled(part=BYOL(), widths=(3,), own=own) for own in (1.0, 0.0))
-    assert (whole.passes, alone.passes) == (2, 1) and alone.init(Weights((), {"own": ()}), None) == ()
+    assert (whole.passes, alone.passes) == (2, 1) and alone.init(
+        Weights((), {"own": ()}), None
+    ) == ()
     batch = Batch(jnp.zeros((2, 2, 4, 4, 1)), (), {"teachers": [jnp.ones((2, 2, 3))]})
     outputs = ((None, jnp.zeros((2, 2, 8))), [jnp.zeros((2, 2, 3))])
     loss, _, metrics = alone.value({}, outputs, batch, ())

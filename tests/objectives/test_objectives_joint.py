@@ -47,9 +47,7 @@ def plain_joint_steps(toy, pool, steps, quick_jit):
             "backbone": jax.tree.map(
                 lambda a, b, f=factors: f[0] * a + f[1] * b, *(g["backbone"] for g in found)
             ),
-            "heads": {
-                t.name: g["heads"][t.name] for t, g in zip(pool.parts, found, strict=True)
-            },
+            "heads": {t.name: g["heads"][t.name] for t, g in zip(pool.parts, found, strict=True)},
         }
         updates, moments = adam.update(grads, moments, params)
         params = optax.apply_updates(params, updates)

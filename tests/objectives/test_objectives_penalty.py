@@ -52,8 +52,7 @@ def test_whitened_directions_have_equal_weights(monkeypatch):
     x, y = (strong + 0.1 * drawn(seed, 256) @ mix for seed in (0, 1))
     monkeypatch.setattr(module, "RIDGE", 1e-3)
     seen = {
-        name: float(Penalty(standardise=name)(x, y)[1])
-        for name in ("none", "features", "whiten")
+        name: float(Penalty(standardise=name)(x, y)[1]) for name in ("none", "features", "whiten")
     }
     assert seen["none"] > 0.8 and seen["features"] > 0.8 and seen["whiten"] < 0.3
     # Any invertible mixture of features has the same directions.
@@ -170,5 +169,3 @@ def test_queue_by_hand():
 def test_bad_settings(settings, message):
     with pytest.raises(InputError, match=message):
         Penalty(**settings)
-
-

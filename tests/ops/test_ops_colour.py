@@ -11,7 +11,6 @@ from assl_jax.ops.colour import colour_jitter, grey, random_grey
 
 KEY = jax.random.key(2)
 WEIGHTS = (0.299, 0.587, 0.114)
-NONE = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 
 
 def noise(*shape, low=0.0, high=1.0):
@@ -82,36 +81,6 @@ def test_jitter_is_the_changes_one_after_another():
     assert np.abs(np.corrcoef(factors.T) - np.eye(4)).max() < 0.5
 
 
-def test_contrast_turns_about_the_mean_luma():
-    before = noise(8, 5, 5, 3, low=0.4, high=0.5) + np.array([0.15, 0, -0.15], np.float32)
-    after = jitter(before, **NONE | {"contrast": 0.5}, probability=1.0)
-    level = (before @ np.array(WEIGHTS)).mean((1, 2))
-    np.testing.assert_allclose((after @ np.array(WEIGHTS)).mean((1, 2)), level, rtol=1e-4)
-    assert (np.abs(after - before).max((1, 2, 3)) > 1e-3).all()
-
-
-@pytest.mark.parametrize("shape", [(4, 5, 5, 3), (2, 3, 4, 4, 3)])
-def test_grey_images_stay_grey(shape):
-    before = np.repeat(noise(*shape[:-1], 1), 3, -1)
-    after = jitter(before, **NONE | {"saturation": 0.9, "hue": 0.5}, probability=1.0)
-    np.testing.assert_allclose(after, before, atol=1e-5)
-
-
-def test_no_strength_is_the_identity():
-    before = noise(4, 5, 5, 3)
-    np.testing.assert_allclose(jitter(before, **NONE, probability=1.0), before, atol=1e-5)
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_probability_is_the_share_of_changed_images(probability):
-    before = noise(100, 3, 3, 1)
-    after = jitter(before, probability=probability)
-    changed = (after != before).any((1, 2, 3))
-    low, high = {0.0: (0, 0), 0.5: (35, 65), 1.0: (100, 100)}[probability]
-    assert low <= changed.sum() <= high
-    np.testing.assert_array_equal(after[~changed], before[~changed])
-
-
 @pytest.mark.parametrize("shape", [(6, 5, 5, 1), (3, 4, 4, 4, 1)])
 def test_one_channel_changes_brightness_and_contrast(shape):
     before = noise(*shape, low=0.45, high=0.55)
@@ -122,12 +91,6 @@ def test_one_channel_changes_brightness_and_contrast(shape):
         np.testing.assert_allclose(y, slope * x + offset, atol=1e-5)
         brightness = slope + offset / x.mean()
         assert 0.7 <= brightness <= 1.3 and 0.7 <= slope / brightness <= 1.3
-
-
-def test_the_result_stays_in_range():
-    after = jitter(noise(50, 4, 4, 3), brightness=0.9, contrast=0.9, hue=0.5, probability=1.0)
-    assert after.min() >= 0 and after.max() <= 1
-    assert (after == 1).any() and (after == 0).any()
 
 
 def test_grey():

@@ -43,22 +43,6 @@ def test_table_is_the_curve(ends):
     np.testing.assert_allclose(table(points, 200), want, atol=2e-4)
 
 
-def test_curves_by_hand():
-    """Control abscissae of 1/3 and 2/3 make x = t, so that y is a polynomial in x."""
-    third = [(1 / 3, 2 / 3)] * 4
-    ordinates = [(1 / 3, 2 / 3), (0, 0), (1, 1), (2 / 3, 1 / 3)]
-    ends = [RISING, RISING, RISING, FALLING]
-    points = np.stack(
-        [
-            control(e, *zip(x, y, strict=True))
-            for e, x, y in zip(ends, third, ordinates, strict=True)
-        ]
-    )
-    x = np.linspace(0, 1, 33)
-    want = [x, x**3, 1 - (1 - x) ** 3, 1 - x]
-    np.testing.assert_allclose(table(points, 33), want, atol=2e-4)
-
-
 @pytest.mark.parametrize("ends", [RISING, FALLING])
 def test_curves_are_monotone_from_end_to_end(ends):
     steep = [control(ends, (1, 0.3), (0, 0.6)), control(ends, (0, 0), (1, 1))]
@@ -114,13 +98,3 @@ def test_random_curves_rise_or_fall_and_all_differ(inverted):
     middle = rising[:, 40]
     assert len(np.unique(middle)) == 200
     assert abs(middle.mean() - 0.5) < 0.05 and middle.min() < 0.25 and middle.max() > 0.75
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
-def test_probability_is_the_share_of_changed_images(probability):
-    x = ramps(100)
-    y = curved(x, probability=probability)
-    changed = (y != x).any((1, 2, 3))
-    low, high = {0.0: (0, 0), 0.5: (35, 65), 1.0: (100, 100)}[probability]
-    assert low <= changed.sum() <= high
-    np.testing.assert_array_equal(y[~changed], x[~changed])

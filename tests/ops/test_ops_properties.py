@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from assl_jax import ops
-from assl_jax.ops import colour, crop, curve, intensity, mask, resample, rotate, shuffle
+from assl_jax.ops import colour, crop, curve, resample, rotate, shuffle
 from assl_jax.ops.intensity import Intensity
 
 pytestmark = pytest.mark.slow  # two large compilations
@@ -109,7 +109,7 @@ SAME_SHAPE = {
         lambda key, x: OF_THE_DATA.unstandardise(OF_THE_DATA.standardise(x)),
     ),
 }
-# They give no images of the same shape, or none of unit intensities. Most are tested below.
+# No images of the same shape, or none of unit intensities: the tests of their files have them.
 OTHERS = {"grey", "standardise_each", "bezier_table", "resize_matrix", "blur_matrix"} | {
     *("random_starts", "box_mask", "random_boxes", "rotation_classes", "chance", "change_some")
 }
@@ -185,90 +185,3 @@ def test_at_full_strength_every_operation_does_something():
         }
         expected = set(SAME_SHAPE) - ({"random_grey"} if shape[-1] == 1 else set())
         assert changed == expected
-
-
-@functools.cache
-def derived():
-    """What has another shape or range, in one compiled program."""
-
-    def run(x):
-        return colour.grey(x), intensity.standardise_each(x)
-
-    return jax.jit(run)
-
-
-@BOTH
-@given(data=st.data())
-def test_grey_and_standardised_images(shape, data):
-    x = data.draw(unit(shape))
-    luma, standard = jax.device_get(derived()(x))
-    assert luma.shape == (*shape[:-1], 1)
-    assert (luma[..., 0] >= x.min(-1) - 1e-6).all() and (luma[..., 0] <= x.max(-1) + 1e-6).all()
-    axes = tuple(range(1, len(shape) - 1))
-    assert standard.shape == x.shape and np.abs(standard.mean(axes)).max() < 5e-3
-    assert (standard.std(axes) < 1 + 1e-3).all()
-    wide = x.std(axes) > 0.1
-    np.testing.assert_allclose(standard.std(axes)[wide], 1, atol=1e-3)
-
-
-@functools.cache
-def tables():
-    def run(points, start, length, sigma):
-        return (
-            curve.bezier_table(points, 32),
-            resample.resize_matrix(start, length, 9, 5),
-            resample.blur_matrix(sigma, 9),
-        )
-
-    return jax.jit(run)
-
-
-@given(
-    arrays(np.float32, (2, 2, 2), elements=st.floats(0, 1, width=32)),
-    arrays(np.float32, 2, elements=st.floats(0, 8, width=32)),
-    arrays(np.float32, 2, elements=st.floats(0.125, 9, width=32)),
-    arrays(np.float32, 2, elements=st.floats(0, 100, width=32)),
-    st.booleans(),
-)
-def test_tables_and_matrices(controls, start, length, sigma, falls):
-    ends = np.broadcast_to(np.float32([[0, falls], [1, 1 - falls]])[None], (2, 2, 2))
-    points = np.concatenate([ends[:, :1], controls, ends[:, 1:]], axis=1)
-    table, *matrices = jax.device_get(tables()(points, start, length, sigma))
-    low, high = points[..., 1].min(1), points[..., 1].max(1)  # a curve stays among its points
-    assert (table >= low[:, None] - 1e-5).all() and (table <= high[:, None] + 1e-5).all()
-    np.testing.assert_allclose(table[:, [0, -1]], [[falls, 1 - falls]] * 2, atol=1e-5)
-    for matrix in matrices:  # weighted means
-        assert (matrix >= 0).all()
-        np.testing.assert_allclose(matrix.sum(-1), 1, atol=1e-5)
-
-
-SPACE = (7, 5)
-
-
-@functools.cache
-def boxes():
-    def run(key, least, most):
-        starts = crop.random_starts(key, 2, SPACE, (4, 5))[:, 0]
-        return (
-            starts,
-            mask.box_mask(starts, (4, 5), SPACE),
-            mask.random_boxes(key, least, most, SPACE, count=1),
-        )
-
-    return jax.jit(run)
-
-
-@given(KEYS, st.data())
-def test_boxes_lie_inside(seed, data):
-    sides = [data.draw(arrays(np.int32, (2, 2), elements=st.integers(1, 5))) for _ in range(2)]
-    least, most = np.minimum(*sides), np.maximum(*sides)
-    starts, fixed, drawn = jax.device_get(boxes()(jax.random.key(seed), least, most))
-    assert (starts >= 0).all() and (starts + [4, 5] <= SPACE).all()
-    assert (fixed.sum((1, 2, 3)) == 20).all()
-    for one, low, high in zip(drawn[..., 0], least, most, strict=True):
-        rows, columns = one.any(1), one.any(0)
-        np.testing.assert_array_equal(one, rows[:, None] & columns[None])  # one box
-        found = np.asarray([rows.sum(), columns.sum()])
-        assert (found >= low).all() and (found <= high).all()
-        for line in (rows, columns):
-            assert np.abs(np.diff(np.pad(line.astype(int), 1))).sum() == 2

@@ -87,12 +87,3 @@ def test_an_image_smaller_than_two_windows_is_still_shuffled():
     run = jax.jit(functools.partial(random_shuffle, probability=1.0))
     y = np.asarray(run(KEY, jnp.asarray(x)))
     assert (x != y).any((1, 2, 3)).mean() > 0.8
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_probability_is_the_share_of_shuffled_images(probability):
-    x = np.arange(100 * 8 * 8, dtype=np.float32).reshape(100, 8, 8, 1)
-    run = jax.jit(functools.partial(random_shuffle, probability=probability))
-    changed = (np.asarray(run(KEY, jnp.asarray(x))) != x).any((1, 2, 3)).sum()
-    low, high = {0.0: (0, 0), 0.3: (15, 45), 1.0: (100, 100)}[probability]
-    assert low <= changed <= high

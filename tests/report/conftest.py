@@ -20,7 +20,9 @@ from assl_jax.records import (
     Similarity,
     StageRecord,
 )
-from assl_jax.report import paper
+from assl_jax.report import RunRecord, paper, report_of
+from assl_jax.report.html import to_html
+from assl_jax.report.markdown import to_markdown
 
 
 def _evaluation(percents, std=0.5, *, runs=(), selection=None, confusion=((1.0,),), **metrics):
@@ -55,6 +57,16 @@ def _network(label, backbone):
     return NetworkRecord(
         label=label, pool=(), variant="scratch", backbone=backbone, finetune=f"finetune-{label}"
     )
+
+
+def _extension(pool, task, similarity, evaluation, avg=0.5, max=0.6):
+    return Extension(
+        pool=pool, task=task, similarity=similarity, avg=avg, max=max, evaluation=evaluation
+    )
+
+
+def _similarity(tasks, matrix, n=64):
+    return Similarity(tasks=tasks, n=n, layer="pooled", estimator="biased", matrix=matrix)
 
 
 def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""):
@@ -97,13 +109,9 @@ def _pairs():
         possible = (row.accuracy + 0.002, row.accuracy - 0.002)
         accuracy = next(a for a in possible if round(a - avg, 2) == row.avg_gain)
         found.append(
-            Extension(
-                pool=row.a1,
-                task=row.a2,
-                similarity=row.similarity,
-                avg=avg / 100,
-                max=max(singles) / 100,
-                evaluation=_evaluation(accuracy, 0.4),
+            _extension(
+                *(row.a1, row.a2, row.similarity, _evaluation(accuracy, 0.4)),
+                *(avg / 100, max(singles) / 100),
             )
         )
     similar = {frozenset(p.members): p.similarity for p in found}
@@ -113,9 +121,7 @@ def _pairs():
         experiment="pairs",
         scratch=_evaluation(63.19),
         singles={task: _evaluation(value) for task, value in paper.SINGLES[2].items()},
-        similarity=Similarity(
-            tasks=tasks, n=4096, layer="pooled", estimator="biased", matrix=matrix
-        ),
+        similarity=_similarity(tasks, matrix, 4096),
         pairs=tuple(found),
         correlation={
             "avg_gain": Correlation(spearman=-0.843611, pearson=-0.857781, **p_values),
@@ -172,6 +178,16 @@ def results():
 
 
 @pytest.fixture(scope="session")
+def extension():
+    return _extension
+
+
+@pytest.fixture(scope="session")
+def similarity_of():
+    return _similarity
+
+
+@pytest.fixture(scope="session")
 def log():
     return _log
 
@@ -195,6 +211,24 @@ def table4_results():
 def text():
     """`text(row)`: the texts of a table's row."""
     return lambda row: [cell.text for cell in row.cells]
+
+
+@pytest.fixture(scope="session")
+def strong():
+    """`strong(row)`: the texts of the strong cells."""
+    return lambda row: [cell.text for cell in row.cells if cell.strong]
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """`page_of(results, **changes)`: the page of a run."""
+    return lambda results, **record: to_html(report_of(RunRecord(results, **record)))
+
+
+@pytest.fixture(scope="session")
+def tables_of():
+    """`tables_of(results)`: the Markdown of a run."""
+    return lambda results: to_markdown(report_of(RunRecord(results)))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """What a run says before it starts."""
 
 import pytest
-
-from assl_jax.records import DataSummary, Split
-from assl_jax.report.before import data_lines, duration, plan_lines
 from assl_jax.strategies.plan import Pace, Work
+
+from assl_jax.console import duration
+from assl_jax.records import DataSummary, Split
+from assl_jax.report.before import data_lines, plan_lines
 
 
 def test_the_images():
@@ -57,13 +58,13 @@ def test_many_classes_and_no_patients():
 def test_the_plan():
     works = [Work("pretrain src", 1000, 6e12, False), Work("fine-tune src", 20, 3e12, True)]
     assert plan_lines(works, Pace(1e10, 3 * 2**30, None), "Then pools follow.") == [
-        "Plan           Steps  Operations      Time",
-        "-------------  -----  ----------  --------",
-        "pretrain src   1,000     6.0e+12    10 min",
-        "fine-tune src     20     3.0e+12  finished",
+        "Plan           Steps     FLOP      Time",
+        "-------------  -----  -------  --------",
+        "pretrain src   1,000  6.0e+12    10 min",
+        "fine-tune src     20  3.0e+12  finished",
         "",
         "Together about 10 min, and 3.0 GiB of memory of the machine.",
-        "The times follow from a few timed steps and the operations, without compilation.",
+        "The times follow from a few timed steps and the compute, without compilation.",
     ]
 
 

@@ -1,38 +1,12 @@
 """Charts in the colours of the page, light and dark."""
 
-import re
-
 import pytest
 
-from assl_jax.records import Similarity
-from assl_jax.report import colours, figures
-from assl_jax.report.confusion import confusion_chart
+from assl_jax.report import colours, svg
 from assl_jax.report.embedding import COLOURS
-from assl_jax.report.pairs_chart import pairs_chart
-from assl_jax.report.self_assl_charts import self_assl_chart
 from assl_jax.tasks import TASKS
 
 DARK = colours.THEME["paper"].dark
-DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
-
-
-@pytest.fixture(scope="module")
-def charts(evaluation, results, stage, pairs_results, table4_results):
-    tested = evaluation(75, confusion=((3.0, 1.0), (0.0, 4.0)))
-    search = results(
-        scratch=tested, singles={name: evaluation(50, runs=(49, 51)) for name in TASKS}
-    )
-    similar = Similarity(
-        tasks=("src", "byol"), n=64, layer="", estimator="", matrix=((1.0, 0.2), (0.2, 1.0))
-    )
-    return [
-        figures.accuracy_chart(search),
-        figures.similarity_heatmap(similar),
-        figures.time_chart([stage(name) for name in TASKS]),
-        confusion_chart(search),
-        pairs_chart(pairs_results),
-        self_assl_chart(table4_results),
-    ]
 
 
 def test_contrast():
@@ -61,25 +35,7 @@ def test_a_chart_follows_the_page():
     )
 
 
-def test_no_chart_has_a_white_part_on_a_dark_page(charts):
-    for chart in charts:
-        dark = dict(re.findall(r"--c([0-9a-f]{6}): (#[0-9a-f]{6});", chart))
-        drawn = {each.strip() for each in DRAWN.findall(chart)} - {"none"}
-        assert drawn
-        for each in drawn:
-            found = re.fullmatch(r"var\(--c([0-9a-f]{6}), #\1\)|(#[0-9a-f]{6})", each)
-            assert found, each
-            shown = dark[found[1]] if found[1] else found[2]
-            assert shown != "#ffffff" and (not found[1] or shown != f"#{found[1]}")
-
-
-def test_a_figure_has_no_background(charts):
-    for chart in charts:
-        background = re.search(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', chart)
-        assert background[1] == "fill: none"
-
-
 def test_heat_maps_let_the_page_shine_through():
-    shades = figures.shades()
+    shades = svg.shades()
     assert shades(0.0)[3] == 0 and shades(1.0)[3] == 1
     assert colours.contrast(colours.SHADE, colours.ON_SHADE) >= 4.5

@@ -1,14 +1,15 @@
 """Several runs on one page: which runs share a column, their tables, and what is refused."""
 
-import copy
 import json
 
 import pytest
 
 from assl_jax import records
 from assl_jax.__main__ import main
-from assl_jax.records import Best, Estimate, Extension, Iteration
+from assl_jax.records import Best, Estimate, Iteration
 from assl_jax.report import compare, runs
+from assl_jax.report.html import to_html
+from assl_jax.report.markdown import to_markdown
 
 EVIL = '<b>&"'
 CONFIG = {"backbone": {"name": "resnet18"}, "seed": 0, "data": {"name": "stl10"}}
@@ -23,15 +24,13 @@ def network(results):
 
 
 @pytest.fixture(scope="module")
-def search(evaluation, results):
+def search(evaluation, extension, results):
     """`search(start)`: it ended with SimCLR + Rotation, or began with Rotation."""
 
     def build(start="simclr", **changes):
         other = {"simclr": "rotation", "rotation": "simclr"}[start]
         pool = evaluation(75, 1)
-        joined = Extension(
-            pool=(start,), task=other, similarity=0.1, avg=0.71, max=0.72, evaluation=pool
-        )
+        joined = extension((start,), other, 0.1, pool)
         step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
         found = {
             "scratch": evaluation(60, 1),
@@ -70,14 +69,14 @@ def seeds(write, search, evaluation):
     ]
 
 
-def columns(*folders):
-    return runs.columns_of(runs.read_runs(folders))
+def groups(*folders):
+    return runs.groups_of(runs.read_runs(folders))
 
 
 def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, network, text):
     config = CONFIG | {"seed": 1, "backbone": {"name": "resnet34"}}
     other = write("wide", search(seed=1, networks=network("resnet34")), config)
-    found = columns(*seeds, other)
+    found = groups(*seeds, other)
     assert [(c.title, len(c.runs), c.backbone) for c in found] == [
         ("run0 … run2 (3 seeds)", 3, "resnet18"),
         ("wide", 1, "resnet34"),
@@ -92,18 +91,18 @@ def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, n
 def test_what_only_some_seeds_tested_says_so(search, seeds, evaluation, text):
     best = Best(pool=("simclr",), evaluation=evaluation(72, 1))
     records.write(seeds[2] / records.RESULTS, search(seed=2, iterations=(), best=best))
-    table = compare.accuracy_table(columns(*seeds))
+    table = compare.accuracy_table(groups(*seeds))
     assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 ± 0.00 (2 of 3)"]
 
 
 def test_two_runs_with_the_same_seed_are_not_joined(write, search):
-    found = columns(write("a", search()), write("b", search()))
+    found = groups(write("a", search()), write("b", search()))
     assert [c.title for c in found] == ["a", "b"]
 
 
 def test_pools_meet_in_any_order_next_to_the_papers_values(write, search, network, text):
     folders = write("a", search()), write("b", search("rotation", networks=network("vgg16")), VGG)
-    table = compare.accuracy_table(columns(*folders))
+    table = compare.accuracy_table(groups(*folders))
     assert table.columns == (
         *("Pretraining", "a", "b", "Paper (STL-10, ResNet-18)", "Paper (STL-10, VGG)"),
     )
@@ -119,13 +118,13 @@ def test_pools_meet_in_any_order_next_to_the_papers_values(write, search, networ
 
 def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write, search, evaluation):
     found = search(singles={"a task of ours": evaluation(70)}, iterations=(), best=None)
-    table = compare.accuracy_table(columns(write("a", found)))
+    table = compare.accuracy_table(groups(write("a", found)))
     assert table.columns == ("Pretraining", "a") and "other data" not in table.caption
 
 
 def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_results, text):
     folders = write("pairs", pairs_results), write("table4", table4_results)
-    found = columns(*folders)
+    found = groups(*folders)
     assert [(c.title, c.backbone) for c in found] == [
         ("pairs", "resnet18"),
         ("table4, VGG-16", "vgg16"),
@@ -139,16 +138,18 @@ def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_resu
     assert rows["Jigsaw, Self-ASSL"] == ["–", "63.82 ± 0.30", "70.80 ± 0.30", "70.80", "63.82"]
     assert rows["Rotation + SRC"] == ["76.70 ± 0.40", "–", "–", "76.70", "–"]
     assert list(rows)[:4] == ["From scratch", "SRC", "SRC, second run", "SRC, Self-ASSL"]
-    own = compare.own_tables(runs.read_runs(folders)[1])
-    assert [table.columns[-1] for table in own] == [
-        *("Accuracy", "ACC (+/-), paper (STL-10)", "Effective rank"),
+    whole = to_markdown(compare.comparison(runs.read_runs(folders)))
+    own = whole[whole.index("## table4") :]
+    heads = [line for line in own.splitlines() if line.startswith(("| Pre", "| Back"))]
+    assert [head.split(" | ")[-1] for head in heads] == [
+        *("Accuracy |", "ACC (+/-), paper (STL-10) |", "Effective rank |"),
     ]
 
 
 def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
     auc, f1 = Estimate(mean=0.8, std=0.02, low=0.7, high=0.9), Estimate(mean=0.6, std=0.0)
     folder = write("a", search(scratch=evaluation(60, auc=auc, macro_f1=f1)))
-    (column,) = columns(folder)
+    (column,) = groups(folder)
     tables = {
         name: compare.accuracy_table([column], name)
         for name in ("auc", "macro_f1", "balanced_accuracy")
@@ -156,16 +157,9 @@ def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
     assert [text(row) for row in tables["auc"].rows] == [["From scratch", "80.00 ± 2.00"]]
     assert [text(row) for row in tables["macro_f1"].rows] == [["From scratch", "60.00"]]
     assert tables["balanced_accuracy"] is None
-    html = compare.compare_page(column.runs)
+    html = to_html(compare.comparison(column.runs))
     assert "<summary>AUC</summary>" in html and "<summary>Macro F1</summary>" in html
     assert "<summary>Balanced accuracy</summary>" not in html
-
-
-def test_a_metric_whose_lower_values_are_better(write, search, evaluation, monkeypatch):
-    lower = compare.METRICS["accuracy"]._replace(higher_is_better=False)
-    monkeypatch.setitem(compare.METRICS, "accuracy", lower)
-    table = compare.accuracy_table(columns(write("a", search())))
-    assert [row.cells[1].strong for row in table.rows] == [True, False, False, False]
 
 
 def test_what_each_run_is(write, search, text, monkeypatch):
@@ -174,14 +168,14 @@ def test_what_each_run_is(write, search, text, monkeypatch):
     config = CONFIG | {"data": {"name": "npz", "path": f"/some/where/{EVIL}.npz"}}
     folder = write(f"a{EVIL}", search(data="npz", test_images=8000), config, environment)
     found = runs.read_runs([folder])
-    table = compare.runs_table(runs.columns_of(found))
+    table = compare.runs_table(runs.groups_of(found))
     assert text(table.rows[0]) == [
         *(f"a{EVIL}", "mtassl", f"npz: {EVIL}.npz", "ResNet-18", "0", "1,000"),
         *("8,000 test images", "abc123"),
     ]
-    html = compare.compare_page(found)
+    html = to_html(compare.comparison(found))
     assert "main.py --config=&lt;b&gt;&amp;&#34;" in html and "<b>" not in html
-    assert f"    main.py --config={EVIL}\n" in compare.compare_markdown(found)
+    assert f"    main.py --config={EVIL}\n" in to_markdown(compare.comparison(found))
 
 
 def test_the_command_writes_a_page_and_tables(write, search, capsys):
@@ -202,9 +196,9 @@ def test_the_command_writes_a_page_and_tables(write, search, capsys):
 
 def test_runs_that_found_nothing_are_tolerated(write, results):
     found = runs.read_runs([write("a", results()), write("b", results())])
-    html, tables = compare.compare_page(found), compare.compare_markdown(found)
+    html, tables = to_html(compare.comparison(found)), to_markdown(compare.comparison(found))
     assert html.count("No accuracy was measured") == 2 and "None" not in tables
-    assert compare.compare_chart(runs.columns_of(found)) == ""
+    assert compare.compare_chart(runs.groups_of(found)) == ""
 
 
 def test_mistakes_are_one_line(write, search, tmp_path, capsys):
@@ -237,19 +231,3 @@ def test_mistakes_are_one_line(write, search, tmp_path, capsys):
         assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
         assert words in captured.err
     assert not (tmp_path / "compare").exists()
-
-
-def test_the_chart_is_deterministic_and_changes_with_the_runs(write, search, evaluation):
-    found = columns(write("a", search()), write("b", search(scratch=evaluation(50))))
-    charts = [compare.compare_chart(some) for some in (found, found, found[:1])]
-    assert charts[0] == charts[1] != charts[2]
-    name = "<!-- b (8,000 test images) -->"
-    assert name in charts[0] and name not in charts[2]
-
-
-def test_runs_are_not_changed(write, table4_results, monkeypatch):
-    monkeypatch.setattr(compare, "compare_chart", lambda _: "")
-    found = runs.read_runs([write("a", table4_results)])
-    before = copy.deepcopy(found)
-    compare.compare_page(found)
-    assert found == before

@@ -5,9 +5,7 @@ import pytest
 
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.records import Best
-from assl_jax.report import RunRecord
-from assl_jax.report.embedding import COLOURS, MARKERS, MOST, embedding_chart, neighbours
-from assl_jax.report.page import render_page
+from assl_jax.report.embedding import COLOURS, MARKERS, MOST, embedding_chart
 
 CLASSES = ("cat", "dog", "<b>")
 
@@ -25,7 +23,6 @@ def test_the_map_names_the_classes_and_is_the_same_each_time(words):
     assert chart == embedding_chart(embedding(), CLASSES)
     assert words(chart) == ["cat", "dog", "&lt;b&gt;"]
     assert all(colour in chart for colour in COLOURS[:3]) and COLOURS[3] not in chart
-    assert embedding_chart(None, CLASSES) == ""
 
 
 def test_many_classes_look_different_and_the_rarest_are_grey(words):
@@ -36,29 +33,24 @@ def test_many_classes_look_different_and_the_rarest_are_grey(words):
     assert told[0] == "other classes" and len(told) == MOST + 1
 
 
-def test_neighbours_have_pictures_and_names():
-    first, _ = neighbours(embedding(), CLASSES)
-    assert first.name == "cat" and [name for _, name in first.near] == ["cat", "dog"]
-    assert first.image.alt == "Image: cat" and first.near[1][0].alt == "Neighbour 2: dog"
-    assert neighbours(None, CLASSES) == neighbours(embedding(m=0), CLASSES) == []
-
-
 @pytest.mark.parametrize("space", [(4, 4), (2, 4, 4)])
-def test_the_section(results, evaluation, space):
+def test_the_section(results, evaluation, page_of, space):
     best = Best(pool=("simclr",), evaluation=evaluation(70))
     found = results(classes=CLASSES, best=best, test_images=30, patients=10)
-    html = render_page(RunRecord(found, {}, {}, embedding=embedding(space=space)))
+    html = page_of(found, embedding=embedding(space=space))
     assert "of SimCLR: 30 of 30 test images of 10 patients." in html
     assert html.count('alt="Image: cat"') == 2 and "<h3>Nearest neighbours</h3>" in html
+    assert html.count('alt="Neighbour 2: dog"') == 2
     assert "Images of the same patient are left out." in html
     assert ("three middle slices" in html) == (len(space) == 3)
     assert html.count('class="other"') == 2  # dogs beside cats
-    without = render_page(RunRecord(found.replace(patients=None), {}, {}))
+    without = page_of(found.replace(patients=None))
     assert "Nearest neighbours" not in without and "finds similar" not in without
+    alone = page_of(found, embedding=embedding(space=space, m=0))
+    assert "finds similar" in alone and "Nearest neighbours" not in alone
 
 
-def test_tables_of_networks_can_be_sorted(results, evaluation):
-    found = results(scratch=evaluation(60), singles={"simclr": evaluation(70)})
-    html = render_page(RunRecord(found, {}, {}))
+def test_tables_of_networks_can_be_sorted(results, evaluation, page_of):
+    html = page_of(results(scratch=evaluation(60), singles={"simclr": evaluation(70)}))
     assert html.count('<table class="sortable">') == 2  # accuracies and metrics
     assert html.count("aria-sort") and "<button" not in html  # made by the script alone

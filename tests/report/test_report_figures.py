@@ -1,37 +1,36 @@
 """Figures: well-formed and deterministic, and the arithmetic behind them."""
 
-import base64
-import io
+import re
 import xml.etree.ElementTree as ET
 
 import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
 
-from assl_jax.records import HELD_OUT, Best, Evaluation, Extension, Iteration, Similarity
-from assl_jax.report import curves, figures, names, record
+from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
+from assl_jax.report import (
+    curves,
+    names,
+    overview,
+    pairs_chart,
+    record,
+    self_assl_chart,
+    similarity,
+    stages,
+)
+from assl_jax.report import metrics as metrics_of
 from assl_jax.tasks import TASKS
 
 NAN = float("nan")
+DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
 TITLE = "$\\bad{"  # Matplotlib would read it as mathematics
 
 
-def similarity(tasks, matrix):
-    return Similarity(tasks=tasks, n=64, layer="pooled", estimator="biased", matrix=matrix)
-
-
 @pytest.fixture(scope="module")
-def search(evaluation, results):
+def search(evaluation, extension, results):
     """Two singles; of two candidates one was trained, and accepted."""
-
-    def candidate(task, similarity, evaluation):
-        return Extension(
-            pool=("src",), task=task, similarity=similarity, avg=0.5, max=0.6, evaluation=evaluation
-        )
-
     pool = evaluation(65, 1)
-    candidates = candidate("a&b", 0.1, pool), candidate("new", 0.3, None)
+    candidates = extension(("src",), "a&b", 0.1, pool), extension(("src",), "new", 0.3, None)
     step = Iteration(pool=("src",), candidates=candidates, chosen="a&b", accepted=True)
     return results(
         scratch=evaluation(50, 2, runs=[48, 52]),
@@ -58,7 +57,7 @@ def metrics(losses):
 
 
 @pytest.fixture(scope="module")
-def stages(stage):
+def timed(stage):
     return [
         stage("src", 10.0, images_per_s=100.0),
         stage("src", 30.0, images_per_s=200.0),
@@ -67,20 +66,32 @@ def stages(stage):
 
 
 @pytest.fixture(scope="module")
-def charts(search, metrics, stages):
+def charts(request, search, similarity_of, metrics, timed):
     """Functions that draw, by name."""
     matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
-    similar = similarity(("src", TITLE, "<b>"), matrix)
+    similar = similarity_of(("src", TITLE, "<b>"), matrix)
+    pairs, table4 = map(request.getfixturevalue, ("pairs_results", "table4_results"))
+    tested = search.replace(
+        scratch=search.scratch.replace(confusion=((3.0, 1.0), (0.0, 4.0))),
+        singles={name: search.scratch for name in TASKS},
+    )
     return {
-        "similarity": lambda: figures.similarity_heatmap(similar),
-        "accuracy": lambda: figures.accuracy_chart(search),
+        "similarity": lambda: similarity.similarity_heatmap(similar),
+        "accuracy": lambda: overview.accuracy_chart(search),
+        "every task": lambda: overview.accuracy_chart(tested),
         "pretrain": lambda: curves.training_curves(metrics, kind="pretrain"),
         "finetune": lambda: curves.training_curves(metrics, kind="finetune"),
-        "time": lambda: figures.time_chart(stages),
+        "time": lambda: stages.time_chart(timed),
+        "confusion": lambda: metrics_of.confusion_chart(tested.replace(best=None)),
+        "pairs": lambda: pairs_chart.pairs_chart(pairs),
+        "table4": lambda: self_assl_chart.self_assl_chart(table4),
     }
 
 
-@pytest.mark.parametrize("name", ["similarity", "accuracy", "pretrain", "finetune", "time"])
+NAMES = ("similarity", "accuracy", "every task", "pretrain", "finetune", "time", "confusion")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "pairs", "table4"])
 def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     before = dict(matplotlib.rcParams)
     svg = charts[name]()
@@ -92,6 +103,17 @@ def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     for element in root.iter():
         for key, value in element.attrib.items():
             assert not key.endswith("href") or value.startswith(("#", "data:"))
+    # No white part on a dark page, and no background.
+    dark = dict(re.findall(r"--c([0-9a-f]{6}): (#[0-9a-f]{6});", svg))
+    drawn = {each.strip() for each in DRAWN.findall(svg)} - {"none"}
+    assert drawn
+    for each in drawn:
+        found = re.fullmatch(r"var\(--c([0-9a-f]{6}), #\1\)|(#[0-9a-f]{6})", each)
+        assert found, each
+        shown = dark[found[1]] if found[1] else found[2]
+        assert shown != "#ffffff" and (not found[1] or shown != f"#{found[1]}")
+    background = re.search(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', svg)
+    assert background[1] == "fill: none"
 
 
 def test_names_are_not_mathematics(charts, words):
@@ -109,20 +131,19 @@ def test_a_record_of_memory_is_no_curve(log, metrics):
 
 def test_nothing_to_draw(results, metrics, losses):
     unknown = Best(pool=("src",), evaluation=Evaluation(metrics={}, confusion=()))
-    assert figures.similarity_heatmap(None) == ""
-    assert figures.accuracy_chart(results()) == ""
-    assert figures.accuracy_chart(results(best=unknown)) == ""
+    assert overview.accuracy_chart(results()) == ""
+    assert overview.accuracy_chart(results(best=unknown)) == ""
     assert curves.training_curves(metrics, kind="probe") == ""
     assert curves.training_curves(losses("src", [NAN]), kind="pretrain") == ""
-    assert figures.time_chart([]) == ""
+    assert stages.time_chart([]) == ""
 
 
-def test_one_task_has_one_similarity():
-    assert figures.similarity_heatmap(similarity(("src",), ((1.0,),)))
+def test_one_task_has_one_similarity(similarity_of):
+    assert similarity.similarity_heatmap(similarity_of(("src",), ((1.0,),)))
 
 
 def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
-    rows = figures.trained_pools(search)
+    rows = overview.trained_pools(search)
     assert [(row.label.pool, row.verdict) for row in rows] == [
         ((), ""),
         (("src",), "accepted"),
@@ -167,17 +188,6 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
     assert drawn != curves.training_curves(first, kind="pretrain")
 
 
-def test_runs_of_one_stage_are_curves_of_their_own(losses):
-    a, b = (
-        losses("src", values, kind="finetune", task="target", run=run)
-        for run, values in {"a": [3.0, 2.0], "b": [5.0, 1.0]}.items()
-    )
-    one, both = (
-        curves.training_curves(m, kind="finetune").count("<path d=") for m in (b, [*a, *b])
-    )
-    assert both > one
-
-
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 9])
 def test_moving_mean_against_a_loop(window):
     values = np.array([4.0, 8.0, 0.0, 2.0, 6.0])
@@ -196,63 +206,9 @@ def test_thinning_keeps_the_ends():
     np.testing.assert_array_equal(curves.thinned(x[:7], x[:7])[0], x[:7])
 
 
-def test_images_per_second_are_weighted_by_time(stages):
-    assert figures.images_per_second(stages[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
-    assert figures.images_per_second(stages[2:]) == ""
-
-
-def test_every_task_has_its_own_colour_and_a_pool_that_of_its_last():
-    colours = [names.pool_colour([task]) for task in TASKS]
-    assert len({*colours, names.pool_colour([])}) == len(TASKS) + 1
-    assert names.pool_colour(["rotation", "src"]) == TASKS["src"].colour
-    assert names.pool_colour(["a task of ours"]) == names.pool_colour(["a task of ours"])
-    assert names.task_title("a task of ours") == "a task of ours"
-    assert names.label_title("rotation+sc_assl") == "Rotation + SC-ASSL"
-
-
-def decoded(png):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
-
-
-@pytest.mark.parametrize("c", [1, 3])
-def test_example_images(c):
-    image = np.full((4, 6, c), 0.5)
-    views = np.stack([np.full((4, 6, c), v) for v in (0.0, 1.0, NAN)])
-    original, strip = map(decoded, figures.example_images(image, views))
-    assert original.shape == ((4, 6) if c == 1 else (4, 6, 3))
-    assert np.unique(original) == [128]
-    assert strip.shape == (4, 3 * 6 + 2, c + 1)
-    alpha = strip[0, :, -1]
-    np.testing.assert_array_equal(alpha, [255] * 6 + [0] + [255] * 6 + [0] + [255] * 6)
-    np.testing.assert_array_equal(strip[0, [0, 7, 14], 0], [0, 255, 0])
-
-
-def test_a_volume_shows_its_middle_slices():
-    volume = np.zeros((5, 4, 6, 1))
-    volume[2] = 1.0
-    original, strip = map(decoded, figures.example_images(volume, np.stack([volume, 1 - volume])))
-    # Axial 4, coronal 5 and sagittal 5 rows high, with gaps; coronal and sagittal see slice 2.
-    column = [255] * 4 + [0] + [0, 0, 255, 0, 0] + [0] + [0, 0, 255, 0, 0]
-    assert original[:, 2].tolist() == [
-        [v, 0 if i in (4, 10) else 255] for i, v in enumerate(column)
-    ]
-    assert strip.shape == (16, 6 + 1 + 6, 2)
-    np.testing.assert_array_equal(strip[:, :6], original)
-    np.testing.assert_array_equal(strip[:4, 7:, 0], 0)
-
-
-def test_another_quantity_is_drawn_where_it_was_logged(metrics):
-    def draw(records):
-        return curves.training_curves(records, kind="pretrain", quantity="accuracy")
-
-    def with_accuracy(rise):
-        return [
-            r.replace(values=r.values | {"accuracy": 0.1 + rise * r.step}) for r in metrics[:40]
-        ]
-
-    assert draw(metrics) == ""
-    rising = draw(with_accuracy(0.01))
-    assert "<!-- accuracy -->" in rising and rising != draw(with_accuracy(0.0))
+def test_images_per_second_are_weighted_by_time(timed):
+    assert stages.images_per_second(timed[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
+    assert stages.images_per_second(timed[2:]) == ""
 
 
 def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
@@ -260,10 +216,8 @@ def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, met
     svg = curves.training_curves(
         [*metrics[:40], *watched], kind="pretrain", quantity="effective_rank"
     )
-    assert (
-        names.pool_colour(["src"]).lower() in svg
-        and names.pool_colour([HELD_OUT]).lower() not in svg
-    )
+    assert names.task_colour("src").lower() in svg
+    assert names.task_colour(HELD_OUT).lower() not in svg
     assert "effective rank" in words(svg)
     # It is no task of the legend.
     assert HELD_OUT not in words(svg)
@@ -271,6 +225,26 @@ def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, met
 
 def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
     path = [(1.0, 0, "accepted"), (2.0, 1, "accepted"), (3.0, 2, "stopped"), (4.0, 3, "accepted")]
-    starts = [start for start, _ in figures._legs(path)]
+    starts = [start for start, _ in overview.legs(path)]
     assert starts == [(1.0, 0), (2.0, 1), (2.0, 1)]
-    assert figures._legs([]) == []
+    assert overview.legs([]) == []
+
+
+def test_stages_with_their_memory(stage, text):
+    found = [
+        stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
+        stage("vgg16/src+mcpc", seconds=2.0),
+    ]
+    table = stages.stages_table(found)
+    assert table.columns == (
+        *("Network", "Stage", "Time (s)", "Images/s", "Peak host memory (GiB)"),
+    )
+    assert [text(row) for row in table.rows] == [
+        ["SimCLR", "pretraining", "1,234.6", "100", "1.50"],
+        ["VGG-16: SRC + MCPC", "pretraining", "2.0", "–", "–"],
+    ]
+    found[1] = found[1].replace(peak_device_bytes=2**28, peak_host_bytes=2**30)
+    table = stages.stages_table(found)
+    assert table.columns[-1] == "Peak device memory (GiB)"
+    assert [text(row)[-2:] for row in table.rows] == [["1.50", "–"], ["1.00", "0.25"]]
+    assert stages.stages_table([]) is None

@@ -3,9 +3,8 @@
 import pytest
 
 from assl_jax.records import Best
-from assl_jax.report import RunRecord, glyphs
-from assl_jax.report.confusion import confusion_chart
-from assl_jax.report.page import render_page
+from assl_jax.report import glyphs
+from assl_jax.report.metrics import confusion_chart
 
 CHINESE, ARABIC = ("肿瘤", "正常"), ("ورم", "سليم")
 
@@ -37,9 +36,9 @@ def no_other_fonts(monkeypatch):
 def test_names_that_cannot_be_drawn_are_numbers(names, shown, no_other_fonts):
     assert glyphs.in_chart(names) == shown
     numbered = shown[0] == "1"
-    assert bool(glyphs.key(names)) == numbered
+    assert bool(glyphs.note(names)) == numbered
     if numbered:
-        assert glyphs.key(names).split(", ")[0] == f"1 = {names[0]}"
+        assert glyphs.note(names).startswith(f"Classes: 1 = {names[0]}")
 
 
 def test_a_font_that_has_the_glyphs_is_used(monkeypatch, no_other_fonts):
@@ -51,13 +50,13 @@ def test_a_font_that_has_the_glyphs_is_used(monkeypatch, no_other_fonts):
 
 
 @pytest.mark.parametrize("names", [CHINESE, ARABIC])
-def test_the_page_explains_the_numbers(evaluation, results, words, names, no_other_fonts):
+def test_the_page_explains_the_numbers(evaluation, results, words, page_of, names, no_other_fonts):
     tested = evaluation(70, confusion=((5.0, 1.0), (2.0, 4.0)))
     best = Best(pool=("simclr",), evaluation=tested)
     found = results(classes=names, best=best, scratch=tested)
     texts = words(confusion_chart(found))  # a missing glyph would warn: an error in the tests
     assert texts.count("1") >= 4 and not set(names) & set(texts)
-    html = render_page(RunRecord(found, {}, {}))
+    html = page_of(found)
     assert f"Classes: 1 = {names[0]}, 2 = {names[1]}." in html
-    plain = render_page(RunRecord(found.replace(classes=("a", "b")), {}, {}))
+    plain = page_of(found.replace(classes=("a", "b")))
     assert "Classes: 1" not in plain

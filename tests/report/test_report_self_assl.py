@@ -3,18 +3,9 @@
 import pytest
 
 from assl_jax.records import SelfASSL
-from assl_jax.report import (
-    RunRecord,
-    metrics_table,
-    names,
-    page,
-    self_assl,
-    self_assl_charts,
-    sentences,
-    summary_lines,
-    tables,
-)
-from assl_jax.tasks import TASKS
+from assl_jax.report import metrics, penalty, self_assl, self_assl_chart
+from assl_jax.report.outcome import headline
+from assl_jax.report.words import say
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +84,9 @@ def test_without_a_second_run_and_without_an_interval(table4_results, text, word
     table = self_assl.self_assl_table(results)
     assert table.columns[-1] == "ACC (+/-)" and text(table.rows[9])[-1] == "+2.51"
     assert "interval" not in table.caption and "second run" not in table.caption
-    assert self_assl.certain_line(results) == self_assl.second_line(results) == ""
-    chart = words(self_assl_charts.self_assl_chart(with_rows(results, lambda rows: rows[:1])))
+    (settings,) = self_assl.self_assl_lines(results)
+    assert settings.startswith("Self-ASSL: weight")
+    chart = words(self_assl_chart.self_assl_chart(with_rows(results, lambda rows: rows[:1])))
     assert "second run" not in chart and "95 % of the difference" not in chart
 
 
@@ -128,7 +120,7 @@ def test_guards(table4_results, results, text):
 
 def test_headline_and_sentences(table4_results):
     # Means of the printed differences: (0.98+0.49-0.24+2.73+0.31+3.17+0.76)/7 and of ResNet-18's.
-    assert sentences.headline(table4_results) == (
+    assert headline(table4_results) == (
         "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up, 2 beyond the noise) with "
         "VGG-16, +1.4 (7 of 7 up, 3 beyond the noise) with ResNet-18 (1,000 labels, 8,000 test "
         "images)"
@@ -154,105 +146,59 @@ def test_headline_and_sentences(table4_results):
 
 
 def test_what_longer_training_gives_is_told_or_asked_for(table4_results):
-    assert self_assl.longer_line(table4_results) == ""  # from scratch, and with a control
-    assert self_assl.longer_line(with_settings(table4_results, init_from="f_p")) == ""
     alone = with_rows(table4_results, without_second_run)
-    assert self_assl.longer_line(alone) == ""  # from scratch
-    continued = with_settings(alone, init_from="f_p")
-    assert "self_assl.second_run=True" in self_assl.longer_line(continued)
-    assert self_assl.longer_line(continued) in self_assl.self_assl_lines(continued)
+    for found, asks in {
+        "from scratch, and with a control": (table4_results, False),
+        "with a control": (with_settings(table4_results, init_from="f_p"), False),
+        "from scratch": (alone, False),
+        "neither": (with_settings(alone, init_from="f_p"), True),
+    }.values():
+        lines = self_assl.self_assl_lines(found)
+        assert any("self_assl.second_run=True" in line for line in lines) == asks
 
 
 def test_settings_that_differ(results):
     settings = {"weight": 0.5, "sign": "as_printed", "floor": 0.1, "standardise": "none"}
     settings |= {"queue": 0, "init_from": "f_p", "use": "both", "a new one": 3}
     found = results(self_assl=SelfASSL(settings=settings, backbones=()))
-    assert self_assl.settings_line(found) == (
+    assert self_assl.self_assl_lines(found)[-1] == (
         "Self-ASSL: weight 0.5, towards f_p (Eq. 6 as printed), down to a similarity of 0.1, "
         "features as they are, f' starts from f_p, f_p and f' are fine-tuned together."
     )
-    assert self_assl.settings_line(results()) == ""
-
-
-def test_summary_and_markdown(table4_results):
-    lines = summary_lines(table4_results)
-    assert lines[2].split()[:2] == ["Backbone", "Method"]
-    assert not any("Pretraining" in line for line in lines)  # no table of nothing
-    whole = tables.render_markdown(table4_results)
-    assert "|  | Jigsaw | 68.29 ± 0.50 | 70.80 ± 0.30 | +2.51 \\[+1.01, +4.01\\] |" in whole
-    assert "None" not in whole and "nan" not in whole.lower()
-
-
-@pytest.mark.parametrize(
-    ("label", "shown"),
-    [
-        ("rotation.self_assl", "Rotation, Self-ASSL"),
-        ("rotation.second_run", "Rotation, second run"),
-        ("vgg16/rotation.self_assl", "VGG-16: Rotation, Self-ASSL"),
-        ("resnet18/simclr+rotation", "ResNet-18: SimCLR + Rotation"),
-        ("vgg16/scratch", "VGG-16: From scratch"),
-        ("ours.v2", "ours.v2"),
-        ("</script>", "</script>"),
-        ("vgg/rotation", "vgg: Rotation"),
-    ],
-)
-def test_labels(label, shown):
-    assert names.label_title(label) == shown
-
-
-def test_a_later_pretraining_has_its_number_in_its_title():
-    label = names.Label.parse("vgg16/rotation.self_assl.seed2")
-    assert label == names.Label("vgg16", ("rotation",), "self_assl", 2)
-    assert label.title == "VGG-16: Rotation, Self-ASSL, pretraining 3"
-    assert names.label_title("src.seed1") == "SRC, pretraining 2"
-    part = names.Label.parse("vgg16/src.part0.25.seed1")
-    assert part.title == "VGG-16: SRC, 25 % of its pretraining, pretraining 2"
-    assert part.pool == ("src",) and part.share == 0.25 and not part.single
-
-
-def test_a_backbone_of_ours_is_named_as_it_is():
-    label = names.Label.parse("ours/rotation")
-    assert label == names.Label("ours", ("rotation",)) and label.title == "ours: Rotation"
-
-
-def test_a_network_has_the_colour_of_its_task():
-    pool = names.Label.parse("vgg16/src+rotation.self_assl").pool
-    assert pool == ("src", "rotation")
-    assert names.pool_colour(pool) == TASKS["rotation"].colour
+    assert self_assl.self_assl_lines(results()) == []
 
 
 def test_dumbbells(table4_results, results, words):
     few = with_rows(table4_results, lambda rows: rows[:2])
-    svg = self_assl_charts.self_assl_chart(few)
-    assert svg == self_assl_charts.self_assl_chart(few) and "nan" not in svg.lower()
+    svg = self_assl_chart.self_assl_chart(few)
     said = words(svg)
     assert said.count("Jigsaw") == said.count("Inpaint") == 2
     assert {"VGG-16", "ResNet-18", "second run", "from scratch"} <= set(said)
     assert {"+2.51 [+1.01, +4.01]", "95 % of the difference"} <= set(said)
-    assert self_assl_charts.self_assl_chart(results()) == ""
+    assert self_assl_chart.self_assl_chart(results()) == ""
 
 
 @pytest.fixture(scope="module")
 def vgg_curves(metrics_log):
-    return self_assl_charts.self_assl_curves(metrics_log("vgg16/"), "vgg16")
+    return penalty.self_assl_curves(metrics_log("vgg16/"), "vgg16")
 
 
 def test_curves_over_training(metrics_log, vgg_curves, words):
     said = words(vgg_curves)
-    titles = list(self_assl_charts.QUANTITIES.values())
+    titles = [say(f"curve.{quantity}") for quantity in penalty.QUANTITIES]
     assert [t for t in said if t in titles] == titles and said.count("Rotation") == 1
     # Without its penalty a run has no such panels, and a plain training none at all.
-    second = self_assl_charts.self_assl_curves(metrics_log()[:64])
+    second = penalty.self_assl_curves(metrics_log()[:64])
     assert [t for t in words(second) if t in titles] == titles[2:]
-    assert self_assl_charts.self_assl_curves(metrics_log()[:30]) == ""
+    assert penalty.self_assl_curves(metrics_log()[:30]) == ""
 
 
 def test_the_backbones_that_have_curves(metrics_log):
     logged = metrics_log("vgg16/") + metrics_log("resnet18/")[:60]
-    assert self_assl_charts.curve_backbones(logged) == ["vgg16", "resnet18"]
-    assert self_assl_charts.curve_backbones(metrics_log()[:30]) == []
+    assert penalty.curve_backbones(logged) == ["vgg16", "resnet18"]
+    assert penalty.curve_backbones(metrics_log()[:30]) == []
     longer = [r.replace(label="rotation.longer") for r in metrics_log()[:30]]
-    assert self_assl_charts.curve_backbones(longer) == []
+    assert penalty.curve_backbones(longer) == []
 
 
 def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):
@@ -260,23 +206,23 @@ def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):
         """A chart of one panel."""
         few = [r for r in records if "effective_rank" in r.values]
         few = [r.replace(values={"effective_rank": r.values["effective_rank"]}) for r in few]
-        return self_assl_charts.self_assl_curves(few, "vgg16")
+        return penalty.self_assl_curves(few, "vgg16")
 
     vgg, resnet = metrics_log("vgg16/"), metrics_log("resnet18/")
     assert ranks(vgg + resnet) == ranks(vgg) != ""
     assert ranks([r for r in vgg if r.label != "vgg16/rotation.second_run"]) != ranks(vgg)
 
 
-def test_the_page_has_its_sections(table4_results, results, metrics_log, monkeypatch):
-    charts = ("self_assl_curves", "training_curves")
-    for chart in charts:  # they have tests of their own
-        monkeypatch.setattr(page, chart, lambda first, *_, **__: "<svg/>" if first else "")
-    html = page.render_page(RunRecord(table4_results, {}, {}, metrics_log("vgg16/")))
+def test_the_page_has_its_sections(
+    table4_results, results, metrics_log, vgg_curves, page_of, monkeypatch
+):
+    monkeypatch.setattr(penalty, "self_assl_curves", lambda *_: vgg_curves)  # drawn once
+    html = page_of(table4_results, metrics=metrics_log("vgg16/"))
     for title in ("Self-ASSL", "Self-ASSL over training"):
         assert f"<h2>{title}</h2>" in html
     assert "<h3>VGG-16</h3>" in html and "<h2>Accuracy</h2>" not in html
     assert html.index("+2.51") < html.index("paper (STL-10)")  # folded, below
-    plain = page.render_page(RunRecord(results(), {}, {}, metrics_log()[:30]))
+    plain = page_of(results(), metrics=metrics_log()[:30])
     assert "Self-ASSL" not in plain and "Training curves" in plain
 
 
@@ -287,7 +233,7 @@ def test_metrics_of_every_network(table4_results, evaluation, text):
     resnet = one_backbone(table4_results, 1).self_assl.backbones[0].replace(rows=())
     groups = vgg.replace(rows=(row,)), resnet
     found = table4_results.self_assl.replace(backbones=groups)
-    table = metrics_table.metrics_table(table4_results.replace(self_assl=found))
+    table = metrics.metrics_table(table4_results.replace(self_assl=found))
     assert [text(row) for row in table.rows] == [
         ["VGG-16: From scratch", "63.9 ± 0.5", "–"],
         ["VGG-16: Jigsaw", "70.0 ± 1.0", "90.0"],

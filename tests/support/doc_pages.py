@@ -5,11 +5,7 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# docs/errors.md lists mistakes; tests/errors makes each of them.
-PAGES = [
-    "README.md",
-    *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")) if p.name != "errors.md"),
-]
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PROGRAM = re.compile(r"main\.py|-m assl_jax|assl-jax|^--config")
 

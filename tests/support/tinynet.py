@@ -30,3 +30,7 @@ class TinyNet(nn.Module):
             norm = batch_norm(train, self.dtype, self.bn_momentum, f"stage{stage}_bn")
             stages[f"stage{stage}"] = x = self.activation(norm(x))
         return feature_maps(stages)
+
+
+class OtherNet(TinyNet):
+    """Another one of the same kind."""

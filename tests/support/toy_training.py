@@ -10,8 +10,8 @@ import numpy as np
 
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
-from assl_jax.ops.intensity import Intensity
 from assl_jax.objectives.alternating import Alternating
+from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import Batch, ProxyTask
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Session, Training, fit

@@ -254,6 +254,32 @@ WRONG = [
     ("rubiks_cube", {"grid": 1}, "task.rubiks_cube.grid=1 must be at least 2"),
     ("rubiks_cube", {"tile_fraction": 0.0}, "task.rubiks_cube.tile_fraction=0.0 must be above 0"),
     ("rubiks_cube", {"turn_weight": -0.5}, "task.rubiks_cube.turn_weight=-0.5 must be at least 0"),
+    (
+        "models_genesis",
+        {"paint": 1.2},
+        "task.models_genesis.paint=1.2 must be at least 0 and at most 1",
+    ),
+    (
+        "models_genesis",
+        {"flip": -0.1},
+        "task.models_genesis.flip=-0.1 must be at least 0 and at most 1",
+    ),
+    (
+        "models_genesis",
+        {"window_fraction": 0.0},
+        "task.models_genesis.window_fraction=0.0 must be above 0 and at most 1",
+    ),
+    ("models_genesis", {"boxes": 0}, "task.models_genesis.boxes=0 must be at least 1"),
+    (
+        "models_genesis",
+        {"inpaint_sides": (0.5, 0.2)},
+        r"task.models_genesis.inpaint_sides=\(0.5, 0.2\).*the smaller first",
+    ),
+    (
+        "models_genesis",
+        {"outpaint_sides": (0.5,)},
+        r"task.models_genesis.outpaint_sides=\(0.5,\) must be two fractions",
+    ),
     ("simclr", {"temperature": 0.0}, "task.simclr.temperature=0.0 must be above 0"),
     ("simclr", {"crop_scale": 1.5}, "task.simclr.crop_scale=1.5 must be above 0 and at most 1"),
     ("vicreg", {"crop_scale": 0.0}, "task.vicreg.crop_scale=0.0 must be above 0 and at most 1"),

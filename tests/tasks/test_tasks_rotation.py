@@ -24,7 +24,7 @@ BOX = {"crop_fraction": 7 / 8, "square": False, "shift": 0.0, "flip": False}
 @pytest.mark.parametrize("space, size", [((16, 16), (14, 14)), ((16, 24), (14, 21))])
 def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, space, size):
     views, labels = map(
-        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(20, *space))
+        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(20, *space))[:2]
     )
     turns = [0, 1, 2, 3] if space[0] == space[1] else [0, 2]
     assert views.shape == (20, len(turns), *size, 2)
@@ -41,7 +41,7 @@ def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, 
 @pytest.mark.parametrize("space, classes", [((8, 8, 8), 10), ((8, 16, 16), 6), ((8, 16, 24), 4)])
 def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stored, space, classes):
     views, labels = map(
-        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(2, *space))
+        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(2, *space))[:2]
     )
     assert views.shape[1] == classes and labels.max() == classes - 1
     size = views.shape[2:-1]
@@ -54,7 +54,7 @@ def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stor
 @pytest.mark.parametrize("space, classes", [((16, 16), 4), ((8, 8, 8), 10)])
 def test_one_rotation_at_random(make, coordinates, as_stored, space, classes):
     task = Rotation(**BOX, all_rotations=False, intensity=as_stored)
-    views, labels = map(np.asarray, make(task, coordinates(64, *space)))
+    views, labels = map(np.asarray, make(task, coordinates(64, *space))[:2])
     assert views.shape[:2] == labels.shape == (64, 1) and labels.dtype == np.int32
     assert set(labels[:, 0]) == set(range(classes))
     table = rotation_classes(views.shape[2:-1])

@@ -16,7 +16,7 @@ from assl_jax.tasks.src import SRC
 @pytest.mark.parametrize("space, sides", [((26, 34), (10, 14)), ((14, 20, 26), (4, 8, 10))])
 def test_tiles_are_the_pixels_of_the_route(make, coordinates, as_stored, space, sides):
     task, b = SRC(intensity=as_stored), 64
-    tiles, labels = make(task, coordinates(b, *space))
+    tiles, labels = make(task, coordinates(b, *space))[:2]
     tiles, routes = np.asarray(tiles), task.label_table(len(space))[np.asarray(labels)]
     rank, sides = len(space), np.asarray(sides)
     assert tiles.shape == (b, 2 * rank + 1, *sides, rank)

@@ -135,9 +135,7 @@ def test_each_micro_batch_continues_with_the_queue_of_the_one_before(toy):
     task = dataclasses.replace(Fixed(intensity=INTENSITY), all_rotations=False)
     objective = Penalised(part=task, penalty=penalty)
     frozen = init_state(jax.random.key(5), toy.backbone, task, Optimiser(), IMAGES).variables
-    step, state, arguments = compiled(
-        toy.backbone, objective, IMAGES, 2, frozen={"first": frozen}
-    )
+    step, state, arguments = compiled(toy.backbone, objective, IMAGES, 2, frozen={"first": frozen})
     state, metrics = step(state, *arguments)
     queue = state.carry["rotation"].queue
     assert int(queue.filled) == 16

@@ -1,0 +1,213 @@
+"""The first section: every network on the test set, as a chart with the path of the search."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.records import Estimate, Results
+from assl_jax.report import forms
+from assl_jax.report.colours import GREY, INK, PAPER
+from assl_jax.report.columns import Column, measured, tabulate
+from assl_jax.report.evaluations import (
+    Tested,
+    deciding_metric,
+    kept,
+    named_metric,
+    overview,
+    score,
+    shown_metric,
+    spread,
+    test_set,
+    title_of,
+)
+from assl_jax.report.names import SCRATCH, START, Label
+from assl_jax.report.outcome import outcome_lines
+from assl_jax.report.pairs import by_similarity
+from assl_jax.report.record import RunRecord
+from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
+from assl_jax.report.words import say
+from assl_jax.sections import Figure, Part, Shown, Table, Text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+
+def parts(run: RunRecord) -> Iterator[Part | None]:
+    """The chart and the table of the networks, and how sure the gain over scratch is."""
+    results = run.results
+    table, metric = headline_table(results), named_metric(results) or say("accuracies")
+    if table:
+        values = "; ".join(f"{row.cells[0].text} {row.cells[1].text}" for row in table.rows)
+        draw = partial(accuracy_chart, results)
+        yield Figure(draw, say("overview.alt", metric=metric, values=values))
+    yield table
+    yield Text(tuple(outcome_lines(results)), shown=Shown.EVERYWHERE)
+
+
+def headline_table(results: Results) -> Table | None:
+    """No pretraining, every single task, the accepted pool, its control; None without a test.
+
+    The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
+    and the cost if it is known. If the search decides on another metric, that one replaces the
+    accuracy. The best single task and the best row overall are bold.
+    """
+    entries, metric = overview(results), named_metric(results)
+    base = score(results, results.scratch)
+
+    def gain(entry: Tested) -> str:
+        value = score(results, entry.evaluation)
+        if entry.label == SCRATCH or not (base and value):
+            return forms.DASH
+        return forms.gain(value.mean - base.mean)
+
+    columns = [
+        Column(say("head.pretraining"), lambda entry: title_of(results, entry.label)),
+        measured(
+            say("overview.head.test", metric=metric or say("accuracy")),
+            shown_metric(results),
+            lambda entry: score(results, entry.evaluation),
+        ),
+    ]
+    if results.select_on == "cv" and any(entry.evaluation.selection for entry in entries):
+        title, unit = deciding_metric(results), " (%)" if METRICS[results.metric].share else ""
+        key = "overview.head.selected_by" if title else "overview.head.selected"
+        head = say(key, metric=title) + unit
+        columns.append(measured(head, results.metric, lambda entry: entry.evaluation.selection))
+    columns.append(Column(say("overview.head.gain"), gain))
+    costs = {
+        Label.of(network.network): f"{network.flops / 1e12:,.1f}"
+        for network in results.networks
+        if network.flops is not None
+    }
+    if costs:
+        columns.append(Column(say("overview.head.cost"), lambda e: costs.get(e.label, forms.DASH)))
+    words = {"labels": results.labels, "spread": spread(results), "test_set": test_set(results)}
+    return tabulate(
+        say("overview.caption.cost" if costs else "overview.caption", **words),
+        columns,
+        [entries],
+        opens=False,
+        verdict=lambda entry: "chosen" if entry.label == kept(results) else "",
+        rivals=lambda every: (every, [entry for entry in every if entry.label.single]),
+        sortable=True,
+        shown=Shown.EVERYWHERE & ~Shown.COMPARISON,
+    )
+
+
+class Trained(NamedTuple):
+    """A row of the chart of accuracies.
+
+    Attributes:
+      label: of the network.
+      estimate: on the test set, the metric that selection looks at.
+      verdict: of the search: "accepted", "stopped", or "" off its path.
+    """
+
+    label: Label
+    estimate: Estimate
+    verdict: str
+
+
+def trained_pools(results: Results) -> list[Trained]:
+    """Everything for which the metric was measured, in the order of the chart."""
+    steps, verdicts = results.iterations, {}
+    if steps:
+        verdicts[Label.trained(*steps[0].pool)] = "accepted"
+    for step in steps:
+        tried = Label.trained(*step.pool, step.chosen)
+        verdicts[tried] = "accepted" if step.accepted else "stopped"
+    extensions = [
+        extension
+        for group in (*(step.candidates for step in steps), results.pairs)
+        for extension in sorted(group, key=by_similarity)
+    ]
+    first = [SCRATCH, START, *map(Label.trained, results.singles)]
+    first += [Label.trained(*extension.members) for extension in extensions]
+    if (label := kept(results)) and label not in first:  # a run of one pool, or a control
+        verdicts[label] = "accepted"
+    tested = dict(overview(results))
+    for extension in extensions:
+        if extension.evaluation:
+            tested.setdefault(Label.trained(*extension.members), extension.evaluation)
+    labels = dict.fromkeys((*first, *tested))
+    rows = [(each, score(results, tested.get(each)), verdicts.get(each, "")) for each in labels]
+    return [Trained(label, value, verdict) for label, value, verdict in rows if value]
+
+
+@svg
+def accuracy_chart(results: Results) -> "Canvas | None":
+    """Test accuracies with standard deviations and single runs, and the path of the search.
+
+    Circles are single tasks. Diamonds are pools in the colour of the task that they add, hollow
+    unless they were accepted. Pairs are in the order of their similarity. The small dots below are
+    the repeated fine-tunings. If the search decides on another metric, that one is drawn, without
+    the single runs.
+    """
+    rows = trained_pools(results)
+    if not rows:
+        return None
+    metric = named_metric(results)
+    figure = canvas(8.4, 1.3 + 0.34 * len(rows))
+    ax = figure.subplots()
+    for y, row in enumerate(rows):
+        _draw_network(ax, y, row, runs=not metric)
+    path = [(100 * row.estimate.mean, y, row.verdict) for y, row in enumerate(rows) if row.verdict]
+    for (x0, y0), (x1, y1, verdict) in legs(path):
+        line = "-" if verdict == "accepted" else ":"
+        ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
+    if scratch := score(results, results.scratch):
+        ax.axvline(100 * scratch.mean, color=GREY, linestyle="--", linewidth=1)
+    name_rows(ax, [row.label.title for row in rows])
+    for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
+    units = test_set(results)
+    percent_axis(ax, say("overview.axis", metric=metric or say("accuracy"), test_set=units))
+    if len(path) > 1:
+        _path_legend(figure)
+    return figure
+
+
+def _draw_network(ax: "Axes", y: int, row: Trained, *, runs: bool) -> None:
+    """A dot with its deviation, and the repeated fine-tunings below it."""
+    tint, estimate, extended = row.label.colour, row.estimate, len(row.label.pool) > 1
+    x, each = 100 * estimate.mean, [100 * run for run in estimate.runs] if runs else []
+    below = [y + 0.28] * len(each)
+    ax.scatter(each, below, s=9, color=tint, alpha=0.5, linewidths=0, clip_on=False)
+    if known(estimate.std):
+        ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
+    ax.plot(
+        x,
+        y,
+        "D" if extended else "o",
+        markersize=7,
+        color=tint,
+        markerfacecolor=PAPER if extended and row.verdict != "accepted" else tint,
+        zorder=4,
+        clip_on=False,
+    )
+
+
+def legs(
+    path: Sequence[tuple[float, int, str]],
+) -> list[tuple[tuple[float, int], tuple[float, int, str]]]:
+    """Each network on the path with the accepted one before it."""
+    found, accepted = [], path[0][:2] if path else (0.0, 0)
+    for x, y, verdict in path[1:]:
+        found.append((accepted, (x, y, verdict)))
+        accepted = (x, y) if verdict == "accepted" else accepted
+    return found
+
+
+def _path_legend(figure: "Canvas") -> None:
+    from matplotlib.lines import Line2D
+
+    dot: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "D"}
+    keys = [
+        Line2D([], [], color=INK, label=say("legend.path")),
+        Line2D([], [], color=INK, linestyle=":", label=say("legend.stopped")),
+        Line2D([], [], **dot, label=say("legend.accepted")),
+        Line2D([], [], **dot, mfc=PAPER, label=say("legend.other")),
+    ]
+    figure.legend(handles=keys, loc="outside upper right", ncols=4)

@@ -1,0 +1,49 @@
+"""Parts of finished runs, made without any training."""
+
+import numpy as np
+
+from assl_jax.evaluation.export import export_model
+from assl_jax.records import NetworkRecord, Results
+
+BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
+
+
+def network(label, **fields):
+    """The record of the network `scratch`, `rotation`, `rotation.self_assl`, ..."""
+    pool, _, variant = label.partition(".")
+    alone = label in ("scratch", "start")
+    found = {
+        "label": label,
+        "pool": () if alone else tuple(pool.split("+")),
+        "variant": variant or (label if alone else "plain"),
+        "backbone": BACKBONE["name"],
+        "pretrain": None if alone else f"pretrain-{label}",
+        "finetune": f"finetune-{label}",
+    }
+    return NetworkRecord(**found | fields)
+
+
+def results_of(networks, **fields):
+    """`results.json` of a search on small images."""
+    found = {
+        "experiment": "mtassl",
+        "data": "digits",
+        "space": (8, 8),
+        "seed": 0,
+        "select_on": "cv",
+        "metric": "accuracy",
+        "labels": 8,
+        "test_images": 8,
+        "classes": ("a", "b"),
+        "stages": "../stages",
+        "networks": tuple(networks),
+    }
+    return Results(**found | fields)
+
+
+def fine_tuned(stage, variables, dataset, *, kernel, bias, settings=BACKBONE, number=0):
+    """Write a fine-tuned network with this head into a stage."""
+    head = {"kernel": np.asarray(kernel, np.float32), "bias": np.asarray(bias, np.float32)}
+    params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
+    tree = {"params": params, "batch_stats": variables["batch_stats"]}
+    export_model(stage / "model", tree, settings=settings, dataset=dataset, number=number)
