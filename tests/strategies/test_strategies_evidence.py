@@ -10,10 +10,11 @@ import pytest
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.probes import cross_validated_loss
 from assl_jax.evaluation.scores import METRICS, log_loss
+from assl_jax.evaluation.stored import file_of
 from assl_jax.lcka import linear_cka
 from assl_jax.records import HELD_OUT, SCRATCH, START, Features, Network
 from assl_jax.seeds import derived
-from assl_jax.strategies import comparing, evidence, finetuning
+from assl_jax.strategies import comparing, evidence
 from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.finetuning import cross_validate, finetune, on_all_labels, on_folds
 from assl_jax.strategies.scheduler import Missing
@@ -40,7 +41,7 @@ def stored(lab, network, *, division=None):
         spec, runs = cross_validate(study, network, RATE, division), on_folds(study, division)
     folder = lab.stages.get(spec).folder / "predictions"
     return {
-        name: (np.load(folder / finetuning.file_of(name)), run.test) for name, run in runs.items()
+        name: (np.load(folder / file_of(name)), run.test) for name, run in runs.items()
     }
 
 
