@@ -35,7 +35,7 @@ NETWORKS = {
     "again": (AGAIN, "src.second_run", "src, second run", ("src",), 2),
     "Self-ASSL": (AWAY, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     "side by side": (
-        *(BOTH, "src.side_by_side", "src, Self-ASSL beside the first run", ("src",), 2),
+        *(BOTH, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     ),
     "then another": (
         *(THEN, "simclr+rotation.on", "simclr + rotation, then on", ("simclr", "rotation"), 2),
