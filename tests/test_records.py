@@ -15,12 +15,14 @@ from assl_jax.records import (
     Estimate,
     Evaluation,
     Extension,
-    Finetuned,
     LogRecord,
+    Network,
+    Predicted,
     Results,
     StageRecord,
 )
 
+SRC = Network(tasks=("src",))
 EVALUATION = Evaluation(
     metrics={"accuracy": Estimate(mean=1 / 3, std=0.1, runs=(0.1, 0.3), low=0.0)},
     confusion=((1.5, 0.0), (2.0, 3.0)),
@@ -37,15 +39,16 @@ RESULTS = Results(
     classes=("0", "1"),
     stages="../stages",
     networks=(),
-    best=Best(pool=("src",), evaluation=EVALUATION),
+    best=Best(network=SRC, evaluation=EVALUATION),
 )
 STAGE = StageRecord(
     kind="finetune",
+    network=SRC,
     label="src",
     settings={"delay": [0, 1], "seed": 0},
     code="abc",
     commit="",
-    result=Finetuned(evaluation=EVALUATION),
+    result=Predicted(runs=("test 0 0",)),
     seconds=1.5,
 )
 BACKBONE = BackboneRecord(
@@ -71,8 +74,8 @@ def test_a_record_is_read_back_equal(tmp_path, record):
         (lambda text: "", "is damaged"),
         (lambda text: text.replace('"labels": 100', '"labels": "many"'), "Expected `int`.*labels"),
         (lambda text: text.replace('"seed": 0,', ""), "missing required field `seed`"),
-        (lambda text: text.replace('"version": 1', '"version": 9'), "version 9.* reads version 1"),
-        (lambda text: text.replace('"version": 1', '"old": 1'), "version 0.* reads version 1"),
+        (lambda text: text.replace('"version": 2', '"version": 9'), "version 9.* reads version 2"),
+        (lambda text: text.replace('"version": 2', '"old": 2'), "version 0.* reads version 2"),
         (lambda text: "[1, 2]", "is damaged"),
     ],
 )
@@ -184,7 +187,7 @@ SHALLOW = pytest.mark.skipif(
 @pytest.mark.parametrize("depth", [pytest.param(800, marks=SHALLOW), 100_000])
 def test_nested_too_deeply_is_damage(tmp_path, depth):
     path = tmp_path / "done.json"
-    path.write_text('{"version": 1, "a": ' * depth + "1" + "}" * depth)
+    path.write_text('{"version": 2, "a": ' * depth + "1" + "}" * depth)
     for read in (records.read_settings, lambda path: records.read(path, StageRecord)):
         with pytest.raises(InputError, match="done.json is damaged"):
             read(path)
@@ -200,13 +203,12 @@ FILES = Path(__file__).parent / "files"  # as programs of earlier formats wrote 
 
 def test_the_first_file_of_this_format_is_still_read():
     """Later fields have defaults."""
-    results = records.read(FILES / "results_of_format_1.json", Results)
-    assert results.best.pool == ("src",) and results.best.evaluation.accuracy.runs == (0.104, 0.1)
-    assert set(results.singles) == {"src", "rotation"} and results.data_digest == ""
-    stage = records.read(FILES / "stage_of_format_1.json", StageRecord)
-    assert stage.kind == "finetune" and stage.result.evaluation.metrics["auc"].mean > 0
+    stage = records.read(FILES / "stage_of_format_2.json", StageRecord)
+    assert stage.kind == "finetune" and stage.result.runs == ("test 0 0", "test 0 1")
+    assert stage.network.label == stage.label == "src+rotation"
+    assert stage.network.parents == (SRC, Network(tasks=("rotation",)))
 
 
 def test_a_file_of_version_0_2_0_is_one_clear_line():
-    with pytest.raises(InputError, match="has format version 0, this program reads version 1; rep"):
+    with pytest.raises(InputError, match="has format version 0, this program reads version 2; rep"):
         records.read(FILES / "results_of_0.2.0.json", Results)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from assl_jax.strategies.evaluating import Evaluating
-from assl_jax.strategies.network import SCRATCH, Network
+from small_studies import make_lab
 
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
@@ -17,39 +16,64 @@ from assl_jax.evaluation.uncertainty import paired_difference
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide
 from assl_jax.objectives.penalty import Penalty
-from assl_jax.strategies import mtassl
-from assl_jax.strategies.self_assl import compare, difference
+from assl_jax.records import SCRATCH, Network
+from assl_jax.store import LocalStore
+from assl_jax.strategies import mtassl, pretraining
+from assl_jax.strategies.checks import check
+from assl_jax.strategies.computing import stages_of
+from assl_jax.strategies.evidence import Evidence
+from assl_jax.strategies.finetuning import finetune, predictions
+from assl_jax.strategies.scheduler import Scheduler
+from assl_jax.strategies.self_assl import compare, difference, networks_of
 from assl_jax.strategies.settings import SearchSettings, SecondRun
 from assl_jax.training.checkpoint import Checkpoints
 from assl_jax.training.metrics_log import MetricsLog
 
 SECOND = SecondRun(penalty=Penalty(weight=2.0, standardise="features"), init_from="scratch")
-POOL = ("src", "rotation")
-PLAIN, AWAY = Network(("rotation",)), Network(("rotation",), SECOND)
-CONTROL = Network(("rotation",), SECOND.control())
-
-
-def params(study, network):
-    return study.pretraining.load(study.pretraining.run(network))["params"]
-
-
-def same_stage(stage_of, a, b):
-    return stage_of(a).folder == stage_of(b).folder
+POOLS = [("src",), ("rotation",), ("src", "rotation")]
+PLAIN = Network(tasks=("rotation",))
+CONTROL = PLAIN.replace(objective="second_run", teachers=(PLAIN,))
+AWAY = CONTROL.replace(objective="self_assl")
+BOTH = Network(objective="side_by_side", teachers=(PLAIN, AWAY))
+SMALL = {"folds": 0, "seeds": 1}
 
 
 def equal(a, b):
     return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x == y).all()), a, b)))
 
 
+def comparison(*labs, pools=POOLS, control=True):
+    plan = compare([lab.evidence for lab in labs], pools=pools, second=SECOND, control=control)
+    return labs[0].carry_out(plan).self_assl
+
+
+@pytest.mark.parametrize("init_from, start", [("scratch", None), ("f_p", PLAIN)])
+def test_the_networks_of_a_row(lab, init_from, start):
+    study, pool = lab().study, ("rotation",)
+    second = dataclasses.replace(SECOND, init_from=init_from)
+    rows = networks_of(study, pool, second, control=True)
+    assert rows == {
+        "plain": PLAIN,
+        "second_run": CONTROL.replace(start=start),
+        "self_assl": AWAY.replace(start=start),
+    }
+    assert [n.label for n in rows.values()] == [
+        *("rotation", "rotation.second_run", "rotation.self_assl")
+    ]
+    both = networks_of(study, pool, dataclasses.replace(SECOND, use="both"), control=False)
+    assert both == {"plain": PLAIN, "self_assl": BOTH}
+    # Without weight it is a plain second run, whatever the other settings are.
+    none = dataclasses.replace(SECOND, penalty=Penalty(weight=0.0, queue=8, sign="as_printed"))
+    assert networks_of(study, pool, none, control=False)["self_assl"] == CONTROL
+
+
 @pytest.mark.slow
-def test_the_whole_comparison(make_study, steps_taken):
-    study = make_study(folds=0)
-    pools = [("src",), ("rotation",), POOL]
-    results = compare([study], pools=pools, second=SECOND, control=True).self_assl
+def test_the_whole_comparison(lab, steps_taken):
+    tiny = lab(folds=0)
+    results = comparison(tiny)
     assert results.settings["weight"] == 2.0 and results.settings["use"] == "f_prime"
     (backbone,) = results.backbones
-    assert backbone.backbone == "tiny"
-    assert [row.pool for row in backbone.rows] == pools
+    assert backbone.backbone == "tiny" and [row.pool for row in backbone.rows] == POOLS
     assert len(steps_taken) == 9 * 4 + 10 * 2 * 2
     row = backbone.rows[1]
     assert row.second_run is not None
@@ -58,193 +82,154 @@ def test_the_whole_comparison(make_study, steps_taken):
     assert row.difference.low <= row.difference.mean <= row.difference.high
 
     # The guards, from features computed here.
-    setup = study.setup
-    held_out = setup.plain_images.rows["held_out"]
+    study, held_out = tiny.study, tiny.study.plain_images.rows["held_out"]
     x, y = (
         features(
-            setup.backbone,
-            study.pretraining.load(study.pretraining.run(network)),
-            setup.images,
+            study.backbone,
+            tiny.variables(network),
+            study.images,
             held_out,
-            intensity=setup.dataset.intensity,
+            intensity=study.dataset.intensity,
         )
         for network in (PLAIN, AWAY)
     )
-    assert set(held_out) <= set(setup.dataset.test) and len(held_out) == 20
+    assert set(held_out) <= set(study.dataset.test) and len(held_out) == 20
     assert row.similarity["self_assl"] == pytest.approx(float(linear_cka(x, y)), abs=1e-5)
     assert row.effective_rank["self_assl"] == pytest.approx(effective_rank(y), abs=1e-2)
     assert set(row.similarity) == {"second_run", "self_assl"}
     assert set(row.untrained) == {"plain", "second_run", "self_assl"}
-    labels = {network.label: network.variant for network in study.record()}
-    assert labels["rotation.self_assl"] == "self_assl" and labels["scratch"] == "scratch"
-    assert labels["rotation+src.second_run"] == "second_run"
+    networks = {record.label: record.network for record in tiny.evidence.record()}
+    assert networks["rotation.self_assl"] == AWAY and networks["scratch"] == SCRATCH
+    assert networks["rotation+src.second_run"].members == ("rotation", "src")
 
     # Finished work is read, by this and by the other strategies.
     steps_taken.clear()
-    later = compare([make_study(folds=0)], pools=pools, second=SECOND, control=True)
-    assert later.self_assl == results
-    settings = SearchSettings(select_on="test")
-    mtassl.search(make_study(folds=0), tasks=POOL, settings=settings)
+    assert comparison(lab(folds=0)) == results
+    lab(folds=0).search(SearchSettings(select_on="test", control=False))
     assert not steps_taken
 
 
 @pytest.mark.slow
-def test_several_backbones_share_what_one_has_done(make_study, steps_taken):
-    mtassl.single(make_study(folds=0, seeds=1), pool=("rotation",))
+def test_several_backbones_share_what_one_has_done(lab, tmp_path, steps_taken):
+    first = lab(**SMALL)
+    first.carry_out(mtassl.single(first.evidence, PLAIN))
     steps_taken.clear()
-    wide = make_study().setup.backbone.clone(features=8)
+    wide = {"backbone": first.study.backbone.clone(features=8)}
+    wide["backbone_settings"] = {"name": "wide"}
     studies = [
-        make_study(folds=0, seeds=1, prefix="tiny"),
-        make_study(
-            folds=0, seeds=1, prefix="wide", backbone=wide, backbone_settings={"name": "wide"}
-        ),
+        make_lab(tmp_path, **SMALL, **more).study
+        for more in ({"prefix": "tiny"}, {"prefix": "wide", **wide})
     ]
-    results = compare(studies, pools=[("rotation",)], second=SECOND, control=False)
+    stages = stages_of(studies, LocalStore(first.folder))
+    found = [Evidence(study, stages) for study in studies]
+    plan = compare(found, pools=[("rotation",)], second=SECOND, control=False)
+    results = Scheduler(stages).carry_out(plan)
     assert [b.backbone for b in results.self_assl.backbones] == ["tiny", "wide"]
     assert steps_taken.count("rotation") == 3 * 4 and steps_taken.count("target") == 4 * 2
-    labels = [network.label for study in studies for network in study.record()]
-    assert labels[1:3] == ["tiny/rotation", "tiny/rotation.self_assl"]
-    assert "wide/scratch" in labels
-    shown = {stage.label for stage in studies[0].setup.stages.finished}
-    assert shown == {"tiny/scratch", "tiny/rotation", "tiny/rotation.self_assl"}
+    labels = [network.label for each in found for network in each.record()]
+    own = ("scratch", "rotation", "rotation.self_assl")
+    assert labels == [f"{name}/{label}" for name in ("tiny", "wide") for label in own]
 
 
 @pytest.mark.slow
-def test_without_weight_a_second_run_is_a_plain_one(make_study):
-    study = make_study(folds=0, seeds=1)
-    assert CONTROL.label == "rotation.second_run"
-    other = dataclasses.replace(SECOND, penalty=Penalty(weight=0.0, queue=8, sign="as_printed"))
-    assert same_stage(study.pretraining.run, CONTROL, Network(PLAIN.pool, other))
-    assert not equal(params(study, PLAIN), params(study, CONTROL))  # other random numbers
-    assert not equal(params(study, CONTROL), params(study, AWAY))
-    # The same numbers: with hardly any weight it is nearly the control.
-    faint = SecondRun(penalty=Penalty(weight=1e-6), init_from="scratch")
+def test_a_second_run_has_other_random_numbers_and_the_penalty_none_of_its_own(lab):
+    tiny = lab(**SMALL)
+    plain, control, away = (tiny.params(n) for n in (PLAIN, CONTROL, AWAY))
+    assert not equal(plain, control) and not equal(control, away)
+    # With hardly any weight it is nearly the control.
+    faint = lab(**SMALL, penalty=Penalty(weight=1e-6, standardise="features"))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3),
-        params(study, CONTROL),
-        params(study, Network(PLAIN.pool, faint)),
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), control, faint.params(AWAY)
     )
 
 
 @pytest.mark.slow
-def test_from_f_p_it_starts_at_the_first_networks_weights(make_study, monkeypatch):
-    from assl_jax.strategies import pretraining as module
-
-    study = make_study(folds=0, seeds=1)
-    began = {}
-    real = module.fit
-
-    def fit(state, *about, **more):
-        began["state"] = jax.tree.map(np.asarray, (state.params, state.batch_stats))
-        began["frozen"], began["adam"] = more["frozen"]["first"], state.opt_state
-        return real(state, *about, **more)
-
-    first = study.pretraining.run(PLAIN)
-    monkeypatch.setattr(module, "fit", fit)
-    study.pretraining.run(Network(PLAIN.pool, dataclasses.replace(SECOND, init_from="f_p")))
-    checkpoints = Checkpoints(first.folder / "checkpoints")
-    task, training = study.setup.tasks["rotation"], study.pretraining.settings.training
-    like = study.pretraining.fresh(jax.random.key(0), task, training)
-    last = checkpoints.restore(like, study.setup.images.mesh)
-    checkpoints.close()
-    assert equal(began["state"], (last.params, last.batch_stats))  # its head too
-    # The frozen network keeps the running statistics of the proxy task's inputs.
-    assert equal(began["frozen"]["batch_stats"], last.batch_stats)
-    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(began["adam"]))
-    study.pretraining.run(AWAY)
-    assert not equal(began["state"], (last.params, last.batch_stats))
+def test_a_joint_pool_is_joint_in_its_second_run_too(lab, steps_taken):
+    tiny = lab(**SMALL, mixing="joint")
+    for network in networks_of(tiny.study, POOLS[2], SECOND, control=True).values():
+        tiny.pretrain(network)
+    assert steps_taken == ["joint"] * 12
 
 
 @pytest.mark.slow
-def test_both_networks_side_by_side(make_study):
-    study = make_study(folds=0, seeds=1)
-    both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
-    assert same_stage(study.pretraining.run, both, AWAY)  # only fine-tuning differs
-    assert not same_stage(study.evaluating.finetune, both, AWAY)
-    variables = study.evaluating._pretrained(both)
-    backbone, dataset = study.setup.backbone, study.setup.dataset
+def test_from_f_p_it_starts_at_the_first_networks_weights(lab, fits):
+    tiny = lab(**SMALL)
+    stage = tiny.pretrain(PLAIN)
+    tiny.pretrain(AWAY.replace(start=PLAIN))
+    checkpoints = Checkpoints(stage.folder / "checkpoints")
+    like = pretraining.fresh(tiny.study, tiny.study.tasks["rotation"], jax.random.key(0))
+    last = checkpoints.restore(like, tiny.study.images.mesh)
+    checkpoints.close()
+    began = fits[-1].state
+    assert equal((began.params, began.batch_stats), (last.params, last.batch_stats))  # its head too
+    # The frozen network keeps the running statistics of the proxy task's inputs.
+    assert equal(fits[-1].frozen["first"], last.variables)
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(began.opt_state))
+    tiny.pretrain(AWAY)
+    assert not equal(fits[-1].state.params, last.params)
+    assert equal(fits[-1].frozen["first"], last.variables)
+
+
+@pytest.mark.slow
+def test_both_networks_side_by_side(lab):
+    tiny = lab(**SMALL)
+    both, alone = (finetune(tiny.study, network, 1e-3) for network in (BOTH, AWAY))
+    assert {parent.network for parent in both.parents} == {PLAIN, AWAY} and both != alone
+    stage, dataset = tiny.run(both), tiny.study.dataset
+    assert len(list(tiny.folder.glob("pretrain-*"))) == 2  # only fine-tuning differs
+    # The start of the fine-tuning: the features of both.
+    variables = SideBySide.gather(*(tiny.variables(n) for n in (PLAIN, AWAY)))
     images = dataset.intensity(jnp.asarray(dataset.images[:5]))
+    backbone = tiny.study.backbone
     joined = SideBySide(backbone, 2).apply(variables, images)
-    load, run = study.pretraining.load, study.pretraining.run
-    each = [backbone.apply(load(run(n)), images) for n in (PLAIN, AWAY)]
+    each = [backbone.apply(tiny.variables(n), images) for n in (PLAIN, AWAY)]
     for name in ("stage1", "pooled"):
         expected = jnp.concatenate([maps[name] for maps in each], -1)
         np.testing.assert_allclose(joined[name], expected, rtol=1e-5)
-    assert study.evaluating.probabilities(both)[0].shape == (20, 2)
-
-
-@pytest.mark.slow
-def test_the_exported_pair_loads(make_study):
-    study = make_study(folds=0, seeds=1)
-    both = Network(PLAIN.pool, dataclasses.replace(SECOND, use="both"))
-    stage = study.evaluating.finetune(both)
-    dataset = study.setup.dataset
+    # The exported pair loads, and predicts what the stage holds.
     model = load_model(stage.folder)
     assert tuple(model.classes) == ("a", "b") and isinstance(model.backbone, SideBySide)
     images = model.intensity(jnp.asarray(dataset.images[dataset.test]))
     pooled = model.backbone.apply(model.variables, images)["pooled"]
-    predicted = (pooled @ model.kernel + model.bias[None]).argmax(-1)
-    accuracy = (predicted == dataset.labels[dataset.test]).mean()
-    assert stage.record.result.evaluation.accuracy.runs == (pytest.approx(accuracy),)
+    logits = pooled @ model.kernel + model.bias[None]
+    (found,) = predictions(tiny.study, stage)
+    np.testing.assert_allclose(jax.nn.softmax(logits), found, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_what_is_logged_over_training(make_study):
-    study = make_study(folds=0, seeds=1)
-    records = MetricsLog(study.pretraining.run(AWAY).folder).read()
-    seen = [r for r in records if r.task == "held_out"]
+def test_what_is_logged_over_training(lab):
+    tiny = lab(**SMALL)
+    first, control, away = (
+        MetricsLog(stage.folder).read() for stage in tiny.pretrain(PLAIN, CONTROL, AWAY)
+    )
+    seen = [r for r in away if r.task == "held_out"]
     assert [r.step for r in seen] == [0, 1, 2, 3, 4]
-    for record in seen:
-        values = record.values
+    for values in (record.values for record in seen):
         assert 0 <= values["similarity_to_frozen"] <= 1 and values["effective_rank"] >= 0
         assert 0 <= values["similarity_to_untrained"] <= 1
-    trained = [r for r in records if r.task == "rotation"]
+    trained = [r for r in away if r.task == "rotation"]
     assert {"penalty", "similarity", "proxy_loss"} <= set(trained[0].values)
     # The control is observed too; the first run has nothing to be compared with.
-    control = MetricsLog(study.pretraining.run(CONTROL).folder).read()
     assert any(r.task == "held_out" for r in control)
     assert "penalty" not in control[-1].values
-    first = MetricsLog(study.pretraining.run(PLAIN).folder).read()
     watched = [set(r.values) for r in first if r.task == "held_out"]
     assert watched == [{"effective_rank", "knn_accuracy"}] * 5
 
 
-def test_difference_by_hand(make_study, monkeypatch):
-    study = make_study()
-    dataset = study.setup.dataset
+def test_difference_by_hand(lab, monkeypatch):
+    found = lab().evidence
+    dataset = found.study.dataset
     truth = dataset.labels[dataset.test]
     wrong = 1 - truth
     before = [np.eye(2)[wrong], np.eye(2)[truth]]  # 0 and 1
     half = np.where(np.arange(20) < 10, truth, wrong)
     after = [np.eye(2)[half], np.eye(2)[truth]]  # 1/2 and 1
     told = {PLAIN: before, AWAY: after}
-    monkeypatch.setattr(Evaluating, "probabilities", lambda self, network: told[network])
-    found = difference(study, PLAIN, AWAY)
-    assert found.mean == 0.25 and found.std == pytest.approx(0.5 / 2**0.5)
-    assert 0 < found.low < 0.25 < found.high < 0.5
-    assert difference(study, AWAY, PLAIN).mean == -0.25
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "auc"])
-def test_gain_over_scratch_by_hand(make_study, monkeypatch, metric):
-    study = make_study(metric=metric)
-    dataset = study.setup.dataset
-    truth = dataset.labels[dataset.test]
-    # Half of the images of each class are right, in the second run all of them.
-    rank = np.array([(truth[:i] == k).sum() for i, k in enumerate(truth)])
-    sizes = np.bincount(truth)[truth]
-    half = np.where(2 * rank < sizes, truth, 1 - truth)
-    told = {SCRATCH: [np.eye(2)[half]] * 2, PLAIN: [np.eye(2)[half], np.eye(2)[truth]]}
-    monkeypatch.setattr(Evaluating, "probabilities", lambda self, network: told[network])
-    found = study.evaluating.over_scratch(PLAIN)
-    gained = 1 - (half == truth).mean()  # of the second run; the AUC of halves is 1/2 too
-    assert found.runs == pytest.approx((0, gained), abs=1e-9)
-    assert found.low < found.mean < found.high
-    assert found.mean - found.low == pytest.approx(found.high - found.mean)
-    one_class = np.where(dataset.labels >= 0, 0, dataset.labels)
-    if metric == "auc":
-        blind = dataclasses.replace(dataset, labels=one_class.astype(np.int32))
-        assert make_study(dataset=blind, metric="auc").evaluating.over_scratch(PLAIN) is None
+    monkeypatch.setattr(Evidence, "probabilities", lambda self, network: told[network])
+    gain = difference(found, PLAIN, AWAY)
+    assert gain.mean == 0.25 and gain.std == pytest.approx(0.5 / 2**0.5)
+    assert 0 < gain.low < 0.25 < gain.high < 0.5
+    assert difference(found, AWAY, PLAIN).mean == -0.25
 
 
 def test_paired_interval():
@@ -264,7 +249,13 @@ def test_bad_settings(settings):
         SecondRun(**settings)
 
 
-def test_an_unknown_layer_is_found_before_anything_is_written(make_study):
-    with pytest.raises(InputError, match="self_assl.layer='stage9'"):
-        make_study().check(Penalty(layer="stage9"))
-    assert SCRATCH.variant == "scratch"
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"penalty": Penalty(layer="stage9")}, "self_assl.layer='stage9'"),
+        ({"similarity": {"layer": "stage7"}}, "similarity.layer='stage7'"),
+    ],
+)
+def test_an_unknown_layer_is_found_before_anything_is_written(lab, changes, says):
+    with pytest.raises(InputError, match=says):
+        check(lab(**changes).study)
