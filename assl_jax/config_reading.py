@@ -239,7 +239,8 @@ def saved_config(workdir: Path) -> ConfigDict:
         flat = without_gone(saved)
         if strange := sorted(flat.keys() - flat_settings(config.to_dict()).keys()):
             raise KeyError(gone(strange[0]) or strange[0])
-        config.update_from_flattened_dict(flat)
+        with config.ignore_type():  # `typed` says what a value must be
+            config.update_from_flattened_dict(flat)
     except (KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"{workdir / CONFIG} is not a config of this version ({error}); run it again"

@@ -17,6 +17,7 @@ from assl_jax.lcka import (
     lcka_update,
     linear_cka,
 )
+from assl_jax.objectives.penalty import Penalty
 
 BOTH = pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 

@@ -6,7 +6,7 @@ import types
 import numpy as np
 
 from assl_jax.seeds import derived
-from assl_jax.strategies.finetuning import fold_runs, runs_on_all_labels
+from assl_jax.strategies.finetuning import on_all_labels, on_folds
 
 
 def test_a_seed_is_fixed_by_the_run_and_the_purpose():
@@ -21,11 +21,11 @@ def test_no_two_fine_tunings_of_a_hundred_studies_share_a_seed():
     dataset = types.SimpleNamespace(
         labels=rows % 2, groups=rows, test=rows, labelled_sets=[rows], class_names=("a", "b")
     )
-    settings = types.SimpleNamespace(seeds=9, folds=5)
     seeds = collections.Counter()
     for seed in range(100):
-        seeds.update(run.seed for run in runs_on_all_labels(dataset, settings, seed).values())
-        for repeat in (*range(9), 1000):
-            runs = fold_runs(dataset, settings, seed, repeat)
-            seeds.update(run.seed for run in runs.values())
+        target = types.SimpleNamespace(seeds=9, folds=5)
+        study = types.SimpleNamespace(dataset=dataset, target=target, seed=seed)
+        seeds.update(run.seed for run in on_all_labels(study).values())
+        for division in (*range(9), 1000):
+            seeds.update(run.seed for run in on_folds(study, division).values())
     assert seeds.total() == len(seeds) == 100 * (9 + 10 * 5)

@@ -68,7 +68,7 @@ class Extension(Record, frozen=True, kw_only=True):
       task: the task that joins them.
       similarity: LCKA between the features of pool and task.
       avg, max: mean and maximum of the two test accuracies.
-      complement: how much the task's features add to the pool's, see `Comparing.complement`; None
+      complement: how much the task's features add to the pool's, see `Evidence.complement`; None
         if unknown.
       evaluation: of the network trained on all of them; None where it was not trained.
     """

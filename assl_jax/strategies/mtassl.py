@@ -189,10 +189,14 @@ def _extend(
     study = evidence.study
     before, networks = study.pool(pool), [study.single(name) for name in remaining]
     yield from evidence.compared([before, *networks])
-    yield from evidence.complemented(before, networks)
+    asked = networks if settings.complement or settings.next == "complement" else []
+    yield from evidence.complemented(before, asked)
     row = evidence.similarities([before, *networks])[0, 1:].tolist()
     similar = dict(zip(remaining, row, strict=True))
-    complement = {n: evidence.complement(before, study.single(n)) for n in remaining}
+    complement = {
+        name: evidence.complement(before, network) if asked else None
+        for name, network in zip(remaining, networks, strict=True)
+    }
     keys = similar
     if settings.next == "complement":  # an unknown one comes last
         keys = {name: math.inf if v is None else -v for name, v in complement.items()}

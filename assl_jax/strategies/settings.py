@@ -199,7 +199,9 @@ class SearchSettings:
       accept: when a larger pool is accepted, one of `ACCEPT`.
       next: which task is tried next: "lcka" the one least similar to the pool, as the paper does;
         "complement" the one whose features add most to the pool's in a linear probe of the
-        labelled images, see `Comparing.complement`.
+        labelled images, see `Evidence.complement`.
+      complement: also show what the features of each candidate add to the pool's, where another
+        rule chooses. This takes a probe of each.
       rungs: shares of a pretraining, in rising order, after which all tasks that are left are
         compared in cross-validation and the worse half of them is left out (successive halving,
         Jamieson & Talwalkar 2016); at least two stay. () pretrains every task to the end.
@@ -224,6 +226,7 @@ class SearchSettings:
     metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
     accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
     next: Annotated[str, OneOf(("lcka", "complement"))] = "lcka"
+    complement: bool = False
     rungs: tuple[float, ...] = ()
     gate: bool = True
     candidates: Annotated[str, OneOf(("argmin", "all"))] = "argmin"

@@ -224,9 +224,10 @@ def test_how_far_the_best_task_is_ahead(fake, search):
 def test_similarities_and_complements_have_six_digits(fake, search):
     evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 1 / 3})
     evidence.complements = {"a|b": 2 / 3}
-    found = search(evidence)
+    found = search(evidence, complement=True)
     (row,) = found.iterations[0].candidates
     assert (row.similarity, row.complement) == (0.333333, 0.666667)
+    assert search(evidence).iterations[0].candidates[0].complement is None  # nobody asks for it
     assert found.similarity.matrix == ((1.0, 0.333333), (0.333333, 1.0))
 
 
