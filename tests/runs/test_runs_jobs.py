@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from whole_runs import ENVIRONMENT, ROOT, TINY, read, run, small, start
+from whole_runs import ENVIRONMENT, ROOT, TINY, read, small, start
 
 from assl_jax import experiment, records
 from assl_jax.config_reading import typed
@@ -83,19 +82,6 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, number):
     assert number == signal.SIGKILL or len(err.split("error: ")) == 2
 
 
-@pytest.mark.slow
-def test_jobs_of_an_array_share_a_folder(finished, tmp_path):
-    """Two commands at the same time, with folders of their own: nothing is computed twice."""
-    folders = [tmp_path / name / "work" for name in ("one", "two")]
-    shared = f"--stages={tmp_path / 'stages'}"
-    both = [start(*TINY, f"--workdir={folder}", shared) for folder in folders]
-    ends = [process.communicate(timeout=600) for process in both]
-    assert [process.returncode for process in both] == [0, 0], ends
-    assert read(folders[0]) == read(folders[1])
-    assert read(folders[0]).best == read(finished[0]).best
-    assert set(stages(tmp_path)) == set(stages(finished[0].parent))
-
-
 FIND = """
 import json, sys
 from assl_jax import experiment
@@ -131,10 +117,4 @@ def test_a_stage_that_the_plan_does_not_have_is_one_line(tmp_path):
     assert whole.find(first.name) == first
     with pytest.raises(InputError, match="the plan has no stage nothing yet; start all workers wi"):
         whole.find("nothing")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_number_of_jobs_that_cannot_be(tmp_path):
-    status, out, err = run(*TINY, "--jobs=0", f"--workdir={tmp_path / 'work'}")
-    assert (status, out) == (2, "") and re.fullmatch("error: --jobs=0 must be at least 1\n", err)
     assert not list(tmp_path.iterdir())
