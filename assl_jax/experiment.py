@@ -20,7 +20,7 @@ from assl_jax.console import say_lines
 from assl_jax.data import Dataset
 from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
-from assl_jax.errors import require
+from assl_jax.errors import InputError, require
 from assl_jax.experiments import EXPERIMENTS, HALVED
 from assl_jax.files import LOCK, waiting_lock
 from assl_jax.finishing import finish, finished
@@ -35,7 +35,7 @@ from assl_jax.strategies.engines import Engine, Here
 from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.outlook import Outlook, pace, planned
 from assl_jax.strategies.scheduler import Scheduler
-from assl_jax.strategies.stage import StageSpec, with_parents
+from assl_jax.strategies.stage import Plan, StageSpec, with_parents
 from assl_jax.studies import studies_of
 from assl_jax.training.processes import barrier, is_primary
 from assl_jax.training.trackers import one_run, trackers_of
@@ -75,9 +75,13 @@ class Run:
         self._known: dict[str, StageSpec] = {}
 
     @functools.cached_property
-    def plan(self) -> Any:
-        """The plan of the experiment, which can be carried out once."""
-        return self.experiment.plan(self.config, self.evidences)
+    def plan(self) -> Plan:
+        """The plan, which can be carried out once: the experiment, and what its report reads."""
+        findings = yield from self.experiment.plan(self.config, self.evidences)
+        kept = findings.best.network if findings.best else findings.pretrained
+        if kept and kept.has_weights:
+            yield [comparing.features(self.studies[0], kept, "held_out")]
+        return findings
 
     def find(self, name: str) -> StageSpec:
         """A stage of the plan by its name; what comes before it must be finished.
@@ -86,13 +90,14 @@ class Run:
           InputError: no such stage.
         """
         while name not in self._known:
-            asked = [*self._known.values()]
-            require(
-                all(self.stages.find(spec) for spec in asked),
-                f"the plan has no stage {name} yet; start all workers with the same version of "
-                "the program, data and folder of stages",
-            )
-            self._known |= {spec.name: spec for spec in with_parents(next(self.plan))}
+            ready = all(self.stages.find(spec) for spec in [*self._known.values()])
+            specs = next(self.plan, None) if ready else None
+            if specs is None:
+                raise InputError(
+                    f"the plan has no stage {name} yet; start all workers with the same version "
+                    "of the program, data and folder of stages"
+                )
+            self._known |= {spec.name: spec for spec in with_parents(specs)}
         return self._known[name]
 
 
@@ -157,9 +162,6 @@ def run(
             None if isinstance(engine, Here) else lambda spec: (work, message, spec.name),
         )
         findings = scheduler.carry_out(whole.plan)
-        kept = findings.best.network if findings.best else findings.pretrained
-        if kept and kept.has_weights:
-            scheduler.run([comparing.features(whole.studies[0], kept, "held_out")])
     results = _results(whole, findings, summary, os.path.relpath(stages, workdir))
     with waiting_lock(workdir / LOCK) if is_primary() else contextlib.nullcontext():
         if is_primary():

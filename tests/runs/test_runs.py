@@ -42,16 +42,13 @@ def test_results_have_the_documented_layout(finished):
     assert candidate.similarity == pytest.approx(matrix[0, 1], abs=1e-5)
     accuracies = [results.singles[t].accuracy.mean for t in ("src", "rotation")]
     assert candidate.avg == pytest.approx(np.mean(accuracies))
-    assert results.control.as_long_as == candidate.members
+    assert set(results.control.as_long_as.members) == set(candidate.members)
     finalists = results.last_word.finalists
     assert results.last_word.divisions == 2
-    variants = {(finalist.pool, finalist.variant) for finalist in finalists}
-    assert variants == {
-        (iteration.pool, "plain"),
-        (candidate.members, "plain"),
-        (iteration.pool, "longer"),  # not from scratch: search.gate=False
-    }
-    assert (results.best.pool, results.best.variant) == (finalists[0].pool, finalists[0].variant)
+    (first,) = iteration.pool  # not from scratch: search.gate=False
+    labels = {finalist.network.label for finalist in finalists}
+    assert labels == {first, f"{first}.longer", "rotation+src"}
+    assert results.best.network == finalists[0].network
     assert str(workdir / "report" / "index.html") in out
 
 
@@ -72,7 +69,7 @@ def test_stages_lie_beside_the_workdir(finished):
     assert stages.resolve() == workdir.parent / "stages"
     networks = {network.label: network for network in results.networks}
     assert set(networks) >= {"scratch", "src", "rotation"}
-    assert networks["scratch"].pretrain is None and networks["src"].variant == "plain"
+    assert networks["scratch"].pretrain is None and networks["src"].network.tasks == ("src",)
     for label, network in networks.items():
         for stage in filter(None, (network.pretrain, network.finetune)):
             lines = (stages / stage / "metrics.jsonl").read_text().splitlines()

@@ -29,7 +29,7 @@ def test_pretrain_runs_a_single_pool(tmp_path):
     )
     assert status == 0, err
     results = read(tmp_path / "one")
-    assert results.best.pool == ("mcpc",) and results.best.evaluation.selection is None
+    assert results.best.network.tasks == ("mcpc",) and results.best.evaluation.selection is None
     assert "MCPC" in (tmp_path / "one" / "report" / "index.html").read_text()
 
 

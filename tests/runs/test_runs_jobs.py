@@ -1,5 +1,6 @@
 """`--jobs`: several processes of one machine share the work of a run."""
 
+import json
 import os
 import re
 import signal
@@ -9,16 +10,22 @@ import time
 from pathlib import Path
 
 import pytest
-from whole_runs import TINY, read, run, start
+from whole_runs import ENVIRONMENT, ROOT, TINY, read, run, small, start
 
-from assl_jax import jobs
+from assl_jax import experiment, records
+from assl_jax.config_reading import typed
 from assl_jax.errors import InputError
+from assl_jax.records import StageRecord
 
 JOBS = (*TINY, "--jobs=2")
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def computing(pid: int) -> list[int]:
+    """The processes that compute stages for one: not those that track what they share."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    lines = {int(each): Path(f"/proc/{each}/cmdline").read_bytes() for each in found}
+    return [each for each, line in lines.items() if b"spawn_main" in line]
 
 
 def gone(pid: int) -> bool:
@@ -35,93 +42,99 @@ def wait_until(condition, seconds=120):
         time.sleep(0.05)
 
 
-@pytest.mark.slow
-def test_two_jobs_give_the_results_of_one_and_share_the_work(finished, tmp_path):
-    status, out, err = run(*JOBS, f"--workdir={tmp_path / 'work'}")
-    assert status == 0, err
-    assert read(tmp_path / "work") == read(finished[0])
-    computed = {stage.name for stage in (tmp_path / "stages").iterdir()}
-    assert computed == {stage.name for stage in (finished[0].parent / "stages").iterdir()}
-    # The lines of what this process trained; those of the other process are not shown.
-    own = set(re.findall(r"^((?:pretrain|fine-tune|cross-validate) \S+): ", err, re.M))
-    trained = [name for name in computed if re.match("pretrain-|finetune-|select-", name)]
-    assert 0 < len(own) < len(trained)
-    assert "exit status" not in err and str(tmp_path / "work" / "report" / "index.html") in out
+def stages(folder: Path) -> dict[str, StageRecord]:
+    return {p.parent.name: records.read(p, StageRecord) for p in folder.glob("stages/*/done.json")}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_job_ends_with_the_process_that_started_it(tmp_path, number):
+@NEEDS_PROC
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "a worker is killed"])
+def test_two_jobs_give_the_results_of_one(finished, tmp_path, killed):
+    """A stage whose worker is killed is done by another one."""
     process = start(*JOBS, f"--workdir={tmp_path / 'work'}")
     try:
-        wait_until(lambda: children(process.pid))
-        (helper,) = children(process.pid)
-        wait_until(lambda: list(tmp_path.glob("stages/*/checkpoints/*")))
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        wait_until(lambda: gone(helper), 60)
+        if killed:
+            wait_until(lambda: list(tmp_path.glob("stages/*/checkpoints/*")))
+            os.kill(computing(process.pid)[0], signal.SIGKILL)
+        out, err = process.communicate(timeout=600)
     finally:
         process.kill()
+    assert process.returncode == 0, err
+    assert read(tmp_path / "work") == read(finished[0])
+    assert set(stages(tmp_path)) == set(stages(finished[0].parent))
+    assert "error" not in err and str(tmp_path / "work" / "report" / "index.html") in out
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_that_started_them(tmp_path, number):
+    process = start(*JOBS, f"--workdir={tmp_path / 'work'}")
+    try:
+        wait_until(lambda: list(tmp_path.glob("stages/*/checkpoints/*")))
+        workers = computing(process.pid)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        wait_until(lambda: all(map(gone, workers)), 60)
+    finally:
+        process.kill()
+    assert len(workers) == 2
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), err
     assert number == signal.SIGKILL or len(err.split("error: ")) == 2
 
 
-def test_a_job_that_fails_is_named(capsys):
-    with jobs.helpers(["nonsense"], [set(), set()]):
-        pass
-    for number, line in enumerate(capsys.readouterr().err.splitlines(), 1):
-        assert line.startswith(
-            f"job {number} failed with exit status 2: command='nonsense' is unknown"
-        )
-    assert number == 2
+@pytest.mark.slow
+def test_jobs_of_an_array_share_a_folder(finished, tmp_path):
+    """Two commands at the same time, with folders of their own: nothing is computed twice."""
+    folders = [tmp_path / name / "work" for name in ("one", "two")]
+    shared = f"--stages={tmp_path / 'stages'}"
+    both = [start(*TINY, f"--workdir={folder}", shared) for folder in folders]
+    ends = [process.communicate(timeout=600) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert read(folders[0]) == read(folders[1])
+    assert read(folders[0]).best == read(finished[0]).best
+    assert set(stages(tmp_path)) == set(stages(finished[0].parent))
 
 
-def test_no_job_is_started_where_none_is_wanted(monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", None)
-    with jobs.helpers(["run"], []):
-        pass
+FIND = """
+import json, sys
+from assl_jax import experiment
+from assl_jax.config_reading import typed
+from whole_runs import small
+from pathlib import Path
+
+config = typed(small())
+run = experiment.Run(config, config.data.load(), Path(sys.argv[1]))
+print(json.dumps([run.find(name).name for name in json.loads(sys.argv[2])]))
+"""
 
 
-def test_an_error_stops_the_jobs(monkeypatch):
-    started = []
-    real = subprocess.Popen
-    code = "from assl_jax import jobs, signals; import time\nwith signals.stoppable():\n"
-    code += "    jobs.stop_with_parent()\n    print(flush=True)\n    time.sleep(100)"
-
-    def popen(command, **more):
-        started.append(real([sys.executable, "-c", code], **more))
-        return started[-1]
-
-    monkeypatch.setattr(subprocess, "Popen", popen)
-    with pytest.raises(InputError), jobs.helpers([], [set(), set()]):
-        raise InputError("a mistake")
-    assert [process.poll() is not None for process in started] == [True, True]
+@pytest.mark.slow
+def test_another_process_finds_every_stage_of_the_plan_by_its_name(small_run):
+    """The plan is pure: it depends on the config, the data and what is finished."""
+    names = sorted(stages(small_run))
+    path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(ROOT)])
+    # With the devices of this process.
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "7"}
+    arguments = [sys.executable, "-c", FIND, str(small_run / "stages"), json.dumps(names)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == names
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
-@pytest.mark.parametrize(
-    ("processors", "parts"),
-    [
-        ({0, 1, 2, 3, 8}, [{0, 2, 8}, {1, 3}]),
-        ({4}, [{4}, {4}]),  # fewer than jobs: they share it
-    ],
-)
-def test_jobs_divide_the_processors_and_the_memory_of_a_gpu(monkeypatch, processors, parts):
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "")  # so that it is put back
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
-    taken = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: processors)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, part: taken.append((pid, part)))
-    assert jobs.divide(2) == parts
-    assert taken == [(0, parts[0])]
-    assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
-    jobs.divide(6)  # what is set already stays
-    assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
+@pytest.mark.slow
+def test_a_stage_that_the_plan_does_not_have_is_one_line(tmp_path):
+    config = typed(small())
+    data = config.data.load()
+    first = next(experiment.Run(config, data, tmp_path).plan)[0]
+    whole = experiment.Run(config, data, tmp_path)
+    assert whole.find(first.name) == first
+    with pytest.raises(InputError, match="the plan has no stage nothing yet; start all workers wi"):
+        whole.find("nothing")
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_single_job_keeps_the_machine(monkeypatch):
-    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
-    monkeypatch.setattr(os, "sched_setaffinity", None)
-    assert jobs.divide(1) == [set()]
-    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ
+def test_a_number_of_jobs_that_cannot_be(tmp_path):
+    status, out, err = run(*TINY, "--jobs=0", f"--workdir={tmp_path / 'work'}")
+    assert (status, out) == (2, "") and re.fullmatch("error: --jobs=0 must be at least 1\n", err)
+    assert not list(tmp_path.iterdir())
