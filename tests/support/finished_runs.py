@@ -1,6 +1,7 @@
 """Parts of finished runs, made without any training."""
 
 import numpy as np
+from networks import network_of
 
 from assl_jax.evaluation.export import export_model
 from assl_jax.records import NetworkRecord, Results
@@ -10,14 +11,12 @@ BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 
 def network(label, **fields):
     """The record of the network `scratch`, `rotation`, `rotation.self_assl`, ..."""
-    pool, _, variant = label.partition(".")
-    alone = label in ("scratch", "start")
+    own = network_of(label)
     found = {
         "label": label,
-        "pool": () if alone else tuple(pool.split("+")),
-        "variant": variant or (label if alone else "plain"),
+        "network": own,
         "backbone": BACKBONE["name"],
-        "pretrain": None if alone else f"pretrain-{label}",
+        "pretrain": f"pretrain-{label}" if own.trained else None,
         "finetune": f"finetune-{label}",
     }
     return NetworkRecord(**found | fields)
