@@ -79,7 +79,7 @@ def test_functions_in_a_sentence_and_in_the_api_exist():
 def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
     from assl_jax.errors import InputError
     from assl_jax.models import make_backbone
-    from assl_jax.report.names import label_title
+    from assl_jax.report.names import pool_title
     from assl_jax.tasks import TASKS, ProxyTask, describe, make_task
     from assl_jax.training.feed import Examples
     from assl_jax.training.optimiser import Optimiser
@@ -93,7 +93,7 @@ def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
     task = make_task("mirror", probability=0.25)
     assert isinstance(task, ProxyTask) and task.label_table(2) is None
     assert describe("mirror")[:2] == ("Mirror", "Mirror") and describe("mirror").summary
-    assert label_title("mirror+src") == "Mirror + SRC"  # in every report
+    assert pool_title(("mirror", "src")) == "Mirror + SRC"  # in every report
     assert describe("mirror").colour not in [t.colour for n, t in TASKS.items() if n != "mirror"]
     with pytest.raises(InputError, match="task.mirror.probability=1.5 must be above 0 and below 1"):
         make_task("mirror", probability=1.5)

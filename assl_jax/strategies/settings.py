@@ -210,7 +210,7 @@ class SearchSettings:
       candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
         extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
         similar one.
-      control: if a pool was trained, train its first task alone with all the operations of the
+      control: if a pool was trained, train its first task alone with the whole compute of the
         pool and of its parts. It costs as much as they did, but an aggregate that does not beat it
         is not worth having. At the end the control, the single network that the search began with
         and all pools that were trained are compared, and the best is kept. Without a control, it

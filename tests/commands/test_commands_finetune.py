@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from finished_runs import network
+from networks import network_of
 from safetensors.numpy import save_file
 
 from assl_jax import records
@@ -11,6 +12,7 @@ from assl_jax.files import write_json
 from assl_jax.interop.start import describe_start
 from assl_jax.interop.tensors import encode_tensors
 from assl_jax.records import (
+    SCRATCH,
     Best,
     Evaluation,
     Pretrained,
@@ -25,7 +27,7 @@ NETWORK = network("rotation", pretrain="pretrain-rotation-1-2", backbone="resnet
 @pytest.fixture
 def workdir(tmp_path, write_run):
     """A finished run; its weights are not read here."""
-    best = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
+    best = Best(network=NETWORK.network, evaluation=Evaluation(metrics={}, confusion=()))
     write_run(tmp_path / "run", {"name": "digits"}, [NETWORK], best=best)
     return tmp_path / "run"
 
@@ -67,7 +69,7 @@ def test_another_network_and_workdir(workdir, started, tmp_path):
 
 def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
     results = records.read(workdir / "results.json", Results)
-    alone = results.replace(best=None, networks=(), pretrained=("rotation",))
+    alone = results.replace(best=None, networks=(), pretrained=NETWORK.network)
     records.write(workdir / "results.json", alone)
     main(["finetune", str(workdir)])
     assert started[0][0].init.path == str(workdir)
@@ -79,7 +81,7 @@ def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
 
 def test_a_run_that_kept_the_network_from_scratch_has_no_backbone(workdir, started, capsys):
     results = records.read(workdir / "results.json", Results)
-    best = results.best.replace(pool=(), scratch=True)
+    best = results.best.replace(network=SCRATCH)
     records.write(workdir / "results.json", results.replace(best=best))
     with pytest.raises(SystemExit):
         main(["finetune", str(workdir)])
@@ -95,6 +97,7 @@ def test_the_start_weights_say_what_they_are(workdir, tmp_path):
     stage.mkdir(parents=True)
     done = StageRecord(
         kind="pretrain",
+        network=NETWORK.network,
         label="rotation",
         settings={},
         code="",
@@ -104,17 +107,17 @@ def test_the_start_weights_say_what_they_are(workdir, tmp_path):
     )
     records.write(stage / "done.json", done)
     found = describe_start(stage)
-    assert found == StartWeights(source="pretrain-rotation-1-2", label="rotation", flops=2e12)
+    assert found == StartWeights(source="pretrain-rotation-1-2", title="Rotation", flops=2e12)
     results = records.read(workdir / "results.json", Results)
     flops = NETWORK.replace(flops=3e12)
     records.write(workdir / "results.json", results.replace(networks=(flops,)))
-    assert describe_start(workdir) == StartWeights(source="run", label="rotation", flops=3e12)
-    alone = results.replace(best=None, networks=(), pretrained=("rotation", "mcpc"))
+    assert describe_start(workdir) == StartWeights(source="run", title="Rotation", flops=3e12)
+    alone = results.replace(best=None, networks=(), pretrained=network_of("mcpc+rotation"))
     records.write(workdir / "results.json", alone)
-    assert describe_start(workdir) == StartWeights(source="run", label="mcpc+rotation")
+    assert describe_start(workdir) == StartWeights(source="run", title="MCPC + Rotation")
     arrays = {"weight": np.zeros(2, np.float32)}
-    (tmp_path / "own.safetensors").write_bytes(encode_tensors(arrays, {"network": "src"}))
-    assert describe_start(tmp_path / "own.safetensors").label == "src"
+    (tmp_path / "own.safetensors").write_bytes(encode_tensors(arrays, {"network": "SRC"}))
+    assert describe_start(tmp_path / "own.safetensors").title == "SRC"
     save_file(arrays, tmp_path / "other.safetensors")
     found = describe_start(tmp_path / "other.safetensors")
     assert found == StartWeights(source="other.safetensors")

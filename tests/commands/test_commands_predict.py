@@ -41,7 +41,7 @@ def finished(tmp_path, drawn, write_run):
 
 
 NETWORK = network("rotation")
-BEST = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
+BEST = Best(network=NETWORK.network, evaluation=Evaluation(metrics={}, confusion=()))
 
 
 def test_a_table_and_features(finished, capsys):
@@ -145,9 +145,9 @@ def test_a_network_that_diverged_is_named_and_writes_nothing(finished, drawn, ca
 
 
 def test_a_run_that_kept_the_network_from_scratch_says_so(finished, write_run, capsys):
-    scratch = NETWORK.replace(label="scratch", pool=(), variant="scratch")
+    scratch = network("scratch", finetune=NETWORK.finetune)
     data = {"name": "folder", "path": str(finished / "pets")}
-    best = BEST.replace(pool=(), scratch=True)
+    best = BEST.replace(network=scratch.network)
     write_run(finished / "run", data, [scratch, NETWORK], best=best)
     file = str(finished / "pets" / "test" / "cat" / "0.png")
     said = "The run kept the network from scratch: nothing that was pretrained is better."

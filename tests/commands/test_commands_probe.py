@@ -65,7 +65,7 @@ def write_results(workdir, networks):
     """A finished run with networks (label, pretraining stage)."""
     records.write(
         workdir / "results.json",
-        results_of([network(label, pool=(), pretrain=stage) for label, stage in networks]),
+        results_of([network(label, pretrain=stage) for label, stage in networks]),
     )
 
 
@@ -93,7 +93,7 @@ def runs(tmp_path_factory, weights):
             ("scratch", None),
             ("simclr", "pretrain-simclr-1"),
             ("simclr+rotation", "pretrain-simclr+rotation-2"),
-            ("simclr.again", "pretrain-simclr-1"),
+            ("simclr.longer", "pretrain-simclr-1"),
         ],
     )
     more = {"settings": SETTINGS, "pool": ("simclr",)}
@@ -175,7 +175,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     before = (runs / "run" / "probes.json").read_bytes()
     command(
         f"--workdir={runs / 'run'}",
-        "--networks=simclr.again, simclr+rotation",
+        "--networks=simclr.longer, simclr+rotation",
         "--layer=stem",
         "--k=1",
         f"--out={out}",
@@ -183,7 +183,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     found = records.read(out, Probes)
     assert [e.label for e in found.networks] == [
         "untrained",
-        "simclr.again",
+        "simclr.longer",
         "simclr+rotation",
     ]
     expected = direct(runs / "stages" / "pretrain-simclr-1", "stem", 1)
@@ -204,7 +204,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     ]
     places = [head.index(f"  {column}") for column in [*columns, "Effective rank"]]
     assert places == sorted(places)
-    row = next(r for r in rows if r.startswith("simclr.again"))
+    row = next(r for r in rows if r.startswith("simclr.longer"))
     for values in figures.values():
         mean, low, high = (f"{100 * v:.1f}" for v in (values.mean, values.low, values.high))
         assert f"{mean} [{low}, {high}]" in row

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from finished_runs import BACKBONE, fine_tuned, network, results_of
+from networks import network_of
 from PIL import Image
 
 from assl_jax import records
@@ -16,7 +17,7 @@ from assl_jax.data import load
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
-from assl_jax.records import Best, Evaluation, Results
+from assl_jax.records import SCRATCH, Best, Evaluation, Results
 
 TOPIC = "Finished runs and their records"
 LABELS = ("scratch", "rotation", "jigsaw")
@@ -40,7 +41,7 @@ def template(root):
     how = {"settings": BACKBONE, "intensity": dataset.intensity, "pool": ("rotation",)}
     export_backbone(run / "backbone", zeros, **how)
     shutil.copytree(run / "backbone", stages / "pretrain-rotation" / "backbone")
-    best = Best(pool=("rotation",), evaluation=Evaluation(metrics={}, confusion=()))
+    best = Best(network=network_of("rotation"), evaluation=Evaluation(metrics={}, confusion=()))
     about = {"data": "folder", "labels": 6, "test_images": 6, "classes": ("cat", "dog")}
     records.write(run / "results.json", results_of(map(network, LABELS), best=best, **about))
     config = base_config("folder").to_dict()
@@ -90,7 +91,7 @@ def results(**changes):
 
 
 def kept_scratch(folder):
-    best = Best(pool=(), evaluation=Evaluation(metrics={}, confusion=()), scratch=True)
+    best = Best(network=SCRATCH, evaluation=Evaluation(metrics={}, confusion=()))
     results(best=best)(folder)
     removed("run/backbone")(folder)
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from finished_runs import BACKBONE, fine_tuned, network, results_of
+from finished_runs import BACKBONE, fine_tuned, network, predicted, results_of
+from networks import network_of
 
 from assl_jax import records
 from assl_jax.data import Dataset
@@ -20,13 +21,16 @@ from assl_jax.records import (
     DataSummary,
     Estimate,
     Evaluation,
-    Finetuned,
     Pretrained,
     StageRecord,
 )
 
 INTENSITY = Intensity(low=0.0, high=16.0, mean=(0.4,), std=(0.3,))
 CLASSES = ("cat", "dog", "owl")
+ROTATION = network_of("rotation")
+# The true class has 1/2 where a network is right and 1/4 where it is wrong, once.
+RIGHT = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5], [0.5, 0.25, 0.25]])
+RUNS = {"seed 0": RIGHT, "seed 1": RIGHT[[0, 1, 2, 1]]}
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +95,9 @@ def make_run(tmp_path, weights):
         )
         stage = workdir / "stages" / "finetune-rotation-1-2"
         fine_tuned(stage, variables, _dataset(space, c), settings=settings, **head)
-        kind = {"kind": "finetune", "label": "rotation", "settings": {}, "code": "", "commit": ""}
-        result = Finetuned(evaluation=_evaluation(0.875))
+        result = predicted(stage, [0, 1, 2, 0], RUNS)
+        kind = {"kind": "finetune", "network": ROTATION, "label": "rotation", "settings": {}}
+        kind |= {"code": "", "commit": ""}
         records.write(stage / records.DONE, StageRecord(**kind, result=result, seconds=1.0))
         pretrained = {**kind, "kind": "pretrain"}
         pretrained["settings"] = {"training": {"steps": 4321, "batch_size": 32}}
@@ -118,7 +123,7 @@ def make_run(tmp_path, weights):
             classes=CLASSES,
             stages="stages",
             scratch=_evaluation(0.5),
-            best=Best(pool=("rotation",), evaluation=_evaluation(0.875)),
+            best=Best(network=ROTATION, evaluation=_evaluation(0.875)),
             images=DataSummary(
                 name="digits", shape=(*space, c), dtype="uint8", splits={}, format=dict(format)
             ),

@@ -4,8 +4,10 @@ import statistics
 import xml.etree.ElementTree as ET
 
 import pytest
+from networks import labels_of, network_of
 
 from assl_jax.records import (
+    SCRATCH,
     Correlation,
     Estimate,
     Evaluation,
@@ -55,7 +57,7 @@ def _results(**changes):
 
 def _network(label, backbone):
     return NetworkRecord(
-        label=label, pool=(), variant="scratch", backbone=backbone, finetune=f"finetune-{label}"
+        label=label, network=SCRATCH, backbone=backbone, finetune=f"finetune-{label}"
     )
 
 
@@ -88,6 +90,7 @@ def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""
 def _stage(label="simclr", seconds=2.0, *, kind="pretrain", **measured):
     return StageRecord(
         kind=kind,
+        network=network_of(label.rpartition("/")[-1]),
         label=label,
         settings={},
         code="",
@@ -222,7 +225,12 @@ def strong():
 @pytest.fixture(scope="session")
 def page_of():
     """`page_of(results, **changes)`: the page of a run."""
-    return lambda results, **record: to_html(report_of(RunRecord(results, **record)))
+
+    def render(results, *, metrics=(), **record):
+        labels = labels_of(metrics)
+        return to_html(report_of(RunRecord(results, metrics=metrics, labels=labels, **record)))
+
+    return render
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def attention(*space, c=1, networks=2):
     rng = np.random.default_rng(0)
     looked = [
         Looked(
-            f"rotation{'.self_assl' * i}",
+            f"Rotation{', Self-ASSL' * i}",
             (2, 3),
             ["dog (93 %)", EVIL],
             rng.random((2, *space)),

@@ -1,11 +1,11 @@
 """What a run says before it starts."""
 
 import pytest
-from assl_jax.strategies.plan import Pace, Work
 
 from assl_jax.console import duration
 from assl_jax.records import DataSummary, Split
 from assl_jax.report.before import data_lines, plan_lines
+from assl_jax.strategies.outlook import Pace, Work
 
 
 def test_the_images():

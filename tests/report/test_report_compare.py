@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from networks import network_of
 
 from assl_jax import records
 from assl_jax.__main__ import main
@@ -36,7 +37,7 @@ def search(evaluation, extension, results):
             "scratch": evaluation(60, 1),
             "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},
             "iterations": (step,),
-            "best": Best(pool=(start, other), evaluation=pool),
+            "best": Best(network=network_of(f"{start}+{other}"), evaluation=pool),
         }
         return results(**found | changes)
 
@@ -89,7 +90,7 @@ def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, n
 
 
 def test_what_only_some_seeds_tested_says_so(search, seeds, evaluation, text):
-    best = Best(pool=("simclr",), evaluation=evaluation(72, 1))
+    best = Best(network=network_of("simclr"), evaluation=evaluation(72, 1))
     records.write(seeds[2] / records.RESULTS, search(seed=2, iterations=(), best=best))
     table = compare.accuracy_table(groups(*seeds))
     assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 ± 0.00 (2 of 3)"]
@@ -218,7 +219,10 @@ def test_mistakes_are_one_line(write, search, tmp_path, capsys):
         ([bare], "holds no finished run (no config.json)"),
         ([good, broken], "broken/results.json is damaged"),
         ([listed], "listed/results.json is damaged"),
-        ([old], "old/results.json has format version 2, this program reads version 1"),
+        (
+            [old],
+            f"old/results.json has format version 3, this program reads version {records.VERSION}",
+        ),
         ([unknown], "did you mean 'accuracy'"),
         ([flat], "flat/config.json is not the config of a run"),
         ([good, tmp_path / "." / "good"], "is named twice"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import network_of
 
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.records import Best
@@ -35,7 +36,7 @@ def test_many_classes_look_different_and_the_rarest_are_grey(words):
 
 @pytest.mark.parametrize("space", [(4, 4), (2, 4, 4)])
 def test_the_section(results, evaluation, page_of, space):
-    best = Best(pool=("simclr",), evaluation=evaluation(70))
+    best = Best(network=network_of("simclr"), evaluation=evaluation(70))
     found = results(classes=CLASSES, best=best, test_images=30, patients=10)
     html = page_of(found, embedding=embedding(space=space))
     assert "of SimCLR: 30 of 30 test images of 10 patients." in html

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import matplotlib
 import numpy as np
 import pytest
+from networks import labels_of, network_of
 
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
 from assl_jax.report import (
@@ -26,6 +27,10 @@ DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
 TITLE = "$\\bad{"  # Matplotlib would read it as mathematics
 
 
+def curves_of(records, *, kind="pretrain", **quantity):
+    return curves.training_curves(records, labels_of(records), kind=kind, **quantity)
+
+
 @pytest.fixture(scope="module")
 def search(evaluation, extension, results):
     """Two singles; of two candidates one was trained, and accepted."""
@@ -36,7 +41,7 @@ def search(evaluation, extension, results):
         scratch=evaluation(50, 2, runs=[48, 52]),
         singles={"src": evaluation(60, 1), "a&b": evaluation(55, NAN)},
         iterations=(step,),
-        best=Best(pool=("src", "a&b"), evaluation=pool),
+        best=Best(network=network_of("src+a&b"), evaluation=pool),
     )
 
 
@@ -79,9 +84,9 @@ def charts(request, search, similarity_of, metrics, timed):
         "similarity": lambda: similarity.similarity_heatmap(similar),
         "accuracy": lambda: overview.accuracy_chart(search),
         "every task": lambda: overview.accuracy_chart(tested),
-        "pretrain": lambda: curves.training_curves(metrics, kind="pretrain"),
-        "finetune": lambda: curves.training_curves(metrics, kind="finetune"),
-        "time": lambda: stages.time_chart(timed),
+        "pretrain": lambda: curves_of(metrics),
+        "finetune": lambda: curves_of(metrics, kind="finetune"),
+        "time": lambda: stages.time_chart(timed, labels_of(timed)),
         "confusion": lambda: metrics_of.confusion_chart(tested.replace(best=None)),
         "pairs": lambda: pairs_chart.pairs_chart(pairs),
         "table4": lambda: self_assl_chart.self_assl_chart(table4),
@@ -123,19 +128,19 @@ def test_names_are_not_mathematics(charts, words):
 def test_a_record_of_memory_is_no_curve(log, metrics):
     memory = log("src", [{"peak_host_gib": 1.5}], task="memory")
     for quantity in ("loss", "accuracy"):
-        plain = curves.training_curves(metrics[:40], kind="pretrain", quantity=quantity)
+        plain = curves_of(metrics[:40], quantity=quantity)
         more = [*metrics[:40], *memory]
-        assert curves.training_curves(more, kind="pretrain", quantity=quantity) == plain
-    assert curves.training_curves(memory, kind="pretrain") == ""
+        assert curves_of(more, quantity=quantity) == plain
+    assert curves_of(memory) == ""
 
 
 def test_nothing_to_draw(results, metrics, losses):
-    unknown = Best(pool=("src",), evaluation=Evaluation(metrics={}, confusion=()))
+    unknown = Best(network=network_of("src"), evaluation=Evaluation(metrics={}, confusion=()))
     assert overview.accuracy_chart(results()) == ""
     assert overview.accuracy_chart(results(best=unknown)) == ""
-    assert curves.training_curves(metrics, kind="probe") == ""
-    assert curves.training_curves(losses("src", [NAN]), kind="pretrain") == ""
-    assert stages.time_chart([]) == ""
+    assert curves_of(metrics, kind="probe") == ""
+    assert curves_of(losses("src", [NAN])) == ""
+    assert stages.time_chart([], {}) == ""
 
 
 def test_one_task_has_one_similarity(similarity_of):
@@ -160,10 +165,10 @@ def test_a_training_that_went_on_has_one_panel(log):
         *log("rotation.part0.25", values[:2], task="rotation"),
         *log("rotation.part0.5", values[:4], task="rotation"),
     ]
-    alone = curves.training_curves(whole, kind="pretrain")
-    assert curves.training_curves([*parts, *whole], kind="pretrain") == alone
+    alone = curves_of(whole)
+    assert curves_of([*parts, *whole]) == alone
     left_out = log("src.part0.25", values[:2], task="src")
-    both = curves.training_curves([*parts, *left_out, *whole], kind="pretrain")
+    both = curves_of([*parts, *left_out, *whole])
     assert "SRC, 25 % of its" in both and "Rotation, 50 %" not in both
 
 
@@ -183,9 +188,9 @@ def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
         ("s", 2, "mcpc", 7.0),
     ]
     straight = losses("src", [5.0, 4.0, 2.0], stage="s")
-    drawn = curves.training_curves([*first, *resumed], kind="pretrain")
-    assert drawn == curves.training_curves(straight, kind="pretrain")
-    assert drawn != curves.training_curves(first, kind="pretrain")
+    drawn = curves_of([*first, *resumed])
+    assert drawn == curves_of(straight)
+    assert drawn != curves_of(first)
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 9])
@@ -213,9 +218,7 @@ def test_images_per_second_are_weighted_by_time(timed):
 
 def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
     watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
-    svg = curves.training_curves(
-        [*metrics[:40], *watched], kind="pretrain", quantity="effective_rank"
-    )
+    svg = curves_of([*metrics[:40], *watched], kind="pretrain", quantity="effective_rank")
     assert names.task_colour("src").lower() in svg
     assert names.task_colour(HELD_OUT).lower() not in svg
     assert "effective rank" in words(svg)
@@ -235,7 +238,7 @@ def test_stages_with_their_memory(stage, text):
         stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
         stage("vgg16/src+mcpc", seconds=2.0),
     ]
-    table = stages.stages_table(found)
+    table = stages.stages_table(found, labels_of(found))
     assert table.columns == (
         *("Network", "Stage", "Time (s)", "Images/s", "Peak host memory (GiB)"),
     )
@@ -244,7 +247,7 @@ def test_stages_with_their_memory(stage, text):
         ["VGG-16: SRC + MCPC", "pretraining", "2.0", "–", "–"],
     ]
     found[1] = found[1].replace(peak_device_bytes=2**28, peak_host_bytes=2**30)
-    table = stages.stages_table(found)
+    table = stages.stages_table(found, labels_of(found))
     assert table.columns[-1] == "Peak device memory (GiB)"
     assert [text(row)[-2:] for row in table.rows] == [["1.50", "–"], ["1.00", "0.25"]]
-    assert stages.stages_table([]) is None
+    assert stages.stages_table([], {}) is None

@@ -1,6 +1,7 @@
 """Class names in any script: drawn by a font that has their letters, or numbered."""
 
 import pytest
+from networks import network_of
 
 from assl_jax.records import Best
 from assl_jax.report import glyphs
@@ -52,7 +53,7 @@ def test_a_font_that_has_the_glyphs_is_used(monkeypatch, no_other_fonts):
 @pytest.mark.parametrize("names", [CHINESE, ARABIC])
 def test_the_page_explains_the_numbers(evaluation, results, words, page_of, names, no_other_fonts):
     tested = evaluation(70, confusion=((5.0, 1.0), (2.0, 4.0)))
-    best = Best(pool=("simclr",), evaluation=tested)
+    best = Best(network=network_of("simclr"), evaluation=tested)
     found = results(classes=names, best=best, scratch=tested)
     texts = words(confusion_chart(found))  # a missing glyph would warn: an error in the tests
     assert texts.count("1") >= 4 and not set(names) & set(texts)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import network_of
 
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Iteration
@@ -60,7 +61,7 @@ def search(entry, extension, results):
                 accepted=True,
             ),
         ),
-        best=Best(pool=("rubiks_cube", "cpc"), evaluation=best),
+        best=Best(network=network_of("rubiks_cube+cpc"), evaluation=best),
     )
 
 
@@ -216,7 +217,7 @@ def test_the_chart_is_that_of_the_deciding_metric(search, entry):
 def tested(evaluation, results):
     best = evaluation(80, confusion=((9.0, 1.0), (2.5, 7.5)))
     return results(
-        best=Best(pool=("cpc", "src"), evaluation=best),
+        best=Best(network=network_of("cpc+src"), evaluation=best),
         scratch=evaluation(60, confusion=((6.0, 4.0), (500.4, 5.0))),
         classes=("$x_", "<b>"),
     )

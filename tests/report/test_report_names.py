@@ -1,46 +1,50 @@
 """Titles, colours and keys of networks."""
 
 import pytest
+from networks import network_of
 
-from assl_jax.records import Finalist
+from assl_jax.records import Network
 from assl_jax.report import names
 from assl_jax.report.names import SCRATCH, START, Label
 from assl_jax.tasks import TASKS
 
+LONG = network_of("src.part0.25.seed1")
+WORDS = "VGG-16: SRC, 25 % of its pretraining, pretraining 2"
+AGAIN = network_of("rotation.self_assl.seed2")
+AFTER = Network(tasks=("src",), start=Network(tasks=("simclr",)))
+
 
 @pytest.mark.parametrize(
-    ("label", "shown", "title"),
+    ("network", "backbone", "label", "title"),
     [
-        ("scratch", SCRATCH, "From scratch"),
-        ("vgg16/scratch", Label((), "scratch", "vgg16"), "VGG-16: From scratch"),
-        ("start", START, "Start weights"),
-        ("rotation+sc_assl", Label.trained("rotation", "sc_assl"), "Rotation + SC-ASSL"),
+        (network_of("scratch"), "", SCRATCH, "From scratch"),
+        (network_of("scratch"), "vgg16", Label((), "scratch", "vgg16"), "VGG-16: From scratch"),
+        (network_of("start"), "", START, "Start weights"),
+        (network_of("a+sc_assl"), "", Label.trained("sc_assl", "a"), "a + SC-ASSL"),
+        (network_of("src.longer"), "", Label(("src",), "longer"), "SRC, as long as the pool"),
+        (network_of("src.second_run"), "", Label(("src",), "second_run"), "SRC, second run"),
         (
-            "vgg16/rotation.self_assl.seed2",
+            AGAIN,
+            "vgg16",
             Label(("rotation",), "self_assl", "vgg16", 2),
             "VGG-16: Rotation, Self-ASSL, pretraining 3",
         ),
-        ("rotation.second_run", Label(("rotation",), "second_run"), "Rotation, second run"),
-        ("src.seed1", Label(("src",), "plain", seed=1), "SRC, pretraining 2"),
-        (
-            "vgg16/src.part0.25.seed1",
-            Label(("src",), "plain", "vgg16", 1, 0.25),
-            "VGG-16: SRC, 25 % of its pretraining, pretraining 2",
-        ),
-        ("ours/rotation", Label(("rotation",), "plain", "ours"), "ours: Rotation"),
-        ("ours.v2", Label.trained("ours.v2"), "ours.v2"),
-        ("</script>", Label.trained("</script>"), "</script>"),
+        (LONG, "vgg16", Label(("src",), "plain", "vgg16", 1, 0.25), WORDS),
+        (AFTER, "", Label(("simclr", "src"), "on"), "SimCLR + SRC, then on"),
+        (network_of("rotation"), "ours", Label(("rotation",), "plain", "ours"), "ours: Rotation"),
+        (Network(tasks=("</script>",)), "", Label.trained("</script>"), "</script>"),
     ],
 )
-def test_labels(label, shown, title):
-    assert Label.parse(label) == shown
-    assert names.label_title(label) == shown.title == title
+def test_labels(network, backbone, label, title):
+    found = Label.of(network, backbone)
+    assert found == label and found.title == title
+    if not backbone:
+        assert network.title(names.task_title) == title
 
 
-def test_a_network_of_a_record():
-    longer = Finalist(pool=("src",), variant="longer", score=0.5, error=0.1)
-    assert Label.of(longer).title == "SRC, as long as the pool"
-    assert [Label.trained("src").single, Label.of(longer).single, SCRATCH.single] == [1, 0, 0]
+def test_what_is_equal():
+    longer = Label.of(network_of("src.longer"))
+    assert [Label.trained("src").single, longer.single, SCRATCH.single] == [1, 0, 0]
     swapped = Label.trained("src", "mcpc"), Label.trained("mcpc", "src")
     assert swapped[0].key == swapped[1].key != Label.trained("src").key
 
@@ -48,6 +52,6 @@ def test_a_network_of_a_record():
 def test_every_task_has_its_own_colour_and_a_pool_that_of_its_last():
     colours = [names.task_colour(task) for task in TASKS]
     assert len({*colours, SCRATCH.colour}) == len(TASKS) + 1
-    assert Label.parse("vgg16/src+rotation.self_assl").colour == TASKS["rotation"].colour
+    assert Label(("src", "rotation"), "self_assl", "vgg16").colour == TASKS["rotation"].colour
     assert names.task_colour("a task of ours") == names.task_colour("a task of ours")
     assert names.task_title("a task of ours") == "a task of ours"

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from networks import network_of
 
 from assl_jax.records import Best, Correlation, Estimate
 from assl_jax.report import summary_lines
@@ -32,7 +33,7 @@ def search(evaluation, results):
 
     def build(simclr, rotation, **changes):
         singles = {"simclr": evaluation(simclr), "rotation": evaluation(rotation)}
-        best = Best(pool=("simclr",), evaluation=singles["simclr"])
+        best = Best(network=network_of("simclr"), evaluation=singles["simclr"])
         found = {"scratch": evaluation(60), "singles": singles, "best": best}
         return results(**found | changes)
 
@@ -40,13 +41,13 @@ def search(evaluation, results):
 
 
 def test_the_headline_of_each_kind_of_run(evaluation, results):
-    new = Best(pool=("new_task",), evaluation=evaluation(50, 0))
+    new = Best(network=network_of("new_task"), evaluation=evaluation(50, 0))
     kinds = {
         "new_task: 50.0 %" + END: {"experiment": "pretrain", "best": new},
         "Training from scratch: 25.0 %" + END: {"scratch": evaluation(25, 0)},
         "No accuracy was measured": {},
         "Rotation was pretrained; without labels, no accuracy was measured": {
-            "pretrained": ("rotation",)
+            "pretrained": network_of("rotation")
         },
     }
     for words, found in kinds.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import labels_of, network_of
 
 from assl_jax import report
 from assl_jax.records import Best, Iteration
@@ -84,21 +85,24 @@ def run(evaluation, extension, similarity_of, results, log, stage, hostile_task)
             "singles": {"simclr": simclr, hostile_task: evaluation(55, float("nan"))},
             "similarity": similarity_of(("simclr", hostile_task), ((1.0, 0.25), (0.25, 1.0))),
             "iterations": (step,),
-            "best": Best(pool=("simclr",), evaluation=simclr),
+            "best": Best(network=network_of("simclr"), evaluation=simclr),
             "skipped": (f"{EVIL}.png: not an image",),
         }
         losses = [{"loss": 1 / (i + 1)} for i in range(5)]
         images = np.linspace(0, 1, 2 * 4 * 4 * 3).reshape(2, 4, 4, 3)
         views = np.stack([images] * 2, 1)
+        metrics = [
+            *log("simclr", losses),
+            *log("simclr", losses, kind="finetune", task="target"),
+        ]
+        stages = [stage(EVIL)]
         return RunRecord(
             results=results(**found | changes),
             config={"data": {"name": EVIL, "size": 32}, EVIL: {}, "seed": 3},
             environment={"jax": "0.10", "command": f"python main.py --config={EVIL}"},
-            metrics=[
-                *log("simclr", losses),
-                *log("simclr", losses, kind="finetune", task="target"),
-            ],
-            stages=[stage(EVIL)],
+            metrics=metrics,
+            stages=stages,
+            labels=labels_of([*metrics, *stages]),
             examples={
                 "simclr": TaskExamples(images, views, [EVIL, ""]),
                 hostile_task: TaskExamples(images[:1], views[:1], [""]),
@@ -215,7 +219,7 @@ def test_missing_sections_are_left_out(results, evaluation):
     found = results(
         experiment="pretrain",
         scratch=evaluation(50, 10, selection=50),
-        best=Best(pool=("simclr",), evaluation=evaluation(60, 10, selection=60)),
+        best=Best(network=network_of("simclr"), evaluation=evaluation(60, 10, selection=60)),
     )
     for some, images in ((results(), 0), (found, 1)):
         shown = Page(html_of(RunRecord(some)))

@@ -1,8 +1,11 @@
 """The search, against the printed Table 2 of the paper and in its own words."""
 
 import pytest
+from finished_runs import network as record
+from networks import network_of
 
 from assl_jax.records import (
+    SCRATCH,
     Best,
     Control,
     DataSummary,
@@ -11,7 +14,6 @@ from assl_jax.records import (
     Iteration,
     LastWord,
     Lead,
-    NetworkRecord,
     Rung,
     StartWeights,
 )
@@ -33,6 +35,7 @@ ODD = DataSummary(
     name="npz", shape=(4, 4, 3), dtype="uint8", splits={}, odd=("2 images are copies of others",)
 )
 POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
+JOINED, LONGER = network_of("simclr+rotation"), network_of("simclr.longer")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def paper(candidate, evaluation, similarity_of, results):
                 **{"pool": last, "chosen": "inpaint", "accepted": False, **rule},
             ),
         ),
-        best=Best(pool=POOL, evaluation=evaluation(78.21, 0.4)),
+        best=Best(network=JOINED, evaluation=evaluation(78.21, 0.4)),
     )
 
 
@@ -123,7 +126,9 @@ def test_headline_table(paper, text, strong):
     assert text(table.rows[-1]) == ["SimCLR + Rotation", "78.21 ± 0.40", "–", "+15.02"]
     assert strong(table.rows[-1]) == ["78.21 ± 0.40"]
     assert [row.verdict for row in table.rows] == [""] * 7 + ["chosen"]
-    single = paper.replace(best=Best(pool=("simclr",), evaluation=paper.singles["simclr"]))
+    single = paper.replace(
+        best=Best(network=network_of("simclr"), evaluation=paper.singles["simclr"])
+    )
     table = headline_table(single)  # a chosen single is not listed twice
     assert [row.verdict for row in table.rows] == ["", "", "", "", "chosen", "", ""]
     assert headline(single).startswith("The search kept SimCLR alone: 73.")
@@ -131,8 +136,7 @@ def test_headline_table(paper, text, strong):
 
 def test_what_each_pretraining_cost(paper):
     """In TFLOP, of the network and of all that it builds on."""
-    names = {"label": "src", "pool": ("src",), "variant": "plain", "backbone": "resnet18"}
-    known = NetworkRecord(**names, finetune="f", pretrain="p", flops=1.25e15)
+    known = record("src", flops=1.25e15)
     table = headline_table(paper.replace(networks=(*paper.networks, known)))
     assert table.columns[-1] == "Pretraining (TFLOP)"
     cells = {row.cells[0].text: row.cells[-1].text for row in table.rows}
@@ -212,7 +216,7 @@ def test_how_sure_a_choice_is(paper):
 def test_the_regret_is_what_the_best_trained_network_has_more(paper):
     best = paper.best.evaluation
     worse = best.replace(metrics={"accuracy": best.accuracy.replace(mean=0.7)})
-    kept = paper.best.replace(pool=("mcpc",), evaluation=worse)
+    kept = paper.best.replace(network=network_of("mcpc"), evaluation=worse)
     regret = search_trace(paper.replace(best=kept))[-1]
     assert "SimCLR + Rotation is best on the test set" in regret
     assert f"is {78.21 - 70:.1f} points below it." in regret
@@ -248,7 +252,7 @@ def test_summary_lines_are_aligned_plain_text(paper):
 
 
 def test_missing_sections(evaluation, results, text, tables_of):
-    best = Best(pool=("simclr",), evaluation=evaluation(60, 1))
+    best = Best(network=network_of("simclr"), evaluation=evaluation(60, 1))
     found = results(experiment="pretrain", scratch=evaluation(50, 0), best=best)
     assert search_table(found) is None
     assert [text(row) for row in headline_table(found).rows] == [
@@ -268,7 +272,7 @@ def test_start_weights_have_a_row_and_are_called_what_they_are(paper, evaluation
     assert second[0] == "Start weights" and f"{72.0 - 63.19:+.2f}" in second
     assert words in headline(found) and words not in headline(paper)
     assert all("Start" not in row.cells[0].text for row in headline_table(paper).rows)
-    run = StartWeights(source="photos", label="simclr.longer", flops=3.25e12)
+    run = StartWeights(source="photos", title=TITLE, flops=3.25e12)
     title = f"Start weights ({TITLE})"
     named = found.replace(start_weights=run)
     assert headline_table(named).rows[1].cells[0].text == title
@@ -276,7 +280,7 @@ def test_start_weights_have_a_row_and_are_called_what_they_are(paper, evaluation
         f"The start weights are {TITLE} of photos: 3.2 TFLOP of pretraining, "
         "which the costs here do not contain."
     )
-    best = Best(pool=(), evaluation=found.start)
+    best = Best(network=network_of("start"), evaluation=found.start)
     alone = named.replace(experiment="finetune", best=best, iterations=())
     assert headline(alone).startswith(f"{title}: 72.0 ")
     file = alone.replace(start_weights=StartWeights(source="resnet18.safetensors"))
@@ -289,16 +293,15 @@ def controlled(request, evaluation, extension, results):
     """A search whose pool is better than its control, equally good, or worse."""
     pool, alone = evaluation(78.21, 0.4, selection=77), evaluation(77.5, 0.5, selection=76)
     joined = extension(POOL[:1], POOL[1], 0.1, pool)
-    best = Best(pool=POOL, evaluation=pool)
+    best = Best(network=JOINED, evaluation=pool)
     if request.param < 0:
-        best = Best(pool=POOL[:1], evaluation=alone, as_long_as=POOL)
-    first, second = (("plain", POOL), ("longer", POOL[:1]))[:: 1 if request.param >= 0 else -1]
-    left = [(*first, 0.77), (*second, 0.77 - abs(request.param)), ("plain", POOL[:1], 0.72)]
+        best = Best(network=LONGER, evaluation=alone)
+    first, second = (JOINED, LONGER)[:: 1 if request.param >= 0 else -1]
+    scores = {first: 0.77, second: 0.77 - abs(request.param), network_of("simclr"): 0.72}
     finalists = [
-        Finalist(pool=members, variant=variant, score=score, error=0.02)
-        for variant, members, score in [*left, ("scratch", (), 0.6)]
+        Finalist(network=network, score=score, error=0.02)
+        for network, score in (scores | {SCRATCH: 0.6}).items()
     ]
-    network = {"pool": POOL[:1], "backbone": "resnet18", "finetune": "f", "pretrain": "p"}
     return results(
         scratch=evaluation(63.19, 1.1, selection=62),
         singles={
@@ -306,13 +309,10 @@ def controlled(request, evaluation, extension, results):
             "rotation": evaluation(70, selection=69),
         },
         iterations=(Iteration(pool=POOL[:1], candidates=(joined,), chosen=POOL[1], accepted=True),),
-        control=Control(pool=POOL[:1], as_long_as=POOL, evaluation=alone),
+        control=Control(network=LONGER, as_long_as=JOINED, evaluation=alone),
         last_word=LastWord(divisions=2, finalists=tuple(finalists)),
         best=best,
-        networks=(
-            NetworkRecord(label="simclr", variant="plain", flops=1e12, **network),
-            NetworkRecord(label="simclr.longer", variant="longer", flops=2e12, **network),
-        ),
+        networks=(record("simclr", flops=1e12), record("simclr.longer", flops=2e12)),
     )
 
 
@@ -321,7 +321,7 @@ def test_the_control_has_its_own_row_and_cost(controlled):
     assert list(rows) == ["From scratch", "SimCLR", "Rotation", "SimCLR + Rotation", TITLE]
     assert [rows[name].cells[-1].text for name in ("SimCLR", TITLE)] == ["1.0", "2.0"]
     assert rows[TITLE].cells[1].text == "77.50 ± 0.50"
-    longer = controlled.best.as_long_as != ()
+    longer = controlled.best.network == LONGER
     kept = TITLE if longer else "SimCLR + Rotation"
     assert [name for name, row in rows.items() if row.verdict == "chosen"] == [kept]
     # The best single task is strong too, and the control is no single task.
@@ -342,7 +342,7 @@ def test_sentences_tell_what_was_compared(controlled):
         "in cross-validation."
     )
     second = controlled.last_word.finalists[1].score
-    titles = ["SimCLR + Rotation", TITLE][:: -1 if controlled.best.as_long_as else 1]
+    titles = ["SimCLR + Rotation", TITLE][:: -1 if controlled.best.network == LONGER else 1]
     assert last == (
         f"At the end (accuracy in %, mean over 2 divisions into folds): {titles[0]} 77.00, "
         f"{titles[1]} {100 * second:.2f}, SimCLR 72.00, From scratch 60.00. The first was kept. "
@@ -362,14 +362,14 @@ def test_the_last_word_without_further_folds(controlled, divisions, where):
 
 
 def test_where_nothing_beats_scratch_it_is_kept(controlled):
-    best = Best(pool=(), evaluation=controlled.scratch, scratch=True)
+    best = Best(network=SCRATCH, evaluation=controlled.scratch)
     kept = controlled.replace(best=best, iterations=(), control=None, left_out=POOL)
     assert headline(kept).startswith(
         "Nothing beat training from scratch in cross-validation, so the search kept that network: "
         "63.2 ± 1.1 % ("
     )
     first, *_, regret = search_trace(kept)
-    title = "SimCLR" if controlled.best.as_long_as else "SimCLR + Rotation"
+    title = "SimCLR" if controlled.best.network == LONGER else "SimCLR + Rotation"
     assert first.startswith(title.split(" +")[0] + " starts")
     assert "SimCLR is best on the test set; the one kept is 9.9 points below it" in regret
     rows = {row.cells[0].text: row.verdict for row in headline_table(kept).rows}

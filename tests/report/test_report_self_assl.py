@@ -1,6 +1,7 @@
 """Table 4, its guards, charts and sentences, on results that are the paper's own numbers."""
 
 import pytest
+from networks import labels_of
 
 from assl_jax.records import SelfASSL
 from assl_jax.report import metrics, penalty, self_assl, self_assl_chart
@@ -28,6 +29,10 @@ def metrics_log(log):
         ]
 
     return build
+
+
+def curves_of(records, *backbone):
+    return penalty.self_assl_curves(records, labels_of(records), *backbone)
 
 
 def with_rows(results, change):
@@ -180,7 +185,7 @@ def test_dumbbells(table4_results, results, words):
 
 @pytest.fixture(scope="module")
 def vgg_curves(metrics_log):
-    return penalty.self_assl_curves(metrics_log("vgg16/"), "vgg16")
+    return curves_of(metrics_log("vgg16/"), "vgg16")
 
 
 def test_curves_over_training(metrics_log, vgg_curves, words):
@@ -188,17 +193,17 @@ def test_curves_over_training(metrics_log, vgg_curves, words):
     titles = [say(f"curve.{quantity}") for quantity in penalty.QUANTITIES]
     assert [t for t in said if t in titles] == titles and said.count("Rotation") == 1
     # Without its penalty a run has no such panels, and a plain training none at all.
-    second = penalty.self_assl_curves(metrics_log()[:64])
+    second = curves_of(metrics_log()[:64])
     assert [t for t in words(second) if t in titles] == titles[2:]
-    assert penalty.self_assl_curves(metrics_log()[:30]) == ""
+    assert curves_of(metrics_log()[:30]) == ""
 
 
 def test_the_backbones_that_have_curves(metrics_log):
     logged = metrics_log("vgg16/") + metrics_log("resnet18/")[:60]
-    assert penalty.curve_backbones(logged) == ["vgg16", "resnet18"]
-    assert penalty.curve_backbones(metrics_log()[:30]) == []
+    assert penalty.curve_backbones(labels_of(logged)) == ["vgg16", "resnet18"]
+    assert penalty.curve_backbones(labels_of(metrics_log()[:30])) == []
     longer = [r.replace(label="rotation.longer") for r in metrics_log()[:30]]
-    assert penalty.curve_backbones(longer) == []
+    assert penalty.curve_backbones(labels_of(longer)) == []
 
 
 def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):
@@ -206,7 +211,7 @@ def test_curves_are_of_one_backbone_and_of_both_variants(metrics_log):
         """A chart of one panel."""
         few = [r for r in records if "effective_rank" in r.values]
         few = [r.replace(values={"effective_rank": r.values["effective_rank"]}) for r in few]
-        return penalty.self_assl_curves(few, "vgg16")
+        return curves_of(few, "vgg16")
 
     vgg, resnet = metrics_log("vgg16/"), metrics_log("resnet18/")
     assert ranks(vgg + resnet) == ranks(vgg) != ""

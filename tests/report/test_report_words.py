@@ -2,12 +2,13 @@
 
 import ast
 import re
+import typing
 from pathlib import Path
 from string import Formatter
 
 from assl_jax import report
 from assl_jax.report.words import WORDS, say
-from assl_jax.strategies.settings import NEXT
+from assl_jax.strategies.settings import SearchSettings
 
 FOLDER = Path(report.__file__).parent
 
@@ -50,5 +51,7 @@ def test_one_thing_and_several():
 
 
 def test_every_criterion_of_a_search_and_every_section_has_words():
-    assert {f"search.next.{criterion}" for criterion in NEXT} <= set(WORDS)
+    types = typing.get_type_hints(SearchSettings, include_extras=True)
+    (criteria,) = types["next"].__metadata__
+    assert {f"search.next.{criterion}" for criterion in criteria.names} <= set(WORDS)
     assert {f"section.{key}" for key in report.SECTIONS} <= set(WORDS)

@@ -1,23 +1,24 @@
 """Parts of finished runs, made without any training."""
 
 import numpy as np
+from networks import network_of
 
+from assl_jax.evaluation import stored
 from assl_jax.evaluation.export import export_model
-from assl_jax.records import NetworkRecord, Results
+from assl_jax.files import write_array
+from assl_jax.records import NetworkRecord, Predicted, Results
 
 BACKBONE = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
 
 
 def network(label, **fields):
     """The record of the network `scratch`, `rotation`, `rotation.self_assl`, ..."""
-    pool, _, variant = label.partition(".")
-    alone = label in ("scratch", "start")
+    own = network_of(label)
     found = {
         "label": label,
-        "pool": () if alone else tuple(pool.split("+")),
-        "variant": variant or (label if alone else "plain"),
+        "network": own,
         "backbone": BACKBONE["name"],
-        "pretrain": None if alone else f"pretrain-{label}",
+        "pretrain": f"pretrain-{label}" if own.trained else None,
         "finetune": f"finetune-{label}",
     }
     return NetworkRecord(**found | fields)
@@ -47,3 +48,15 @@ def fine_tuned(stage, variables, dataset, *, kernel, bias, settings=BACKBONE, nu
     params = {"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}}
     tree = {"params": params, "batch_stats": variables["batch_stats"]}
     export_model(stage / "model", tree, settings=settings, dataset=dataset, number=number)
+
+
+def predicted(stage, labels, runs):
+    """Write what fine-tuned networks predicted of the test images; returns what `done.json` says.
+
+    `runs` are probabilities `[n, k]` by name.
+    """
+    (stage / stored.FOLDER).mkdir(parents=True, exist_ok=True)
+    stored.write_truth(stage, np.asarray(labels), np.arange(len(labels)))
+    for name, probabilities in runs.items():
+        write_array(stage / stored.FOLDER / stored.file_of(name), np.asarray(probabilities))
+    return Predicted(runs=tuple(runs))
