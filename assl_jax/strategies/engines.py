@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -195,6 +196,10 @@ def _begin_worker(parts: Any) -> None:
 
     def wait() -> None:
         parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        # A stage has answered and written its checkpoint. Then nobody gives work any more.
+        while signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
