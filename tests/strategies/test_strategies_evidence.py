@@ -40,9 +40,7 @@ def stored(lab, network, *, division=None):
     else:
         spec, runs = cross_validate(study, network, RATE, division), on_folds(study, division)
     folder = lab.stages.get(spec).folder / "predictions"
-    return {
-        name: (np.load(folder / file_of(name)), run.test) for name, run in runs.items()
-    }
+    return {name: (np.load(folder / file_of(name)), run.test) for name, run in runs.items()}
 
 
 def loss(lab, network, division):
