@@ -1,5 +1,6 @@
 """`assl_jax.search`: experiments on arrays in memory."""
 
+import jax
 import numpy as np
 import pytest
 from networks import network_of
@@ -8,6 +9,7 @@ from whole_runs import SMALL, read, snapshot
 import assl_jax
 from assl_jax.data.in_memory import in_memory
 from assl_jax.errors import InputError
+from assl_jax.training.sharding import make_mesh
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
@@ -16,10 +18,18 @@ FEW, TEST = (IMAGES[:16], CLASSES), (255 - IMAGES[:16], CLASSES)
 SETTINGS = {key: value for key, value in SMALL.items() if not key.startswith("data.")}
 
 
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """It compiles faster than for eight."""
+    one = make_mesh(jax.devices()[:1])
+    monkeypatch.setattr("assl_jax.studies.make_mesh", lambda: one)
+
+
 def search(folder, *arrays, settings=SETTINGS, **more):
     return assl_jax.search(*arrays, workdir=folder / "work", settings=settings, **more)
 
 
+@pytest.mark.slow
 def test_a_search_and_the_same_one_again(tmp_path):
     """The second call reads everything; arrays that have changed need another folder."""
     found = search(tmp_path, IMAGES[16:], FEW, TEST, class_names=("cat", "dog"))
