@@ -1,15 +1,17 @@
 """Experiments on arrays in memory: one call, with the records and the report of a command."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from assl_jax.config import base_config
-from assl_jax.config_reading import complete, typed
+from assl_jax.config import RunConfig, base_config
+from assl_jax.config_reading import complete, defaults, strangers, typed
+from assl_jax.data import Dataset
 from assl_jax.data.in_memory import in_memory
-from assl_jax.errors import Mistakes, nearest
+from assl_jax.errors import Mistakes, require
 from assl_jax.experiment import run
 from assl_jax.records import Results, flat_settings
 
@@ -40,15 +42,31 @@ def search(
       InputError: arrays or settings that cannot be used, all mistakes of the settings at once.
     """
     dataset = in_memory(unlabeled, labelled, test, class_names)
-    config = base_config("memory")
-    config.data.arrays = dataset.fingerprint(*dataset.labelled_sets, dataset.test, labelled=True)
-    config.tasks = dict(settings or {}).get("tasks", config.tasks)
-    complete(config)
-    known = flat_settings(config.to_dict())
-    if strange := [key for key in settings or {} if key not in known]:
-        raise Mistakes([nearest(known, key, "setting") for key in strange])
-    with config.ignore_type():
-        config.update_from_flattened_dict(dict(settings or {}))
-    results = run(typed(config), Path(workdir), dataset=dataset)
+    results = run(_config(dataset, dict(settings or {})), Path(workdir), dataset=dataset)
     assert results
     return results
+
+
+def _config(dataset: Dataset, settings: dict[str, Any]) -> RunConfig:
+    """The config of a run on arrays, with these settings."""
+    config = base_config("memory")
+    config.data.arrays = dataset.fingerprint(*dataset.labelled_sets, dataset.test, labelled=True)
+    tasks = settings.get("tasks", config.tasks)
+    require(isinstance(tasks, str), f"tasks={tasks!r} must be a text, as in 'src,rotation'")
+    config.tasks = tasks
+    with contextlib.suppress(Mistakes):  # unknown tasks are told below
+        complete(config)
+    flat = flat_settings(config.to_dict())
+    of_data = [key for key in settings if key.startswith("data.")]
+    lines = [f"{key}: the images are arrays here; leave it out" for key in of_data]
+    lines += strangers(flat | settings, *defaults(config))
+    known = settings.keys() & flat.keys() - {*of_data}
+    with config.ignore_type():  # `typed` says what a value must be
+        config.update_from_flattened_dict({key: settings[key] for key in known})
+    try:
+        found = typed(config)
+    except Mistakes as error:
+        lines += error.lines
+    if lines:
+        raise Mistakes(lines)
+    return found

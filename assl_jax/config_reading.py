@@ -119,7 +119,7 @@ def typed(config: ConfigDict) -> RunConfig:
         complete(config)
     flat = flat_settings(config.to_dict())
     tree, unknown = defaults(config)
-    lines, wrong = [*unknown.values(), *_strangers(flat, tree, unknown)], {*unknown}
+    lines, wrong = [*unknown.values(), *strangers(flat, tree, unknown)], {*unknown}
     read = {}
     for prefix, group in groups(tree).items():
         read[prefix], found = _read(group, flat, prefix)
@@ -139,7 +139,7 @@ def typed(config: ConfigDict) -> RunConfig:
     return tree
 
 
-def _strangers(flat: Mapping[str, Any], tree: RunConfig, unknown: Container[str]) -> Iterator[str]:
+def strangers(flat: Mapping[str, Any], tree: RunConfig, unknown: Container[str]) -> Iterator[str]:
     """A line for each key of a config that is no setting, and for those that it lacks."""
     known = declared_settings(tree)
     for key in sorted(flat.keys() - known.keys()):

@@ -65,7 +65,7 @@ CALLS = {  # module:attribute -> category
 }
 ROWS = {  # module:attribute -> row of the table
     "assl_jax.config:DataSettings.load": "data",
-    "assl_jax.experiment:_write": "report",
+    "assl_jax.experiment:finish": "report",
 }
 
 

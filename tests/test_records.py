@@ -209,6 +209,16 @@ def test_the_first_file_of_this_format_is_still_read():
     assert stage.network.parents == (SRC, Network(tasks=("rotation",)))
 
 
-def test_a_file_of_version_0_2_0_is_one_clear_line():
-    with pytest.raises(InputError, match="has format version 0, this program reads version 2; rep"):
-        records.read(FILES / "results_of_0.2.0.json", Results)
+@pytest.mark.parametrize(
+    ("version", "content"),
+    [
+        (0, (FILES / "results_of_0.2.0.json").read_text()),
+        (1, '{"version": 1, "experiment": "mtassl", "best": {"pool": ["src"]}}'),
+    ],
+)
+def test_a_file_of_an_earlier_format_is_one_clear_line(version, content, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    says = f"has format version {version}, this program reads version 2; repeat the command"
+    with pytest.raises(InputError, match=says):
+        records.read(path, Results)

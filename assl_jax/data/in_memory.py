@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,20 +55,22 @@ def in_memory(
     Raises:
       InputError: arrays that do not fit together, or values that are no classes.
     """
-    none = np.empty((0, *unlabeled.shape[1:]), unlabeled.dtype), np.empty(0, np.int32)
-    parts = {"labelled": Labelled(*(labelled or none)), "test": Labelled(*(test or none))}
+    unlabeled = np.asarray(unlabeled)
     _check_images("unlabeled", unlabeled, unlabeled)
-    for name, part in parts.items():
-        _check_images(name, part.images, unlabeled)
-        classes = np.asarray(part.labels)
-        require(
-            classes.shape == (len(part.images),) and np.issubdtype(classes.dtype, np.integer),
-            f"{name}: the classes must be {len(part.images)} whole numbers, one for each image",
-        )
-    known = np.concatenate([part.labels for part in parts.values()]).astype(np.int32)
+    require(
+        test is None or labelled is not None,
+        "test images need labelled ones, on which networks are fine-tuned",
+    )
+    few = _labelled("labelled", labelled, unlabeled)
+    tested = _labelled("test", test, unlabeled)
+    known = np.concatenate([few.labels, tested.labels]).astype(np.int32)
     names = tuple(class_names) or tuple(map(str, range(int(known.max(initial=-1)) + 1)))
-    images = np.concatenate([unlabeled, *(part.images for part in parts.values())])
-    seen = len(unlabeled) + len(parts["labelled"].images)
+    require(
+        known.max(initial=-1) < len(names),
+        f"class_names has {len(names)} names, and the classes go up to {known.max(initial=-1)}",
+    )
+    images = np.concatenate([unlabeled, few.images, tested.images])
+    seen = len(unlabeled) + len(few.images)
     limits = np.iinfo(images.dtype) if images.dtype == np.uint8 else _range(images[:seen])
     return Dataset(
         name="memory",
@@ -76,10 +78,29 @@ def in_memory(
         labels=np.concatenate([np.full(len(unlabeled), -1, np.int32), known]),
         class_names=names,
         unlabeled=np.arange(seen),
-        labelled_sets=(np.arange(len(unlabeled), seen),) if labelled else (),
+        labelled_sets=(np.arange(len(unlabeled), seen),) if len(few.images) else (),
         test=np.arange(seen, len(images)),
         intensity=intensity_of(images[:seen], low=float(limits.min), high=float(limits.max)),
     )
+
+
+def _labelled(name: str, part: tuple[Any, Any] | None, unlabeled: np.ndarray) -> Labelled:
+    """A part of the data set as arrays; empty ones if there is none."""
+    if part is None:
+        return Labelled(unlabeled[:0], np.empty(0, np.int32))
+    require(
+        isinstance(part, tuple | list) and len(part) == 2,
+        f"{name} must be a pair: images, and their classes",
+    )
+    images, classes = map(np.asarray, part)
+    _check_images(name, images, unlabeled)
+    require(
+        classes.shape == (len(images),)
+        and np.issubdtype(classes.dtype, np.integer)
+        and classes.min(initial=0) >= 0,
+        f"{name}: the classes must be {len(images)} whole numbers from 0, one for each image",
+    )
+    return Labelled(images, classes)
 
 
 class _Limits(NamedTuple):

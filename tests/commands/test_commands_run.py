@@ -1,15 +1,14 @@
 """The command line of a run, without training."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from assl_jax import experiment, jobs
+from assl_jax import experiment
 from assl_jax.__main__ import main
-from assl_jax.commands import run
-
-ALONE = {"again": False, "plan": True, "beside": None}
+from assl_jax.strategies.engines import Here, Processes
 
 
 @pytest.fixture
@@ -27,42 +26,28 @@ def started(tmp_path, monkeypatch):
 def test_a_config_by_name_from_any_folder(started):
     main(["run", "mtassl_digits", "--config.pretrain.steps=7"])
     main(["run", "--config=pairs:digits", "--workdir=~/runs/x", "--stages", "~/s"])
-    (config, workdir, stages, named), (pairs, home, kept, _) = started
-    assert (
-        config.pretrain.training.steps == 7
-        and workdir == Path("runs/mtassl_digits")
-        and stages is None
-    )
-    assert named == ALONE | {"reuse_settings": False, "dry_run": False}
-    assert pairs.experiment == "pairs" and (home, kept) == (
-        Path.home() / "runs" / "x",
-        Path.home() / "s",
-    )
+    (config, *folders, named), (pairs, *own, _) = started
+    assert config.pretrain.training.steps == 7
+    assert folders == [Path("runs/mtassl_digits"), None]
+    assert isinstance(named.pop("engine"), Here)
+    assert named == {"again": False, "reuse_settings": False, "dry_run": False}
+    assert pairs.experiment == "pairs"
+    assert own == [Path.home() / "runs" / "x", Path.home() / "s"]
 
 
 def test_the_run_of_a_word_has_its_name(started):
     main(["run", "pairs:digits", "--reuse=settings", "--dry_run"])
     _, workdir, _, named = started[0]
     assert workdir == Path("runs/pairs_digits")
-    assert named == ALONE | {"reuse_settings": True, "dry_run": True}
+    assert named["reuse_settings"] and named["dry_run"]
 
 
-def test_jobs_repeat_the_command(started, monkeypatch):
-    monkeypatch.setattr(jobs, "divide", lambda number: [{0}, {1}, {2}][:number])
-    monkeypatch.setattr(jobs, "helpers", lambda *given: given)
-    command = ["run", "mtassl_digits", "--config.seed=3", "--jobs=3"]
-    main(command)
-    assert started[0][-1]["beside"] == (command, [{1}, {2}]) and started[0][-1]["plan"]
-
-
-def test_a_helper_says_nothing_and_starts_none(started, monkeypatch):
-    watched, quiet = [], []
-    monkeypatch.setenv(jobs.HELPER, "1")
-    monkeypatch.setattr(jobs, "stop_with_parent", lambda: watched.append(True))
-    monkeypatch.setattr(run, "set_quiet", quiet.append)
-    main(["run", "mtassl_digits", "--jobs=2"])
-    _, _, _, named = started[0]
-    assert not named["plan"] and named["beside"] is None and watched == quiet == [True]
+def test_jobs_are_processes_of_this_machine(started, monkeypatch):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")  # a user's own stays
+    main(["run", "mtassl_digits", "--config.seed=3", "--jobs=3"])
+    engine = started[0][-1]["engine"]
+    assert isinstance(engine, Processes) and engine.workers == 3
+    assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.5"
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def states_of(dataset, drawn, n):
             params={"backbone": variables["params"], "heads": {"target": {"Dense_0": head}}},
             batch_stats=variables["batch_stats"],
             opt_state={},
+            carry={},
         )
 
 

@@ -346,22 +346,25 @@ RECORDS: dict[str, Any] = {
 }
 
 
-def example(info: Any) -> Any:
-    """A value of a type, with every optional field."""
+def example(info: Any, inside: tuple[type, ...] = ()) -> Any:
+    """A value of a type with every optional field; inside itself it has none of them."""
     from msgspec import inspect
 
     kind = type(info)
     if kind is inspect.UnionType:
-        return example(next(t for t in info.types if not isinstance(t, inspect.NoneType)))
+        first = next(t for t in info.types if not isinstance(t, inspect.NoneType))
+        return example(first, inside)
     if kind in (inspect.StructType, inspect.DataclassType):
-        own = {field.encode_name: example(field.type) for field in info.fields}
+        fields = [field for field in info.fields if field.required or info.cls not in inside]
+        inside = (*inside, info.cls)
+        own = {field.encode_name: example(field.type, inside) for field in fields}
         return own | ({info.tag_field: info.tag} if getattr(info, "tag_field", None) else {})
     if kind is inspect.DictType:
-        return {"accuracy": example(info.value_type)}
+        return {"accuracy": example(info.value_type, inside)}
     if kind in (inspect.VarTupleType, inspect.ListType):
-        return [example(info.item_type)] * 2
+        return [example(info.item_type, inside)] * 2
     if kind is inspect.TupleType:
-        return [example(each) for each in info.item_types]
+        return [example(each, inside) for each in info.item_types]
     values = {inspect.IntType: 1, inspect.FloatType: 0.5, inspect.StrType: "src"}
     return values.get(kind, True)
 
