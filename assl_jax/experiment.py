@@ -163,7 +163,7 @@ def run(
     results = _results(whole, findings, summary, os.path.relpath(stages, workdir))
     with waiting_lock(workdir / LOCK) if is_primary() else contextlib.nullcontext():
         if is_primary():
-            finish(workdir, whole.evidences, settings, results)
+            finish(workdir, whole.evidences, results)
     barrier()  # before the last words: whoever listens may be gone
     if is_primary():
         print("\n" + "\n".join(report.summary_lines(results)))
