@@ -207,7 +207,7 @@ def _finetune_all(
                 if rows not in heads:
                     heads[rows] = target.first_head(variables, run.train)
                 checkpoints = Checkpoints(
-                    unfinished / path.stem, study.checkpoint_every, last=False
+                    unfinished / path.stem, study.checkpoints, last=False
                 )
                 session = Session(
                     seed=run.seed,

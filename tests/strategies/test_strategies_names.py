@@ -10,6 +10,7 @@ from assl_jax.strategies import comparing, finetuning, pretraining, stage
 from assl_jax.strategies.self_assl import networks_of
 from assl_jax.strategies.settings import DistilSettings, SecondRun
 from assl_jax.strategies.study import Given
+from assl_jax.training.checkpoint import CheckpointPolicy
 from assl_jax.training.optimiser import OPTIMISERS
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
@@ -159,7 +160,8 @@ def test_a_stage_depends_on_nothing_but_its_inputs(lab):
     assert changed(study, lab(tasks={**tasks, "src": crop}).study) == ALL
     assert changed(study, lab(tasks={**tasks, "src": crop}).study, ROTATION) == set()
     # What is said and when it is kept does not matter, nor the metric of a search.
-    for change in ({"checkpoint_every": 1}, {"log_every": 9}, {"prefix": "vgg"}, {"metric": "auc"}):
+    often = CheckpointPolicy(checkpoint_every=1)
+    for change in ({"checkpoints": often}, {"log_every": 9}, {"prefix": "vgg"}, {"metric": "auc"}):
         assert not changed(study, lab(**change).study)
 
 
