@@ -18,7 +18,7 @@ from assl_jax.groups import Setting, settings
 from assl_jax.interop.start import InitSettings, teacher_paths
 from assl_jax.models import BackboneSettings, suggest_delay, takes
 from assl_jax.objectives.distilled import Distilled
-from assl_jax.ranges import Count, Names, OneOf, Part, Seed, check
+from assl_jax.ranges import Count, Names, OneOf, Part, Seed, check, declared
 from assl_jax.records import SCRATCH, START, Pool
 from assl_jax.strategies.settings import (
     AS_PRINTED_MIXING,
@@ -30,6 +30,7 @@ from assl_jax.strategies.settings import (
     TargetSettings,
 )
 from assl_jax.tasks import TASKS, ProxyTask, task_class
+from assl_jax.training.checkpoint import CheckpointPolicy
 from assl_jax.training.feed import PLACEMENTS
 from assl_jax.training.trackers import TRACKERS
 
@@ -64,7 +65,7 @@ class RunConfig:
       images_on: where the images are kept during training, see `Feed`: "device", "host", or "auto".
       keep_compiled: keep compiled programs in the folder `compiled` next to the stages.
       eval_batch_size: images in a batch when a network is evaluated.
-      checkpoint_every: steps between two checkpoints of a training.
+      checkpoints: when a training writes them.
       log_every: steps between two lines of its log.
       log_to: where the curves of a training are shown, separated by commas; see `TRACKERS` in
         `training/trackers.py`.
@@ -81,7 +82,7 @@ class RunConfig:
     images_on: Annotated[str, OneOf(PLACEMENTS)] = "auto"
     keep_compiled: bool = True
     eval_batch_size: Count = 256
-    checkpoint_every: Count = 1000
+    checkpoints: Part[CheckpointPolicy] = CheckpointPolicy()
     log_every: Count = 50
     log_to: Annotated[str, Names(TRACKERS)] = "tensorboard"
     data: DataSettings = DataSettings()
@@ -160,8 +161,13 @@ def words(text: str) -> list[str]:
 
 def groups(config: RunConfig) -> dict[str, Any]:
     """The groups of settings by the prefix of their keys; that of the config's own is ""."""
-    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    found = {f"{name}.": each for name, each in fields.items() if dataclasses.is_dataclass(each)}
+    own = declared(RunConfig)  # a part of the config's own group is there
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    found = {
+        f"{name}.": each
+        for name, each in fields.items()
+        if dataclasses.is_dataclass(each) and name not in own
+    }
     return {"": config} | found | {f"task.{name}.": task for name, task in config.task.items()}
 
 

@@ -27,7 +27,7 @@ from assl_jax.finishing import finish, finished
 from assl_jax.interop.start import describe_start
 from assl_jax.records import SCRATCH, DataSummary, Findings, Results
 from assl_jax.report.before import data_lines, plan_lines
-from assl_jax.store import LocalStore
+from assl_jax.store import Store, open_store
 from assl_jax.strategies import comparing
 from assl_jax.strategies.checks import check
 from assl_jax.strategies.computing import stages_of
@@ -53,14 +53,14 @@ class Run:
     """
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, stages: Path, *, reuse_settings: bool = False
+        self, config: RunConfig, dataset: Dataset, store: Store, *, reuse_settings: bool = False
     ) -> None:
         """Make the studies.
 
         Args:
           config: a config.
           dataset: its data.
-          stages: folder of finished stages that runs share.
+          store: of finished stages, which runs share.
           reuse_settings: accept finished stages of the same settings that other code computed.
 
         Raises:
@@ -69,7 +69,6 @@ class Run:
         self.config, self.dataset = config.in_force, dataset
         self.experiment = EXPERIMENTS[config.experiment]
         self.studies = studies_of(self.config, dataset)
-        store = LocalStore(stages)
         self.stages = stages_of(self.studies, store, reuse_settings=reuse_settings)
         self.evidences = [Evidence(study, self.stages) for study in self.studies]
         self._known: dict[str, StageSpec] = {}
@@ -104,7 +103,7 @@ class Run:
 def run(
     config: RunConfig,
     workdir: Path,
-    stages: Path | None = None,
+    stages: str | Path | None = None,
     *,
     dataset: Dataset | None = None,
     reuse_settings: bool = False,
@@ -119,7 +118,8 @@ def run(
     Args:
       config: see `config_reading.typed`.
       workdir: folder of the run.
-      stages: folder of finished stages that runs share; by default `stages` next to `workdir`.
+      stages: finished stages that runs share, a folder or an address that `open_store` takes; by
+        default `stages` next to `workdir`.
       dataset: images and labels in memory, in place of those that `config.data` names.
       reuse_settings: accept finished stages of the same settings that other code computed.
       again: replace the results of a finished run whose images have changed since.
@@ -134,8 +134,9 @@ def run(
       Interrupted: a stop was requested.
     """
     settings, stages = plain(config), stages or workdir.parent / "stages"
+    store = open_store(stages)
     experiment, engine = EXPERIMENTS[config.experiment], engine or Here()
-    check_workdir(workdir, stages, settings)
+    check_workdir(workdir, store.root, settings)
     dataset = dataset or config.data.load()
     summary = summarise(dataset)
     say_lines(data_lines(summary))
@@ -144,16 +145,16 @@ def run(
         "the data have no labels, so networks cannot be compared; add labelled images, or pretrain "
         "one task with --config=configs/pretrain.py",
     )
-    whole = Run(config, dataset, stages, reuse_settings=reuse_settings)
+    whole = Run(config, dataset, store, reuse_settings=reuse_settings)
     for study in whole.studies:
         check(study, pretrains=bool(experiment.begins_with(config, study)))
     _check_finished(workdir, whole.studies[0].data_digest, again)
     if config.keep_compiled and not dry_run:
-        keep_compiled(stages.parent / "compiled")
+        keep_compiled(store.root.parent / "compiled")
     if dry_run:
         _say_plan(whole)
         return None
-    begin(workdir, stages, settings)
+    begin(workdir, store.root, settings)
     message = _message(settings, workdir, stages, reuse_settings)
     with one_run(workdir, trackers_of(config.log_to)), _showing(whole):
         scheduler = Scheduler(
@@ -162,10 +163,10 @@ def run(
             None if isinstance(engine, Here) else lambda spec: (work, message, spec.name),
         )
         findings = scheduler.carry_out(whole.plan)
-    results = _results(whole, findings, summary, os.path.relpath(stages, workdir))
+    results = _results(whole, findings, summary, os.path.relpath(store.root, workdir))
     with waiting_lock(workdir / LOCK) if is_primary() else contextlib.nullcontext():
         if is_primary():
-            finish(workdir, whole.evidences, settings, results)
+            finish(workdir, whole.evidences, results)
     barrier()  # before the last words: whoever listens may be gone
     if is_primary():
         print("\n" + "\n".join(report.summary_lines(results)))
@@ -187,14 +188,14 @@ def work(message: str, name: str) -> bool:
         return whole.stages.make(whole.find(name))
 
 
-def _message(settings: dict[str, Any], workdir: Path, stages: Path, reuse: bool) -> str:
+def _message(settings: dict[str, Any], workdir: Path, stages: str | Path, reuse: bool) -> str:
     """What a worker must know to make the same plan; paths in settings start at the same folder."""
     known = {
         "settings": settings,
         "folder": os.getcwd(),
         "code": [path for path in sys.path if os.path.isdir(path)],  # a user's own tasks
         "workdir": str(workdir.absolute()),
-        "stages": str(stages.absolute()),
+        "stages": str(stages.absolute() if isinstance(stages, Path) else stages),
         "reuse": reuse,
     }
     return json.dumps(known, sort_keys=True)
@@ -212,13 +213,13 @@ def _run_of(message: str) -> Run:
     os.chdir(known["folder"])
     sys.path += [path for path in known["code"] if path not in sys.path]
     config = typed(ConfigDict(records.as_settings(known["settings"])))
-    stages, workdir = Path(known["stages"]), Path(known["workdir"])
+    store, workdir = open_store(known["stages"]), Path(known["workdir"])
     if config.keep_compiled:
-        keep_compiled(stages.parent / "compiled")
+        keep_compiled(store.root.parent / "compiled")
     trackers = one_run(workdir, trackers_of(config.log_to))
     trackers.__enter__()
     atexit.register(trackers.__exit__, None, None, None)
-    return Run(config, config.data.load(), stages, reuse_settings=known["reuse"])
+    return Run(config, config.data.load(), store, reuse_settings=known["reuse"])
 
 
 def _check_finished(workdir: Path, data_digest: str, again: bool) -> None:

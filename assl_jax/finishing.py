@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from assl_jax import records, report
 from assl_jax.console import say
@@ -22,9 +21,7 @@ from assl_jax.training.metrics_log import MetricsLog
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
 
-def finish(
-    workdir: Path, evidences: Sequence[Evidence], settings: dict[str, Any], results: Results
-) -> None:
+def finish(workdir: Path, evidences: Sequence[Evidence], results: Results) -> None:
     """Write the backbone, the report and the results; do not rewrite files that are still valid.
 
     Only the primary process is here.
@@ -38,7 +35,7 @@ def finish(
     kept = results.best.network if results.best else results.pretrained
     _write_backbone(workdir / records.BACKBONE_FOLDER, evidence, kept, known)
     if not known or not (workdir / "report" / "index.html").exists():
-        _write_report(workdir, evidences, settings, results)
+        _write_report(workdir, evidences, results)
     if not known:
         records.write(path, results)
 
@@ -81,9 +78,7 @@ def _loads(workdir: Path) -> bool:
     return True
 
 
-def _write_report(
-    workdir: Path, evidences: Sequence[Evidence], settings: dict[str, Any], results: Results
-) -> None:
+def _write_report(workdir: Path, evidences: Sequence[Evidence], results: Results) -> None:
     evidence, study = evidences[0], evidences[0].study
     sample = study.dataset.images[study.dataset.unlabeled[:EXAMPLES]]
     studies = {each.study.name: each.study for each in evidences}
@@ -106,7 +101,7 @@ def _write_report(
         workdir / "report",
         report.RunRecord(
             results=results,
-            config=settings,
+            config=records.read_settings(workdir / records.CONFIG),
             environment=records.read_settings(workdir / records.ENVIRONMENT),
             metrics=[
                 line.replace(label=label)

@@ -1,12 +1,16 @@
-"""Where finished stages lie. A folder is one store; another one needs the same few methods."""
+"""Where finished stages lie. A folder is one store; another one needs the same few methods.
+
+`STORES` holds those of this package. Other packages add theirs by entry points of `GROUP`, see
+`plugins`.
+"""
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from assl_jax import records
+from assl_jax import plugins, records
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
 from assl_jax.files import LOCK, digests, first_changed, sweep, try_lock
@@ -16,7 +20,13 @@ LOGS = ("tensorboard", "wandb")  # folders of a stage that a user or a tracker m
 
 
 class Store(Protocol):
-    """Keeps the results of stages, by name. Several commands may use one at the same time."""
+    """Keeps the results of stages, by name. Several commands may use one at the same time.
+
+    Attributes:
+      root: the folder of this machine where the folders of stages lie.
+    """
+
+    root: Path
 
     def get(self, name: str) -> StageRecord | None:
         """The record of a finished stage whose files are as it wrote them; None for any other."""
@@ -118,3 +128,23 @@ class LocalStore:
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
+
+
+GROUP = "assl_jax.stores"
+STORES: dict[str, Callable[[str], Store]] = {"file": lambda path: LocalStore(Path(path))}
+
+
+def open_store(address: str | Path) -> Store:
+    """The store at an address.
+
+    Args:
+      address: a folder; or `NAME://REST`, where NAME is one of `STORES`, of another package, or
+        `module:Class`. The store is made from REST.
+
+    Raises:
+      InputError: an unknown name.
+    """
+    name, mark, rest = str(address).partition("://")
+    if not mark:
+        return LocalStore(Path(address))
+    return plugins.load(STORES, name, "--stages", GROUP)(rest)

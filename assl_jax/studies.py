@@ -54,7 +54,7 @@ def studies_of(config: RunConfig, dataset: Dataset) -> list[Study]:
             },
             prefix=backbone.name if len(backbones) > 1 else "",
             eval_batch_size=config.eval_batch_size,
-            checkpoint_every=config.checkpoint_every,
+            checkpoints=config.checkpoints,
             log_every=config.log_every,
             log_to=trackers_of(config.log_to),
         )

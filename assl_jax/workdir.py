@@ -15,7 +15,7 @@ from assl_jax.training.processes import is_primary
 # Settings, and what is computed again when they change.
 CHANGES = {
     **dict.fromkeys(("experiment", "tasks", "search.", "images_on", "keep_compiled"), ""),
-    **dict.fromkeys(("checkpoint_every", "log_every", "log_to", "pretrain.seeds"), ""),
+    **dict.fromkeys(("checkpoint_", "log_every", "log_to", "pretrain.seeds"), ""),
     "init.": "the pretrainings",
     **dict.fromkeys(("target.", "data.labels"), "the fine-tunings"),
     "similarity.": "the comparisons of features",

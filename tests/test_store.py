@@ -11,7 +11,7 @@ from assl_jax import store as module
 from assl_jax.errors import InputError
 from assl_jax.files import LOCK
 from assl_jax.records import Features, Network, StageRecord
-from assl_jax.store import LocalStore
+from assl_jax.store import LocalStore, open_store
 
 NAME = "pretrain-a-0a-1b"
 RECORD = StageRecord(
@@ -145,3 +145,19 @@ def test_one_of_two_has_the_lock(tmp_path):
         assert (mine, other, free) == (True, False, True)
     with second.lock(NAME) as other:
         assert other
+
+
+def test_an_address_names_a_store(tmp_path, monkeypatch):
+    (tmp_path / "shelf.py").write_text(
+        "from pathlib import Path\n"
+        "from assl_jax.store import LocalStore\n"
+        "class Shelf(LocalStore):\n"
+        "    def __init__(self, rest):\n"
+        "        super().__init__(Path(rest) / 'shelf')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    finish(open_store(f"shelf:Shelf://{tmp_path}"))
+    for address in (tmp_path / "shelf", f"{tmp_path}/shelf", f"file://{tmp_path}/shelf"):
+        assert open_store(address).get(NAME), address
+    with pytest.raises(InputError, match="--stages='fil' is unknown; did you mean 'file'"):
+        open_store("fil://x")

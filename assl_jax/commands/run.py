@@ -37,7 +37,10 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
     """The options of every command that runs an experiment; `workdir` is the default in words."""
     add = parser.add_argument
     add("--workdir", help=f"folder that the run writes to; default {workdir}")
-    add("--stages", help="finished stages; default `stages` next to the workdir")
+    add(
+        "--stages",
+        help="finished stages: a folder, or STORE://ADDRESS; default `stages` next to the workdir",
+    )
     add("--dry_run", action="store_true", help="describe the images and the plan, and stop")
     reuse = "code, or settings: also accept stages that other code has computed"
     add("--reuse", choices=("code", "settings"), default="code", help=reuse)
@@ -101,7 +104,9 @@ def start(
 
     # `~` is the home folder, also after "=", where a shell leaves it.
     workdir = expanded(given.workdir, "--workdir") if given.workdir else default
-    stages = expanded(given.stages, "--stages") if given.stages else None
+    stages = given.stages
+    if stages and "://" not in stages:
+        stages = expanded(stages, "--stages")
     alone = not given.distributed and given.num_processes is None
     engine = f"--engine={given.engine}" if given.engine else f"--jobs={given.jobs}"
     require(

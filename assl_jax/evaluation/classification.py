@@ -12,6 +12,7 @@ from assl_jax.evaluation.finite import check_finite
 from assl_jax.objectives.base import Batch, Member, Metrics
 from assl_jax.ops.crop import random_flip, random_shift
 from assl_jax.ops.intensity import Intensity
+from assl_jax.ranges import Size, check
 from assl_jax.tasks.base import classification_loss
 
 
@@ -58,20 +59,37 @@ class Labelled(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to the images of a fine-tuning.
+
+    Attributes:
+      shift: largest random translation of a training image along each axis, in pixels.
+      flip: mirror training images along the last spatial axis with probability 1/2.
+
+    Raises:
+      InputError: a number out of range.
+    """
+
+    shift: Size = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        check(self, "target.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(Member):
     """Fine-tuning with labels.
 
     Attributes:
       classes: number of classes.
-      shift: largest random translation along each axis, in pixels.
-      flip: mirror along the last spatial axis with probability 1/2.
+      augmentation: of the training images.
       intensity: how stored integers become network inputs.
     """
 
     name: ClassVar[str] = "target"
     classes: int
-    shift: int = 0
-    flip: bool = False
+    augmentation: Augmentation = Augmentation()
     intensity: Intensity = Intensity()
 
     def make_batch(self, rng: jax.Array, images: tuple[Shaped[Array, "b ..."], ...]) -> Batch:
@@ -83,8 +101,8 @@ class Classification(Member):
         """
         x, *targets = images
         k_flip, k_shift = jax.random.split(rng)
-        x = random_flip(k_flip, x) if self.flip else x
-        x = random_shift(k_shift, x, self.shift)
+        x = random_flip(k_flip, x) if self.augmentation.flip else x
+        x = random_shift(k_shift, x, self.augmentation.shift)
         return Batch(self.intensity(x)[:, None], Labelled(*targets))
 
     def head(self) -> nn.Module:

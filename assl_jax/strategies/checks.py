@@ -26,9 +26,10 @@ def check(study: Study, *, pretrains: bool = True) -> None:
     """
     _check_batches(study, pretrains=pretrains)
     rows, side = len(study.dataset.unlabeled), min(study.dataset.space)
+    shift = study.target.augmentation.shift
     require(
-        study.target.shift < side,
-        f"target.shift={study.target.shift} must be below the shortest side of the images, {side}",
+        shift < side,
+        f"target.shift={shift} must be below the shortest side of the images, {side}",
     )
     require(rows >= 4, f"similarity needs at least 4 unlabeled images; the data have {rows}")
     maps = check_backbone(study.backbone, _inputs(study, pretrains=pretrains))

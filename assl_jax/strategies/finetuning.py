@@ -147,8 +147,7 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
         backbone,
         Classification(
             classes=dataset.num_classes,
-            shift=settings.shift,
-            flip=settings.flip,
+            augmentation=settings.augmentation,
             intensity=dataset.intensity,
         ),
         study.images,
@@ -206,9 +205,7 @@ def _finetune_all(
                 rows = run.train.tobytes()
                 if rows not in heads:
                     heads[rows] = target.first_head(variables, run.train)
-                checkpoints = Checkpoints(
-                    unfinished / path.stem, study.checkpoint_every, last=False
-                )
+                checkpoints = Checkpoints(unfinished / path.stem, study.checkpoints, last=False)
                 session = Session(
                     seed=run.seed,
                     checkpoints=checkpoints,

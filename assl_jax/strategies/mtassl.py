@@ -1,6 +1,5 @@
 """MT-ASSL: which proxy tasks to train together (paper, Algorithm 1, as Table 2 runs it)."""
 
-import math
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from assl_jax.records import (
 from assl_jax.strategies import pretraining
 from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.pretraining import longer
-from assl_jax.strategies.settings import ACCEPT, SearchSettings
+from assl_jax.strategies.settings import ACCEPT, NEXT, SearchSettings
 from assl_jax.strategies.stage import Plan
 from assl_jax.strategies.study import Study
 
@@ -189,7 +188,8 @@ def _extend(
     study = evidence.study
     before, networks = study.pool(pool), [study.single(name) for name in remaining]
     yield from evidence.compared([before, *networks])
-    asked = networks if settings.complement or settings.next == "complement" else []
+    criterion = NEXT[settings.next]
+    asked = networks if settings.complement or criterion.complement else []
     yield from evidence.complemented(before, asked)
     row = evidence.similarities([before, *networks])[0, 1:].tolist()
     similar = dict(zip(remaining, row, strict=True))
@@ -197,10 +197,7 @@ def _extend(
         name: evidence.complement(before, network) if asked else None
         for name, network in zip(remaining, networks, strict=True)
     }
-    keys = similar
-    if settings.next == "complement":  # an unknown one comes last
-        keys = {name: math.inf if v is None else -v for name, v in complement.items()}
-    order = sorted(remaining, key=keys.__getitem__)
+    order = sorted(remaining, key=lambda name: criterion.rank(similar[name], complement[name]))
     trained = remaining if settings.candidates == "all" else order[:1]
     larger = [study.pool((*pool, name)) for name in trained]
     yield from evidence.evaluated(larger)

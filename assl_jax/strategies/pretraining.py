@@ -175,7 +175,7 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pret
     state = fresh(study, objective, jax.random.key(_seed(study, network)))
     if start is not None:
         state = state.going_on(objective, start)
-    checkpoints = Checkpoints(folder / CHECKPOINTS, study.checkpoint_every)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, study.checkpoints)
     training = training_of(study, network)
     with study.recording(spec, folder) as record:
         logging = Logging(

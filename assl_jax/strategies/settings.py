@@ -1,9 +1,12 @@
 """Settings that the strategies share; each class checks its own choices."""
 
 import dataclasses
-from typing import Annotated, Any
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 from assl_jax.errors import require
+from assl_jax.evaluation.classification import Augmentation
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.lcka import ESTIMATORS
@@ -26,6 +29,26 @@ from assl_jax.training.optimiser import Optimiser
 # How many standard errors a larger pool must be better by, on folds that chose no network. None
 # compares the values on the folds that chose the start, as the paper does: it must not be worse.
 ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
+
+
+class Criterion(NamedTuple):
+    """Which task joins a pool next.
+
+    Attributes:
+      rank: from a task's similarity to the pool, and from what its features add to the pool's, to a
+        number; the task with the smallest is next.
+      complement: whether it reads what the features add, which takes a probe; None if unknown.
+    """
+
+    rank: Callable[[float, float | None], float]
+    complement: bool = False
+
+
+NEXT = {
+    "lcka": Criterion(lambda similarity, _: similarity),
+    # An unknown one comes last.
+    "complement": Criterion(lambda _, adds: math.inf if adds is None else -adds, complement=True),
+}
 # Settings of the search that give Algorithm 1 as the paper prints it.
 AS_PRINTED: dict[str, Any] = {
     "metric": "accuracy",
@@ -111,8 +134,7 @@ class TargetSettings:
         labelled set, on folds that choose nothing else; the first of equally good ones.
       folds: number of cross-validation folds inside the labelled set, for selection and for the
         choice of a learning rate; 0 for none. All images of a patient lie in one fold.
-      shift: largest random translation of a training image along each axis, in pixels.
-      flip: mirror training images along the last spatial axis with probability 1/2.
+      augmentation: of the training images.
       head: the linear head at the start: "random", or "probe", the linear probe of the pretrained
         features; see `Target`.
       balance: what is done about unbalanced classes: "none"; "sampling", which repeats the images
@@ -131,8 +153,7 @@ class TargetSettings:
     seeds: Repeats = 3
     learning_rates: tuple[float, ...] = ()
     folds: Size = 5
-    shift: Size = 0
-    flip: bool = False
+    augmentation: Part[Augmentation] = Augmentation()
     head: Annotated[str, OneOf(HEADS)] = "random"
     balance: Annotated[str, OneOf(BALANCE)] = "none"
     keep: Count = 3
@@ -225,7 +246,7 @@ class SearchSettings:
     select_on: Annotated[str, OneOf(("cv", "test"))] = "cv"
     metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
     accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
-    next: Annotated[str, OneOf(("lcka", "complement"))] = "lcka"
+    next: Annotated[str, OneOf(NEXT)] = "lcka"
     complement: bool = False
     rungs: tuple[float, ...] = ()
     gate: bool = True

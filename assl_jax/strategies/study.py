@@ -28,6 +28,7 @@ from assl_jax.strategies.settings import (
 from assl_jax.strategies.stage import StageSpec
 from assl_jax.tasks import ProxyTask
 from assl_jax.training import trackers
+from assl_jax.training.checkpoint import CheckpointPolicy
 from assl_jax.training.feed import Feed
 from assl_jax.training.metrics_log import recording
 
@@ -64,7 +65,8 @@ class Study:
         are, and `START`, which every pretraining begins with.
       prefix: stands before every label, to tell several backbones apart.
       eval_batch_size: images in a batch in evaluation mode.
-      checkpoint_every, log_every: steps.
+      checkpoints: when trainings write them.
+      log_every: steps between two lines of a log.
       log_to: where the curves of a stage are shown, see `training.trackers.TRACKERS`.
     """
 
@@ -85,7 +87,7 @@ class Study:
     given: Mapping[str, Given] = dataclasses.field(default_factory=dict)
     prefix: str = ""
     eval_batch_size: int = 256
-    checkpoint_every: int = 1000
+    checkpoints: CheckpointPolicy = CheckpointPolicy()
     log_every: int = 50
     log_to: tuple[str, ...] = trackers.DEFAULT
 

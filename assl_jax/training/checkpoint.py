@@ -5,6 +5,7 @@ arrays and fit any number of devices.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jax.sharding import Mesh
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
 from assl_jax.files import digests, first_changed, hash_of
+from assl_jax.ranges import Count, check
 from assl_jax.records import read_settings, write_settings
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
@@ -29,18 +31,42 @@ DIGESTS = "digests.json"  # of the other files of a checkpoint
 DAMAGED = (ValueError, KeyError, FileNotFoundError)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointPolicy:
+    """When a training writes checkpoints.
+
+    Attributes:
+      checkpoint_every: steps between two checkpoints of a training.
+
+    Raises:
+      InputError: a number out of range.
+    """
+
+    checkpoint_every: Count = 1000
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 class Checkpoints:
     """The last checkpoints of a training, `KEPT` of them until it is finished, then one.
 
     Attributes:
-      every: steps between two checkpoints; 0 for none.
       last: whether the last step of a training is written too.
     """
 
-    def __init__(self, folder: Path, every: int = 0, *, last: bool = True) -> None:
-        """Look into `folder`; the primary process creates it with the first checkpoint."""
-        self.every = every
+    def __init__(
+        self, folder: Path, policy: CheckpointPolicy | None = None, *, last: bool = True
+    ) -> None:
+        """Look into `folder`; the primary process creates it with the first checkpoint.
+
+        Args:
+          folder: of the checkpoints.
+          policy: when they are written before the last step; None for never.
+          last: whether the last step of a training is written too.
+        """
         self.last = last
+        self._policy = policy
         self._folder = folder.absolute()
         self._opened: ocp.CheckpointManager | None = None
 
@@ -66,8 +92,8 @@ class Checkpoints:
         return broadcast(manager.latest_step() if manager else None)
 
     def due(self, step: int) -> bool:
-        """Whether `every` asks for a checkpoint after so many steps."""
-        return bool(self.every) and step % self.every == 0
+        """Whether the policy asks for a checkpoint after so many steps."""
+        return self._policy is not None and step % self._policy.checkpoint_every == 0
 
     def save(self, step: int, state: Any) -> None:
         """Write a state unless its step is the latest; all processes call this."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.classification import Augmentation, Classification
 from assl_jax.objectives.base import Member
 from assl_jax.ops.intensity import Intensity
 
@@ -36,7 +36,7 @@ def test_without_augmentation_only_the_intensity_changes():
 
 
 def test_flip_mirrors_about_half_of_the_images():
-    x = made(Classification(classes=3, flip=True, intensity=STORED))
+    x = made(Classification(classes=3, augmentation=Augmentation(flip=True), intensity=STORED))
     same = (x == IMAGES).all((1, 2, 3))
     mirrored = (x == IMAGES[:, :, ::-1]).all((1, 2, 3))
     assert (same ^ mirrored).all()
@@ -44,7 +44,7 @@ def test_flip_mirrors_about_half_of_the_images():
 
 
 def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
-    x = made(Classification(classes=3, shift=2, intensity=STORED))
+    x = made(Classification(classes=3, augmentation=Augmentation(shift=2), intensity=STORED))
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     moves = {(i, j): padded[:, i : i + 4, j : j + 5] for i in range(5) for j in range(5)}
     found = [[move for move, moved in moves.items() if (moved[n] == x[n]).all()] for n in range(64)]
@@ -56,9 +56,13 @@ def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
 
 def test_volumes():
     volumes = np.random.default_rng(1).integers(-1000, 1000, (64, 3, 4, 5, 1), dtype=np.int16)
-    x = made(Classification(classes=3, flip=True, intensity=STORED), volumes)
+    x = made(
+        Classification(classes=3, augmentation=Augmentation(flip=True), intensity=STORED), volumes
+    )
     assert ((x == volumes) | (x == volumes[:, :, :, ::-1])).all((1, 2, 3, 4)).all()
-    assert made(Classification(classes=3, shift=1, intensity=STORED), volumes).shape[1:] == (
+    assert made(
+        Classification(classes=3, augmentation=Augmentation(shift=1), intensity=STORED), volumes
+    ).shape[1:] == (
         3,
         4,
         5,

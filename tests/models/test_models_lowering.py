@@ -11,7 +11,7 @@ import pytest
 from jax import export
 
 from assl_jax.evaluation import features
-from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.classification import Augmentation, Classification
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS, make_task
@@ -47,7 +47,10 @@ def task_and_examples(name, rank):
     """A task and the shapes of a batch as its `make_batch` takes it."""
     if name == "target":
         labels = jax.ShapeDtypeStruct((2,), jnp.int32)
-        return Classification(classes=3, shift=1, flip=True), (stored(rank), labels)
+        return Classification(classes=3, augmentation=Augmentation(shift=1, flip=True)), (
+            stored(rank),
+            labels,
+        )
     more = IN_3D.get(name, {}) if rank == 3 else {}
     return make_task(name, **SETTINGS.get(name, {}) | more), stored(rank)
 

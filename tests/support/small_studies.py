@@ -26,7 +26,7 @@ from assl_jax.strategies.settings import (
 )
 from assl_jax.strategies.study import Study
 from assl_jax.tasks import make_task
-from assl_jax.training.checkpoint import load_tree
+from assl_jax.training.checkpoint import CheckpointPolicy, load_tree
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
@@ -173,7 +173,7 @@ def make_lab(
         "similarity": SimilaritySettings(**{"n": 24, **dict(similarity)}),
         "seed": 0,
         "cross_validated": selects,
-        "checkpoint_every": 2,
+        "checkpoints": CheckpointPolicy(checkpoint_every=2),
         "log_every": 1,
     }
     study = Study(**settings | more)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assl_jax.errors import InputError
-from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
+from assl_jax.training.checkpoint import CheckpointPolicy, Checkpoints, load_tree, save_tree
 from assl_jax.training.sharding import make_mesh, replicate
 
 TREE = {"params": {"a": jnp.arange(6.0).reshape(2, 3), "b": {"c": jnp.ones(2, jnp.int32)}}}
@@ -59,8 +59,8 @@ def test_what_a_killed_process_has_half_written_is_removed(tmp_path):
 
 
 def test_when_a_checkpoint_is_due(tmp_path):
-    for every, steps in ((3, [3, 6]), (0, [])):
-        checkpoints = Checkpoints(tmp_path, every)
+    for policy, steps in ((CheckpointPolicy(checkpoint_every=3), [3, 6]), (None, [])):
+        checkpoints = Checkpoints(tmp_path, policy)
         assert [step for step in range(1, 8) if checkpoints.due(step)] == steps
         checkpoints.close()
 

@@ -7,7 +7,7 @@ import pytest
 from assl_jax.errors import InputError, Interrupted
 from assl_jax.objectives.joint import Joint
 from assl_jax.training import logging, loop
-from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.checkpoint import CheckpointPolicy, Checkpoints
 from assl_jax.training.loop import Logging, batch_indices, schedule
 from assl_jax.training.sharding import make_mesh
 
@@ -34,8 +34,9 @@ def stop_after(monkeypatch):
 def checkpoints(tmp_path):
     opened = []
 
-    def open(every=0):
-        opened.append(Checkpoints(tmp_path / "checkpoints", every))
+    def open(every=None):
+        policy = CheckpointPolicy(checkpoint_every=every) if every else None
+        opened.append(Checkpoints(tmp_path / "checkpoints", policy))
         return opened[-1]
 
     yield open

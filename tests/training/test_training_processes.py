@@ -17,7 +17,7 @@ from assl_jax.evaluation.features import features, reestimate_batch_stats
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import TASKS
 from assl_jax.training import processes
-from assl_jax.training.checkpoint import Checkpoints
+from assl_jax.training.checkpoint import CheckpointPolicy, Checkpoints
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Logging
 from assl_jax.training.sharding import make_mesh
@@ -221,7 +221,7 @@ def two(tmp_path_factory):
             raise KeyboardInterrupt
 
     # Half a training by one process on eight devices, which both resume.
-    checkpoints = Checkpoints(folder / "copy", every=3)
+    checkpoints = Checkpoints(folder / "copy", CheckpointPolicy(checkpoint_every=3))
     with pytest.raises(KeyboardInterrupt):
         logging = Logging(every=1, record=die)
         one_process(make_mesh(), checkpoints=checkpoints, logging=logging)

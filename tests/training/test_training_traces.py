@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from assl_jax.evaluation.classification import Classification
+from assl_jax.evaluation.classification import Augmentation, Classification
 from assl_jax.evaluation.finetune import Target, stratified_folds
 from assl_jax.training.feed import Feed
 from assl_jax.training.loop import Session, Training
@@ -33,7 +33,8 @@ def compiled():
 @pytest.mark.parametrize("balance, shift", [("none", 1), ("weights", 2)])
 def test_folds_and_seeds_share_one_trace(toy, compiled, balance, shift):
     labels = np.arange(len(toy.images), dtype=np.int32) % 2
-    task = Classification(classes=2, shift=shift)  # another one, so that nothing is compiled yet
+    # Another task than those of other tests, so that nothing is compiled yet.
+    task = Classification(classes=2, augmentation=Augmentation(shift=shift))
     training = Training(steps=9, batch_size=8)  # epochs of three and of two batches
     feed = Feed(toy.images, make_mesh(jax.devices()[:1]), "device")
     target = Target(toy.backbone, task, feed, labels, training, batch_size=16, balance=balance)
