@@ -12,7 +12,6 @@ VARIANTS = {
     "longer": "as long as the pool",
     "second_run": "second run",
     "self_assl": "Self-ASSL",
-    "on": "then on",
 }
 
 
@@ -75,7 +74,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `TITLES` or `VARIANTS`; "plain" for the first whole training of its members."""
+        """One of `TITLES` or `VARIANTS`; "plain" for a first training; "on" if it goes on from one."""
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
@@ -111,6 +110,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
     def label(self) -> str:
         """In logs and folder names: `src+rotation`, `simclr.longer.seed1`, `scratch`, `start`."""
         own = "+".join(self.members) or self.variant
+        if self.start and self.variant == "on":
+            own = f"{self.start.repeated(0).label}.then_{'+'.join(self._further) or 'on'}"
         words = [f".{self.variant}" if self.variant in VARIANTS else ""]
         words += [f".part{self.share:g}"] if self.share < 1 else []
         words += [f".seed{self.seed}"] if self.seed else []
@@ -122,8 +123,17 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         Args:
           of: the title of a task or teacher.
         """
-        own = " + ".join(map(of, self.members)) or TITLES[self.variant]
+        own = " + ".join(map(of, self.members)) or TITLES.get(self.variant, "")
+        if self.start and self.variant == "on":
+            then = " + ".join(map(of, self._further)) or "on"
+            own = f"{self.start.repeated(0).title(of)}, then {then}"
         return own + ending(self.variant, self.share, self.seed)
+
+    @property
+    def _further(self) -> Pool:
+        """The tasks of a training that goes on, unless it has had all of them."""
+        assert self.start
+        return () if {*self.tasks} in ({*self.start.tasks}, {*self.start.members}) else self.tasks
 
     def repeated(self, seed: int) -> Self:
         """The same history with other random numbers; given weights stay the same.

@@ -36,9 +36,12 @@ NETWORKS = {
     "Self-ASSL": (AWAY, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     "side by side": (BOTH, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     "then another": (
-        *(THEN, "simclr+rotation.on", "simclr + rotation, then on", ("simclr", "rotation"), 2),
+        *(THEN, "simclr.then_rotation", "simclr, then rotation", ("simclr", "rotation"), 2),
     ),
-    "then on": (ON, "simclr+rotation.on", "simclr + rotation, then on", ("simclr", "rotation"), 3),
+    "then on": (
+        *(ON, "simclr.then_rotation.then_on", "simclr, then rotation, then on"),
+        *(("simclr", "rotation"), 3),
+    ),
 }
 EVERY = pytest.mark.parametrize(
     "network, label, title, members, generation", NETWORKS.values(), ids=NETWORKS
