@@ -34,7 +34,7 @@ NETWORKS = {
     "a control": (SRC.replace(compute=1e9), "src.longer", "src, as long as the pool", ("src",), 1),
     "again": (AGAIN, "src.second_run", "src, second run", ("src",), 2),
     "Self-ASSL": (AWAY, "src.self_assl", "src, Self-ASSL", ("src",), 2),
-    "side by side": (*(BOTH, "src.self_assl", "src, Self-ASSL", ("src",), 2),),
+    "side by side": (BOTH, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     "then another": (
         *(THEN, "simclr+rotation.on", "simclr + rotation, then on", ("simclr", "rotation"), 2),
     ),

@@ -10,6 +10,7 @@ from assl_jax.strategies import comparing, finetuning, pretraining, stage
 from assl_jax.strategies.self_assl import networks_of
 from assl_jax.strategies.settings import DistilSettings, SecondRun
 from assl_jax.strategies.study import Given
+from assl_jax.training.checkpoint import CheckpointPolicy
 from assl_jax.training.optimiser import OPTIMISERS
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
@@ -34,19 +35,22 @@ def changed(before, after, network=SRC):
 
 
 # Another value of every field of the settings. A new field needs a line here.
-TRAINING = {"steps": 5, "batch_size": 4, "accumulate": 2, "optimiser": None}
-OPTIMISER = {
-    "algorithm": "another",
-    "learning_rate": 3e-3,
-    "schedule": "constant",
-    "warmup": 0.5,
-    "weight_decay": 0.1,
-    "clip_norm": 1.0,
+PARTS = {
+    "training": {"steps": 5, "batch_size": 4, "accumulate": 2, "optimiser": None},
+    "optimiser": {
+        "algorithm": "another",
+        "learning_rate": 3e-3,
+        "schedule": "constant",
+        "warmup": 0.5,
+        "weight_decay": 0.1,
+        "clip_norm": 1.0,
+    },
+    "augmentation": {"shift": 1, "flip": True},
 }
 PRETRAIN = {"training": None, "seeds": 2, "budget": "per_task", "mixing": "joint"}
 TARGET = {
-    **{"training": None, "seeds": 1, "learning_rates": (1e-3, 1e-2), "folds": 3, "shift": 1},
-    **{"flip": True, "head": "probe", "balance": "weights", "keep": 1},
+    **{"training": None, "seeds": 1, "learning_rates": (1e-3, 1e-2), "folds": 3},
+    **{"augmentation": None, "head": "probe", "balance": "weights", "keep": 1},
 }
 SIMILARITY = {"n": 20, "layer": "stage1", "estimator": "unbiased", "reestimate_bn": False}
 DISTIL = {"start": "scratch", "weight": 2.0, "teachers": "wise=file"}
@@ -59,14 +63,14 @@ TUNED = {"finetune", "select"}
 
 
 def variants(settings, values):
-    """The settings with each field changed, by its name; those of a training by their own."""
+    """The settings with each field changed, by its name; those of a part by their own."""
     assert set(values) == {field.name for field in dataclasses.fields(settings)}
     for name, value in values.items():
         if value is not None:
             yield name, dataclasses.replace(settings, **{name: value})
             continue
         own = getattr(settings, name)
-        for inner, each in variants(own, TRAINING if name == "training" else OPTIMISER):
+        for inner, each in variants(own, PARTS[name]):
             yield inner, dataclasses.replace(settings, **{name: each})
 
 
@@ -159,7 +163,8 @@ def test_a_stage_depends_on_nothing_but_its_inputs(lab):
     assert changed(study, lab(tasks={**tasks, "src": crop}).study) == ALL
     assert changed(study, lab(tasks={**tasks, "src": crop}).study, ROTATION) == set()
     # What is said and when it is kept does not matter, nor the metric of a search.
-    for change in ({"checkpoint_every": 1}, {"log_every": 9}, {"prefix": "vgg"}, {"metric": "auc"}):
+    often = CheckpointPolicy(checkpoint_every=1)
+    for change in ({"checkpoints": often}, {"log_every": 9}, {"prefix": "vgg"}, {"metric": "auc"}):
         assert not changed(study, lab(**change).study)
 
 

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
 from assl_jax.records import Network
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
@@ -70,17 +69,6 @@ def test_the_lower_loss_is_the_better_one(search):
     parts = {0.5: {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}}
     found, _ = search(parts, "abcd", metric="log_loss", select_on="cv")
     assert found.rungs[0].kept == ("a", "d")
-
-
-@pytest.mark.parametrize("rungs", [(0.5, 0.25), (0.5, 0.5), (0.0,), (1.0,), (-0.5,)])
-def test_rungs_are_rising_shares(rungs):
-    with pytest.raises(InputError, match=r"^search.rungs=.* rising shares between 0 and 1"):
-        SearchSettings(rungs=rungs)
-
-
-def test_rungs_do_not_look_at_the_test_set():
-    with pytest.raises(InputError, match=r"^search.rungs=\(0.5,\) needs search.select_on=cv$"):
-        SearchSettings(rungs=(0.5,), select_on="test")
 
 
 @pytest.mark.slow

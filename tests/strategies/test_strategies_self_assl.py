@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 from small_studies import make_lab
 
-from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_model
 from assl_jax.evaluation.features import features
 from assl_jax.evaluation.spectrum import effective_rank
-from assl_jax.evaluation.uncertainty import paired_difference
 from assl_jax.lcka import linear_cka
 from assl_jax.models import SideBySide
 from assl_jax.objectives.penalty import Penalty
 from assl_jax.records import SCRATCH, Network
 from assl_jax.store import LocalStore
 from assl_jax.strategies import mtassl, pretraining
-from assl_jax.strategies.checks import check
 from assl_jax.strategies.computing import stages_of
 from assl_jax.strategies.evidence import Evidence
 from assl_jax.strategies.finetuning import finetune, predictions
@@ -230,32 +227,3 @@ def test_difference_by_hand(lab, monkeypatch):
     assert gain.mean == 0.25 and gain.std == pytest.approx(0.5 / 2**0.5)
     assert 0 < gain.low < 0.25 < gain.high < 0.5
     assert difference(found, AWAY, PLAIN).mean == -0.25
-
-
-def test_paired_interval():
-    """Patients, not images, are drawn; a gain that all share has no spread."""
-    same = paired_difference(np.full(40, 0.25), np.arange(40))
-    assert same == (0.25, 0.25)
-    gained = np.repeat([0.5, -0.5], 20)
-    images = paired_difference(gained, np.arange(40))
-    patients = paired_difference(gained, np.arange(40) // 5)  # eight of them
-    assert images[0] < 0 < images[1]
-    assert patients[1] - patients[0] > 1.8 * (images[1] - images[0])
-
-
-@pytest.mark.parametrize("settings", [{"init_from": "fp"}, {"use": "f_p"}])
-def test_bad_settings(settings):
-    with pytest.raises(InputError, match=f"self_assl.{next(iter(settings))}"):
-        SecondRun(**settings)
-
-
-@pytest.mark.parametrize(
-    "changes, says",
-    [
-        ({"penalty": Penalty(layer="stage9")}, "self_assl.layer='stage9'"),
-        ({"similarity": {"layer": "stage7"}}, "similarity.layer='stage7'"),
-    ],
-)
-def test_an_unknown_layer_is_found_before_anything_is_written(lab, changes, says):
-    with pytest.raises(InputError, match=says):
-        check(lab(**changes).study)
