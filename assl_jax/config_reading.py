@@ -45,7 +45,9 @@ class Gone(NamedTuple):
 # Settings that are no more: their old keys.
 GONE = {
     "pretrain.moments": Gone("per_task", "each task of a pool has Adam's moments of its own now"),
-    "joint.balance": Gone("gradient", "the gradients of a joint pool are always brought to a norm"),
+    "joint.balance": Gone(
+        "gradient", "the gradients of a joint pool are always brought to one norm"
+    ),
     "joint.weight": Gone(1.0, "all tasks of a joint pool weigh the same now"),
     "self_assl.ridge": Gone(0.1, "it is always 0.1 now"),
 }
