@@ -69,7 +69,7 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     config.experiment = "pretrain"
     run(typed(config), runs / "pool", dry_run=True)
     plan = capsys.readouterr().err
-    assert "pretrain rotation " in plan and "pretrain imagenet+old+rotation" in plan
+    assert "pretrain rotation " in plan and "pretrain rotation + imagenet + old" in plan
     assert "pretrain imagenet " not in plan and not runs.exists()
 
     config.experiment, config.distil.teachers = "mtassl", str(file)
@@ -82,5 +82,5 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     page = (runs / "search" / "report" / "index.html").read_text()
     assert "imagenet" in page and "teacher" in page
     stages = {path.name.rsplit("-", 2)[0] for path in (runs / "stages").iterdir()}
-    assert {"teacher-imagenet", "pretrain-rotation", "pretrain-imagenet+rotation"} <= stages
+    assert {"given-imagenet", "pretrain-rotation", "pretrain-rotation+imagenet"} <= stages
     assert "pretrain-imagenet" not in stages

@@ -17,11 +17,11 @@ PHANTOMS = {"volumes": 24, "shape": [8, 12, 10], "labels": 8, "test": 8}
 
 
 class Page(HTMLParser):
-    """The words of table heads, of cells, and the pictures' addresses."""
+    """The words of table heads and below pictures, and the pictures' addresses."""
 
     def __init__(self, path):
         super().__init__()
-        self.tag, self.heads, self.cells, self.sources = "", [], [], []
+        self.tag, self.heads, self.captions, self.sources = "", [], [], []
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attrs):
@@ -29,8 +29,8 @@ class Page(HTMLParser):
         self.sources += [value for key, value in attrs if key == "src"]
 
     def handle_data(self, data):
-        if self.tag in ("th", "td"):
-            (self.heads if self.tag == "th" else self.cells).append(data)
+        if self.tag in ("th", "figcaption"):
+            (self.heads if self.tag == "th" else self.captions).append(data)
         self.tag = ""
 
 
@@ -76,8 +76,9 @@ def test_test_images_of_a_run(volumes, capsys):
     page = Page(path)
     # The order of the results; the variants of a pool stand together, the second run last.
     names = ["Rotation, Self-ASSL", "Rotation", "Rotation, second run", "From scratch"]
-    assert page.heads == ["Image", *names, *["Grad-CAM 2x3x3", "Guided"] * 4]
-    assert page.cells[::5] == ["deep", "lobar", "subarachnoid", "ventricular", "deep"]
+    words = ("Grad-CAM 2x3x3", "Guided")
+    assert page.heads == ["Image", *(f"{name}: {word}" for name in names for word in words)]
+    assert page.captions[::5] == ["deep", "lobar", "subarachnoid", "ventricular", "deep"]
     assert len(page.sources) == 5 * 9
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
@@ -98,6 +99,8 @@ def test_chosen_networks_and_a_folder_of_photographs(photos, tmp_path, capsys):
         ["gradcam", f"--workdir={photos}", f"--images={tmp_path / 'mine'}", chosen, f"--out={out}"]
     )
     page = Page(out / "index.html")
-    assert page.heads[:3] == ["Image", "From scratch", "Rotation, Self-ASSL"]
-    assert page.cells[::3] == ["b.png", "c.JPG"]
+    assert page.heads[1::2] == [
+        *("From scratch: Grad-CAM 3x2", "Rotation, Self-ASSL: Grad-CAM 3x2")
+    ]
+    assert page.captions[::3] == ["b.png", "c.JPG"]
     assert not (photos / "gradcam").exists()

@@ -306,7 +306,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, says, runs, tmp_path, cap
     write_config(tmp_path)
     before = sorted(runs.rglob("*"))
     with pytest.raises(SystemExit) as stop:
-        command(*(a.format(runs=runs, tmp=tmp_path) for a in arguments))
+        command(f"--out={tmp_path / 'new.json'}", *(a.format(runs=runs) for a in arguments))
     out, err = capsys.readouterr()
     # The progress of the networks before the broken one is not part of the message.
     lines = [line for line in err.splitlines() if not line.startswith("probe: ")]
