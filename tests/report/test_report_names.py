@@ -11,7 +11,6 @@ from assl_jax.tasks import TASKS
 LONG = network_of("src.part0.25.seed1")
 WORDS = "VGG-16: SRC, 25 % of its pretraining, pretraining 2"
 AGAIN = network_of("rotation.self_assl.seed2")
-AFTER = Network(tasks=("src",), start=Network(tasks=("simclr",)))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,6 @@ AFTER = Network(tasks=("src",), start=Network(tasks=("simclr",)))
             "VGG-16: Rotation, Self-ASSL, pretraining 3",
         ),
         (LONG, "vgg16", Label(("src",), "plain", "vgg16", 1, 0.25), WORDS),
-        (AFTER, "", Label(("simclr", "src"), "on"), "SimCLR + SRC, then on"),
         (network_of("rotation"), "ours", Label(("rotation",), "plain", "ours"), "ours: Rotation"),
         (Network(tasks=("</script>",)), "", Label.trained("</script>"), "</script>"),
     ],
