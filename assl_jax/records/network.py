@@ -74,7 +74,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `TITLES` or `VARIANTS`; "plain" for a first training; "on" if it goes on from one."""
+        """One of `TITLES` or `VARIANTS`, "plain" for a first training, "on" if it goes on."""
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
