@@ -59,7 +59,8 @@ def training_step(name, rank):
     """The step for a platform, as a function, and shapes of its arguments."""
     task, examples = task_and_examples(name, rank)
     optimiser = Optimiser(clip_norm=1.0)
-    state = shape(lambda key: init_state(key, BACKBONE, task, optimiser, examples), KEY)
+    with jax.disable_jit():  # a function that is compiled with options cannot be traced
+        state = shape(lambda key: init_state(key, BACKBONE, task, optimiser, examples), KEY)
     rate = jax.ShapeDtypeStruct((), jnp.float32)
     step = functools.partial(make_step, BACKBONE, task, optimiser)
     return step, (state, Examples(examples, None), KEY, rate, None)

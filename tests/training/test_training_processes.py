@@ -77,8 +77,10 @@ coordinator, number, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 processes.initialize(False, coordinator, 2, number, seconds=120)
 {work}
 from assl_jax.evaluation.features import features, reestimate_batch_stats
-from assl_jax.records import Features
-from assl_jax.strategies.stages import StageCache
+from assl_jax.records import Features, Network
+from assl_jax.store import LocalStore
+from assl_jax.strategies.scheduler import Stages
+from assl_jax.strategies.stage import StageSpec
 from assl_jax.training.checkpoint import Checkpoints, load_tree, save_tree
 from assl_jax.signals import share, stoppable
 from assl_jax.training.loop import Logging
@@ -128,14 +130,17 @@ keep("resumed", train(checkpoints=begun, key=7, logging=Logging(title="again")).
 
 # Both compute a stage once. Only the primary process writes its result, which both receive.
 calls = []
-cache = StageCache(folder / "stages")
+
+def compute(spec, f):
+    calls.append(f)
+    return Features(n=number, d=3)
+
+stages = Stages(LocalStore(folder / "stages"), compute)
 
 def run(settings):
-    def compute(f):
-        calls.append(f)
-        return Features(n=number, d=3)
-
-    return cache.run("features", "label", settings, compute, code=[features])
+    spec = StageSpec("features", Network(tasks=("a",)), "tiny", settings)
+    assert stages.make(spec)
+    return stages.get(spec)
 
 for _ in range(2):
     stage = run({{}})
