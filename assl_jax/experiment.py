@@ -183,7 +183,7 @@ def work(message: str, name: str) -> bool:
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(ValueError):  # only a main thread can answer signals
-            held.enter_context(signals.stoppable())
+            held.enter_context(signals.stoppable(quiet=True))
         whole = _run_of(message)
         return whole.stages.make(whole.find(name))
 

@@ -26,6 +26,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[int] = []  # numbers of the signals since `stoppable` was entered
 _deferred = 0  # how many `deferred` blocks are open
+_quiet = False  # whether nothing is printed
 _shared = False  # whether several processes answer a signal together
 
 
@@ -45,12 +46,16 @@ def share() -> None:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(*, quiet: bool = False) -> Iterator[None]:
     """Inside, the first signal raises `Interrupted`, and the process ends within `GRACE` seconds.
 
     Only the main thread can enter it.
+
+    Args:
+      quiet: say nothing, as a worker whose first process speaks.
     """
-    global _shared
+    global _shared, _quiet
+    _quiet = quiet
     _received.clear()
     previous = {number: signal.signal(number, _receive) for number in NUMBERS}
     reader, writer = socket.socketpair()
@@ -69,7 +74,7 @@ def stoppable() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _received.clear()
-        _shared = False
+        _shared = _quiet = False
 
 
 @contextlib.contextmanager
@@ -112,6 +117,8 @@ def _end(why: str, number: int) -> NoReturn:
 
 
 def _say(why: str) -> None:
+    if _quiet:
+        return
     # Not `print`: the thread that the signal interrupted may hold its lock.
     with contextlib.suppress(OSError):  # nobody reads any more
         os.write(2, f"error: {why}; run the same command again to continue\n".encode())

@@ -15,6 +15,7 @@ from assl_jax import experiment, records
 from assl_jax.config_reading import typed
 from assl_jax.errors import InputError
 from assl_jax.records import StageRecord
+from assl_jax.store import open_store
 
 JOBS = (*TINY, "--jobs=2")
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
@@ -86,11 +87,11 @@ FIND = """
 import json, sys
 from assl_jax import experiment
 from assl_jax.config_reading import typed
+from assl_jax.store import open_store
 from whole_runs import small
-from pathlib import Path
 
 config = typed(small())
-run = experiment.Run(config, config.data.load(), Path(sys.argv[1]))
+run = experiment.Run(config, config.data.load(), open_store(sys.argv[1]))
 print(json.dumps([run.find(name).name for name in json.loads(sys.argv[2])]))
 """
 
@@ -112,8 +113,8 @@ def test_another_process_finds_every_stage_of_the_plan_by_its_name(small_run):
 def test_a_stage_that_the_plan_does_not_have_is_one_line(tmp_path):
     config = typed(small())
     data = config.data.load()
-    first = next(experiment.Run(config, data, tmp_path).plan)[0]
-    whole = experiment.Run(config, data, tmp_path)
+    first = next(experiment.Run(config, data, open_store(tmp_path)).plan)[0]
+    whole = experiment.Run(config, data, open_store(tmp_path))
     assert whole.find(first.name) == first
     with pytest.raises(InputError, match="the plan has no stage nothing yet; start all workers wi"):
         whole.find("nothing")
