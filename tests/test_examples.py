@@ -77,6 +77,6 @@ def test_a_run_with_a_task_a_source_and_a_backbone_of_the_user(tmp_path, monkeyp
         main(["run", "pretrain:arrays:Arrays", *arguments])
     workdir = tmp_path / "runs" / "pretrain_arrays_Arrays"
     results = records.read(workdir / "results.json", records.Results)
-    assert results.best.pool == ("mirror",) and results.data == "arrays"
+    assert results.best.network.members == ("mirror",) and results.data == "arrays"
     assert "Mirror" in (workdir / "report" / "index.html").read_text()
     sys.modules.pop("mirror")
