@@ -18,8 +18,12 @@ from pathlib import Path
 from assl_jax.environment import environment
 
 CONFIGS = {  # name: the config, and its settings
-    "digits": ("mtassl_digits",),
-    "phantom3d": ("mtassl_phantom3d", "--config.pretrain.steps=150"),
+    "digits": ("mtassl_digits", "--config.search.complement=True"),
+    "phantom3d": (
+        "mtassl_phantom3d",
+        "--config.pretrain.steps=150",
+        "--config.search.complement=True",
+    ),
     "table4": (
         "table4:digits",
         "--config.tasks=jigsaw,sc_assl,simclr",
