@@ -136,6 +136,10 @@ def run(
     settings, stages = plain(config), stages or workdir.parent / "stages"
     store = open_store(stages)
     experiment, engine = EXPERIMENTS[config.experiment], engine or Here()
+    require(
+        dataset is None or isinstance(engine, Here),
+        "images in memory are of this process; leave out the engine",
+    )
     check_workdir(workdir, store.root, settings)
     dataset = dataset or config.data.load()
     summary = summarise(dataset)

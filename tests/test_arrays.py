@@ -7,8 +7,12 @@ from networks import network_of
 from whole_runs import SMALL, read, snapshot
 
 import assl_jax
+from assl_jax.config import base_config
+from assl_jax.config_reading import typed
 from assl_jax.data.in_memory import in_memory
 from assl_jax.errors import InputError
+from assl_jax.experiment import run
+from assl_jax.strategies.engines import Processes
 from assl_jax.training.sharding import make_mesh
 
 RNG = np.random.default_rng(0)
@@ -121,4 +125,11 @@ def test_mistakes_in_settings_are_told_at_once(settings, says, tmp_path):
 def test_a_search_needs_labels(tmp_path):
     with pytest.raises(InputError, match="the data have no labels"):
         search(tmp_path, IMAGES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_in_memory_are_of_one_process(tmp_path):
+    data, config = in_memory(IMAGES, FEW, TEST), typed(base_config("memory"))
+    with pytest.raises(InputError, match="images in memory are of this process"):
+        run(config, tmp_path / "work", dataset=data, engine=Processes(2))
     assert not list(tmp_path.iterdir())
