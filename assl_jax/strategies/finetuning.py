@@ -172,8 +172,8 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
     words = {"network": study.words(spec.network), "rate": spec.settings["learning_rate"]}
     title, runs = TITLES[spec.kind].format(**words), runs_of(study, spec)
     with study.recording(spec, folder) as record:
-        logging = Logging(every=study.log_every, record=record)
-        _finetune_all(study, target, begin, runs, folder, title, logging, keep)
+        logging = Logging(title=title, every=study.log_every, record=record)
+        _finetune_all(study, target, begin, runs, folder, logging, keep)
     if spec.kind == "finetune" and is_primary():  # so that metrics can be read without the data
         test = dataset.test
         stored.write_truth(folder, dataset.labels[test], dataset.groups[test])
@@ -186,7 +186,6 @@ def _finetune_all(
     variables: dict[str, Any] | None,
     runs: Runs,
     stage: Path,
-    title: str,
     logging: Logging,
     keep: Any,
 ) -> None:
@@ -195,13 +194,13 @@ def _finetune_all(
         folder.mkdir(exist_ok=True)
     finished = broadcast([name for name in runs if (folder / stored.file_of(name)).exists()])
     heads: dict[bytes, Any] = {}  # by the rows of training
-    with Progress(title, len(runs)) as progress:
+    with Progress(logging.title, len(runs)) as progress:
         for i, (name, run) in enumerate(runs.items()):
             path = folder / stored.file_of(name)
             if name in finished:
                 found = read_array(path)
             else:
-                check_stop(title)
+                check_stop(logging.title)
                 rows = run.train.tobytes()
                 if rows not in heads:
                     heads[rows] = target.first_head(variables, run.train)
@@ -209,7 +208,7 @@ def _finetune_all(
                 session = Session(
                     seed=run.seed,
                     checkpoints=checkpoints,
-                    logging=dataclasses.replace(logging, run=name),
+                    logging=dataclasses.replace(logging, title="", run=name),
                 )
                 state = target.finetune(variables, run.train, session, heads[rows])
                 keep(i, state)
