@@ -79,6 +79,9 @@ class Processes:
         self._pool: futures.ProcessPoolExecutor | None = None
         # JAX would take most of a GPU's memory for this process; the workers inherit the limit.
         part = f"{MEMORY / (workers + 1):.3f}"
+        # XLA divides work among so many threads, and sums in their order. A worker with fewer
+        # processors gives the same numbers only with as many threads as one process has.
+        os.environ.setdefault("NPROC", str(len(set().union(*shares(1))) or os.cpu_count()))
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", part)
 
     def executor(self) -> futures.Executor:

@@ -117,6 +117,15 @@ def test_workers_divide_the_processors(monkeypatch, processors, parts):
     assert shares(2) == parts
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_a_worker_has_as_many_threads_as_one_process(monkeypatch):
+    """XLA sums in the order of its threads, so fewer threads give other last digits."""
+    monkeypatch.setenv("NPROC", "")  # so that it is put back
+    monkeypatch.delenv("NPROC")
+    Processes(2)
+    assert os.environ["NPROC"] == str(len(os.sched_getaffinity(0)))
+
+
 def test_workers_divide_the_memory_of_a_gpu(monkeypatch):
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "")  # so that it is put back
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION")
