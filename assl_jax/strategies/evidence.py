@@ -165,7 +165,7 @@ class Evidence:
         if not (study.cross_validated and study.target.folds):
             return None
         rows = np.concatenate([run.test for run in on_folds(study).values()])
-        found = [p for each in repeats for p in predictions(study, self._on_folds(each))]
+        found = [p for each in repeats for p in predictions(self._on_folds(each))]
         labels = np.tile(study.dataset.labels[rows], len(repeats))
         return calibrate(labels, np.concatenate(found))
 
@@ -227,7 +227,7 @@ class Evidence:
         Those of one pretraining come after those of another.
         """
         stages = [self.finetuned(each) for each in self.study.repeats(network)]
-        return [p for stage in stages for p in predictions(self.study, stage)]
+        return [p for stage in stages for p in predictions(stage)]
 
     def finetuned(self, network: Network) -> Stage:
         """The stage of a network's fine-tunings on all labels."""
@@ -309,7 +309,7 @@ class Evidence:
     def _over_folds(self, stage: Stage) -> list[float]:
         """The metric of selection in every fold of a stage."""
         labels, metric = self.study.dataset.labels, self.study.metric
-        runs, found = runs_of(self.study, stage.spec), predictions(self.study, stage)
+        runs, found = runs_of(self.study, stage.spec), predictions(stage)
         each = [scores(labels[run.test], p) for run, p in zip(runs.values(), found, strict=True)]
         require(
             all(metric in fold for fold in each),
@@ -325,7 +325,7 @@ class Evidence:
         found = []
         for each in self.study.repeats(network):
             for division in divisions:
-                predicted = predictions(self.study, self._on_folds(each, division))
+                predicted = predictions(self._on_folds(each, division))
                 runs = on_folds(self.study, division)
                 rows = np.concatenate([run.test for run in runs.values()])
                 found.append(np.concatenate(predicted)[np.argsort(rows, kind="stable")])

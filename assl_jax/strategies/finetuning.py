@@ -127,9 +127,10 @@ def runs_of(study: Study, spec: StageSpec) -> dict[str, Run]:
     return on_folds(study, spec.settings["division"])
 
 
-def predictions(study: Study, stage: Stage) -> list[np.ndarray]:
+def predictions(stage: Stage) -> list[np.ndarray]:
     """The probabilities `[n, k]` of each run of a finished stage."""
-    return stored.predictions(stage.folder, runs_of(study, stage.spec))
+    assert isinstance(stage.record.result, Predicted)
+    return stored.predictions(stage.folder, stage.record.result.runs)
 
 
 def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Predicted:

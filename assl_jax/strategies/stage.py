@@ -64,7 +64,7 @@ class StageSpec:
         """The name of its folder without the digest of the code."""
         return f"{self.kind}-{self.network.label}-{self.settings_key}"
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The name of its folder, which is its identity."""
         return f"{self.stem}-{self.code_key}"

@@ -72,7 +72,7 @@ def numbers(study, stage):
     elif stage.record.kind == "features":
         arrays = {"features": comparing.read(stage)}
     else:
-        runs = zip(stage.record.result.runs, finetuning.predictions(study, stage), strict=True)
+        runs = zip(stage.record.result.runs, finetuning.predictions(stage), strict=True)
         arrays = dict(runs)
     return {name: _few(np.asarray(array, np.float64)) for name, array in arrays.items()}
 

@@ -73,7 +73,7 @@ def test_folds_keep_patients_together(lab):
 
 def same(lab, stage, other, of):
     assert stage.record.result == of.record.result
-    np.testing.assert_array_equal(predictions(lab.study, stage), predictions(other.study, of))
+    np.testing.assert_array_equal(predictions(stage), predictions(of))
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_the_fine_tuned_model_is_kept_whole(lab):
     images = model.intensity(jnp.asarray(dataset.images[dataset.test]))
     pooled = tiny.study.backbone.apply(model.variables, images)["pooled"]
     logits = pooled @ model.kernel + model.bias[None]
-    (found,) = predictions(tiny.study, stage)
+    (found,) = predictions(stage)
     np.testing.assert_allclose(jax.nn.softmax(logits), found, atol=1e-5)
     folder = stage.folder / "predictions"
     np.testing.assert_array_equal(read_array(folder / "labels.npy"), dataset.labels[dataset.test])
@@ -277,7 +277,7 @@ def test_a_metric_that_is_added_is_read_from_finished_stages(lab, steps_taken, m
     found = tiny.evaluate(SCRATCH)
     assert not steps_taken and {*found.metrics} - {*before.metrics} == {"certainty"}
     stage = tiny.stages.get(finetune(tiny.study, SCRATCH, RATE))
-    each = [p.max(1).mean() for p in predictions(tiny.study, stage)]
+    each = [p.max(1).mean() for p in predictions(stage)]
     assert found.metrics["certainty"].runs == pytest.approx(each)
     assert found.selection.mean != before.selection.mean
     assert found.replace(metrics=before.metrics, selection=before.selection) == before

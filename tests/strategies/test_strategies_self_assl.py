@@ -189,7 +189,7 @@ def test_both_networks_side_by_side(lab):
     images = model.intensity(jnp.asarray(dataset.images[dataset.test]))
     pooled = model.backbone.apply(model.variables, images)["pooled"]
     logits = pooled @ model.kernel + model.bias[None]
-    (found,) = predictions(tiny.study, stage)
+    (found,) = predictions(stage)
     np.testing.assert_allclose(jax.nn.softmax(logits), found, atol=1e-5)
 
 
