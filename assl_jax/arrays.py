@@ -42,9 +42,7 @@ def search(
       InputError: arrays or settings that cannot be used, all mistakes of the settings at once.
     """
     dataset = in_memory(unlabeled, labelled, test, class_names)
-    results = run(_config(dataset, dict(settings or {})), Path(workdir), dataset=dataset)
-    assert results
-    return results
+    return run(_config(dataset, dict(settings or {})), Path(workdir), dataset=dataset)
 
 
 def _config(dataset: Dataset, settings: dict[str, Any]) -> RunConfig:

@@ -108,9 +108,8 @@ def run(
     dataset: Dataset | None = None,
     reuse_settings: bool = False,
     again: bool = False,
-    dry_run: bool = False,
     engine: Engine | None = None,
-) -> Results | None:
+) -> Results:
     """Run the experiment that `config` describes, or continue it, in `workdir`.
 
     Finished stages are read, not repeated. Where everything is finished, nothing is written.
@@ -123,41 +122,23 @@ def run(
       dataset: images and labels in memory, in place of those that `config.data` names.
       reuse_settings: accept finished stages of the same settings that other code computed.
       again: replace the results of a finished run whose images have changed since.
-      dry_run: stop after the description of the images and the plan; nothing is written.
       engine: where stages are computed; by default in this process.
-
-    Returns:
-      The results; None for a dry run.
 
     Raises:
       InputError: anything that the user can correct.
       Interrupted: a stop was requested.
     """
     settings, stages = plain(config), stages or workdir.parent / "stages"
-    store = open_store(stages)
-    experiment, engine = EXPERIMENTS[config.experiment], engine or Here()
+    engine = engine or Here()
     require(
         dataset is None or isinstance(engine, Here),
         "images in memory are of this process; leave out the engine",
     )
-    check_workdir(workdir, store.root, settings)
-    dataset = dataset or config.data.load()
-    summary = summarise(dataset)
-    say_lines(data_lines(summary))
-    require(
-        bool(dataset.labelled_sets) or not experiment.needs_labels,
-        "the data have no labels, so networks cannot be compared; add labelled images, or pretrain "
-        "one task with --config=configs/pretrain.py",
-    )
-    whole = Run(config, dataset, store, reuse_settings=reuse_settings)
-    for study in whole.studies:
-        check(study, pretrains=bool(experiment.begins_with(config, study)))
+    whole, summary = _prepared(config, workdir, stages, dataset, reuse_settings)
+    store = whole.stages.store
     _check_finished(workdir, whole.studies[0].data_digest, again)
-    if config.keep_compiled and not dry_run:
+    if config.keep_compiled:
         keep_compiled(store.root.parent / "compiled")
-    if dry_run:
-        _say_plan(whole)
-        return None
     begin(workdir, store.root, settings)
     message = _message(settings, workdir, stages, reuse_settings)
     with one_run(workdir, trackers_of(config.log_to)), _showing(whole):
@@ -176,6 +157,52 @@ def run(
         print("\n" + "\n".join(report.summary_lines(results)))
         print(f"\nReport: {workdir / 'report' / 'index.html'}")
     return results
+
+
+def dry_run(
+    config: RunConfig,
+    workdir: Path,
+    stages: str | Path | None = None,
+    *,
+    reuse_settings: bool = False,
+    again: bool = False,
+) -> None:
+    """Describe the images and the plan of a run; nothing is written.
+
+    Args:
+      config, workdir, stages, reuse_settings, again: as for `run`.
+
+    Raises:
+      InputError: anything that the user can correct.
+    """
+    stages = stages or workdir.parent / "stages"
+    whole, _ = _prepared(config, workdir, stages, None, reuse_settings)
+    _check_finished(workdir, whole.studies[0].data_digest, again)
+    _say_plan(whole)
+
+
+def _prepared(
+    config: RunConfig,
+    workdir: Path,
+    stages: str | Path,
+    dataset: Dataset | None,
+    reuse_settings: bool,
+) -> tuple[Run, DataSummary]:
+    """A run whose settings fit its data, which are described; nothing is written yet."""
+    store, experiment = open_store(stages), EXPERIMENTS[config.experiment]
+    check_workdir(workdir, store.root, plain(config))
+    dataset = dataset or config.data.load()
+    summary = summarise(dataset)
+    say_lines(data_lines(summary))
+    require(
+        bool(dataset.labelled_sets) or not experiment.needs_labels,
+        "the data have no labels, so networks cannot be compared; add labelled images, or pretrain "
+        "one task with --config=configs/pretrain.py",
+    )
+    whole = Run(config, dataset, store, reuse_settings=reuse_settings)
+    for study in whole.studies:
+        check(study, pretrains=bool(experiment.begins_with(config, study)))
+    return whole, summary
 
 
 def work(message: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from assl_jax import records
 from assl_jax.config import base_config
 from assl_jax.config_reading import typed
 from assl_jax.evaluation.export import export_backbone
-from assl_jax.experiment import run
+from assl_jax.experiment import dry_run, run
 from assl_jax.interop.start import teacher_paths
 from assl_jax.interop.tensors import encode_tensors
 from assl_jax.interop.weights import to_own
@@ -67,7 +67,7 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     )
     config.distil.teachers = f"{file},{tmp_path / 'old'}"
     config.experiment = "pretrain"
-    run(typed(config), runs / "pool", dry_run=True)
+    dry_run(typed(config), runs / "pool")
     plan = capsys.readouterr().err
     assert "pretrain rotation " in plan and "pretrain rotation + imagenet + old" in plan
     assert "pretrain imagenet " not in plan and not runs.exists()

@@ -98,7 +98,7 @@ def start(
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     tree = read(config, settings, names)
-    from assl_jax.experiment import run  # only now: it takes a second
+    from assl_jax.experiment import dry_run, run  # only now: it takes a second
     from assl_jax.strategies.engines import make_engine
     from assl_jax.training.processes import initialize, share_errors
 
@@ -117,15 +117,11 @@ def start(
     with make_engine(given.engine, given.jobs) as chosen:
         initialize(given.distributed, given.coordinator, given.num_processes, given.process_id)
         with share_errors():
-            run(
-                tree,
-                workdir,
-                stages,
-                reuse_settings=given.reuse == "settings",
-                again=given.again,
-                dry_run=given.dry_run,
-                engine=chosen,
-            )
+            shared = {"reuse_settings": given.reuse == "settings", "again": given.again}
+            if given.dry_run:
+                dry_run(tree, workdir, stages, **shared)
+            else:
+                run(tree, workdir, stages, **shared, engine=chosen)
 
 
 def _help(parser: Options, name: str | None, settings: Sequence[str], *, every: bool) -> str:

@@ -49,8 +49,9 @@ class Evidence:
     def __init__(self, study: Study, stages: Stages) -> None:
         self.study, self.stages = study, stages
         self.networks: dict[Network, None] = {}
-        # The bootstrap of a large test set takes seconds.
+        # The bootstrap of a large test set takes seconds, and rates ask for the same folds.
         self._summary = functools.cache(self._summarise)
+        self._fold_scores = functools.cache(self._over_folds)
 
     # The stages that a plan asks for.
 
@@ -109,7 +110,6 @@ class Evidence:
 
         They are those of all pretrainings of the network.
         """
-        self.networks |= {network: None}
         found, target = self._summary(network), self.study.target
         if target.chooses_rate:
             found = found.replace(learning_rate=self.learning_rate(network))
@@ -137,7 +137,7 @@ class Evidence:
         """
         repeats = self.study.repeats(network)
         stages = [self._on_folds(each, division) for each in repeats for division in divisions]
-        values = [value for stage in stages for value in self._over_folds(stage)]
+        values = [value for stage in stages for value in self._fold_scores(stage.spec)]
         return estimate(values, pretrainings=len(repeats))
 
     def learning_rate(self, network: Network) -> float:
@@ -154,7 +154,7 @@ class Evidence:
                 cross_validate(study, each, rate, FOR_RATES, "rate")
                 for each in study.repeats(network)
             ]
-            return float(np.mean([self._over_folds(self.stages.get(spec)) for spec in specs]))
+            return float(np.mean([self._fold_scores(spec) for spec in specs]))
 
         best = max if METRICS[study.metric].higher_is_better else min
         return best(rates, key=value)
@@ -306,8 +306,9 @@ class Evidence:
         rate = self.learning_rate(network.repeated(0))
         return self.stages.get(cross_validate(self.study, network, rate, division))
 
-    def _over_folds(self, stage: Stage) -> list[float]:
+    def _over_folds(self, spec: StageSpec) -> list[float]:
         """The metric of selection in every fold of a stage."""
+        stage = self.stages.get(spec)
         labels, metric = self.study.dataset.labels, self.study.metric
         runs, found = runs_of(self.study, stage.spec), predictions(stage)
         each = [scores(labels[run.test], p) for run, p in zip(runs.values(), found, strict=True)]

@@ -230,7 +230,8 @@ class Study:
 
     def words(self, network: Network) -> str:
         """What progress lines, plans and messages call it."""
-        return f"{self.prefix}/{network.title()}" if self.prefix else network.title()
+        title = network.title() if network.members else network.title().lower()
+        return f"{self.prefix}/{title}" if self.prefix else title
 
     def recording(self, spec: StageSpec, folder: Path) -> contextlib.AbstractContextManager[Any]:
         """The log of a stage, see `metrics_log.recording`."""

@@ -17,9 +17,10 @@ def started(tmp_path, monkeypatch):
     calls = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(
-        experiment, "run", lambda config, *rest, **named: calls.append((config, *rest, named))
-    )
+    for name in ("run", "dry_run"):
+        monkeypatch.setattr(
+            experiment, name, lambda config, *rest, **named: calls.append((config, *rest, named))
+        )
     return calls
 
 
@@ -30,7 +31,7 @@ def test_a_config_by_name_from_any_folder(started):
     assert config.pretrain.training.steps == 7
     assert folders == [Path("runs/mtassl_digits"), None]
     assert isinstance(named.pop("engine"), Here)
-    assert named == {"again": False, "reuse_settings": False, "dry_run": False}
+    assert named == {"again": False, "reuse_settings": False}
     assert pairs.experiment == "pairs"
     assert own == [Path.home() / "runs" / "x", Path.home() / "s"]
 
@@ -39,7 +40,7 @@ def test_the_run_of_a_word_has_its_name(started):
     main(["run", "pairs:digits", "--reuse=settings", "--dry_run"])
     _, workdir, _, named = started[0]
     assert workdir == Path("runs/pairs_digits")
-    assert named["reuse_settings"] and named["dry_run"]
+    assert named == {"again": False, "reuse_settings": True}
 
 
 def test_jobs_are_processes_of_this_machine(started, monkeypatch):

@@ -149,7 +149,7 @@ def test_a_head_that_is_not_finite_reaches_no_table(lab, monkeypatch):
 
     monkeypatch.setattr("assl_jax.evaluation.finetune.fit", diverged)
     tiny = lab()
-    with pytest.raises(InputError, match="^network From scratch has weights of its linear head"):
+    with pytest.raises(InputError, match="^network from scratch has weights of its linear head"):
         tiny.run(finetune(tiny.study, SCRATCH, RATE))
     assert not list(tiny.folder.glob("*/*/*.npy")) and not list(tiny.folder.glob("*/done.json"))
 
@@ -213,7 +213,7 @@ def test_the_chosen_rate_trains_everything_that_follows(lab, steps_taken):
     for rate in RATES:
         alone = lab(learning_rate=rate, metric="log_loss")
         stage = alone.run(cross_validate(alone.study, SCRATCH, rate, FOR_RATES, "rate"))
-        losses[rate] = np.mean(alone.evidence._over_folds(stage))
+        losses[rate] = np.mean(alone.evidence._over_folds(stage.spec))
     assert losses[RATES[0]] != losses[RATES[1]]
     assert found.learning_rate == min(losses, key=losses.get)
     plain = lab(learning_rate=found.learning_rate, metric="log_loss").evaluate(SCRATCH)
@@ -230,14 +230,13 @@ def test_the_chosen_rate_trains_everything_that_follows(lab, steps_taken):
 def test_all_pretrainings_have_the_learning_rate_that_suits_them_together(lab, monkeypatch):
     losses = {(0.1, 0): 0.3, (0.1, 1): 0.9, (0.2, 0): 0.4, (0.2, 1): 0.5}
 
-    def over_folds(self, stage):
-        loss = losses[stage.settings["learning_rate"], stage.network.seed]
+    def over_folds(self, spec):
+        loss = losses[spec.settings["learning_rate"], spec.network.seed]
         return [loss - 0.1, loss + 0.1]
 
     monkeypatch.setattr(evidence.Evidence, "_over_folds", over_folds)
     for seeds, rate in ((1, 0.1), (2, 0.2)):
         tiny = lab(pretrainings=seeds, learning_rates=(0.1, 0.2), metric="log_loss")
-        monkeypatch.setattr(tiny.stages, "get", lambda spec: spec)
         assert tiny.evidence.learning_rate(SRC) == rate
 
 

@@ -15,7 +15,7 @@ from assl_jax.strategies.pretraining import step_flops_of
 from assl_jax.strategies.settings import SearchSettings
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
-TITLES = ["fine-tune From scratch", "pretrain rotation", "fine-tune rotation"]
+TITLES = ["fine-tune from scratch", "pretrain rotation", "fine-tune rotation"]
 
 
 def test_what_a_study_begins_with(lab):

@@ -290,7 +290,7 @@ def test_a_teachers_network_is_given_and_not_trained(lab, given, fits):
     pool = tiny.study.pool(("wise", "src"))  # as in a search that a teacher starts
     titles = [work.title for work in planned(tiny.evidence, [pool], [SRC, teacher])]
     assert titles == [
-        *("fine-tune From scratch", "pretrain src", "pretrain src + wise"),
+        *("fine-tune from scratch", "pretrain src", "pretrain src + wise"),
         "fine-tune src + wise",
     ]
 
