@@ -71,13 +71,14 @@ def posterior(scores: Float[np.ndarray, " k"], covariance: Float[np.ndarray, "k 
     noise = np.sqrt(max(np.trace(_centred(covariance)) / (k - 1), 1e-24))
     quantiles = (np.arange(SPREADS) + 0.5) / SPREADS
     spreads = noise * quantiles / (1 - quantiles)
-    normal = np.random.default_rng(0).standard_normal((DRAWS, k))
+    half = np.random.default_rng(0).standard_normal((SPREADS, DRAWS // 2, k))
+    normal = np.concatenate([half, -half], axis=1)  # so that the draws have the mean
     likelihood, means, draws = [], [], []
-    for spread in spreads:
+    for spread, z in zip(spreads, normal, strict=True):
         log, mean, cov = _given_spread(scores, covariance, spread)
         likelihood.append(log)
         means.append(mean)
-        draws.append(mean + normal @ _root(cov))
+        draws.append(mean + z @ _root(cov))
     weights = np.exp(np.array(likelihood) - max(likelihood))
     weights /= weights.sum()
     mean, each = weights @ np.array(means), np.concatenate(draws)
