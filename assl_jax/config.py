@@ -21,7 +21,7 @@ from assl_jax.objectives.distilled import Distilled
 from assl_jax.ranges import Count, Names, OneOf, Part, Seed, check, declared
 from assl_jax.records import SCRATCH, START, Pool
 from assl_jax.strategies.settings import (
-    AS_PRINTED_MIXING,
+    AS_PRINTED_TRAINING,
     DistilSettings,
     PretrainSettings,
     SearchSettings,
@@ -132,7 +132,7 @@ class RunConfig:
         """The same with the values that hold where one setting overrules another."""
         pretrain, target = self.pretrain, self.target
         if self.search.as_printed and self.experiment == "mtassl":
-            pretrain = dataclasses.replace(pretrain, mixing=AS_PRINTED_MIXING)
+            pretrain = dataclasses.replace(pretrain, **AS_PRINTED_TRAINING)
         if not (self.cross_validated or target.chooses_rate):
             target = dataclasses.replace(target, folds=0)
         return dataclasses.replace(

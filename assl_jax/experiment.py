@@ -33,7 +33,8 @@ from assl_jax.strategies.checks import check
 from assl_jax.strategies.computing import stages_of
 from assl_jax.strategies.engines import Engine, Here
 from assl_jax.strategies.evidence import Evidence
-from assl_jax.strategies.outlook import Outlook, pace, planned
+from assl_jax.strategies.outlook import Outlook, pace
+from assl_jax.strategies.pricing import planned
 from assl_jax.strategies.scheduler import Scheduler
 from assl_jax.strategies.stage import Plan, StageSpec, with_parents
 from assl_jax.studies import studies_of

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from assl_jax.config import RunConfig
 from assl_jax.records import Network
 from assl_jax.strategies import mtassl, self_assl
+from assl_jax.strategies.candidates import begins_with
 from assl_jax.strategies.evidence import Evidence
-from assl_jax.strategies.outlook import Work, of_search, together
 from assl_jax.strategies.pairs import pairs
+from assl_jax.strategies.pricing import Work, together
 from assl_jax.strategies.stage import Plan
 from assl_jax.strategies.study import Study
 
@@ -72,9 +73,9 @@ EXPERIMENTS = {
     # Algorithm 1, Tables 2 and 3
     "mtassl": Experiment(
         lambda config, evidences: mtassl.search(evidences[0], config.search),
-        lambda config, study: mtassl.begins_with(study, config.search),
+        lambda config, study: begins_with(study, config.search),
         "Then the search trains pools of these networks, one after the other, while they help.",
-        lambda config, evidence: of_search(evidence, config.search),
+        lambda config, evidence: mtassl.at_most(evidence, config.search.in_force),
     ),
     # Table 1
     "pairs": Experiment(

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +106,64 @@ def paired_gain(
         reach = math.hypot(gain.reach, student(pretrainings) * over)
         gain = Gain(gain.mean, math.hypot(error, over), reach)
     return gain
+
+
+class JointScores(NamedTuple):
+    """One metric of several networks on the same images.
+
+    Attributes:
+      scores: `[k]`, a higher one is better.
+      covariance: `[k, k]` of their errors, over patients and over pretrainings.
+    """
+
+    scores: Float[np.ndarray, " k"]
+    covariance: Float[np.ndarray, "k k"]
+
+
+def joint_scores(
+    metric: str,
+    labels: Labels,
+    networks: Sequence[Mapping[int, Sequence[Probabilities]]],
+    groups: Groups,
+    pretrainings: Sequence[int],
+) -> JointScores:
+    """The scores of several networks, of which each may lack some divisions into folds.
+
+    A division may be easy or hard, so the score of a network in a division is modelled as the sum
+    of two parts, one for the network and one for the division, fitted by least squares. Where no
+    network lacks a division, the scores are the means over the divisions.
+
+    Args:
+      metric: a name in `METRICS`.
+      labels: true classes.
+      networks: for each network, by the number of the division, its probabilities of the same
+        images, one array for each run; those of one pretraining come after those of another.
+      groups: the patient of each image; errors are those of a bootstrap over patients.
+      pretrainings: how many pretrainings the runs of each network belong to.
+    """
+    function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
+    unit, drawn = _draw(groups)
+    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn.T[unit]], axis=1)
+    divisions = sorted({number for network in networks for number in network})
+    k, design, values, over_seeds = len(networks), [], [], np.zeros(len(networks))
+    for i, (network, seeds) in enumerate(zip(networks, pretrainings, strict=True)):
+        of_seeds = []
+        for number, runs in network.items():
+            each = sign * np.array([function(labels, p, weights) for p in runs])
+            row = np.zeros(k + len(divisions))
+            row[[i, k + divisions.index(number)]] = 1
+            design.append(row)
+            values.append(each.mean(0))
+            of_seeds.append(each[:, 0].reshape(seeds, -1).mean(1))
+        if seeds > 1:
+            over_seeds[i] = np.mean(of_seeds, axis=0).var(ddof=1) / seeds
+    design.append(np.repeat([0.0, 1.0], [k, len(divisions)]))  # the divisions' parts add up to 0
+    values.append(np.zeros(weights.shape[1]))
+    fitted = np.linalg.lstsq(np.array(design), np.array(values))[0][:k]
+    resampled = fitted[:, 1:]
+    defined = resampled[:, np.isfinite(resampled).all(0)]
+    covariance = np.cov(defined).reshape(k, k) + np.diag(over_seeds)
+    return JointScores(fitted[:, 0], covariance)
 
 
 def student(values: int) -> float:

@@ -81,7 +81,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             return self.objective
         if self.objective == "side_by_side":
             return self.teachers[-1].variant
-        if self.start and self.start.trained and not self.teachers:
+        if self.start and self.start.trained and not self._distils_singles:
             return "on"
         return "longer" if self.compute else "plain"
 
@@ -130,10 +130,23 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return own + ending(self.variant, self.share, self.seed)
 
     @property
+    def _distils_singles(self) -> bool:
+        """Whether it begins with the first training of its task and learns from other first ones.
+
+        It is then called by its members, as a pool that begins with random weights.
+        """
+        first = (self.start, *self.teachers)
+        return self.objective == "distil" and all(
+            each and each.variant == "plain" and len(each.members) == 1 for each in first
+        )
+
+    @property
     def _further(self) -> Pool:
-        """The tasks of a training that goes on, unless it has had all of them."""
+        """What a training that goes on adds, or its tasks; () if it goes on as before."""
         assert self.start
-        return () if {*self.tasks} in ({*self.start.tasks}, {*self.start.members}) else self.tasks
+        new = tuple(name for name in self.members if name not in self.start.members)
+        known = {*self.start.tasks}, {*self.start.members}
+        return new or (() if {*self.tasks} in known else self.tasks)
 
     def repeated(self, seed: int) -> Self:
         """The same history with other random numbers; given weights stay the same.

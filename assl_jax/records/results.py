@@ -9,16 +9,7 @@ from assl_jax.records.base import VERSION, Pool, Record
 from assl_jax.records.data import DataSummary
 from assl_jax.records.evaluation import Estimate, Evaluation
 from assl_jax.records.network import Network
-from assl_jax.records.search import (
-    Best,
-    Control,
-    Extension,
-    Iteration,
-    LastWord,
-    Lead,
-    Rung,
-    Similarity,
-)
+from assl_jax.records.search import Best, Extension, Iteration, Rung, Search, Similarity
 
 
 class Correlation(Record, frozen=True, kw_only=True):
@@ -87,11 +78,8 @@ class Findings(Record, frozen=True, kw_only=True):
       rungs: looks at unfinished pretrainings, in order (`search.rungs`).
       singles: each task alone, of those that no rung has left out.
       similarity: of the single tasks' features.
-      lead: of the single task that Algorithm 1 starts with; None with a single task.
-      left_out: tasks that are no better than scratch, which the search did not try to add.
-      iterations: of Algorithm 1.
-      control: of a pool that was trained; None without one.
-      last_word: which networks were compared at the end; None if only one was left.
+      search: its rounds, and what it thinks of all networks; None with the paper's rules.
+      iterations: of Algorithm 1, with the paper's rules.
       pairs: every pair of tasks (Table 1).
       correlation: of similarity with "avg_gain" and "max_gain" over the pairs.
       complement_correlation: of the complement with the same gains; empty if one is unknown.
@@ -105,11 +93,8 @@ class Findings(Record, frozen=True, kw_only=True):
     rungs: tuple[Rung, ...] = ()
     singles: dict[str, Evaluation] = {}
     similarity: Similarity | None = None
-    lead: Lead | None = None
-    left_out: tuple[str, ...] = ()
+    search: Search | None = None
     iterations: tuple[Iteration, ...] = ()
-    control: Control | None = None
-    last_word: LastWord | None = None
     pairs: tuple[Extension, ...] = ()
     correlation: dict[str, Correlation] = {}
     complement_correlation: dict[str, Correlation] = {}

@@ -18,48 +18,6 @@ class Best(Record, frozen=True, kw_only=True):
     evaluation: Evaluation
 
 
-class Control(Record, frozen=True, kw_only=True):
-    """A pool's first task alone, with all the compute of the pool and of its parts.
-
-    Attributes:
-      network: of the single task.
-      as_long_as: the pool: the last one that was accepted, or the one that was rejected first.
-      evaluation: how good the control is.
-    """
-
-    network: Network
-    as_long_as: Network
-    evaluation: Evaluation
-
-
-class Finalist(Record, frozen=True, kw_only=True):
-    """A network that the last word of a search looked at.
-
-    Attributes:
-      network: the network.
-      score: the mean metric of the selection over all folds that all finalists share, or on the
-        test set if the search looks at it.
-      error: standard error of the difference between its score and the kept network's, paired by
-        image.
-    """
-
-    network: Network
-    score: float
-    error: float
-
-
-class LastWord(Record, frozen=True, kw_only=True):
-    """Which of its networks a search keeps.
-
-    Attributes:
-      divisions: number of divisions into folds that all finalists share; 0 on the test set.
-      finalists: best first; the first one is kept.
-    """
-
-    divisions: int
-    finalists: tuple[Finalist, ...]
-
-
 class Extension(Record, frozen=True, kw_only=True):
     """A pool and one more task, measured against both: a row of Tables 1, 2 and 3.
 
@@ -107,37 +65,89 @@ class Iteration(Record, frozen=True, kw_only=True):
       candidates: its extensions, in the order in which the search prefers them.
       chosen: the candidate task that was accepted or rejected.
       accepted: whether it became the incumbent.
-      gain: how much better than the incumbent it is in the metric of the selection, on folds that
-        chose no network, paired by image; None if the decision did not look at it.
-      error: standard error of the gain.
-      needed: the gain that the rule asked for.
-      criterion: which task is tried next, as in `search.next`; "" in a file of an earlier version.
-      rule: when a larger pool is accepted, as in `search.accept`; "" as before.
+      criterion: which task is tried next, as in `search.next`.
     """
 
     pool: Pool
     candidates: tuple[Extension, ...]
     chosen: str
     accepted: bool
-    gain: float | None = None
-    error: float | None = None
-    needed: float | None = None
-    criterion: str = ""
-    rule: str = ""
+    criterion: str
 
 
-class Lead(Record, frozen=True, kw_only=True):
-    """How sure the choice of the first pool is.
+class Move(Record, frozen=True, kw_only=True):
+    """A network of a round.
+
+    Gains are in the metric of the selection, paired by image, above 0 if the network is better.
 
     Attributes:
-      second: the task that came second.
-      gain: how much better the best task is, on the folds that chose it, paired by image.
-      error: standard error of the gain.
+      task: that extends the network of the round; "" goes on with what that was trained on last.
+      network: what was trained.
+      evaluation: how good it is.
+      gain, error: how much better it is than the network of the round, and the standard error.
+      added, added_error: the same against going on, which costs as much; None for going on itself.
     """
 
-    second: str
+    task: str
+    network: Network
+    evaluation: Evaluation
     gain: float
     error: float
+    added: float | None = None
+    added_error: float | None = None
+
+
+class Round(Record, frozen=True, kw_only=True):
+    """A round of a search: a network that goes on in several ways of the same cost.
+
+    Attributes:
+      start: the network.
+      candidates: its extensions, in the order in which the search prefers them.
+      moves: the networks that were trained.
+      criterion: which task is tried next, as in `search.next`.
+      expected: how much better the best of them is expected to be than `start`.
+    """
+
+    start: Network
+    candidates: tuple[Extension, ...]
+    moves: tuple[Move, ...]
+    criterion: str
+    expected: float
+
+
+class Standing(Record, frozen=True, kw_only=True):
+    """What a search thinks of a network at its end.
+
+    Attributes:
+      network: the network.
+      estimate, error: of the metric of the selection, shrunk towards the mean of all networks, and
+        its standard deviation; see `strategies.selection`.
+      probability: that it is the best of all.
+      divisions: number of divisions into folds on which it was cross-validated.
+    """
+
+    network: Network
+    estimate: float
+    error: float
+    probability: float
+    divisions: int
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """The rounds of a search, and what it ends with.
+
+    Attributes:
+      rounds: in their order.
+      standings: of all networks, best first; the first one is kept.
+      stopped: why no further round was begun: "gain", "budget" or "tasks".
+      spent, budget: floating-point operations of all trainings, and what they might cost.
+    """
+
+    rounds: tuple[Round, ...]
+    standings: tuple[Standing, ...]
+    stopped: str
+    spent: float
+    budget: float
 
 
 class Rung(Record, frozen=True, kw_only=True):

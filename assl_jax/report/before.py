@@ -18,7 +18,8 @@ from assl_jax.sections import (
     Table,
     Text,
 )
-from assl_jax.strategies.outlook import Pace, Work
+from assl_jax.strategies.outlook import Pace
+from assl_jax.strategies.pricing import Work
 
 GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest

@@ -1,7 +1,8 @@
 """What finished stages say of networks. Looking up trains nothing."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -11,7 +12,13 @@ from assl_jax.errors import require
 from assl_jax.evaluation.calibration import calibrate
 from assl_jax.evaluation.scores import METRICS, on_test_set, scores
 from assl_jax.evaluation.spectrum import effective_rank
-from assl_jax.evaluation.uncertainty import Gain, estimate, paired_gain, summarise
+from assl_jax.evaluation.uncertainty import (
+    Gain,
+    estimate,
+    joint_scores,
+    paired_gain,
+    summarise,
+)
 from assl_jax.lcka import lcka_matrix
 from assl_jax.records import (
     SCRATCH,
@@ -33,8 +40,11 @@ from assl_jax.strategies.finetuning import (
     runs_of,
 )
 from assl_jax.strategies.scheduler import Stages
+from assl_jax.strategies.selection import Posterior, posterior
 from assl_jax.strategies.stage import Stage, StageSpec, Step
 from assl_jax.strategies.study import Study
+
+ONE: Mapping[Network, int] = MappingProxyType({})  # division into folds for each network
 
 
 class Evidence:
@@ -201,6 +211,40 @@ class Evidence:
             dataset.groups[rows],
             pretrainings=max(len(self.study.repeats(each)) for each in (before, after)),
         )
+
+    @property
+    def on_folds(self) -> bool:
+        """Whether networks are compared in cross-validation, not on the test set."""
+        return bool(self.study.cross_validated and self.study.target.folds)
+
+    def posterior(
+        self, networks: Sequence[Network], divisions: Mapping[Network, int] = ONE
+    ) -> Posterior:
+        """What the metric of the selection tells of some networks, a higher value being better.
+
+        Args:
+          networks: all of them together.
+          divisions: on how many divisions into folds a network is cross-validated, if not on one.
+        """
+        dataset = self.study.dataset
+        rows = np.sort(np.concatenate(dataset.labelled_sets)) if self.on_folds else dataset.test
+        runs = [
+            {
+                number: self._out_of_fold(network, [number])
+                for number in range(divisions.get(network, 1))
+            }
+            if self.on_folds
+            else {0: self.probabilities(network)}
+            for network in networks
+        ]
+        found = joint_scores(
+            self.study.metric,
+            dataset.labels[rows],
+            runs,
+            dataset.groups[rows],
+            [len(self.study.repeats(network)) for network in networks],
+        )
+        return posterior(*found)
 
     def over_scratch(self, network: Network) -> Estimate | None:
         """The test metric of `network` minus that of scratch, see `scores.on_test_set`.

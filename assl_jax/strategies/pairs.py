@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from assl_jax.records import SCRATCH, Correlation, Extension, Findings
+from assl_jax.strategies.candidates import extension, similarity_of
 from assl_jax.strategies.evidence import Evidence
-from assl_jax.strategies.mtassl import extension, similarity_of
 from assl_jax.strategies.stage import Plan
 
 GAINS = ("avg_gain", "max_gain")

@@ -23,7 +23,7 @@ from assl_jax.strategies.scheduler import Stages
 from assl_jax.strategies.stage import Stage, StageSpec
 from assl_jax.strategies.study import Study
 from assl_jax.training.checkpoint import CHECKPOINTS, DAMAGED, Checkpoints, load_tree
-from assl_jax.training.compute import step_flops
+from assl_jax.training.compute import pass_flops, step_flops
 from assl_jax.training.loop import Logging, Session, Training, fit
 from assl_jax.training.metrics_log import MetricsLog
 from assl_jax.training.processes import is_primary
@@ -111,9 +111,13 @@ def ordered(network: Network) -> tuple[str, ...]:
 
 def step_flops_of(study: Study, network: Network) -> float:
     """Floating-point operations of a step; of an alternating pool, the mean over its tasks."""
+    return step_flops(study.backbone, objective_of(study, network), _batch(study))
+
+
+def _batch(study: Study) -> jax.ShapeDtypeStruct:
+    """The shape of the images of a step."""
     images, size = study.dataset.images, study.pretrain.training.batch_size
-    batch = jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype)
-    return step_flops(study.backbone, objective_of(study, network), batch)
+    return jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype)
 
 
 def _seed(study: Study, network: Network) -> int:
@@ -123,13 +127,12 @@ def _seed(study: Study, network: Network) -> int:
 
 def training_of(study: Study, network: Network) -> Training:
     """How long a network is trained: see `PretrainSettings.budget` and `Network.compute`."""
-    settings, tasks, compute = study.pretrain, len(network.members), network.compute
+    settings, compute = study.pretrain, network.compute
     steps = settings.training.steps
-    if tasks > 1 and settings.budget == "per_task":
-        steps *= tasks
-    if tasks > 1 and settings.budget == "compute" and not compute:
-        first = next(name for name in network.members if name in study.tasks)
-        compute = steps * step_flops_of(study, study.single(first))
+    if settings.budget == "per_task" and len(network.members) > 1:
+        steps *= len(network.members)
+    if settings.budget == "compute" and not compute:
+        compute = steps * pass_flops(study.backbone, _batch(study))
     if compute:
         steps = max(1, round(compute / step_flops_of(study, network)))
     return dataclasses.replace(settings.training, steps=steps)

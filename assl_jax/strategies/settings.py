@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from assl_jax.errors import require
+from assl_jax.errors import InputError, require
 from assl_jax.evaluation.classification import Augmentation
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
@@ -13,6 +14,7 @@ from assl_jax.lcka import ESTIMATORS
 from assl_jax.objectives.penalty import Penalty
 from assl_jax.ranges import (
     Count,
+    NonNegative,
     OneOf,
     Part,
     Positive,
@@ -25,10 +27,6 @@ from assl_jax.ranges import (
 )
 from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
-
-# How many standard errors a larger pool must be better by, on folds that chose no network. None
-# compares the values on the folds that chose the start, as the paper does: it must not be worse.
-ACCEPT: dict[str, float | None] = {"not_worse": None, "better": 0.0, "one_standard_error": 1.0}
 
 
 class Criterion(NamedTuple):
@@ -50,15 +48,10 @@ NEXT = {
     "complement": Criterion(lambda _, adds: math.inf if adds is None else -adds, complement=True),
 }
 # Settings of the search that give Algorithm 1 as the paper prints it.
-AS_PRINTED: dict[str, Any] = {
-    "metric": "accuracy",
-    "accept": "not_worse",
-    "rungs": (),
-    "gate": False,
-    "next": "lcka",
-    "control": False,
-}
-AS_PRINTED_MIXING = "alternate"  # and how its pools are trained
+AS_PRINTED: dict[str, Any] = {"metric": "accuracy", "rungs": (), "next": "lcka"}
+# And how its networks are trained.
+AS_PRINTED_TRAINING: dict[str, Any] = {"mixing": "alternate", "budget": "steps"}
+BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(singles?|TFLOP)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,9 +88,9 @@ class PretrainSettings:
       seeds: number of pretrainings of every network, each with other random numbers. All of them
         are fine-tuned, and the search decides on all. Similarities and the exported backbone are
         of the first one. A teacher has one network.
-      budget: what a pool may cost. "compute" gives it the floating-point operations of its first
-        task's network, which is the best single one in a search; "steps" gives it the same number
-        of steps as one task, and "per_task" that number for each of its tasks.
+      budget: what a network may cost. With "compute" all trainings cost the same: as much as
+        `steps` steps of the backbone on a batch of whole images. "steps" gives each training
+        `steps` steps, and "per_task" a pool that number for each of its tasks.
       mixing: how a pool is trained. "alternate" draws one task for each step, as the paper does.
         "joint" trains all of them in every step, each on its share of the batch. "distil" learns
         from the finished networks of the single tasks.
@@ -217,7 +210,6 @@ class SearchSettings:
       metric: what it compares, one of `METRICS`. A log loss is a proper score: on few images it
         orders networks better than the accuracy does, and it hardly ever ties. Calibrated, it does
         not hang on the few images of which an overconfident network was too sure.
-      accept: when a larger pool is accepted, one of `ACCEPT`.
       next: which task is tried next: "lcka" the one least similar to the pool, as the paper does;
         "complement" the one whose features add most to the pool's in a linear probe of the
         labelled images, see `Evidence.complement`.
@@ -226,16 +218,13 @@ class SearchSettings:
       rungs: shares of a pretraining, in rising order, after which all tasks that are left are
         compared in cross-validation and the worse half of them is left out (successive halving,
         Jamieson & Talwalkar 2016); at least two stay. () pretrains every task to the end.
-      gate: leave out tasks that are no better than training from scratch, and keep the network from
-        scratch, or the start weights, if nothing is better than that at the end.
-      candidates: "argmin" trains only the least similar extension of a pool; "all" trains every
-        extension (Tables 2 and 3). In both cases the search accepts or rejects only the least
-        similar one.
-      control: if a pool was trained, train its first task alone with the whole compute of the
-        pool and of its parts. It costs as much as they did, but an aggregate that does not beat it
-        is not worth having. At the end the control, the single network that the search began with
-        and all pools that were trained are compared, and the best is kept. Without a control, it
-        is the last pool that was accepted.
+      candidates: "argmin" trains only the extension that is next; "all" trains every extension
+        (Tables 2 and 3).
+      gain: the search stops if the last round was expected to make the network better by less, in
+        the unit of the metric.
+      budget: what all trainings of the search may cost, fine-tunings included: "12 singles" (each
+        a task's pretraining and what judges it) or "6 TFLOP". "" allows twice as much as the
+        networks that the search begins with.
       as_printed: the paper's rules, see `AS_PRINTED`, in place of the other settings of the search.
 
     Raises:
@@ -245,13 +234,12 @@ class SearchSettings:
 
     select_on: Annotated[str, OneOf(("cv", "test"))] = "cv"
     metric: Annotated[str, OneOf(METRICS)] = "calibrated_log_loss"
-    accept: Annotated[str, OneOf(ACCEPT)] = "one_standard_error"
     next: Annotated[str, OneOf(NEXT)] = "lcka"
     complement: bool = False
     rungs: tuple[float, ...] = ()
-    gate: bool = True
     candidates: Annotated[str, OneOf(("argmin", "all"))] = "argmin"
-    control: bool = True
+    gain: NonNegative = 0.01
+    budget: str = ""
     as_printed: bool = False
 
     def __post_init__(self) -> None:
@@ -265,13 +253,25 @@ class SearchSettings:
             not rungs or self.select_on == "cv" or self.as_printed,
             f"search.rungs={rungs} needs search.select_on=cv",
         )
+        if self.budget:
+            split_budget(self.budget)
 
     @property
     def in_force(self) -> "SearchSettings":
         """The same with the paper's rules, if it is to follow them."""
-        return (
-            dataclasses.replace(self, as_printed=False, **AS_PRINTED) if self.as_printed else self
-        )
+        return dataclasses.replace(self, **AS_PRINTED) if self.as_printed else self
+
+
+def split_budget(text: str) -> tuple[float, str]:
+    """The number and the unit of `search.budget`.
+
+    Raises:
+      InputError: another form.
+    """
+    found = BUDGET.fullmatch(text.strip())
+    if not found or not float(found[1]):
+        raise InputError(f"search.budget={text!r} must be as '12 singles' or '6 TFLOP'")
+    return float(found[1]), "TFLOP" if found[2] == "TFLOP" else "singles"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -147,6 +147,26 @@ class Study:
             teachers=tuple(others if goes_on else [self.single(first), *others]),
         )
 
+    def extended(self, network: Network, name: str) -> Network:
+        """A pretrained network that goes on with one more task or teacher."""
+        if self.pretrain.mixing != "distil":
+            tasks = (*network.tasks, name)
+            return Network(tasks=tasks, objective=self.pretrain.mixing, start=network)
+        added = self.single(name)
+        if self.distil.start == "single":
+            teachers = (*network.teachers, added)
+            return Network(
+                tasks=network.tasks, objective="distil", start=network, teachers=teachers
+            )
+        teachers = (network, added)
+        return Network(
+            tasks=network.tasks, objective="distil", start=self.initial, teachers=teachers
+        )
+
+    def going_on(self, network: Network) -> Network:
+        """A pretrained network that goes on with what it was trained on last."""
+        return network.replace(start=network, share=1.0)
+
     def repeats(self, network: Network) -> list[Network]:
         """The pretrainings of a network, see `PretrainSettings.seeds`; itself without one."""
         trained = any(each.trained for each in network.history)

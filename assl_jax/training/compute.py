@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from assl_jax.models.cpu import plain_forms
 from assl_jax.models.heads import flatten_views
@@ -57,6 +58,20 @@ def _member_flops(backbone: nn.Module, member: Member, examples: Any) -> float:
     inputs = jax.eval_shape(flatten_views, batch.inputs)
     alone = flops_of(lambda v, x: backbone.apply(v, x), variables, inputs) if member.passes else 0.0
     return PASSES * trained + member.passes * alone
+
+
+@functools.lru_cache(maxsize=256)
+def pass_flops(backbone: nn.Module, images: jax.ShapeDtypeStruct) -> float:
+    """Floating-point operations of the backbone when a step trains it on a batch of whole images.
+
+    Args:
+      backbone: the network.
+      images: a batch `[b, *space, c]`.
+    """
+    x = jax.ShapeDtypeStruct(images.shape, np.float32)
+    variables = jax.eval_shape(backbone.init, jax.random.key(0), x)
+    with plain_forms():
+        return PASSES * flops_of(lambda v, x: backbone.apply(v, x), variables, x)
 
 
 def flops_of(function: Callable, *arguments: Any) -> float:

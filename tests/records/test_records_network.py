@@ -15,6 +15,9 @@ AWAY = AGAIN.replace(objective="self_assl", start=None)
 BOTH = Network(objective="side_by_side", teachers=(SRC, AWAY))
 THEN = ROTATION.replace(start=SIMCLR)  # SimCLR, then with Rotation
 ON = Network(tasks=("rotation", "simclr"), objective="alternate", start=THEN)  # then on
+DISTILLED_ON = DISTILLED.replace(start=DISTILLED)
+EXTENDED = DISTILLED_ON.replace(start=SRC.replace(start=SRC), teachers=(ROTATION,))
+LATER = DISTILLED_ON.replace(teachers=(*DISTILLED.teachers, SIMCLR))
 
 # The network, its label, its title, its members and its generation.
 NETWORKS = {
@@ -41,6 +44,21 @@ NETWORKS = {
     "then on": (
         *(ON, "simclr.then_rotation.then_on", "simclr, then rotation, then on"),
         *(("simclr", "rotation"), 3),
+    ),
+}
+# Distilled networks that go on, that begin with one that went on, and that learn from one more.
+NETWORKS |= {
+    "distilled, then on": (
+        *(DISTILLED_ON, "src+rotation+wise.then_on", "src + rotation + wise, then on"),
+        *(("src", "rotation", "wise"), 3),
+    ),
+    "on, then another": (
+        *(EXTENDED, "src.then_on.then_rotation", "src, then on, then rotation"),
+        *(("src", "rotation"), 3),
+    ),
+    "distilled, then another": (
+        *(LATER, "src+rotation+wise.then_simclr", "src + rotation + wise, then simclr"),
+        *(("src", "rotation", "wise", "simclr"), 3),
     ),
 }
 EVERY = pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from small_studies import ENTRIES, make_lab
 from assl_jax.evaluation.uncertainty import Gain, estimate
 from assl_jax.models import BACKBONES
 from assl_jax.records import START, Estimate, Evaluation
-from assl_jax.strategies import mtassl, pretraining
+from assl_jax.strategies import pretraining, rounds
+from assl_jax.strategies.evidence import ONE
+from assl_jax.strategies.selection import posterior
 from assl_jax.strategies.settings import (
     DistilSettings,
     PretrainSettings,
@@ -103,7 +105,7 @@ def key_of(network):
 class FakeEvidence:
     """Answers from tables, and remembers what had to be trained. A plan yields nothing from it.
 
-    Keys are labels, with spaces for "+": "a b" is a pool in any order, "a.longer" its control.
+    Keys are labels, with spaces for "+": "a b" is a pool in any order, "a.then_on" goes on.
     `accuracies` are by network, `similarities` by two of them as in "a b|c". The selection of a
     network is its accuracy unless `selections` has another value; on one division into folds,
     `divisions` may. The AUC is the opposite of the accuracy, so that it prefers the other task.
@@ -116,8 +118,9 @@ class FakeEvidence:
         self.pairs = {
             frozenset(_key(k) for k in key.split("|")): s for key, s in similarities.items()
         }
-        self.complements, self.error = {}, 0.0
+        self.complements, self.error, self.on_folds = {}, 1e-6, True
         self.trained, self.prepared, self.compared_gains, self.looked = [], [], [], []
+        self.makes_pools = "distil" if teachers or any(".then" in key for key in accuracies) else ""
         singles = [key for key in accuracies if " " not in key and "." not in key]
         names = [key for key in singles if key not in ("scratch", "start", *teachers)]
         self.study = Study(
@@ -126,7 +129,7 @@ class FakeEvidence:
             backbone=None,
             backbone_settings={"name": "fake"},
             tasks=dict.fromkeys(names),
-            pretrain=PretrainSettings(mixing="distil" if teachers else "alternate"),
+            pretrain=PretrainSettings(mixing=self.makes_pools or "alternate"),
             distil=DistilSettings(),
             penalty=None,
             target=TargetSettings(),
@@ -170,6 +173,15 @@ class FakeEvidence:
         table = self.accuracies if on_test else self.accuracies | self.selections
         return Gain(table[keys[1]] - table[keys[0]], self.error, 1.96 * self.error)
 
+    def posterior(self, networks, divisions=ONE):
+        """`error` is that of every difference, with one division into folds or several."""
+        keys = [(key_of(network), range(divisions.get(network, 1))) for network in networks]
+        table = self.accuracies | (self.selections if self.on_folds else {})
+        scores = [
+            np.mean([self.divisions.get((key, d), table[key]) for d in each]) for key, each in keys
+        ]
+        return posterior(np.array(scores), self.error**2 / 2 * np.eye(len(scores)))
+
     def complement(self, pool, other):
         return self.complements.get(f"{key_of(pool)}|{key_of(other)}")
 
@@ -191,12 +203,11 @@ def _keyed(table):
 
 @pytest.fixture
 def fake(make_evaluation, monkeypatch):
-    """`fake(accuracies, similarities={}, selections={}, teachers=(), start=False)`."""
+    """`fake(accuracies, similarities={}, selections={}, teachers=(), start=False)`.
 
-    def longer(study, pool, first):
-        return study.single(first).replace(compute=1.0 + len(pool.members))
-
-    monkeypatch.setattr(mtassl, "longer", longer)
+    Each network costs 1 TFLOP.
+    """
+    monkeypatch.setattr(rounds, "cost", lambda evidence, networks: 1e12 * len({*networks}))
 
     def make(accuracies, similarities=None, selections=None, *, teachers=(), start=False):
         tables = accuracies, similarities or {}, selections or {}

@@ -7,12 +7,11 @@ import paper_tables
 import pytest
 from paper_tables import SINGLES, TABLE_1, TABLE_2, TASKS, THREE, TWO
 
-from assl_jax.records import SCRATCH, Findings
+from assl_jax.records import Findings
 from assl_jax.strategies import mtassl
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 
 ABC = {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3, "a b|c": 0.2}  # similarities of three tasks
-LAST_WORD = {"accept": "better", "gate": True, "control": True}  # the rules of the defaults
 
 
 @pytest.fixture
@@ -36,7 +35,8 @@ def search(drive):
     """`search(evidence, **settings)`: with the paper's rules, unless `settings` say otherwise."""
 
     def run(evidence, **settings):
-        return drive(mtassl.search(evidence, SearchSettings(**AS_PRINTED | settings)))
+        rules = AS_PRINTED | {"as_printed": True} | settings
+        return drive(mtassl.search(evidence, SearchSettings(**rules)))
 
     return run
 
@@ -145,15 +145,9 @@ def test_without_cross_validation_the_test_set_decides(fake, search):
 
 
 def test_a_single_task(fake, search):
-    results = search(fake({"a": 0.5}), control=True)
-    assert kept(results) == "a" and results.iterations == () and results.control is None
+    results = search(fake({"a": 0.5}))
+    assert kept(results) == "a" and results.iterations == () and results.search is None
     assert results.similarity.matrix == ((1.0,),)
-
-
-def test_the_papers_rules_have_no_control_and_no_last_word(fake, search):
-    found = search(fake({"a": 0.5, "b": 0.4, "a b": 0.7}, {"a|b": 0.1}))
-    assert kept(found) == "a+b" and len(found.iterations) == 1
-    assert found.control is found.last_word is None
 
 
 def test_one_network_beside_the_baselines(fake, drive):
@@ -189,38 +183,6 @@ def test_decisions_on_another_metric(fake, search):
     assert candidate.evaluation.metrics["auc"].mean == pytest.approx(0.3)
 
 
-def test_a_larger_pool_must_be_better_by_a_standard_error(fake, search):
-    """On the second division into folds, which chose no network."""
-    evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.2})
-    evidence.error = 0.05
-    (step,) = search(evidence, accept="one_standard_error").iterations
-    assert step.accepted and step.gain == pytest.approx(0.1)
-    assert (step.error, step.needed) == (0.05, 0.05)
-    assert evidence.compared_gains[-1] == ("a", "a+b", 1)
-    evidence.error = 0.11
-    assert kept(search(evidence, accept="one_standard_error")) == "a"
-    assert kept(search(evidence, accept="better")) == "a+b"
-    evidence.accuracies["a+b"] = 0.5  # an equal one is not better
-    assert kept(search(evidence, accept="better")) == "a"
-
-
-def test_every_decision_has_folds_of_its_own(fake, search):
-    """A pool that was accepted on some folds is not compared on them again."""
-    accuracies = {"a": 0.5, "b": 0.4, "c": 0.3, "a b": 0.6, "a b c": 0.7}
-    evidence = fake(accuracies, ABC)
-    assert kept(search(evidence, accept="better")) == "a+b+c"
-    assert evidence.compared_gains == [("b", "a", 0), ("a", "a+b", 1), ("a+b", "a+b+c", 2)]
-
-
-def test_how_far_the_best_task_is_ahead(fake, search):
-    evidence = fake({"a": 0.5, "b": 0.4, "c": 0.45, "a b": 0.3}, ABC)
-    evidence.error = 0.02
-    lead = search(evidence).lead
-    assert lead.second == "c" and lead.gain == pytest.approx(0.05) and lead.error == 0.02
-    assert evidence.compared_gains[0] == ("c", "a", 0)
-    assert search(fake({"a": 0.5})).lead is None
-
-
 def test_similarities_and_complements_have_six_digits(fake, search):
     evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.3}, {"a|b": 1 / 3})
     evidence.complements = {"a|b": 2 / 3}
@@ -229,44 +191,6 @@ def test_similarities_and_complements_have_six_digits(fake, search):
     assert (row.similarity, row.complement) == (0.333333, 0.666667)
     assert search(evidence).iterations[0].candidates[0].complement is None  # nobody asks for it
     assert found.similarity.matrix == ((1.0, 0.333333), (0.333333, 1.0))
-
-
-def test_no_pool_consists_of_teachers_and_the_control_trains_a_task(fake, search):
-    """The teachers are the best two, and the least similar ones."""
-    accuracies = {
-        **{"t": 0.5, "u": 0.4, "wise": 0.8, "old": 0.7, "u.longer": 0.6},
-        **{"wise u": 0.85, "wise u old": 0.9, "wise u old t": 0.9},
-    }
-    alike = {"old": 0.1, "u": 0.2, "t": 0.3, "wise": 0.4}
-    names, pools = list(alike), ["wise", "wise u", "wise u old"]
-    pairs = {f"{a}|{b}": 0.5 for a in names for b in names}
-    pairs |= {f"{pool}|{name}": alike[name] for pool in pools for name in names}
-    evidence = fake(accuracies, pairs, teachers=("wise", "old"))
-    findings = search(evidence, accept="better", gate=True, control=True)
-    assert [(step.pool, step.chosen, step.accepted) for step in findings.iterations] == [
-        (("wise",), "u", True),
-        (("wise", "u"), "old", True),
-        (("wise", "u", "old"), "t", False),
-    ]
-    assert "old+wise" not in evidence.trained
-    assert findings.control.network.members == ("u",)
-    assert findings.best.network.tasks == ("u",)
-    assert {*findings.best.network.members} == {"wise", "u", "old"}
-    # Where the tasks are left out, the search ends.
-    pairs = {f"{a}|{b}": 0.5 for a in ("t", "wise", "old") for b in ("t", "wise", "old")}
-    accuracies = {"scratch": 0.5, "t": 0.4, "wise": 0.8, "old": 0.7}
-    evidence = fake(accuracies, pairs, teachers=("wise", "old"))
-    findings = search(evidence, **LAST_WORD)
-    assert kept(findings) == "wise" and not findings.iterations and not findings.control
-
-
-def test_a_task_no_better_than_scratch_does_not_join(fake, search):
-    accuracies = {"a": 0.5, "b": 0.1, "c": 0.2, "a c": 0.6, "a b": 0.4}
-    evidence = fake(accuracies, ABC)  # scratch reaches 0.1
-    results = search(evidence, gate=True)
-    assert results.left_out == ("b",) and kept(results) == "a+c"
-    assert "a+b" not in evidence.trained and len(results.iterations) == 1
-    assert search(evidence, candidates="all").iterations[0].chosen == "b"
 
 
 def test_the_task_that_adds_most_is_tried_next(fake, search):
@@ -280,73 +204,3 @@ def test_the_task_that_adds_most_is_tried_next(fake, search):
     assert [c.complement for c in step.candidates] == [0.2, -0.01, None]
     assert [c.similarity for c in step.candidates] == [0.2, 0.1, 0.3]
     assert search(evidence).iterations[0].chosen == "b"
-
-
-@pytest.mark.parametrize("alone", [0.65, 0.7, 0.75])
-def test_the_last_word_compares_all_that_is_left_on_all_folds(fake, search, alone):
-    evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.7, "a.longer": alone}, {"a|b": 0.1})
-    evidence.error = 0.02
-    found = search(evidence, **LAST_WORD)
-    # The pool comes first among equals.
-    assert kept(found) == ("a.longer" if alone > 0.7 else "a+b")
-    assert found.best.evaluation.accuracy.mean == max(0.7, alone)
-    assert (found.control.network.label, found.control.as_long_as.label) == ("a.longer", "a+b")
-    assert found.control.evaluation.accuracy.mean == alone
-    scores = {"scratch": 0.1, "a": 0.5, "a+b": 0.7, "a.longer": alone}
-    finalists = found.last_word.finalists
-    assert {f.network.label: f.score for f in finalists} == pytest.approx(scores)
-    assert [f.score for f in finalists] == sorted(scores.values(), reverse=True)
-    assert {f.error for f in finalists} == {0.02} and found.last_word.divisions == 2
-    # Nothing is cross-validated that is not compared.
-    assert evidence.prepared == [
-        *(("a", 1), ("a+b", 1)),
-        *((label, fold) for label in scores for fold in (0, 1)),
-    ]
-
-
-def test_the_mean_over_the_divisions_counts(fake, search):
-    evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.6, "a.longer": 0.55}, {"a|b": 0.1})
-    evidence.divisions = {("a+b", 0): 0.52, ("a.longer", 0): 0.53, ("a.longer", 1): 0.6}
-    assert kept(search(evidence, **LAST_WORD)) == "a.longer"  # 0.565 and 0.56
-    evidence.divisions["a.longer", 1] = 0.58
-    assert kept(search(evidence, **LAST_WORD)) == "a+b"  # 0.555 and 0.56
-
-
-@pytest.mark.parametrize("best", ["a", "a b", "a.longer"])
-def test_a_pool_that_was_not_accepted_is_left_too_and_has_a_control(fake, search, best):
-    accuracies = {"a": 0.5, "b": 0.4, "a b": 0.49, "a.longer": 0.48} | {best: 0.505}
-    evidence = fake(accuracies, {"a|b": 0.1})
-    evidence.error = 0.02
-    found = search(evidence, **LAST_WORD | {"accept": "one_standard_error"})
-    assert [step.accepted for step in found.iterations] == [False]
-    assert found.control.as_long_as.label == "a+b" and kept(found) == best.replace(" ", "+")
-
-
-def test_the_control_is_that_of_the_accepted_pool(fake, search):
-    accuracies = {"a": 0.5, "b": 0.4, "c": 0.3, "a b": 0.6, "a b c": 0.5, "a.longer": 0.55}
-    found = search(fake(accuracies, ABC), **LAST_WORD)
-    assert [step.accepted for step in found.iterations] == [True, False]
-    assert found.control.as_long_as.label == "a+b" and kept(found) == "a+b"
-    assert found.last_word.divisions == 3 and len(found.last_word.finalists) == 5
-
-
-@pytest.mark.parametrize("on", ["cv", "test"])
-@pytest.mark.parametrize("scratch, start, best", [(0.6, 0.4, "scratch"), (0.4, 0.6, "start")])
-def test_what_was_not_pretrained_is_kept_where_nothing_beats_it(
-    fake, search, scratch, start, best, on
-):
-    accuracies = {"scratch": scratch, "start": start, "a": 0.5, "b": 0.3, "a b": 0.2}
-    evidence = fake(accuracies | {"a.longer": 0.1}, {"a|b": 0.1}, start=True)
-    found = search(evidence, **LAST_WORD, select_on=on)
-    assert kept(found) == best and (found.best.network == SCRATCH) == (best == "scratch")
-    assert found.best.evaluation.accuracy.mean == 0.6
-    assert found.control is None and found.last_word.divisions == (1 if on == "cv" else 0)
-    assert kept(search(evidence)) == "a"  # the paper's rules look at tasks alone
-    evidence.accuracies["a"] = 0.7
-    assert kept(search(evidence, **LAST_WORD, select_on=on)) == "a"
-
-
-@pytest.mark.parametrize("rule", [{"accept": "not_worse"}, {"select_on": "test"}])
-def test_rules_without_further_folds_ask_for_none(fake, search, rule):
-    evidence = fake({"a": 0.5, "b": 0.4, "a b": 0.6}, {"a|b": 0.1})
-    assert kept(search(evidence, **rule)) == "a+b" and not evidence.prepared

@@ -1,0 +1,193 @@
+"""The search with one budget: rounds in which another task must beat training on."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from assl_jax.errors import require
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.records import Extension, Move, Network, Round, Search, Standing
+from assl_jax.strategies.candidates import Candidates, candidates, extension
+from assl_jax.strategies.evidence import Evidence
+from assl_jax.strategies.pricing import Work, cost, price
+from assl_jax.strategies.selection import Posterior
+from assl_jax.strategies.settings import SearchSettings, split_budget
+from assl_jax.strategies.stage import with_parents
+
+SURE = 0.9  # probability of being best from which on no division into folds is added
+DIVISIONS = 3  # into folds, at most, of the two networks that lead
+
+
+def grow(
+    evidence: Evidence, settings: SearchSettings, networks: Sequence[Network]
+) -> Generator[Any, None, Search]:
+    """Go on from the best network while that is worth its compute.
+
+    A round begins with the best network that has a task. It trains that network further in two
+    ways of the same cost: extended by the task that is next, and with its own task alone. Both are
+    compared with it on the same images. So each round tells what a task adds to more training. The
+    next round begins with the best network of all.
+
+    Args:
+      evidence, settings: of the search.
+      networks: those that are trained already, and those without pretraining.
+    """
+    study, tried, rounds = evidence.study, list(networks), list[Round]()
+    budget = budget_of(evidence, settings, tried)
+    stopped, spent = "", cost(evidence, tried)
+    while not stopped:
+        found = evidence.posterior(tried)
+        begun = [network for network in tried if network.trained]
+        start = max(begun, key=lambda network: found.mean[tried.index(network)])
+        names = [
+            name
+            for name in study.members()
+            if study.single(name) in tried
+            and name not in start.members
+            and study.extended(start, name) not in tried
+        ]
+        ranked = yield from candidates(evidence, settings, start, names)
+        chosen = names if settings.candidates == "all" else ranked.order[:1]
+        moves = {name: study.extended(start, name) for name in chosen}
+        moves[""] = study.going_on(start)
+        fresh = [network for network in moves.values() if network not in tried]
+        more = cost(evidence, [*tried, *fresh]) - spent
+        if rounds and rounds[-1].expected < settings.gain:
+            stopped = "gain"
+        elif not fresh:
+            stopped = "tasks"
+        elif spent + more > budget:
+            stopped = "budget"
+        else:
+            yield from evidence.evaluated([*moves.values()])
+            tried, spent = [*tried, *fresh], spent + more
+            rounds.append(_round(evidence, start, moves, ranked, tried))
+    divisions = yield from _look_again(evidence, tried)
+    found = evidence.posterior(tried, divisions)
+    return Search(
+        rounds=tuple(rounds),
+        standings=_standings(evidence, found, tried, divisions),
+        stopped=stopped,
+        spent=spent,
+        budget=budget,
+    )
+
+
+def _round(
+    evidence: Evidence,
+    start: Network,
+    moves: dict[str, Network],
+    ranked: Candidates,
+    tried: Sequence[Network],
+) -> Round:
+    """What the moves of a round brought."""
+    study, found = evidence.study, evidence.posterior(tried)
+    own = np.isin(np.arange(len(tried)), [tried.index(each) for each in moves.values()])
+    before = evidence.evaluate(start)
+
+    def move(task: str, network: Network) -> Move:
+        over_start = evidence.gain(start, network)
+        added = evidence.gain(moves[""], network) if task else None
+        return Move(
+            task=task,
+            network=network,
+            evaluation=evidence.evaluate(network),
+            gain=over_start.mean,
+            error=over_start.error,
+            added=added and added.mean,
+            added_error=added and added.error,
+        )
+
+    def candidate(name: str) -> Extension:
+        single = evidence.evaluate(study.single(name))
+        extended = evidence.evaluate(moves[name]) if name in moves else None
+        similar, adds = ranked.similar[name], ranked.complement[name]
+        return extension(start.members, name, similar, before, single, extended, adds)
+
+    return Round(
+        start=start,
+        candidates=tuple(map(candidate, ranked.order)),
+        moves=tuple(move(task, network) for task, network in moves.items()),
+        criterion=ranked.criterion,
+        expected=found.gain(own, over=tried.index(start)),
+    )
+
+
+def _look_again(
+    evidence: Evidence, networks: Sequence[Network]
+) -> Generator[Any, None, dict[Network, int]]:
+    """Cross-validate the two networks that lead on further divisions, while it is open.
+
+    Returns:
+      The number of divisions of each network that has more than one.
+    """
+    divisions: dict[Network, int] = {}
+    while evidence.on_folds:
+        found = evidence.posterior(networks, divisions)
+        if len(networks) == 1 or found.probabilities[found.best] >= SURE:
+            break
+        leaders = [networks[i] for i in np.argsort(-found.mean, kind="stable")[:2]]
+        fewest = min(leaders, key=lambda network: divisions.get(network, 1))
+        number = divisions.get(fewest, 1)
+        if number >= DIVISIONS:
+            break
+        behind = [each for each in leaders if divisions.get(each, 1) == number]
+        yield from evidence.evaluated(behind, [number])
+        divisions |= dict.fromkeys(behind, number + 1)
+    return divisions
+
+
+def _standings(
+    evidence: Evidence,
+    found: Posterior,
+    networks: Sequence[Network],
+    divisions: dict[Network, int],
+) -> tuple[Standing, ...]:
+    sign = 1 if METRICS[evidence.study.metric].higher_is_better else -1
+    probabilities = found.probabilities
+    return tuple(
+        Standing(
+            network=networks[i],
+            estimate=sign * float(found.mean[i]),
+            error=float(found.error[i]),
+            probability=round(float(probabilities[i]), 4),
+            divisions=divisions.get(networks[i], 1),
+        )
+        for i in np.argsort(-found.mean, kind="stable")
+    )
+
+
+def budget_of(evidence: Evidence, settings: SearchSettings, begun: Sequence[Network]) -> float:
+    """What all trainings of a search may cost: by default twice the networks that it begins with.
+
+    Raises:
+      InputError: a budget that does not pay for those.
+    """
+    spent = cost(evidence, begun)
+    if not settings.budget:
+        return 2 * spent
+    amount, unit = split_budget(settings.budget)
+    singles = [network for network in begun if network.trained]
+    each = {
+        "singles": cost(evidence, singles) / len(singles),
+        "TFLOP": 1e12,
+    }[unit]
+    require(
+        amount * each >= spent,
+        f"search.budget={settings.budget} does not pay for the {len(singles)} tasks and training "
+        f"from scratch, which cost {spent / 1e12:.3g} TFLOP; raise it, or name fewer tasks",
+    )
+    return amount * each
+
+
+def at_most(evidence: Evidence, settings: SearchSettings, begun: Sequence[Network]) -> list[Work]:
+    """What rounds cost at most after the networks that a search begins with."""
+    left = budget_of(evidence, settings, begun) - cost(evidence, begun)
+    single = next(network for network in begun if network.trained)
+    steps, flops = map(sum, zip(*_prices(evidence, single), strict=True))
+    return [Work("rounds", round(left / flops * steps), left, finished=False)]
+
+
+def _prices(evidence: Evidence, network: Network) -> list[tuple[int, float]]:
+    return [price(evidence.study, spec) for spec in with_parents(evidence.specs(network))]
