@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from assl_jax.data import SOURCES, Dataset, Source, source_of
 from assl_jax.data.digits import Digits
+from assl_jax.evaluation.student import StudentSettings
 from assl_jax.groups import Setting, settings
 from assl_jax.interop.start import InitSettings, teacher_paths
 from assl_jax.models import BackboneSettings, suggest_delay, takes
@@ -69,7 +70,8 @@ class RunConfig:
       log_every: steps between two lines of its log.
       log_to: where the curves of a training are shown, separated by commas; see `TRACKERS` in
         `training/trackers.py`.
-      data, backbone, init, pretrain, distil, target, similarity, self_assl, search: groups.
+      data, backbone, init, pretrain, distil, target, student, similarity, self_assl, search: groups
+        of settings.
       task: a group for each proxy task, by name.
 
     Raises:
@@ -92,6 +94,7 @@ class RunConfig:
     distil: DistilSettings = DistilSettings()
     target: TargetSettings = TargetSettings()
     similarity: SimilaritySettings = SimilaritySettings()
+    student: StudentSettings = StudentSettings()
     self_assl: SelfASSLSettings = SelfASSLSettings()
     search: SearchSettings = SearchSettings()
     task: Mapping[str, ProxyTask] = dataclasses.field(

@@ -44,6 +44,7 @@ def studies_of(config: RunConfig, dataset: Dataset) -> list[Study]:
             penalty=config.self_assl.second.penalty,
             target=config.target,
             similarity=config.similarity,
+            student=config.student,
             seed=config.seed,
             metric=config.search.metric,
             cross_validated=config.cross_validated,

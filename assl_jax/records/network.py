@@ -12,6 +12,7 @@ VARIANTS = {
     "longer": "as long as the pool",
     "second_run": "second run",
     "self_assl": "Self-ASSL",
+    "student": "student",
 }
 
 
@@ -32,7 +33,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
       tasks: the proxy tasks of its last training; () without one.
       objective: what that training does: "alternate", "joint" and "distil" train several tasks
         together, "second_run" and "self_assl" train the same tasks once more; "" trains one task.
-        "side_by_side" is no training: two `teachers` are fine-tuned as one network.
+        "side_by_side" is no training: two `teachers` are fine-tuned as one network. "student" is
+        no pretraining either: it learns from fine-tuned `teachers`, see `evaluation.student`.
       start: the network that the training begins with; None begins with random weights.
       teachers: finished networks that stay as they are. Their features are targets of "distil";
         "self_assl" trains away from those of the only one.
@@ -79,6 +81,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             return START if self.given else "scratch"
         if self.trained_again:
             return self.objective
+        if self.objective == "student":
+            return "student"
         if self.objective == "side_by_side":
             return self.teachers[-1].variant
         if self.start and self.start.trained and not self._distils_singles:
@@ -110,6 +114,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
     def label(self) -> str:
         """In logs and folder names: `src+rotation`, `simclr.longer.seed1`, `scratch`, `start`."""
         own = "+".join(self.members) or self.variant
+        if self.objective == "student":
+            own = "+".join(teacher.repeated(0).label for teacher in self.teachers)
         if self.start and self.variant == "on":
             own = f"{self.start.repeated(0).label}.then_{'+'.join(self._further) or 'on'}"
         words = [f".{self.variant}" if self.variant in VARIANTS else ""]
@@ -124,6 +130,8 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
           of: the title of a task or teacher.
         """
         own = " + ".join(map(of, self.members)) or TITLES.get(self.variant, "")
+        if self.objective == "student":
+            own = " and ".join(teacher.repeated(0).title(of) for teacher in self.teachers)
         if self.start and self.variant == "on":
             then = " + ".join(map(of, self._further)) or "on"
             own = f"{self.start.repeated(0).title(of)}, then {then}"

@@ -38,6 +38,7 @@ from assl_jax.strategies.finetuning import (
     on_folds,
     predictions,
     runs_of,
+    student_flops,
 )
 from assl_jax.strategies.scheduler import Stages
 from assl_jax.strategies.selection import Posterior, posterior
@@ -97,7 +98,7 @@ class Evidence:
 
     def _rates(self, network: Network) -> list[StageSpec]:
         """The cross-validations that choose the learning rate; none where it is given."""
-        study = self.study
+        study, network = self.study, _judged_with(network)
         return [
             cross_validate(study, repeat, rate, FOR_RATES, "rate")
             for rate in (study.target.rates if study.target.chooses_rate else ())
@@ -156,6 +157,7 @@ class Evidence:
         All pretrainings of the network have the same one.
         """
         study, rates = self.study, self.study.target.rates
+        network = _judged_with(network)
         if not study.target.chooses_rate:
             return rates[0]
 
@@ -327,7 +329,7 @@ class Evidence:
                 if not isinstance(result, Pretrained) or result.flops is None:
                     return None
                 total += result.flops
-        return total
+        return total + (student_flops(self.study) if network.objective == "student" else 0)
 
     def record(self) -> tuple[NetworkRecord, ...]:
         """The networks that were evaluated, with the stages that hold them."""
@@ -375,3 +377,8 @@ class Evidence:
                 rows = np.concatenate([run.test for run in runs.values()])
                 found.append(np.concatenate(predicted)[np.argsort(rows, kind="stable")])
         return found
+
+
+def _judged_with(network: Network) -> Network:
+    """The network whose learning rate holds: a student and its teachers have one."""
+    return network.teachers[0] if network.objective == "student" else network

@@ -5,10 +5,11 @@ A stage keeps probabilities. Metrics are read from them, see `strategies.evidenc
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from assl_jax.console import Progress
@@ -16,6 +17,7 @@ from assl_jax.evaluation import stored
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.export import export_model
 from assl_jax.evaluation.finetune import Target, stratified_folds
+from assl_jax.evaluation.student import Taught, teach
 from assl_jax.files import read_array, write_array
 from assl_jax.models import SideBySide
 from assl_jax.records import MODEL_FOLDER, Network, Predicted
@@ -25,6 +27,7 @@ from assl_jax.strategies.scheduler import Stages
 from assl_jax.strategies.stage import Stage, StageSpec
 from assl_jax.strategies.study import Study
 from assl_jax.training.checkpoint import CHECKPOINTS, Checkpoints
+from assl_jax.training.compute import PASSES, step_flops
 from assl_jax.training.interrupt import check_stop
 from assl_jax.training.loop import Logging, Session
 from assl_jax.training.processes import broadcast, is_primary
@@ -49,6 +52,7 @@ class Run(NamedTuple):
 
 
 Runs = Mapping[str, Run]
+Train = Callable[[Run, Session], TrainState]
 
 
 def on_all_labels(study: Study) -> dict[str, Run]:
@@ -110,12 +114,20 @@ def _spec(study: Study, kind: str, network: Network, rate: float, own: dict[str,
     shared = {name: value for name, value in settings.items() if name not in ELSEWHERE}
     parents = [pretraining.spec(study, each) for each in parts_of(network)]
     own = {"learning_rate": rate, **shared, **own}
-    return study.stage(kind, network, own, parents, [Classification])
+    if network.objective == "student":
+        own |= {
+            "student": study.student.steps,
+            "training": dataclasses.asdict(study.pretrain.training),
+            "teachers": study.target.seeds,
+            "unlabeled": study.inputs["unlabeled"],
+        }
+    roots = [Classification, Taught] if network.objective == "student" else [Classification]
+    return study.stage(kind, network, own, parents, roots)
 
 
 def parts_of(network: Network) -> tuple[Network, ...]:
-    """The networks whose weights are fine-tuned as one; none from scratch."""
-    if network.objective == "side_by_side":
+    """The networks whose weights are fine-tuned, as one or as teachers; none from scratch."""
+    if network.objective in ("side_by_side", "student"):
         return network.teachers
     return (network,) if network.has_weights else ()
 
@@ -140,12 +152,11 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
     checkpoint.
     """
     variables = [pretraining.load(study, stages.get(parent)) for parent in spec.parents]
-    copies = max(1, len(variables))
-    backbone = study.backbone if copies == 1 else SideBySide(study.backbone, copies)
-    begin = SideBySide.gather(*variables) if copies > 1 else next(iter(variables), None)
+    teaches = spec.network.objective == "student"
+    copies = 1 if teaches else max(1, len(variables))
     dataset, settings = study.dataset, study.target.at(spec.settings["learning_rate"])
     target = Target(
-        backbone,
+        study.backbone if copies == 1 else SideBySide(study.backbone, copies),
         Classification(
             classes=dataset.num_classes,
             augmentation=settings.augmentation,
@@ -159,6 +170,11 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
         settings.balance,
         dataset.groups,
     )
+    if teaches:
+        train: Train = Teaching(study, target, variables)
+    else:
+        begin = SideBySide.gather(*variables) if copies > 1 else next(iter(variables), None)
+        train = Finetuning(target, begin)
 
     def keep(number: int, state: TrainState) -> None:
         if spec.kind == "finetune" and is_primary() and number < settings.keep:
@@ -174,17 +190,104 @@ def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pred
     title, runs = TITLES[spec.kind].format(**words), runs_of(study, spec)
     with study.recording(spec, folder) as record:
         logging = Logging(title=title, every=study.log_every, record=record)
-        _finetune_all(study, target, begin, runs, folder, logging, keep)
+        _train_all(study, target, train, runs, folder, logging, keep)
     if spec.kind == "finetune" and is_primary():  # so that metrics can be read without the data
         test = dataset.test
         stored.write_truth(folder, dataset.labels[test], dataset.groups[test])
     return Predicted(runs=tuple(runs))
 
 
-def _finetune_all(
+def step_flops_of(study: Study) -> float:
+    """Floating-point operations of a step of fine-tuning."""
+    return _flops(study, study.target.training.batch_size)
+
+
+def student_flops(study: Study) -> float:
+    """Floating-point operations of the training of one student."""
+    return study.student.steps * _flops(study, study.pretrain.training.batch_size)
+
+
+def _flops(study: Study, size: int) -> float:
+    dataset = study.dataset
+    task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
+    images = jax.ShapeDtypeStruct((size, *dataset.images.shape[1:]), dataset.images.dtype)
+    return step_flops(study.backbone, task, images, jax.ShapeDtypeStruct((size,), np.int32))
+
+
+def price(study: Study, spec: StageSpec) -> tuple[int, float]:
+    """Steps and floating-point operations of a stage, its predictions included."""
+    runs, target = runs_of(study, spec).values(), study.target
+    each, size = step_flops_of(study), target.training.batch_size
+    forward = each / PASSES / size  # of one image
+    steps = len(runs) * target.training.steps
+    flops = steps * each + forward * sum(len(run.test) for run in runs)
+    if spec.network.objective != "student":
+        return steps, flops
+    sets = len({run.train.tobytes() for run in runs})
+    lessons = sets * len(spec.network.teachers) * target.seeds
+    taught = lessons * (
+        target.training.steps * each + forward * len(study.dataset.unlabeled)
+    ) + len(runs) * student_flops(study)
+    steps = lessons * target.training.steps + len(runs) * study.student.steps
+    return steps, taught + forward * sum(len(run.test) for run in runs)
+
+
+class Finetuning:
+    """The fine-tuning of one network; a first head is fitted once for the same images."""
+
+    def __init__(self, target: Target, variables: dict[str, Any] | None) -> None:
+        self.target, self.variables = target, variables
+        self.heads: dict[bytes, Any] = {}  # by the rows of training
+
+    def __call__(self, run: Run, session: Session) -> TrainState:
+        rows = run.train.tobytes()
+        if rows not in self.heads:
+            self.heads[rows] = self.target.first_head(self.variables, run.train)
+        return self.target.finetune(self.variables, run.train, session, self.heads[rows])
+
+
+class Teaching:
+    """The training of a student; the teachers of the same labelled images are trained once.
+
+    A student learns the labels of the labelled images, and of the unlabeled ones what its teachers
+    say. It sees no image that it is judged by, so that its cross-validation leaks nothing.
+    """
+
+    def __init__(self, study: Study, target: Target, networks: Sequence[dict[str, Any]]) -> None:
+        self.study, self.target = study, target
+        self.teachers = [Finetuning(target, variables) for variables in networks]
+        settings = study.pretrain.training
+        self.training = dataclasses.replace(settings, steps=study.student.steps)
+        self.known: dict[bytes, tuple[list[TrainState], np.ndarray]] = {}
+
+    def __call__(self, run: Run, session: Session) -> TrainState:
+        rows = np.union1d(np.setdiff1d(self.study.dataset.unlabeled, run.test), run.train)
+        if (key := run.train.tobytes()) not in self.known:
+            self.known = {key: self._lessons(run, rows)}
+        states, taught = self.known[key]
+        first = states[session.seed % len(states)]
+        return teach(self.target, self.training, first, rows, taught, session)
+
+    def _lessons(self, run: Run, rows: np.ndarray) -> tuple[list[TrainState], np.ndarray]:
+        """The fine-tunings of the first teacher, and the mean probabilities of all teachers."""
+        study, classes = self.study, self.study.dataset.num_classes
+        taught = np.zeros((len(study.dataset.images), classes), np.float32)
+        firsts: list[TrainState] = []
+        for number, finetuning in enumerate(self.teachers):
+            for repeat in range(study.target.seeds):
+                seed = derived(study.seed, "teacher", number, repeat)
+                state = finetuning(run, Session(seed=seed))
+                taught[rows] += self.target.probabilities(state, rows)
+                firsts += [state] if finetuning is self.teachers[0] else []
+        taught /= len(self.teachers) * study.target.seeds
+        taught[run.train] = np.eye(classes, dtype=np.float32)[self.target.labels[run.train]]
+        return firsts, taught
+
+
+def _train_all(
     study: Study,
     target: Target,
-    variables: dict[str, Any] | None,
+    train: Train,
     runs: Runs,
     stage: Path,
     logging: Logging,
@@ -194,7 +297,6 @@ def _finetune_all(
     if is_primary():
         folder.mkdir(exist_ok=True)
     finished = broadcast([name for name in runs if (folder / stored.file_of(name)).exists()])
-    heads: dict[bytes, Any] = {}  # by the rows of training
     with Progress(logging.title, len(runs)) as progress:
         for i, (name, run) in enumerate(runs.items()):
             path = folder / stored.file_of(name)
@@ -202,16 +304,13 @@ def _finetune_all(
                 found = read_array(path)
             else:
                 check_stop(logging.title)
-                rows = run.train.tobytes()
-                if rows not in heads:
-                    heads[rows] = target.first_head(variables, run.train)
                 checkpoints = Checkpoints(unfinished / path.stem, study.checkpoints, last=False)
                 session = Session(
                     seed=run.seed,
                     checkpoints=checkpoints,
                     logging=dataclasses.replace(logging, title="", run=name),
                 )
-                state = target.finetune(variables, run.train, session, heads[rows])
+                state = train(run, session)
                 keep(i, state)
                 found = target.probabilities(state, run.test)
                 if is_primary():

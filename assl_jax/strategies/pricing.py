@@ -3,17 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import jax
-import numpy as np
-
-from assl_jax.evaluation.classification import Classification
 from assl_jax.records import Network
-from assl_jax.strategies import pretraining
+from assl_jax.strategies import finetuning, pretraining
 from assl_jax.strategies.evidence import Evidence
-from assl_jax.strategies.finetuning import runs_of
 from assl_jax.strategies.stage import StageSpec, with_parents
 from assl_jax.strategies.study import Study
-from assl_jax.training.compute import PASSES, step_flops
 
 
 class Work(NamedTuple):
@@ -38,15 +32,7 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
         return pretraining.steps_of(study, spec.network), pretraining.flops_of(study, spec.network)
     if spec.kind not in ("finetune", "rate", "select"):
         return 0, 0.0
-    dataset, settings = study.dataset, study.target
-    task = Classification(classes=max(1, dataset.num_classes), intensity=dataset.intensity)
-    size = settings.training.batch_size
-    images = jax.ShapeDtypeStruct((size, *dataset.images.shape[1:]), dataset.images.dtype)
-    each = step_flops(study.backbone, task, images, jax.ShapeDtypeStruct((size,), np.int32))
-    runs = runs_of(study, spec).values()
-    steps = len(runs) * settings.training.steps
-    forward = each / PASSES / size * sum(len(run.test) for run in runs)
-    return steps, steps * each + forward
+    return finetuning.price(study, spec)
 
 
 def work(evidence: Evidence, title: str, specs: Iterable[StageSpec]) -> list[Work]:

@@ -63,6 +63,10 @@ def grow(
             yield from evidence.evaluated([*moves.values()])
             tried, spent = [*tried, *fresh], spent + more
             rounds.append(_round(evidence, start, moves, ranked, tried))
+    student = _student(evidence, tried)
+    if student:
+        yield from evidence.evaluated([student])
+        tried.append(student)
     divisions = yield from _look_again(evidence, tried)
     found = evidence.posterior(tried, divisions)
     return Search(
@@ -112,6 +116,18 @@ def _round(
         criterion=ranked.criterion,
         expected=found.gain(own, over=tried.index(start)),
     )
+
+
+def _student(evidence: Evidence, tried: Sequence[Network]) -> Network | None:
+    """The student of the networks that are most probably the best; None if none is asked for."""
+    study, settings = evidence.study, evidence.study.student
+    able = [i for i, network in enumerate(tried) if network.has_weights]
+    if not settings.steps or not able:
+        return None
+    found = evidence.posterior(tried)
+    order = sorted(able, key=lambda i: -found.mean[i])[: settings.networks]
+    probable = [i for i in order[1:] if found.probabilities[i] >= settings.least]
+    return study.taught_by([tried[i] for i in (order[0], *probable)])
 
 
 def _look_again(

@@ -13,6 +13,7 @@ import numpy as np
 
 from assl_jax.data import Dataset
 from assl_jax.evaluation.plain import PlainImages
+from assl_jax.evaluation.student import StudentSettings
 from assl_jax.files import digest
 from assl_jax.models import fixed_elsewhere
 from assl_jax.models.base import POOLED
@@ -57,6 +58,7 @@ class Study:
       tasks: by name.
       pretrain, distil, penalty: how networks are trained, see their classes.
       target, similarity: how networks are judged and compared.
+      student: how a student is trained.
       seed: of the run.
       metric: what selection looks at, one of `METRICS`.
       cross_validated: whether networks are also cross-validated, to select by it.
@@ -80,6 +82,7 @@ class Study:
     penalty: Penalty
     target: TargetSettings
     similarity: SimilaritySettings
+    student: StudentSettings = StudentSettings()
     seed: int
     metric: str = "accuracy"
     cross_validated: bool = True
@@ -166,6 +169,10 @@ class Study:
     def going_on(self, network: Network) -> Network:
         """A pretrained network that goes on with what it was trained on last."""
         return network.replace(start=network, share=1.0)
+
+    def taught_by(self, networks: Sequence[Network]) -> Network:
+        """The student of some networks; it begins as the first of them."""
+        return Network(objective="student", teachers=tuple(networks))
 
     def repeats(self, network: Network) -> list[Network]:
         """The pretrainings of a network, see `PretrainSettings.seeds`; itself without one."""
