@@ -31,8 +31,8 @@ from assl_jax.report.names import capitalised
 from assl_jax.report.outcome import headline, warnings
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.terminal import to_lines
-from assl_jax.report.words import say
 from assl_jax.sections import Part, Report, Section
+from assl_jax.words import say
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 

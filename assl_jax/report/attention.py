@@ -8,8 +8,8 @@ from assl_jax.evaluation.gradcam import Attention
 from assl_jax.report.html import to_html
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
 from assl_jax.sections import Part, Picture, Pictures, Report, Section, Text
+from assl_jax.words import say
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
 CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped

@@ -7,7 +7,6 @@ from assl_jax.records import BACKBONE_FOLDER, SCRATCH, DataSummary, flat_setting
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.record import RunRecord
 from assl_jax.report.terminal import table_lines
-from assl_jax.report.words import say
 from assl_jax.sections import (
     Command,
     Facts,
@@ -19,6 +18,7 @@ from assl_jax.sections import (
     Text,
 )
 from assl_jax.strategies.outlook import Pace, Work
+from assl_jax.words import say
 
 GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest

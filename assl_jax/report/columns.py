@@ -7,8 +7,8 @@ from typing import Any
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Estimate
 from assl_jax.report import forms
-from assl_jax.report.words import say
 from assl_jax.sections import Cell, Row, Shown, Table
+from assl_jax.words import say
 
 
 @dataclass(frozen=True)

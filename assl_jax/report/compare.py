@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
@@ -17,8 +17,7 @@ from assl_jax.report.markdown import TABLES, to_markdown
 from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
 from assl_jax.report.outcome import headline
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
-from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, canvas, known, name_rows, percent_axis, svg
 from assl_jax.sections import (
     Command,
     Figure,
@@ -31,9 +30,7 @@ from assl_jax.sections import (
     Text,
     sections_for,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 MARKERS = "oDsv^Pp"
 
@@ -191,15 +188,15 @@ def runs_table(groups: Sequence[Group]) -> Table | None:
 
 
 @svg
-def compare_chart(groups: Sequence[Group]) -> "Canvas | None":
+def compare_chart(groups: Sequence[Group]) -> Canvas | None:
     """Test accuracies: a row for each pretraining, a colour and a marker for each run."""
     titles = titles_of(groups)
     if not titles:
         return None
     gap = 0.7 / max(len(groups), 3)
     names = glyphs.in_chart([group.title for group in groups])
-    figure = canvas(8.4, 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups)))
-    ax = figure.subplots()
+    height = 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups))
+    figure, (ax,) = canvas(8.4, height)
     for i, group in enumerate(groups):
         tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         label = f"{names[i]} ({test_set(group.runs[0].results)})"

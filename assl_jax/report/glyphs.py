@@ -4,7 +4,7 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 LETTERS = 20  # of a name
 FONT = "DejaVu Sans"  # ships with matplotlib

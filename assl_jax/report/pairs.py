@@ -10,8 +10,8 @@ from assl_jax.report.columns import Column, measured, printed, tabulate
 from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
 from assl_jax.sections import Figure, Folded, Part, Shown, Table, Text
+from assl_jax.words import say
 
 CHANCE = 0.05  # a larger p-value may be chance
 

@@ -13,7 +13,7 @@ from assl_jax.records import Estimate, Results
 from assl_jax.report.evaluations import Tested, every_network
 from assl_jax.report.names import backbone_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 Key = tuple[frozenset[str], str]  # of a pretraining, see `Label.key`
 

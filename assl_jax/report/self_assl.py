@@ -12,8 +12,8 @@ from assl_jax.report.evaluations import self_assl_groups, spread, test_set, with
 from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.pairs import beside_paper
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import WORDS, say
 from assl_jax.sections import Figure, Part, Shown, Table, Text
+from assl_jax.words import WORDS, say
 
 NETWORKS = ("plain", "second_run", "self_assl")  # variants, in the order of the guards
 # Fields of a row, and how a value prints.

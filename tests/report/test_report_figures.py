@@ -11,7 +11,6 @@ from networks import labels_of, network_of
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
 from assl_jax.report import (
     curves,
-    names,
     overview,
     pairs_chart,
     record,
@@ -20,7 +19,7 @@ from assl_jax.report import (
     stages,
 )
 from assl_jax.report import metrics as metrics_of
-from assl_jax.tasks import TASKS
+from assl_jax.tasks import TASKS, describe
 
 NAN = float("nan")
 DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
@@ -219,8 +218,8 @@ def test_images_per_second_are_weighted_by_time(timed):
 def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
     watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
     svg = curves_of([*metrics[:40], *watched], kind="pretrain", quantity="effective_rank")
-    assert names.task_colour("src").lower() in svg
-    assert names.task_colour(HELD_OUT).lower() not in svg
+    assert describe("src").colour.lower() in svg
+    assert describe(HELD_OUT).colour.lower() not in svg
     assert "effective rank" in words(svg)
     # It is no task of the legend.
     assert HELD_OUT not in words(svg)

@@ -259,8 +259,9 @@ def test_templates_and_words_are_part_of_the_package():
     """An installed package has them: setuptools copies what `package-data` names."""
     root = Path(__file__).parents[2]
     settings = tomllib.loads((root / "pyproject.toml").read_text())
-    patterns = settings["tool"]["setuptools"]["package-data"]["assl_jax.report"]
-    folder = root / "assl_jax" / "report"
-    copied = {path for pattern in patterns for path in folder.glob(pattern)}
-    others = {path for path in folder.rglob("*.*") if path.suffix not in (".py", ".pyc")}
-    assert copied == others and folder / "paper.toml" in others
+    package, copied = root / "assl_jax", set()
+    for name, patterns in settings["tool"]["setuptools"]["package-data"].items():
+        folder = root.joinpath(*name.split("."))
+        copied |= {path for pattern in patterns for path in folder.glob(pattern)}
+    others = {path for path in package.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert copied == others and package / "report" / "paper.toml" in others

@@ -5,6 +5,7 @@ import pytest
 from assl_jax.records import Correlation
 from assl_jax.report import names, overview, pairs, pairs_chart, paper, summary_lines
 from assl_jax.report.outcome import headline
+from assl_jax.tasks import describe
 
 
 def test_table_1_to_the_digit(pairs_results, text):
@@ -116,7 +117,7 @@ def test_scatter(pairs_results, scatter, results, words):
     assert "Average gain: Spearman −0.84, Pearson −0.86" in found
     assert "Maximum gain: Spearman −0.72, Pearson −0.75" in found
     for pair in pairs_results.pairs:
-        assert found.count("+".join(map(names.short_title, pair.members))) == 2
+        assert found.count("+".join(describe(task).short for task in pair.members)) == 2
     assert pairs_chart.pairs_chart(results()) == ""
 
 

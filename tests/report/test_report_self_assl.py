@@ -6,7 +6,7 @@ from networks import labels_of
 from assl_jax.records import SelfASSL
 from assl_jax.report import metrics, penalty, self_assl, self_assl_chart
 from assl_jax.report.outcome import headline
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 
 @pytest.fixture(scope="module")
