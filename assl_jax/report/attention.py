@@ -52,14 +52,9 @@ def _row(shown: Attention, i: int) -> tuple[Picture, ...]:
 
 
 def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Cover the grey image with colour where `cam` is high.
+    """Cover a grey image `[*space, c]` with colour where `cam`, `[*space]`, is high.
 
-    Args:
-      image: `[*space, c]` in [0, 1].
-      cam: `[*space]` in [0, 1]; the grey image is unchanged where it is 0.
-
-    Returns:
-      `[*space, 3]` in [0, 1].
+    All values are in [0, 1]. The grey image is unchanged where `cam` is 0.
     """
     import matplotlib
 

@@ -51,12 +51,7 @@ def measured(
 ) -> Column:
     """A column of estimates of a metric, by default mean ± standard deviation; means are compared.
 
-    Args:
-      head: of the column.
-      metric: its name, see `METRICS`.
-      estimate: of a row, or None.
-      show: how an estimate prints.
-      form: how a mean prints where it is compared; by default that of the metric.
+    `show` is how an estimate prints, `form` how a mean prints where it is compared.
     """
     of = METRICS[metric]
     each = form or forms.of(of.share)
@@ -74,12 +69,9 @@ def measured(
 def printed(
     data: str, row: Callable[[Any], Any], fields: Mapping[str, tuple[str, forms.Form]]
 ) -> list[Column]:
-    """Columns with the paper's values on some data.
+    """Columns with the paper's values on some data; `row` finds the paper's row of an object.
 
-    Args:
-      data: its name.
-      row: the paper's row of an object, or None.
-      fields: of the paper's row and how they print, by the key of the column's head.
+    `fields` has a field of that row and how it prints, by the key of the column's head.
     """
 
     def column(head: str, field: str, form: forms.Form) -> Column:
@@ -99,12 +91,10 @@ def tabulate(
     rivals: Callable[[Sequence[Any]], Iterable[Sequence[Any]]] = lambda group: (group,),
     **looks: Any,
 ) -> Table | None:
-    """A table of groups of rows; None without rows.
+    """A table of groups of objects, a row for each; None without rows.
 
     Args:
-      caption: of the table.
-      columns: from left to right.
-      groups: what each row is made from.
+      caption, columns, groups: what it shows.
       opens: whether the first row of a group is set apart.
       verdict: of a row, see `Row`.
       rivals: the sets of rows of a group in each of which the best value is strong.

@@ -8,12 +8,11 @@ from typing import Any
 
 from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.report import forms, glyphs, paper, sections
+from assl_jax.report import files_of, forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
 from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import test_set
-from assl_jax.report.html import PAGE, to_html
-from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.html import PAGE
 from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
 from assl_jax.report.outcome import headline
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
@@ -36,23 +35,14 @@ MARKERS = "oDsv^Pp"
 
 
 def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> Path:
-    """Write a page and its tables over the finished runs in `folders`.
+    """Write a page and its tables over the finished runs in `folders`; the path of the page.
 
-    Args:
-      folders: workdirs of runs.
-      out: folder of the page; by default `compare` next to the first workdir.
-      force: see `outputs.write`.
-
-    Returns:
-      The path of the page.
-
-    Raises:
-      InputError: a folder without a finished run, a damaged file, or as `outputs.write`.
+    By default they are in `compare` next to the first folder. `force` is that of `outputs.write`.
     """
     report = comparison(read_runs(folders))
     out = out or folders[0].resolve().parent / "compare"
-    texts = {TABLES: to_markdown(report), PAGE: to_html(report)}
-    outputs.write({out / name: text.encode() for name, text in texts.items()}, force=force)
+    texts = {out / name: text.encode() for name, text in files_of(report).items()}
+    outputs.write(texts, force=force)
     return out / PAGE
 
 
@@ -114,7 +104,10 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
     papers = _papers(groups, titles) if metric == "accuracy" else {}
     columns = [Column(say("head.pretraining"), titles.__getitem__)]
     columns += [_scores(group, metric) for group in groups]
-    columns += [_printed(head, values) for head, values in papers.items()]
+    columns += [
+        Column(head, lambda key, of=values: forms.printed(of[key]))
+        for head, values in papers.items()
+    ]
     several = any(len(group.runs) > 1 for group in groups)
     caption = say(
         "compare.caption",
@@ -138,10 +131,6 @@ def _scores(group: Group, metric: str) -> Column:
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
     return dataclasses.replace(column, text=text)
-
-
-def _printed(head: str, values: Mapping[Key, float | None]) -> Column:
-    return Column(head, lambda key: forms.printed(values[key]))
 
 
 def _test_sets(groups: Sequence[Group]) -> str:

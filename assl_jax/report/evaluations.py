@@ -135,12 +135,7 @@ def tried(results: Results) -> list[Extension]:
 
 
 def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
-    """Every network that was tested, each once.
-
-    Args:
-      results: of a run.
-      candidates: include the pools that the search tried.
-    """
+    """Every network that was tested, each once, with or without the pools that a search tried."""
     found = dict(overview(results))
     for extension in (*(tried(results) if candidates else ()), *results.pairs):
         if extension.evaluation:

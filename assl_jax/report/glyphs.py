@@ -64,10 +64,9 @@ def _family(missing: frozenset[str]) -> tuple[str, ...] | None:
 
     if not missing:
         return ()
-    regular = [f for f in fontManager.ttflist if f.style == "normal" and str(f.weight) == "400"]
-    regular = [f for f in regular if not f.name.startswith(BOXES)]
-    for font in sorted(regular, key=lambda font: (font.name, font.fname)):
-        if missing <= _characters(font.fname):
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        regular = font.style == "normal" and str(font.weight) == "400"
+        if regular and not font.name.startswith(BOXES) and missing <= _characters(font.fname):
             return (font.name,)
     return None
 

@@ -93,17 +93,11 @@ def headline_table(results: Results) -> Table | None:
 
 
 class Trained(NamedTuple):
-    """A row of the chart of accuracies.
-
-    Attributes:
-      label: of the network.
-      estimate: on the test set, the metric that selection looks at.
-      verdict: of the search: "accepted", "stopped", or "" off its path.
-    """
+    """A row of the chart of accuracies: a network and its deciding metric on the test set."""
 
     label: Label
     estimate: Estimate
-    verdict: str
+    verdict: str  # of the search: "accepted", "stopped", or "" off its path
 
 
 def trained_pools(results: Results) -> list[Trained]:

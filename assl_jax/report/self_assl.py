@@ -44,9 +44,7 @@ class Method(NamedTuple):
 def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | None:
     """The layout of the paper's Table 4, with the plain second run if there is one; or None.
 
-    Args:
-      results: of a run.
-      with_paper: add the paper's values at the end; None if it has none of the rows.
+    The paper's values may follow; the table is None if the paper has none of the rows.
     """
     rank, every = len(results.space), rows_of(results)
     methods = [_methods(rank, group) for group in self_assl_groups(results)]

@@ -4,11 +4,10 @@ Matplotlib is imported when a chart is drawn, and used through its object interf
 gives the same bytes. A chart has no background and follows the page's mode, see `colours`.
 """
 
-import contextlib
 import functools
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -48,23 +47,16 @@ STYLE = {
 }
 
 
-@contextlib.contextmanager
-def _style(salt: str) -> Iterator[None]:
-    import matplotlib
-
-    settings: Any = {**STYLE, "svg.hashsalt": salt}
-    with matplotlib.rc_context(settings):
-        yield
-
-
 def svg(draw: Callable[..., Canvas | None]) -> Callable[..., str]:
     """Decorate a function that draws a figure: it returns SVG text, or "" if there is no figure."""
 
     @functools.wraps(draw)
     def drawn(*args: Any, **settings: Any) -> str:
+        import matplotlib
         from matplotlib.text import Text
 
-        with _style(draw.__name__):
+        style: Any = {**STYLE, "svg.hashsalt": draw.__name__}
+        with matplotlib.rc_context(style):
             figure = draw(*args, **settings)
             if figure is None:
                 return ""

@@ -7,6 +7,18 @@ import matplotlib
 import numpy as np
 import pytest
 from networks import labels_of, network_of
+from reported import (
+    PAIRS,
+    TABLE4,
+    evaluation,
+    extension,
+    log,
+    results,
+    similarity_of,
+    stage,
+    text,
+    words,
+)
 
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
 from assl_jax.report import (
@@ -31,7 +43,7 @@ def curves_of(records, *, kind="pretrain", **quantity):
 
 
 @pytest.fixture(scope="module")
-def search(evaluation, extension, results):
+def search():
     """Two singles; of two candidates one was trained, and accepted."""
     pool = evaluation(65, 1)
     candidates = extension(("src",), "a&b", 0.1, pool), extension(("src",), "new", 0.3, None)
@@ -44,14 +56,13 @@ def search(evaluation, extension, results):
     )
 
 
-@pytest.fixture(scope="module")
-def losses(log):
-    """`losses(label, values, ...)`: the log of losses."""
-    return lambda label, values, **place: log(label, [{"loss": v} for v in values], **place)
+def losses(label, values, **place):
+    """The log of losses."""
+    return log(label, [{"loss": v} for v in values], **place)
 
 
 @pytest.fixture(scope="module")
-def metrics(losses):
+def metrics():
     return [
         *losses("src", np.linspace(3, 1, 40)),
         *losses("src+inpaint", np.linspace(3, 1, 40), task="src"),
@@ -61,7 +72,7 @@ def metrics(losses):
 
 
 @pytest.fixture(scope="module")
-def timed(stage):
+def timed():
     return [
         stage("src", 10.0, images_per_s=100.0),
         stage("src", 30.0, images_per_s=200.0),
@@ -70,11 +81,11 @@ def timed(stage):
 
 
 @pytest.fixture(scope="module")
-def charts(request, search, similarity_of, metrics, timed):
+def charts(search, metrics, timed):
     """Functions that draw, by name."""
     matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
     similar = similarity_of(("src", TITLE, "<b>"), matrix)
-    pairs, table4 = map(request.getfixturevalue, ("pairs_results", "table4_results"))
+
     tested = search.replace(
         scratch=search.scratch.replace(confusion=((3.0, 1.0), (0.0, 4.0))),
         singles={name: search.scratch for name in TASKS},
@@ -87,8 +98,8 @@ def charts(request, search, similarity_of, metrics, timed):
         "finetune": lambda: curves_of(metrics, kind="finetune"),
         "time": lambda: stages.time_chart(timed, labels_of(timed)),
         "confusion": lambda: metrics_of.confusion_chart(tested.replace(best=None)),
-        "pairs": lambda: pairs_chart.pairs_chart(pairs),
-        "table4": lambda: self_assl_chart.self_assl_chart(table4),
+        "pairs": lambda: pairs_chart.pairs_chart(PAIRS),
+        "table4": lambda: self_assl_chart.self_assl_chart(TABLE4),
     }
 
 
@@ -120,11 +131,11 @@ def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     assert background[1] == "fill: none"
 
 
-def test_names_are_not_mathematics(charts, words):
+def test_names_are_not_mathematics(charts):
     assert words(charts["similarity"]()).count(TITLE) == 2
 
 
-def test_a_record_of_memory_is_no_curve(log, metrics):
+def test_a_record_of_memory_is_no_curve(metrics):
     memory = log("src", [{"peak_host_gib": 1.5}], task="memory")
     for quantity in ("loss", "accuracy"):
         plain = curves_of(metrics[:40], quantity=quantity)
@@ -133,7 +144,7 @@ def test_a_record_of_memory_is_no_curve(log, metrics):
     assert curves_of(memory) == ""
 
 
-def test_nothing_to_draw(results, metrics, losses):
+def test_nothing_to_draw(metrics):
     unknown = Best(network=network_of("src"), evaluation=Evaluation(metrics={}, confusion=()))
     assert overview.accuracy_chart(results()) == ""
     assert overview.accuracy_chart(results(best=unknown)) == ""
@@ -142,7 +153,7 @@ def test_nothing_to_draw(results, metrics, losses):
     assert stages.time_chart([], {}) == ""
 
 
-def test_one_task_has_one_similarity(similarity_of):
+def test_one_task_has_one_similarity():
     assert similarity.similarity_heatmap(similarity_of(("src",), ((1.0,),)))
 
 
@@ -156,7 +167,7 @@ def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
     ]
 
 
-def test_a_training_that_went_on_has_one_panel(log):
+def test_a_training_that_went_on_has_one_panel():
     """The panel of its part at a rung leaves; that of a task that was left out stays."""
     values = [{"loss": 1.0 / (1 + i)} for i in range(8)]
     whole = log("rotation", values)
@@ -171,7 +182,7 @@ def test_a_training_that_went_on_has_one_panel(log):
     assert "SRC, 25 % of its" in both and "Rotation, 50 %" not in both
 
 
-def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
+def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
     first = losses("src", [5.0, 4.0, 3.0], stage="s")
     resumed = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
     other = losses("src", [7.0, 7.0, 7.0], stage="s", task="mcpc")[2:]
@@ -215,7 +226,7 @@ def test_images_per_second_are_weighted_by_time(timed):
     assert stages.images_per_second(timed[2:]) == ""
 
 
-def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
+def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(metrics):
     watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
     svg = curves_of([*metrics[:40], *watched], kind="pretrain", quantity="effective_rank")
     assert describe("src").colour.lower() in svg
@@ -232,7 +243,7 @@ def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
     assert overview.legs([]) == []
 
 
-def test_stages_with_their_memory(stage, text):
+def test_stages_with_their_memory():
     found = [
         stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
         stage("vgg16/src+mcpc", seconds=2.0),

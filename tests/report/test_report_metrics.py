@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from networks import network_of
+from reported import evaluation, extension, results, tables_of, text, words
 
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Iteration
@@ -25,24 +26,17 @@ def estimate(mean, std=0.0, low=None, high=None):
     return Estimate(mean=mean, std=std, low=low, high=high)
 
 
-@pytest.fixture(scope="module")
-def entry(evaluation):
-    def build(accuracy, auc, selection):
-        found = evaluation(
-            accuracy,
-            runs=[accuracy],
-            selection=selection,
-            balanced_accuracy=estimate(0.7, high=0.8),
-            auc=estimate(auc / 100, 0.02, 0.5, 1.0),
-        )
-        first = estimate(accuracy / 100, 0.01, accuracy / 100 - 0.05, 0.95)
-        return found.replace(metrics=found.metrics | {"accuracy": first})
-
-    return build
+def entry(accuracy, auc, selection):
+    metrics = {
+        "accuracy": estimate(accuracy / 100, 0.01, accuracy / 100 - 0.05, 0.95),
+        "balanced_accuracy": estimate(0.7, high=0.8),
+        "auc": estimate(auc / 100, 0.02, 0.5, 1.0),
+    }
+    return evaluation(accuracy, selection=selection).replace(metrics=metrics)
 
 
 @pytest.fixture(scope="module")
-def search(entry, extension, results):
+def search():
     """By accuracy the best single task is CPC, by AUC Rubik's cube; the pool has the best AUC."""
     best = entry(72, 90, 84)
     return results(
@@ -80,7 +74,7 @@ def without(metric, results):
     )
 
 
-def test_metrics_table(search, text, tables_of):
+def test_metrics_table(search):
     table = metrics_table(search)
     assert table.columns == ("Pretraining", "Accuracy", "Balanced accuracy", "AUC")
     assert text(table.rows[0]) == [
@@ -104,14 +98,14 @@ def test_metrics_table(search, text, tables_of):
     assert "60.0 ± 1.0 \\[55.0, 95.0\\]" in tables_of(search)
 
 
-def test_every_metric_that_was_measured_has_a_column(evaluation, results, text):
+def test_every_metric_that_was_measured_has_a_column():
     found = results(scratch=evaluation(50, macro_f1=estimate(0.4, 0.02)))
     table = metrics_table(found)
     assert table.columns == ("Pretraining", "Accuracy", "Macro F1")
     assert text(table.rows[0]) == ["From scratch", "50.0 ± 0.5", "40.0 ± 2.0"]
 
 
-def test_chosen_learning_rates_are_a_column(evaluation, results, text, tables_of):
+def test_chosen_learning_rates_are_a_column():
     plain = results(scratch=evaluation(50), singles={"cpc": evaluation(70)})
     assert "earning rate" not in tables_of(plain)
     found = plain.replace(scratch=plain.scratch.replace(learning_rate=1e-4))
@@ -123,7 +117,7 @@ def test_chosen_learning_rates_are_a_column(evaluation, results, text, tables_of
     )
 
 
-def test_what_was_not_measured_is_left_out_or_dashed(search, results, evaluation, text, tables_of):
+def test_what_was_not_measured_is_left_out_or_dashed(search):
     assert metrics_table(results()) is None
     assert metric_lines(results(test_images=30)) == []
     table = metrics_table(without("auc", search))
@@ -166,7 +160,7 @@ def test_headline_names_the_metric(search):
     assert "an unknown AUC against 65.0" in headline(undefined)
 
 
-def test_headline_table_shows_the_deciding_metric(search, text):
+def test_headline_table_shows_the_deciding_metric(search):
     table = headline_table(search)
     assert table.columns[1:] == ("Test AUC (%)", "Selection by AUC, CV (%)", "Gain over scratch")
     assert text(table.rows[-1]) == ["Rubik's cube + CPC", "90.00 ± 2.00", "84.00", "+25.00"]
@@ -200,7 +194,7 @@ def test_search_table_and_trace_show_what_decided(search):
     assert "reached 84.00 % AUC in cross-validation" in search_trace(search)[1]
 
 
-def test_the_chart_is_that_of_the_deciding_metric(search, entry):
+def test_the_chart_is_that_of_the_deciding_metric(search):
     auc = accuracy_chart(search)
     plain = accuracy_chart(search.replace(metric="accuracy"))
     units = "30 test images of 12 patients"
@@ -214,7 +208,7 @@ def test_the_chart_is_that_of_the_deciding_metric(search, entry):
 
 
 @pytest.fixture(scope="module")
-def tested(evaluation, results):
+def tested():
     best = evaluation(80, confusion=((9.0, 1.0), (2.5, 7.5)))
     return results(
         best=Best(network=network_of("cpc+src"), evaluation=best),
@@ -223,7 +217,7 @@ def tested(evaluation, results):
     )
 
 
-def test_the_best_pool_stands_before_scratch_with_its_counts(tested, words):
+def test_the_best_pool_stands_before_scratch_with_its_counts(tested):
     chart = confusion_chart(tested)
     text = words(chart)
     assert [t for t in text if t in ("CPC + SRC", "From scratch")] == ["CPC + SRC", "From scratch"]
@@ -246,17 +240,17 @@ def test_shares_of_a_class_and_a_class_that_was_not_tested():
 
 
 @pytest.mark.parametrize(("k", "shown"), [(1, False), (2, True), (20, True), (21, False)])
-def test_left_out_without_room(k, shown, evaluation, results):
+def test_left_out_without_room(k, shown):
     scratch = evaluation(50, confusion=tuple(map(tuple, np.eye(k).tolist())))
     found = confusions(results(scratch=scratch, classes=tuple(map(str, range(k)))))
     assert list(found) == (["From scratch"] if shown else [])
 
 
-def test_left_out_without_tests(results):
+def test_left_out_without_tests():
     assert confusion_chart(results()) == ""
 
 
-def test_long_class_names_lose_their_middle(tested, words):
+def test_long_class_names_lose_their_middle(tested):
     long = tuple(f"intracranial haemorrhage {i}" for i in (1, 2))
     text = words(confusion_chart(tested.replace(classes=long)))
     assert text.count("intracrani…orrhage 1") == text.count("intracrani…orrhage 2") == 4

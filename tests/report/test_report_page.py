@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from networks import labels_of, network_of
+from reported import evaluation, extension, log, results, similarity_of, stage
 
 from assl_jax import report
 from assl_jax.records import Best, Iteration
@@ -67,7 +68,7 @@ def hostile_task():
 
 
 @pytest.fixture(scope="module")
-def run(evaluation, extension, similarity_of, results, log, stage, hostile_task):
+def run(hostile_task):
     """`run(**changes)`: a search; names of the data, classes, tasks and files are HTML."""
 
     def build(**changes):
@@ -201,7 +202,7 @@ def test_same_run_same_bytes_and_nothing_left_behind(written, run, tmp_path):
         assert (written.parent / name).read_bytes() == (second.parent / name).read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_report(results, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     page = write_report(tmp_path, RunRecord(results()))
     before = page.read_bytes()
 
@@ -215,7 +216,7 @@ def test_a_failed_write_leaves_the_old_report(results, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["index.html", "tables.md"]
 
 
-def test_missing_sections_are_left_out(results, evaluation):
+def test_missing_sections_are_left_out():
     found = results(
         experiment="pretrain",
         scratch=evaluation(50, 10, selection=50),
@@ -230,7 +231,7 @@ def test_missing_sections_are_left_out(results, evaluation):
         assert shown.tags.count("img") == images
 
 
-def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html, results):
+def test_volumes_are_shown_in_three_planes_and_many_views_thinned_out(html):
     volumes = np.linspace(0, 1, 2 * 4 * 6 * 6).reshape(2, 4, 6, 6, 1)
     examples = {
         "cpc": TaskExamples(volumes, np.stack([volumes[:, :2, :3, :3]] * 27, 1), ["", "class 3"]),
