@@ -108,13 +108,8 @@ def test_headline_summary_and_markdown():
     assert "Spearman −0.84 (p = 0.013)" in whole and "paper (STL-10)" not in whole
 
 
-@pytest.fixture(scope="module")
-def scatter():
-    return pairs_chart.pairs_chart(PAIRS)
-
-
-def test_scatter(scatter):
-    found = words(scatter)
+def test_scatter():
+    found = words(pairs_chart.pairs_chart(PAIRS))
     assert "Average gain: Spearman −0.84, Pearson −0.86" in found
     assert "Maximum gain: Spearman −0.72, Pearson −0.75" in found
     for pair in PAIRS.pairs:

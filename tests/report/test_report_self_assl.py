@@ -7,6 +7,7 @@ from reported import TABLE4, evaluation, log, page_of, results, text, words
 from assl_jax.records import SelfASSL
 from assl_jax.report import metrics, penalty, self_assl, self_assl_chart
 from assl_jax.report.outcome import headline
+from assl_jax.tasks import describe
 from assl_jax.words import say
 
 
@@ -31,21 +32,12 @@ def curves_of(records, *backbone):
     return penalty.self_assl_curves(records, labels_of(records), *backbone)
 
 
-def with_rows(results, change):
-    """Every group of rows replaced by `change(rows)`."""
+def changed(results, rows=lambda rows: rows, *, backbones=slice(None), **settings):
+    """Some backbones, with every group of rows replaced by `rows(group)`, and other settings."""
     found = results.self_assl
-    groups = tuple(group.replace(rows=change(group.rows)) for group in found.backbones)
-    return results.replace(self_assl=found.replace(backbones=groups))
-
-
-def with_settings(results, **settings):
-    found = results.self_assl
-    return results.replace(self_assl=found.replace(settings=found.settings | settings))
-
-
-def one_backbone(results, number):
-    found = results.self_assl
-    return results.replace(self_assl=found.replace(backbones=(found.backbones[number],)))
+    groups = tuple(group.replace(rows=rows(group.rows)) for group in found.backbones[backbones])
+    settings = found.settings | settings
+    return results.replace(self_assl=SelfASSL(settings=settings, backbones=groups))
 
 
 def without_second_run(rows):
@@ -81,13 +73,13 @@ def test_without_a_second_run_and_without_an_interval():
             for row in without_second_run(rows)
         )
 
-    results = with_rows(TABLE4, bare)
+    results = changed(TABLE4, bare)
     table = self_assl.self_assl_table(results)
     assert table.columns[-1] == "ACC (+/-)" and text(table.rows[9])[-1] == "+2.51"
     assert "interval" not in table.caption and "second run" not in table.caption
     (settings,) = self_assl.self_assl_lines(results)
     assert settings.startswith("Self-ASSL: weight")
-    chart = words(self_assl_chart.self_assl_chart(with_rows(results, lambda rows: rows[:1])))
+    chart = words(self_assl_chart.self_assl_chart(changed(results, lambda rows: rows[:1])))
     assert "second run" not in chart and "95 % of the difference" not in chart
 
 
@@ -100,7 +92,7 @@ def test_the_papers_values_on_demand():
     table = self_assl.self_assl_table(volumes, with_paper=True)
     assert text(table.rows[-1])[-3:] == ["89.53", "–", "–"]  # SC-ASSL: cannot be read
     assert text(table.rows[1])[-3:] == ["–", "–", "–"]  # no jigsaw in 3D
-    pools = with_rows(TABLE4, lambda rows: (rows[0].replace(pool=("simclr", "src")),))
+    pools = changed(TABLE4, lambda rows: (rows[0].replace(pool=("simclr", "src")),))
     assert self_assl.self_assl_table(pools, with_paper=True) is None
 
 
@@ -132,27 +124,27 @@ def test_headline_and_sentences():
         "Self-ASSL: weight 1, away from f_p, layer pooled, unbiased estimator, whitened "
         "features, queue of 4 d, f' starts from scratch, f' alone is fine-tuned.",
     ]
-    vgg = one_backbone(TABLE4, 0)
+    vgg = changed(TABLE4, backbones=slice(1))
     assert self_assl.self_assl_headline(vgg) == (
         "Self-ASSL: +1.2 points on average over 7 tasks (6 of 7 up, 2 beyond the noise)"
     )
-    rotation = with_rows(vgg, lambda rows: rows[2:3])
+    rotation = changed(vgg, lambda rows: rows[2:3])
     assert self_assl.self_assl_headline(rotation) == (
         "Self-ASSL: −0.2 points for Rotation, within the noise"
     )
-    clear = with_rows(vgg, lambda rows: rows[3:4])
+    clear = changed(vgg, lambda rows: rows[3:4])
     assert self_assl.self_assl_headline(clear) == "Self-ASSL: +2.7 points for SimCLR"
-    nothing = with_rows(vgg, lambda rows: ())
+    nothing = changed(vgg, lambda rows: ())
     assert self_assl.self_assl_headline(nothing).endswith("no accuracy was measured")
 
 
 def test_what_longer_training_gives_is_told_or_asked_for():
-    alone = with_rows(TABLE4, without_second_run)
+    alone = changed(TABLE4, without_second_run)
     for found, asks in {
         "from scratch, and with a control": (TABLE4, False),
-        "with a control": (with_settings(TABLE4, init_from="f_p"), False),
+        "with a control": (changed(TABLE4, init_from="f_p"), False),
         "from scratch": (alone, False),
-        "neither": (with_settings(alone, init_from="f_p"), True),
+        "neither": (changed(alone, init_from="f_p"), True),
     }.values():
         lines = self_assl.self_assl_lines(found)
         assert any("self_assl.second_run=True" in line for line in lines) == asks
@@ -170,7 +162,7 @@ def test_settings_that_differ():
 
 
 def test_dumbbells():
-    few = with_rows(TABLE4, lambda rows: rows[:2])
+    few = changed(TABLE4, lambda rows: rows[:2])
     svg = self_assl_chart.self_assl_chart(few)
     said = words(svg)
     assert said.count("Jigsaw") == said.count("Inpaint") == 2
@@ -192,6 +184,14 @@ def test_curves_over_training(vgg_curves):
     second = curves_of(metrics_log()[:64])
     assert [t for t in words(second) if t in titles] == titles[2:]
     assert curves_of(metrics_log()[:30]) == ""
+
+
+def test_a_single_logged_value_is_a_dot():
+    """One value has no line to show."""
+    dot = f"fill: {describe('rotation').colour.lower()}"
+    for times in (1, 2):
+        logged = log("rotation.self_assl", [{"penalty": 0.5}] * times, task="rotation")
+        assert (dot in curves_of(logged)) == (times == 1)
 
 
 def test_the_backbones_that_have_curves():
@@ -227,10 +227,9 @@ def test_the_page_has_its_sections(vgg_curves, monkeypatch):
 
 def test_metrics_of_every_network():
     measured = evaluation(70, 1, auc=evaluation(90, 0).accuracy)
-    vgg = one_backbone(TABLE4, 0).self_assl.backbones[0]
+    vgg, resnet = TABLE4.self_assl.backbones
     row = vgg.rows[0].replace(plain=measured, second_run=measured, self_assl=measured)
-    resnet = one_backbone(TABLE4, 1).self_assl.backbones[0].replace(rows=())
-    groups = vgg.replace(rows=(row,)), resnet
+    groups = vgg.replace(rows=(row,)), resnet.replace(rows=())
     found = TABLE4.self_assl.replace(backbones=groups)
     table = metrics.metrics_table(TABLE4.replace(self_assl=found))
     assert [text(row) for row in table.rows] == [

@@ -1,10 +1,14 @@
 """Records of a report, results that are the paper's own numbers, and what a report shows."""
 
+import base64
+import io
 import statistics
 import xml.etree.ElementTree as ET
 
+import numpy as np
 from finished_runs import network, results_of
 from networks import labels_of, network_of
+from PIL import Image
 
 from assl_jax.records import (
     Correlation,
@@ -180,3 +184,9 @@ def words(svg):
     """The texts of a chart, which Matplotlib writes as comments."""
     parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
     return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
+
+
+def decoded(png):
+    """The pixels of a PNG in base64, or of a data URL."""
+    png = png.removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
