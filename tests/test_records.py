@@ -155,7 +155,7 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path):
     for write, read, expected in (
         (lambda: records.write(path, STAGE), lambda: records.read(path, StageRecord), STAGE),
         (
-            lambda: records.write_settings(path, settings),
+            lambda: records.write(path, settings),
             lambda: records.read_settings(path),
             settings,
         ),

@@ -24,7 +24,6 @@ from assl_jax.records.base import (
     read,
     read_settings,
     write,
-    write_settings,
 )
 from assl_jax.records.data import DataSummary, Split
 from assl_jax.records.evaluation import Estimate, Evaluation

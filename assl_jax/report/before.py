@@ -9,9 +9,9 @@ from assl_jax.report.record import RunRecord
 from assl_jax.report.terminal import table_lines
 from assl_jax.sections import Command, Facts, Folded, Listing, Part, Shown, Table, Text
 from assl_jax.strategies.outlook import Pace, Work
+from assl_jax.training.memory import GIB
 from assl_jax.words import say
 
-GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest
 LEFT_OUT = 20  # files that are named before a run
 OPEN = 10  # up to so many are listed on the page without a click

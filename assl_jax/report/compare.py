@@ -104,10 +104,7 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
     papers = _papers(groups, titles) if metric == "accuracy" else {}
     columns = [Column(say("head.pretraining"), titles.__getitem__)]
     columns += [_scores(group, metric) for group in groups]
-    columns += [
-        Column(head, lambda key, of=values: forms.printed(of[key]))
-        for head, values in papers.items()
-    ]
+    columns += [_printed(head, values) for head, values in papers.items()]
     several = any(len(group.runs) > 1 for group in groups)
     caption = say(
         "compare.caption",
@@ -131,6 +128,10 @@ def _scores(group: Group, metric: str) -> Column:
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
     return dataclasses.replace(column, text=text)
+
+
+def _printed(head: str, values: Mapping[Key, float | None]) -> Column:
+    return Column(head, lambda key: forms.printed(values[key]))
 
 
 def _test_sets(groups: Sequence[Group]) -> str:

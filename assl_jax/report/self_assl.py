@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
@@ -112,29 +113,23 @@ def _difference(each: Method) -> str:
 
 def guard_table(results: Results) -> Table | None:
     """How far f' is from f_p, and whether its features are still useful; None without them."""
-    groups = [
-        [(group, row, variant) for variant in NETWORKS if variant in row.evaluations]
+    rows = [
+        [
+            (
+                "" if i else backbone_title(group.backbone),
+                pool_title(row.pool),
+                say(f"network.{variant}"),
+                *(form(getattr(row, name).get(variant)) for name, form in GUARDS.items()),
+            )
+            for variant in NETWORKS
+            if variant in row.evaluations
+        ]
         for group in self_assl_groups(results)
-        for row in group.rows
+        for i, row in enumerate(group.rows)
     ]
-
-    def backbone(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
-        group, row, _ = network
-        return backbone_title(group.backbone) if row is group.rows[0] else ""
-
-    def guard(name: str, form: forms.Form) -> Column:
-        def value(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
-            return form(getattr(network[1], name).get(network[2]))
-
-        return Column(say(f"guard.{name}"), value)
-
-    columns = [
-        Column(say("head.backbone"), backbone, once=True),
-        Column(say("head.method"), lambda network: pool_title(network[1].pool), once=True),
-        Column(say("head.network"), lambda network: say(f"network.{network[2]}")),
-        *(guard(*of) for of in GUARDS.items()),
-    ]
-    return tabulate(say("self_assl.guards"), columns, groups, names=3, shown=Shown.EVERYWHERE)
+    heads = ["head.backbone", "head.method", "head.network", *(f"guard.{name}" for name in GUARDS)]
+    columns = [Column(say(head), itemgetter(i), once=i < 2) for i, head in enumerate(heads)]
+    return tabulate(say("self_assl.guards"), columns, rows, names=3, shown=Shown.EVERYWHERE)
 
 
 def self_assl_headline(results: Results) -> str:

@@ -11,9 +11,9 @@ from assl_jax.report.names import Labels, stage_title
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import Canvas, beside, canvas, legend, name_rows, svg
 from assl_jax.sections import Figure, Folded, Part, Shown, Table
+from assl_jax.training.memory import GIB
 from assl_jax.words import say
 
-GIB = 2**30
 # Field of `StageRecord`: divisor and number format.
 QUANTITIES = {
     "seconds": (1, ",.1f"),
