@@ -1,4 +1,4 @@
-"""Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
+"""Self-ASSL: Table 4 with its chart, and what shows whether a shortcut satisfied the penalty."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,16 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
-from assl_jax.report import forms, paper, self_assl_chart
+from assl_jax.report import forms, paper
+from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.pairs import beside_paper
 from assl_jax.report.record import RunRecord
+from assl_jax.report.svg import Axes, Canvas, beside, canvas, legend, name_rows, percent_axis, svg
 from assl_jax.sections import Figure, Part, Shown, Table, Text
+from assl_jax.tasks import describe
 from assl_jax.words import WORDS, say
 
 NETWORKS = ("plain", "second_run", "self_assl")  # variants, in the order of the guards
@@ -26,10 +29,70 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
     results = run.results
     if table := self_assl_table(results):
         values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in table.rows)
-        draw = partial(self_assl_chart.self_assl_chart, results)
+        draw = partial(self_assl_chart, results)
         yield Figure(draw, say("self_assl.alt", values=values))
     yield Text(tuple(self_assl_lines(results)), shown=Shown.EVERYWHERE)
     yield from beside_paper(table, self_assl_table(results, with_paper=True), guard_table(results))
+
+
+@svg
+def self_assl_chart(results: Results) -> Canvas | None:
+    """From plain to Self-ASSL: a line for each pool, a panel for each backbone.
+
+    Hollow circles are plain networks, filled ones Self-ASSL, crosses the second run without the
+    penalty. The bar is the interval of the difference, drawn from the plain accuracy. The dashed
+    line is training from scratch.
+    """
+    groups = self_assl_groups(results)
+    if not groups:
+        return None
+    heights = [len(group.rows) for group in groups]
+    height = 0.5 + sum(0.9 + 0.4 * n for n in heights)
+    figure, axes = canvas(8.4, height, len(groups), sharex=True, height_ratios=heights)
+    for ax, group in zip(axes, groups, strict=True):
+        _dumbbells(ax, group)
+    percent_axis(axes[-1], say("self_assl.axis", test_set=test_set(results)))
+    _legend(figure, groups)
+    return figure
+
+
+def _dumbbells(ax: Axes, group: SelfASSLGroup) -> None:
+    for y, row in enumerate(group.rows):
+        tint = describe(row.pool[-1]).colour
+        before, after = 100 * row.plain.accuracy.mean, 100 * row.self_assl.accuracy.mean
+        if interval := forms.ends(row.difference):
+            low, high = (before + 100 * end for end in interval)
+            ax.plot([low, high], [y, y], color=tint, alpha=0.22, linewidth=7, solid_capstyle="butt")
+        ax.plot([before, after], [y, y], color=tint, linewidth=1.8)
+        dot: dict[str, Any] = {"marker": "o", "markersize": 7, "color": tint, "clip_on": False}
+        ax.plot(before, y, **dot, markerfacecolor=PAPER, zorder=3)
+        ax.plot(after, y, **dot, zorder=4)
+        if row.second_run:
+            second = 100 * row.second_run.accuracy.mean
+            ax.plot(second, y, "x", markersize=6, color=INK, markeredgewidth=1.2, zorder=5)
+        beside(ax, y, difference_text(row.difference))
+    ax.axvline(100 * group.scratch.accuracy.mean, color=GREY, linestyle="--", linewidth=1)
+    name_rows(ax, [pool_title(row.pool) for row in group.rows])
+    ax.set_title(backbone_title(group.backbone))
+
+
+def _legend(figure: Canvas, groups: Sequence[SelfASSLGroup]) -> None:
+    rows = [row for group in groups for row in group.rows]
+    dot = {"color": GREY, "linestyle": "none", "marker": "o"}
+    keys: dict[str, dict[str, Any]] = {say("legend.plain"): dot | {"mfc": PAPER}}
+    keys[say("network.self_assl")] = dot
+    if any(row.second_run for row in rows):
+        keys[say("network.second_run")] = dot | {"color": INK, "marker": "x"}
+    if any(forms.ends(row.difference) for row in rows):
+        keys[say("legend.interval")] = {"color": GREY, "alpha": 0.3}
+    legend(figure, keys | {say("legend.scratch"): {"color": GREY, "linestyle": "--"}})
+
+
+def difference_text(difference: Estimate) -> str:
+    """A difference in points, with its interval."""
+    found = forms.ends(difference)
+    interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
+    return forms.gain(difference.mean) + interval
 
 
 class Method(NamedTuple):
@@ -108,7 +171,7 @@ def _accuracy(head: str, variant: str) -> Column:
 
 
 def _difference(each: Method) -> str:
-    return self_assl_chart.difference_text(each.row.difference) if each.row else forms.DASH
+    return difference_text(each.row.difference) if each.row else forms.DASH
 
 
 def guard_table(results: Results) -> Table | None:

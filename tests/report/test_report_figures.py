@@ -26,7 +26,7 @@ from assl_jax.report import (
     overview,
     pairs_chart,
     record,
-    self_assl_chart,
+    self_assl,
     similarity,
     stages,
 )
@@ -86,7 +86,7 @@ CHARTS = {
     "time": lambda: stages.time_chart(TIMED, labels_of(TIMED)),
     "confusion": lambda: metrics_of.confusion_chart(EVERY_TASK.replace(best=None)),
     "pairs": lambda: pairs_chart.pairs_chart(PAIRS),
-    "table4": lambda: self_assl_chart.self_assl_chart(TABLE4),
+    "table4": lambda: self_assl.self_assl_chart(TABLE4),
 }
 
 

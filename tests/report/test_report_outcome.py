@@ -14,8 +14,7 @@ from assl_jax.report.outcome import headline, outcome_lines
 from assl_jax.report.overview import accuracy_chart, headline_table
 from assl_jax.report.pairs import pairs_table
 from assl_jax.report.pairs_chart import pairs_chart
-from assl_jax.report.self_assl import self_assl_table
-from assl_jax.report.self_assl_chart import self_assl_chart
+from assl_jax.report.self_assl import self_assl_chart, self_assl_table
 
 TESTED = "8,000 test images"
 END = f" (1,000 labels, {TESTED})"

@@ -5,7 +5,7 @@ from networks import labels_of
 from reported import TABLE4, evaluation, log, page_of, results, text, words
 
 from assl_jax.records import SelfASSL
-from assl_jax.report import metrics, penalty, self_assl, self_assl_chart
+from assl_jax.report import metrics, penalty, self_assl
 from assl_jax.report.outcome import headline
 from assl_jax.tasks import describe
 from assl_jax.words import say
@@ -79,7 +79,7 @@ def test_without_a_second_run_and_without_an_interval():
     assert "interval" not in table.caption and "second run" not in table.caption
     (settings,) = self_assl.self_assl_lines(results)
     assert settings.startswith("Self-ASSL: weight")
-    chart = words(self_assl_chart.self_assl_chart(changed(results, lambda rows: rows[:1])))
+    chart = words(self_assl.self_assl_chart(changed(results, lambda rows: rows[:1])))
     assert "second run" not in chart and "95 % of the difference" not in chart
 
 
@@ -163,12 +163,12 @@ def test_settings_that_differ():
 
 def test_dumbbells():
     few = changed(TABLE4, lambda rows: rows[:2])
-    svg = self_assl_chart.self_assl_chart(few)
+    svg = self_assl.self_assl_chart(few)
     said = words(svg)
     assert said.count("Jigsaw") == said.count("Inpaint") == 2
     assert {"VGG-16", "ResNet-18", "second run", "from scratch"} <= set(said)
     assert {"+2.51 [+1.01, +4.01]", "95 % of the difference"} <= set(said)
-    assert self_assl_chart.self_assl_chart(results()) == ""
+    assert self_assl.self_assl_chart(results()) == ""
 
 
 @pytest.fixture(scope="module")
