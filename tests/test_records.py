@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from finished_runs import results_of
 
 from assl_jax import records
 from assl_jax.errors import InputError
@@ -27,20 +28,7 @@ EVALUATION = Evaluation(
     metrics={"accuracy": Estimate(mean=1 / 3, std=0.1, runs=(0.1, 0.3), low=0.0)},
     confusion=((1.5, 0.0), (2.0, 3.0)),
 )
-RESULTS = Results(
-    experiment="pretrain",
-    data="digits",
-    space=(32, 32),
-    seed=0,
-    select_on="cv",
-    metric="accuracy",
-    labels=100,
-    test_images=500,
-    classes=("0", "1"),
-    stages="../stages",
-    networks=(),
-    best=Best(network=SRC, evaluation=EVALUATION),
-)
+RESULTS = results_of((), labels=100, best=Best(network=SRC, evaluation=EVALUATION))
 STAGE = StageRecord(
     kind="finetune",
     network=SRC,
