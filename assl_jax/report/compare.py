@@ -1,6 +1,5 @@
 """Several finished runs on one page: `python -m assl_jax report`."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -119,7 +118,6 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
 
 def _scores(group: Group, metric: str) -> Column:
     """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
-    column = measured(group.title, metric, lambda key: group.score(key, metric))
 
     def text(key: Key) -> str:
         score = forms.mean_std(group.score(key, metric))
@@ -127,7 +125,7 @@ def _scores(group: Group, metric: str) -> Column:
         partly = 0 < number < seeds
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
-    return dataclasses.replace(column, text=text)
+    return measured(group.title, metric, lambda key: group.score(key, metric), text=text)
 
 
 def _printed(head: str, values: Mapping[Key, float | None]) -> Column:

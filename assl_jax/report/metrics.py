@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.records import Results
+from assl_jax.records import Estimate, Results
 from assl_jax.report import forms, glyphs
 from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import (
@@ -68,8 +68,11 @@ def metrics_table(results: Results) -> Table | None:
 
 
 def _column(name: str) -> Column:
-    head, form = capitalised(METRICS[name].title), forms.tenths
-    return measured(head, name, lambda n: n.evaluation.metrics.get(name), forms.with_interval, form)
+    def estimate(network: Tested) -> Estimate | None:
+        return network.evaluation.metrics.get(name)
+
+    looks = {"form": forms.tenths, "text": lambda network: forms.with_interval(estimate(network))}
+    return measured(capitalised(METRICS[name].title), name, estimate, **looks)
 
 
 def _rate(network: Tested) -> str:

@@ -49,13 +49,10 @@ def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list
     """
 
     def column(field: str, form: forms.Form = forms.percent, *, higher: bool = True) -> Column:
-        def value(row: Any) -> float | None:
-            return getattr(row.extension, field) if row.extension else None
+        def value(row: Any) -> float | str | None:
+            return getattr(row.extension, field) if row.extension else ""
 
-        def text(row: Any) -> str:
-            return form(value(row)) if row.extension else ""
-
-        return Column(say(f"head.{field}"), text, value, form, higher)
+        return Column(say(f"head.{field}"), value, form, higher)
 
     known = any(extension.complement is not None for extension in extensions)
     return [

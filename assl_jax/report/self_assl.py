@@ -161,13 +161,12 @@ def _methods(rank: int, group: SelfASSLGroup) -> list[Method]:
 def _accuracy(head: str, variant: str) -> Column:
     """Accuracies of a variant; the best one with a pool is strong."""
 
-    def accuracy(each: Method) -> Estimate | None:
-        return each.evaluations[variant].accuracy if variant in each.evaluations else None
+    def accuracy(each: Method) -> Estimate | str | None:
+        found = each.evaluations.get(variant)
+        value = found.accuracy if found else None
+        return value if each.row else forms.mean_std(value)
 
-    def compared(each: Method) -> float | None:
-        return each.evaluations[variant].accuracy.mean if each.row and accuracy(each) else None
-
-    return Column(say(head), lambda each: forms.mean_std(accuracy(each)), compared)
+    return Column(say(head), accuracy)
 
 
 def _difference(each: Method) -> str:
