@@ -118,11 +118,7 @@ def _content(path: Path) -> bytes:
 
 
 def _unsealed(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object without its digest; one without a digest may be a user's.
-
-    Raises:
-      InputError: no JSON object, or one that has changed since it was written.
-    """
+    """The JSON object without its digest, unchanged; one without a digest may be a user's."""
     try:
         tree = msgspec.json.decode(content)
     except UNREADABLE as error:

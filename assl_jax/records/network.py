@@ -111,11 +111,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return own + "".join(words)
 
     def title(self, of: Callable[[str], str] = str) -> str:
-        """For people: `SRC + Rotation, Self-ASSL, pretraining 2`.
-
-        Args:
-          of: the title of a task or teacher.
-        """
+        """For people: `SRC + Rotation, Self-ASSL, pretraining 2`; `of` names a task or teacher."""
         own = " + ".join(map(of, self.members)) or say(f"network.{self.variant}")
         variant = self.variant
         if self.start and variant == "on":
@@ -132,11 +128,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return () if {*self.tasks} in ({*self.start.tasks}, {*self.start.members}) else self.tasks
 
     def repeated(self, seed: int) -> Self:
-        """The same history with other random numbers; given weights stay the same.
-
-        Args:
-          seed: the number of the pretraining.
-        """
+        """The same history with other random numbers; given weights stay the same."""
         if not self.parents and not self.trained:
             return self
         return self.replace(

@@ -78,7 +78,7 @@ def files_of(report: Report) -> dict[str, str]:
 
 
 def write_report(folder: Path, run: RunRecord) -> Path:
-    """Write `files_of` a run; the path of the page.
+    """Write `files_of` a run into a folder; returns the path of the page.
 
     Each file is replaced as a whole, so that a reader never sees half of one. The same record gives
     the same bytes.

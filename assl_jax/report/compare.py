@@ -34,7 +34,7 @@ MARKERS = "oDsv^Pp"
 
 
 def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> Path:
-    """Write a page and its tables over the finished runs in `folders`; the path of the page.
+    """Write a page and its tables over finished runs; returns the path of the page.
 
     By default they are in `compare` next to the first folder. `force` is that of `outputs.write`.
     """

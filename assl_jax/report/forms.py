@@ -55,7 +55,7 @@ def coefficient(value: float | None) -> str:
 
 
 def mean_std(estimate: Estimate | float | None, form: Form = percent) -> str:
-    """Mean ± standard deviation; the mean, or a number, alone if there was a single repetition.
+    """Mean ± standard deviation; a number, and the mean of a single repetition, stand alone.
 
     With several pretrainings, the deviation of their means follows in brackets. A deviation of 0
     over several repetitions is printed. If the repetitions are not kept, it may be that of a single
