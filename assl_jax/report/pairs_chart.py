@@ -16,15 +16,9 @@ GAINS = ("avg_gain", "max_gain")  # fields of an extension
 SIZE = (4.9, 3.7)  # inches of one panel
 LETTER = (0.066, 0.135)  # inches that one letter of a label takes
 # Possible offsets of a label from its dot, in inches, the preferred ones first.
-OFFSETS = [
-    (x, y)
-    for reach in (1.0, 1.8, 2.8)
-    for x, y in (
-        *((0.09 * reach, 0.0), (-0.09 * reach, 0.0), (0.0, 0.13 * reach), (0.0, -0.13 * reach)),
-        *((0.07 * reach, 0.1 * reach), (0.07 * reach, -0.1 * reach)),
-        *((-0.07 * reach, 0.1 * reach), (-0.07 * reach, -0.1 * reach)),
-    )
-]
+DIRECTIONS = [(0.09, 0.0), (-0.09, 0.0), (0.0, 0.13), (0.0, -0.13)]
+DIRECTIONS += [(x, y) for x in (0.07, -0.07) for y in (0.1, -0.1)]
+OFFSETS = [(reach * x, reach * y) for reach in (1.0, 1.8, 2.8) for x, y in DIRECTIONS]
 NEAR = len(OFFSETS) // 3  # labels at the first offsets need no line to their dot
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
