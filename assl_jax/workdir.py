@@ -105,7 +105,7 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
             if not _readable(workdir / name):
                 if began:
                     say(f"{workdir / name} is damaged or missing; it is written anew")
-                records.write_settings(workdir / name, content())
+                records.write(workdir / name, content())
     except PermissionError as error:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
     except NotADirectoryError as error:

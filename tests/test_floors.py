@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     # Floor 0 in steps: what everything may use, pure functions, and typed records.
     ("errors",),
-    ("console", "docstrings", "files", "plugins", "ranges", "signals"),
+    ("console", "docstrings", "files", "plugins", "ranges", "signals", "words"),
     ("lcka", "losses", "ops", "outputs", "permutations", "routes", "sections", "seeds"),
     ("records",),
     ("store",),

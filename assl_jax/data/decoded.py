@@ -181,7 +181,7 @@ def _write(entry: Path, job: Job, stamps: np.ndarray) -> None:
         "files": known,
     }
     del decoded, images  # closes the memory maps: Windows does not rename open files
-    records.write_settings(folder / ENTRY, record)
+    records.write(folder / ENTRY, record)
     shutil.rmtree(entry, ignore_errors=True)
     folder.rename(entry)
 

@@ -8,8 +8,9 @@ from assl_jax.interop.filling import fill
 from assl_jax.interop.onnx_graph import INPUT
 from assl_jax.interop.source import Source
 from assl_jax.models import backbone_entry
-from assl_jax.records import TITLES, Estimate, Evaluation
+from assl_jax.records import Estimate, Evaluation
 from assl_jax.tasks import describe
+from assl_jax.words import say
 
 
 def model_card(
@@ -60,10 +61,11 @@ def _columns(source: Source) -> dict[str, Evaluation]:
     results = source.results
     columns = {
         source.label: source.evaluation,
-        TITLES["start"]: results.start,
-        TITLES["scratch"]: results.scratch,
+        say("network.start"): results.start,
+        say("network.scratch"): results.scratch,
     }
-    columns.pop(TITLES.get(source.label, ""), None)  # it stands under its own label
+    if source.label in ("start", "scratch"):  # it stands under its own label
+        del columns[say(f"network.{source.label}")]
     return {title: each for title, each in columns.items() if each}
 
 

@@ -62,12 +62,14 @@ def read(path: str | Path, kind: type[T]) -> T:
     return found
 
 
-def encode(record: Record) -> bytes:
-    """A record as indented JSON, with a digest of itself."""
-    return _sealed(msgspec.json.encode(record))
+def encode(record: Record | dict[str, Any]) -> bytes:
+    """A record, or nested settings, as indented JSON with a digest of itself as its last entry."""
+    content = msgspec.json.encode(record)
+    tree = msgspec.json.decode(content) | {DIGEST: files.content_digest(content)}
+    return msgspec.json.format(msgspec.json.encode(tree)) + b"\n"
 
 
-def write(path: str | Path, record: Record) -> None:
+def write(path: str | Path, record: Record | dict[str, Any]) -> None:
     """Write what `encode` gives, atomically."""
     files.write_bytes(Path(path), encode(record))
 
@@ -84,11 +86,6 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         return as_settings(tree)
     except RecursionError as error:
         raise _damaged(path, error) from error
-
-
-def write_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write nested settings as `write` does a record."""
-    files.write_bytes(path, _sealed(msgspec.json.encode(settings)))
 
 
 def as_settings(tree: Any) -> Any:
@@ -120,18 +117,8 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _sealed(content: bytes) -> bytes:
-    """A JSON object with a digest of itself as its last entry, indented."""
-    tree = msgspec.json.decode(content) | {DIGEST: files.content_digest(content)}
-    return msgspec.json.format(msgspec.json.encode(tree)) + b"\n"
-
-
 def _unsealed(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object without its digest; one without a digest may be a user's.
-
-    Raises:
-      InputError: no JSON object, or one that has changed since it was written.
-    """
+    """The JSON object without its digest, unchanged; one without a digest may be a user's."""
     try:
         tree = msgspec.json.decode(content)
     except UNREADABLE as error:

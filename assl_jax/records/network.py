@@ -4,26 +4,18 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 from assl_jax.records.base import Pool, Record
+from assl_jax.words import say
 
 START = "start"  # the name of the weights that every pretraining of a run begins with
-# What readers call the variants without members, and those besides the first training of a pool.
-TITLES = {"scratch": "From scratch", "start": "Start weights"}
-VARIANTS = {
-    "longer": "as long as the pool",
-    "second_run": "second run",
-    "self_assl": "Self-ASSL",
-    "student": "student",
-}
+AGAIN = ("longer", "second_run", "self_assl")  # variants that train the same tasks once more
 
 
 def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
     """What tells a network from the first whole training of its members: ", pretraining 2"."""
-    words = (
-        VARIANTS.get(variant, ""),
-        f"{100 * share:g} % of its pretraining" if share < 1 else "",
-        f"pretraining {seed + 1}" if seed else "",
-    )
-    return "".join(f", {word}" for word in words if word)
+    words = [say(f"network.{variant}")] if variant in (*AGAIN, "on") else []
+    words += [say("network.share", percent=100 * share)] if share < 1 else []
+    words += [say("network.seed", number=seed + 1)] if seed else []
+    return "".join(f", {word}" for word in words)
 
 
 class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,7 +68,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `TITLES` or `VARIANTS`, "plain" for a first training, "on" if it goes on."""
+        """One of `AGAIN`, "scratch", `START`, "plain" for a first training, "on" if it goes on."""
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
@@ -118,24 +110,24 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             own = "+".join(teacher.repeated(0).label for teacher in self.teachers)
         if self.start and self.variant == "on":
             own = f"{self.start.repeated(0).label}.then_{'+'.join(self._further) or 'on'}"
-        words = [f".{self.variant}" if self.variant in VARIANTS else ""]
+        words = [f".{self.variant}" if self.variant in (*AGAIN, "student") else ""]
         words += [f".part{self.share:g}"] if self.share < 1 else []
         words += [f".seed{self.seed}"] if self.seed else []
         return own + "".join(words)
 
     def title(self, of: Callable[[str], str] = str) -> str:
-        """For people: `SRC + Rotation, Self-ASSL, pretraining 2`.
-
-        Args:
-          of: the title of a task or teacher.
-        """
-        own = " + ".join(map(of, self.members)) or TITLES.get(self.variant, "")
+        """For people: `SRC + Rotation, Self-ASSL, pretraining 2`; `of` names a task or teacher."""
+        own = " + ".join(map(of, self.members)) or say(f"network.{self.variant}")
+        variant = self.variant
         if self.objective == "student":
-            own = " and ".join(teacher.repeated(0).title(of) for teacher in self.teachers)
-        if self.start and self.variant == "on":
-            then = " + ".join(map(of, self._further)) or "on"
-            own = f"{self.start.repeated(0).title(of)}, then {then}"
-        return own + ending(self.variant, self.share, self.seed)
+            others = say("and").join(teacher.repeated(0).title(of) for teacher in self.teachers)
+            own, variant = say("network.student", teachers=others), ""
+        if self.start and variant == "on":
+            own = self.start.repeated(0).title(of)
+            if self._further:
+                tasks = " + ".join(map(of, self._further))
+                own, variant = say("network.then", before=own, tasks=tasks), ""
+        return own + ending(variant, self.share, self.seed)
 
     @property
     def _distils_singles(self) -> bool:
@@ -157,11 +149,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         return new or (() if {*self.tasks} in known else self.tasks)
 
     def repeated(self, seed: int) -> Self:
-        """The same history with other random numbers; given weights stay the same.
-
-        Args:
-          seed: the number of the pretraining.
-        """
+        """The same history with other random numbers; given weights stay the same."""
         if not self.parents and not self.trained:
             return self
         return self.replace(

@@ -31,8 +31,8 @@ from assl_jax.report.names import capitalised
 from assl_jax.report.outcome import headline, warnings
 from assl_jax.report.record import RunRecord, TaskExamples
 from assl_jax.report.terminal import to_lines
-from assl_jax.report.words import say
 from assl_jax.sections import Part, Report, Section
+from assl_jax.words import say
 
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 
@@ -72,22 +72,19 @@ def report_of(run: RunRecord) -> Report:
     return Report(headline(results), sections(run), subtitle, warnings(results))
 
 
+def files_of(report: Report) -> dict[str, str]:
+    """A page that needs no other file, and a file of tables, by their names."""
+    return {TABLES: to_markdown(report), PAGE: to_html(report)}
+
+
 def write_report(folder: Path, run: RunRecord) -> Path:
-    """Write `index.html`, which needs no other file, and `tables.md`.
+    """Write `files_of` a run into a folder; returns the path of the page.
 
     Each file is replaced as a whole, so that a reader never sees half of one. The same record gives
     the same bytes.
-
-    Args:
-      folder: created if it is missing.
-      run: what to show; a section without material is left out.
-
-    Returns:
-      The path of `index.html`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    report = report_of(run)
-    for name, text in ((TABLES, to_markdown(report)), (PAGE, to_html(report))):
+    for name, text in files_of(report_of(run)).items():
         write_text(folder / name, text)
     return folder / PAGE
 

@@ -8,8 +8,8 @@ from assl_jax.evaluation.gradcam import Attention
 from assl_jax.report.html import to_html
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
 from assl_jax.sections import Part, Picture, Pictures, Report, Section, Text
+from assl_jax.words import say
 
 STRONGEST = 0.6  # how much of the image a value of 1 covers
 CLIPPED = 0.01  # share of the guided gradients, the strongest ones, that are clipped
@@ -52,14 +52,9 @@ def _row(shown: Attention, i: int) -> tuple[Picture, ...]:
 
 
 def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Cover the grey image with colour where `cam` is high.
+    """Cover a grey image `[*space, c]` with colour where `cam`, `[*space]`, is high.
 
-    Args:
-      image: `[*space, c]` in [0, 1].
-      cam: `[*space]` in [0, 1]; the grey image is unchanged where it is 0.
-
-    Returns:
-      `[*space, 3]` in [0, 1].
+    All values are in [0, 1]. The grey image is unchanged where `cam` is 0.
     """
     import matplotlib
 

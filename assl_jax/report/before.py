@@ -7,21 +7,12 @@ from assl_jax.records import BACKBONE_FOLDER, SCRATCH, DataSummary, flat_setting
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.record import RunRecord
 from assl_jax.report.terminal import table_lines
-from assl_jax.report.words import say
-from assl_jax.sections import (
-    Command,
-    Facts,
-    Folded,
-    Listing,
-    Part,
-    Shown,
-    Table,
-    Text,
-)
+from assl_jax.sections import Command, Facts, Folded, Listing, Part, Shown, Table, Text
 from assl_jax.strategies.outlook import Pace
 from assl_jax.strategies.pricing import Work
+from assl_jax.training.memory import GIB
+from assl_jax.words import say
 
-GIB = 2**30
 CLASSES = 12  # that are listed with their numbers; of more, the smallest and the largest
 LEFT_OUT = 20  # files that are named before a run
 OPEN = 10  # up to so many are listed on the page without a click
@@ -93,13 +84,9 @@ def data_lines(found: DataSummary) -> list[str]:
 def plan_lines(
     works: Sequence[Work], pace: Pace, then: str, follows: Sequence[Work] = ()
 ) -> list[str]:
-    """The plan as text.
+    """The plan as text: what the run begins with, and what `follows` at most.
 
-    Args:
-      works: what the run begins with.
-      pace: how fast the machine is.
-      then: a sentence about what comes after `works`; not said where nothing follows.
-      follows: that in numbers, at most.
+    The sentence `then` is about what follows; it is not said where nothing does.
     """
 
     def time(*works: Work) -> str:

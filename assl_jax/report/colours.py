@@ -62,9 +62,9 @@ def on_dark(light: str) -> str:
     for colour in THEME.values():
         if colour.light == light:
             return colour.dark
-    levels = _levels(light)
     for white in range(0, 256, 8):
-        mixed = "#" + "".join(f"{v + (255 - v) * white // 255:02x}" for v in levels)
+        levels = (v + (255 - v) * white // 255 for v in _levels(light))
+        mixed = f"#{bytes(levels).hex()}"
         if contrast(mixed, THEME["paper"].dark) >= CONTRAST:
             return mixed
     return THEME["ink"].dark
@@ -82,5 +82,5 @@ def _luminance(colour: str) -> float:
     return sum(weight * s for weight, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def _levels(colour: str) -> list[int]:
-    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+def _levels(colour: str) -> bytes:
+    return bytes.fromhex(colour.removeprefix("#"))

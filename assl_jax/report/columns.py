@@ -7,8 +7,8 @@ from typing import Any
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Estimate
 from assl_jax.report import forms
-from assl_jax.report.words import say
 from assl_jax.sections import Cell, Row, Shown, Table
+from assl_jax.words import say
 
 
 @dataclass(frozen=True)
@@ -17,69 +17,56 @@ class Column:
 
     Attributes:
       head: of the column.
-      text: of a row; by default the value as it prints.
-      value: what is compared within a group of rows, the best one is strong; None: nothing is.
-      form: how a value prints; what prints like the best one is strong too.
-      higher_is_better: which value is the best one.
+      value: of a row. Numbers and the means of estimates are compared within a group of rows, and
+        what prints like the best one is strong; words are not.
+      form: how a number prints.
+      higher_is_better: which number is the best one.
+      text: of a row, if the value prints otherwise.
       once: only the first row of a group has a text.
     """
 
     head: str
-    text: Callable[[Any], str] | None = None
-    value: Callable[[Any], float | None] | None = None
+    value: Callable[[Any], Estimate | float | str | None]
     form: forms.Form = forms.percent
     higher_is_better: bool = True
+    text: Callable[[Any], str] | None = None
     once: bool = False
+
+    def number(self, row: Any) -> float | None:
+        """What is compared; None of words."""
+        value = self.value(row)
+        value = value.mean if isinstance(value, Estimate) else value
+        return None if isinstance(value, str) else value
 
     def best(self, rows: Iterable[Any]) -> str | None:
         """The best value of some rows as printed, see `forms.winner`."""
-        values = map(self.value, rows) if self.value else ()
-        return forms.winner(values, self.form, higher_is_better=self.higher_is_better)
+        numbers = map(self.number, rows)
+        return forms.winner(numbers, self.form, higher_is_better=self.higher_is_better)
 
     def cell(self, row: Any, best: Sequence[str | None]) -> Cell:
         """The cell of a row; it is strong if its value prints like one of the best."""
-        value = self.form(self.value(row)) if self.value else None
-        return Cell(self.text(row) if self.text else value or "", value in best and bool(value))
+        value = self.value(row)
+        if isinstance(value, str):
+            return Cell(value)
+        words = self.text(row) if self.text else forms.mean_std(value, self.form)
+        return Cell(words, self.form(self.number(row)) in best)
 
 
 def measured(
-    head: str,
-    metric: str,
-    estimate: Callable[[Any], Estimate | None],
-    show: Callable[[Estimate | None], str] | None = None,
-    form: forms.Form | None = None,
+    head: str, metric: str, estimate: Callable[[Any], Estimate | None], **look: Any
 ) -> Column:
-    """A column of estimates of a metric, by default mean ± standard deviation; means are compared.
-
-    Args:
-      head: of the column.
-      metric: its name, see `METRICS`.
-      estimate: of a row, or None.
-      show: how an estimate prints.
-      form: how a mean prints where it is compared; by default that of the metric.
-    """
+    """A column of estimates of a metric, which it knows by its name in `METRICS`."""
     of = METRICS[metric]
-    each = form or forms.of(of.share)
-
-    def mean(row: Any) -> float | None:
-        found = estimate(row)
-        return found.mean if found else None
-
-    def text(row: Any) -> str:
-        return show(estimate(row)) if show else forms.mean_std(estimate(row), each)
-
-    return Column(head, text, mean, each, of.higher_is_better)
+    own: dict[str, Any] = {"form": forms.of(of.share), "higher_is_better": of.higher_is_better}
+    return Column(head, estimate, **own | look)
 
 
 def printed(
     data: str, row: Callable[[Any], Any], fields: Mapping[str, tuple[str, forms.Form]]
 ) -> list[Column]:
-    """Columns with the paper's values on some data.
+    """Columns with the paper's values on some data; `row` finds the paper's row of an object.
 
-    Args:
-      data: its name.
-      row: the paper's row of an object, or None.
-      fields: of the paper's row and how they print, by the key of the column's head.
+    `fields` has a field of that row and how it prints, by the key of the column's head.
     """
 
     def column(head: str, field: str, form: forms.Form) -> Column:
@@ -99,12 +86,10 @@ def tabulate(
     rivals: Callable[[Sequence[Any]], Iterable[Sequence[Any]]] = lambda group: (group,),
     **looks: Any,
 ) -> Table | None:
-    """A table of groups of rows; None without rows.
+    """A table of groups of objects, a row for each; None without rows.
 
     Args:
-      caption: of the table.
-      columns: from left to right.
-      groups: what each row is made from.
+      caption, columns, groups: what it shows.
       opens: whether the first row of a group is set apart.
       verdict: of a row, see `Row`.
       rivals: the sets of rows of a group in each of which the best value is strong.

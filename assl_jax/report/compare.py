@@ -1,24 +1,21 @@
 """Several finished runs on one page: `python -m assl_jax report`."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assl_jax import outputs
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.report import forms, glyphs, paper, sections
+from assl_jax.report import files_of, forms, glyphs, paper, sections
 from assl_jax.report.colours import LINE
 from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import test_set
-from assl_jax.report.html import PAGE, to_html
-from assl_jax.report.markdown import TABLES, to_markdown
+from assl_jax.report.html import PAGE
 from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
 from assl_jax.report.outcome import headline
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
-from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, canvas, known, name_rows, percent_axis, svg
 from assl_jax.sections import (
     Command,
     Figure,
@@ -31,31 +28,20 @@ from assl_jax.sections import (
     Text,
     sections_for,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 MARKERS = "oDsv^Pp"
 
 
 def compare(folders: Sequence[Path], out: Path | None = None, *, force: bool = False) -> Path:
-    """Write a page and its tables over the finished runs in `folders`.
+    """Write a page and its tables over finished runs; returns the path of the page.
 
-    Args:
-      folders: workdirs of runs.
-      out: folder of the page; by default `compare` next to the first workdir.
-      force: see `outputs.write`.
-
-    Returns:
-      The path of the page.
-
-    Raises:
-      InputError: a folder without a finished run, a damaged file, or as `outputs.write`.
+    By default they are in `compare` next to the first folder. `force` is that of `outputs.write`.
     """
     report = comparison(read_runs(folders))
     out = out or folders[0].resolve().parent / "compare"
-    texts = {TABLES: to_markdown(report), PAGE: to_html(report)}
-    outputs.write({out / name: text.encode() for name, text in texts.items()}, force=force)
+    texts = {out / name: text.encode() for name, text in files_of(report).items()}
+    outputs.write(texts, force=force)
     return out / PAGE
 
 
@@ -132,7 +118,6 @@ def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table |
 
 def _scores(group: Group, metric: str) -> Column:
     """A run's values; "(2 of 3)" follows if only two of three seeds have one."""
-    column = measured(group.title, metric, lambda key: group.score(key, metric))
 
     def text(key: Key) -> str:
         score = forms.mean_std(group.score(key, metric))
@@ -140,7 +125,7 @@ def _scores(group: Group, metric: str) -> Column:
         partly = 0 < number < seeds
         return say("compare.partly", score=score, number=number, seeds=seeds) if partly else score
 
-    return dataclasses.replace(column, text=text)
+    return measured(group.title, metric, lambda key: group.score(key, metric), text=text)
 
 
 def _printed(head: str, values: Mapping[Key, float | None]) -> Column:
@@ -191,15 +176,15 @@ def runs_table(groups: Sequence[Group]) -> Table | None:
 
 
 @svg
-def compare_chart(groups: Sequence[Group]) -> "Canvas | None":
+def compare_chart(groups: Sequence[Group]) -> Canvas | None:
     """Test accuracies: a row for each pretraining, a colour and a marker for each run."""
     titles = titles_of(groups)
     if not titles:
         return None
     gap = 0.7 / max(len(groups), 3)
     names = glyphs.in_chart([group.title for group in groups])
-    figure = canvas(8.4, 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups)))
-    ax = figure.subplots()
+    height = 1.2 + 0.12 * len(groups) + len(titles) * (0.16 + 0.11 * len(groups))
+    figure, (ax,) = canvas(8.4, height)
     for i, group in enumerate(groups):
         tint, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         label = f"{names[i]} ({test_set(group.runs[0].results)})"

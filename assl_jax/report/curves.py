@@ -4,20 +4,17 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from assl_jax.records import HELD_OUT, LogRecord
-from assl_jax.report.names import Label, Labels, capitalised, task_colour, task_title
+from assl_jax.report.names import Label, Labels, capitalised
 from assl_jax.report.record import RunRecord, latest
-from assl_jax.report.svg import canvas, known, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Axes, Canvas, canvas, known, legend, svg
 from assl_jax.sections import Figure, Folded, Part
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.tasks import describe
+from assl_jax.words import say
 
 Points = list[tuple[float, float]]
 Curves = dict[tuple[str, str, str], Points]  # by stage, run and task
@@ -46,28 +43,20 @@ def parts(run: RunRecord) -> Iterator[Part]:
 @svg
 def training_curves(
     metrics: Sequence[LogRecord], labels: Labels, *, kind: str, quantity: str = "loss"
-) -> "Canvas | None":
+) -> Canvas | None:
     """A logged quantity over steps, one panel per label, in the order in which the stages ran.
 
     Faint lines are the logged values, solid lines the moving mean over a twelfth of the curve.
     Folds and seeds of one label share a panel. What was measured from outside has the colour of the
     pool. A panel has a logarithmic axis if its values differ by more than a factor of 20. The
     quantity "accuracy" is that on the training batches.
-
-    Args:
-      metrics, labels: the log of all stages, and what its labels mean.
-      kind: of the stages that are shown, "pretrain" or "finetune".
-      quantity: name of the logged value.
     """
-    from matplotlib.lines import Line2D
-
     panels = _panels(metrics, labels, kind, quantity)
     if not panels:
         return None
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = canvas(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, axes = canvas(max(4.2, 3.1 * columns), 0.5 + 2.2 * rows, rows, columns)
     for ax, (label, curves) in zip(axes, panels.items(), strict=False):
         _curve_panel(ax, label, curves, by_task=kind == "pretrain")
     for ax in axes[len(panels) :]:
@@ -77,8 +66,8 @@ def training_curves(
     tasks = dict.fromkeys(task for curves in panels.values() for *_, task in curves)
     tasks.pop(HELD_OUT, None)
     if kind == "pretrain" and len(tasks) > 1:
-        keys = [Line2D([], [], color=task_colour(t), label=task_title(t)) for t in tasks]
-        figure.legend(handles=keys, loc="outside upper right", ncols=min(8, len(keys)))
+        titles = map(describe, tasks)
+        legend(figure, {each.title: {"color": each.colour} for each in titles})
     return figure
 
 
@@ -100,13 +89,12 @@ def _panels(
     return {labels[label]: panels[label] for label in panels if label in longest.values()}
 
 
-def _curve_panel(ax: "Axes", label: Label, curves: Curves, *, by_task: bool) -> None:
+def _curve_panel(ax: Axes, label: Label, curves: Curves, *, by_task: bool) -> None:
     lines = []
     for (*_, task), points in curves.items():
         own = by_task and task != HELD_OUT
-        tint = task_colour(task) if own else label.colour
-        mark = "o" if len(points) == 1 else ""
-        lines.append(draw_curve(ax, points, tint, marker=mark, linewidth=1.6))
+        tint = describe(task).colour if own else label.colour
+        lines.append(draw_curve(ax, points, tint, linewidth=1.6))
     ax.set_title(textwrap.fill(label.title, LETTERS))
     every = np.concatenate(lines)
     if every.min() > 0 and every.max() > 20 * every.min():
@@ -116,10 +104,14 @@ def _curve_panel(ax: "Axes", label: Label, curves: Curves, *, by_task: bool) -> 
 
 
 def draw_curve(
-    ax: "Axes", points: Points, tint: str, *, smooth: bool = True, **look: Any
+    ax: Axes, points: Points, tint: str, *, smooth: bool = True, **look: Any
 ) -> np.ndarray:
-    """Draw a curve, by default faint with its moving mean over a twelfth; what is solid returns."""
+    """Draw a curve, by default faint with its moving mean over a twelfth; what is solid returns.
+
+    A single point is a dot.
+    """
     steps, values = np.array(points, dtype=float).T
+    look = {"marker": "o" if len(points) == 1 else "", **look}
     if smooth:
         ax.plot(*thinned(steps, values), color=tint, alpha=0.25, linewidth=0.8)
         values = moving_mean(values, max(1, len(values) // 12))

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +13,9 @@ from assl_jax.report.colours import GREY, INK
 from assl_jax.report.evaluations import kept, test_set
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, canvas, svg
 from assl_jax.sections import Figure, Heading, Part, Picture, Pictures, Text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 # The colours of Okabe and Ito, which people with any colour vision tell apart, without yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
@@ -47,19 +43,13 @@ def parts(run: RunRecord) -> Iterator[Part]:
 
 
 @svg
-def embedding_chart(embedding: Embedding, classes: Sequence[str]) -> "Canvas":
-    """The map; each class has a colour and a marker.
-
-    Args:
-      embedding: of test images.
-      classes: their names.
-    """
+def embedding_chart(embedding: Embedding, classes: Sequence[str]) -> Canvas:
+    """The map of test images; each class has a colour and a marker."""
     names = [glyphs.short_name(name) for name in glyphs.in_chart(classes)]
     common = [k for k, _ in Counter(embedding.classes.tolist()).most_common(MOST)]
     shown = min(len(names), MOST + 1)
     lines = math.ceil(shown / max(1, int(WIDTH / (0.5 + 0.075 * max(map(len, names))))))
-    figure = canvas(WIDTH, 4.6 + 0.2 * lines)
-    ax = figure.subplots()
+    figure, (ax,) = canvas(WIDTH, 4.6 + 0.2 * lines)
     rare = ~np.isin(embedding.classes, common)
     if rare.any():
         x, y = embedding.points[rare].T

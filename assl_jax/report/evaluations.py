@@ -7,7 +7,7 @@ from assl_jax.evaluation.uncertainty import student
 from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
 from assl_jax.report import forms
 from assl_jax.report.names import SCRATCH, START, Label
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 NO_GAIN = 5e-4  # a smaller gain prints as 0.0 points
 SMALL = 200  # patients; with fewer, a 95 % interval is wider than most gains
@@ -135,12 +135,7 @@ def tried(results: Results) -> list[Extension]:
 
 
 def every_network(results: Results, *, candidates: bool = True) -> list[Tested]:
-    """Every network that was tested, each once.
-
-    Args:
-      results: of a run.
-      candidates: include the pools that the search tried.
-    """
+    """Every network that was tested, each once, with or without the pools that a search tried."""
     found = dict(overview(results))
     for extension in (*(tried(results) if candidates else ()), *results.pairs):
         if extension.evaluation:

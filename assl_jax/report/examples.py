@@ -9,9 +9,9 @@ import numpy as np
 from assl_jax.report.names import task_title
 from assl_jax.report.pictures import image_png, png, shown, strip
 from assl_jax.report.record import RunRecord, TaskExamples
-from assl_jax.report.words import say
 from assl_jax.sections import Heading, Part, Picture, Pictures, Text
 from assl_jax.tasks import ProxyTask, describe
+from assl_jax.words import say
 
 
 def parts(run: RunRecord) -> Iterator[Part]:

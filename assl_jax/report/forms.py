@@ -54,15 +54,15 @@ def coefficient(value: float | None) -> str:
     return fixed(value, ".2f").replace("-", "−")
 
 
-def mean_std(estimate: Estimate | None, form: Form = percent) -> str:
-    """Mean ± standard deviation; the mean alone if there was a single repetition.
+def mean_std(estimate: Estimate | float | None, form: Form = percent) -> str:
+    """Mean ± standard deviation; a number, and the mean of a single repetition, stand alone.
 
     With several pretrainings, the deviation of their means follows in brackets. A deviation of 0
     over several repetitions is printed. If the repetitions are not kept, it may be that of a single
     one, and is not.
     """
-    if estimate is None:
-        return DASH
+    if not isinstance(estimate, Estimate):
+        return form(estimate)
     several = len(estimate.runs) > 1
     texts = [form(v) for v in (estimate.mean, estimate.std if several else estimate.std or None)]
     if DASH in texts:

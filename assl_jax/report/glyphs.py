@@ -4,7 +4,7 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 LETTERS = 20  # of a name
 FONT = "DejaVu Sans"  # ships with matplotlib
@@ -64,10 +64,9 @@ def _family(missing: frozenset[str]) -> tuple[str, ...] | None:
 
     if not missing:
         return ()
-    regular = [f for f in fontManager.ttflist if f.style == "normal" and str(f.weight) == "400"]
-    regular = [f for f in regular if not f.name.startswith(BOXES)]
-    for font in sorted(regular, key=lambda font: (font.name, font.fname)):
-        if missing <= _characters(font.fname):
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        regular = font.style == "normal" and str(font.weight) == "400"
+        if regular and not font.name.startswith(BOXES) and missing <= _characters(font.fname):
             return (font.name,)
     return None
 

@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from assl_jax.report.colours import page_css
-from assl_jax.report.words import say
 from assl_jax.sections import Report, Shown, sections_for
+from assl_jax.words import say
 
 if TYPE_CHECKING:
     from jinja2 import Environment

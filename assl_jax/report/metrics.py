@@ -3,14 +3,12 @@
 import textwrap
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assl_jax.evaluation.scores import METRICS, shares
-from assl_jax.records import Results
+from assl_jax.records import Estimate, Results
 from assl_jax.report import forms, glyphs
-from assl_jax.report.colours import INK, ON_SHADE
 from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import (
     SMALL,
@@ -24,13 +22,9 @@ from assl_jax.report.evaluations import (
 )
 from assl_jax.report.names import SCRATCH, capitalised
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, shades, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Axes, Canvas, canvas, heat_map, name_cells, svg
 from assl_jax.sections import Figure, Folded, Part, Shown, Table, Text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 
 def parts(run: RunRecord) -> Iterator[Part | None]:
@@ -74,8 +68,11 @@ def metrics_table(results: Results) -> Table | None:
 
 
 def _column(name: str) -> Column:
-    head, form = capitalised(METRICS[name].title), forms.tenths
-    return measured(head, name, lambda n: n.evaluation.metrics.get(name), forms.with_interval, form)
+    def estimate(network: Tested) -> Estimate | None:
+        return network.evaluation.metrics.get(name)
+
+    looks = {"form": forms.tenths, "text": lambda network: forms.with_interval(estimate(network))}
+    return measured(capitalised(METRICS[name].title), name, estimate, **looks)
 
 
 def _rate(network: Tested) -> str:
@@ -158,7 +155,7 @@ def row_shares(counts: np.ndarray) -> np.ndarray:
 
 
 @svg
-def confusion_chart(results: Results) -> "Canvas | None":
+def confusion_chart(results: Results) -> Canvas | None:
     """The confusion matrices of the best pool and from scratch, with the counts in the cells.
 
     The shade is the share of the true class, so that rare classes can be read as well.
@@ -172,8 +169,8 @@ def confusion_chart(results: Results) -> "Canvas | None":
     labels = 0.8 + 0.075 * max(map(len, names))
     columns = len(panels) if k <= IN_A_ROW else 1
     rows = len(panels) // columns
-    figure = canvas(columns * (side + labels), rows * (side + 0.6 * labels + 0.6))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    width, height = columns * (side + labels), rows * (side + 0.6 * labels + 0.6)
+    figure, axes = canvas(width, height, rows, columns)
     for i, (title, counts) in enumerate(panels.items()):
         _panel(axes[i], counts, names)
         axes[i].set_title(textwrap.fill(title, int(13 * side)))
@@ -182,17 +179,11 @@ def confusion_chart(results: Results) -> "Canvas | None":
     return figure
 
 
-def _panel(ax: "Axes", counts: np.ndarray, names: list[str]) -> None:
-    k = len(counts)
-    shade = row_shares(counts)
-    ax.imshow(shade, cmap=shades(), vmin=0.0, vmax=1.0, aspect="auto")
-    for i, j in np.ndindex(k, k):
-        if counts[i, j]:
-            ink = ON_SHADE if shade[i, j] > 0.6 else INK
-            text = f"{counts[i, j]:.{0 if counts[i, j] >= 100 else 1}f}".removesuffix(".0")
-            size = 10 if k <= ROOMY else 8
-            ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
-    ax.set_xticks(range(k), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(range(k), names, fontsize=8)
-    ax.tick_params(length=0)
-    ax.grid(False)
+def _panel(ax: Axes, counts: np.ndarray, names: list[str]) -> None:
+
+    def text(i: int, j: int) -> str:
+        count = counts[i, j]
+        return f"{count:.{0 if count >= 100 else 1}f}".removesuffix(".0") if count else ""
+
+    heat_map(ax, row_shares(counts), text, size=10 if len(counts) <= ROOMY else 8)
+    name_cells(ax, names, rotation=40, fontsize=8)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from assl_jax.errors import InputError
 from assl_jax.models import backbone_entry
-from assl_jax.records import Network, Pool, Results
+from assl_jax.records import Network, Pool, Results, ending
 from assl_jax.report.colours import GREY
-from assl_jax.report.words import WORDS, say
 from assl_jax.tasks import TASKS, describe
+from assl_jax.words import WORDS, say
 
 PALETTE = tuple(task.colour for task in TASKS.values())
 ORDER = ("scratch", "start", "plain", "longer", "second_run", "self_assl", "on")  # of variants
@@ -56,12 +56,9 @@ class Label(NamedTuple):
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
-        words = [pool_title(self.pool) if self.pool else say(f"network.{self.variant}")]
-        words += [say(f"network.{self.variant}")] if self.variant in ORDER[3:] else []
-        words += [say("network.share", percent=100 * self.share)] if self.share < 1 else []
-        words += [say("network.seed", number=self.seed + 1)] if self.seed else []
+        own = pool_title(self.pool) or say(f"network.{self.variant}")
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        return start + ", ".join(words)
+        return start + own + ending(self.variant, self.share, self.seed)
 
     @property
     def colour(self) -> str:
@@ -90,16 +87,6 @@ def titles(results: Results) -> dict[str, str]:
 def task_title(task: str) -> str:
     """A task's title; an unknown name stays as it is."""
     return describe(task).title
-
-
-def short_title(task: str) -> str:
-    """A task's short title, for a label inside a chart."""
-    return describe(task).short
-
-
-def task_colour(task: str) -> str:
-    """A task's colour, the same in every chart."""
-    return describe(task).colour
 
 
 def pool_title(pool: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from assl_jax.report.names import SCRATCH as FROM_SCRATCH
 from assl_jax.report.names import Label, pool_title
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 
 def headline(results: Results) -> str:

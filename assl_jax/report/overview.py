@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from assl_jax.evaluation.scores import METRICS
 from assl_jax.records import Estimate, Results
@@ -25,13 +25,9 @@ from assl_jax.report.names import SCRATCH, START, Label
 from assl_jax.report.outcome import outcome_lines
 from assl_jax.report.pairs import by_similarity
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, known, name_rows, percent_axis, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Axes, Canvas, canvas, known, legend, name_rows, percent_axis, svg
 from assl_jax.sections import Figure, Part, Shown, Table, Text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 
 def parts(run: RunRecord) -> Iterator[Part | None]:
@@ -97,17 +93,11 @@ def headline_table(results: Results) -> Table | None:
 
 
 class Trained(NamedTuple):
-    """A row of the chart of accuracies.
-
-    Attributes:
-      label: of the network.
-      estimate: on the test set, the metric that selection looks at.
-      verdict: of the search: "accepted", "stopped", or "" off its path.
-    """
+    """A row of the chart of accuracies: a network and its deciding metric on the test set."""
 
     label: Label
     estimate: Estimate
-    verdict: str
+    verdict: str  # of the search: "accepted", "stopped", or "" off its path
 
 
 def trained_pools(results: Results) -> list[Trained]:
@@ -137,7 +127,7 @@ def trained_pools(results: Results) -> list[Trained]:
 
 
 @svg
-def accuracy_chart(results: Results) -> "Canvas | None":
+def accuracy_chart(results: Results) -> Canvas | None:
     """Test accuracies with standard deviations and single runs, and the path of the search.
 
     Circles are single tasks. Diamonds are pools in the colour of the task that they add, hollow
@@ -149,8 +139,7 @@ def accuracy_chart(results: Results) -> "Canvas | None":
     if not rows:
         return None
     metric = named_metric(results)
-    figure = canvas(8.4, 1.3 + 0.34 * len(rows))
-    ax = figure.subplots()
+    figure, (ax,) = canvas(8.4, 1.3 + 0.34 * len(rows))
     for y, row in enumerate(rows):
         _draw_network(ax, y, row, runs=not metric)
     path = [(100 * row.estimate.mean, y, row.verdict) for y, row in enumerate(rows) if row.verdict]
@@ -165,11 +154,18 @@ def accuracy_chart(results: Results) -> "Canvas | None":
     units = test_set(results)
     percent_axis(ax, say("overview.axis", metric=metric or say("accuracy"), test_set=units))
     if len(path) > 1:
-        _path_legend(figure)
+        dot = {"color": GREY, "linestyle": "none", "marker": "D"}
+        keys: dict[str, dict[str, Any]] = {
+            say("legend.path"): {"color": INK},
+            say("legend.stopped"): {"color": INK, "linestyle": ":"},
+            say("legend.accepted"): dot,
+            say("legend.other"): dot | {"mfc": PAPER},
+        }
+        legend(figure, keys)
     return figure
 
 
-def _draw_network(ax: "Axes", y: int, row: Trained, *, runs: bool) -> None:
+def _draw_network(ax: Axes, y: int, row: Trained, *, runs: bool) -> None:
     """A dot with its deviation, and the repeated fine-tunings below it."""
     tint, estimate, extended = row.label.colour, row.estimate, len(row.label.pool) > 1
     x, each = 100 * estimate.mean, [100 * run for run in estimate.runs] if runs else []
@@ -198,16 +194,3 @@ def legs(
         found.append((accepted, (x, y, verdict)))
         accepted = (x, y) if verdict == "accepted" else accepted
     return found
-
-
-def _path_legend(figure: "Canvas") -> None:
-    from matplotlib.lines import Line2D
-
-    dot: dict[str, Any] = {"color": GREY, "linestyle": "none", "marker": "D"}
-    keys = [
-        Line2D([], [], color=INK, label=say("legend.path")),
-        Line2D([], [], color=INK, linestyle=":", label=say("legend.stopped")),
-        Line2D([], [], **dot, label=say("legend.accepted")),
-        Line2D([], [], **dot, mfc=PAPER, label=say("legend.other")),
-    ]
-    figure.legend(handles=keys, loc="outside upper right", ncols=4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from assl_jax.records import Correlation, Extension, Results
@@ -10,10 +11,11 @@ from assl_jax.report.columns import Column, measured, printed, tabulate
 from assl_jax.report.evaluations import spread, test_set
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
 from assl_jax.sections import Figure, Folded, Part, Shown, Table, Text
+from assl_jax.words import say
 
 CHANCE = 0.05  # a larger p-value may be chance
+by_similarity = attrgetter("similarity")  # the order of extensions, the least similar first
 
 
 def parts(run: RunRecord) -> Iterator[Part | None]:
@@ -40,21 +42,17 @@ def beside_paper(
 
 
 def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list[Column]:
-    """The columns of Tables 1 to 3, and the complement if an extension has one.
+    """The columns of Tables 1 to 3, and the complement if one of the `extensions` has one.
 
-    Args:
-      extensions: the attributes `extension` of the rows; one without has empty cells.
-      accuracy: the column of the accuracy after training on all tasks.
+    A row whose attribute `extension` is None has empty cells. `accuracy` is the column after
+    training on all tasks.
     """
 
     def column(field: str, form: forms.Form = forms.percent, *, higher: bool = True) -> Column:
-        def value(row: Any) -> float | None:
-            return getattr(row.extension, field) if row.extension else None
+        def value(row: Any) -> float | str | None:
+            return getattr(row.extension, field) if row.extension else ""
 
-        def text(row: Any) -> str:
-            return form(value(row)) if row.extension else ""
-
-        return Column(say(f"head.{field}"), text, value, form, higher)
+        return Column(say(f"head.{field}"), value, form, higher)
 
     known = any(extension.complement is not None for extension in extensions)
     return [
@@ -66,11 +64,6 @@ def extension_columns(extensions: Iterable[Extension], accuracy: Column) -> list
         column("avg_gain", forms.gain),
         column("max_gain", forms.gain),
     ]
-
-
-def by_similarity(extension: Extension) -> float:
-    """The order of extensions in tables and charts: the least similar first."""
-    return extension.similarity
 
 
 class Partner(NamedTuple):
@@ -98,11 +91,8 @@ def pairs_table(
 ) -> Table | None:
     """The pairs in the layout of the paper's Table 1, or None without pairs.
 
-    Args:
-      results: of a run.
-      under_both_tasks: list each pair under both of its tasks, as the paper does; otherwise once,
-        all pairs in the order of their similarity.
-      with_paper: add the paper's values at the end; None if it has none of the pairs.
+    Each pair stands under both of its tasks, as in the paper; otherwise once, the least similar
+    first. The paper's values may follow; the table is None if the paper has none of the pairs.
     """
     pairs, rank = results.pairs, len(results.space)
     if with_paper and not any(paper.pair(rank, pair.members) for pair in pairs):

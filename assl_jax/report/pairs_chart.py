@@ -1,40 +1,30 @@
 """Similarity of two tasks against the gain of their pair, one dot per pair."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.forms import coefficient
-from assl_jax.report.names import capitalised, short_title, task_colour
-from assl_jax.report.svg import canvas, known, svg
-from assl_jax.report.words import say
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from assl_jax.report.names import capitalised
+from assl_jax.report.svg import Axes, Canvas, canvas, known, svg
+from assl_jax.tasks import describe
+from assl_jax.words import say
 
 FEW = 6  # pairs, those of four tasks; fewer have no correlation worth a headline
 GAINS = ("avg_gain", "max_gain")  # fields of an extension
 SIZE = (4.9, 3.7)  # inches of one panel
 LETTER = (0.066, 0.135)  # inches that one letter of a label takes
 # Possible offsets of a label from its dot, in inches, the preferred ones first.
-OFFSETS = [
-    (x, y)
-    for reach in (1.0, 1.8, 2.8)
-    for x, y in (
-        *((0.09 * reach, 0.0), (-0.09 * reach, 0.0), (0.0, 0.13 * reach), (0.0, -0.13 * reach)),
-        *((0.07 * reach, 0.1 * reach), (0.07 * reach, -0.1 * reach)),
-        *((-0.07 * reach, 0.1 * reach), (-0.07 * reach, -0.1 * reach)),
-    )
-]
+DIRECTIONS = [(0.09, 0.0), (-0.09, 0.0), (0.0, 0.13), (0.0, -0.13)]
+DIRECTIONS += [(x, y) for x in (0.07, -0.07) for y in (0.1, -0.1)]
+OFFSETS = [(reach * x, reach * y) for reach in (1.0, 1.8, 2.8) for x, y in DIRECTIONS]
 NEAR = len(OFFSETS) // 3  # labels at the first offsets need no line to their dot
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 @svg
-def pairs_chart(results: Results) -> "Figure | None":
+def pairs_chart(results: Results) -> Canvas | None:
     """Average and maximum gain over the similarity; a dot has the colours of its two tasks.
 
     Bars are the standard deviations over repeated fine-tunings. The title of each panel gives the
@@ -43,8 +33,7 @@ def pairs_chart(results: Results) -> "Figure | None":
     pairs = [pair for pair in results.pairs if pair.evaluation]
     if not pairs:
         return None
-    figure = canvas(SIZE[0] * len(GAINS), SIZE[1])
-    axes = figure.subplots(1, len(GAINS), squeeze=False).ravel()
+    figure, axes = canvas(SIZE[0] * len(GAINS), SIZE[1], columns=len(GAINS))
     for ax, key in zip(axes, GAINS, strict=True):
         _panel(ax, key, pairs)
         of = results.correlation.get(key, Correlation()) if len(pairs) >= FEW else Correlation()
@@ -59,12 +48,12 @@ def pairs_chart(results: Results) -> "Figure | None":
     return figure
 
 
-def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
+def _panel(ax: Axes, key: str, pairs: Sequence[Extension]) -> None:
     ax.axhline(0.0, color=GREY, linewidth=0.8)
     points = []
     for pair in pairs:
         x, y = pair.similarity, 100 * getattr(pair, key)
-        left, right = pair.members
+        left, right = map(describe, pair.members)
         if pair.evaluation:
             std = 100 * pair.evaluation.accuracy.std
             ax.errorbar(x, y, yerr=std, color=GREY, alpha=0.5, linewidth=0.8, zorder=1)
@@ -72,8 +61,8 @@ def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
             *(x, y, "o"),
             markersize=8,
             fillstyle="left",
-            markerfacecolor=task_colour(left),
-            markerfacecoloralt=task_colour(right),
+            markerfacecolor=left.colour,
+            markerfacecoloralt=right.colour,
             markeredgecolor=PAPER,
             markeredgewidth=0.6,
         )
@@ -84,7 +73,7 @@ def _panel(ax: "Axes", key: str, pairs: Sequence[Extension]) -> None:
     frame = (0.0, 0.0, SIZE[0] - 0.8, SIZE[1] - 0.9)
     width, height = frame[2] / (right_end - left_end), frame[3] / (high - low)
     inches = [((x - left_end) * width, (y - low) * height) for x, y in points]
-    labels = ["+".join(map(short_title, pair.members)) for pair in pairs]
+    labels = ["+".join(describe(task).short for task in pair.members) for pair in pairs]
     for point, label, offset in zip(points, labels, offsets(inches, labels, frame), strict=True):
         dx, dy = offset
         far = OFFSETS.index(offset) >= NEAR

@@ -63,10 +63,8 @@ def network(backbone: str) -> str:
 def pair(rank: int, pool: Iterable[str], *, under: str = "") -> Pair | None:
     """The row of a pool of at least two tasks, in any order; None if the paper has no such row.
 
-    Args:
-      rank: number of axes of an image, 2 or 3.
-      pool: the tasks.
-      under: the task that the row is listed under; it matters for one pair.
+    `rank` is the number of axes of an image. The task that the row is listed `under` matters for
+    one pair.
     """
     tables = {2: (*TABLE_1, *TABLE_2), 3: TABLE_3}
     wanted = frozenset(pool)
@@ -84,11 +82,7 @@ def improvement(rank: int, backbone: str, task: str) -> Improvement | None:
 def accuracy(rank: int, backbone: str, pool: Sequence[str], variant: str = "plain") -> float | None:
     """The accuracy (%) after one pretraining, from Tables 1 to 3, else Table 4; or None.
 
-    Args:
-      rank: number of axes of an image, 2 or 3.
-      backbone: name of the architecture.
-      pool: the tasks; empty from scratch.
-      variant: the paper has "plain" and "self_assl".
+    The pool is empty from scratch. Of the variants, the paper has "plain" and "self_assl".
     """
     if not pool:
         return SCRATCH[rank, network(backbone)]

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assl_jax.records import LogRecord, Pool
 from assl_jax.report.colours import INK
 from assl_jax.report.curves import Points, draw_curve
-from assl_jax.report.names import Labels, backbone_title, pool_title, task_colour
+from assl_jax.report.names import Labels, backbone_title, pool_title
 from assl_jax.report.record import RunRecord, latest
-from assl_jax.report.svg import canvas, known, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, canvas, known, svg
 from assl_jax.sections import Figure, Part
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.tasks import describe
+from assl_jax.words import say
 
 # Logged values with curves: those of mini-batches, which are noisy, and of held-out images.
 BATCH = ("penalty", "similarity")
@@ -42,7 +40,7 @@ def curve_backbones(labels: Labels) -> list[str]:
 @svg
 def self_assl_curves(
     metrics: Sequence[LogRecord], labels: Labels, backbone: str = ""
-) -> "Canvas | None":
+) -> Canvas | None:
     """Penalty, similarities and effective rank over steps: a row for each pool.
 
     Coloured lines are Self-ASSL, dotted ones the second run without the penalty. Values of
@@ -53,21 +51,21 @@ def self_assl_curves(
     shown = [quantity for quantity in QUANTITIES if quantity in logged]
     if not shown:
         return None
-    figure = canvas(max(4.2, 2.35 * len(shown)), 0.6 + 1.75 * len(pools))
-    axes = figure.subplots(len(pools), len(shown), squeeze=False, sharex="row")
-    for row, (pool, curves) in zip(axes, pools.items(), strict=True):
-        panels = dict(zip(shown, row, strict=True))
+    width, height, n = max(4.2, 2.35 * len(shown)), 0.6 + 1.75 * len(pools), len(shown)
+    figure, axes = canvas(width, height, len(pools), n, sharex="row")
+    for i, (pool, curves) in enumerate(pools.items()):
+        panels = dict(zip(shown, axes[i * n : (i + 1) * n], strict=True))
         for (variant, quantity), points in curves.items():
             own = variant == "self_assl"
             look: dict[str, Any] = {"linestyle": "-" if own else ":", "linewidth": 1.5}
             look |= {} if quantity in BATCH else {"marker": "o", "markersize": 2.5}
-            tint = task_colour(pool[-1]) if own else INK
+            tint = describe(pool[-1]).colour if own else INK
             draw_curve(panels[quantity], points, tint, smooth=quantity in BATCH, **look)
-        for ax in row:
+        for ax in panels.values():
             ax.tick_params(labelsize=8)
             ax.locator_params(nbins=4)
-        row[0].set_ylabel(pool_title(pool), fontsize=9)
-    for ax, quantity in zip(axes[0], shown, strict=True):
+        axes[i * n].set_ylabel(pool_title(pool), fontsize=9)
+    for ax, quantity in zip(axes, shown, strict=False):
         ax.set_title(say(f"curve.{quantity}"), fontsize=9)
     figure.supxlabel(say("step"), fontsize=9)
     return figure

@@ -52,19 +52,14 @@ def _opaque(image: np.ndarray) -> np.ndarray:
 
 def _joined(pictures: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
     """Pictures in a row along `axis`, centred across it; what lies between them is transparent."""
-    across = 1 - axis
     gap = max(1, pictures[0].shape[1] // 16)
-    shape = [0, 0, pictures[0].shape[-1]]
-    shape[axis] = sum(p.shape[axis] + gap for p in pictures) - gap
-    shape[across] = max(p.shape[across] for p in pictures)
-    joined = np.zeros(shape)
-    start = [0, 0]
+    width = max(picture.shape[1 - axis] for picture in pictures)
+    padded: list[np.ndarray] = []
     for picture in pictures:
-        n, m, _ = picture.shape
-        start[across] = (shape[across] - picture.shape[across]) // 2
-        joined[start[0] : start[0] + n, start[1] : start[1] + m] = picture
-        start[axis] += picture.shape[axis] + gap
-    return joined
+        spare, pad = width - picture.shape[1 - axis], [(0, 0)] * 3
+        pad[axis], pad[1 - axis] = (gap if padded else 0, 0), (spare // 2, spare - spare // 2)
+        padded.append(np.pad(picture, pad))
+    return np.concatenate(padded, axis)
 
 
 def png(picture: np.ndarray) -> str:

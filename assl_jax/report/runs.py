@@ -13,7 +13,7 @@ from assl_jax.records import Estimate, Results
 from assl_jax.report.evaluations import Tested, every_network
 from assl_jax.report.names import backbone_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import say
+from assl_jax.words import say
 
 Key = tuple[frozenset[str], str]  # of a pretraining, see `Label.key`
 
@@ -36,19 +36,12 @@ class Run(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs that differ only in their seed, with one backbone: a column of the comparison.
-
-    Attributes:
-      title: for readers.
-      runs: one for each seed.
-      backbone: name of the architecture.
-      tested: each pretraining's networks, at most one from each run.
-    """
+    """Runs that differ only in their seed, with one backbone: a column of the comparison."""
 
     title: str
-    runs: list[Run]
+    runs: list[Run]  # one for each seed
     backbone: str
-    tested: dict[Key, list[Tested]]
+    tested: dict[Key, list[Tested]]  # each pretraining's networks, at most one from each run
 
     @property
     def rank(self) -> int:
@@ -56,10 +49,7 @@ class Group(NamedTuple):
         return len(self.runs[0].results.space)
 
     def score(self, key: Key, metric: str) -> Estimate | None:
-        """A metric over the fine-tunings of one run, or over the means of several runs.
-
-        None if it was not measured.
-        """
+        """A metric over the fine-tunings of one run, or over the means of several; or None."""
         networks = self.tested.get(key, [])
         found = [e for n in networks if (e := n.evaluation.metrics.get(metric))]
         if not found or len(self.runs) == 1:
@@ -68,11 +58,7 @@ class Group(NamedTuple):
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read the finished runs in `folders`; runs get different names.
-
-    Raises:
-      InputError: a folder is missing or named twice, holds no finished run, or a damaged file.
-    """
+    """Read the finished runs in `folders`; runs get different names."""
     absolute = [folder.resolve() for folder in folders]
     for folder, path in zip(folders, absolute, strict=True):
         require(absolute.count(path) == 1, f"{folder} is named twice; name each run once")

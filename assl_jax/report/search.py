@@ -21,8 +21,8 @@ from assl_jax.report.names import Label, capitalised, pool_title, task_title
 from assl_jax.report.outcome import with_unit
 from assl_jax.report.pairs import by_similarity, extension_columns
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import WORDS, say
 from assl_jax.sections import Listing, Part, Shown, Table, Text
+from assl_jax.words import WORDS, say
 
 
 def parts(run: RunRecord) -> Iterator[Part | None]:

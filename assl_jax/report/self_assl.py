@@ -1,19 +1,23 @@
-"""Self-ASSL: Table 4, and the quantities that show whether a shortcut satisfied the penalty."""
+"""Self-ASSL: Table 4 with its chart, and what shows whether a shortcut satisfied the penalty."""
 
 import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from assl_jax.records import Estimate, Evaluation, Results, SelfASSLGroup, SelfASSLRow
-from assl_jax.report import forms, paper, self_assl_chart
+from assl_jax.report import forms, paper
+from assl_jax.report.colours import GREY, INK, PAPER
 from assl_jax.report.columns import Column, printed, tabulate
 from assl_jax.report.evaluations import self_assl_groups, spread, test_set, within_noise
 from assl_jax.report.names import START, backbone_title, pool_title
 from assl_jax.report.pairs import beside_paper
 from assl_jax.report.record import RunRecord
-from assl_jax.report.words import WORDS, say
+from assl_jax.report.svg import Axes, Canvas, beside, canvas, legend, name_rows, percent_axis, svg
 from assl_jax.sections import Figure, Part, Shown, Table, Text
+from assl_jax.tasks import describe
+from assl_jax.words import WORDS, say
 
 NETWORKS = ("plain", "second_run", "self_assl")  # variants, in the order of the guards
 # Fields of a row, and how a value prints.
@@ -25,10 +29,70 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
     results = run.results
     if table := self_assl_table(results):
         values = "; ".join(" ".join(cell.text for cell in row.cells[:5]) for row in table.rows)
-        draw = partial(self_assl_chart.self_assl_chart, results)
+        draw = partial(self_assl_chart, results)
         yield Figure(draw, say("self_assl.alt", values=values))
     yield Text(tuple(self_assl_lines(results)), shown=Shown.EVERYWHERE)
     yield from beside_paper(table, self_assl_table(results, with_paper=True), guard_table(results))
+
+
+@svg
+def self_assl_chart(results: Results) -> Canvas | None:
+    """From plain to Self-ASSL: a line for each pool, a panel for each backbone.
+
+    Hollow circles are plain networks, filled ones Self-ASSL, crosses the second run without the
+    penalty. The bar is the interval of the difference, drawn from the plain accuracy. The dashed
+    line is training from scratch.
+    """
+    groups = self_assl_groups(results)
+    if not groups:
+        return None
+    heights = [len(group.rows) for group in groups]
+    height = 0.5 + sum(0.9 + 0.4 * n for n in heights)
+    figure, axes = canvas(8.4, height, len(groups), sharex=True, height_ratios=heights)
+    for ax, group in zip(axes, groups, strict=True):
+        _dumbbells(ax, group)
+    percent_axis(axes[-1], say("self_assl.axis", test_set=test_set(results)))
+    _legend(figure, groups)
+    return figure
+
+
+def _dumbbells(ax: Axes, group: SelfASSLGroup) -> None:
+    for y, row in enumerate(group.rows):
+        tint = describe(row.pool[-1]).colour
+        before, after = 100 * row.plain.accuracy.mean, 100 * row.self_assl.accuracy.mean
+        if interval := forms.ends(row.difference):
+            low, high = (before + 100 * end for end in interval)
+            ax.plot([low, high], [y, y], color=tint, alpha=0.22, linewidth=7, solid_capstyle="butt")
+        ax.plot([before, after], [y, y], color=tint, linewidth=1.8)
+        dot: dict[str, Any] = {"marker": "o", "markersize": 7, "color": tint, "clip_on": False}
+        ax.plot(before, y, **dot, markerfacecolor=PAPER, zorder=3)
+        ax.plot(after, y, **dot, zorder=4)
+        if row.second_run:
+            second = 100 * row.second_run.accuracy.mean
+            ax.plot(second, y, "x", markersize=6, color=INK, markeredgewidth=1.2, zorder=5)
+        beside(ax, y, difference_text(row.difference))
+    ax.axvline(100 * group.scratch.accuracy.mean, color=GREY, linestyle="--", linewidth=1)
+    name_rows(ax, [pool_title(row.pool) for row in group.rows])
+    ax.set_title(backbone_title(group.backbone))
+
+
+def _legend(figure: Canvas, groups: Sequence[SelfASSLGroup]) -> None:
+    rows = [row for group in groups for row in group.rows]
+    dot = {"color": GREY, "linestyle": "none", "marker": "o"}
+    keys: dict[str, dict[str, Any]] = {say("legend.plain"): dot | {"mfc": PAPER}}
+    keys[say("network.self_assl")] = dot
+    if any(row.second_run for row in rows):
+        keys[say("network.second_run")] = dot | {"color": INK, "marker": "x"}
+    if any(forms.ends(row.difference) for row in rows):
+        keys[say("legend.interval")] = {"color": GREY, "alpha": 0.3}
+    legend(figure, keys | {say("legend.scratch"): {"color": GREY, "linestyle": "--"}})
+
+
+def difference_text(difference: Estimate) -> str:
+    """A difference in points, with its interval."""
+    found = forms.ends(difference)
+    interval = f" [{forms.gain(found[0])}, {forms.gain(found[1])}]" if found else ""
+    return forms.gain(difference.mean) + interval
 
 
 class Method(NamedTuple):
@@ -44,9 +108,7 @@ class Method(NamedTuple):
 def self_assl_table(results: Results, *, with_paper: bool = False) -> Table | None:
     """The layout of the paper's Table 4, with the plain second run if there is one; or None.
 
-    Args:
-      results: of a run.
-      with_paper: add the paper's values at the end; None if it has none of the rows.
+    The paper's values may follow; the table is None if the paper has none of the rows.
     """
     rank, every = len(results.space), rows_of(results)
     methods = [_methods(rank, group) for group in self_assl_groups(results)]
@@ -99,44 +161,37 @@ def _methods(rank: int, group: SelfASSLGroup) -> list[Method]:
 def _accuracy(head: str, variant: str) -> Column:
     """Accuracies of a variant; the best one with a pool is strong."""
 
-    def accuracy(each: Method) -> Estimate | None:
-        return each.evaluations[variant].accuracy if variant in each.evaluations else None
+    def accuracy(each: Method) -> Estimate | str | None:
+        found = each.evaluations.get(variant)
+        value = found.accuracy if found else None
+        return value if each.row else forms.mean_std(value)
 
-    def compared(each: Method) -> float | None:
-        return each.evaluations[variant].accuracy.mean if each.row and accuracy(each) else None
-
-    return Column(say(head), lambda each: forms.mean_std(accuracy(each)), compared)
+    return Column(say(head), accuracy)
 
 
 def _difference(each: Method) -> str:
-    return self_assl_chart.difference_text(each.row.difference) if each.row else forms.DASH
+    return difference_text(each.row.difference) if each.row else forms.DASH
 
 
 def guard_table(results: Results) -> Table | None:
     """How far f' is from f_p, and whether its features are still useful; None without them."""
-    groups = [
-        [(group, row, variant) for variant in NETWORKS if variant in row.evaluations]
+    rows = [
+        [
+            (
+                "" if i else backbone_title(group.backbone),
+                pool_title(row.pool),
+                say(f"network.{variant}"),
+                *(form(getattr(row, name).get(variant)) for name, form in GUARDS.items()),
+            )
+            for variant in NETWORKS
+            if variant in row.evaluations
+        ]
         for group in self_assl_groups(results)
-        for row in group.rows
+        for i, row in enumerate(group.rows)
     ]
-
-    def backbone(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
-        group, row, _ = network
-        return backbone_title(group.backbone) if row is group.rows[0] else ""
-
-    def guard(name: str, form: forms.Form) -> Column:
-        def value(network: tuple[SelfASSLGroup, SelfASSLRow, str]) -> str:
-            return form(getattr(network[1], name).get(network[2]))
-
-        return Column(say(f"guard.{name}"), value)
-
-    columns = [
-        Column(say("head.backbone"), backbone, once=True),
-        Column(say("head.method"), lambda network: pool_title(network[1].pool), once=True),
-        Column(say("head.network"), lambda network: say(f"network.{network[2]}")),
-        *(guard(*of) for of in GUARDS.items()),
-    ]
-    return tabulate(say("self_assl.guards"), columns, groups, names=3, shown=Shown.EVERYWHERE)
+    heads = ["head.backbone", "head.method", "head.network", *(f"guard.{name}" for name in GUARDS)]
+    columns = [Column(say(head), itemgetter(i), once=i < 2) for i, head in enumerate(heads)]
+    return tabulate(say("self_assl.guards"), columns, rows, names=3, shown=Shown.EVERYWHERE)
 
 
 def self_assl_headline(results: Results) -> str:

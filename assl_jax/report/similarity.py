@@ -3,21 +3,17 @@
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assl_jax.records import Similarity
 from assl_jax.report import forms
-from assl_jax.report.colours import GREY, INK, ON_SHADE, PANEL
+from assl_jax.report.colours import PANEL
 from assl_jax.report.names import task_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, shades, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, canvas, heat_map, name_cells, svg
 from assl_jax.sections import Cell, Figure, Folded, Part, Row, Shown, Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from assl_jax.words import say
 
 
 def parts(run: RunRecord) -> Iterator[Part]:
@@ -47,27 +43,22 @@ def similarity_table(similarity: Similarity) -> Table:
 
 
 @svg
-def similarity_heatmap(similarity: Similarity) -> "Canvas":
+def similarity_heatmap(similarity: Similarity) -> Canvas:
     """The similarity matrix, its numbers in the cells; the diagonal, always 1, is left grey."""
     titles = [task_title(task) for task in similarity.tasks]
     k = len(titles)
     matrix = np.array(similarity.matrix, float)
     shown = np.ma.masked_where(np.eye(k, dtype=bool) | ~np.isfinite(matrix), matrix)
     top = float(shown.max()) if shown.count() else 1.0
-    figure = canvas(2.4 + 0.75 * k, 1.2 + 0.6 * k)
-    ax = figure.subplots()
+    figure, (ax,) = canvas(2.4 + 0.75 * k, 1.2 + 0.6 * k)
     ax.set_facecolor(PANEL)
-    image = ax.imshow(shown, cmap=shades(), vmin=0.0, vmax=max(top, 1e-6), aspect="auto")
-    for i, j in np.ndindex(k, k):
-        if math.isfinite(matrix[i, j]):
-            dark = i != j and matrix[i, j] > 0.6 * top
-            ink = ON_SHADE if dark else GREY if i == j else INK
-            ax.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", color=ink)
-    ax.set_xticks(range(k), titles, rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(k), titles)
-    ax.tick_params(length=0)
+
+    def text(i: int, j: int) -> str:
+        return f"{matrix[i, j]:.2f}" if math.isfinite(matrix[i, j]) else ""
+
+    image = heat_map(ax, shown, text, top=top)
+    name_cells(ax, titles, rotation=30)
     ax.spines[:].set_visible(False)
-    ax.grid(False)
     if shown.count():
         bar = figure.colorbar(image, ax=ax, label=say("similarity.axis"), pad=0.02)
         bar.outline.set_visible(False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from assl_jax.records import StageRecord
 from assl_jax.report import forms
@@ -10,14 +9,11 @@ from assl_jax.report.colours import INK
 from assl_jax.report.columns import Column, tabulate
 from assl_jax.report.names import Labels, stage_title
 from assl_jax.report.record import RunRecord
-from assl_jax.report.svg import canvas, name_rows, svg
-from assl_jax.report.words import say
+from assl_jax.report.svg import Canvas, beside, canvas, legend, name_rows, svg
 from assl_jax.sections import Figure, Folded, Part, Shown, Table
+from assl_jax.training.memory import GIB
+from assl_jax.words import say
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
-
-GIB = 2**30
 # Field of `StageRecord`: divisor and number format.
 QUANTITIES = {
     "seconds": (1, ",.1f"),
@@ -59,10 +55,8 @@ def stages_table(stages: Sequence[StageRecord], labels: Labels) -> Table | None:
 
 
 @svg
-def time_chart(stages: Sequence[StageRecord], labels: Labels) -> "Canvas | None":
+def time_chart(stages: Sequence[StageRecord], labels: Labels) -> Canvas | None:
     """Time per label, its kinds of stages in shades of one bar, with their images per second."""
-    from matplotlib.patches import Patch
-
     groups: dict[str, dict[str, list[StageRecord]]] = {}
     for stage in stages:
         groups.setdefault(stage.label, {}).setdefault(stage.kind, []).append(stage)
@@ -71,8 +65,7 @@ def time_chart(stages: Sequence[StageRecord], labels: Labels) -> "Canvas | None"
     longest = max(sum(s.seconds for s in stages if s.label == label) for label in groups)
     scale, unit, form = (60, "minutes", "min") if longest > MINUTES else (1, "seconds", "s")
     shades = {kind: 0.55**i for i, kind in enumerate(dict.fromkeys(s.kind for s in stages))}
-    figure = canvas(8.4, 1.2 + 0.3 * len(groups))
-    ax = figure.subplots()
+    figure, (ax,) = canvas(8.4, 1.2 + 0.3 * len(groups))
     for y, (label, kinds) in enumerate(groups.items()):
         left, words = 0.0, []
         for kind, group in kinds.items():
@@ -80,16 +73,11 @@ def time_chart(stages: Sequence[StageRecord], labels: Labels) -> "Canvas | None"
             ax.barh(y, width, 0.62, left, color=tint, alpha=shades[kind], linewidth=0)
             left += width
             words += [f"{stage_title(kind)} {speed}"] if (speed := images_per_second(group)) else []
-        text = " · ".join([say(f"time.{form}", time=left), *words])
-        ax.text(1.02, y, text, va="center", fontsize=8, transform=ax.get_yaxis_transform())
+        beside(ax, y, " · ".join([say(f"time.{form}", time=left), *words]))
     name_rows(ax, [labels[label].title for label in groups], fontsize=9)
     ax.set_xlim(0, 1.02 * longest / scale or 1.0)
     ax.set_xlabel(say(f"time.{unit}"))
-    keys = [
-        Patch(color=INK, alpha=shade, linewidth=0, label=stage_title(kind))
-        for kind, shade in shades.items()
-    ]
-    figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
+    legend(figure, {stage_title(k): {"color": INK, "alpha": a} for k, a in shades.items()})
     return figure
 
 

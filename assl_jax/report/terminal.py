@@ -1,6 +1,6 @@
 """A report as plain lines, for the end of a run."""
 
-from assl_jax.sections import Listing, Part, Report, Shown, Table, Text, sections_for
+from assl_jax.sections import Listing, Report, Shown, Table, Text, sections_for
 
 
 def to_lines(report: Report) -> list[str]:
@@ -8,17 +8,14 @@ def to_lines(report: Report) -> list[str]:
     lines = [report.title, *report.warnings]
     for section in sections_for(Shown.TERMINAL, report.sections):
         for part in section.parts:
-            lines += ["", *_lines(part)]
+            match part:
+                case Table():
+                    lines += ["", *table_lines(part)]
+                case Text(found) | Listing(found):
+                    lines += ["", *found]
+                case _:
+                    raise TypeError(f"a terminal shows no {type(part).__name__}")
     return lines
-
-
-def _lines(part: Part) -> list[str]:
-    match part:
-        case Table():
-            return table_lines(part)
-        case Text(lines) | Listing(lines):
-            return list(lines)
-    raise TypeError(f"a terminal shows no {type(part).__name__}")
 
 
 def table_lines(table: Table) -> list[str]:

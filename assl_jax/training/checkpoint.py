@@ -20,7 +20,7 @@ from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
 from assl_jax.files import digests, first_changed, hash_of
 from assl_jax.ranges import Count, check
-from assl_jax.records import read_settings, write_settings
+from assl_jax.records import read_settings, write
 from assl_jax.training.processes import barrier, broadcast, gather, is_primary
 from assl_jax.training.sharding import replicate
 
@@ -161,7 +161,7 @@ def tree_digest(tree: Any) -> bytes:
 
 def _seal(folder: Path) -> None:
     """Write the digests of a finished checkpoint's files into its folder."""
-    write_settings(folder / DIGESTS, digests(folder))
+    write(folder / DIGESTS, digests(folder))
 
 
 def _check(folder: Path) -> None:

@@ -1,24 +1,17 @@
 """The grid of pictures: what each pixel is, and well-formed escaped HTML."""
 
-import base64
-import io
 import re
 import xml.etree.ElementTree as ET
 
 import matplotlib
 import numpy as np
 import pytest
-from PIL import Image
+from reported import decoded
 
 from assl_jax.evaluation.gradcam import Attention, Looked
 from assl_jax.report.attention import gradcam_page, overlay, relief
 
 EVIL = '<b>"&'
-
-
-def decoded(source):
-    data = source.removeprefix("data:image/png;base64,")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
 def attention(*space, c=1, networks=2):

@@ -8,21 +8,22 @@ from assl_jax.report.before import data_lines, plan_lines
 from assl_jax.strategies.outlook import Pace, Work
 
 
+def lines_of(shape, splits, **words):
+    return data_lines(DataSummary(name="npz", shape=shape, dtype="uint8", splits=splits, **words))
+
+
 def test_the_images():
-    found = DataSummary(
-        name="folder",
-        shape=(32, 32, 3),
-        dtype="uint8",
-        splits={
-            "unlabeled": Split(images=1200, patients=40),
-            "test": Split(images=30, patients=9, classes={"cat": 10, "dog": 20}),
-        },
-        skipped=("a.png: not an image",),
-        notes=("val/ joins the training images",),
-        odd=("3 images are copies of others",),
-    )
-    assert data_lines(found) == [
-        "Images of folder: 32x32, 3 channels, uint8",
+    splits = {
+        "unlabeled": Split(images=1200, patients=40),
+        "test": Split(images=30, patients=9, classes={"cat": 10, "dog": 20}),
+    }
+    words = {
+        "skipped": ("a.png: not an image",),
+        "notes": ("val/ joins the training images",),
+        "odd": ("3 images are copies of others",),
+    }
+    assert lines_of((32, 32, 3), splits, **words) == [
+        "Images of npz: 32x32, 3 channels, uint8",
         "",
         "Split      Classes           Images  Patients",
         "---------  ----------------  ------  --------",
@@ -35,22 +36,16 @@ def test_the_images():
 
 
 def test_many_files_that_were_left_out():
-    split = Split(images=9)
     skipped = tuple(f"{i}.png: not an image" for i in range(1234))
-    found = DataSummary(
-        name="npz", shape=(8, 8, 1), dtype="uint8", splits={"test": split}, skipped=skipped
-    )
-    *_, last, more = data_lines(found)
+    *_, last, more = lines_of((8, 8, 1), {"test": Split(images=9)}, skipped=skipped)
     assert last == "left out: 19.png: not an image"
     assert more == "left out: 1,214 more files, which the report names"
 
 
 def test_many_classes_and_no_patients():
-    classes = {f"c{i}": 5 + i for i in range(40)}
-    split = Split(images=980, classes=classes)
-    found = DataSummary(name="npz", shape=(8, 8, 8, 1), dtype="int16", splits={"test": split})
-    caption, _, heads, _, row = data_lines(found)
-    assert caption == "Images of npz: 8x8x8, 1 channel, int16"
+    split = Split(images=980, classes={f"c{i}": 5 + i for i in range(40)})
+    caption, _, heads, _, row = lines_of((8, 8, 8, 1), {"test": split})
+    assert caption == "Images of npz: 8x8x8, 1 channel, uint8"
     assert heads.split() == ["Split", "Classes", "Images"]
     assert row == "test   40 classes of 5 (c0) to 44 (c39)     980"
 

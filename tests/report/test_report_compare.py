@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from finished_runs import network
 from networks import network_of
+from reported import PAIRS, TABLE4, evaluation, extension, results, text
 
 from assl_jax import records
 from assl_jax.__main__ import main
@@ -17,31 +19,20 @@ CONFIG = {"backbone": {"name": "resnet18"}, "seed": 0, "data": {"name": "stl10"}
 VGG = CONFIG | {"backbone": {"name": "vgg16"}}
 
 
-@pytest.fixture(scope="module")
-def network(results):
-    """`network(backbone)`: what `Results.networks` says."""
-    plain = results().networks[0]
-    return lambda backbone: (plain.replace(backbone=backbone),)
-
-
-@pytest.fixture(scope="module")
-def search(evaluation, extension, results):
-    """`search(start)`: it ended with SimCLR + Rotation, or began with Rotation."""
-
-    def build(start="simclr", **changes):
-        other = {"simclr": "rotation", "rotation": "simclr"}[start]
-        pool = evaluation(75, 1)
-        joined = extension((start,), other, 0.1, pool)
-        step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
-        found = {
-            "scratch": evaluation(60, 1),
-            "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},
-            "iterations": (step,),
-            "best": Best(network=network_of(f"{start}+{other}"), evaluation=pool),
-        }
-        return results(**found | changes)
-
-    return build
+def search(start="simclr", backbone="resnet18", **changes):
+    """It ended with SimCLR + Rotation, or began with Rotation."""
+    other = {"simclr": "rotation", "rotation": "simclr"}[start]
+    pool = evaluation(75, 1)
+    joined = extension((start,), other, 0.1, pool)
+    step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
+    found = {
+        "scratch": evaluation(60, 1),
+        "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},
+        "iterations": (step,),
+        "best": Best(network=network_of(f"{start}+{other}"), evaluation=pool),
+        "networks": [network("scratch", backbone=backbone)],
+    }
+    return results(**found | changes)
 
 
 @pytest.fixture
@@ -58,7 +49,7 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def seeds(write, search, evaluation):
+def seeds(write):
     """Folders of three runs that differ in their seed; from scratch they reach 60, 62 and 67 %."""
     return [
         write(
@@ -74,9 +65,9 @@ def groups(*folders):
     return runs.groups_of(runs.read_runs(folders))
 
 
-def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, network, text):
+def test_runs_that_differ_in_their_seed_alone_are_joined(write, seeds):
     config = CONFIG | {"seed": 1, "backbone": {"name": "resnet34"}}
-    other = write("wide", search(seed=1, networks=network("resnet34")), config)
+    other = write("wide", search(seed=1, backbone="resnet34"), config)
     found = groups(*seeds, other)
     assert [(c.title, len(c.runs), c.backbone) for c in found] == [
         ("run0 … run2 (3 seeds)", 3, "resnet18"),
@@ -89,20 +80,20 @@ def test_runs_that_differ_in_their_seed_alone_are_joined(write, search, seeds, n
     assert "seeds" in table.caption
 
 
-def test_what_only_some_seeds_tested_says_so(search, seeds, evaluation, text):
+def test_what_only_some_seeds_tested_says_so(seeds):
     best = Best(network=network_of("simclr"), evaluation=evaluation(72, 1))
     records.write(seeds[2] / records.RESULTS, search(seed=2, iterations=(), best=best))
     table = compare.accuracy_table(groups(*seeds))
     assert text(table.rows[-1])[:2] == ["SimCLR + Rotation", "75.00 ± 0.00 (2 of 3)"]
 
 
-def test_two_runs_with_the_same_seed_are_not_joined(write, search):
+def test_two_runs_with_the_same_seed_are_not_joined(write):
     found = groups(write("a", search()), write("b", search()))
     assert [c.title for c in found] == ["a", "b"]
 
 
-def test_pools_meet_in_any_order_next_to_the_papers_values(write, search, network, text):
-    folders = write("a", search()), write("b", search("rotation", networks=network("vgg16")), VGG)
+def test_pools_meet_in_any_order_next_to_the_papers_values(write):
+    folders = write("a", search()), write("b", search("rotation", backbone="vgg16"), VGG)
     table = compare.accuracy_table(groups(*folders))
     assert table.columns == (
         *("Pretraining", "a", "b", "Paper (STL-10, ResNet-18)", "Paper (STL-10, VGG)"),
@@ -117,14 +108,14 @@ def test_pools_meet_in_any_order_next_to_the_papers_values(write, search, networ
     assert [row.cells[1].strong for row in table.rows] == [False, False, False, True]
 
 
-def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write, search, evaluation):
+def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write):
     found = search(singles={"a task of ours": evaluation(70)}, iterations=(), best=None)
     table = compare.accuracy_table(groups(write("a", found)))
     assert table.columns == ("Pretraining", "a") and "other data" not in table.caption
 
 
-def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_results, text):
-    folders = write("pairs", pairs_results), write("table4", table4_results)
+def test_every_backbone_of_table_4_is_a_column(write):
+    folders = write("pairs", PAIRS), write("table4", TABLE4)
     found = groups(*folders)
     assert [(c.title, c.backbone) for c in found] == [
         ("pairs", "resnet18"),
@@ -147,7 +138,7 @@ def test_every_backbone_of_table_4_is_a_column(write, table4_results, pairs_resu
     ]
 
 
-def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
+def test_other_metrics_have_their_own_tables(write):
     auc, f1 = Estimate(mean=0.8, std=0.02, low=0.7, high=0.9), Estimate(mean=0.6, std=0.0)
     folder = write("a", search(scratch=evaluation(60, auc=auc, macro_f1=f1)))
     (column,) = groups(folder)
@@ -163,7 +154,7 @@ def test_other_metrics_have_their_own_tables(write, search, evaluation, text):
     assert "<summary>Balanced accuracy</summary>" not in html
 
 
-def test_what_each_run_is(write, search, text, monkeypatch):
+def test_what_each_run_is(write, monkeypatch):
     monkeypatch.setattr(compare, "compare_chart", lambda _: "")
     environment = {"commit": "abc123", "command": f"main.py --config={EVIL}"}
     config = CONFIG | {"data": {"name": "npz", "path": f"/some/where/{EVIL}.npz"}}
@@ -179,7 +170,7 @@ def test_what_each_run_is(write, search, text, monkeypatch):
     assert f"    main.py --config={EVIL}\n" in to_markdown(compare.comparison(found))
 
 
-def test_the_command_writes_a_page_and_tables(write, search, capsys):
+def test_the_command_writes_a_page_and_tables(write, capsys):
     folders = write("deep/a/run", search()), write("deep/b/run", search("rotation"))
     main(["report", *map(str, folders)])
     out = folders[0].parent / "compare"
@@ -195,14 +186,14 @@ def test_the_command_writes_a_page_and_tables(write, search, capsys):
     assert {p.name: p.read_bytes() for p in (folders[0] / "here").iterdir()} == before
 
 
-def test_runs_that_found_nothing_are_tolerated(write, results):
+def test_runs_that_found_nothing_are_tolerated(write):
     found = runs.read_runs([write("a", results()), write("b", results())])
     html, tables = to_html(compare.comparison(found)), to_markdown(compare.comparison(found))
     assert html.count("No accuracy was measured") == 2 and "None" not in tables
     assert compare.compare_chart(runs.groups_of(found)) == ""
 
 
-def test_mistakes_are_one_line(write, search, tmp_path, capsys):
+def test_mistakes_are_one_line(write, tmp_path, capsys):
     good = write("good", search())
     broken, listed, bare = (write(name, search()) for name in ("broken", "listed", "bare"))
     (broken / records.RESULTS).write_text('{"scratch": ')

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from networks import network_of
+from reported import evaluation, page_of, results, words
 
 from assl_jax.evaluation.embedding import Embedding
 from assl_jax.records import Best
@@ -19,14 +20,14 @@ def embedding(*, space=(4, 4), m=2, classes=3):
     return Embedding(points, np.arange(30) % classes, images, named)
 
 
-def test_the_map_names_the_classes_and_is_the_same_each_time(words):
+def test_the_map_names_the_classes_and_is_the_same_each_time():
     chart = embedding_chart(embedding(), CLASSES)
     assert chart == embedding_chart(embedding(), CLASSES)
     assert words(chart) == ["cat", "dog", "&lt;b&gt;"]
     assert all(colour in chart for colour in COLOURS[:3]) and COLOURS[3] not in chart
 
 
-def test_many_classes_look_different_and_the_rarest_are_grey(words):
+def test_many_classes_look_different_and_the_rarest_are_grey():
     pairs = {(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k in range(MOST)}
     assert len(pairs) == MOST
     names = [f"class {k}" for k in range(MOST + 2)]
@@ -35,7 +36,7 @@ def test_many_classes_look_different_and_the_rarest_are_grey(words):
 
 
 @pytest.mark.parametrize("space", [(4, 4), (2, 4, 4)])
-def test_the_section(results, evaluation, page_of, space):
+def test_the_section(space):
     best = Best(network=network_of("simclr"), evaluation=evaluation(70))
     found = results(classes=CLASSES, best=best, test_images=30, patients=10)
     html = page_of(found, embedding=embedding(space=space))
@@ -51,7 +52,7 @@ def test_the_section(results, evaluation, page_of, space):
     assert "finds similar" in alone and "Nearest neighbours" not in alone
 
 
-def test_tables_of_networks_can_be_sorted(results, evaluation, page_of):
+def test_tables_of_networks_can_be_sorted():
     html = page_of(results(scratch=evaluation(60), singles={"simclr": evaluation(70)}))
     assert html.count('<table class="sortable">') == 2  # accuracies and metrics
     assert html.count("aria-sort") and "<button" not in html  # made by the script alone

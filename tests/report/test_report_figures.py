@@ -7,20 +7,31 @@ import matplotlib
 import numpy as np
 import pytest
 from networks import labels_of, network_of
+from reported import (
+    PAIRS,
+    TABLE4,
+    evaluation,
+    extension,
+    log,
+    results,
+    similarity_of,
+    stage,
+    text,
+    words,
+)
 
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
 from assl_jax.report import (
     curves,
-    names,
     overview,
     pairs_chart,
     record,
-    self_assl_chart,
+    self_assl,
     similarity,
     stages,
 )
 from assl_jax.report import metrics as metrics_of
-from assl_jax.tasks import TASKS
+from assl_jax.tasks import TASKS, describe
 
 NAN = float("nan")
 DRAWN = re.compile(r"\b(?:fill|stroke): ([^;\"]+)")
@@ -31,76 +42,59 @@ def curves_of(records, *, kind="pretrain", **quantity):
     return curves.training_curves(records, labels_of(records), kind=kind, **quantity)
 
 
-@pytest.fixture(scope="module")
-def search(evaluation, extension, results):
-    """Two singles; of two candidates one was trained, and accepted."""
-    pool = evaluation(65, 1)
-    candidates = extension(("src",), "a&b", 0.1, pool), extension(("src",), "new", 0.3, None)
-    step = Iteration(pool=("src",), candidates=candidates, chosen="a&b", accepted=True)
-    return results(
-        scratch=evaluation(50, 2, runs=[48, 52]),
-        singles={"src": evaluation(60, 1), "a&b": evaluation(55, NAN)},
-        iterations=(step,),
-        best=Best(network=network_of("src+a&b"), evaluation=pool),
-    )
+def losses(label, values, **place):
+    """The log of losses."""
+    return log(label, [{"loss": v} for v in values], **place)
 
 
-@pytest.fixture(scope="module")
-def losses(log):
-    """`losses(label, values, ...)`: the log of losses."""
-    return lambda label, values, **place: log(label, [{"loss": v} for v in values], **place)
+# Two singles; of two candidates one was trained, and accepted.
+JOINED = evaluation(65, 1)
+STEP = Iteration(
+    pool=("src",),
+    candidates=(extension(("src",), "a&b", 0.1, JOINED), extension(("src",), "new", 0.3, None)),
+    chosen="a&b",
+    accepted=True,
+)
+SEARCH = results(
+    scratch=evaluation(50, 2, runs=[48, 52]),
+    singles={"src": evaluation(60, 1), "a&b": evaluation(55, NAN)},
+    iterations=(STEP,),
+    best=Best(network=network_of("src+a&b"), evaluation=JOINED),
+)
+EVERY_TASK = SEARCH.replace(
+    scratch=SEARCH.scratch.replace(confusion=((3.0, 1.0), (0.0, 4.0))),
+    singles={name: SEARCH.scratch for name in TASKS},
+)
+METRICS = [
+    *losses("src", np.linspace(3, 1, 40)),
+    *losses("src+inpaint", np.linspace(3, 1, 40), task="src"),
+    *losses("src+inpaint", np.linspace(0.05, 0.01, 40), task="inpaint"),
+    *losses("src", [1.0], kind="finetune", task="target"),
+]
+TIMED = [
+    stage("src", 10.0, images_per_s=100.0),
+    stage("src", 30.0, images_per_s=200.0),
+    stage("src", 1.0, kind="features"),
+]
+SIMILAR = similarity_of(("src", TITLE, "<b>"), ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0)))
+CHARTS = {
+    "similarity": lambda: similarity.similarity_heatmap(SIMILAR),
+    "accuracy": lambda: overview.accuracy_chart(SEARCH),
+    "every task": lambda: overview.accuracy_chart(EVERY_TASK),
+    "pretrain": lambda: curves_of(METRICS),
+    "finetune": lambda: curves_of(METRICS, kind="finetune"),
+    "time": lambda: stages.time_chart(TIMED, labels_of(TIMED)),
+    "confusion": lambda: metrics_of.confusion_chart(EVERY_TASK.replace(best=None)),
+    "pairs": lambda: pairs_chart.pairs_chart(PAIRS),
+    "table4": lambda: self_assl.self_assl_chart(TABLE4),
+}
 
 
-@pytest.fixture(scope="module")
-def metrics(losses):
-    return [
-        *losses("src", np.linspace(3, 1, 40)),
-        *losses("src+inpaint", np.linspace(3, 1, 40), task="src"),
-        *losses("src+inpaint", np.linspace(0.05, 0.01, 40), task="inpaint"),
-        *losses("src", [1.0], kind="finetune", task="target"),
-    ]
-
-
-@pytest.fixture(scope="module")
-def timed(stage):
-    return [
-        stage("src", 10.0, images_per_s=100.0),
-        stage("src", 30.0, images_per_s=200.0),
-        stage("src", 1.0, kind="features"),
-    ]
-
-
-@pytest.fixture(scope="module")
-def charts(request, search, similarity_of, metrics, timed):
-    """Functions that draw, by name."""
-    matrix = ((1.0, 0.2, 0.1), (0.2, 1.0, NAN), (0.1, NAN, 1.0))
-    similar = similarity_of(("src", TITLE, "<b>"), matrix)
-    pairs, table4 = map(request.getfixturevalue, ("pairs_results", "table4_results"))
-    tested = search.replace(
-        scratch=search.scratch.replace(confusion=((3.0, 1.0), (0.0, 4.0))),
-        singles={name: search.scratch for name in TASKS},
-    )
-    return {
-        "similarity": lambda: similarity.similarity_heatmap(similar),
-        "accuracy": lambda: overview.accuracy_chart(search),
-        "every task": lambda: overview.accuracy_chart(tested),
-        "pretrain": lambda: curves_of(metrics),
-        "finetune": lambda: curves_of(metrics, kind="finetune"),
-        "time": lambda: stages.time_chart(timed, labels_of(timed)),
-        "confusion": lambda: metrics_of.confusion_chart(tested.replace(best=None)),
-        "pairs": lambda: pairs_chart.pairs_chart(pairs),
-        "table4": lambda: self_assl_chart.self_assl_chart(table4),
-    }
-
-
-NAMES = ("similarity", "accuracy", "every task", "pretrain", "finetune", "time", "confusion")
-
-
-@pytest.mark.parametrize("name", [*NAMES, "pairs", "table4"])
-def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_charts_are_the_same_well_formed_svg_each_time(draw):
     before = dict(matplotlib.rcParams)
-    svg = charts[name]()
-    assert charts[name]() == svg
+    svg = draw()
+    assert draw() == svg
     assert dict(matplotlib.rcParams) == before
     root = ET.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -121,34 +115,34 @@ def test_charts_are_the_same_well_formed_svg_each_time(charts, name):
     assert background[1] == "fill: none"
 
 
-def test_names_are_not_mathematics(charts, words):
-    assert words(charts["similarity"]()).count(TITLE) == 2
+def test_names_are_not_mathematics():
+    assert words(CHARTS["similarity"]()).count(TITLE) == 2
 
 
-def test_a_record_of_memory_is_no_curve(log, metrics):
+def test_a_record_of_memory_is_no_curve():
     memory = log("src", [{"peak_host_gib": 1.5}], task="memory")
     for quantity in ("loss", "accuracy"):
-        plain = curves_of(metrics[:40], quantity=quantity)
-        more = [*metrics[:40], *memory]
+        plain = curves_of(METRICS[:40], quantity=quantity)
+        more = [*METRICS[:40], *memory]
         assert curves_of(more, quantity=quantity) == plain
     assert curves_of(memory) == ""
 
 
-def test_nothing_to_draw(results, metrics, losses):
+def test_nothing_to_draw():
     unknown = Best(network=network_of("src"), evaluation=Evaluation(metrics={}, confusion=()))
     assert overview.accuracy_chart(results()) == ""
     assert overview.accuracy_chart(results(best=unknown)) == ""
-    assert curves_of(metrics, kind="probe") == ""
+    assert curves_of(METRICS, kind="probe") == ""
     assert curves_of(losses("src", [NAN])) == ""
     assert stages.time_chart([], {}) == ""
 
 
-def test_one_task_has_one_similarity(similarity_of):
+def test_one_task_has_one_similarity():
     assert similarity.similarity_heatmap(similarity_of(("src",), ((1.0,),)))
 
 
-def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
-    rows = overview.trained_pools(search)
+def test_every_trained_pool_has_a_row_and_its_place_on_the_path():
+    rows = overview.trained_pools(SEARCH)
     assert [(row.label.pool, row.verdict) for row in rows] == [
         ((), ""),
         (("src",), "accepted"),
@@ -157,7 +151,7 @@ def test_every_trained_pool_has_a_row_and_its_place_on_the_path(search):
     ]
 
 
-def test_a_training_that_went_on_has_one_panel(log):
+def test_a_training_that_went_on_has_one_panel():
     """The panel of its part at a rung leaves; that of a task that was left out stays."""
     values = [{"loss": 1.0 / (1 + i)} for i in range(8)]
     whole = log("rotation", values)
@@ -172,7 +166,7 @@ def test_a_training_that_went_on_has_one_panel(log):
     assert "SRC, 25 % of its" in both and "Rotation, 50 %" not in both
 
 
-def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs(losses):
+def test_a_resumed_runs_last_record_wins_and_tasks_keep_theirs():
     first = losses("src", [5.0, 4.0, 3.0], stage="s")
     resumed = losses("src", [9.0, 9.0, 2.0], stage="s")[2:]
     other = losses("src", [7.0, 7.0, 7.0], stage="s", task="mcpc")[2:]
@@ -211,16 +205,16 @@ def test_thinning_keeps_the_ends():
     np.testing.assert_array_equal(curves.thinned(x[:7], x[:7])[0], x[:7])
 
 
-def test_images_per_second_are_weighted_by_time(timed):
-    assert stages.images_per_second(timed[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
-    assert stages.images_per_second(timed[2:]) == ""
+def test_images_per_second_are_weighted_by_time():
+    assert stages.images_per_second(TIMED[:2]) == "175 images/s"  # (10 * 100 + 30 * 200) / 40
+    assert stages.images_per_second(TIMED[2:]) == ""
 
 
-def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool(log, metrics, words):
+def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool():
     watched = log("src", [{"effective_rank": 3.0 + i} for i in range(4)], task=HELD_OUT, every=5)
-    svg = curves_of([*metrics[:40], *watched], kind="pretrain", quantity="effective_rank")
-    assert names.task_colour("src").lower() in svg
-    assert names.task_colour(HELD_OUT).lower() not in svg
+    svg = curves_of([*METRICS[:40], *watched], kind="pretrain", quantity="effective_rank")
+    assert describe("src").colour.lower() in svg
+    assert describe(HELD_OUT).colour.lower() not in svg
     assert "effective rank" in words(svg)
     # It is no task of the legend.
     assert HELD_OUT not in words(svg)
@@ -233,7 +227,7 @@ def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
     assert overview.legs([]) == []
 
 
-def test_stages_with_their_memory(stage, text):
+def test_stages_with_their_memory():
     found = [
         stage(seconds=1234.56, images_per_s=99.6, peak_host_bytes=3 * 2**29),
         stage("vgg16/src+mcpc", seconds=2.0),

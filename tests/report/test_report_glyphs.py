@@ -2,6 +2,7 @@
 
 import pytest
 from networks import network_of
+from reported import evaluation, page_of, results, words
 
 from assl_jax.records import Best
 from assl_jax.report import glyphs
@@ -51,7 +52,7 @@ def test_a_font_that_has_the_glyphs_is_used(monkeypatch, no_other_fonts):
 
 
 @pytest.mark.parametrize("names", [CHINESE, ARABIC])
-def test_the_page_explains_the_numbers(evaluation, results, words, page_of, names, no_other_fonts):
+def test_the_page_explains_the_numbers(names, no_other_fonts):
     tested = evaluation(70, confusion=((5.0, 1.0), (2.0, 4.0)))
     best = Best(network=network_of("simclr"), evaluation=tested)
     found = results(classes=names, best=best, scratch=tested)

@@ -6,7 +6,7 @@ from networks import network_of
 from assl_jax.records import Network
 from assl_jax.report import names
 from assl_jax.report.names import SCRATCH, START, Label
-from assl_jax.tasks import TASKS
+from assl_jax.tasks import TASKS, describe
 
 LONG = network_of("src.part0.25.seed1")
 WORDS = "VGG-16: SRC, 25 % of its pretraining, pretraining 2"
@@ -48,8 +48,8 @@ def test_what_is_equal():
 
 
 def test_every_task_has_its_own_colour_and_a_pool_that_of_its_last():
-    colours = [names.task_colour(task) for task in TASKS]
+    colours = [describe(task).colour for task in TASKS]
     assert len({*colours, SCRATCH.colour}) == len(TASKS) + 1
     assert Label(("src", "rotation"), "self_assl", "vgg16").colour == TASKS["rotation"].colour
-    assert names.task_colour("a task of ours") == names.task_colour("a task of ours")
+    assert describe("a task of ours").colour == describe("a task of ours").colour
     assert names.task_title("a task of ours") == "a task of ours"

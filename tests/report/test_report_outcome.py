@@ -4,6 +4,7 @@ import re
 
 import pytest
 from networks import network_of
+from reported import PAIRS, TABLE4, evaluation, results, tables_of, words
 
 from assl_jax.records import Best, Correlation, Estimate
 from assl_jax.report import summary_lines
@@ -13,8 +14,7 @@ from assl_jax.report.outcome import headline, outcome_lines
 from assl_jax.report.overview import accuracy_chart, headline_table
 from assl_jax.report.pairs import pairs_table
 from assl_jax.report.pairs_chart import pairs_chart
-from assl_jax.report.self_assl import self_assl_table
-from assl_jax.report.self_assl_chart import self_assl_chart
+from assl_jax.report.self_assl import self_assl_chart, self_assl_table
 
 TESTED = "8,000 test images"
 END = f" (1,000 labels, {TESTED})"
@@ -27,20 +27,14 @@ def gain(mean, low, high, runs=()):
     return Estimate(mean=mean / 100, std=spread / 100, runs=each, low=low / 100, high=high / 100)
 
 
-@pytest.fixture(scope="module")
-def search(evaluation, results):
-    """`search(simclr, rotation, **changes)`: two tasks, SimCLR is kept; 60 % from scratch."""
-
-    def build(simclr, rotation, **changes):
-        singles = {"simclr": evaluation(simclr), "rotation": evaluation(rotation)}
-        best = Best(network=network_of("simclr"), evaluation=singles["simclr"])
-        found = {"scratch": evaluation(60), "singles": singles, "best": best}
-        return results(**found | changes)
-
-    return build
+def search(simclr, rotation, **changes):
+    """Two tasks, SimCLR is kept; 60 % from scratch."""
+    singles = {"simclr": evaluation(simclr), "rotation": evaluation(rotation)}
+    best = Best(network=network_of("simclr"), evaluation=singles["simclr"])
+    return results(**{"scratch": evaluation(60), "singles": singles, "best": best} | changes)
 
 
-def test_the_headline_of_each_kind_of_run(evaluation, results):
+def test_the_headline_of_each_kind_of_run():
     new = Best(network=network_of("new_task"), evaluation=evaluation(50, 0))
     kinds = {
         "new_task: 50.0 %" + END: {"experiment": "pretrain", "best": new},
@@ -50,8 +44,8 @@ def test_the_headline_of_each_kind_of_run(evaluation, results):
             "pretrained": network_of("rotation")
         },
     }
-    for words, found in kinds.items():
-        assert headline(results(**found)) == words
+    for outcome, found in kinds.items():
+        assert headline(results(**found)) == outcome
 
 
 @pytest.mark.parametrize(
@@ -63,7 +57,7 @@ def test_the_headline_of_each_kind_of_run(evaluation, results):
         (61, 58, "The search kept SimCLR alone: 61.0", "from scratch"),
     ],
 )
-def test_the_headline_says_if_nothing_beat_scratch(search, simclr, rotation, start, end):
+def test_the_headline_says_if_nothing_beat_scratch(simclr, rotation, start, end):
     words = headline(search(simclr, rotation))
     assert words.startswith(start)
     assert words.endswith(end + END)
@@ -80,13 +74,13 @@ def test_the_headline_says_if_nothing_beat_scratch(search, simclr, rotation, sta
         (gain(4, 1, 7, runs=(1, 7)), True),  # standard error 3
     ],
 )
-def test_a_difference_is_noise_if_images_or_fine_tunings_may_explain_it(search, over, noise):
+def test_a_difference_is_noise_if_images_or_fine_tunings_may_explain_it(over, noise):
     assert within_noise(over) == noise
     words = headline(search(64, 58, over_scratch=over))
     assert words.endswith(f", a difference within the noise{END}") == noise
 
 
-def test_how_sure_the_gain_is(search, tables_of):
+def test_how_sure_the_gain_is():
     found = search(64, 58, over_scratch=gain(4, -1, 9, runs=(1, 7)), patients=25)
     line = (
         "Gain over scratch, paired by image: +4.0 points; 95 % interval −1.0 to +9.0 (8,000 test "
@@ -102,28 +96,28 @@ def test_how_sure_the_gain_is(search, tables_of):
     assert outcome_lines(search(64, 58)) == []
 
 
-def test_few_pairs_have_no_correlation_in_the_headline_and_the_chart(pairs_results, words):
-    few = pairs_results.replace(pairs=pairs_results.pairs[:3])
+def test_few_pairs_have_no_correlation_in_the_headline_and_the_chart():
+    few = PAIRS.replace(pairs=PAIRS.pairs[:3])
     start = "Similarity against gain over"
     assert headline(few).startswith(f"{start} 3 pairs: too few for a correlation (")
     titles = [text for text in words(pairs_chart(few)) if "gain" in text.lower()]
     assert titles and not any("Spearman" in title for title in titles)
     chance = {"avg_gain": Correlation(spearman=-0.4, spearman_p=0.2)}
-    by_chance = headline(pairs_results.replace(correlation=chance))
+    by_chance = headline(PAIRS.replace(correlation=chance))
     assert by_chance.startswith(f"{start} 15 pairs: no relation beyond chance (")
 
 
-def test_the_test_set_stands_beside_every_result(search, pairs_results, table4_results, words):
+def test_the_test_set_stands_beside_every_result():
     found = search(64, 58)
-    tables = headline_table(found), metrics_table(found), pairs_table(pairs_results)
-    assert all(TESTED in each.caption for each in (*tables, self_assl_table(table4_results)))
-    charts = accuracy_chart(found), pairs_chart(pairs_results), self_assl_chart(table4_results)
+    tables = headline_table(found), metrics_table(found), pairs_table(PAIRS)
+    assert all(TESTED in each.caption for each in (*tables, self_assl_table(TABLE4)))
+    charts = accuracy_chart(found), pairs_chart(PAIRS), self_assl_chart(TABLE4)
     assert all(any(TESTED in text for text in words(chart)) for chart in charts)
     known = accuracy_chart(found.replace(patients=25))
     assert any("8,000 test images of 25 patients" in text for text in words(known))
 
 
-def test_axes_of_percentages_end_at_100(evaluation, search, words):
+def test_axes_of_percentages_end_at_100():
     chart = accuracy_chart(search(99, 98, scratch=evaluation(97, 4)))
     ticks = [float(t) for t in words(chart) if re.fullmatch(r"[\d.]+", t)]
     assert ticks and max(ticks) <= 100

@@ -1,14 +1,16 @@
 """Table 1, its scatter plot and its sentences, on results that are the paper's own numbers."""
 
 import pytest
+from reported import PAIRS, results, tables_of, text, words
 
 from assl_jax.records import Correlation
 from assl_jax.report import names, overview, pairs, pairs_chart, paper, summary_lines
 from assl_jax.report.outcome import headline
+from assl_jax.tasks import describe
 
 
-def test_table_1_to_the_digit(pairs_results, text):
-    table = pairs.pairs_table(pairs_results)
+def test_table_1_to_the_digit():
+    table = pairs.pairs_table(PAIRS)
     assert table.columns == (
         *("A1", "A2", "Similarity", "Avg ACC", "Max ACC", "Int ACC", "Avg (+/-)", "Max (+/-)"),
     )
@@ -22,8 +24,8 @@ def test_table_1_to_the_digit(pairs_results, text):
     assert strong == [["0.0695", "+7.49", "+6.63"], ["71.56", "73.05", "78.21 ± 0.40"], []]
 
 
-def test_every_row_of_table_1_prints_as_in_the_paper(pairs_results, text):
-    once = pairs.pairs_table(pairs_results, under_both_tasks=False)
+def test_every_row_of_table_1_prints_as_in_the_paper():
+    once = pairs.pairs_table(PAIRS, under_both_tasks=False)
     printed = {
         (names.task_title(row.a1[0]), names.task_title(row.a2)): [
             f"{row.similarity:.4f}",
@@ -35,8 +37,8 @@ def test_every_row_of_table_1_prints_as_in_the_paper(pairs_results, text):
     assert {tuple(text(row)[:2]): text(row)[2:] for row in once.rows} == printed
 
 
-def test_every_pair_is_listed_under_both_of_its_tasks_in_order(pairs_results, text):
-    groups = pairs.by_task(pairs_results.pairs)
+def test_every_pair_is_listed_under_both_of_its_tasks_in_order():
+    groups = pairs.by_task(PAIRS.pairs)
     assert [{row.a1 for row in group} for group in groups] == [
         {task} for task in ("jigsaw", "rotation", "src", "simclr", "inpaint", "mcpc")
     ]
@@ -46,7 +48,7 @@ def test_every_pair_is_listed_under_both_of_its_tasks_in_order(pairs_results, te
         )
         similarities = [row.extension.similarity for row in group]
         assert similarities == sorted(similarities)
-    once = pairs.pairs_table(pairs_results, under_both_tasks=False)
+    once = pairs.pairs_table(PAIRS, under_both_tasks=False)
     assert [text(row)[:3] for row in once.rows][:2] == [
         ["Rotation", "SRC", "0.0695"],
         ["Rotation", "SimCLR", "0.0866"],
@@ -55,8 +57,8 @@ def test_every_pair_is_listed_under_both_of_its_tasks_in_order(pairs_results, te
     assert sum(row.cells[5].strong for row in once.rows) == 1  # one best of all
 
 
-def test_the_papers_values_follow_the_measured_ones_on_demand(pairs_results, text):
-    table = pairs.pairs_table(pairs_results, with_paper=True)
+def test_the_papers_values_follow_the_measured_ones_on_demand():
+    table = pairs.pairs_table(PAIRS, with_paper=True)
     assert table.columns[-2:] == ("Int ACC, paper (STL-10)", "Avg (+/-), paper (STL-10)")
     under_jigsaw, under_src = (
         next(row for row in table.rows[start : start + 5] if text(row)[1] == name)
@@ -64,12 +66,12 @@ def test_the_papers_values_follow_the_measured_ones_on_demand(pairs_results, tex
     )
     assert text(under_jigsaw)[-3:] == ["0.1891", "75.57", "+7.25"]
     assert text(under_src)[-3:] == ["0.1891", "75.05", "+6.73"]  # printed twice, differently
-    volumes = pairs_results.replace(space=(8, 8, 8))
+    volumes = PAIRS.replace(space=(8, 8, 8))
     assert pairs.pairs_table(volumes, with_paper=True) is None
 
 
-def test_correlations_in_words(pairs_results):
-    lines = pairs.correlation_lines(pairs_results)
+def test_correlations_in_words():
+    lines = pairs.correlation_lines(PAIRS)
     assert lines[0] == (
         "Similarity against average gain over 15 pairs: Spearman −0.84 (p = 0.013), Pearson −0.86 "
         "(p < 0.001); from the paper's Table 1 (STL-10): −0.84, −0.86."
@@ -77,15 +79,15 @@ def test_correlations_in_words(pairs_results):
     assert lines[1].startswith("Similarity against maximum gain over 15 pairs: Spearman −0.72")
     assert "Mantel" in lines[2] and len(lines) == 3
     undefined = {"avg_gain": Correlation()}
-    volumes = pairs_results.replace(space=(8, 8, 8), correlation=undefined)
+    volumes = PAIRS.replace(space=(8, 8, 8), correlation=undefined)
     assert pairs.correlation_lines(volumes) == [
         "Similarity against average gain over 15 pairs: Spearman undefined, Pearson undefined."
     ]
 
 
-def test_the_complements_correlations_follow_those_of_the_similarity(pairs_results):
+def test_the_complements_correlations_follow_those_of_the_similarity():
     found = {"avg_gain": Correlation(spearman=0.6, spearman_p=0.04, pearson=0.5, pearson_p=0.1)}
-    lines = pairs.correlation_lines(pairs_results.replace(complement_correlation=found))
+    lines = pairs.correlation_lines(PAIRS.replace(complement_correlation=found))
     assert lines[2] == (
         "Complement against average gain over 15 pairs: Spearman 0.60 (p = 0.04), Pearson 0.50 "
         "(p = 0.1)."
@@ -93,42 +95,37 @@ def test_the_complements_correlations_follow_those_of_the_similarity(pairs_resul
     assert lines[3].startswith("p: ") and len(lines) == 4
 
 
-def test_headline_summary_and_markdown(pairs_results, tables_of):
-    assert headline(pairs_results) == (
+def test_headline_summary_and_markdown():
+    assert headline(PAIRS) == (
         "Similarity against gain over 15 pairs: Spearman −0.84 (1,000 labels, 8,000 test images)"
     )
-    unknown = pairs_results.replace(correlation={}, pairs=pairs_results.pairs[:1])
+    unknown = PAIRS.replace(correlation={}, pairs=PAIRS.pairs[:1])
     assert "over 1 pair: too few for a correlation" in headline(unknown)
-    rows = [" ".join(line.split()) for line in summary_lines(pairs_results)]
+    rows = [" ".join(line.split()) for line in summary_lines(PAIRS)]
     assert "Rotation SRC 0.0695 69.22 70.07 76.70 ± 0.40 +7.49 +6.63" in rows
-    whole = tables_of(pairs_results)
+    whole = tables_of(PAIRS)
     assert "| Rotation | SRC | **0.0695** | 69.22 | 70.07 |" in whole and "None" not in whole
     assert "Spearman −0.84 (p = 0.013)" in whole and "paper (STL-10)" not in whole
 
 
-@pytest.fixture(scope="module")
-def scatter(pairs_results):
-    return pairs_chart.pairs_chart(pairs_results)
-
-
-def test_scatter(pairs_results, scatter, results, words):
-    found = words(scatter)
+def test_scatter():
+    found = words(pairs_chart.pairs_chart(PAIRS))
     assert "Average gain: Spearman −0.84, Pearson −0.86" in found
     assert "Maximum gain: Spearman −0.72, Pearson −0.75" in found
-    for pair in pairs_results.pairs:
-        assert found.count("+".join(map(names.short_title, pair.members))) == 2
+    for pair in PAIRS.pairs:
+        assert found.count("+".join(describe(task).short for task in pair.members)) == 2
     assert pairs_chart.pairs_chart(results()) == ""
 
 
-def test_a_pair_that_was_not_trained_has_no_dot(pairs_results, words):
-    untrained, *others = pairs_results.pairs[:3]
-    some = pairs_results.replace(pairs=(untrained.replace(evaluation=None), *others))
+def test_a_pair_that_was_not_trained_has_no_dot():
+    untrained, *others = PAIRS.pairs[:3]
+    some = PAIRS.replace(pairs=(untrained.replace(evaluation=None), *others))
     found = words(pairs_chart.pairs_chart(some))
     assert "Jig+Rot" not in found and found.count("Jig+SRC") == 2
 
 
-def test_labels_cover_neither_dots_nor_each_other(pairs_results):
-    dots = [(10 * p.similarity, 45 * p.avg_gain) for p in pairs_results.pairs]
+def test_labels_cover_neither_dots_nor_each_other():
+    dots = [(10 * p.similarity, 45 * p.avg_gain) for p in PAIRS.pairs]
     dots.append((dots[0][0], dots[0][1] + 0.05))  # one that nearly covers another
     labels = ["Rot+Cube"] * len(dots)
     chosen = pairs_chart.offsets(dots, labels, (-1.0, -1.0, 6.0, 6.0))
@@ -147,6 +144,6 @@ def test_overlap(box, area):
     assert pairs_chart.overlap((0, 0, 2, 2), box) == pairs_chart.overlap(box, (0, 0, 2, 2)) == area
 
 
-def test_the_chart_of_accuracies_has_the_pairs(pairs_results):
-    rows = [row.label.pool for row in overview.trained_pools(pairs_results)]
+def test_the_chart_of_accuracies_has_the_pairs():
+    rows = [row.label.pool for row in overview.trained_pools(PAIRS)]
     assert len(rows) == 1 + 6 + 15 and rows[7:9] == [("rotation", "src"), ("rotation", "simclr")]

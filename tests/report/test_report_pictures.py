@@ -1,11 +1,8 @@
 """Volumes as three slices: which voxel is drawn where, and what a PNG holds."""
 
-import base64
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
+from reported import decoded
 
 from assl_jax.report import pictures
 
@@ -69,10 +66,6 @@ def test_many_volumes_are_thinned_out(views, expected):
     assert strip.shape == (4 * 3 + 2, 5 * len(expected) - 1, 2)
     np.testing.assert_allclose(strip[0, ::5, 0], np.array(expected) / 27)
     assert pictures.strip(volumes[:, 0]).shape == (4, 5 * views - 1, 2)  # images are all there
-
-
-def decoded(png):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
 @pytest.mark.parametrize("c", [1, 3])

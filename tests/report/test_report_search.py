@@ -3,6 +3,8 @@
 import pytest
 from finished_runs import network as record
 from networks import network_of
+from paper_tables import SINGLES
+from reported import evaluation, extension, results, similarity_of, strong, tables_of, text
 
 from assl_jax.records import (
     SCRATCH,
@@ -23,14 +25,6 @@ from assl_jax.report.overview import headline_table
 from assl_jax.report.search import search_table, search_trace
 from assl_jax.report.similarity import similarity_table
 
-SINGLES = {
-    "src": 68.36,
-    "jigsaw": 68.29,
-    "inpaint": 64.49,
-    "simclr": 73.05,
-    "rotation": 70.07,
-    "mcpc": 66.94,
-}
 ODD = DataSummary(
     name="npz", shape=(4, 4, 3), dtype="uint8", splits={}, odd=("2 images are copies of others",)
 )
@@ -38,20 +32,17 @@ POOL, TITLE = ("simclr", "rotation"), "SimCLR, as long as the pool"
 JOINED, LONGER = network_of("simclr+rotation"), network_of("simclr.longer")
 
 
-@pytest.fixture(scope="module")
-def candidate(evaluation, extension):
-    def build(pool, task, similarity, accuracy, of_pool):
-        """`accuracy` None: not trained."""
-        single = SINGLES[task]
-        found = None if accuracy is None else evaluation(accuracy, 0.4, selection=accuracy - 1)
-        alone = (single + of_pool) / 200, max(single, of_pool) / 100
-        return extension(pool, task, similarity, found, *alone)
-
-    return build
+def candidate(pool, task, similarity, accuracy, of_pool):
+    """`accuracy` None: not trained."""
+    single = SINGLES[task]
+    found = None if accuracy is None else evaluation(accuracy, 0.4, selection=accuracy - 1)
+    return extension(
+        pool, task, similarity, found, (single + of_pool) / 200, max(single, of_pool) / 100
+    )
 
 
 @pytest.fixture(scope="module")
-def paper(candidate, evaluation, similarity_of, results):
+def paper():
     """Iterations 1, 2 (all candidates, out of order) and 4 (one of them untrained)."""
     start, last = ("simclr",), ("simclr", "rotation", "src")
     first = [("jigsaw", 0.2409, 74.69), ("rotation", 0.0866, 78.21), ("inpaint", 0.2373, 74.08)]
@@ -80,7 +71,7 @@ def on_test(paper):
     return paper.replace(select_on="test")
 
 
-def test_table_2_to_the_digit(on_test, text, strong):
+def test_table_2_to_the_digit(on_test):
     table = search_table(on_test)
     rotation, inpaint, jigsaw = table.rows[6:9]
     a1 = "SimCLR"
@@ -96,7 +87,7 @@ def test_table_2_to_the_digit(on_test, text, strong):
     assert len(table.columns) == 10 and table.columns[6] == "MT-ASSL ACC"
 
 
-def test_first_iteration_shows_the_singles(on_test, evaluation, text, strong):
+def test_first_iteration_shows_the_singles(on_test):
     rows = search_table(on_test).rows[:6]
     assert text(rows[0]) == ["1", "SRC", "–", "", "", "", "68.36", "", "", ""]
     assert text(rows[3]) == ["", "SimCLR", "–", "", "", "", "73.05", "", "", "starts the pool"]
@@ -106,7 +97,7 @@ def test_first_iteration_shows_the_singles(on_test, evaluation, text, strong):
     assert [bool(strong(row)) for row in rows] == [False, False, False, True, True, False]
 
 
-def test_untrained_candidate_has_dashes_and_the_stop_is_marked(paper, text):
+def test_untrained_candidate_has_dashes_and_the_stop_is_marked(paper):
     stopped, untrained = search_table(paper).rows[-2:]
     assert stopped.verdict == "stopped" and stopped.opens
     a1 = "SimCLR + Rotation + SRC"
@@ -115,7 +106,7 @@ def test_untrained_candidate_has_dashes_and_the_stop_is_marked(paper, text):
     assert text(untrained)[3:] == ["0.2283", "73.19", "79.43", "–", "–", "–", "–", ""]
 
 
-def test_headline_table(paper, text, strong):
+def test_headline_table(paper):
     table = headline_table(paper)
     assert table.columns[1:] == ("Test accuracy (%)", "Selection, CV (%)", "Gain over scratch")
     assert text(table.rows[0]) == ["From scratch", "63.19 ± 1.10", "62.00", "–"]
@@ -143,7 +134,7 @@ def test_what_each_pretraining_cost(paper):
     assert cells["SRC"] == "1,250.0" and cells["Rotation"] == "–"
 
 
-def test_markdown_has_no_missing_value_and_escapes(paper, tables_of):
+def test_markdown_has_no_missing_value_and_escapes(paper):
     whole = tables_of(paper)
     table = ["|  | SimCLR | my\\|task |", "| --- | ---: | ---: |", "| SimCLR | 1.0000 | 0.0866 |"]
     assert "\n".join([f"{similarity_table(paper.similarity).caption}\n", *table]) in whole
@@ -231,7 +222,7 @@ def test_the_regret_is_what_the_best_trained_network_has_more(paper):
         ({"images": ODD}, "The images: 2 images are copies of others."),
     ],
 )
-def test_cautions_are_said_everywhere(paper, tables_of, change, warning):
+def test_cautions_are_said_everywhere(paper, change, warning):
     assert warnings(paper) == ()
     found = paper.replace(**change)
     (said,) = warnings(found)
@@ -251,7 +242,7 @@ def test_summary_lines_are_aligned_plain_text(paper):
     assert not any("**" in line or "|" in line for line in lines)
 
 
-def test_missing_sections(evaluation, results, text, tables_of):
+def test_missing_sections():
     best = Best(network=network_of("simclr"), evaluation=evaluation(60, 1))
     found = results(experiment="pretrain", scratch=evaluation(50, 0), best=best)
     assert search_table(found) is None
@@ -264,7 +255,7 @@ def test_missing_sections(evaluation, results, text, tables_of):
     assert summary_lines(results()) == ["No accuracy was measured"]
 
 
-def test_start_weights_have_a_row_and_are_called_what_they_are(paper, evaluation, text):
+def test_start_weights_have_a_row_and_are_called_what_they_are(paper):
     words = "with the start weights alone"
     found = paper.replace(start=evaluation(72.0, selection=70.0))
     first, second = map(text, headline_table(found).rows[:2])
@@ -289,7 +280,7 @@ def test_start_weights_have_a_row_and_are_called_what_they_are(paper, evaluation
 
 
 @pytest.fixture(params=[0.0123, 0.0, -0.0123])
-def controlled(request, evaluation, extension, results):
+def controlled(request):
     """A search whose pool is better than its control, equally good, or worse."""
     pool, alone = evaluation(78.21, 0.4, selection=77), evaluation(77.5, 0.5, selection=76)
     joined = extension(POOL[:1], POOL[1], 0.1, pool)

@@ -7,15 +7,17 @@ from pathlib import Path
 from string import Formatter
 
 from assl_jax import report
-from assl_jax.report.words import WORDS, say
+from assl_jax.records import network
 from assl_jax.strategies.settings import SearchSettings
+from assl_jax.words import WORDS, say
 
 FOLDER = Path(report.__file__).parent
+FILES = [*FOLDER.glob("*.py"), Path(network.__file__)]
 
 
 def said():
     """The keys that the code names, those with a part that is chosen as patterns."""
-    for file in FOLDER.glob("*.py"):
+    for file in FILES:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield re.escape(node.value)
@@ -35,7 +37,7 @@ def test_every_sentence_is_used():
 
 
 def test_every_key_that_is_said_has_words_and_its_values():
-    for file in FOLDER.glob("*.py"):
+    for file in FILES:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "say"):
                 continue

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib import resources
 
 LANGUAGE = "english"
-_FILE = resources.files("assl_jax.report") / "languages" / f"{LANGUAGE}.toml"
+_FILE = resources.files("assl_jax") / "languages" / f"{LANGUAGE}.toml"
 WORDS: Mapping[str, str] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 

@@ -1,21 +1,22 @@
-"""Builders of records, and results that are made of the paper's own numbers."""
+"""Records of a report, results that are the paper's own numbers, and what a report shows."""
 
+import base64
+import io
 import statistics
 import xml.etree.ElementTree as ET
 
-import pytest
+import numpy as np
+from finished_runs import network, results_of
 from networks import labels_of, network_of
+from PIL import Image
 
 from assl_jax.records import (
-    SCRATCH,
     Correlation,
     Estimate,
     Evaluation,
     Extension,
     LogRecord,
-    NetworkRecord,
     Pretrained,
-    Results,
     SelfASSL,
     SelfASSLGroup,
     SelfASSLRow,
@@ -27,7 +28,7 @@ from assl_jax.report.html import to_html
 from assl_jax.report.markdown import to_markdown
 
 
-def _evaluation(percents, std=0.5, *, runs=(), selection=None, confusion=((1.0,),), **metrics):
+def evaluation(percents, std=0.5, *, runs=(), selection=None, confusion=((1.0,),), **metrics):
     """An evaluation with this test accuracy; numbers are in %, `metrics` are estimates."""
     accuracy = Estimate(mean=percents / 100, std=std / 100, runs=tuple(r / 100 for r in runs))
     return Evaluation(
@@ -37,41 +38,23 @@ def _evaluation(percents, std=0.5, *, runs=(), selection=None, confusion=((1.0,)
     )
 
 
-def _results(**changes):
+def results(**changes):
     """Results without findings, for a search on images with 1,000 labels."""
-    found = {
-        "experiment": "mtassl",
-        "data": "stl10",
-        "space": (96, 96),
-        "seed": 0,
-        "select_on": "cv",
-        "metric": "accuracy",
-        "labels": 1000,
-        "test_images": 8000,
-        "classes": ("a", "b"),
-        "stages": "../stages",
-        "networks": (_network("scratch", "resnet18"),),
-    }
-    return Results(**found | changes)
+    found = {"data": "stl10", "space": (96, 96), "labels": 1000, "test_images": 8000}
+    return results_of(**{"networks": [network("scratch", backbone="resnet18")]} | found | changes)
 
 
-def _network(label, backbone):
-    return NetworkRecord(
-        label=label, network=SCRATCH, backbone=backbone, finetune=f"finetune-{label}"
-    )
-
-
-def _extension(pool, task, similarity, evaluation, avg=0.5, max=0.6):
+def extension(pool, task, similarity, tested, avg=0.5, max=0.6):
     return Extension(
-        pool=pool, task=task, similarity=similarity, avg=avg, max=max, evaluation=evaluation
+        pool=pool, task=task, similarity=similarity, avg=avg, max=max, evaluation=tested
     )
 
 
-def _similarity(tasks, matrix, n=64):
+def similarity_of(tasks, matrix, n=64):
     return Similarity(tasks=tasks, n=n, layer="pooled", estimator="biased", matrix=matrix)
 
 
-def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""):
+def log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""):
     """The records of one training, `values` at one step after the other."""
     return [
         LogRecord(
@@ -87,7 +70,7 @@ def _log(label, values, *, stage="", kind="pretrain", task=None, every=1, run=""
     ]
 
 
-def _stage(label="simclr", seconds=2.0, *, kind="pretrain", **measured):
+def stage(label="simclr", seconds=2.0, *, kind="pretrain", **measured):
     return StageRecord(
         kind=kind,
         network=network_of(label.rpartition("/")[-1]),
@@ -112,19 +95,19 @@ def _pairs():
         possible = (row.accuracy + 0.002, row.accuracy - 0.002)
         accuracy = next(a for a in possible if round(a - avg, 2) == row.avg_gain)
         found.append(
-            _extension(
-                *(row.a1, row.a2, row.similarity, _evaluation(accuracy, 0.4)),
+            extension(
+                *(row.a1, row.a2, row.similarity, evaluation(accuracy, 0.4)),
                 *(avg / 100, max(singles) / 100),
             )
         )
     similar = {frozenset(p.members): p.similarity for p in found}
     matrix = tuple(tuple(similar.get(frozenset((a, b)), 1.0) for b in tasks) for a in tasks)
     p_values = {"spearman_p": 0.0125, "pearson_p": 0.0004}
-    return _results(
+    return results(
         experiment="pairs",
-        scratch=_evaluation(63.19),
-        singles={task: _evaluation(value) for task, value in paper.SINGLES[2].items()},
-        similarity=_similarity(tasks, matrix, 4096),
+        scratch=evaluation(63.19),
+        singles={task: evaluation(value) for task, value in paper.SINGLES[2].items()},
+        similarity=similarity_of(tasks, matrix, 4096),
         pairs=tuple(found),
         correlation={
             "avg_gain": Correlation(spearman=-0.843611, pearson=-0.857781, **p_values),
@@ -139,9 +122,9 @@ def _row(pool, plain, after, second):
     networks = ["plain", "self_assl", "second_run"]
     return SelfASSLRow(
         pool=pool,
-        plain=_evaluation(plain),
-        self_assl=_evaluation(after, 0.3),
-        second_run=_evaluation(second),
+        plain=evaluation(plain),
+        self_assl=evaluation(after, 0.3),
+        second_run=evaluation(second),
         difference=Estimate(mean=gained, std=0.004, low=gained - 0.015, high=gained + 0.015),
         similarity={n: 0.8 - 0.3 * (n == "self_assl") for n in networks if n != "plain"},
         untrained={n: 0.1 + 0.05 * i for i, n in enumerate(networks)},
@@ -158,93 +141,52 @@ def _table4():
             _row((task,), printed.plain, printed.self_assl, printed.plain + 0.7)
             for task, printed in paper.TABLE_4[key].items()
         )
-        scratch = _evaluation(paper.SCRATCH[key])
+        scratch = evaluation(paper.SCRATCH[key])
         groups.append(SelfASSLGroup(backbone=backbone, scratch=scratch, rows=rows))
     settings = {"weight": 1.0, "sign": "complementary", "layer": "pooled"}
     settings |= {"estimator": "unbiased", "standardise": "whiten", "queue": 4.0}
     settings |= {"init_from": "scratch", "use": "f_prime"}
-    return _results(
+    return results(
         experiment="table4",
         self_assl=SelfASSL(settings=settings, backbones=tuple(groups)),
-        networks=tuple(_network(f"{b}/scratch", b) for b in ("vgg16", "resnet18")),
+        networks=[
+            network("scratch", backbone=name).replace(label=f"{name}/scratch")
+            for name in ("vgg16", "resnet18")
+        ],
     )
 
 
-@pytest.fixture(scope="session")
-def evaluation():
-    return _evaluation
+PAIRS, TABLE4 = _pairs(), _table4()
 
 
-@pytest.fixture(scope="session")
-def results():
-    return _results
+def text(row):
+    """The texts of a table's row."""
+    return [cell.text for cell in row.cells]
 
 
-@pytest.fixture(scope="session")
-def extension():
-    return _extension
+def strong(row):
+    """The texts of the strong cells."""
+    return [cell.text for cell in row.cells if cell.strong]
 
 
-@pytest.fixture(scope="session")
-def similarity_of():
-    return _similarity
+def page_of(results, *, metrics=(), **record):
+    """The page of a run."""
+    labels = labels_of(metrics)
+    return to_html(report_of(RunRecord(results, metrics=metrics, labels=labels, **record)))
 
 
-@pytest.fixture(scope="session")
-def log():
-    return _log
+def tables_of(results):
+    """The Markdown of a run."""
+    return to_markdown(report_of(RunRecord(results)))
 
 
-@pytest.fixture(scope="session")
-def stage():
-    return _stage
+def words(svg):
+    """The texts of a chart, which Matplotlib writes as comments."""
+    parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
+    return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
 
 
-@pytest.fixture(scope="session")
-def pairs_results():
-    return _pairs()
-
-
-@pytest.fixture(scope="session")
-def table4_results():
-    return _table4()
-
-
-@pytest.fixture(scope="session")
-def text():
-    """`text(row)`: the texts of a table's row."""
-    return lambda row: [cell.text for cell in row.cells]
-
-
-@pytest.fixture(scope="session")
-def strong():
-    """`strong(row)`: the texts of the strong cells."""
-    return lambda row: [cell.text for cell in row.cells if cell.strong]
-
-
-@pytest.fixture(scope="session")
-def page_of():
-    """`page_of(results, **changes)`: the page of a run."""
-
-    def render(results, *, metrics=(), **record):
-        labels = labels_of(metrics)
-        return to_html(report_of(RunRecord(results, metrics=metrics, labels=labels, **record)))
-
-    return render
-
-
-@pytest.fixture(scope="session")
-def tables_of():
-    """`tables_of(results)`: the Markdown of a run."""
-    return lambda results: to_markdown(report_of(RunRecord(results)))
-
-
-@pytest.fixture(scope="session")
-def words():
-    """`words(svg)`: the texts of a chart, which Matplotlib writes as comments."""
-
-    def read(svg):
-        parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
-        return [node.text.strip() for node in ET.fromstring(svg, parser).iter(ET.Comment)]
-
-    return read
+def decoded(png):
+    """The pixels of a PNG in base64, or of a data URL."""
+    png = png.removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
