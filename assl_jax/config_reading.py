@@ -50,6 +50,9 @@ GONE = {
     ),
     "joint.weight": Gone(1.0, "all tasks of a joint pool weigh the same now"),
     "self_assl.ridge": Gone(0.1, "it is always 0.1 now"),
+    "search.accept": Gone("one_standard_error", "the search keeps the best estimate now"),
+    "search.gate": Gone(True, "training from scratch is always compared now"),
+    "search.control": Gone(True, "every round also trains the network further alone now"),
 }
 
 

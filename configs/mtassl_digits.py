@@ -14,7 +14,7 @@ from assl_jax.config import base_config, no_flips
 def get_config() -> ConfigDict:
     config = base_config("digits")
     config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
-    config.pretrain.mixing = "distil"
+    config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
     config.pretrain.steps, config.pretrain.batch_size = 300, 64
     config.target.steps, config.target.batch_size = 60, 32
     config.target.learning_rate = 1e-3

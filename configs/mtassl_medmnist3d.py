@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.tasks = "sc_assl,rubiks_cube,cpc,rotation,models_genesis"
     config.backbone.name, config.backbone.width = "resnet10", 0.25
     config.backbone.stem = "quarter"
-    config.pretrain.mixing = "distil"
+    config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
     config.pretrain.steps, config.pretrain.batch_size = 400, 16
     config.target.steps, config.target.batch_size = 200, 16
     config.target.learning_rate = 1e-3

@@ -55,7 +55,7 @@ def test_the_papers_rules_are_one_setting():
     config.search.as_printed, config.search.candidates = True, "all"
     found = typed(config).in_force
     assert found.search == SearchSettings(**AS_PRINTED, candidates="all")
-    assert found.search.metric == "accuracy" and found.search.accept == "not_worse"
+    assert found.search.metric == "accuracy" and found.pretrain.budget == "steps"
     assert found.pretrain.mixing == "alternate"
     assert plain(typed(config)) == config.to_dict()  # what is saved is what was asked for
 

@@ -26,7 +26,7 @@ def tiny(**changes):
     config.pretrain.mixing = "distil"
     config.target.folds = config.target.seeds = 2
     config.data.side, config.data.test, config.similarity.n = 16, 50, 64
-    config.search.gate, config.keep_compiled = False, False
+    config.search.budget, config.keep_compiled = "6 singles", False
     config.update(changes)
     return config
 

@@ -23,7 +23,7 @@ GIVEN = {  # besides WORK where a run is asked for
     "a group in place of a setting": "run mtassl_digits --config.pretrain=3",
     "a stray word": "run mtassl_digits photos",
     "two configs": "run mtassl_digits --config=pairs",
-    "text where a switch is": "run mtassl_digits --config.search.gate=maybe",
+    "text where a switch is": "run mtassl_digits --config.search.complement=maybe",
     "an unknown value of an option": "run mtassl_digits --reuse=all",
     "text where an option needs a number": "run mtassl_digits --num_processes=two",
     "a home folder of nobody": "run mtassl_digits --workdir=~nobody9/runs",

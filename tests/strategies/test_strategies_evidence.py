@@ -52,7 +52,7 @@ def loss(lab, network, division):
 
 @pytest.mark.slow
 def test_search_is_complete_and_a_second_one_repeats_nothing(lab, steps_taken):
-    settings = SearchSettings(**AS_PRINTED)
+    settings = SearchSettings(as_printed=True, **AS_PRINTED)
     tiny = lab()
     results = tiny.search(settings)
     assert set(results.singles) == {"src", "rotation"} and len(results.iterations) == 1
@@ -315,7 +315,7 @@ def test_a_teacher_stands_beside_each_pretraining_of_another_network(lab, drawn)
         )
         assert (gain.mean, gain.error) == pytest.approx((-back.mean, back.error))
     # A search takes it as a candidate.
-    settings = SearchSettings(gate=False, accept="better", control=False)
+    settings = SearchSettings(metric="log_loss")
     one = lab(given=given, mixing="distil", metric="log_loss", folder="search", seeds=1)
     findings = one.search(settings)
     assert list(findings.singles) == list(findings.similarity.tasks) == ["src", "rotation", "wise"]

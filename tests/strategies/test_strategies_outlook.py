@@ -10,7 +10,9 @@ from assl_jax import console
 from assl_jax.records import SCRATCH, Network
 from assl_jax.strategies import outlook
 from assl_jax.strategies.finetuning import finetune
-from assl_jax.strategies.outlook import Outlook, Pace, of_search, pace, planned, together
+from assl_jax.strategies.mtassl import at_most
+from assl_jax.strategies.outlook import Outlook, Pace, pace
+from assl_jax.strategies.pricing import cost, planned, together
 from assl_jax.strategies.pretraining import step_flops_of
 from assl_jax.strategies.settings import SearchSettings
 
@@ -87,53 +89,43 @@ def test_the_pace_of_this_machine(lab):
 
 
 def by_title(lab, settings):
-    return {work.title: work for work in of_search(lab.evidence, settings)}
+    return {work.title: work for work in at_most(lab.evidence, settings)}
 
 
-def test_the_pool_and_its_control_by_hand(lab):
+PAPER = SearchSettings(as_printed=True)
+
+
+def test_the_pool_by_hand(lab):
     tiny = lab()
-    found = by_title(tiny, SearchSettings())
-    alone = sum(4 * step_flops_of(tiny.study, network) for network in (SRC, ROTATION))
+    found = by_title(tiny, PAPER)
     _, train, tune = planned(tiny.evidence, [tiny.study.pool(("src", "rotation"))])
-    assert list(found) == [
-        "pools, at most 1",
-        "one task as long as the largest pool",
-        "comparisons on further folds",
-    ]
+    assert list(found) == ["pools, at most 1"]
     # Four steps, and two fine-tunings on all labels and two on folds, of two steps each.
     assert found["pools, at most 1"].steps == 4 + 8
     assert found["pools, at most 1"].flops == train.flops + tune.flops
-    control = found["one task as long as the largest pool"]
-    each = max(step_flops_of(tiny.study, network) for network in (SRC, ROTATION))
-    assert control.flops == pytest.approx(alone + train.flops + tune.flops, abs=each)
-    # Scratch, the first task, the pool and the control: two folds of two steps.
-    assert found["comparisons on further folds"].steps == 4 * 2 * 2
     assert not tiny.folder.exists()
 
 
-@pytest.mark.parametrize(
-    "settings, titles",
-    [
-        ({}, ["pools, at most 1", "comparisons on further folds"]),
-        ({"accept": "not_worse"}, ["pools, at most 1"]),
-        ({"select_on": "test"}, ["pools, at most 1"]),
-    ],
-)
-def test_what_is_switched_off_is_not_planned(lab, settings, titles):
-    assert list(by_title(lab(), SearchSettings(control=False, **settings))) == titles
+def test_rounds_cost_what_the_budget_leaves(lab):
+    tiny = lab()
+    begun = cost(tiny.evidence, [SCRATCH, SRC, ROTATION])
+    assert by_title(tiny, SearchSettings())["rounds"].flops == pytest.approx(begun)
+    left = by_title(tiny, SearchSettings(budget="1TFLOP"))["rounds"]
+    assert left.flops == pytest.approx(1e12 - begun)
+    each = max(cost(tiny.evidence, [n]) for n in (SRC, ROTATION))  # 4 steps, and 4 times 2
+    assert left.steps == round((1e12 - begun) / each * 12)
 
 
 def test_one_task_is_followed_by_nothing(lab):
-    assert of_search(lab(tasks=("rotation",)).evidence, SearchSettings()) == []
+    assert at_most(lab(tasks=("rotation",)).evidence, PAPER) == []
 
 
 def test_every_candidate_and_every_rung(lab):
     tiny = lab(tasks=("rotation", "src", "simclr", "vicreg"), rungs=(0.25, 0.5))
-    found = by_title(tiny, SearchSettings(candidates="all", rungs=(0.25, 0.5)))
+    found = by_title(tiny, SearchSettings(rungs=(0.25, 0.5)))
     # Four tasks become two after a quarter; two are no longer halved.
-    assert list(found)[:2] == ["after 0.25 of the steps, the better half", "pools, at most 1"]
-    assert len(found) == 4
-    plain = by_title(tiny, SearchSettings(candidates="all"))
+    assert list(found) == ["after 0.25 of the steps, the better half", "rounds"]
+    plain = by_title(tiny, SearchSettings(candidates="all", as_printed=True))
     assert "pools, at most 6" in plain  # 3 of two tasks, 2 of three, 1 of four
 
 

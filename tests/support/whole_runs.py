@@ -27,7 +27,8 @@ TINY = (
     "--config.target.seeds=2",
     "--config.target.folds=2",
     "--config.similarity.n=64",
-    "--config.search.gate=False",  # so little training is no better than scratch
+    "--config.search.budget=5 singles",  # one round
+    "--config.pretrain.budget=steps",
     "--config.pretrain.mixing=alternate",  # as in Table 1, with which the search shares its stages
     "--config.checkpoint_every=4",
     "--config.log_every=4",
@@ -48,7 +49,7 @@ SMALL = {
     "target.seeds": 1,
     "target.folds": 2,
     "similarity.n": 32,
-    "search.gate": False,
+    "search.budget": "5 singles",
     "keep_compiled": False,
     "checkpoint_every": 2,
 }
