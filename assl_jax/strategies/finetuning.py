@@ -44,11 +44,12 @@ ELSEWHERE = {"keep", "learning_rates", "seeds", "folds"}
 
 
 class Run(NamedTuple):
-    """One fine-tuning: rows to train on, rows to predict, and the random seed."""
+    """One fine-tuning: rows to train on, rows to predict, the random seed, and the repetition."""
 
     train: np.ndarray
     test: np.ndarray
     seed: int
+    repeat: int = 0
 
 
 Runs = Mapping[str, Run]
@@ -58,7 +59,7 @@ Train = Callable[[Run, Session], TrainState]
 def on_all_labels(study: Study) -> dict[str, Run]:
     """Fine-tunings on every labelled set, `target.seeds` times each, by name."""
     return {
-        f"test {i} {s}": Run(rows, study.dataset.test, derived(study.seed, "fine-tuning", s))
+        f"test {i} {s}": Run(rows, study.dataset.test, derived(study.seed, "fine-tuning", s), s)
         for i, rows in enumerate(study.dataset.labelled_sets)
         for s in range(study.target.seeds)
     }
@@ -265,7 +266,7 @@ class Teaching:
         if (key := run.train.tobytes()) not in self.known:
             self.known = {key: self._lessons(run, rows)}
         states, taught = self.known[key]
-        first = states[session.seed % len(states)]
+        first = states[run.repeat]
         return teach(self.target, self.training, first, rows, taught, session)
 
     def _lessons(self, run: Run, rows: np.ndarray) -> tuple[list[TrainState], np.ndarray]:

@@ -12,8 +12,8 @@ from assl_jax.strategies import outlook
 from assl_jax.strategies.finetuning import finetune
 from assl_jax.strategies.mtassl import at_most
 from assl_jax.strategies.outlook import Outlook, Pace, pace
-from assl_jax.strategies.pricing import cost, planned, together
 from assl_jax.strategies.pretraining import step_flops_of
+from assl_jax.strategies.pricing import cost, planned, together
 from assl_jax.strategies.settings import SearchSettings
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))

@@ -14,8 +14,8 @@ from assl_jax.records import HELD_OUT, SCRATCH, START, Findings, Network
 from assl_jax.routes import sampling_routes
 from assl_jax.strategies import comparing, mtassl, pretraining
 from assl_jax.strategies.checks import check
-from assl_jax.strategies.pricing import planned
 from assl_jax.strategies.pretraining import cost_of, longer, step_flops_of, training_of
+from assl_jax.strategies.pricing import planned
 from assl_jax.strategies.settings import DistilSettings
 from assl_jax.strategies.study import Given
 from assl_jax.training.checkpoint import Checkpoints, tree_digest
