@@ -173,16 +173,9 @@ def _draw_network(ax: Axes, y: int, row: Trained, *, runs: bool) -> None:
     ax.scatter(each, below, s=9, color=tint, alpha=0.5, linewidths=0, clip_on=False)
     if known(estimate.std):
         ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
-    ax.plot(
-        x,
-        y,
-        "D" if extended else "o",
-        markersize=7,
-        color=tint,
-        markerfacecolor=PAPER if extended and row.verdict != "accepted" else tint,
-        zorder=4,
-        clip_on=False,
-    )
+    fill = PAPER if extended and row.verdict != "accepted" else tint
+    look: dict[str, Any] = {"markersize": 7, "color": tint, "markerfacecolor": fill, "zorder": 4}
+    ax.plot(x, y, "D" if extended else "o", clip_on=False, **look)
 
 
 def legs(
