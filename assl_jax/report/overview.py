@@ -58,13 +58,10 @@ def headline_table(results: Results) -> Table | None:
             return forms.DASH
         return forms.gain(value.mean - base.mean)
 
+    head = say("overview.head.test", metric=metric or say("accuracy"))
     columns = [
         Column(say("head.pretraining"), lambda entry: title_of(results, entry.label)),
-        measured(
-            say("overview.head.test", metric=metric or say("accuracy")),
-            shown_metric(results),
-            lambda entry: score(results, entry.evaluation),
-        ),
+        measured(head, shown_metric(results), lambda entry: score(results, entry.evaluation)),
     ]
     if results.select_on == "cv" and any(entry.evaluation.selection for entry in entries):
         title, unit = deciding_metric(results), " (%)" if METRICS[results.metric].share else ""
