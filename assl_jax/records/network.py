@@ -67,7 +67,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `REPEATED`, "scratch", `START`, "plain" for a first training, "on" after another."""
+        """One of `REPEATED`, "scratch", `START`, "plain" for a first training, or "on" after it."""
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
