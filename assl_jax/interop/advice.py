@@ -36,10 +36,7 @@ class Held(NamedTuple):
 def refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
     """Why a file does not fit a network, and what to do: a message without its subject.
 
-    Args:
-      arrays: of the file.
-      found: the places of the file that hold something of the network.
-      wanted: the network.
+    `found` are the places of the file that hold something of the network.
     """
     nearest = max(found, key=lambda match: len(match.names), default=None)
     if nearest and 2 * len(nearest.names) > len(wanted.shapes):

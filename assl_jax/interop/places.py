@@ -40,9 +40,7 @@ class Place(NamedTuple):
 def places(names: Collection[str], wanted: Sequence[str]) -> Iterator[Place]:
     """Every place of a file that could hold a network, the shortest prefix first.
 
-    Args:
-      names: in the file.
-      wanted: what the network calls its arrays, in its order.
+    `wanted` is what the network calls its arrays, in its order.
     """
     anchor = _common(wanted)
     parts = list(dict.fromkeys(name.removeprefix(anchor).partition(".")[0] for name in wanted))

@@ -47,10 +47,7 @@ def preprocessing(source: Source, format: str) -> dict[str, Any]:
 def described(reader: FileReader, intensity: Intensity, layout: str) -> tuple[list[str], str]:
     """How a file becomes the input of a network, in words and as Python code.
 
-    Args:
-      reader: reads files as images of the run.
-      intensity: how its values become network inputs.
-      layout: of a batch, such as "NCHW".
+    The layout is that of a batch, such as "NCHW".
     """
     files, picture = _readable(reader), len(reader.shape) == 3
     about = {

@@ -27,21 +27,17 @@ from assl_jax.records import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A network of a run.
+    """A network of a run: a pretrained backbone alone, or fine-tuned with its head.
 
     Attributes:
       label: in the run, such as `rotation+src`.
-      results: of the run.
       pool: the proxy tasks; empty without pretraining.
       settings: keyword arguments of `make_backbone`.
-      backbone, variables: the network and its `{"params", "batch_stats"}`.
-      intensity: how stored values become network inputs.
       reader: reads files as images of the run.
       evaluation: of the network after fine-tuning; None if the run does not know it.
       training: settings of its pretraining, as its stage holds them; empty for a teacher, and None
         without a pretraining.
-      head: of a fine-tuned network; None for a backbone alone.
-      classes: in the order of the logits; empty for a backbone alone.
+      classes: in the order of the logits; empty without a head.
       temperature: that the head was divided by; None if it is as it was trained.
     """
 
@@ -98,10 +94,6 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
       network: label of a network whose fine-tuned form is exported with its head; "" takes the
         pretrained backbone that the run ended with.
       raw: whether the head stays as it was trained, without the temperature of its network.
-
-    Raises:
-      InputError: no finished run, one of an earlier version, no backbone of its own, or an unknown
-        network.
     """
     results = records.read(workdir / records.RESULTS, Results)
     if not network:
@@ -122,7 +114,7 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
         backbone=model.backbone,
         variables=model.variables,
         intensity=model.intensity,
-        reader=model.reader if model.reader.shape else _reader(results, model.intensity),
+        reader=model.reader,
         evaluation=stored.evaluation(folder),
         training=_training(workdir, results, network),
         head=Head(model.kernel, model.bias),
@@ -133,7 +125,7 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
 
 def _pretrained(workdir: Path, results: Results) -> Source:
     """The backbone that the run ended with."""
-    path = workdir / records.BACKBONE_FOLDER / records.BACKBONE
+    images, path = results.images, workdir / records.BACKBONE_FOLDER / records.BACKBONE
     kept, none = results.kept, "keeps no backbone of its own"
     if kept and not kept.network.members:
         none = f"kept the network {kept.label!r}, which this run did not pretrain"
@@ -143,6 +135,8 @@ def _pretrained(workdir: Path, results: Results) -> Source:
         f"--network=LABEL ({', '.join(each.label for each in results.networks)})",
     )
     record = records.read(path, BackboneRecord)
+    if images is None:
+        raise InputError("the run is of an earlier version; run the same command again")
     backbone, variables = load_backbone(workdir)
     return Source(
         label=kept.label if kept else "+".join(sorted(record.pool)) or "backbone",
@@ -152,18 +146,10 @@ def _pretrained(workdir: Path, results: Results) -> Source:
         backbone=backbone,
         variables=variables,
         intensity=record.intensity,
-        reader=_reader(results, record.intensity),
+        reader=reader_for(images.shape, record.intensity, images.format),
         evaluation=results.best.evaluation if results.best else None,
         training=_training(workdir, results, kept),
     )
-
-
-def _reader(results: Results, intensity: Intensity) -> FileReader:
-    """How the run read its images, the same for all of its networks."""
-    images = results.images
-    if images is None:
-        raise InputError("the run is of an earlier version; run the same command again")
-    return reader_for(images.shape, intensity, images.format)
 
 
 def _training(

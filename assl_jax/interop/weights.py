@@ -35,16 +35,9 @@ def to_own(variables: Variables, head: Head | None = None) -> dict[str, np.ndarr
 def to_torch(
     backbone: nn.Module, variables: Variables, library: str, head: Head | None = None
 ) -> dict[str, np.ndarray]:
-    """The state_dict of the same network in a PyTorch library.
+    """The state_dict of the same network in a PyTorch library, a key of `names.HEADS`.
 
-    Args:
-      backbone, variables: a ResNet or a VGG, and its `{"params", "batch_stats"}`.
-      library: a key of `names.HEADS`.
-      head: the linear layer; None leaves it out.
-
-    Returns:
-      Arrays by name. Kernels are `[out, in, *window]`; where the library's convolutions have a
-      bias it is zero.
+    Kernels are `[out, in, *window]`; where the library's convolutions have a bias it is zero.
 
     Raises:
       InputError: the library has no such network.
@@ -81,12 +74,8 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
     Args:
       arrays: by PyTorch's names or by our own.
       backbone: the network that they are for.
-      rank: spatial axes of its images.
-      channels: of its images.
+      rank, channels: spatial axes and channels of its images.
       source: where the arrays come from, for messages.
-
-    Returns:
-      `{"params", "batch_stats"}` of float32 arrays.
 
     Raises:
       InputError: a missing array, one too many, one of another shape, or one that is not finite;
