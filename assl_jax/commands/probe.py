@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict
 
 from assl_jax import outputs, records
 from assl_jax.command_line import Options
+from assl_jax.config import words
 from assl_jax.config_reading import saved_config, typed
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
@@ -59,7 +60,8 @@ def probe_networks(
 ) -> Probes:
     """Probe the frozen features of a run's pretrained networks, and of untrained networks.
 
-    Features of the labelled and the test images are computed without augmentation.
+    Features of the labelled and the test images are computed without augmentation. The untrained
+    networks come first, one for each architecture.
 
     Args:
       workdir: of the run; its config names the images and the labels.
@@ -68,13 +70,6 @@ def probe_networks(
       checkpoints: folders that `load_backbone` reads.
       layer: "pooled", or a stage of the backbone, averaged over space.
       k: number of neighbours that vote.
-
-    Returns:
-      The untrained networks come first, one for each architecture.
-
-    Raises:
-      InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
-        not fit the images.
     """
     require(k >= 1, f"--k={k} must be at least 1")
     workdir = Path(workdir)
@@ -161,11 +156,7 @@ def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[P
 
 
 def main(argv: list[str]) -> None:
-    """The command.
-
-    Raises:
-      InputError: as `probe_networks`, or a file that cannot be written.
-    """
+    """The command."""
     parser = Options(
         "probe",
         description="Linear probe and k-NN on frozen features, next to an untrained network.",
@@ -188,7 +179,7 @@ def main(argv: list[str]) -> None:
         outputs.expect(out, force=given.force)
     found = probe_networks(
         given.workdir,
-        networks=[name.strip() for name in given.networks.split(",") if name.strip()],
+        networks=words(given.networks),
         checkpoints=given.checkpoint,
         layer=given.layer,
         k=given.k,
@@ -261,14 +252,5 @@ def _probed(network: Network, dataset: Dataset, k: int, seed: int) -> Probed:
         folder=None if network.folder is None else str(network.folder),
         features=x.shape[1],
         effective_rank=round(effective_rank(x), 6),
-        probes=probe(
-            x,
-            dataset.labels[rows],
-            [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
-            np.searchsorted(rows, dataset.test),
-            classes=dataset.num_classes,
-            groups=dataset.groups[rows],
-            k=k,
-            seed=seed,
-        ),
+        probes=probe(x, rows, dataset, k=k, seed=seed),
     )

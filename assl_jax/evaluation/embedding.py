@@ -43,8 +43,8 @@ def embed(
     """The map and the neighbours of a network's features; None for fewer than `FEWEST` images.
 
     Args:
-      features: of n images; the first `MAPPED` count.
-      rows: their numbers in the data set; all have a label.
+      features: of n images with labels; the first `MAPPED` count.
+      rows: their numbers in the data set.
       dataset: images, classes and patients.
       queries: images whose neighbours are shown; the classes take turns.
       neighbours: of each. They belong to other patients.

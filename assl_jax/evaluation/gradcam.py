@@ -65,12 +65,9 @@ def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]
 def attend(
     models: Mapping[str, Model], images: Shaped[np.ndarray, "r *space c"], truths: Sequence[str]
 ) -> Attention:
-    """Explain every network's own prediction of every image.
+    """Explain every network's own prediction of every image, given as stored values.
 
-    Args:
-      models: at least one, by label; all of the same data set.
-      images: stored values of that data set.
-      truths: one line per image, see `Attention`.
+    The networks are of the same data set. There is one line of `truths` per image, see `Attention`.
     """
     unit = next(iter(models.values())).intensity.unit
     return Attention(
@@ -146,17 +143,11 @@ def guided_grad_cam(
     inputs: Float[Array, "b *space c"],
     classes: Int[Array, " b"],
 ) -> Float[Array, "b *space c"]:
-    """Guided Grad-CAM: guided backpropagation times Grad-CAM.
+    """Guided Grad-CAM: guided backpropagation times Grad-CAM; values of both signs.
 
     Source: Selvaraju et al. 2017. Guided backpropagation is the gradient of the class's
     logit with respect to the inputs, with the `guided` form of every ReLU (the field `activation`
-    of the backbone).
-
-    Args:
-      backbone, variables, kernel, inputs, classes: as for `grad_cam`.
-
-    Returns:
-      Values of both signs, one for each input value.
+    of the backbone). The arguments are those of `grad_cam`.
     """
     network = _guided(backbone)
 
@@ -172,10 +163,8 @@ def guided_grad_cam(
 def guided(activation: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """A function that passes a gradient back only where its input and the gradient are positive.
 
-    Source: guided backpropagation, Springenberg et al. 2015, for the ReLU.
-
-    Args:
-      activation: the function, such as `nn.relu`; its values stay.
+    Source: guided backpropagation, Springenberg et al. 2015, for the ReLU. The values of the
+    activation, such as `nn.relu`, stay.
     """
 
     @jax.custom_vjp

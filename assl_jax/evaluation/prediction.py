@@ -56,9 +56,6 @@ def predict(models: Sequence[Model], files: Sequence[Path], *, batch_size: int) 
       batch_size: images per batch. With the run's size, and with its test files in their order, the
         result equals the run's own predictions bit for bit. In another place of a batch, an image's
         features can differ in the last bit of single precision.
-
-    Raises:
-      InputError: none of the files can be read.
     """
     mesh = make_mesh()
     variables = [replicate(model.variables, mesh) for model in models]
