@@ -67,10 +67,7 @@ class Options(argparse.ArgumentParser):
 
 
 def read(config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()) -> RunConfig:
-    """The config of a run, with what the command line changes.
-
-    Args:
-      config, arguments, options: as in `override`.
+    """The config of a run, with what the command line changes; see `override`.
 
     Raises:
       Mistakes: all of the command line and of the config.
@@ -133,10 +130,7 @@ def _of_another_backbone(config: ConfigDict, given: Collection[str]) -> None:
 def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str:
     """Settings with their values in this config, meanings and choices, as text for a terminal.
 
-    Args:
-      config: the config.
-      width: characters of a line.
-      every: show every setting, and not only those that a beginner needs.
+    `every` shows more than the settings that a beginner needs.
     """
     values, declared = _keys(config), declared_settings(defaults(config)[0])
     lines = []

@@ -80,9 +80,8 @@ def complete(config: ConfigDict) -> None:
 def defaults(config: ConfigDict) -> tuple[RunConfig, dict[str, str]]:
     """The defaults of all settings, for the data source and the tasks that a config names.
 
-    Returns:
-      The defaults, and a line for each setting, "data" or "tasks", that names something unknown.
-      Without a known source `data` is None.
+    A line for each setting, "data" or "tasks", that names something unknown comes with them.
+    Without a known source `data` is None.
     """
     kinds, data, unknown = dict(TASKS), None, {}
     for name in words(config.tasks):
@@ -228,11 +227,7 @@ CONFLICTS: tuple[tuple[str, Callable[[RunConfig], Any]], ...] = (
 
 
 def saved_config(workdir: Path) -> ConfigDict:
-    """The config of a run that was started in `workdir`.
-
-    Raises:
-      InputError: no run there, or a config that this version does not understand.
-    """
+    """The config of a run that was started in `workdir`."""
     saved = read_settings(workdir / CONFIG)
     try:
         config = base_config(saved["data"]["name"])

@@ -68,11 +68,7 @@ def is_stream(path: Path) -> bool:
 
 
 def target_of(path: Path) -> Path:
-    """The file that a symbolic link leads to, which need not be there; `path` for anything else.
-
-    Raises:
-      OSError: links that lead to each other.
-    """
+    """The file that a symbolic link leads to, which need not be there; `path` for anything else."""
     if not path.is_symlink():
         return path
     with contextlib.suppress(FileNotFoundError):
@@ -123,10 +119,8 @@ def _temporary(path: Path) -> Path:
 def sweep(folder: Path, *, seconds: float = STALE_SECONDS) -> None:
     """Remove what killed processes have left of their writes, in a folder and below.
 
-    Args:
-      folder: to look in.
-      seconds: since the last write. A running process has written more recently; 0 is for a folder
-        that no other process writes to.
+    A running process has written in the last `seconds`; 0 is for a folder that no other process
+    writes to.
     """
     before = time.time() - seconds
     for path in folder.rglob(f"{UNFINISHED}*"):
@@ -181,9 +175,7 @@ def digest(value: Any, length: int = 12) -> str:
 def digests(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
     """A digest of the content of every file in a folder, by its path inside it.
 
-    Args:
-      folder: holds the files. Hidden ones are left out: locks, unfinished files, a system's own.
-      without: names of folders inside it that are left out.
+    Hidden files are left out: locks, unfinished files, a system's own; and the folders `without`.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -197,12 +189,8 @@ def digests(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
 def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
     """The first file that is missing, or whose content is not that of its digest; None if all fit.
 
-    Args:
-      folder: holds the files.
-      known: as from `digests`; other files are not looked at.
-
-    Raises:
-      OSError: a file cannot be read now; this says nothing about its content.
+    `known` is as from `digests`; other files are not looked at. An `OSError` says that a file
+    cannot be read now, and nothing about its content.
     """
     for name, expected in known.items():
         try:
@@ -232,8 +220,7 @@ def hash_of(content: bytes | memoryview = b"") -> Any:
 def disk_fault(error: Exception) -> str | None:
     """What an error says about the disk, with the file if it is known; None for any other error.
 
-    Args:
-      error: an `OSError`, or the error of a library that quotes one.
+    It is an `OSError`, or the error of a library that quotes one.
     """
     disk, file = (
         {getattr(errno, name) for name in names if hasattr(errno, name)}
@@ -261,8 +248,6 @@ def try_lock(path: Path) -> filelock.BaseFileLock | None:
     return lock
 
 
-@contextlib.contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
-    """Lock `path` among processes, and wait for the one that holds the lock."""
-    with filelock.FileLock(path):
-        yield
+def waiting_lock(path: Path) -> filelock.BaseFileLock:
+    """A block that locks `path` among processes, and waits for the one that holds the lock."""
+    return filelock.FileLock(path)

@@ -157,10 +157,7 @@ def mistakes(
 ) -> list[str]:
     """A line for each value that is not allowed, or not finite.
 
-    Args:
-      allowed: the ranges and choices by name, as from `declared`.
-      values: by name.
-      prefix: precedes a name in the messages, as in "pretrain.".
+    `allowed` is as from `declared`; the prefix precedes a name in the messages, as in "pretrain.".
     """
     found = []
     for name, value in values.items():
@@ -181,10 +178,6 @@ def _odd(value: Any) -> bool:
 
 
 def check(instance: Any, prefix: str = "") -> None:
-    """Check the fields of a dataclass, see `mistakes`.
-
-    Raises:
-      InputError: a value out of its range, or that is not one of its choices.
-    """
+    """Check the fields of a dataclass, and raise an `InputError` with all that `mistakes` finds."""
     found = mistakes(declared(instance.__class__), vars(instance), prefix)
     require(not found, "; ".join(found))

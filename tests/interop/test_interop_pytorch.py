@@ -16,6 +16,8 @@ from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
 from assl_jax.interop.export import export
+from assl_jax.interop.start import read_start
+from assl_jax.models import make_backbone
 from assl_jax.records import Calibration
 
 pytestmark = [
@@ -288,9 +290,6 @@ def test_a_file_of_another_program_gives_its_features(words, tmp_path):
         pytest.importorskip(package)
     from safetensors.numpy import save_file
 
-    from assl_jax.interop.start import read_start
-    from assl_jax.models import make_backbone
-
     build, name, (*space, c), stored = FILES[words]
     net = moved(build())
     arrays = {name: a.numpy() for name, a in net.state_dict().items()}
@@ -310,9 +309,6 @@ def test_a_file_of_another_program_gives_its_features(words, tmp_path):
 def test_the_command_of_the_message_converts_a_checkpoint(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torchvision")
-
-    from assl_jax.interop.start import read_start
-    from assl_jax.models import make_backbone
 
     net = torchvision_net("resnet18").to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
