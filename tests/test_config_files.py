@@ -43,21 +43,12 @@ def test_a_name_or_a_path_and_the_word_after_it(config, stem, word, tmp_path):
 @pytest.mark.parametrize(
     "config, says",
     [
-        ("mtassl_foldr", "config='mtassl_foldr' is unknown; did you mean 'mtassl_folder'?"),
         ("", "config='' is unknown"),
-        ("configs/mtassl_folder.py", "--config=mtassl_folder is the program's own"),
         ("configs/nothing.py", "configs/nothing.py cannot be read"),
-        ("mtassl_digits:word", "takes no word after a colon"),
         ("pairs:digitz", "did you mean 'mtassl_digits'"),
-        ("broken.py", "broken.py cannot be used (SyntaxError"),
-        ("empty.py", "has no attribute 'get_config'"),
-        ("wrong.py", "must return a ConfigDict"),
     ],
 )
-def test_a_config_that_cannot_be_used(config, says, tmp_path):
-    (tmp_path / "broken.py").write_text("def (")
-    (tmp_path / "empty.py").write_text("")
-    (tmp_path / "wrong.py").write_text("def get_config():\n    return {}")
+def test_a_config_that_cannot_be_used(config, says):
     with pytest.raises(InputError) as error:
         load(config)
     assert says in str(error.value) and "\n" not in str(error.value)

@@ -132,13 +132,3 @@ def test_a_wrong_number_is_named_once(prefix, value):
             config.update_from_flattened_dict({f"{prefix}{name}": wrong})
         (found,) = mistakes_of(config)
         assert found.startswith(f"{prefix}{name}={wrong} "), found
-
-
-def test_all_mistakes_are_found_at_once():
-    config = base_config("digits")
-    config.seed, config.pretrain.steps, config.target.balance = -1, 0, "weight"
-    config.task.src.overlap, config.self_assl.floor = 1.0, -0.5
-    found = mistakes_of(config)
-    for start in ("seed=-1", "pretrain.steps=0", "target.balance='weight'", "self_assl.floor=-0.5"):
-        assert sum(line.startswith(start) for line in found) == 1, found
-    assert len(found) == 5 and any("task.src.overlap=1.0" in line for line in found)
