@@ -14,7 +14,7 @@ from assl_jax import records
 from assl_jax.config import RunConfig, declared_settings
 from assl_jax.config_reading import complete, defaults, gone, typed
 from assl_jax.environment import program
-from assl_jax.errors import InputError, Mistakes
+from assl_jax.errors import InputError
 from assl_jax.groups import settings as settings_of
 from assl_jax.models import BackboneSettings, takes
 
@@ -67,19 +67,8 @@ class Options(argparse.ArgumentParser):
 
 
 def read(config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()) -> RunConfig:
-    """The config of a run, with what the command line changes; see `override`.
-
-    Raises:
-      Mistakes: all of the command line and of the config.
-    """
-    found = override(config, arguments, options)
-    try:
-        tree = typed(config)
-    except Mistakes as error:
-        raise Mistakes([*found, *error.lines]) from error
-    if found:
-        raise Mistakes(found)
-    return tree
+    """The config of a run, with what the command line changes; raises all mistakes of both."""
+    return typed(config, override(config, arguments, options))
 
 
 def override(

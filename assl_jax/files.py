@@ -25,8 +25,8 @@ import numpy as np
 
 # What happens to a program's files that is not its fault. Libraries quote the first line in errors
 # of their own; the second says something only with the name of the file.
-DISK_FAULTS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")
-FILE_FAULTS = ("ENOENT", "ENOTDIR", "EACCES", "EPERM")
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
+FILE_FAULTS = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}
 UNFINISHED = ".unfinished-"  # temporary names begin with this
 STALE_SECONDS = 24 * 3600.0  # after which nobody is still writing a temporary file
 LOCK = ".lock"  # name of a lock inside a folder
@@ -37,8 +37,8 @@ ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path; the file written there replaces `path` at the end of the block.
 
-    The temporary file has the suffix of `path`. It is removed if the block raises. A symbolic link
-    stays, and its target is replaced. A device or a pipe stays, and receives the content.
+    It has the suffix of `path`, and is removed if the block raises. A symbolic link stays, and its
+    target is replaced. A device or a pipe stays, and receives the content.
     """
     if is_stream(path):
         with _into_stream(path) as temporary:
@@ -89,10 +89,9 @@ def _into_stream(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new temporary folder; it becomes `path` at the end of the block.
+    """Give a new temporary folder; it becomes `path`, in place of an older one, after the block.
 
-    An older folder of that name is removed first. The temporary folder is removed if the block
-    raises.
+    The temporary folder is removed if the block raises.
     """
     temporary = _temporary(path)
     try:
@@ -222,16 +221,11 @@ def disk_fault(error: Exception) -> str | None:
 
     It is an `OSError`, or the error of a library that quotes one.
     """
-    disk, file = (
-        {getattr(errno, name) for name in names if hasattr(errno, name)}
-        for names in (DISK_FAULTS, FILE_FAULTS)
-    )
-    code = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, OSError) and code is not None:
-        named = error.filename2 or error.filename
-        if code in disk or (named and code in file):
-            return f"{named}: {os.strerror(code)}" if named else os.strerror(code)
-    return next((os.strerror(c) for c in disk if os.strerror(c) in str(error)), None)
+    if isinstance(error, OSError) and error.errno is not None:
+        named, says = error.filename2 or error.filename, os.strerror(error.errno)
+        if error.errno in DISK_FAULTS or (named and error.errno in FILE_FAULTS):
+            return f"{named}: {says}" if named else says
+    return next((says for says in map(os.strerror, DISK_FAULTS) if says in str(error)), None)
 
 
 def try_lock(path: Path) -> filelock.BaseFileLock | None:

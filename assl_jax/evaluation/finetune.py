@@ -168,11 +168,10 @@ def stratified_folds(
       names: of the classes, for the error message.
 
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer patients than folds.
+      InputError: a class with fewer patients than folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     people = {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
     rare = min(people, key=people.__getitem__)

@@ -24,7 +24,6 @@ class Predictions(NamedTuple):
     """What the networks say of the files that could be read.
 
     Attributes:
-      files: one per row of the arrays.
       probabilities: of each network; their mean is the prediction.
       features: pooled features of the first network.
       unread: the reason for every file that could not be read.

@@ -66,11 +66,8 @@ def linear_head(
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
     """Kernel and bias of a linear layer on raw features, with the probabilities of `linear_probe`.
 
-    Args:
-      x, y, classes, groups: as `train_x` and so on in `linear_probe`, whose seed is 0.
-
-    Returns:
-      Float32; `softmax(x @ kernel + bias)` are the probabilities.
+    They are float32; `softmax(x @ kernel + bias)` are the probabilities. The arguments are those of
+    `linear_probe`, whose seed is 0.
 
     Deviations: a class that `y` lacks has the logit 0, so its probability is not 0. A feature that
     hardly varies, by less than `FAINT` of the median deviation, is not scaled up to unit variance:
@@ -136,14 +133,8 @@ def knn_accuracy(
 ) -> float:
     """The share of labelled images that their nearest other images classify rightly, see `knn`.
 
-    Args:
-      x: features.
-      y: classes, 0 to `classes` - 1.
-      classes: number of classes.
-      groups: the patient of each image, at least two patients. Images of the same patient do not
-        vote for each other.
-      k: as in `knn`, and at most the number of the other images of the rarest class, which could
-        not win a vote of more.
+    Images of the same patient do not vote for each other, and there are at least two patients. At
+    most the number of the other images of the rarest class vote: it could not win a vote of more.
     """
     directions = _directions(x)
     groups = np.arange(len(y)) if groups is None else groups
@@ -200,14 +191,10 @@ def cross_validated_loss(
     groups: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> float | None:
-    """The log loss per image of a linear probe in cross-validation, with the best penalty.
+    """The log loss per image of a linear probe in cross-validation, with the best penalty, in nats.
 
-    Args:
-      x: features of labelled images; `[n, d1 + d2]` for those of two networks side by side.
-      y, classes, groups, seed: as in `linear_probe`.
-
-    Returns:
-      A loss in nats; None if a class has a single patient.
+    The features of two networks can stand side by side, `[n, d1 + d2]`. The other arguments are
+    those of `linear_probe`. None if a class has a single patient.
     """
     with threadpool_limits(1):
         losses = _losses(x, y, classes, groups, seed)

@@ -132,15 +132,10 @@ def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
 
 
 def measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
-    """The mean over runs of each metric, for every column of `weights`.
+    """The mean over runs of each metric, by its name, for every column of `weights`.
 
-    Args:
-      labels: true classes, 0 to k - 1.
-      runs: probabilities of the same images, one array for each run.
-      weights: how often each image counts, in a column for each replicate.
-
-    Returns:
-      Values by the names of `METRICS`; NaN where a metric is undefined.
+    The runs have probabilities of the same images. A column tells how often each image counts. A
+    metric that is undefined is NaN.
     """
     return {
         name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)
