@@ -12,7 +12,6 @@ from assl_jax import records
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError, require
-from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
@@ -49,10 +48,6 @@ class Model(NamedTuple):
     intensity: Intensity
     classes: tuple[str, ...]
     reader: FileReader
-
-    def probabilities(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the k classes from the pooled features."""
-        return probabilities(features, self.kernel, self.bias)
 
 
 def export_backbone(

@@ -25,8 +25,9 @@ def preprocessing(source: Source, format: str) -> dict[str, Any]:
     input, unless no file can be such an image.
     """
     i, first = source.intensity, format != "safetensors"  # channels first
-    axes = "DHW"[-len(source.space) :]
-    image = [source.channels, *source.space] if first else [*source.space, source.channels]
+    *space, channels = source.reader.shape
+    axes = "DHW"[-len(space) :]
+    image = [channels, *space] if first else [*space, channels]
     layout = f"NC{axes}" if first else f"N{axes}C"
     steps, code = described(source.reader, i, layout)
     return {

@@ -40,14 +40,14 @@ def recipe(library: str, source: Source, file: str) -> str:
     others = "monai, safetensors or onnx" if isinstance(backbone, ResNet) else "safetensors or onnx"
     width, shortcut = getattr(backbone, "width", 1.0), getattr(backbone, "shortcut", "B")
     for fits, lacks in (
-        (len(source.space) == 2, " has no networks for volumes"),
+        (len(source.reader.shape) == 3, " has no networks for volumes"),
         (width == 1.0, f"'s networks have no backbone.width={width}"),
         (shortcut == "B", "'s networks have no shortcut A"),
     ):
         require(fits or library == "monai", f"{library}{lacks}; use --format={others}")
     seen = _convolutions(backbone, source.variables, source.reader.shape)
     about = _of_vgg(backbone, seen) if isinstance(backbone, VGG) else _of_resnet(backbone, seen)
-    about |= {"library": library, "head": head, "channels": source.channels}
+    about |= {"library": library, "head": head, "channels": source.reader.shape[-1]}
     about |= {"classes": len(source.classes), "file": file}
     return fill("network.py.j2", kind=type(backbone).__name__, **about)
 

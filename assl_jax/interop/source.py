@@ -56,16 +56,6 @@ class Source:
     temperature: float | None = None
 
     @property
-    def space(self) -> tuple[int, ...]:
-        """Shape of an image of the run."""
-        return self.results.space
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image of the run."""
-        return self.reader.shape[-1]
-
-    @property
     def file(self) -> str:
         """The default name of its files without a suffix: of its backbone, or with its head."""
         name = re.sub(r"[^\w.+-]", "_", self.label)
@@ -74,14 +64,15 @@ class Source:
     @property
     def record(self) -> dict[str, Any]:
         """What a file says about its weights."""
+        *space, channels = self.reader.shape
         return {
             "network": self.label,
             "pool": list(self.pool),
             "backbone": self.settings,
             "classes": list(self.classes),
             "temperature": self.temperature,
-            "space": list(self.space),
-            "channels": self.channels,
+            "space": space,
+            "channels": channels,
             "intensity": dataclasses.asdict(self.intensity),
         }
 
