@@ -66,8 +66,7 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
 def main(argv: list[str]) -> None:
     """The command."""
     parser = Options(
-        "write_phantom",
-        description="Write generated head phantoms as NIfTI files with a table.",
+        "write_phantom", description="Write generated head phantoms as NIfTI files with a table."
     )
     parser.add_argument("folder")
     for name, parameter in inspect.signature(PhantomCT).parameters.items():

@@ -58,11 +58,7 @@ def linear_probe(
 
 
 def linear_head(
-    x: Features,
-    y: Labels,
-    *,
-    classes: int,
-    groups: Shaped[np.ndarray, " n"] | None = None,
+    x: Features, y: Labels, *, classes: int, groups: Shaped[np.ndarray, " n"] | None = None
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
     """Kernel and bias of a linear layer on raw features, with the probabilities of `linear_probe`.
 

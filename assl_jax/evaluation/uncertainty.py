@@ -8,14 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from assl_jax.evaluation.scores import (
-    METRICS,
-    Labels,
-    Probabilities,
-    confusion,
-    measure,
-    scores,
-)
+from assl_jax.evaluation.scores import METRICS, Labels, Probabilities, confusion, measure, scores
 from assl_jax.records import Estimate, Evaluation
 
 REPLICATES = 1000  # draws of a bootstrap
@@ -127,9 +120,7 @@ def paired_difference(gained: Float[np.ndarray, " n"], groups: Groups) -> tuple[
 
 
 def estimate(
-    values: Sequence[float],
-    interval: tuple[float, float] | None = None,
-    pretrainings: int = 1,
+    values: Sequence[float], interval: tuple[float, float] | None = None, pretrainings: int = 1
 ) -> Estimate:
     """Mean and sample standard deviation of one or more values, and their interval if known.
 

@@ -41,12 +41,7 @@ class InitSettings:
 
 
 def read_start(
-    path: str | Path,
-    backbone: nn.Module,
-    *,
-    rank: int,
-    channels: int,
-    setting: str = "init.path",
+    path: str | Path, backbone: nn.Module, *, rank: int, channels: int, setting: str = "init.path"
 ) -> Variables:
     """The weights of a run or of a file, in the shapes of `backbone`; see `weights.fit`.
 

@@ -155,8 +155,7 @@ def test_equal_networks_are_one_and_different_ones_are_asked_about(small):
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     two = behind("left.", arrays) | behind("right.", other(arrays))
     with pytest.raises(
-        InputError,
-        match=r"2 networks that fit, .* left.conv1.weight, right.conv1.weight; ",
+        InputError, match=r"2 networks that fit, .* left.conv1.weight, right.conv1.weight; "
     ):
         fit(two, backbone, rank=2, channels=3, source=SOURCE)
 
