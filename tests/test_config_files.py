@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assl_jax.config_files import describe, find, load, own_configs
+from assl_jax.config_files import find, load
 from assl_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -16,12 +16,6 @@ def elsewhere(tmp_path, monkeypatch):
     """Any folder but the project's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [p for p in sys.path if Path(p).resolve() != ROOT])
-
-
-def test_every_config_has_a_sentence():
-    own = own_configs()
-    assert {"mtassl_digits", "mtassl_folder", "pairs"} <= set(own)
-    assert all(describe(file).endswith((".", "?")) for file in own.values())
 
 
 @pytest.mark.parametrize(

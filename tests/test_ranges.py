@@ -60,21 +60,6 @@ def test_what_a_range_allows(kind, fine, wrong):
             allowed.check(value, "group.key")
 
 
-@pytest.mark.parametrize(
-    "bounds, wrong, words",
-    [
-        ({"above": 0, "below": 1}, 1.0, "above 0 and below 1"),
-        ({"at_least": 0, "at_most": 1}, -0.1, "at least 0 and at most 1"),
-        ({"at_least": 1}, 0, "at least 1"),
-        ({"at_least": 1}, 10**20, "at most 1e+09"),
-    ],
-)
-def test_a_message_names_the_setting_and_its_bounds(bounds, wrong, words):
-    with pytest.raises(InputError) as error:
-        Range(**bounds).check(wrong, "task.byol.momentum")
-    assert str(error.value) == f"task.byol.momentum={wrong} must be {words}"
-
-
 def test_a_class_has_what_it_inherits_and_its_own_declaration_wins():
     assert set(declared(Derived)) == {"strength", "kind"}
     assert declared(Derived)["strength"] == Range(at_least=0, at_most=1)

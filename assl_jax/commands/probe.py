@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +28,6 @@ from assl_jax.evaluation.probes import PROBES, probe
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.models import SideBySide
-from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Probed, Probes, Results
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.forms import mean_std, tenths, with_interval
@@ -83,23 +81,17 @@ def probe_networks(
         "unlabeled": np.sort(sample[: config.similarity.n]),
         "judged": np.unique(np.concatenate([*dataset.labelled_sets, dataset.test])),
     }
-    feed = Feed(dataset.images, make_mesh(), config.images_on)
-
-    def plain(module: nn.Module, intensity: Intensity) -> PlainImages:
-        return PlainImages(
-            backbone=module,
-            images=feed,
-            rows=rows,
-            intensity=intensity,
-            layer=layer,
-            batch_size=config.eval_batch_size,
-            reestimate=config.similarity.reestimate_bn,
-        )
-
-    trained = [
-        Network(label, folders[label], plain(module, intensity), variables)
-        for label, (module, variables, intensity) in loaded.items()
-    ]
+    shared: dict[str, Any] = {
+        "images": Feed(dataset.images, make_mesh(), config.images_on),
+        "rows": rows,
+        "layer": layer,
+        "batch_size": config.eval_batch_size,
+        "reestimate": config.similarity.reestimate_bn,
+    }
+    trained = []
+    for label, (module, variables, intensity) in loaded.items():
+        plain = PlainImages(backbone=module, intensity=intensity, **shared)
+        trained.append(Network(label, folders[label], plain, variables))
     for network in trained:
         _check(network, dataset)
     compared = [*_untrained(trained, config.seed), *trained]

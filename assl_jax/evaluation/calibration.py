@@ -96,13 +96,10 @@ def operating_points(
     corners = np.flatnonzero(falls & rises)
     if len(corners) > MOST_POINTS:
         corners = corners[np.linspace(0, len(corners) - 1, MOST_POINTS).round().astype(int)]
+    columns = (values[corners].tolist() for values in (thresholds, sensitivity, specificity))
     return tuple(
-        OperatingPoint(
-            threshold=float(thresholds[i]),
-            sensitivity=float(sensitivity[i]),
-            specificity=float(specificity[i]),
-        )
-        for i in corners
+        OperatingPoint(threshold=t, sensitivity=a, specificity=b)
+        for t, a, b in zip(*columns, strict=True)
     )
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from assl_jax.evaluation.classification import Augmentation, Classification
-from assl_jax.objectives.base import Member
 from assl_jax.ops.intensity import Intensity
 
 # Inputs are the stored integers.
@@ -22,12 +21,6 @@ def made(images=IMAGES, intensity=STORED, **augmentation):
     assert batch.targets.weights is None
     assert batch.inputs.shape == (64, 1, *images.shape[1:])
     return np.asarray(batch.inputs[:, 0])
-
-
-def test_is_an_objective():
-    task = Classification(classes=3)
-    assert isinstance(task, Member) and task.members == (task,)
-    assert hash(task) == hash(Classification(classes=3)) and task != Classification(classes=4)
 
 
 def test_without_augmentation_only_the_intensity_changes():
