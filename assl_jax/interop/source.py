@@ -14,15 +14,6 @@ from assl_jax.evaluation import stored
 from assl_jax.evaluation.export import load_backbone, load_model, reader_for
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import (
-    BackboneRecord,
-    Evaluation,
-    ModelRecord,
-    NetworkRecord,
-    Pool,
-    Results,
-    StageRecord,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,14 +33,14 @@ class Source:
     """
 
     label: str
-    results: Results
-    pool: Pool
+    results: records.Results
+    pool: records.Pool
     settings: dict[str, Any]
     backbone: nn.Module
     variables: Variables
     intensity: Intensity
     reader: FileReader
-    evaluation: Evaluation | None
+    evaluation: records.Evaluation | None
     training: dict[str, Any] | None
     head: Head | None = None
     classes: tuple[str, ...] = ()
@@ -86,14 +77,14 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
         pretrained backbone that the run ended with.
       raw: whether the head stays as it was trained, without the temperature of its network.
     """
-    results = records.read(workdir / records.RESULTS, Results)
+    results = records.read(workdir / records.RESULTS, records.Results)
     if not network:
         return _pretrained(workdir, results)
     found = results.network(network)
     return _finetuned(workdir, results, found.replace(calibration=None) if raw else found)
 
 
-def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Source:
+def _finetuned(workdir: Path, results: records.Results, network: records.NetworkRecord) -> Source:
     """A network with its head."""
     folder = workdir / results.stages / network.finetune
     model = load_model(folder, temperature=network.temperature)
@@ -101,7 +92,9 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
         label=network.label,
         results=results,
         pool=network.network.members,
-        settings=records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord).backbone,
+        settings=records.read(
+            folder / records.MODEL_FOLDER / records.MODEL, records.ModelRecord
+        ).backbone,
         backbone=model.backbone,
         variables=model.variables,
         intensity=model.intensity,
@@ -114,7 +107,7 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
     )
 
 
-def _pretrained(workdir: Path, results: Results) -> Source:
+def _pretrained(workdir: Path, results: records.Results) -> Source:
     """The backbone that the run ended with."""
     images, path = results.images, workdir / records.BACKBONE_FOLDER / records.BACKBONE
     kept, none = results.kept, "keeps no backbone of its own"
@@ -125,7 +118,7 @@ def _pretrained(workdir: Path, results: Results) -> Source:
         f"{workdir} {none}; choose one of its networks with "
         f"--network=LABEL ({', '.join(each.label for each in results.networks)})",
     )
-    record = records.read(path, BackboneRecord)
+    record = records.read(path, records.BackboneRecord)
     if images is None:
         raise InputError("the run is of an earlier version; run the same command again")
     backbone, variables = load_backbone(workdir)
@@ -144,10 +137,10 @@ def _pretrained(workdir: Path, results: Results) -> Source:
 
 
 def _training(
-    workdir: Path, results: Results, network: NetworkRecord | None
+    workdir: Path, results: records.Results, network: records.NetworkRecord | None
 ) -> dict[str, Any] | None:
     """The settings of a network's pretraining; None if it has none, or is not known."""
     path = workdir / results.stages / str(network and network.pretrain) / records.DONE
     if not path.exists():
         return None
-    return records.read(path, StageRecord).settings.get("training", {})
+    return records.read(path, records.StageRecord).settings.get("training", {})

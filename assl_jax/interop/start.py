@@ -7,21 +7,12 @@ from pathlib import Path
 
 import flax.linen as nn
 
+from assl_jax import records
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 from assl_jax.evaluation.export import load_backbone
 from assl_jax.interop.tensors import read_record, read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
-from assl_jax.records import (
-    DONE,
-    RESULTS,
-    Network,
-    Pretrained,
-    Results,
-    StageRecord,
-    StartWeights,
-    read,
-)
 from assl_jax.tasks import describe
 
 TEACHERS = "distil.teachers"  # the setting
@@ -58,26 +49,26 @@ def read_start(
     return fit(arrays, backbone, rank=rank, channels=channels, source=f"{setting}={path}")
 
 
-def describe_start(path: str | Path) -> StartWeights:
+def describe_start(path: str | Path) -> records.StartWeights:
     """What the weights are that `read_start` reads, as far as the run, stage or file says."""
     path = expanded(str(path), "init.path").resolve()
-    network: Network | None = None
+    network: records.Network | None = None
     title, flops = "", None
     if path.is_file():
         title = str(read_record(path).get("network", ""))
-    elif (path / RESULTS).exists():
-        results = read(path / RESULTS, Results)
+    elif (path / records.RESULTS).exists():
+        results = records.read(path / records.RESULTS, records.Results)
         kept = results.kept
         network = kept.network if kept else results.pretrained
         flops = kept.flops if kept else None
-    elif (path / DONE).exists():
-        stage = read(path / DONE, StageRecord)
+    elif (path / records.DONE).exists():
+        stage = records.read(path / records.DONE, records.StageRecord)
         network = stage.network
-        if isinstance(stage.result, Pretrained) and not network.parents:
+        if isinstance(stage.result, records.Pretrained) and not network.parents:
             flops = stage.result.flops  # that of a pool is only a part
     if network:
         title = network.title(lambda name: describe(name).title)
-    return StartWeights(source=path.name, title=title, flops=flops)
+    return records.StartWeights(source=path.name, title=title, flops=flops)
 
 
 def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
