@@ -21,23 +21,16 @@ class InputError(ValueError):
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
         super().__init__(line)
-
-    @property
-    def lines(self) -> list[str]:
-        """What the program shows, a line for each mistake."""
-        return [str(self)]
+        self.lines = [line]  # what the program shows
 
 
 class Mistakes(InputError):
-    """Several at once."""
+    """Several at once, a line for each."""
 
     def __init__(self, messages: Iterable[str]) -> None:
-        self._lines = [str(InputError(message)) for message in messages]
-        super().__init__("; ".join(self._lines))
-
-    @property
-    def lines(self) -> list[str]:
-        return self._lines
+        lines = [str(InputError(message)) for message in messages]
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 class Unusable(InputError):
