@@ -20,8 +20,6 @@ HEADS: dict[str, dict[type[nn.Module], str]] = {
 }
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; nothing reads it in evaluation mode
 
-SYNONYMS = {"shortcut": "downsample"}  # parts of names in other programs
-
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",

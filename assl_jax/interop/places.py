@@ -9,11 +9,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from assl_jax.interop.names import COUNTER, SYNONYMS, is_foreign
+from assl_jax.interop.names import COUNTER, is_foreign
 
 DEEPEST = 12  # parts of a name, separated by dots, that may be a prefix
 # Parts of the names of networks that follow another one by a moving average, or are its teacher.
 FOLLOWERS = {"k", "key", "m", "ema", "momentum", "teacher", "target", "averaged"}
+SYNONYMS = {"shortcut": "downsample"}  # parts of names in other programs
 NUMBER = re.compile(r"[0-9]{1,9}")
 SHOWN = 6  # names in a message
 
