@@ -74,16 +74,16 @@ def read(config: ConfigDict, arguments: Sequence[str], options: Collection[str] 
 def override(
     config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()
 ) -> list[str]:
-    """Change a config as the command line says.
+    """Change a config in place as the command line says, where that is no mistake.
 
     Args:
-      config: is changed in place.
+      config: the config.
       arguments: `--config.KEY=VALUE` or `--config.KEY VALUE`; a setting that is True or False also
         as `--config.KEY` and `--noconfig.KEY`.
       options: names of the command's other options, which a mistyped one may be near to.
 
     Returns:
-      All mistakes, one line each. The settings without a mistake are changed.
+      All mistakes, one line each.
     """
     given, words = _read(arguments, _keys(config))
     mistakes = [f"unknown argument {word!r}" for word in words]

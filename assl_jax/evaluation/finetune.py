@@ -161,11 +161,10 @@ def stratified_folds(
     class lie in one fold, so that nothing of it is left to train on, other shuffles are tried.
 
     Args:
-      labels: `[n]` classes.
+      labels: `[n]` classes; `names` are theirs, for the error message.
       folds: number of sets.
       seed: of the shuffle.
       groups: `[n]` the patient of each image; None means that every image has its own.
-      names: of the classes, for the error message.
 
     Raises:
       InputError: a class with fewer patients than folds.

@@ -57,10 +57,6 @@ def export(
       out: folder of the files; None means `export/` in the workdir.
       licence: of the weights; "" says that it is not stated.
       force: see `outputs.write`.
-
-    Raises:
-      InputError: an unknown format or network, a format that has no such network, a package that
-        is not installed, or as `outputs.write`.
     """
     lookup(FORMATS, format, "--format")
     source = read_source(workdir, network, raw=raw)
