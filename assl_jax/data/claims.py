@@ -21,16 +21,9 @@ class Within(io.BufferedReader):
 
 
 def check_claim(claimed: int, size: int, *, packed: bool, free: int = 0) -> None:
-    """Refuse a header that claims more values than its file can hold.
+    """Raise `ValueError` if a header claims more bytes of values than its file of `size` can hold.
 
-    Args:
-      claimed: bytes of all values.
-      size: bytes of the file.
-      packed: whether the file is compressed.
-      free: bytes that are always granted, for methods that pack one colour into nothing.
-
-    Raises:
-      ValueError: it claims too much.
+    `free` bytes are always granted, for methods that pack one colour into nothing.
     """
     if claimed > max(free, size * (DENSEST if packed else 1)):
         raise ValueError(

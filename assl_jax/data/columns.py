@@ -21,11 +21,7 @@ SHOWN = 12  # columns in a message
 def roles(setting: str) -> dict[str, str]:
     """The file's own names of columns, in lower case, by what the columns hold.
 
-    Args:
-      setting: `data.columns`, such as "path=image_id,label=dx".
-
-    Raises:
-      InputError: another form, something else than `ROLES`, or one of them twice.
+    `setting` is `data.columns`, such as "path=image_id,label=dx".
     """
     found: dict[str, str] = {}
     for part in filter(None, setting.split(",")):
@@ -41,11 +37,7 @@ def roles(setting: str) -> dict[str, str]:
 
 
 def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
-    """Read a table with the columns that `data.columns` names.
-
-    Raises:
-      InputError: as `roles` and `read_table`.
-    """
+    """Read a table with the columns that `data.columns` names."""
     own = roles(setting)
     by_folders = own.get("label") == FOLDERS
     if by_folders:

@@ -39,27 +39,18 @@ from assl_jax.files import (
 VERSION = 6  # of the cache's entries; entries of another version are not read
 ENTRY = "entry.json"  # beside the arrays of `Rows`
 CHECKED = 2**30  # bytes of images whose content is checked at every start
+UNREADABLE = (OSError, ValueError, EOFError)
 STAMPED = 10_000  # files per job of the thread pool, where only sizes and times are read
 
 
 def read_files(
     root: Path, files: Sequence[str], kind: Kind, format: Any, *, on_error: str, cache: str = ""
 ) -> Decoded:
-    """Decode files, or map what an earlier call left in `cache`.
+    """Decode files below `root`, in their order, or map what an earlier call left in `cache`.
 
-    Args:
-      root: folder that the files are relative to.
-      files: paths in the order of the result.
-      kind: of the files.
-      format: how a file becomes an array; shapes must agree.
-      on_error: "raise", or "skip" to leave out files that cannot be used.
-      cache: folder for decoded arrays; "" keeps nothing. An entry's key is a digest of everything
-        that determines the arrays: the format, the versions of the packages that read files, and
-        the path, size and modification time of each file, in order.
-
-    Raises:
-      InputError: a file that cannot be used, files that do not agree, a cache folder that cannot be
-        written.
+    A cache entry's key is a digest of everything that determines the arrays: the format, the
+    versions of the packages that read files, and the path, size and modification time of each file,
+    in order. Without a cache folder nothing is kept.
     """
     job = Job(root, files, kind, format, on_error)
     if not cache:
@@ -101,11 +92,7 @@ def _stamps(job: Job) -> Int64[np.ndarray, "n 2"]:
 
 
 def _rows(folder: Path) -> Rows:
-    """The arrays in a folder.
-
-    Raises:
-      OSError, ValueError, EOFError: some are missing or damaged.
-    """
+    """The arrays in a folder; of `UNREADABLE` is what is raised if some are missing or damaged."""
     return Rows(*(read_array(folder / f"{name}.npy", mmap=True) for name in Rows._fields))
 
 
@@ -119,7 +106,7 @@ def _cached(entry: Path) -> Decoded | None:
         headers = {file: Header(*each) for file, each in known["headers"].items()}
         small = np.array(rows.digests[:n]), np.array(rows.sums[:n])
         return Decoded(rows.images[:n], known["skipped"], *small, headers)
-    except (OSError, ValueError, EOFError, KeyError):
+    except (*UNREADABLE, KeyError):
         return None
 
 
@@ -213,7 +200,7 @@ def _copy_known(rows: Rows, limits: tuple[float, float], folder: Path, entry: Pa
     for other in {*entry.parent.glob(f"{settings}-*"), *begun}:
         try:
             there = _rows(other)
-        except (OSError, ValueError, EOFError):
+        except UNREADABLE:
             continue
         if there.images.shape[1:] == rows.images.shape[1:]:
             for old, stamp in enumerate(map(bytes, there.stamps)):

@@ -11,7 +11,7 @@ from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.decoding import Kind, unusable
 from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
-from assl_jax.data.image_file import ImageFormat, ImageSettings, decode_image
+from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.layout import WHAT, layout, perhaps_patients
 from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
@@ -41,7 +41,7 @@ IMAGES = Kind(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Folder(ListedSource, ImageSettings):
+class Folder(ListedSource, ImageFormat):
     """Images in class folders.
 
     The layouts are:

@@ -71,7 +71,10 @@ def in_memory(
     )
     images = np.concatenate([unlabeled, few.images, tested.images])
     seen = len(unlabeled) + len(few.images)
-    limits = np.iinfo(images.dtype) if images.dtype == np.uint8 else _range(images[:seen])
+    low, high = 0, 255
+    if images.dtype != np.uint8:
+        low = int(images[:seen].min(initial=0))
+        high = max(int(images[:seen].max(initial=0)), low + 1)
     return Dataset(
         name="memory",
         images=images,
@@ -80,7 +83,7 @@ def in_memory(
         unlabeled=np.arange(seen),
         labelled_sets=(np.arange(len(unlabeled), seen),) if len(few.images) else (),
         test=np.arange(seen, len(images)),
-        intensity=intensity_of(images[:seen], low=float(limits.min), high=float(limits.max)),
+        intensity=intensity_of(images[:seen], low=float(low), high=float(high)),
     )
 
 
@@ -101,16 +104,6 @@ def _labelled(name: str, part: tuple[Any, Any] | None, unlabeled: np.ndarray) ->
         f"{name}: the classes must be {len(images)} whole numbers from 0, one for each image",
     )
     return Labelled(images, classes)
-
-
-class _Limits(NamedTuple):
-    min: int
-    max: int
-
-
-def _range(images: np.ndarray) -> _Limits:
-    low, high = int(images.min(initial=0)), int(images.max(initial=0))
-    return _Limits(low, max(high, low + 1))
 
 
 def _check_images(name: str, images: np.ndarray, like: np.ndarray) -> None:

@@ -10,15 +10,9 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, in bytes or "max"
 
 
 def afford(need: float, what: str, remedy: str) -> None:
-    """Refuse what this machine's memory cannot hold.
+    """Refuse more bytes than this machine's memory has.
 
-    Args:
-      need: bytes.
-      what: takes them, such as "data.side=8192 for 500 images".
-      remedy: what to do.
-
-    Raises:
-      InputError: too many bytes.
+    `what` needs them, such as "data.side=8192 for 500 images", and `remedy` says what to do.
     """
     there = memory()
     require(

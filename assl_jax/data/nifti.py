@@ -60,15 +60,7 @@ def describe_nifti(path: Path) -> Stored:
 
     The header of ANALYZE holds no orientation: its axes run to the left, to the front and up, as
     SPM and nibabel take them. Extensions of a header are not looked at. Values may include NaN.
-
-    Args:
-      path: the file; of a pair, either of them.
-
-    Raises:
-      ValueError: a file that is not one volume of real numbers, that is shorter than its header
-        says, or too large for the memory; an affine that cannot be inverted; a missing file of a
-        pair.
-      Exception: what nibabel and gzip raise on a broken file.
+    Either file of a pair stands for it.
     """
     hush("nibabel")
     told = file = path

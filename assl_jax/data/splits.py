@@ -53,14 +53,8 @@ def stratified_subset(
 def drawn(labels: Shaped[np.ndarray, " n"], *, test: int, chosen: int, seed: int) -> dict[str, Any]:
     """The fields of `Dataset` that say who is what, for images that all have a label.
 
-    Args:
-      labels: each image's class.
-      test: number of test images, drawn evenly from the classes.
-      chosen: size of the labelled training set, drawn evenly from the others; 0 takes all.
-      seed: draws both.
-
-    Raises:
-      InputError: as `stratified_subset`.
+    `test` images are drawn evenly from the classes, and `chosen` ones for the labelled training set
+    from the others; 0 takes all of these.
     """
     tested = stratified_subset(labels, test, seed=seed)
     others = np.setdiff1d(np.arange(len(labels)), tested)
@@ -153,12 +147,7 @@ def patient_classes(
 ) -> Shaped[np.ndarray, " p"]:
     """The most frequent class of each patient's images; of equally frequent ones the first.
 
-    Args:
-      labels: each image's class.
-      patients: each image's patient.
-
-    Returns:
-      One class for each patient, in the order of `np.unique(patients)`.
+    Patients are in the order of `np.unique(patients)`.
     """
     classes, label = np.unique(labels, return_inverse=True)
     person = np.unique(patients, return_inverse=True)[1]

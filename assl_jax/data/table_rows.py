@@ -25,12 +25,7 @@ LISTS = ONLY_LISTS + ",+&/"
 
 
 def rows_of_table(table: Table, root: Path) -> list[Row]:
-    """The rows of a table with the columns `path` and perhaps `label`, `split` and `patient`.
-
-    Raises:
-      InputError: a row without a path or patient, an unknown split, or labels that are probably no
-        classes.
-    """
+    """The rows of a table with the columns `path` and perhaps `label`, `split` and `patient`."""
     rows, base = [], os.path.abspath(root)
     labelled = "label" in table.columns
     for number, cell in table.rows:
@@ -72,11 +67,7 @@ def repeated(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _ask_about_labels(rows: Sequence[Row], source: str) -> None:
-    """Refuse labels that are probably no classes: measurements, and several findings in one cell.
-
-    Raises:
-      InputError: one line that says how to go on.
-    """
+    """Refuse what is probably no class: measurements, and several findings in one cell."""
     labels = {row.label for row in rows if not is_missing(row.label)}
     found = [number_of(label.replace(",", ".")) for label in labels]
     numbers = {number for number in found if number is not None}

@@ -35,14 +35,15 @@ class VolumeFormat:
     """How a file becomes an array.
 
     Attributes:
-      shape: `(z, y, x)` voxels of the result; () keeps the shape that the other settings give.
-      spacing: size of the result's voxels in mm along z, y, x; () keeps the file's.
-      window: file values that become the lowest and the highest integer; () scales each volume
-        by its own percentiles.
+      shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
+        `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
+      spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
+      window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
+        apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
       foreground_above: crops to the bounding box of the voxels above this value, in the file's
         units; None keeps the whole volume.
-      nan: what replaces voxels that are NaN or infinite: "refuse" refuses the file, "lowest" is the
-        volume's smallest finite value, and a number in the file's units is written as a text.
+      nan: what replaces voxels that are NaN or infinite: "refuse", "lowest" (the volume's smallest
+        value), or a number in the file's units.
 
     Raises:
       InputError: a setting out of range, named as in `data.*`.
@@ -93,11 +94,7 @@ class VolumeFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the array, as JSON values.
-
-        A setting that this version added counts only where it is used: caches and finished work
-        of earlier versions stay valid.
-        """
+        """What determines the array, as JSON values. `nan` counts only where it is used."""
         settings = dataclasses.asdict(self)
         if self.nan == "refuse":
             del settings["nan"]
@@ -111,7 +108,7 @@ class VolumeFormat:
 
 
 def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"]:
-    """Read one file.
+    """Read one file, or a folder that is one volume.
 
     The steps are: read, rotate to the standard orientation, crop to the foreground, resample, cut,
     convert to integers. With `format.spacing`, the grid is resampled about its centre (linear,
@@ -119,13 +116,8 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     resized to `format.shape`. If the grid stays the same, the integers of a window are the file's
     values, clipped and rounded.
 
-    Args:
-      path: a file of a format in `volume_reader.READERS`, or a folder that is one volume.
-      format: how the file becomes an array.
-
-    Returns:
-      Integers within `format.limits`. Axis 0 runs from inferior to superior, axis 1 from anterior
-      to posterior, axis 2 from the patient's right to the left.
+    Axis 0 runs from inferior to superior, axis 1 from anterior to posterior, axis 2 from the
+    patient's right to the left. Values are within `format.limits`.
 
     Raises:
       ValueError: a file of an unknown format, one that is not one volume of finite real numbers,
@@ -148,11 +140,7 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
 
 
 def volume_header(path: Path, format: VolumeFormat) -> Header:
-    """What the file's header tells.
-
-    Raises:
-      ValueError, Exception: as `read_volume`, where the header tells.
-    """
+    """What the file's header tells; it refuses what `read_volume` does, as far as it knows."""
     shape, spacing, code, unused = reader_of(path).describe(path).grid()
     if format.foreground_above is not None:
         return Header((*format.shape, 1) if format.shape else (), code, unused)

@@ -82,12 +82,7 @@ def _refuse_special(path: Path) -> None:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns of a volume, each summed over its files.
-
-    Raises:
-      OSError: it cannot be read.
-      ValueError: it is no file.
-    """
+    """Size in bytes and time of the last change in ns of a volume, each summed over its files."""
     _refuse_special(path)
     reader = next((r for r in READERS.values() if r.accepts(path)), None)
     stats = [file.stat() for file in (reader.files(path) if reader else _in_folder(path))]
@@ -95,11 +90,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def identify(path: Path) -> tuple[str, str]:
-    """The patient and the name of a volume, as far as its files know: see `VolumeReader`.
-
-    Raises:
-      InputError: a package that the format needs is not installed.
-    """
+    """The patient and the name of a volume, as far as its files know: see `VolumeReader`."""
     try:
         return reader_of(path).identify(path)
     except InputError:
@@ -109,11 +100,7 @@ def identify(path: Path) -> tuple[str, str]:
 
 
 def unused(paths: Sequence[Path]) -> dict[Path, str]:
-    """The DICOM files beside volumes that are in none of them, and what they are.
-
-    Raises:
-      InputError: pydicom is not installed.
-    """
+    """The DICOM files beside volumes that are in none of them, and what they are."""
     found = dict[Path, str]()
     for path in filter(READERS["DICOM"].accepts, paths):
         with contextlib.suppress(OSError):
@@ -129,12 +116,7 @@ def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def reader_of(path: Path) -> VolumeReader:
-    """The reader of a path.
-
-    Raises:
-      OSError: it is not there.
-      ValueError: it is of no known format.
-    """
+    """The reader of a path."""
     _refuse_special(path)
     for reader in READERS.values():
         if reader.accepts(path):

@@ -34,7 +34,7 @@ VOLUMES = Kind(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Volumes(ListedSource):
+class Volumes(ListedSource, VolumeFormat):
     """Volumes listed in a CSV file.
 
     The table has the columns `path` (relative to the folder) and `label`, and may have `split`
@@ -51,16 +51,9 @@ class Volumes(ListedSource):
     `VolumeStack`. Proxy tasks see all volumes except the test volumes.
 
     Attributes:
-      shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
-        `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
-      spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
-      window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
-        apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
       crop_foreground: crops, before all else, to the bounding box of the voxels above
         `foreground_above`.
       foreground_above: a value in the files' units.
-      nan: what replaces voxels that are NaN or infinite: "refuse", "lowest" (the volume's smallest
-        value), or a number in the files' units.
 
     Raises:
       InputError: a table or a file that cannot be used, a patient on both sides of the split, a
@@ -69,12 +62,8 @@ class Volumes(ListedSource):
     """
 
     csv: str = TABLE
-    shape: tuple[int, ...] = ()
-    spacing: tuple[float, ...] = ()
-    window: tuple[float, ...] = ()
     crop_foreground: bool = False
     foreground_above: float = 0.0
-    nan: str = "refuse"
 
     name = "volumes"
     kind = VOLUMES
@@ -83,7 +72,6 @@ class Volumes(ListedSource):
 
     @property
     def format(self) -> VolumeFormat:
-        """How a file becomes an array."""
         return VolumeFormat(
             shape=self.shape,
             spacing=tuple(map(float, self.spacing)),
