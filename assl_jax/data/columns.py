@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assl_jax.data.names import is_missing, number_of
+from assl_jax.data.rows import sides
 from assl_jax.data.table import PLUS, Table, read_table
 from assl_jax.errors import InputError, choice, require
 
@@ -37,12 +38,14 @@ def roles(setting: str) -> dict[str, str]:
 
 
 def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
-    """Read a table with the columns that `data.columns` names."""
+    """Read a table with the columns that `data.columns` names; notes are of all its columns."""
     own = roles(setting)
     by_folders = own.get("label") == FOLDERS
     if by_folders:
         del own["label"]
     table = read_table(file, needed=needed, optional=ROLES, columns=own)
+    notes = (*table.notes, *sides(table.columns, "columns"), *_unread_patients(table))
+    table = dataclasses.replace(table, notes=notes)
     if by_folders:
         kept = tuple(name for name in table.columns if name != "label")
         return dataclasses.replace(table, columns=kept)
@@ -56,7 +59,7 @@ def read_columns(file: Path, setting: str, *, needed: Sequence[str]) -> Table:
     return table
 
 
-def unread_patients(table: Table) -> list[str]:
+def _unread_patients(table: Table) -> list[str]:
     """A note if a column that is not read may name the patients."""
     if "patient" in table.columns:
         return []

@@ -4,12 +4,13 @@ Only the elements in `TAGS`, and those of pixels, are read, so that no patient's
 memory.
 """
 
+import contextlib
 import functools
 import os
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,17 +100,20 @@ def dicom_volumes(folder: Path) -> list[Path]:
 
 def unused(path: Path) -> dict[Path, str]:
     """The DICOM files beside the slices of a volume that are no slices, each with what it is."""
-    others = contents(path if path.is_dir() else path.parent).others
-    return {file: kind for file, kind in others.items() if kind}
+    with contextlib.suppress(OSError):  # a folder that cannot be listed
+        others = contents(path if path.is_dir() else path.parent).others
+        return {file: kind for file, kind in others.items() if kind}
+    return {}
 
 
-def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
+def unlisted(paths: Iterable[Path]) -> dict[Path, str]:
     """The series beside those of `paths` that are none of them: the first file of each."""
-    single = [path for path in paths if path.is_file()]
-    taken = {path.parent: set[Path]() for path in single}
-    for path in single:
-        found = contents(path.parent).series.get(path)
-        taken[path.parent].update(found.files if found else [path])
+    taken = defaultdict[Path, set[Path]](set)
+    for path in paths:
+        with contextlib.suppress(OSError):  # as above
+            if path.is_file() and is_dicom(path):
+                found = contents(path.parent).series.get(path)
+                taken[path.parent].update(found.files if found else [path])
     return {
         series.files[0]: f"the first of {len(series.files)} files of another series"
         for folder, own in taken.items()

@@ -38,12 +38,9 @@ def read_table(
     and UTF-16 (with a byte order mark) are read, and Windows-1252 if the text is not UTF-8. Empty
     lines are left out; a short line is filled with empty cells.
 
-    Args:
-      file: the table.
-      needed: columns that must be there.
-      optional: further columns that may be there once only; others are kept without a check.
-      columns: the file's own names of some of these columns. A name such as "mel+nv" stands for
-        several columns, of which one is 1 in every row; its name is then the cell.
+    The columns `needed` must be there, `optional` ones may be there once only, and others are kept
+    without a check. `columns` holds the file's own names of some of these. A name such as "mel+nv"
+    stands for several columns, of which one is 1 in every row; its name is then the cell.
     """
     text, notes = _text(file)
     skip = int(text.lower().startswith(SEP))

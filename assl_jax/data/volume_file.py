@@ -130,12 +130,10 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         values = _foreground(values, format.foreground_above)
     # The narrowest type that holds the file's values and interpolated ones.
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
-    if format.spacing:
-        values = _respace(values, spacing, format.spacing)
-        values = _centre(values, format.shape) if format.shape else values
-    elif format.shape:
-        whole = [float(n) for n in values.shape]
-        values = _resample(values, whole, format.shape)
+    values = _resample(values, *_grid(values.shape, spacing, format))
+    if format.spacing and format.shape:
+        starts = _box(values.shape, format.shape)
+        values = values[tuple(slice(s, s + m) for s, m in zip(starts, format.shape, strict=True))]
     return _integers(values, format)[..., None]
 
 
@@ -144,14 +142,11 @@ def volume_header(path: Path, format: VolumeFormat) -> Header:
     shape, spacing, code, unused = reader_of(path).describe(path).grid()
     if format.foreground_above is not None:
         return Header((*format.shape, 1) if format.shape else (), code, unused)
-    if format.spacing:
-        old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
-        _check_cost(old, shape)
-        if format.shape:
-            _box(shape, format.shape)
-    elif format.shape:
-        _check_cost(shape, format.shape)
-    return Header((*(format.shape or shape), 1), code, unused)
+    _, out = _grid(shape, spacing, format)
+    _check_cost(shape, out)
+    if format.spacing and format.shape:
+        _box(out, format.shape)
+    return Header((*(format.shape or out), 1), code, unused)
 
 
 def _number(text: str) -> float:
@@ -192,30 +187,23 @@ def _foreground(values: np.ndarray, above: float) -> np.ndarray:
     return values[tuple(box)]
 
 
-def _respace(values: np.ndarray, old: Sequence[float], new: Sequence[float]) -> np.ndarray:
-    """Resample voxels of size `old` to size `new` about the centre; their number is rounded."""
-    ratio = _ratio(old, new)
-    out = _new_shape(values.shape, ratio, new)
-    return _resample(values, [m * r for m, r in zip(out, ratio, strict=True)], out)
-
-
-def _ratio(old: Sequence[float], new: Sequence[float]) -> list[float]:
-    ratio = [b / a for a, b in zip(old, new, strict=True)]
-    return [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
-
-
-def _new_shape(
-    shape: tuple[int, ...], ratio: Sequence[float], new: Sequence[float]
-) -> tuple[int, ...]:
+def _grid(
+    shape: tuple[int, ...], spacing: Sequence[float], format: VolumeFormat
+) -> tuple[list[float], tuple[int, ...]]:
+    """The centre box that is resampled, in voxels of the file, and its new number of voxels."""
+    if not format.spacing:
+        return [float(n) for n in shape], format.shape or shape
+    ratio = [new / old for old, new in zip(spacing, format.spacing, strict=True)]
+    ratio = [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
     out = tuple(round(n / r) for n, r in zip(shape, ratio, strict=True))
     if min(out) < 1:
-        raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {shape}")
+        raise ValueError(f"data.spacing={format.spacing} leaves no voxel of its {shape}")
     afford(
         FLOATS * math.prod(out),
-        f"data.spacing={tuple(new)} makes {'x'.join(map(str, out))} voxels of a volume, which",
+        f"data.spacing={format.spacing} makes {'x'.join(map(str, out))} voxels of a volume, which",
         "set larger voxels",
     )
-    return out
+    return [m * r for m, r in zip(out, ratio, strict=True)], out
 
 
 def _check_cost(shape: Sequence[int], out: Sequence[int]) -> None:
@@ -242,12 +230,6 @@ def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) 
         matrix = np.asarray(_resize_matrix(jnp.full(1, start), jnp.full(1, length), n, m))[0]
         values = np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
     return values
-
-
-def _centre(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Cut out the centre box of `shape`."""
-    starts = _box(values.shape, shape)
-    return values[tuple(slice(s, s + m) for s, m in zip(starts, shape, strict=True))]
 
 
 def _box(whole: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:

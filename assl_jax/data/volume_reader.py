@@ -1,8 +1,7 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from assl_jax.data import dicom, dicom_files, metaimage, nifti, nrrd_file
@@ -97,22 +96,6 @@ def identify(path: Path) -> tuple[str, str]:
         raise
     except Exception:  # the file is broken; who reads it says why
         return "", ""
-
-
-def unused(paths: Sequence[Path]) -> dict[Path, str]:
-    """The DICOM files beside volumes that are in none of them, and what they are."""
-    found = dict[Path, str]()
-    for path in filter(READERS["DICOM"].accepts, paths):
-        with contextlib.suppress(OSError):
-            found |= dicom_files.unused(path)
-    return found | unlisted(paths)
-
-
-def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
-    """The DICOM series beside those of `paths` that are none of them: the first file of each."""
-    with contextlib.suppress(OSError):
-        return dicom_files.unlisted([*filter(READERS["DICOM"].accepts, paths)])
-    return {}
 
 
 def reader_of(path: Path) -> VolumeReader:

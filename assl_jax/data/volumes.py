@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.columns import read_columns, unread_patients
+from assl_jax.data.columns import read_columns
 from assl_jax.data.decoding import Header, Kind
+from assl_jax.data.dicom_files import unlisted
 from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.rows import Listing, Row, sides
+from assl_jax.data.rows import Listing, Row
 from assl_jax.data.settings import expanded
 from assl_jax.data.table_rows import rows_of_table
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import identify, stamp, unlisted
+from assl_jax.data.volume_reader import identify, stamp
 
 TABLE = "volumes.csv"
 VOLUMES = Kind(
@@ -92,9 +93,8 @@ class Volumes(ListedSource, VolumeFormat):
             notes = (note, *found.notes(include))
             return Listing(rows=rows, source=str(root), what="volume", notes=notes)
         read = read_columns(table, self.columns, needed=("path", "label"))
-        notes = (*read.notes, *sides(read.columns, "columns"), *unread_patients(read))
         rows = rows_of_table(read, root)
-        return Listing(rows=rows, source=str(table), what="volume", notes=notes, table=True)
+        return Listing(rows=rows, source=str(table), what="volume", notes=read.notes, table=True)
 
     def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
         known = {row.path: identify(root / row.path) for row in rows}
@@ -110,5 +110,5 @@ class Volumes(ListedSource, VolumeFormat):
             for file, path in paths.items()
             for name, kind in headers.get(file, Header()).unused
         }
-        found |= unlisted([*paths.values()])
+        found |= unlisted(paths.values())
         return {os.path.relpath(path, root): kind for path, kind in found.items()}
