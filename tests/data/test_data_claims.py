@@ -7,6 +7,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_writers import write_slice
 from PIL import Image
 
 from assl_jax.data import claims, memory, volume_file
@@ -100,7 +101,7 @@ def test_many_pages_count_together(tmp_path):
             decode_image(tmp_path / "a.gif", ImageFormat(pages=pages))
 
 
-def test_an_element_that_claims_gigabytes(tmp_path, write_slice):
+def test_an_element_that_claims_gigabytes(tmp_path):
     """A private element before the pixels, whose length is nearly 4 GB."""
     file = write_slice(tmp_path / "a.dcm", np.ones((3, 4), np.int16))
     content, rows = file.read_bytes(), struct.pack("<2H2sH", 0x0028, 0x0010, b"US", 2)

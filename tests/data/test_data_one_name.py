@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from dicom_writers import write_slice
 from PIL import Image
 
 from assl_jax.commands.write_phantom import write_phantom
@@ -25,12 +26,12 @@ def heads(tmp_path):
     return sorted((tmp_path / "heads").glob("*.nii.gz"))
 
 
-def test_every_volume_of_a_folder_is_found(tmp_path, heads, write_slice):
+def test_every_volume_of_a_folder_is_found(tmp_path, heads):
     root = tmp_path / "all"
     for i, place in enumerate(["", "inside", "p0.nii"]):  # a folder may end as files do
         (root / place).mkdir(parents=True, exist_ok=True)
         shutil.copy(heads[i], root / place / f"{i}.nii.gz")
-    write_slice(root / "scan.dcm", np.zeros((4, 4), np.int16), ImagePositionPatient=[0, 0, 0])
+    write_slice(root / "scan.dcm", np.zeros((4, 4), np.int16))
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(heads[3], tmp_path / "elsewhere" / "3.nii.gz")
     (root / "link").symlink_to(tmp_path / "elsewhere")

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from dicom_writers import XRAY, dicom_bytes
 from PIL import Image
 
 TOPIC = "Image files"
@@ -61,30 +62,10 @@ SIXTEEN = Image.fromarray(np.full((16, 16), 3000, np.uint16))
 FLOAT = Image.fromarray(np.full((16, 16), np.nan, np.float32))
 
 
-def xray(kind=None, syntax=None, **elements):
+def xray(**elements):
     """A DICOM file of 4x4 pixels."""
-
-    def content():
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.TransferSyntaxUID = syntax or pydicom.uid.ExplicitVRLittleEndian
-        kinds = pydicom.uid.DigitalXRayImageStorageForPresentation
-        meta.MediaStorageSOPClassUID = kind or kinds
-        meta.MediaStorageSOPInstanceUID = "1.2"
-        standard = {"SOPClassUID": kind or kinds, "SOPInstanceUID": "1.2", "Rows": 4, "Columns": 4}
-        standard |= {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
-        standard |= {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
-        dataset = pydicom.Dataset()
-        for name, value in (standard | {"PixelData": bytes(48)} | elements).items():
-            if value is not None:
-                setattr(dataset, name, value)
-        dataset.file_meta = meta
-        if meta.TransferSyntaxUID.is_compressed:
-            dataset["PixelData"].VR = "OB"
-        file = io.BytesIO()
-        pydicom.dcmwrite(file, dataset, enforce_file_format=True)
-        return file.getvalue()
-
-    return content
+    pixels = np.zeros((4, 4), np.uint8)
+    return lambda: dicom_bytes(pixels, **XRAY | {"PixelData": bytes(48)} | elements)
 
 
 PACKED = {"syntax": pydicom.uid.JPEGLSLossless, "PixelData": pydicom.encaps.encapsulate([b"any"])}
