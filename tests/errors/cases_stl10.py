@@ -5,8 +5,6 @@ import os
 import re
 import tarfile
 
-import pytest
-
 TOPIC = "STL-10"
 COMMAND = (
     *("run", "mtassl_stl10", "--config.data.path=FOLDER/stl10", "--workdir=FOLDER/work"),
@@ -86,12 +84,3 @@ CASES = {
     ),
     "an unknown reader": case(folder(), "data.reader=torch"),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)

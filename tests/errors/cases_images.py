@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 import pydicom
-import pytest
 from dicom_writers import XRAY, dicom_bytes
 from PIL import Image
 
@@ -109,12 +108,3 @@ CASES = {
         lambda: b"II*\0\x08\0\0\0" + bytes(2) + b"\x08\0\0\0", name="0.tif"
     ),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)
