@@ -201,18 +201,6 @@ def test_the_preamble_tells_what_is_dicom(tmp_path):
     assert find_volumes(tmp_path).volumes == [series] == find_volumes(series).volumes
 
 
-def test_one_file_stands_for_its_series(tmp_path):
-    write_series(tmp_path / "a")
-    for file in (tmp_path / "a").iterdir():
-        file.rename(tmp_path / f"first {file.name}")
-    for file in write_series(tmp_path / "a", HU[:2] + 1, SeriesInstanceUID="1.2.4").iterdir():
-        file.rename(tmp_path / f"second {file.name}")
-    np.testing.assert_array_equal(describe_dicom(tmp_path / "first IM2").standard()[0], HU)
-    np.testing.assert_array_equal(describe_dicom(tmp_path / "second IM0").standard()[0], HU[:2] + 1)
-    names = [identify(tmp_path / f"{which} IM0") for which in ("first", "second")]
-    assert names[0] != names[1] and names[0] == identify(tmp_path / "first IM3")
-
-
 def test_localisers_and_other_objects_are_left_out(tmp_path):
     series = write_series(tmp_path)
     write_slice(series / "AA", HU[0], SeriesInstanceUID="1.2.9", **SCOUT)

@@ -39,8 +39,9 @@ def test_folders_without_slices(tmp_path):
     plan = {"kind": pydicom.uid.RTStructureSetStorage, "Modality": "RTSTRUCT"}
     write_slice(tmp_path / "a" / "plan", PIXELS, **plan, **NO_PIXELS)
     write_slice(tmp_path / "a" / "scout", PIXELS, **SCOUT)
-    with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
-        describe_dicom(tmp_path / "a").standard()
+    for path in (tmp_path / "a", tmp_path / "a" / "plan"):
+        with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
+            describe_dicom(path).standard()
     with pytest.raises(ValueError, match="a folder without DICOM slices; name the folder of one"):
         read_volume(tmp_path, None)
 

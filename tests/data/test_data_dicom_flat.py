@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_writers import REPORT, SCOUT, write_enhanced, write_series, write_slice
+from dicom_writers import SCOUT, write_enhanced, write_series, write_slice
 
 from assl_jax.data import load
 from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import stamp
+from assl_jax.data.volume_reader import identify, stamp
 from assl_jax.errors import InputError
 
 HU = np.random.default_rng(0).integers(-900, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -77,6 +77,7 @@ def test_series_of_slices_in_one_folder(tmp_path):
     assert find_volumes(tmp_path).volumes == [tmp_path / "a0", tmp_path / "b0"]
     np.testing.assert_array_equal(describe_dicom(tmp_path / "a0").standard()[0], HU + 2)
     np.testing.assert_array_equal(describe_dicom(tmp_path / "b3").standard()[0], HU + 1)
+    assert identify(tmp_path / "a0") == identify(tmp_path / "a3") != identify(tmp_path / "b0")
     before = [stamp(tmp_path / name) for name in ("a0", "b0")]
     (tmp_path / "b2").touch()
     after = [stamp(tmp_path / name) for name in ("a0", "b0")]
@@ -111,11 +112,3 @@ def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat):
     np.testing.assert_array_equal(data.images[..., 0], [HU - 24, HU - 23])
     with pytest.raises(InputError, match=r"broken\.dcm cannot be used"):
         load("volumes", path=str(folder), window=WINDOW)
-
-
-def test_a_file_that_is_no_image(flat):
-    folder = flat(2)
-    write_slice(folder / "report.dcm", HU[0], **REPORT)
-    assert len(find_volumes(folder).volumes) == 2
-    with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
-        describe_dicom(folder / "report.dcm").standard()

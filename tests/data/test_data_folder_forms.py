@@ -174,6 +174,18 @@ def test_a_table_adds_patients(tmp_path):
     assert "neither label nor patient" in refused("folder", tmp_path, csv="who.csv")
 
 
+def test_a_table_of_patients_changes_no_other_image(tmp_path):
+    classes(tmp_path / "train", 0, n=4)
+    for i in range(5):
+        picture(tmp_path / f"unlabeled/{i}.png", 100 + i)
+    plain = read(tmp_path)
+    lines = [f"{key},p{i}" for i, key in enumerate(plain.keys)]
+    (tmp_path / "who.csv").write_text("\n".join(["path,patient", *lines]))
+    known = read(tmp_path, csv="who.csv")
+    assert len(plain.unlabeled) == len(known.unlabeled) == 5
+    assert plain.intensity == known.intensity
+
+
 def test_a_table_lists_images(tmp_path, monkeypatch):
     for i in range(8):
         picture(tmp_path / f"all/{i}.png", i)

@@ -77,6 +77,22 @@ def test_a_table_can_list_masks(decathlon):
     assert len(data.images) == 3 and data.notes == ()
 
 
+def test_every_volume_of_a_folder_is_found(tmp_path):
+    root = tmp_path / "all"
+    for i, place in enumerate(["", "inside", "p0.nii", "../elsewhere"]):
+        save(root / place / f"{i}.nii.gz")  # a folder may end as files do
+    write_series(root, SLICES[:1], "scan.dcm")
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "link_up").symlink_to(root)
+    assert find_volumes(root).volumes == [
+        root,  # the series of the slice
+        root / "0.nii.gz",
+        root / "inside" / "1.nii.gz",
+        root / "link" / "3.nii.gz",
+        root / "p0.nii" / "2.nii.gz",
+    ]
+
+
 def test_the_folder_of_masks_itself_is_taken(decathlon):
     assert len(opened(decathlon / "labelsTr").images) == 3
 
