@@ -9,7 +9,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from jaxtyping import Int64
 from assl_jax import records
 from assl_jax.console import say
 from assl_jax.data.dataset import DIGEST, image_digest
-from assl_jax.data.decoding import Decoded, Header, Job, Kind, Rows, Shape, decode, judged
+from assl_jax.data.decoding import Decoded, Header, Job, Kind, Rows, Shape, decode, judged, parallel
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
 from assl_jax.files import (
@@ -86,9 +85,8 @@ def _stamps(job: Job) -> Int64[np.ndarray, "n 2"]:
                 found.append((-1, -1))
         return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        blocks = pool.map(read, range(0, len(job.files), STAMPED))
-        return np.array(list(itertools.chain(*blocks)), np.int64).reshape(-1, 2)
+    blocks = parallel(read, range(0, len(job.files), STAMPED), os.cpu_count() or 1)
+    return np.array(list(itertools.chain(*blocks)), np.int64).reshape(-1, 2)
 
 
 def _rows(folder: Path) -> Rows:

@@ -180,6 +180,15 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
     return Contents({file: s for s in every for file in s.files}, others, broken)
 
 
+def head_of(path: str | Path) -> bytes:
+    """The bytes with which a file begins; none of one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
 def is_head(head: bytes) -> bool:
     """Whether the first `HEAD` bytes of a file are DICOM, with the preamble or without it."""
     return head[PREAMBLE:].startswith(MAGIC) or any(_elements(head, order) for order in "<>")
@@ -202,11 +211,7 @@ def _elements(head: bytes, order: str) -> bool:
 
 def begins_as_dicom(file: Path) -> bool:
     """Whether a file begins as DICOM does and is not the index of a medium."""
-    try:
-        with file.open("rb") as opened:
-            return is_head(opened.read(HEAD)) and file.name != "DICOMDIR"
-    except OSError:
-        return False
+    return is_head(head_of(file)) and file.name != "DICOMDIR"
 
 
 def patient_of(elements: Any) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.columns import read_columns
 from assl_jax.data.decoding import Kind, unusable
 from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
@@ -17,7 +16,7 @@ from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
 from assl_jax.data.rows import Listing, Row
 from assl_jax.data.settings import expanded
-from assl_jax.data.table_rows import repeated, rows_of_table
+from assl_jax.data.table_rows import read_columns, repeated, rows_of_table
 from assl_jax.errors import require
 
 

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from assl_jax.console import hush
 from assl_jax.data.claims import Within, check_claim
-from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
+from assl_jax.data.dicom_files import MAGIC, PREAMBLE, head_of, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
 from assl_jax.data.names import shown, special, walk
 from assl_jax.data.source import LARGEST_SIDE
@@ -240,24 +240,16 @@ def is_image(path: str | Path) -> bool:
     """Whether the name or the content says that the file is an image that can be read."""
     if os.fspath(path).lower().endswith(EXTENSIONS):
         return True
-    head = _head(path)
+    head = head_of(path)
     return _is_picture(head) or is_head(head)
 
 
 def is_dicom_image(path: str | Path) -> bool:
     """Whether a file is read as DICOM: by its content, or by its name if it is nothing else."""
-    name, head = os.fspath(path).lower(), _head(path)
+    name, head = os.fspath(path).lower(), head_of(path)
     if name.endswith(PICTURES):  # some TIFF files begin as both
         return head[PREAMBLE:].startswith(MAGIC) and not _is_picture(head)
     return is_head(head) or (name.endswith(DICOM_SUFFIXES) and not _is_picture(head))
-
-
-def _head(path: str | Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD)
-    except OSError:
-        return b""
 
 
 def _is_picture(head: bytes) -> bool:

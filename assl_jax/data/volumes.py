@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.columns import read_columns
 from assl_jax.data.decoding import Header, Kind
 from assl_jax.data.dicom_files import unlisted
 from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
 from assl_jax.data.rows import Listing, Row
 from assl_jax.data.settings import expanded
-from assl_jax.data.table_rows import rows_of_table
+from assl_jax.data.table_rows import read_columns, rows_of_table
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.data.volume_reader import identify, stamp
@@ -48,8 +47,8 @@ class Volumes(ListedSource, VolumeFormat):
     format in `data.volume_reader.READERS`, or a folder of a DICOM series;
     `data.volume_file.read_volume` says how it becomes an array.
 
-    It gives `[n, z, y, x, 1]` int16 volumes in the table's order; with a cache, they are a
-    `VolumeStack`. Proxy tasks see all volumes except the test volumes.
+    It gives `[n, z, y, x, 1]` int16 volumes in the table's order. Proxy tasks see all except the
+    test volumes.
 
     Attributes:
       crop_foreground: crops, before all else, to the bounding box of the voxels above

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from assl_jax.data.splits import patient_classes, split_by_name, stratified_subset
+from assl_jax.data.splits import split_by_name, stratified_subset
 from assl_jax.errors import InputError
 
 
@@ -70,16 +70,6 @@ def test_a_patient_counts_for_the_most_frequent_class():
         assert len(people) == 2 and people[0] in (0, 1) and people[1] in (2, 3)
     with pytest.raises(InputError, match="class '1' has 1 patient"):
         split_by_name(np.array([0, 0, 1]), ["1", "2", "3"], 0.5, seed=0, what="patient")
-
-
-def test_the_class_of_a_patient():
-    rng = np.random.default_rng(0)
-    labels, patients = rng.integers(0, 3, 60), rng.integers(0, 9, 60)
-    expected = [
-        max(range(3), key=lambda k, p=p: (np.sum(labels[patients == p] == k), -k))
-        for p in np.unique(patients)
-    ]
-    np.testing.assert_array_equal(patient_classes(labels, patients), expected)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
