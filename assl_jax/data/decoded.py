@@ -125,8 +125,8 @@ def _built(entry: Path, job: Job, stamps: np.ndarray) -> Decoded:
         raise InputError(
             f"data.cache={cache!r} cannot be written: {e.strerror or e}; name another folder"
         ) from e
-    require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
-    assert found is not None
+    if found is None:
+        raise InputError(f"data.cache={cache!r}: {entry.name} was removed; run again")
     say(
         f"{len(found.images):,} {noun}s are kept in {cache}/ ({found.images.nbytes / 1e6:,.1f} MB) "
         "for the next run; it may be deleted, and --config.data.cache names another folder, or '' "

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assl_jax.console import hush
-from assl_jax.data.claims import Within
+from assl_jax.data.memory import Within
 from assl_jax.data.names import is_unknown
 from assl_jax.errors import InputError
 from assl_jax.files import digest

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from assl_jax.console import hush
-from assl_jax.data.claims import Within, check_claim
 from assl_jax.data.dicom_files import MAGIC, PREAMBLE, head_of, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
+from assl_jax.data.memory import Within, check_claim
 from assl_jax.data.names import shown, special, walk
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.window import check_fills, check_window, to_bytes

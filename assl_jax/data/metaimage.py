@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.claims import Within
+from assl_jax.data.memory import Within
 from assl_jax.data.orientation import LPS, Stored
 from assl_jax.data.text_header import beside, files_of, stored
 

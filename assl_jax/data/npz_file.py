@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from assl_jax.data.claims import check_claim
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, check_claim
 from assl_jax.errors import InputError, require
 
 HEADERS = {  # of arrays without fields, by version

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from assl_jax.data.claims import check_claim
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, check_claim
 
 AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as radiologists see them
 UNTURNED = "".join(reversed(AXES))  # the code of a file whose voxels are in this order already

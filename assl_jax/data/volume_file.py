@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int16
 
-from assl_jax.data.claims import amount
 from assl_jax.data.decoding import Header
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, amount
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.data.window import check_window

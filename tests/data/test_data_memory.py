@@ -10,13 +10,12 @@ import pytest
 from dicom_writers import write_slice
 from PIL import Image
 
-from assl_jax.data import claims, memory, volume_file
-from assl_jax.data.claims import Within, amount, check_claim
+from assl_jax.data import memory, volume_file
 from assl_jax.data.decoded import read_files
 from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.folder import IMAGES
 from assl_jax.data.image_file import ImageFormat, decode_image
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import Within, afford, amount, check_claim
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volumes import VOLUMES
 from assl_jax.errors import InputError
@@ -87,7 +86,7 @@ def test_an_image_header_that_claims_much(tmp_path):
     with pytest.raises(OSError):  # without 2 GB being asked for
         decode_image(tmp_path / "b.png", ImageFormat())
     Image.new("L", (4000, 4000), 3).save(tmp_path / "blank.webp", lossless=True)
-    assert (tmp_path / "blank.webp").stat().st_size < 4000**2 / claims.DENSEST
+    assert (tmp_path / "blank.webp").stat().st_size < 4000**2 / memory.DENSEST
     assert decode_image(tmp_path / "blank.webp", ImageFormat(side=2, channels=1)).max() == 3
 
 
