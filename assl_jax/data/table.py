@@ -1,5 +1,6 @@
 """Tables as spreadsheets and programs write them (CSV)."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -119,16 +120,14 @@ def _text(file: Path) -> tuple[str, tuple[str, ...]]:
     remedy = f"{file} is not text in UTF-8; save it as CSV UTF-8"
     if known == "utf-8" and b"\0" in content:
         raise InputError(remedy)
-    try:
+    with contextlib.suppress(UnicodeError):
         return content.decode(known), ()
-    except UnicodeError as e:
-        if known != "utf-8":
-            raise InputError(remedy) from e
     try:
-        text = content.decode("cp1252")
+        require(known == "utf-8", remedy)
+        note = f"{file.name} is not UTF-8; it was read as Windows-1252"
+        return content.decode("cp1252"), (note,)
     except UnicodeError as e:
         raise InputError(remedy) from e
-    return text, (f"{file.name} is not UTF-8; it was read as Windows-1252",)
 
 
 def _cells(

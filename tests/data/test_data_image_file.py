@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
+from data_sets import chunk, png
 from PIL import Image
 
 from assl_jax.data import image_file
@@ -114,15 +115,8 @@ def test_a_window_of_eight_bits(tmp_path):
 
 def deep_colour(path: Path, pixel) -> Path:
     """A PNG of 2x2 equal pixels with 16 bits in each of three channels."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
     row = b"\0" + np.array([pixel] * 2, ">u2").tobytes()
-    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * 2)), (b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks))
+    path.write_bytes(png(2, 2, chunk(b"IDAT", zlib.compress(row * 2)), bits=16))
     return path
 
 

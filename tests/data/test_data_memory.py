@@ -7,6 +7,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 import pytest
+from data_sets import chunk, png
 from dicom_writers import write_slice
 from PIL import Image
 
@@ -65,24 +66,12 @@ def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
         assert opened.read(None) == b"23456789"
 
 
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width, height, length=None):
-    """A PNG of little content; `length` is what the chunk of pixels says of itself."""
-    body = zlib.compress(bytes(10))
-    pixels = bytearray(chunk(b"IDAT", body))
-    pixels[:4] = struct.pack(">I", length or len(body))
-    head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + bytes(pixels) + chunk(b"IEND", b"")
-
-
 def test_an_image_header_that_claims_much(tmp_path):
-    (tmp_path / "a.png").write_bytes(png(12000, 12000))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(10)))
+    (tmp_path / "a.png").write_bytes(png(12000, 12000, pixels, colour=0))
     with pytest.raises(ValueError, match=r"claims 144\.0 MB"):
         decode_image(tmp_path / "a.png", ImageFormat())
-    (tmp_path / "b.png").write_bytes(png(8, 2, length=2**31 - 2))
+    (tmp_path / "b.png").write_bytes(png(8, 2, struct.pack(">I", 2**31 - 2) + pixels[4:], colour=0))
     with pytest.raises(OSError):  # without 2 GB being asked for
         decode_image(tmp_path / "b.png", ImageFormat())
     Image.new("L", (4000, 4000), 3).save(tmp_path / "blank.webp", lossless=True)
