@@ -173,13 +173,6 @@ def test_further_bands_are_asked_for(tmp_path, count):
     assert decode_image(file, channels=3)[0, 0].tolist() == [10, 20, 30]
 
 
-def test_a_tiff_that_pillow_cannot_read_and_large_images(tmp_path, monkeypatch):
-    (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(60))
-    assert "a TIFF of a kind that Pillow cannot read" in refused(tmp_path / "a.tif")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert "more than 0 million pixels" in refused(save(tmp_path / "b.png"))
-
-
 def test_images_are_found_by_name_and_content(tmp_path):
     save(tmp_path / "b.png").rename(tmp_path / "photo")
     save(tmp_path / "c.webp").rename(tmp_path / "c.bin")

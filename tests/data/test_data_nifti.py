@@ -105,16 +105,11 @@ def test_other_files(tmp_path):
     plain = save(tmp_path / "a.nii").read_bytes()
     (tmp_path / "b.nii.gz").write_bytes(plain)
     (tmp_path / "c.nii").write_bytes(gzip.compress(plain))
-    (tmp_path / "d.nii").write_bytes(b"text " * 500)
     damaged = bytearray(gzip.compress(plain))
     damaged[-6] ^= 1  # the checksum at the end: the voxels themselves can be unpacked
     (tmp_path / "e.nii.gz").write_bytes(damaged)
-    for name, words in (
-        ("d.nii", "not a NIfTI"),
-        ("e.nii.gz", "CRC"),
-    ):
-        with pytest.raises((OSError, ValueError), match=words):
-            read(tmp_path / name)
+    with pytest.raises(ValueError, match="CRC"):
+        read(tmp_path / "e.nii.gz")
     for name in ("b.nii.gz", "c.nii"):  # packed or not, whatever the name says
         np.testing.assert_array_equal(read_volume(tmp_path / name, WIDE)[..., 0], HU)
     (tmp_path / "g.nii.gz").write_bytes(gzip.compress(plain) + b"more")
