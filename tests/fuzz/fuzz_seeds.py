@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -326,6 +325,8 @@ def json_records() -> Seeds:
 
 
 def stl10() -> Seeds:
+    from data_sets import archive
+
     rng = np.random.default_rng(0)
     counts = {"unlabeled": 1, "train": 3, "test": 2}
     files = {
@@ -334,16 +335,11 @@ def stl10() -> Seeds:
     }
     files |= {"train_y.bin": bytes([1, 2, 1]), "test_y.bin": bytes([2, 1])}
     files |= {"class_names.txt": b"bird\ncat\n", "fold_indices.txt": b"0 2\n1 0\n"}
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"stl10_binary/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    packed = gzip.compress(archive.getvalue(), 1, mtime=0)
+    plain = archive(files, "w")
+    packed = gzip.compress(plain, 1, mtime=0)
     return {
         "folder": files,
         "labels": {k: files[k] for k in reversed(files)},
         "archive": {"stl10_binary.tar.gz": packed},
-        "plain archive": {"stl10_binary.tar.gz": archive.getvalue()},
+        "plain archive": {"stl10_binary.tar.gz": plain},
     }

@@ -1,6 +1,8 @@
 """What tests of data sets share: short files, what a data set holds, and what it refuses."""
 
+import io
 import struct
+import tarfile
 import zlib
 
 import nibabel as nib
@@ -36,6 +38,17 @@ def picture(path, value=0, *, size=(6, 4), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, value if mode == "L" else (value,) * len(mode)).save(path)
     return path
+
+
+def archive(files, mode="w:gz") -> bytes:
+    """STL-10's archive of some files."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode, format=tarfile.USTAR_FORMAT) as tar:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(f"stl10_binary/{name}")
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    return content.getvalue()
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
