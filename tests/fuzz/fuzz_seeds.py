@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from assl_jax import records
-from assl_jax.records.base import _sealed
+from assl_jax.records.base import encode
 
 Files = dict[str, bytes]
 Seeds = dict[str, Files]
@@ -314,7 +314,7 @@ def json_records() -> Seeds:
         if "backbone" in tree:
             tree["backbone"] = {"name": "resnet10", "width": 0.0625, "delay": [1, 2]}
         found[name] = {name: json.dumps(tree).encode()}
-        found[f"{name} sealed"] = {name: _sealed(msgspec.json.encode(tree))}
+        found[f"{name} sealed"] = {name: encode(tree)}
     settings = {"tasks": ["src", "rotation"], "data": {"side": 16, "path": ""}, "steps": 1e3}
     for name in (records.CONFIG, records.ENVIRONMENT):
         found[name] = {name: json.dumps(settings).encode()}
