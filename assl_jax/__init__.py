@@ -1,9 +1,8 @@
 """Aggregative self-supervised feature learning in JAX.
 
 `search` runs an experiment on arrays, `load_backbone` and `load_intensity` read what a run left
-behind. Losses, LCKA, tasks and backbones
-are imported from their modules: `assl_jax.losses`, `assl_jax.lcka`, `assl_jax.tasks`,
-`assl_jax.models`. Nothing heavy is imported before it is used.
+behind. Losses, LCKA, tasks and backbones are imported from their modules: `assl_jax.losses`,
+`assl_jax.lcka`, `assl_jax.tasks`, `assl_jax.models`. Nothing heavy is imported before it is used.
 """
 
 __version__ = "0.2.0"

@@ -61,10 +61,4 @@ def _config(dataset: Dataset, settings: dict[str, Any]) -> RunConfig:
     known = settings.keys() & flat.keys() - {*of_data}
     with config.ignore_type():  # `typed` says what a value must be
         config.update_from_flattened_dict({key: settings[key] for key in known})
-    try:
-        found = typed(config)
-    except Mistakes as error:
-        lines += error.lines
-    if lines:
-        raise Mistakes(lines)
-    return found
+    return typed(config, lines)

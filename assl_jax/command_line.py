@@ -14,7 +14,7 @@ from assl_jax import records
 from assl_jax.config import RunConfig, declared_settings
 from assl_jax.config_reading import complete, defaults, gone, typed
 from assl_jax.environment import program
-from assl_jax.errors import InputError, Mistakes
+from assl_jax.errors import InputError
 from assl_jax.groups import settings as settings_of
 from assl_jax.models import BackboneSettings, takes
 
@@ -67,37 +67,23 @@ class Options(argparse.ArgumentParser):
 
 
 def read(config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()) -> RunConfig:
-    """The config of a run, with what the command line changes.
-
-    Args:
-      config, arguments, options: as in `override`.
-
-    Raises:
-      Mistakes: all of the command line and of the config.
-    """
-    found = override(config, arguments, options)
-    try:
-        tree = typed(config)
-    except Mistakes as error:
-        raise Mistakes([*found, *error.lines]) from error
-    if found:
-        raise Mistakes(found)
-    return tree
+    """The config of a run, with what the command line changes; raises all mistakes of both."""
+    return typed(config, override(config, arguments, options))
 
 
 def override(
     config: ConfigDict, arguments: Sequence[str], options: Collection[str] = ()
 ) -> list[str]:
-    """Change a config as the command line says.
+    """Change a config in place as the command line says, where that is no mistake.
 
     Args:
-      config: is changed in place.
+      config: the config.
       arguments: `--config.KEY=VALUE` or `--config.KEY VALUE`; a setting that is True or False also
         as `--config.KEY` and `--noconfig.KEY`.
       options: names of the command's other options, which a mistyped one may be near to.
 
     Returns:
-      All mistakes, one line each. The settings without a mistake are changed.
+      All mistakes, one line each.
     """
     given, words = _read(arguments, _keys(config))
     mistakes = [f"unknown argument {word!r}" for word in words]
@@ -133,10 +119,7 @@ def _of_another_backbone(config: ConfigDict, given: Collection[str]) -> None:
 def describe(config: ConfigDict, width: int = 100, *, every: bool = True) -> str:
     """Settings with their values in this config, meanings and choices, as text for a terminal.
 
-    Args:
-      config: the config.
-      width: characters of a line.
-      every: show every setting, and not only those that a beginner needs.
+    `every` shows more than the settings that a beginner needs.
     """
     values, declared = _keys(config), declared_settings(defaults(config)[0])
     lines = []

@@ -145,8 +145,7 @@ class RunConfig:
     def backbones(self, space: tuple[int, ...] = ()) -> list[BackboneSettings]:
         """The backbones that are compared, in most experiments one.
 
-        Args:
-          space: of the images, for the delay of a backbone that none is set for; () leaves it.
+        With the space of the images, one that no delay is set for has that which suits them.
         """
         own, suggested = self.backbone, suggest_delay(space) if space else ()
         names = self.self_assl.backbones or (own.name,)

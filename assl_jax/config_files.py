@@ -38,9 +38,6 @@ def find(config: str) -> tuple[Path, str]:
     Args:
       config: the name of one of the program's own configs or the path of a file that ends in
         ".py", each with ":WORD" after it if the config takes a word.
-
-    Raises:
-      InputError: no such config. The message shows the nearest name and all names.
     """
     found = re.fullmatch(r"(.+?\.py|[^:]+)(?::(.*))?", config, re.DOTALL)
     name, word = (found[1], found[2] or "") if found else (config, "")
@@ -63,9 +60,6 @@ def load(config: str) -> ConfigDict:
 
     Args:
       config: see `find`. The word is the argument of `get_config`.
-
-    Raises:
-      InputError: no such config, or a file that cannot be used.
     """
     file, word = find(config)
     for folder in (os.getcwd(), str(file.resolve().parent)):  # what the file may import

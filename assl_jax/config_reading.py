@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,9 +83,8 @@ def complete(config: ConfigDict) -> None:
 def defaults(config: ConfigDict) -> tuple[RunConfig, dict[str, str]]:
     """The defaults of all settings, for the data source and the tasks that a config names.
 
-    Returns:
-      The defaults, and a line for each setting, "data" or "tasks", that names something unknown.
-      Without a known source `data` is None.
+    A line for each setting, "data" or "tasks", that names something unknown comes with them.
+    Without a known source `data` is None.
     """
     kinds, data, unknown = dict(TASKS), None, {}
     for name in words(config.tasks):
@@ -113,8 +112,12 @@ def without_gone(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in GONE or v != GONE[k].value}
 
 
-def typed(config: ConfigDict) -> RunConfig:
+def typed(config: ConfigDict, told: Iterable[str] = ()) -> RunConfig:
     """The config with a type, which the program reads.
+
+    Args:
+      config: as `get_config` of a config file returns it.
+      told: lines on mistakes that were found before, to be shown with those of the config.
 
     Raises:
       Mistakes: all that is wrong with it, as far as it shows without the data.
@@ -124,7 +127,7 @@ def typed(config: ConfigDict) -> RunConfig:
         complete(config)
     flat = flat_settings(config.to_dict())
     tree, unknown = defaults(config)
-    lines, wrong = [*unknown.values(), *strangers(flat, tree, unknown)], {*unknown}
+    lines, wrong = [*told, *unknown.values(), *strangers(flat, tree, unknown)], {*unknown}
     read = {}
     for prefix, group in groups(tree).items():
         read[prefix], found = _read(group, flat, prefix)
@@ -231,11 +234,7 @@ CONFLICTS: tuple[tuple[str, Callable[[RunConfig], Any]], ...] = (
 
 
 def saved_config(workdir: Path) -> ConfigDict:
-    """The config of a run that was started in `workdir`.
-
-    Raises:
-      InputError: no run there, or a config that this version does not understand.
-    """
+    """The config of a run that was started in `workdir`."""
     saved = read_settings(workdir / CONFIG)
     try:
         config = base_config(saved["data"]["name"])

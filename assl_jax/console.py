@@ -171,12 +171,10 @@ class Progress:
         return self
 
     def update(self, done: int, note: str | None = None) -> None:
-        """Show that `done` steps are finished.
+        """Show that `done` steps are finished, with a note on how the work goes.
 
-        Args:
-          done: number of steps.
-          note: how the work goes. None keeps the note before; without a terminal, it prints no
-            line. With a note, a line appears every `PLAIN_SECONDS` and at the end.
+        None keeps the note before. Without a terminal, a note is printed as a line every
+        `PLAIN_SECONDS` and at the end.
         """
         if self._bar is not None:
             self._bar.update(self._task, completed=done, **({} if note is None else {"note": note}))

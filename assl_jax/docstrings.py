@@ -17,15 +17,11 @@ def sentence(docstring: str | None) -> str:
 
 
 def meanings(declarer: Any) -> dict[str, str]:
-    """What the arguments of a function, or the fields of a class, mean.
+    """What the arguments of a function, or the fields of a class, mean, each on one line.
 
-    Args:
-      declarer: has a docstring with a section "Args:" or "Attributes:". What a class inherits is
-        read from its bases too. "as in `Name`" stands for the text of `Name`, which is a base or a
-        name in the same module.
-
-    Returns:
-      A text for each name, on one line.
+    Its docstring has a section "Args:" or "Attributes:". What a class inherits is read from its
+    bases too. "as in `Name`" stands for the text of `Name`, which is a base or a name in the same
+    module.
     """
     found: dict[str, str] = {}
     lineage = getattr(declarer, "__mro__", (declarer,))

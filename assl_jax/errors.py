@@ -21,23 +21,16 @@ class InputError(ValueError):
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
         super().__init__(line)
-
-    @property
-    def lines(self) -> list[str]:
-        """What the program shows, a line for each mistake."""
-        return [str(self)]
+        self.lines = [line]  # what the program shows
 
 
 class Mistakes(InputError):
-    """Several at once."""
+    """Several at once, a line for each."""
 
     def __init__(self, messages: Iterable[str]) -> None:
-        self._lines = [str(InputError(message)) for message in messages]
-        super().__init__("; ".join(self._lines))
-
-    @property
-    def lines(self) -> list[str]:
-        return self._lines
+        lines = [str(InputError(message)) for message in messages]
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 class Unusable(InputError):
@@ -55,15 +48,9 @@ def require(condition: bool, message: str) -> None:
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """Return `table[name]`.
+    """Return `table[name]`; an unknown name raises, and the message has the nearest and all names.
 
-    Args:
-      table: the known names and their values.
-      name: the name that the user gave.
-      what: what the name stands for, as the user types it ("task", "search.metric").
-
-    Raises:
-      InputError: an unknown name. The message shows the nearest name and all names.
+    `what` is what the name stands for, as the user types it ("task", "search.metric").
     """
     if name in table:
         return table[name]
@@ -78,14 +65,8 @@ def nearest(known: Iterable[str], name: str, what: str) -> str:
 
 
 def choice(value: str, choices: Iterable[str], setting: str) -> None:
-    """Check a setting that takes one of a few names.
+    """Check that a setting has one of a few names; the message has the nearest and all names.
 
-    Args:
-      value: what the user gave.
-      choices: the names allowed.
-      setting: the setting's name as the user types it ("search.metric").
-
-    Raises:
-      InputError: another value. The message shows the nearest name and all names.
+    The setting is named as the user types it ("search.metric").
     """
     lookup(dict.fromkeys(choices), value, setting)

@@ -25,8 +25,8 @@ import numpy as np
 
 # What happens to a program's files that is not its fault. Libraries quote the first line in errors
 # of their own; the second says something only with the name of the file.
-DISK_FAULTS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE")
-FILE_FAULTS = ("ENOENT", "ENOTDIR", "EACCES", "EPERM")
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
+FILE_FAULTS = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}
 UNFINISHED = ".unfinished-"  # temporary names begin with this
 STALE_SECONDS = 24 * 3600.0  # after which nobody is still writing a temporary file
 LOCK = ".lock"  # name of a lock inside a folder
@@ -37,8 +37,8 @@ ATTEMPTS = 10  # to replace a folder that other writers replace at the same time
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path; the file written there replaces `path` at the end of the block.
 
-    The temporary file has the suffix of `path`. It is removed if the block raises. A symbolic link
-    stays, and its target is replaced. A device or a pipe stays, and receives the content.
+    It has the suffix of `path`, and is removed if the block raises. A symbolic link stays, and its
+    target is replaced. A device or a pipe stays, and receives the content.
     """
     if is_stream(path):
         with _into_stream(path) as temporary:
@@ -68,11 +68,7 @@ def is_stream(path: Path) -> bool:
 
 
 def target_of(path: Path) -> Path:
-    """The file that a symbolic link leads to, which need not be there; `path` for anything else.
-
-    Raises:
-      OSError: links that lead to each other.
-    """
+    """The file that a symbolic link leads to, which need not be there; `path` for anything else."""
     if not path.is_symlink():
         return path
     with contextlib.suppress(FileNotFoundError):
@@ -93,10 +89,9 @@ def _into_stream(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new temporary folder; it becomes `path` at the end of the block.
+    """Give a new temporary folder; it becomes `path`, in place of an older one, after the block.
 
-    An older folder of that name is removed first. The temporary folder is removed if the block
-    raises.
+    The temporary folder is removed if the block raises.
     """
     temporary = _temporary(path)
     try:
@@ -123,10 +118,8 @@ def _temporary(path: Path) -> Path:
 def sweep(folder: Path, *, seconds: float = STALE_SECONDS) -> None:
     """Remove what killed processes have left of their writes, in a folder and below.
 
-    Args:
-      folder: to look in.
-      seconds: since the last write. A running process has written more recently; 0 is for a folder
-        that no other process writes to.
+    A running process has written in the last `seconds`; 0 is for a folder that no other process
+    writes to.
     """
     before = time.time() - seconds
     for path in folder.rglob(f"{UNFINISHED}*"):
@@ -181,9 +174,7 @@ def digest(value: Any, length: int = 12) -> str:
 def digests(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
     """A digest of the content of every file in a folder, by its path inside it.
 
-    Args:
-      folder: holds the files. Hidden ones are left out: locks, unfinished files, a system's own.
-      without: names of folders inside it that are left out.
+    Hidden files are left out: locks, unfinished files, a system's own; and the folders `without`.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -197,12 +188,8 @@ def digests(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
 def first_changed(folder: Path, known: Mapping[str, str]) -> str | None:
     """The first file that is missing, or whose content is not that of its digest; None if all fit.
 
-    Args:
-      folder: holds the files.
-      known: as from `digests`; other files are not looked at.
-
-    Raises:
-      OSError: a file cannot be read now; this says nothing about its content.
+    `known` is as from `digests`; other files are not looked at. An `OSError` says that a file
+    cannot be read now, and nothing about its content.
     """
     for name, expected in known.items():
         try:
@@ -232,19 +219,13 @@ def hash_of(content: bytes | memoryview = b"") -> Any:
 def disk_fault(error: Exception) -> str | None:
     """What an error says about the disk, with the file if it is known; None for any other error.
 
-    Args:
-      error: an `OSError`, or the error of a library that quotes one.
+    It is an `OSError`, or the error of a library that quotes one.
     """
-    disk, file = (
-        {getattr(errno, name) for name in names if hasattr(errno, name)}
-        for names in (DISK_FAULTS, FILE_FAULTS)
-    )
-    code = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, OSError) and code is not None:
-        named = error.filename2 or error.filename
-        if code in disk or (named and code in file):
-            return f"{named}: {os.strerror(code)}" if named else os.strerror(code)
-    return next((os.strerror(c) for c in disk if os.strerror(c) in str(error)), None)
+    if isinstance(error, OSError) and error.errno is not None:
+        named, says = error.filename2 or error.filename, os.strerror(error.errno)
+        if error.errno in DISK_FAULTS or (named and error.errno in FILE_FAULTS):
+            return f"{named}: {says}" if named else says
+    return next((says for says in map(os.strerror, DISK_FAULTS) if says in str(error)), None)
 
 
 def try_lock(path: Path) -> filelock.BaseFileLock | None:
@@ -261,8 +242,6 @@ def try_lock(path: Path) -> filelock.BaseFileLock | None:
     return lock
 
 
-@contextlib.contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
-    """Lock `path` among processes, and wait for the one that holds the lock."""
-    with filelock.FileLock(path):
-        yield
+def waiting_lock(path: Path) -> filelock.BaseFileLock:
+    """A block that locks `path` among processes, and waits for the one that holds the lock."""
+    return filelock.FileLock(path)

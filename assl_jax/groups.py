@@ -49,14 +49,9 @@ def settings(group: Any) -> dict[str, Setting]:
 
 
 def build(group: T, values: Mapping[str, Any]) -> T:
-    """A group with other values of its settings.
+    """A group with other values of its settings; those that it does not have are ignored.
 
-    Args:
-      group: has those that are not given.
-      values: by name; others are ignored.
-
-    Raises:
-      InputError: what the class, or that of a part, refuses.
+    What its class, or that of a part, refuses raises.
     """
     kind: Any = type(group)
     allowed, own = declared(kind), {}

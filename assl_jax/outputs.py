@@ -15,11 +15,7 @@ from assl_jax.errors import InputError, require
 
 
 def expect(path: Path, *, force: bool = False) -> None:
-    """Look at an output before the work begins, and say that it may stay as it is.
-
-    Raises:
-      InputError: no file in an existing folder.
-    """
+    """Look at an output before the work begins, and say that it may stay as it is."""
     with _problems(path):
         require(
             files.target_of(path).parent.is_dir() and not path.is_dir(),
@@ -32,8 +28,7 @@ def expect(path: Path, *, force: bool = False) -> None:
 def write(contents: Mapping[Path, bytes], *, force: bool = False) -> None:
     """Write files, and the folders that they lie in; all of them, or none if one must stay.
 
-    Raises:
-      InputError: a file that holds something else, unless `force`; one that cannot be written.
+    A file that holds something else must stay, unless `force`.
     """
     missing = []
     for path, content in contents.items():

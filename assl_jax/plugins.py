@@ -28,10 +28,6 @@ def load(table: Mapping[str, Any], name: str, what: str, group: str) -> Any:
         the current folder.
       what: what the name stands for, as the user types it ("task", "data.name").
       group: of entry points.
-
-    Raises:
-      InputError: an unknown name (the message shows the nearest), or a module that cannot be
-        imported.
     """
     if name in table:
         return table[name]

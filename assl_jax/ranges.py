@@ -49,10 +49,7 @@ class Range:
         return " and ".join(f"{name.replace('_', ' ')} {bound}" for name, bound in bounds.items())
 
     def check(self, value: float, setting: str) -> None:
-        """Raise `InputError` unless `value` is in the range; NaN never is.
-
-        The message names the setting, its value and the bounds.
-        """
+        """Raise `InputError` unless `value` is in the range; NaN never is."""
         require(isinstance(value, numbers.Real), f"{setting}={value!r} must be a number")
         require(
             all(HOLDS[name](value, b) for name, b in vars(self).items() if b is not None),
@@ -64,11 +61,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """One of a few names.
-
-    Attributes:
-      names: those allowed; a mapping stands for its keys.
-    """
+    """One of a few names; a mapping stands for its keys."""
 
     names: Iterable[str]
 
@@ -81,8 +74,7 @@ class OneOf:
 class Names:
     """Names of a table to which other packages add; several in a list with commas.
 
-    Attributes:
-      names: those of this package. Whoever looks a name up says that it is unknown.
+    Whoever looks a name up says that it is unknown.
     """
 
     names: Iterable[str]
@@ -101,11 +93,7 @@ class InPlace:
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """A list whose entries are of one kind.
-
-    Attributes:
-      kind: int, float or str.
-    """
+    """A list whose entries are of one kind: int, float or str."""
 
     kind: type
 
@@ -137,10 +125,7 @@ Portion = Annotated[float, Range(above=0, at_most=1)]
 
 @functools.cache
 def declared(kind: Callable[..., Any]) -> dict[str, Allowed]:
-    """What a class's fields, or a function's arguments, allow, by name.
-
-    That are their ranges and choices, and the kind of entries where the type is `tuple[KIND, ...]`.
-    """
+    """What a class's fields, or a function's arguments, allow: range, choices, kind of entries."""
     found = {}
     for each in reversed(getattr(kind, "__mro__", (kind,))):
         for name, hint in inspect.get_annotations(each).items():
@@ -157,10 +142,7 @@ def mistakes(
 ) -> list[str]:
     """A line for each value that is not allowed, or not finite.
 
-    Args:
-      allowed: the ranges and choices by name, as from `declared`.
-      values: by name.
-      prefix: precedes a name in the messages, as in "pretrain.".
+    `allowed` is as from `declared`; the prefix precedes a name in the messages, as in "pretrain.".
     """
     found = []
     for name, value in values.items():
@@ -181,10 +163,6 @@ def _odd(value: Any) -> bool:
 
 
 def check(instance: Any, prefix: str = "") -> None:
-    """Check the fields of a dataclass, see `mistakes`.
-
-    Raises:
-      InputError: a value out of its range, or that is not one of its choices.
-    """
+    """Check the fields of a dataclass, and raise an `InputError` with all that `mistakes` finds."""
     found = mistakes(declared(instance.__class__), vars(instance), prefix)
     require(not found, "; ".join(found))

@@ -49,10 +49,8 @@ def share() -> None:
 def stoppable(*, quiet: bool = False) -> Iterator[None]:
     """Inside, the first signal raises `Interrupted`, and the process ends within `GRACE` seconds.
 
-    Only the main thread can enter it.
-
-    Args:
-      quiet: say nothing, as a worker whose first process speaks.
+    Only the main thread can enter it. A quiet process says nothing, as a worker whose first process
+    speaks.
     """
     global _shared, _quiet
     _quiet = quiet
@@ -95,12 +93,9 @@ def deferred() -> Iterator[None]:
 
 
 def leave(why: str) -> NoReturn:
-    """Print one line and end the process with the status of its first signal.
+    """Say `why`, in one line, and end the process with the status of its first signal.
 
     130 is Ctrl-C and 143 is SIGTERM. A single process does not wait for its threads.
-
-    Args:
-      why: how far the work is.
     """
     number = _received[0] if _received else signal.SIGINT
     if not _shared:

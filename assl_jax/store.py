@@ -56,9 +56,6 @@ class LocalStore:
     A folder without it is an unfinished stage: the next run continues from the files in it. If you
     delete a folder, only that stage is recomputed; so it is if a file in it has changed, which
     `done.json` tells.
-
-    Args:
-      root: the folder of all stages.
     """
 
     def __init__(self, root: Path) -> None:
@@ -135,14 +132,9 @@ STORES: dict[str, Callable[[str], Store]] = {"file": lambda path: LocalStore(Pat
 
 
 def open_store(address: str | Path) -> Store:
-    """The store at an address.
+    """The store at an address: a folder, or `NAME://REST`.
 
-    Args:
-      address: a folder; or `NAME://REST`, where NAME is one of `STORES`, of another package, or
-        `module:Class`. The store is made from REST.
-
-    Raises:
-      InputError: an unknown name.
+    NAME is one of `STORES`, of another package, or `module:Class`. The store is made from REST.
     """
     name, mark, rest = str(address).partition("://")
     if not mark:

@@ -27,8 +27,7 @@ CHANGES = {
 def reuse(changed: Iterable[str]) -> str:
     """Which finished work a run in a new folder takes over, next to the same stages.
 
-    Args:
-      changed: the settings that differ, as in "target.steps".
+    `changed` are the settings that differ, as in "target.steps".
     """
     again = set()
     for key in changed:
@@ -69,8 +68,7 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
 def _saved(workdir: Path) -> dict[str, Any] | None:
     """The settings of the run in a workdir; None without one, or if its `config.json` is damaged.
 
-    Raises:
-      Unusable: a damaged `config.json` in a folder that may be another program's.
+    A damaged one in a folder that may be another program's raises.
     """
     config = workdir / records.CONFIG
     if not config.exists():
@@ -106,7 +104,5 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
                 if began:
                     say(f"{workdir / name} is damaged or missing; it is written anew")
                 records.write(workdir / name, content())
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError) as error:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error
-    except NotADirectoryError as error:
-        raise InputError(f"--{flag}={folder} is not a folder; choose another") from error

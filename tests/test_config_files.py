@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assl_jax.config_files import describe, find, load, own_configs
+from assl_jax.config_files import find, load
 from assl_jax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -16,12 +16,6 @@ def elsewhere(tmp_path, monkeypatch):
     """Any folder but the project's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [p for p in sys.path if Path(p).resolve() != ROOT])
-
-
-def test_every_config_has_a_sentence():
-    own = own_configs()
-    assert {"mtassl_digits", "mtassl_folder", "pairs"} <= set(own)
-    assert all(describe(file).endswith((".", "?")) for file in own.values())
 
 
 @pytest.mark.parametrize(
@@ -43,21 +37,12 @@ def test_a_name_or_a_path_and_the_word_after_it(config, stem, word, tmp_path):
 @pytest.mark.parametrize(
     "config, says",
     [
-        ("mtassl_foldr", "config='mtassl_foldr' is unknown; did you mean 'mtassl_folder'?"),
         ("", "config='' is unknown"),
-        ("configs/mtassl_folder.py", "--config=mtassl_folder is the program's own"),
         ("configs/nothing.py", "configs/nothing.py cannot be read"),
-        ("mtassl_digits:word", "takes no word after a colon"),
         ("pairs:digitz", "did you mean 'mtassl_digits'"),
-        ("broken.py", "broken.py cannot be used (SyntaxError"),
-        ("empty.py", "has no attribute 'get_config'"),
-        ("wrong.py", "must return a ConfigDict"),
     ],
 )
-def test_a_config_that_cannot_be_used(config, says, tmp_path):
-    (tmp_path / "broken.py").write_text("def (")
-    (tmp_path / "empty.py").write_text("")
-    (tmp_path / "wrong.py").write_text("def get_config():\n    return {}")
+def test_a_config_that_cannot_be_used(config, says):
     with pytest.raises(InputError) as error:
         load(config)
     assert says in str(error.value) and "\n" not in str(error.value)

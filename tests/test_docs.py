@@ -28,7 +28,8 @@ def finished_run(tmp_path, monkeypatch):
     from assl_jax.ops.intensity import Intensity
 
     monkeypatch.chdir(tmp_path)
-    for name in ("assl_jax.experiment.run", "assl_jax.arrays.run"):  # they would train
+    # They would train. `arrays` is first, since it imports the other.
+    for name in ("assl_jax.arrays.run", "assl_jax.experiment.run"):
         monkeypatch.setattr(name, lambda *_, **__: mock.Mock())
     settings = {"name": "resnet10", "width": 1 / 16, "stem": "half"}
     images = np.zeros((2, 16, 16, 1), np.uint8)

@@ -54,6 +54,7 @@ def read(monkeypatch, tmp_path):
     finished = SimpleNamespace(networks=(), best=None, pretrained=("src",))
     stand_ins = {
         "assl_jax.experiment.run": run,
+        "assl_jax.experiment.dry_run": run,
         "assl_jax.training.processes.initialize": lambda *_: None,
         "assl_jax.strategies.engines.Dask": lambda _: SimpleNamespace(close=lambda: None),
         "assl_jax.strategies.engines.Processes": lambda _: SimpleNamespace(close=lambda: None),

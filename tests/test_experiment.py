@@ -73,13 +73,6 @@ def test_what_a_new_workdir_takes_over(changed, says):
     assert reuse(changed).endswith(says)
 
 
-def test_a_workdir_with_another_run_is_left_alone(tmp_path):
-    (tmp_path / "config.json").write_text('{"experiment": "mtassl", "seed": 3}')
-    with pytest.raises(InputError, match="holds a run with another config"):
-        run(typed(small()), tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
-
-
 def test_a_workdir_without_its_environment_is_still_of_its_config(tmp_path):
     settings = small().to_dict()
     begin(tmp_path / "work", tmp_path / "stages", settings)
@@ -111,27 +104,6 @@ def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_pa
         check_workdir(tmp_path, tmp_path, config.to_dict())
 
 
-def test_a_file_in_place_of_the_workdir_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="--workdir=.* is not a folder"):
-        run(typed(small()), tmp_path / "file")
-    with pytest.raises(InputError, match="--stages=.* is not a folder"):
-        run(typed(small()), tmp_path / "work", tmp_path / "file")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("data", SOURCES)
-def test_every_setting_of_the_base_config_has_a_typed_default(data):
-    flat = base_config(data).to_dict()
-    leaves = [flat]
-    while leaves:
-        node = leaves.pop()
-        if isinstance(node, dict):
-            leaves += node.values()
-        else:
-            assert isinstance(node, str | int | float | bool | tuple), node
-
-
 @pytest.mark.parametrize("data", SOURCES)
 def test_a_saved_config_comes_back_equal(data, tmp_path):
     config = base_config(data)
@@ -150,18 +122,13 @@ def test_a_config_of_an_older_version(tmp_path):
         with pytest.raises(InputError, match="config.json is not a config of this version"):
             saved_config(tmp_path)
     # What every run does now is no mistake in a config of earlier versions.
-    for value, fine in ((1.0, True), (2.0, False)):
-        write_json(
-            tmp_path / "config.json", {"data": {"name": "digits"}, "joint": {"weight": value}}
-        )
-        if fine:
-            assert saved_config(tmp_path) == base_config("digits")
-            check_workdir(tmp_path, tmp_path, base_config("digits").to_dict())
-        else:
-            with pytest.raises(InputError, match="joint.weight is gone: all tasks"):
-                saved_config(tmp_path)
-    with pytest.raises(InputError, match="config.json does not exist"):
-        saved_config(tmp_path / "nowhere")
+    old = {"data": {"name": "digits"}, "joint": {"weight": 1.0}}
+    write_json(tmp_path / "config.json", old)
+    assert saved_config(tmp_path) == base_config("digits")
+    check_workdir(tmp_path, tmp_path, base_config("digits").to_dict())
+    write_json(tmp_path / "config.json", old | {"joint": {"weight": 2.0}})
+    with pytest.raises(InputError, match="joint.weight is gone: all tasks"):
+        saved_config(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pairs", "table4"])

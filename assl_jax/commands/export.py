@@ -10,7 +10,7 @@ from assl_jax.interop.export import FORMATS, export
 
 
 def main(argv: list[str]) -> None:
-    """The command; raises as `export` does."""
+    """The command."""
     parser = Options("export", description="A network of a run for other programs.")
     parser.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of a finished run")
     formats = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())

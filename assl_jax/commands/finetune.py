@@ -17,13 +17,7 @@ from assl_jax.records import SCRATCH, Results
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: an experiment without pretraining, in a workdir of its own.
-
-    The settings are those of the run; the command line changes them.
-
-    Raises:
-      InputError: anything that the user can correct.
-    """
+    """The command: an experiment without pretraining, in a workdir of its own."""
     logging.set_verbosity(logging.FATAL)
     parser = Options(
         "finetune",

@@ -4,9 +4,9 @@ python -m assl_jax predict runs/mtassl_folder photos/ more/photo.jpg [--out=pred
     [--unsure=0.2] [--sensitivity=0.95 --positive=CLASS]
 """
 
+import argparse
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from assl_jax.command_line import Options
 from assl_jax.console import say
 from assl_jax.data.names import shown
 from assl_jax.data.settings import expanded
-from assl_jax.errors import InputError, require
+from assl_jax.errors import InputError
 from assl_jax.evaluation.calibration import Decision, decide
 from assl_jax.evaluation.export import Model, load_ensemble
 from assl_jax.evaluation.finite import of_network
@@ -27,7 +27,7 @@ from assl_jax.records import SCRATCH, NetworkRecord, Results
 
 
 class Classified(NamedTuple):
-    """What `predict` found.
+    """What `classify` found.
 
     Attributes:
       network: as `results.json` has it.
@@ -42,66 +42,38 @@ class Classified(NamedTuple):
     decision: Decision | None
 
 
-def predict_files(
-    workdir: str | Path,
-    paths: Sequence[str | Path],
-    *,
-    network: str = "",
-    raw: bool = False,
-    positive: str = "",
-    sensitivity: float | None = None,
-    specificity: float | None = None,
-) -> Classified:
-    """Classify files with a finished run's fine-tuned networks.
-
-    Args:
-      workdir: of the run.
-      paths: files and folders; folders are searched, in the order of the names.
-      network: a label in `results.json`; "" means the network that the run kept.
-      raw: whether the probabilities stay as the networks give them, without their temperature.
-      positive, sensitivity, specificity: see `decide`.
-
-    Raises:
-      InputError: no finished run, an unknown network or one that was not kept, an operating point
-        that the run does not have, a path without files that can be read, a network whose features
-        are not finite.
-    """
-    workdir = Path(workdir)
+def classify(given: argparse.Namespace) -> Classified:
+    """Classify files with a finished run's fine-tuned networks, as the options say."""
+    workdir = Path(given.workdir)
     results = records.read(workdir / records.RESULTS, Results)
-    chosen = results.network(network) if network else results.kept
-    if chosen is None:
+    network = results.network(given.network) if given.network else results.kept
+    if network is None:
         raise InputError(
             f"{workdir} compares networks and keeps none; choose one with --network: "
             f"{', '.join(each.label for each in results.networks)}"
         )
-    chosen = chosen.replace(calibration=None) if raw else chosen
+    network = network.replace(calibration=None) if given.raw else network
     decision = decide(
-        chosen.calibration,
+        network.calibration,
         results.classes,
-        positive=positive,
-        sensitivity=sensitivity,
-        specificity=specificity,
+        positive=given.positive,
+        sensitivity=given.sensitivity,
+        specificity=given.specificity,
     )
-    models = load_ensemble(
-        workdir / results.stages / chosen.finetune, temperature=chosen.temperature
-    )
-    reader = models[0].reader
-    require(bool(reader.shape), f"{workdir} is a run of an earlier version; run it again")
-    every = reader.find(*(expanded(str(path), "PATH") for path in paths))
+    stage = workdir / results.stages / network.finetune
+    models = load_ensemble(stage, temperature=network.temperature)
+    every = models[0].reader.find(*(expanded(path, "PATH") for path in given.paths))
     size = records.read_settings(workdir / records.CONFIG)["eval_batch_size"]
-    with of_network(chosen.label):
+    with of_network(network.label):
         found = predict(models, every, batch_size=size)
-    return Classified(chosen, models, found, decision)
+    return Classified(network, models, found, decision)
 
 
 def table(found: Classified, unsure: float | None = None) -> tuple[str, int]:
     """CSV: path, class, the probability of every class, the spread, and whether it is unsure.
 
     The spread is the standard deviation of the class's probability over the networks. A file is
-    unsure if its class is wrong with a probability above `unsure`.
-
-    Returns:
-      The text, and the number of unsure files.
+    unsure if its class is wrong with a probability above `unsure`; their number is returned too.
     """
     predicted, names = found.predictions, found.models[0].classes
     mean, k = predicted.mean, predicted.classes(found.decision)
@@ -168,25 +140,13 @@ def _parser() -> Options:
 
 
 def main(argv: list[str]) -> None:
-    """The command.
-
-    Raises:
-      InputError: as `predict_files`, or a file that cannot be written.
-    """
+    """The command."""
     given = _parser().parse_args(argv)
     for out in filter(None, (given.out, given.features)):
         outputs.expect(out, force=given.force)
     if given.unsure is not None:
         Range(above=0, below=1).check(given.unsure, "--unsure")
-    found = predict_files(
-        given.workdir,
-        given.paths,
-        network=given.network,
-        raw=given.raw,
-        positive=given.positive,
-        sensitivity=given.sensitivity,
-        specificity=given.specificity,
-    )
+    found = classify(given)
     network, models, predicted, decision = found
     text, unsure = table(found, given.unsure)
     label = f"{network.label}, fine-tuned network 1 of {len(models)}"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from flax.traverse_util import flatten_dict
 
 from assl_jax import outputs, records
 from assl_jax.command_line import Options
+from assl_jax.config import words
 from assl_jax.config_reading import saved_config, typed
 from assl_jax.console import Progress
 from assl_jax.data import Dataset
@@ -28,7 +28,6 @@ from assl_jax.evaluation.probes import PROBES, probe
 from assl_jax.evaluation.scores import METRICS, shares
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.models import SideBySide
-from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Probed, Probes, Results
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.forms import mean_std, tenths, with_interval
@@ -59,7 +58,8 @@ def probe_networks(
 ) -> Probes:
     """Probe the frozen features of a run's pretrained networks, and of untrained networks.
 
-    Features of the labelled and the test images are computed without augmentation.
+    Features of the labelled and the test images are computed without augmentation. The untrained
+    networks come first, one for each architecture.
 
     Args:
       workdir: of the run; its config names the images and the labels.
@@ -68,13 +68,6 @@ def probe_networks(
       checkpoints: folders that `load_backbone` reads.
       layer: "pooled", or a stage of the backbone, averaged over space.
       k: number of neighbours that vote.
-
-    Returns:
-      The untrained networks come first, one for each architecture.
-
-    Raises:
-      InputError: no run, or an unfinished one; an unknown network or layer; a checkpoint that does
-        not fit the images.
     """
     require(k >= 1, f"--k={k} must be at least 1")
     workdir = Path(workdir)
@@ -88,23 +81,17 @@ def probe_networks(
         "unlabeled": np.sort(sample[: config.similarity.n]),
         "judged": np.unique(np.concatenate([*dataset.labelled_sets, dataset.test])),
     }
-    feed = Feed(dataset.images, make_mesh(), config.images_on)
-
-    def plain(module: nn.Module, intensity: Intensity) -> PlainImages:
-        return PlainImages(
-            backbone=module,
-            images=feed,
-            rows=rows,
-            intensity=intensity,
-            layer=layer,
-            batch_size=config.eval_batch_size,
-            reestimate=config.similarity.reestimate_bn,
-        )
-
-    trained = [
-        Network(label, folders[label], plain(module, intensity), variables)
-        for label, (module, variables, intensity) in loaded.items()
-    ]
+    shared: dict[str, Any] = {
+        "images": Feed(dataset.images, make_mesh(), config.images_on),
+        "rows": rows,
+        "layer": layer,
+        "batch_size": config.eval_batch_size,
+        "reestimate": config.similarity.reestimate_bn,
+    }
+    trained = []
+    for label, (module, variables, intensity) in loaded.items():
+        plain = PlainImages(backbone=module, intensity=intensity, **shared)
+        trained.append(Network(label, folders[label], plain, variables))
     for network in trained:
         _check(network, dataset)
     compared = [*_untrained(trained, config.seed), *trained]
@@ -161,11 +148,7 @@ def _metric_column(name: str, title: str, metric: str) -> tuple[str, Callable[[P
 
 
 def main(argv: list[str]) -> None:
-    """The command.
-
-    Raises:
-      InputError: as `probe_networks`, or a file that cannot be written.
-    """
+    """The command."""
     parser = Options(
         "probe",
         description="Linear probe and k-NN on frozen features, next to an untrained network.",
@@ -188,7 +171,7 @@ def main(argv: list[str]) -> None:
         outputs.expect(out, force=given.force)
     found = probe_networks(
         given.workdir,
-        networks=[name.strip() for name in given.networks.split(",") if name.strip()],
+        networks=words(given.networks),
         checkpoints=given.checkpoint,
         layer=given.layer,
         k=given.k,
@@ -261,14 +244,5 @@ def _probed(network: Network, dataset: Dataset, k: int, seed: int) -> Probed:
         folder=None if network.folder is None else str(network.folder),
         features=x.shape[1],
         effective_rank=round(effective_rank(x), 6),
-        probes=probe(
-            x,
-            dataset.labels[rows],
-            [np.searchsorted(rows, labelled) for labelled in dataset.labelled_sets],
-            np.searchsorted(rows, dataset.test),
-            classes=dataset.num_classes,
-            groups=dataset.groups[rows],
-            k=k,
-            seed=seed,
-        ),
+        probes=probe(x, rows, dataset, k=k, seed=seed),
     )

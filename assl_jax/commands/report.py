@@ -10,7 +10,7 @@ from assl_jax.report.compare import compare
 
 
 def main(argv: list[str]) -> None:
-    """The command; raises as `compare` does."""
+    """The command."""
     parser = Options("report", description="Several finished runs on one page.")
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
     parser.add_argument("--out", type=Path, help="default: `compare` next to the first WORKDIR")

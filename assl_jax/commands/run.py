@@ -59,11 +59,7 @@ def add_options(parser: argparse.ArgumentParser, workdir: str) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command; a mistake is one line, all of them are shown at once.
-
-    Raises:
-      InputError: anything that the user can correct.
-    """
+    """The command; a mistake is one line, all of them are shown at once."""
     logging.set_verbosity(logging.FATAL)  # errors are one line, see below
     parser = options()
     given, settings = parser.parse_known_args(argv)
@@ -74,7 +70,11 @@ def main(argv: Sequence[str]) -> None:
     if given.help:
         print(_help(parser, given.config, settings, every=given.help == "all"))
         return
-    require(given.config is not None, f"no config; {_choose()}")
+    require(
+        given.config is not None,
+        f"no config; name one of {', '.join(own_configs())}, or a file, as in "
+        "--config=mtassl_digits",
+    )
     file, word = find(given.config)
     # pairs:digits is pairs_digits
     name = "_".join(filter(None, [file.stem, word.replace(":", "_")]))
@@ -90,11 +90,8 @@ def start(
 ) -> None:
     """Run an experiment as the command line says.
 
-    Args:
-      config: the config.
-      settings: the arguments that change it.
-      parser, given: the options, and their values.
-      default: the workdir, if `given` has none.
+    `settings` are the arguments that change the config; `default` is the workdir, if `given` has
+    none.
     """
     names = [name.removeprefix("--") for name in parser._option_string_actions]
     tree = read(config, settings, names)
@@ -140,7 +137,3 @@ def settings_help(config: ConfigDict, *, every: bool) -> str:
     title = "settings:" if every else "settings to begin with (--help=all shows the others):"
     width = min(100, shutil.get_terminal_size().columns)
     return f"{title}\n{describe(config, width, every=every)}"
-
-
-def _choose() -> str:
-    return f"name one of {', '.join(own_configs())}, or a file, as in --config=mtassl_digits"

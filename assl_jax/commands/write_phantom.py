@@ -28,16 +28,8 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
     """Write every volume of `PhantomCT(**settings)`, and `volumes.csv` with its splits.
 
     The files hold HU without clipping on the axes x, y, z, in RAS millimetres like a scanner's.
-    With `window=(-20, 100)`, the source `volumes` gives the arrays and splits of `phantom_ct`.
-
-    Args:
-      folder: a new or empty folder, or one with these volumes; it is created if needed.
-      force: write into a folder that holds something else, see `outputs.write`.
-      **settings: as in `PhantomCT`.
-
-    Raises:
-      InputError: a folder that holds something else or cannot be written, or a setting that
-        `PhantomCT` refuses.
+    With `window=(-20, 100)`, the source `volumes` gives the arrays and splits of `phantom_ct`. The
+    folder is a new or empty one, or one with these volumes, unless `force`.
     """
     import nibabel
 
@@ -72,10 +64,9 @@ def write_phantom(folder: str | Path, *, force: bool = False, **settings: Any) -
 
 
 def main(argv: list[str]) -> None:
-    """The command; raises as `write_phantom` does."""
+    """The command."""
     parser = Options(
-        "write_phantom",
-        description="Write generated head phantoms as NIfTI files with a table.",
+        "write_phantom", description="Write generated head phantoms as NIfTI files with a table."
     )
     parser.add_argument("folder")
     for name, parameter in inspect.signature(PhantomCT).parameters.items():

@@ -9,7 +9,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from jaxtyping import Int64
 from assl_jax import records
 from assl_jax.console import say
 from assl_jax.data.dataset import DIGEST, image_digest
-from assl_jax.data.decoding import Decoded, Header, Job, Kind, Rows, Shape, decode, judged
+from assl_jax.data.decoding import Decoded, Header, Job, Kind, Rows, Shape, decode, judged, parallel
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, require
 from assl_jax.files import (
@@ -39,27 +38,18 @@ from assl_jax.files import (
 VERSION = 6  # of the cache's entries; entries of another version are not read
 ENTRY = "entry.json"  # beside the arrays of `Rows`
 CHECKED = 2**30  # bytes of images whose content is checked at every start
+UNREADABLE = (OSError, ValueError, EOFError)
 STAMPED = 10_000  # files per job of the thread pool, where only sizes and times are read
 
 
 def read_files(
     root: Path, files: Sequence[str], kind: Kind, format: Any, *, on_error: str, cache: str = ""
 ) -> Decoded:
-    """Decode files, or map what an earlier call left in `cache`.
+    """Decode files below `root`, in their order, or map what an earlier call left in `cache`.
 
-    Args:
-      root: folder that the files are relative to.
-      files: paths in the order of the result.
-      kind: of the files.
-      format: how a file becomes an array; shapes must agree.
-      on_error: "raise", or "skip" to leave out files that cannot be used.
-      cache: folder for decoded arrays; "" keeps nothing. An entry's key is a digest of everything
-        that determines the arrays: the format, the versions of the packages that read files, and
-        the path, size and modification time of each file, in order.
-
-    Raises:
-      InputError: a file that cannot be used, files that do not agree, a cache folder that cannot be
-        written.
+    A cache entry's key is a digest of everything that determines the arrays: the format, the
+    versions of the packages that read files, and the path, size and modification time of each file,
+    in order. Without a cache folder nothing is kept.
     """
     job = Job(root, files, kind, format, on_error)
     if not cache:
@@ -95,17 +85,12 @@ def _stamps(job: Job) -> Int64[np.ndarray, "n 2"]:
                 found.append((-1, -1))
         return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        blocks = pool.map(read, range(0, len(job.files), STAMPED))
-        return np.array(list(itertools.chain(*blocks)), np.int64).reshape(-1, 2)
+    blocks = parallel(read, range(0, len(job.files), STAMPED), os.cpu_count() or 1)
+    return np.array(list(itertools.chain(*blocks)), np.int64).reshape(-1, 2)
 
 
 def _rows(folder: Path) -> Rows:
-    """The arrays in a folder.
-
-    Raises:
-      OSError, ValueError, EOFError: some are missing or damaged.
-    """
+    """The arrays in a folder; of `UNREADABLE` is what is raised if some are missing or damaged."""
     return Rows(*(read_array(folder / f"{name}.npy", mmap=True) for name in Rows._fields))
 
 
@@ -119,7 +104,7 @@ def _cached(entry: Path) -> Decoded | None:
         headers = {file: Header(*each) for file, each in known["headers"].items()}
         small = np.array(rows.digests[:n]), np.array(rows.sums[:n])
         return Decoded(rows.images[:n], known["skipped"], *small, headers)
-    except (OSError, ValueError, EOFError, KeyError):
+    except (*UNREADABLE, KeyError):
         return None
 
 
@@ -140,8 +125,8 @@ def _built(entry: Path, job: Job, stamps: np.ndarray) -> Decoded:
         raise InputError(
             f"data.cache={cache!r} cannot be written: {e.strerror or e}; name another folder"
         ) from e
-    require(found is not None, f"data.cache={cache!r}: {entry.name} was removed; run again")
-    assert found is not None
+    if found is None:
+        raise InputError(f"data.cache={cache!r}: {entry.name} was removed; run again")
     say(
         f"{len(found.images):,} {noun}s are kept in {cache}/ ({found.images.nbytes / 1e6:,.1f} MB) "
         "for the next run; it may be deleted, and --config.data.cache names another folder, or '' "
@@ -213,7 +198,7 @@ def _copy_known(rows: Rows, limits: tuple[float, float], folder: Path, entry: Pa
     for other in {*entry.parent.glob(f"{settings}-*"), *begun}:
         try:
             there = _rows(other)
-        except (OSError, ValueError, EOFError):
+        except UNREADABLE:
             continue
         if there.images.shape[1:] == rows.images.shape[1:]:
             for old, stamp in enumerate(map(bytes, there.stamps)):

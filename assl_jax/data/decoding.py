@@ -27,81 +27,50 @@ Shape = tuple[int, ...]
 
 
 class Header(NamedTuple):
-    """What is known of a file before it is decoded.
+    """What is known of a file before it is decoded."""
 
-    Attributes:
-      shape: of the array that it will give; () if that is not known.
-      orientation: a code, see `orientation.Grid`; "" if it is not known.
-      unused: see `orientation.Grid`.
-    """
-
-    shape: Shape = ()
-    orientation: str = ""
-    unused: tuple[tuple[str, str], ...] = ()
+    shape: Shape = ()  # of the array that it will give; () if that is not known
+    orientation: str = ""  # a code, see `orientation.Grid`; "" if it is not known
+    unused: tuple[tuple[str, str], ...] = ()  # see `orientation.Grid`
 
 
 class Kind(NamedTuple):
-    """Images or volumes.
+    """Images or volumes."""
 
-    Attributes:
-      noun: what messages call a file.
-      decode: a file, and a format with `settings` and `limits`, to `[*space, c]` integers.
-      dtype: of these.
-      header: what a file's header tells; None if nothing does.
-      stamp: size and time of the last change of a file, or of all files of a volume.
-      size: an array's shape in words.
-      fit: what makes all files agree in size.
-      less: what makes the arrays smaller.
-      readers: packages whose versions may change the arrays.
-      workers: how many files are decoded at once.
-    """
-
-    noun: str
+    noun: str  # what messages call a file
+    # A file, and a format with `settings` and `limits`, to `[*space, c]` integers of `dtype`.
     decode: Callable[[Path, Any], np.ndarray]
     dtype: type[np.integer]
-    header: Callable[[Path, Any], Header] | None
-    stamp: Callable[[str], tuple[int, int]]
-    size: Callable[[Shape], str]
-    fit: str
-    less: str
-    readers: tuple[str, ...]
-    workers: int
+    header: Callable[[Path, Any], Header] | None  # what a file's header tells
+    stamp: Callable[[str], tuple[int, int]]  # size and last change of all files of an image
+    size: Callable[[Shape], str]  # an array's shape in words
+    fit: str  # what makes all files agree in size
+    less: str  # what makes the arrays smaller
+    readers: tuple[str, ...]  # packages whose versions may change the arrays
+    workers: int  # how many files are decoded at once
 
 
 class Decoded(NamedTuple):
-    """What was read.
-
-    Attributes:
-      images: `[n, *space, c]` of the files that could be decoded, in memory or memory-mapped
-        read-only.
-      skipped: the reason for each other file.
-      digests: the `image_digest` of each image.
-      sums: of the values of each image and of their squares, within the format's limits. They are
-        summed while files are decoded: reading a million images again would take a minute.
-      headers: what the header of each file tells, if headers were read.
-    """
+    """What was read. The images are in memory, or memory-mapped read-only."""
 
     images: Shaped[np.ndarray, "n *space c"]
-    skipped: dict[str, str]
+    skipped: dict[str, str]  # the reason for each file that could not be decoded
     digests: UInt8[np.ndarray, "n 16"]
-    sums: Int64[np.ndarray, "n 2 c"]
-    headers: dict[str, Header]
+    sums: Int64[np.ndarray, "n 2 c"]  # see `Rows`
+    headers: dict[str, Header]  # if headers were read
 
 
 class Rows(NamedTuple):
     """Arrays with one row for each file. A row counts if its digest is that of its image.
 
-    Attributes:
-      images: `[n, *space, c]` integers.
-      digests: the `image_digest` of each image.
-      sums: see `Decoded`.
-      stamps: what changes with a file's path, size and time.
+    `sums` are of the values of each image and of their squares, within the format's limits. They
+    are made while files are decoded: reading a million images again would take a minute.
     """
 
     images: np.ndarray
-    digests: np.ndarray
+    digests: np.ndarray  # the `image_digest` of each image
     sums: np.ndarray
-    stamps: np.ndarray
+    stamps: np.ndarray  # what changes with a file's path, size and time
 
     @classmethod
     def empty(cls, n: int, shape: Shape, make: Callable[..., np.ndarray], dtype: type) -> "Rows":
@@ -119,11 +88,6 @@ class Rows(NamedTuple):
         self.sums[row] = value_sums(image[None], low=limits[0], high=limits[1])[0]
         self.digests[row] = np.frombuffer(image_digest(image), np.uint8)
 
-    def copy(self, row: int, other: "Rows", old: int) -> None:
-        """Write the row `old` of other rows."""
-        for mine, theirs in zip(self, other, strict=True):
-            mine[row] = theirs[old]
-
 
 class Job(NamedTuple):
     """Files to decode, see `read_files`."""
@@ -135,11 +99,7 @@ class Job(NamedTuple):
     on_error: str
 
     def attempt(self, work: Callable[[Path, Any], T], file: str) -> T | str:
-        """What `work` gives for a file, or the reason why it cannot be used.
-
-        Raises:
-          InputError: the file cannot be used and is not to be skipped, or a package is missing.
-        """
+        """What `work` gives for a file, or the reason to skip it, if `on_error` allows that."""
         try:
             return work(self.root / file, self.format)
         except InputError:
@@ -218,11 +178,7 @@ def parallel(work: Callable[[Any], T], items: Sequence[Any], workers: int) -> Ge
 
 
 def in_memory(job: Job, files: Sequence[str], shape: Shape) -> Rows:
-    """Rows for files in memory.
-
-    Raises:
-      InputError: they do not fit into it.
-    """
+    """Rows for files in memory."""
     need = len(files) * math.prod(shape) * np.dtype(job.kind.dtype).itemsize
     afford(need, f"{len(files)} {job.kind.noun}s of {job.kind.size(shape)}", job.kind.less)
     return Rows.empty(len(files), shape, lambda _, s, dtype: np.zeros(s, dtype), job.kind.dtype)
@@ -253,17 +209,8 @@ def decode(
     """Decode files into rows.
 
     The decoded images come first, in order; the rows of files that turn out to be of no use are at
-    the end.
-
-    Args:
-      job: the files.
-      skipped, headers: from `judged`.
-      make: gives the rows for files of which one has a shape; some may be filled.
-      progress: is called now and then.
-
-    Raises:
-      InputError: a file that cannot be used and is not to be skipped, files that do not agree, or
-        none that can be used.
+    the end. `skipped` and `headers` are from `judged`; `make` gives the rows, of which some may be
+    filled; `progress` is called now and then.
     """
     first, sample, skipped = _sample(job, skipped)
     files = [file for file in job.files if file not in skipped]
@@ -297,7 +244,8 @@ def decode(
     kept = [row for row, file in enumerate(files) if file not in skipped]
     for new, old in enumerate(kept):
         if new < old:
-            rows.copy(new, rows, old)
+            for array in rows:
+                array[new] = array[old]
     n = len(kept)
     left = {file: skipped[file] for file in job.files if file in skipped}
     return Decoded(rows.images[:n], left, rows.digests[:n], rows.sums[:n], headers)

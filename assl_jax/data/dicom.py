@@ -16,8 +16,8 @@ from jaxtyping import Float, Shaped
 from assl_jax.data.dicom_files import (
     NO_IMAGE,
     Header,
+    header_of,
     headers_of,
-    images,
     patient_of,
     read_elements,
     visible,
@@ -29,16 +29,9 @@ PIXEL_TAGS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 
 def identify_dicom(path: Path) -> tuple[str, str]:
-    """A digest of the patient's ID ("" without one), and what tells the series from all others.
-
-    Raises:
-      InputError: pydicom is not installed.
-      Exception: no image, or what pydicom raises on a broken file.
-    """
-    files = visible(path) if path.is_dir() else [path]
-    first = next(images(files), None)
-    if first is None:
-        raise ValueError("it holds no image")
+    """A digest of the patient's ID ("" without one), and what tells the series from all others."""
+    found = map(header_of, visible(path) if path.is_dir() else [path])
+    first = next(header for header in found if isinstance(header, Header))
     series = f"{first.file.resolve().parent} {first.elements.get('SeriesInstanceUID')}"
     return patient_of(first.elements), series
 
@@ -51,14 +44,8 @@ def describe_dicom(path: Path) -> Stored:
     the stored ones, HU in a CT. They are not inverted for MONOCHROME1, which says how to show them
     and not what they mean. Padding outside the field of view keeps its value.
 
-    Args:
-      path: a folder that itself holds the files of one series, or one file of the series, which
-        also works if its folder holds other series. Names and suffixes of files do not count.
-
-    Raises:
-      InputError: pydicom is not installed.
-      ValueError: files that are not one volume of grey values on a regular grid.
-      Exception: what pydicom raises on a broken file.
+    The path is a folder that itself holds the files of one series, or one file of the series, which
+    also works if its folder holds other series. Names and suffixes of files do not count.
     """
     headers, others = _series(path)
     with _named(headers):

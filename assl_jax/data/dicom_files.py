@@ -4,17 +4,18 @@ Only the elements in `TAGS`, and those of pixels, are read, so that no patient's
 memory.
 """
 
+import contextlib
 import functools
 import os
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from assl_jax.console import hush
-from assl_jax.data.claims import Within
+from assl_jax.data.memory import Within
 from assl_jax.data.names import is_unknown
 from assl_jax.errors import InputError
 from assl_jax.files import digest
@@ -51,10 +52,8 @@ class Header(NamedTuple):
 class Series(NamedTuple):
     """The image files of one series in a folder.
 
-    Attributes:
-      files: sorted.
-      whole: whether each file holds several slices. A broken file beside them is then a volume of
-        its own; otherwise it may be one of the slices.
+    A whole one has several slices in each file. A broken file beside them is then a volume of its
+    own; otherwise it may be one of the slices.
     """
 
     files: tuple[Path, ...]
@@ -62,17 +61,11 @@ class Series(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a folder holds.
+    """What a folder holds."""
 
-    Attributes:
-      series: the series of each image file.
-      others: all other visible files, each with what it is; "" for one that is not DICOM.
-      broken: those of them that may be damaged images, each with the reason.
-    """
-
-    series: dict[Path, Series]
-    others: dict[Path, str]
-    broken: dict[Path, str]
+    series: dict[Path, Series]  # of each image file
+    others: dict[Path, str]  # all other visible files, and what they are; "" if not DICOM
+    broken: dict[Path, str]  # those of them that may be damaged images, each with the reason
 
 
 def is_dicom(path: Path) -> bool:
@@ -107,17 +100,20 @@ def dicom_volumes(folder: Path) -> list[Path]:
 
 def unused(path: Path) -> dict[Path, str]:
     """The DICOM files beside the slices of a volume that are no slices, each with what it is."""
-    others = contents(path if path.is_dir() else path.parent).others
-    return {file: kind for file, kind in others.items() if kind}
+    with contextlib.suppress(OSError):  # a folder that cannot be listed
+        others = contents(path if path.is_dir() else path.parent).others
+        return {file: kind for file, kind in others.items() if kind}
+    return {}
 
 
-def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
+def unlisted(paths: Iterable[Path]) -> dict[Path, str]:
     """The series beside those of `paths` that are none of them: the first file of each."""
-    single = [path for path in paths if path.is_file()]
-    taken = {path.parent: set[Path]() for path in single}
-    for path in single:
-        found = contents(path.parent).series.get(path)
-        taken[path.parent].update(found.files if found else [path])
+    taken = defaultdict[Path, set[Path]](set)
+    for path in paths:
+        with contextlib.suppress(OSError):  # as above
+            if path.is_file() and is_dicom(path):
+                found = contents(path.parent).series.get(path)
+                taken[path.parent].update(found.files if found else [path])
     return {
         series.files[0]: f"the first of {len(series.files)} files of another series"
         for folder, own in taken.items()
@@ -126,39 +122,22 @@ def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def image_files(path: Path) -> Sequence[Path]:
-    """The files that hold the slices of a volume; those of a folder may be no images.
-
-    Raises:
-      ValueError: a damaged file, or one that is no image.
-    """
-    if path.is_dir():
-        files = visible(path)
-        for file in files:
-            _check(file)
-        return files
-    found = contents(path.parent)
-    if path in found.broken:
-        raise ValueError(found.broken[path])
-    if path not in found.series:
-        raise ValueError(NO_IMAGE)
-    series = found.series[path]
-    if found.broken and not series.whole:
-        raise ValueError(next(iter(found.broken.values())))
-    return series.files
-
-
 def headers_of(path: Path) -> tuple[list[Header], dict[Path, str]]:
-    """The headers of a volume's slices, and the DICOM files beside them, each with what it is.
-
-    Raises:
-      InputError: pydicom is not installed.
-      ValueError: as `image_files`, or a broken file.
-    """
-    found = {file: _image(file) for file in image_files(path)}
-    kinds = found if path.is_dir() else contents(path.parent).others
-    others = {file: kind for file, kind in kinds.items() if isinstance(kind, str) and kind}
-    return [each for each in found.values() if isinstance(each, Header)], others
+    """The headers of a volume's slices, and the DICOM files beside them, each with what it is."""
+    if path.is_dir():
+        found = {file: header_of(file) for file in visible(path)}
+        others = {file: kind for file, kind in found.items() if isinstance(kind, str) and kind}
+        return [each for each in found.values() if isinstance(each, Header)], others
+    there = contents(path.parent)
+    if path in there.broken:
+        raise ValueError(there.broken[path])
+    if path not in there.series:
+        raise ValueError(NO_IMAGE)
+    series = there.series[path]
+    if there.broken and not series.whole:
+        raise ValueError(next(iter(there.broken.values())))
+    headers = map(header_of, series.files)
+    return [each for each in headers if isinstance(each, Header)], unused(path)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -185,8 +164,7 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
     for file in (folder / name for name, *_ in stamps):
         header: Header | str = ""
         try:
-            _check(file)
-            header = _image(file)
+            header = header_of(file)
         except InputError:  # pydicom is missing
             raise
         except ValueError as error:
@@ -202,15 +180,13 @@ def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> Content
     return Contents({file: s for s in every for file in s.files}, others, broken)
 
 
-def images(files: Sequence[Path]) -> Iterator[Header]:
-    """The headers of those files that are images, without localisers.
-
-    Raises:
-      InputError: pydicom is not installed.
-      ValueError: a broken file.
-    """
-    found = (_image(file) for file in files)
-    return (header for header in found if isinstance(header, Header))
+def head_of(path: str | Path) -> bytes:
+    """The bytes with which a file begins; none of one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def is_head(head: bytes) -> bool:
@@ -235,11 +211,7 @@ def _elements(head: bytes, order: str) -> bool:
 
 def begins_as_dicom(file: Path) -> bool:
     """Whether a file begins as DICOM does and is not the index of a medium."""
-    try:
-        with file.open("rb") as opened:
-            return is_head(opened.read(HEAD)) and file.name != "DICOMDIR"
-    except OSError:
-        return False
+    return is_head(head_of(file)) and file.name != "DICOMDIR"
 
 
 def patient_of(elements: Any) -> str:
@@ -249,11 +221,7 @@ def patient_of(elements: Any) -> str:
 
 
 def load_pydicom() -> Any:
-    """The module pydicom.
-
-    Raises:
-      InputError: it is not installed.
-    """
+    """The module pydicom."""
     try:
         import pydicom
     except ImportError as error:
@@ -265,43 +233,32 @@ def load_pydicom() -> Any:
 
 
 def read_elements(file: Path, pixels: Sequence[str] = ()) -> Any:
-    """Those of the elements `TAGS` and `pixels` that a file has.
-
-    Raises:
-      Exception: what pydicom raises on a broken file.
-    """
+    """Those of the elements `TAGS` and `pixels` that a file has."""
     pydicom = load_pydicom()
     with Within(file) as opened:
         tags = [*TAGS, *pixels]
         found = pydicom.dcmread(
             opened, force=True, stop_before_pixels=not pixels, specific_tags=tags
         )
-    if found.preamble is None and "TransferSyntaxUID" not in found.file_meta:
-        found.file_meta.TransferSyntaxUID = implied_syntax(found)
+    if "TransferSyntaxUID" not in found.file_meta:  # the one with which it was read
+        implicit, little = found.original_encoding
+        explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
+        kind = "ImplicitVRLittleEndian" if implicit else explicit
+        found.file_meta.TransferSyntaxUID = getattr(pydicom.uid, kind)
     return found
 
 
-def implied_syntax(elements: Any) -> Any:
-    """The transfer syntax with which elements were read, for a file that names none."""
-    implicit, little = elements.original_encoding
-    explicit = "ExplicitVRLittleEndian" if little else "ExplicitVRBigEndian"
-    return getattr(load_pydicom().uid, "ImplicitVRLittleEndian" if implicit else explicit)
-
-
-def _check(file: Path) -> None:
-    """Raise `ValueError` for a file that was probably an image and is none any more."""
-    if not file.stat().st_size:
-        raise ValueError(f"{file.name} is empty; copy it again")
-    if file.suffix.lower() in SUFFIXES and not begins_as_dicom(file):
-        raise ValueError(f"{file.name} does not begin as a DICOM file")
-
-
-def _image(file: Path) -> Header | str:
+def header_of(file: Path) -> Header | str:
     """The header of an image; what the file is if it is a localiser, or no image; "" if no DICOM.
 
-    A segmentation is a mask of an image.
+    A segmentation is a mask of an image. A file that was probably an image and is none any more is
+    refused.
     """
+    if not file.stat().st_size:
+        raise ValueError(f"{file.name} is empty; copy it again")
     if not begins_as_dicom(file):
+        if file.suffix.lower() in SUFFIXES:
+            raise ValueError(f"{file.name} does not begin as a DICOM file")
         return ""
     pydicom = load_pydicom()
     try:
@@ -319,10 +276,9 @@ def _image(file: Path) -> Header | str:
         return f"no image ({kind})"
     if "Segmentation" in kind:
         return f"no image ({kind})"
-    # Texts, or what a damaged file has in their place.
-    return (
-        "a localiser" if "LOCALIZER" in str(elements.get("ImageType")) else Header(file, elements)
-    )
+    # `ImageType` holds texts, or what a damaged file has in their place.
+    localiser = "LOCALIZER" in str(elements.get("ImageType"))
+    return "a localiser" if localiser else Header(file, elements)
 
 
 def _has_frames(header: Header) -> bool:

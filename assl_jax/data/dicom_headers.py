@@ -17,15 +17,8 @@ def with_headers(root: Path, rows: Sequence[Row], *, window: bool) -> tuple[list
     """The rows with the patients of their DICOM files, and notes.
 
     Files that are no images, such as reports, are left out. Patients are taken from the files if no
-    row has one. A broken file stays: who decodes it says why it is of no use.
-
-    Args:
-      root: the folder that the rows' paths are relative to.
-      rows: files of any format.
-      window: whether `data.window` says which values become black and white.
-
-    Raises:
-      InputError: pydicom is not installed, or slices of one series, which are a volume.
+    row has one. A broken file stays: who decodes it says why it is of no use. `window` says whether
+    `data.window` tells which values become black and white.
     """
     facts = {
         row.path: found
@@ -65,21 +58,13 @@ def with_headers(root: Path, rows: Sequence[Row], *, window: bool) -> tuple[list
 
 
 class _Facts(NamedTuple):
-    """What a header says.
+    """What a header says."""
 
-    Attributes:
-      kind: of an object that is no image, in the standard's words; "" for an image.
-      series: that the image has a place in; "" for an image that stands for itself.
-      modality: such as CT.
-      patient: a digest; "" if unknown.
-      ranged: whether the file says which of its values are black and white.
-    """
-
-    kind: str
-    series: str
-    modality: str
-    patient: str
-    ranged: bool
+    kind: str  # of an object that is no image, in the standard's words; "" for an image
+    series: str  # that the image has a place in; "" for an image that stands for itself
+    modality: str  # such as CT
+    patient: str  # a digest; "" if unknown
+    ranged: bool  # whether the file says which of its values are black and white
 
 
 def _facts(path: Path) -> _Facts | None:

@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from assl_jax.data.dicom_files import (
-    begins_as_dicom,
-    implied_syntax,
-    load_pydicom,
-    read_elements,
-)
+from assl_jax.data.dicom_files import begins_as_dicom, load_pydicom, read_elements
 from assl_jax.data.dicom_slices import DECODERS, no_decoder, too_short
 from assl_jax.data.window import check_fills, to_bytes
 
@@ -29,20 +24,11 @@ PIXEL_TAGS = (
 )
 
 
-def read_header(path: Path, *, pixels: bool = False) -> Any:
-    """The elements of a DICOM file, with or without a preamble.
-
-    Raises:
-      InputError: pydicom is not installed.
-      ValueError: the file does not begin as DICOM.
-      Exception: what pydicom raises on a broken file.
-    """
+def read_header(path: Path) -> Any:
+    """The elements of a DICOM file, with or without a preamble."""
     if not begins_as_dicom(path):
         raise ValueError("it does not begin as a DICOM file")
-    header = read_elements(path, PIXEL_TAGS if pixels else ())
-    if "TransferSyntaxUID" not in header.file_meta:
-        header.file_meta.TransferSyntaxUID = implied_syntax(header)
-    return header
+    return read_elements(path)
 
 
 def kind_of(header: Any) -> str:
@@ -83,15 +69,7 @@ def decode_dicom(
 
     Source: DICOM PS3.3 C.11.1 and C.11.2, computed by pydicom.
 
-    Args:
-      path: the file.
-      window: values (as rescaled) that become 0 and 255; ().
-      frames: gives, for the number of frames, those to decode; it may raise.
-
-    Raises:
-      InputError: pydicom is not installed.
-      ValueError: no image, a compression without a decoder, pixels that are missing.
-      Exception: what pydicom raises on a broken file.
+    `frames` gives, for the number of frames, those to decode; it may raise.
     """
     header = read_header(path)
     if reason := no_image(header):
@@ -101,7 +79,7 @@ def decode_dicom(
     for reason in (no_decoder(header), too_short(path, header, count)):
         if reason:
             raise ValueError(f"it {reason}")
-    whole = read_header(path, pixels=True)
+    whole = read_elements(path, PIXEL_TAGS)
     from pydicom.pixels import pixel_array
 
     try:

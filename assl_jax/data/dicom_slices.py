@@ -28,39 +28,22 @@ CONVERT = "convert the series to NIfTI, with dcm2niix for example"
 
 
 class Slice(NamedTuple):
-    """One slice: a file, or a frame of an enhanced one.
-
-    Attributes:
-      file, frame: where its pixels are.
-      shape: numbers of rows and columns.
-      spacing: mm between rows, and between columns.
-      axes: direction in which the columns follow each other, then that of the rows (LPS).
-      position: of the first pixel, in mm (LPS).
-      slope, intercept: from stored values to values.
-      stored: the smallest and the largest number that can be stored.
-      photometric: MONOCHROME1 or MONOCHROME2.
-    """
+    """One slice: a file, or a frame of an enhanced one."""
 
     file: Path
     frame: int
-    shape: tuple[int, int]
-    spacing: tuple[float, ...]
-    axes: tuple[float, ...]
-    position: tuple[float, ...]
-    slope: float
+    shape: tuple[int, int]  # numbers of rows and columns
+    spacing: tuple[float, ...]  # mm between rows, and between columns
+    axes: tuple[float, ...]  # in which columns follow each other, then rows (LPS)
+    position: tuple[float, ...]  # of the first pixel, in mm (LPS)
+    slope: float  # from stored values to values
     intercept: float
-    stored: tuple[int, int]
-    photometric: str
+    stored: tuple[int, int]  # the smallest and the largest number that can be stored
+    photometric: str  # MONOCHROME1 or MONOCHROME2
 
 
 def slices_of(file: Path, header: Any) -> list[Slice]:
-    """The slices of one file, after a check of its header.
-
-    Raises:
-      ValueError: an element that is missing or of no use, colour, a mosaic, frames without
-        positions, a compression without a decoder, a file too small for its pixels. The message
-        names the file.
-    """
+    """The slices of one file, after a check of its header; errors name the file."""
     try:
         return _slices_of(file, header)
     except ValueError as error:
@@ -120,16 +103,8 @@ def grid(slices: Sequence[Slice]) -> tuple[list[Slice], Float[np.ndarray, "4 4"]
     """Order slices along their normal, and give the affine of their stack `[slice, row, column]`.
 
     Slices may be shifted against each other evenly, as by a tilted gantry. Their stack then keeps
-    the tilt, and the distance between slices is that along the shift.
-
-    Args:
-      slices: of one series, in any order.
-
-    Returns:
-      The slices in their order, and nibabel's affine: from indices to mm, RAS+.
-
-    Raises:
-      ValueError: fewer than two slices, or slices that are not one regular grid.
+    the tilt, and the distance between slices is that along the shift. The affine is nibabel's: from
+    indices to mm, RAS+.
     """
     first = slices[0]
     _check_alike(slices)
@@ -261,11 +236,9 @@ def no_decoder(header: Any) -> str:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
-    return (
-        ""
-        if available
-        else f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}"
-    )
+    if available:
+        return ""
+    return f"is compressed as {syntax.name}, for which no decoder is installed; run {DECODERS}"
 
 
 def too_short(file: Path, header: Any, frames: int) -> str:
@@ -279,8 +252,6 @@ def too_short(file: Path, header: Any, frames: int) -> str:
 
 def _check_size(file: Path, header: Any, frames: int, shape: Sequence[int]) -> None:
     """Refuse what cannot be decoded, and a header that asks for more memory than the file has."""
-    if getattr(header.file_meta, "TransferSyntaxUID", None) is None:
-        raise ValueError(f"has no TransferSyntaxUID; {CONVERT}")
     if reason := no_decoder(header):
         raise ValueError(f"{reason}, or {CONVERT}")
     if frames < 1 or min(shape) < 2:

@@ -11,6 +11,7 @@ import numpy as np
 from assl_jax.console import say
 from assl_jax.data.dataset import Dataset
 from assl_jax.data.decoding import why_unreadable
+from assl_jax.data.dicom_files import is_dicom, unlisted, unused
 from assl_jax.data.image_file import (
     EXTENSIONS,
     ImageFormat,
@@ -22,7 +23,7 @@ from assl_jax.data.masks import masks_among
 from assl_jax.data.names import shown
 from assl_jax.data.volume_file import VolumeFormat, read_volume
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import identify, unused
+from assl_jax.data.volume_reader import identify
 from assl_jax.errors import InputError, require
 from assl_jax.ops.resample import resize
 
@@ -134,7 +135,10 @@ def _one_each(files: Sequence[Path]) -> list[Path]:
             f"volume{'s' if len(several) > 1 else ''}; a volume stands under the first of its files"
         )
     firsts = [same[0] for same in volumes.values()]
-    for file, kind in unused(firsts).items():
+    left_out = dict[Path, str]()
+    for path in filter(is_dicom, firsts):
+        left_out |= unused(path)
+    for file, kind in (left_out | unlisted(firsts)).items():
         say(f"left out: {file}: {kind}")
     return firsts
 

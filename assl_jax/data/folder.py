@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.decoding import Kind, unusable
 from assl_jax.data.dicom_headers import with_headers
 from assl_jax.data.found import beside, found_by_name
-from assl_jax.data.image_file import ImageFormat, ImageSettings, decode_image
+from assl_jax.data.image_file import ImageFormat, decode_image
 from assl_jax.data.layout import WHAT, layout, perhaps_patients
 from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.rows import Listing, Row, sides
+from assl_jax.data.rows import Listing, Row
 from assl_jax.data.settings import expanded
-from assl_jax.data.table_rows import repeated, rows_of_table
+from assl_jax.data.table_rows import read_columns, repeated, rows_of_table
 from assl_jax.errors import require
 
 
@@ -41,7 +40,7 @@ IMAGES = Kind(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Folder(ListedSource, ImageSettings):
+class Folder(ListedSource, ImageFormat):
     """Images in class folders.
 
     The layouts are:
@@ -87,9 +86,8 @@ class Folder(ListedSource, ImageSettings):
         file = root / expanded(self.csv, "data.csv")
         if self.csv:
             table = read_columns(file, self.columns, needed=("path",))
-            notes += [*table.notes, *sides(table.columns, "columns"), *unread_patients(table)]
             listed, told = found_by_name(root, rows_of_table(table, root))
-            notes += told
+            notes += [*table.notes, *told]
             if "label" in table.columns:
                 notes += beside(root, listed, file)
                 return Listing(

@@ -18,9 +18,6 @@ def found_by_name(root: Path, rows: Sequence[Row]) -> tuple[list[Row], list[str]
 
     Public tables often hold a file's name without its folder or its ending, or a path that begins
     above `root`. A path that is there stays as it is, and so does one for which nothing is found.
-
-    Raises:
-      InputError: a name that several images have.
     """
     absent = [row for row in rows if not os.path.lexists(os.path.join(root, row.path))]
     if not absent:

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from assl_jax.console import hush
-from assl_jax.data.claims import Within, check_claim
-from assl_jax.data.dicom_files import HEAD, MAGIC, PREAMBLE, is_head
+from assl_jax.data.dicom_files import MAGIC, PREAMBLE, head_of, is_head
 from assl_jax.data.dicom_image import DICOM_SUFFIXES, decode_dicom
+from assl_jax.data.memory import Within, check_claim
 from assl_jax.data.names import shown, special, walk
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.window import check_fills, check_window, to_bytes
@@ -35,12 +35,13 @@ FORMATS = (  # Pillow's names of these. It knows others; some start a program su
     *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"),
 )
 BLANK = 2**26  # bytes of pixels that a file of any size may have: one colour packs into nothing
+PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # in memory; others 4
 FULL_RANGE = (0.0, 65535.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageSettings:
-    """The settings by which a file becomes an array.
+class ImageFormat:
+    """How a file becomes an array.
 
     Attributes:
       side: resizes the shorter side to `side` pixels and cuts out the centre square; 0 keeps the
@@ -52,6 +53,9 @@ class ImageSettings:
         page, "channels" makes each page a channel.
       alpha: "white" shows transparent pixels on white, "drop" ignores the transparency; not used
         with four channels.
+
+    Raises:
+      InputError: a setting out of range, named as in `data.*`.
     """
 
     side: Annotated[int, Range(at_least=0, at_most=LARGEST_SIDE)] = 0
@@ -59,15 +63,6 @@ class ImageSettings:
     window: tuple[float, ...] = ()
     pages: Annotated[str, OneOf(("one", "first", "middle", "channels"))] = "one"
     alpha: Annotated[str, OneOf(("white", "drop"))] = "white"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageFormat(ImageSettings):
-    """How a file becomes an array.
-
-    Raises:
-      InputError: a setting out of range, named as in `data.*`.
-    """
 
     def __post_init__(self) -> None:
         check(self, "data.")
@@ -84,7 +79,7 @@ class ImageFormat(ImageSettings):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The values that are black and white."""
+        """The integers that are black and white."""
         return 0.0, 255.0
 
     @classmethod
@@ -95,27 +90,19 @@ class ImageFormat(ImageSettings):
         return cls(**mine | {"window": tuple(map(float, mine.get("window", ())))})
 
 
-def decode_image(path: Path, format: ImageFormat | None = None) -> UInt8[np.ndarray, "h w c"]:
+def decode_image(path: Path, format: ImageFormat) -> UInt8[np.ndarray, "h w c"]:
     """Decode one image file.
 
     The EXIF orientation is applied. Palette, CMYK and other colour modes become RGB, black and
     white becomes grey. Resizing is bilinear and antialiased. Of an MPO file (two photographs of
-    one camera) the first is read.
-
-    Args:
-      path: the file.
-      format: how it becomes an array; None for the defaults.
-
-    Returns:
-      `[h, w, c]`, 1 channel if grey and 3 if RGB, unless the format says otherwise.
+    one camera) the first is read. Grey images have 1 channel and others 3, unless the format says
+    otherwise.
 
     Raises:
       ValueError: what only the user can decide: values of more than 8 bits without a window,
         several pages, channels without a meaning, an image that is transparent everywhere.
-      InputError: a DICOM file, and pydicom is not installed.
       Exception: what Pillow or pydicom raises on a broken file, which may be of any type.
     """
-    format = format or ImageFormat()
     hush("PIL")
     if reason := special(path):
         raise ValueError(reason)
@@ -151,7 +138,7 @@ def _pictures(path: Path, format: ImageFormat) -> list[np.ndarray]:
             for page in numbers:
                 if page:
                     file.seek(page)
-                each = file.width * file.height * _pixel_bytes(file.mode)
+                each = file.width * file.height * PIXEL_BYTES.get(file.mode, 4)
                 read = max(len(numbers), page + 1)  # a page can need those before it
                 check_claim(each * read, path.stat().st_size, packed=True, free=BLANK)
                 pages.append(_decode(file, format))
@@ -167,11 +154,6 @@ def _pictures(path: Path, format: ImageFormat) -> list[np.ndarray]:
         limit = round(2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
         raise ValueError(f"it has more than {limit} million pixels; save it smaller") from e
     return pages
-
-
-def _pixel_bytes(mode: str) -> int:
-    """Bytes of a pixel in memory."""
-    return {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(mode, 4)
 
 
 def _pages(n: int, pages: str, what: str, otherwise: str = "") -> Sequence[int]:
@@ -258,24 +240,16 @@ def is_image(path: str | Path) -> bool:
     """Whether the name or the content says that the file is an image that can be read."""
     if os.fspath(path).lower().endswith(EXTENSIONS):
         return True
-    head = _head(path)
+    head = head_of(path)
     return _is_picture(head) or is_head(head)
 
 
 def is_dicom_image(path: str | Path) -> bool:
     """Whether a file is read as DICOM: by its content, or by its name if it is nothing else."""
-    name, head = os.fspath(path).lower(), _head(path)
+    name, head = os.fspath(path).lower(), head_of(path)
     if name.endswith(PICTURES):  # some TIFF files begin as both
         return head[PREAMBLE:].startswith(MAGIC) and not _is_picture(head)
     return is_head(head) or (name.endswith(DICOM_SUFFIXES) and not _is_picture(head))
-
-
-def _head(path: str | Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD)
-    except OSError:
-        return b""
 
 
 def _is_picture(head: bytes) -> bool:
@@ -290,9 +264,6 @@ def find_images(folder: Path) -> tuple[list[str], list[str]]:
     The names are relative to the folder, with slashes. (A million `Path`s would take a minute.)
     Files of one folder are sorted, and stand before those of its folders. A pipe, a socket or a
     device is no image, whatever its name.
-
-    Raises:
-      InputError: a folder that cannot be read.
     """
     images: list[str] = []
     others: list[str] = []

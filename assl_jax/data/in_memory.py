@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +11,6 @@ from assl_jax.data.source import Source
 from assl_jax.errors import InputError, require
 
 TYPES = ("uint8", "int16")
-
-
-class Labelled(NamedTuple):
-    """Images `[n, *space, c]` and their classes `[n]`, 0 to k - 1."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,33 +54,38 @@ def in_memory(
         test is None or labelled is not None,
         "test images need labelled ones, on which networks are fine-tuned",
     )
-    few = _labelled("labelled", labelled, unlabeled)
-    tested = _labelled("test", test, unlabeled)
-    known = np.concatenate([few.labels, tested.labels]).astype(np.int32)
+    few, few_classes = _labelled("labelled", labelled, unlabeled)
+    tested, tested_classes = _labelled("test", test, unlabeled)
+    known = np.concatenate([few_classes, tested_classes]).astype(np.int32)
     names = tuple(class_names) or tuple(map(str, range(int(known.max(initial=-1)) + 1)))
     require(
         known.max(initial=-1) < len(names),
         f"class_names has {len(names)} names, and the classes go up to {known.max(initial=-1)}",
     )
-    images = np.concatenate([unlabeled, few.images, tested.images])
-    seen = len(unlabeled) + len(few.images)
-    limits = np.iinfo(images.dtype) if images.dtype == np.uint8 else _range(images[:seen])
+    images = np.concatenate([unlabeled, few, tested])
+    seen = len(unlabeled) + len(few)
+    low, high = 0, 255
+    if images.dtype != np.uint8:
+        low = int(images[:seen].min(initial=0))
+        high = max(int(images[:seen].max(initial=0)), low + 1)
     return Dataset(
         name="memory",
         images=images,
         labels=np.concatenate([np.full(len(unlabeled), -1, np.int32), known]),
         class_names=names,
         unlabeled=np.arange(seen),
-        labelled_sets=(np.arange(len(unlabeled), seen),) if len(few.images) else (),
+        labelled_sets=(np.arange(len(unlabeled), seen),) if len(few) else (),
         test=np.arange(seen, len(images)),
-        intensity=intensity_of(images[:seen], low=float(limits.min), high=float(limits.max)),
+        intensity=intensity_of(images[:seen], low=float(low), high=float(high)),
     )
 
 
-def _labelled(name: str, part: tuple[Any, Any] | None, unlabeled: np.ndarray) -> Labelled:
-    """A part of the data set as arrays; empty ones if there is none."""
+def _labelled(
+    name: str, part: tuple[Any, Any] | None, unlabeled: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a part and their classes; empty arrays if there is none."""
     if part is None:
-        return Labelled(unlabeled[:0], np.empty(0, np.int32))
+        return unlabeled[:0], np.empty(0, np.int32)
     require(
         isinstance(part, tuple | list) and len(part) == 2,
         f"{name} must be a pair: images, and their classes",
@@ -100,17 +98,7 @@ def _labelled(name: str, part: tuple[Any, Any] | None, unlabeled: np.ndarray) ->
         and classes.min(initial=0) >= 0,
         f"{name}: the classes must be {len(images)} whole numbers from 0, one for each image",
     )
-    return Labelled(images, classes)
-
-
-class _Limits(NamedTuple):
-    min: int
-    max: int
-
-
-def _range(images: np.ndarray) -> _Limits:
-    low, high = int(images.min(initial=0)), int(images.max(initial=0))
-    return _Limits(low, max(high, low + 1))
+    return images, classes
 
 
 def _check_images(name: str, images: np.ndarray, like: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assl_jax.data.image_file import EXTENSIONS, endings, find_images
 from assl_jax.data.masks import masks_among
-from assl_jax.data.names import SPELLINGS, SPLITS, VALIDATION, in_folder, shown, split_of
+from assl_jax.data.names import SPLITS, VALIDATION, in_folder, shown, split_of
 from assl_jax.data.rows import Row, collection_paused
 from assl_jax.errors import require
 
@@ -15,12 +15,7 @@ LAST_FOLDER = "'([^/]+)/[^/]+$'"  # a pattern for `data.patient`
 
 @collection_paused()
 def layout(root: Path) -> tuple[list[Row], list[str]]:
-    """The rows that the folders give, and notes about what was not read.
-
-    Raises:
-      InputError: a folder that cannot be read, two folders for one split, one class folder only, or
-        images and their masks in place of classes.
-    """
+    """The rows that the folders give, and notes about what was not read."""
     rows, notes = _found(root)
     masks = masks_among(row.path for row in rows)
     if not masks:
@@ -67,7 +62,6 @@ def _found(root: Path) -> tuple[list[Row], list[str]]:
     if "unlabeled" in named:
         (name,) = named["unlabeled"]
         rows = _images(root, name, notes)
-        require(bool(rows), f"{root / name} holds no images; add some or remove it")
     for split in labelled:
         rows += _classes(root, named[split][0], split, notes)
     others = [shown(f"{name}/") for name in folders if not split_of(name)]
@@ -79,7 +73,9 @@ def _found(root: Path) -> tuple[list[Row], list[str]]:
     return rows, notes
 
 
-def _images(root: Path, name: str, notes: list[str], label: str = "", split: str = "") -> list[Row]:
+def _images(
+    root: Path, name: str, notes: list[str], label: str = "", split: str = "unlabeled"
+) -> list[Row]:
     """The image files below `root / name`; a note about other files."""
     images, others = find_images(root / name)
     if others:
@@ -89,7 +85,6 @@ def _images(root: Path, name: str, notes: list[str], label: str = "", split: str
         f"{shown(str(root / name))} holds no images; it has {endings(others) or 'no files'}; add "
         "some or remove it",
     )
-    split = split or "unlabeled"
     paths = [f"{name}/{file}" for file in images] if name else images
     return [Row("", path, label, split) for path in paths]
 
@@ -123,15 +118,10 @@ def _classes(root: Path, name: str, split: str, notes: list[str]) -> list[Row]:
 
 def perhaps_patients(rows: Sequence[Row]) -> list[str]:
     """A note if class folders hold folders, which may be patients."""
-    deep = [row for row in rows if row.label and row.path.count("/") > 1 + _split(row)]
+    deep = [row for row in rows if row.label and row.inside.count("/") > 1]
     if len({row.path.rpartition("/")[0] for row in deep}) <= len({row.label for row in deep}):
         return []
     return [
         f"the class folders hold folders, as in {shown(deep[0].path)}; if each is one patient, set "
         f"data.patient={LAST_FOLDER} so that no patient is in training and test"
     ]
-
-
-def _split(row: Row) -> bool:
-    """Whether the row's path begins with a folder of a split."""
-    return split_of(row.path.partition("/")[0]) in SPELLINGS

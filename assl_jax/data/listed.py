@@ -20,17 +20,11 @@ from assl_jax.ranges import OneOf, Seed
 
 
 class Identified(NamedTuple):
-    """What files say of themselves.
+    """What files say of themselves."""
 
-    Attributes:
-      rows: with the patients that the files name; without files that are nothing to learn from.
-      notes: what the user should know.
-      names: for each path what only paths of the same volume share; without it the path counts.
-    """
-
-    rows: Sequence[Row]
-    notes: Sequence[str]
-    names: Mapping[str, str]
+    rows: Sequence[Row]  # with the patients that they name; without what nothing is learnt from
+    notes: Sequence[str]  # what the user should know
+    names: Mapping[str, str]  # for a path what only paths of the same volume share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -43,9 +43,6 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
 
     `a/1_mask.png` is the mask of `a/1.png`, and so is `masks/1.png` of `images/1.png`. A folder of
     masks needs a folder of images beside it, since `mask` and `no_mask` may be two classes.
-
-    Args:
-      paths: of images, with slashes.
     """
     paths = list(paths)
     # There may be a million, which are looked at one by one only if one of the words is there.
@@ -53,11 +50,11 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     if not any(hint in names for hint in HINTS):
         return {}
     is_folder = functools.cache(lambda folder: bool(MASK_FOLDER.fullmatch(_name(folder))))
-    doubtful = []
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        if is_folder(folder) or ENDING.search(_stem(name)):
-            doubtful.append(path)
+    doubtful = [
+        path
+        for path in paths
+        if is_folder(path.rpartition("/")[0]) or ENDING.search(_stem(_name(path)))
+    ]
     if not doubtful:
         return {}
     known: dict[tuple[str, str], str] = {}

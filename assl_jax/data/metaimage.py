@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.claims import Within
+from assl_jax.data.memory import Within
 from assl_jax.data.orientation import LPS, Stored
 from assl_jax.data.text_header import beside, files_of, stored
 
@@ -32,10 +32,6 @@ def describe_metaimage(path: Path) -> Stored:
 
     As in ITK, directions are to the left, to the back and up, and a file that says nothing of its
     axes has them along these.
-
-    Raises:
-      ValueError: a file that is not one volume of real numbers, that does not fit its header or is
-        too large for the memory; directions that are unknown; voxels that are text.
     """
     found, end = _lines(path)
     if found.get("BinaryData", "True").lower() != "true":

@@ -76,9 +76,6 @@ def walk(folder: Path) -> Iterator[tuple[str, list[Entry], list[Entry]]]:
 
     Hidden files and what systems leave (`is_system`) are left out. A link to a folder that contains
     it is not followed. Folders may be nested deeper than Python's calls.
-
-    Raises:
-      InputError: a folder that cannot be read.
     """
     # Folders to read: path, path inside `folder`, and the folders around it.
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(folder), "", frozenset())]
@@ -95,11 +92,7 @@ def walk(folder: Path) -> Iterator[tuple[str, list[Entry], list[Entry]]]:
 
 
 def in_folder(folder: str | Path) -> list[Entry]:
-    """What a folder holds, sorted, without hidden files and what systems leave.
-
-    Raises:
-      InputError: it cannot be read.
-    """
+    """What a folder holds, sorted, without hidden files and what systems leave."""
     try:
         with os.scandir(folder) as entries:
             return sorted((e for e in entries if not is_system(e.name)), key=lambda e: e.name)
@@ -132,14 +125,8 @@ def one_name_each(found: Iterable[str], where: str) -> dict[str, str]:
     """Map every spelling of a class to the class's one name.
 
     Two forms of one Unicode text, and two spellings of one number (`1` and `1.0`), are one class,
-    named after the shortest spelling.
-
-    Args:
-      found: the labels as they are written.
-      where: the table or folder, for the error messages.
-
-    Raises:
-      InputError: two names that differ in upper and lower case only, or a name that is not UTF-8.
+    named after the shortest spelling. Names that differ in upper and lower case only, and a name
+    that is not UTF-8, are refused; `where` is the table or folder.
     """
     found = set(found)
     for label in sorted(found):

@@ -21,6 +21,12 @@ PAIR_SUFFIXES = (".hdr", ".img", ".hdr.gz", ".img.gz")
 MGH_SUFFIXES = (".mgz", ".mgh", ".mgh.gz")
 PARTNERS = {".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}
 GZIP = b"\x1f\x8b"  # how a packed file begins
+MAGIC = {  # of NIfTI: where it is in a header, and nibabel's class
+    (344, b"n+1\0"): "Nifti1Image",
+    (4, b"n+2\0"): "Nifti2Image",
+    (344, b"ni1\0"): "Nifti1Pair",
+    (4, b"ni2\0"): "Nifti2Pair",
+}
 
 
 def is_nifti(path: Path) -> bool:
@@ -31,10 +37,14 @@ def is_nifti(path: Path) -> bool:
         return True
     try:
         with _open(path) as file:
-            head = file.read(HEADER_BYTES)
+            return _class(file.read(HEADER_BYTES)).endswith("Image")
     except (OSError, EOFError, ValueError, zlib.error):
         return False
-    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
+def _class(head: bytes) -> str:
+    """The class in `MAGIC` of a header; "" if it is not NIfTI."""
+    return next((name for (at, word), name in MAGIC.items() if head[at : at + 4] == word), "")
 
 
 def _ends(path: Path, suffixes: tuple[str, ...]) -> bool:
@@ -60,20 +70,16 @@ def describe_nifti(path: Path) -> Stored:
 
     The header of ANALYZE holds no orientation: its axes run to the left, to the front and up, as
     SPM and nibabel take them. Extensions of a header are not looked at. Values may include NaN.
-
-    Args:
-      path: the file; of a pair, either of them.
-
-    Raises:
-      ValueError: a file that is not one volume of real numbers, that is shorter than its header
-        says, or too large for the memory; an affine that cannot be inverted; a missing file of a
-        pair.
-      Exception: what nibabel and gzip raise on a broken file.
+    Either file of a pair stands for it.
     """
     hush("nibabel")
     told = file = path
     if _ends(path, PAIR_SUFFIXES) and not is_nifti(path):
-        told, file = _both(path)
+        told, *others = pair_files(path)
+        if not others:
+            missing = ".hdr" if ".img" in path.name.lower() else ".img"
+            raise ValueError(f"the {missing} of its pair is missing; copy both files")
+        file = others[0]
     with _open(told) as content:
         head = content.read(HEADER_BYTES)
     kind = _kind(head, told)
@@ -115,34 +121,17 @@ def _packed(path: Path) -> bool:
         return file.read(len(GZIP)) == GZIP
 
 
-def _both(path: Path) -> list[Path]:
-    """The header and the voxels of a pair."""
-    both = pair_files(path)
-    if len(both) < 2:
-        missing = ".hdr" if ".img" in path.name.lower() else ".img"
-        raise ValueError(f"the {missing} of its pair is missing; copy both files")
-    return both
-
-
 def _kind(head: bytes, path: Path) -> Any:
     """nibabel's class of the header that `head` begins with."""
     import nibabel as nib
-    from nibabel.nifti1 import Nifti1PairHeader
-    from nibabel.nifti2 import Nifti2PairHeader
 
     if _ends(path, MGH_SUFFIXES):
         return nib.MGHImage.header_class
-    whole, magic = not _ends(path, PAIR_SUFFIXES), (head[344:348], head[4:8])
-    if magic[0] == b"n+1\0":
-        return nib.Nifti1Header
-    if magic[1] == b"n+2\0":
-        return nib.Nifti2Header
-    if whole:
+    pair, name = _ends(path, PAIR_SUFFIXES), _class(head)
+    if not pair and not name.endswith("Image"):
         raise ValueError("it is not a NIfTI file in one piece (.nii or .nii.gz)")
-    if magic[0] == b"ni1\0":
-        return Nifti1PairHeader
-    if magic[1] == b"ni2\0":
-        return Nifti2PairHeader
+    if name:
+        return getattr(nib, name).header_class
     if not nib.Spm2AnalyzeHeader.may_contain_header(head):
         raise ValueError("its .hdr is no header of NIfTI or ANALYZE; copy it again, or convert it")
     if _bare(path).with_suffix(".mat").exists():

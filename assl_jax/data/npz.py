@@ -71,14 +71,13 @@ class Npz(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window(tuple(map(float, self.window)))
+        check_window(self.window)
 
     def load(self) -> Dataset:
-        window = tuple(map(float, self.window))
         file = existing_file(self.path, "an .npz file")
         arrays, checksums, notes = _read(file)
         parts = {
-            s: _images(file, s, arrays[f"{s}_images"], self.channels_axis, window)
+            s: _images(file, s, arrays[f"{s}_images"], self.channels_axis, self.window)
             for s in SPLITS
             if f"{s}_images" in arrays
         }

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from assl_jax.data.claims import check_claim
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, check_claim
 from assl_jax.errors import InputError, require
 
 HEADERS = {  # of arrays without fields, by version
@@ -22,25 +21,15 @@ SURROGATES = 0xD800 >> 11  # 2,048 numbers that are no signs
 
 
 class Arrays(NamedTuple):
-    """What an archive holds.
+    """What an archive holds."""
 
-    Attributes:
-      names: of all its arrays, sorted.
-      values: those asked for that are there.
-      checksums: of each of them, as the archive stores it.
-    """
-
-    names: list[str]
-    values: dict[str, np.ndarray]
-    checksums: dict[str, str]
+    names: list[str]  # of all its arrays, sorted
+    values: dict[str, np.ndarray]  # those asked for that are there
+    checksums: dict[str, str]  # of each of them, as the archive stores it
 
 
 def read_arrays(file: Path, keys: Sequence[str]) -> Arrays:
-    """Read those of the arrays `keys` that an archive has.
-
-    Raises:
-      InputError: no archive, a damaged one, or Python objects.
-    """
+    """Read those of the arrays `keys` that an archive has."""
     # NumPy would report every other file as a pickle.
     require(
         zipfile.is_zipfile(file),

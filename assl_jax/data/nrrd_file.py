@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from assl_jax.data.claims import Within
+from assl_jax.data.memory import Within
 from assl_jax.data.orientation import LPS, Stored
 from assl_jax.data.text_header import beside, files_of, stored
 from assl_jax.errors import InputError
@@ -34,12 +34,6 @@ def describe_nrrd(path: Path) -> Stored:
     """The volume of an NRRD file of numbers, packed or not.
 
     A header without a space is taken as ITK does: axes to the left, to the back and up.
-
-    Raises:
-      InputError: pynrrd is not installed.
-      ValueError: a file that is not one volume of real numbers, that does not fit its header or is
-        too large for the memory; a space that is not the patient's; voxels that are text.
-      Exception: what pynrrd raises on a broken header.
     """
     header, dtype, end = _header(path)
     file = _voxels(path, header)
@@ -57,11 +51,7 @@ def describe_nrrd(path: Path) -> Stored:
 
 
 def nrrd_files(path: Path) -> list[Path]:
-    """The files of a volume: the header, and the voxels if they are there.
-
-    Raises:
-      InputError: pynrrd is not installed.
-    """
+    """The files of a volume: the header, and the voxels if they are there."""
     return files_of(path, lambda path: _voxels(path, _header(path)[0]))
 
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from assl_jax.data.claims import check_claim
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, check_claim
 
 AXES = ("S", "P", "L")  # the directions of the axes z, y, x: slices look as radiologists see them
 UNTURNED = "".join(reversed(AXES))  # the code of a file whose voxels are in this order already
@@ -21,18 +20,14 @@ Affine = Float[np.ndarray, "4 4"]
 class Grid(NamedTuple):
     """Where the voxels of a volume are.
 
-    Attributes:
-      shape: `[z, y, x]` in the standard orientation.
-      spacing: mm of a voxel along these axes.
-      code: the orientation before, in nibabel's letters: the direction of each axis, that of
-        neighbours in the file first. `LPS`: to the patient's left, to the back, up.
-      unused: name of each file beside those of the volume that is none of them, and what it is.
+    The code is the orientation before, in nibabel's letters: the direction of each axis, that of
+    neighbours in the file first. `LPS`: to the patient's left, to the back, up.
     """
 
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...]
+    shape: tuple[int, ...]  # `[z, y, x]` in the standard orientation
+    spacing: tuple[float, ...]  # mm of a voxel along these axes
     code: str
-    unused: tuple[tuple[str, str], ...] = ()
+    unused: tuple[tuple[str, str], ...] = ()  # name and kind of other files beside the volume's
 
 
 class Stored(NamedTuple):
@@ -126,11 +121,7 @@ def checked(
 
 
 def differences(codes: Iterable[str]) -> list[str]:
-    """A note if volumes had different orientations.
-
-    Args:
-      codes: of each volume, see `Grid`; "" where it is unknown.
-    """
+    """A note if volumes had different orientations: codes of `Grid`, "" where one is unknown."""
     counts = Counter(filter(None, codes))
     if len(counts) < 2:
         return []

@@ -13,14 +13,9 @@ NAMED = 3  # examples in a sentence
 
 
 def with_patients(rows: Sequence[Row], pattern: str) -> list[Row]:
-    """Give each row the patient that a regular expression finds in its path.
+    """Give each row the patient that a regular expression, `data.patient`, finds in its path.
 
-    Args:
-      pattern: `data.patient`; its first group is the patient, or the whole match without a group.
-
-    Raises:
-      InputError: no regular expression, a path without a match or of an unknown patient, or
-        patients that are known already.
+    Its first group is the patient, or the whole match without a group.
     """
     try:
         find = re.compile(pattern)
@@ -53,9 +48,6 @@ def one_spelling(rows: Sequence[Row], what: str) -> tuple[list[Row], list[str]]:
 
     The notes name patients that were written in several ways, and a patient with so many files that
     the name may stand for all patients who are not known.
-
-    Args:
-      what: "image" or "volume".
     """
     found = Counter(row.patient for row in rows if row.patient)
     name = one_patient_each(found)

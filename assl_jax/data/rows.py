@@ -35,21 +35,13 @@ def collection_paused() -> Generator[None]:
 
 
 class Row(NamedTuple):
-    """One file.
+    """One file."""
 
-    Attributes:
-      where: the line of the table, for error messages; "" for a file in a folder.
-      path: relative to the source's folder, with slashes.
-      label: the class as it is written; "" without one.
-      split: a key of `names.SPELLINGS`; "" where it will be drawn.
-      patient: "" where it is unknown; the file is then its own group.
-    """
-
-    where: str
-    path: str
-    label: str = ""
-    split: str = ""
-    patient: str = ""
+    where: str  # the line of the table, for error messages; "" for a file in a folder
+    path: str  # relative to the source's folder, with slashes
+    label: str = ""  # the class as it is written; "" without one
+    split: str = ""  # a key of `names.SPELLINGS`; "" where it will be drawn
+    patient: str = ""  # "" where it is unknown; the file is then its own group
 
     def changed(self, label: str, split: str) -> "Row":
         """The row with this label and split: often itself, which saves time for many files."""
@@ -62,45 +54,36 @@ class Row(NamedTuple):
         return self.where or shown(f"{source}/{self.path}")
 
     @property
+    def inside(self) -> str:
+        """The path below the folder of the split."""
+        first, _, rest = self.path.partition("/")
+        return rest if rest and split_of(first) else self.path
+
+    @property
     def group(self) -> str:
         """The patient, or else the path below the folder of the split."""
-        first, _, rest = self.path.partition("/")
-        name = rest if rest and split_of(first) else self.path
-        return unicodedata.normalize("NFC", self.patient or name)
+        return unicodedata.normalize("NFC", self.patient or self.inside)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files of a data set: as they are listed at first, then with classes and splits.
-
-    Attributes:
-      rows: one for each file.
-      source: the table or folder, for error messages.
-      what: "image" or "volume".
-      notes: what the user should know.
-      table: whether a table names the classes.
-      classes: names in the order of the indices; () if nothing is labelled.
-    """
+    """The files of a data set: as they are listed at first, then with classes and splits."""
 
     rows: Sequence[Row]
-    source: str
-    what: str
-    notes: tuple[str, ...] = ()
-    table: bool = False
-    classes: tuple[str, ...] = ()
+    source: str  # the table or folder, for error messages
+    what: str  # "image" or "volume"
+    notes: tuple[str, ...] = ()  # what the user should know
+    table: bool = False  # whether a table names the classes
+    classes: tuple[str, ...] = ()  # in the order of the indices; () if nothing is labelled
 
     def told(self, rows: Sequence[Row], notes: Sequence[str] = ()) -> "Listing":
         """The listing with other rows and further notes."""
         return dataclasses.replace(self, rows=rows, notes=(*self.notes, *notes))
 
     def used(self, val: str = "train") -> "Listing":
-        """The listing whose validation rows are what `val` says, and rows without labels unlabeled.
+        """The listing whose validation rows are what `data.val` says.
 
-        Args:
-          val: "train", "unlabeled", "test" or "ignore".
-
-        Raises:
-          InputError: a test row without a label.
+        Rows without labels are unlabeled; test rows must have one.
         """
         result, notes, what = list[Row](), list[str](), self.what
         unnamed = {label for label in {row.label for row in self.rows} if is_missing(label)}
@@ -127,14 +110,7 @@ class Listing:
         return self.told(result, notes)
 
     def classified(self, order: Callable[[Sequence[str]], Sequence[str]] = sorted) -> "Listing":
-        """The listing with its classes, and one spelling for each.
-
-        Args:
-          order: sorts their names.
-
-        Raises:
-          InputError: one class only, or classes that cannot be told apart.
-        """
+        """The listing with its classes, sorted by `order`, and one spelling for each."""
         spelling = one_name_each((row.label for row in self.rows if row.label), self.source)
         classes, notes = tuple(order(list(dict.fromkeys(spelling.values())))), list[str]()
         for name in classes:
@@ -156,12 +132,6 @@ class Listing:
         """The listing in which a part of the patients are test patients, if no row is a test row.
 
         Unlabeled rows of these patients are left out.
-
-        Args:
-          test_fraction, seed: of `split_by_name`.
-
-        Raises:
-          InputError: a class with one patient, or no rows at all.
         """
         rows, notes = list(self.rows), list[str]()
         labelled = [row for row in rows if row.label]
@@ -191,9 +161,7 @@ class Listing:
     def without(self, skipped: Mapping[str, str]) -> "Listing":
         """The listing without the files that are skipped.
 
-        Raises:
-          InputError: a patient on both sides, or what is left lacks a class on one side or all
-            unlabeled files.
+        No patient may be on both sides, and every class must be left on each.
         """
         rows = tuple(row for row in self.rows if row.path not in skipped)
         tested = {row.group for row in rows if row.split == "test"}
@@ -235,10 +203,8 @@ class Listing:
     def splits(self, *, labels: int, seed: int, only_unlabeled: bool = False) -> dict[str, Any]:
         """The fields of `Dataset` that say who is what.
 
-        Args:
-          labels: size of the labelled training set; 0 takes all.
-          seed: draws it.
-          only_unlabeled: whether proxy tasks see no image of the labelled training set.
+        `labels` is the size of the labelled training set, 0 for all; `only_unlabeled` says whether
+        proxy tasks see no image of it.
         """
         index = {name: k for k, name in enumerate(self.classes)}
         classes = np.array([index.get(row.label, -1) for row in self.rows], np.int32)

@@ -11,22 +11,12 @@ def existing_folder(path: str, what: str) -> Path:
     Raises:
       InputError: an empty path, or no such folder.
     """
-    folder = _existing(path, what)
-    file = "a file, " if folder.is_file() else ""
-    require(folder.is_dir(), f"data.path={path!r} is {file}not a folder; name {what}")
-    return folder
+    return _existing(path, what, "folder")
 
 
 def existing_file(path: str, what: str) -> Path:
-    """Return the file `data.path`; `what` describes it in the error messages.
-
-    Raises:
-      InputError: an empty path, or no such file.
-    """
-    file = _existing(path, what)
-    folder = "a folder, " if file.is_dir() else ""
-    require(file.is_file(), f"data.path={path!r} is {folder}not a file; name {what}")
-    return file
+    """As `existing_folder`, for a file."""
+    return _existing(path, what, "file")
 
 
 def expanded(path: str, setting: str) -> Path:
@@ -43,8 +33,11 @@ def expanded(path: str, setting: str) -> Path:
         ) from error
 
 
-def _existing(path: str, what: str) -> Path:
+def _existing(path: str, what: str, kind: str) -> Path:
     require(bool(path), f"data.path is empty; name {what}")
     found = expanded(path, "data.path")
     require(found.exists(), f"data.path={path!r} does not exist; name {what}")
+    own = "folder" if found.is_dir() else "file" if found.is_file() else ""
+    instead = f"a {own}, " if own else ""
+    require(own == kind, f"data.path={path!r} is {instead}not a {kind}; name {what}")
     return found

@@ -53,14 +53,8 @@ def stratified_subset(
 def drawn(labels: Shaped[np.ndarray, " n"], *, test: int, chosen: int, seed: int) -> dict[str, Any]:
     """The fields of `Dataset` that say who is what, for images that all have a label.
 
-    Args:
-      labels: each image's class.
-      test: number of test images, drawn evenly from the classes.
-      chosen: size of the labelled training set, drawn evenly from the others; 0 takes all.
-      seed: draws both.
-
-    Raises:
-      InputError: as `stratified_subset`.
+    `test` images are drawn evenly from the classes, and `chosen` ones for the labelled training set
+    from the others; 0 takes all of these.
     """
     tested = stratified_subset(labels, test, seed=seed)
     others = np.setdiff1d(np.arange(len(labels)), tested)
@@ -97,10 +91,13 @@ def split_by_name(
     """
     people, person = np.unique(np.array(names, str), return_inverse=True)
     classes, label = np.unique(labels, return_inverse=True)
-    pairs = np.unique(person * len(classes) + label)  # of a name and a class that it has
+    # Each pair of a name and a class that it has, with the number of its images.
+    pairs, images = np.unique(person * len(classes) + label, return_counts=True)
     who, of_class = np.divmod(pairs, len(classes))
     counts = np.bincount(of_class, minlength=len(classes))
-    most = patient_classes(label, person)
+    # The most frequent class of each name; of equally frequent ones the first.
+    order = np.lexsort((of_class, -images, who))
+    most = of_class[order][np.unique(who[order], return_index=True)[1]]
     place = np.array([_place(seed, name) for name in people.tolist()])
     tested = place < test_fraction
     for k, c in enumerate(classes):
@@ -146,23 +143,3 @@ def _place(seed: int, name: str) -> float:
     """A number from 0 to 1 that belongs to the name."""
     text = f"{seed}\n{name}".encode(errors="surrogateescape")
     return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64
-
-
-def patient_classes(
-    labels: Shaped[np.ndarray, " n"], patients: Shaped[np.ndarray, " n"]
-) -> Shaped[np.ndarray, " p"]:
-    """The most frequent class of each patient's images; of equally frequent ones the first.
-
-    Args:
-      labels: each image's class.
-      patients: each image's patient.
-
-    Returns:
-      One class for each patient, in the order of `np.unique(patients)`.
-    """
-    classes, label = np.unique(labels, return_inverse=True)
-    person = np.unique(patients, return_inverse=True)[1]
-    pairs, counts = np.unique(person * len(classes) + label, return_counts=True)
-    order = np.lexsort((pairs, -counts, pairs // len(classes)))  # per patient, most images first
-    first = np.unique(pairs[order] // len(classes), return_index=True)[1]
-    return classes[pairs[order][first] % len(classes)]

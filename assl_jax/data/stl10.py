@@ -22,7 +22,6 @@ IMAGE_BYTES = 96 * 96 * 3
 BLOCK = 1024  # images per read
 ARCHIVE = "stl10_binary.tar.gz"
 SPLITS = ("unlabeled", "train", "test")  # in the order of the result
-READERS = ("auto", "binary", "tfds")
 
 Members = dict[str, tuple[int, Callable[[], Any]]]  # name -> size in bytes, opener
 
@@ -51,7 +50,7 @@ class STL10(Source):
 
     path: str = ""
     folds: tuple[int, ...] = (0,)
-    reader: Annotated[str, OneOf(READERS)] = "auto"
+    reader: Annotated[str, OneOf(("auto", "binary", "tfds"))] = "auto"
 
     def load(self) -> Dataset:
         path, folds = self.path, self.folds
@@ -63,11 +62,10 @@ class STL10(Source):
         binary = _find_binary(root) if path else None
         if self.reader == "tfds" or (self.reader == "auto" and binary is None):
             return _read_tfds(path, folds)
-        require(
-            binary is not None,
-            f"data.path={path!r} has no stl10_binary: name that folder or {ARCHIVE}",
-        )
-        assert binary is not None
+        if binary is None:
+            raise InputError(
+                f"data.path={path!r} has no stl10_binary: name that folder or {ARCHIVE}"
+            )
         try:
             if binary.is_dir():
                 members: Members = {

@@ -69,7 +69,8 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
     # whole image is looked at only where its sample leaves a finding open.
     samples = _samples(dataset, looked_at)
     narrow = FLAT * (dataset.intensity.high - dataset.intensity.low)
-    flat = sum(_span(dataset.images[row]) < narrow for row in looked_at[samples.spans < narrow])
+    narrow_samples = (dataset.images[row] for row in looked_at[samples.spans < narrow])
+    flat = sum(int(image.max()) - int(image.min()) < narrow for image in narrow_samples)
     values = samples.values
     for row in looked_at:
         if len(values) <= FEW_VALUES:
@@ -90,17 +91,11 @@ def _odd(dataset: Dataset, rows: dict[str, np.ndarray]) -> Iterator[str]:
 
 
 class _Samples(NamedTuple):
-    """What the sampled values of some images tell.
+    """What the sampled values of some images tell."""
 
-    Attributes:
-      spans: `[n]` the largest minus the smallest value of each image.
-      digests: of each image's values, in their order; empty if the whole images' are known.
-      values: those of all images, or the first ones if there are many.
-    """
-
-    spans: np.ndarray
-    digests: list[bytes]
-    values: set[int]
+    spans: np.ndarray  # `[n]` the largest minus the smallest value of each image
+    digests: list[bytes]  # of each image's values; empty if the whole images' are known
+    values: set[int]  # of all images, or of the first ones if there are many
 
 
 def _samples(dataset: Dataset, rows: np.ndarray) -> _Samples:
@@ -123,10 +118,6 @@ def _samples(dataset: Dataset, rows: np.ndarray) -> _Samples:
 
 def _bytes_each(dataset: Dataset) -> int:
     return math.prod(dataset.images.shape[1:]) * dataset.images.dtype.itemsize
-
-
-def _span(image: np.ndarray) -> int:
-    return int(image.max()) - int(image.min())
 
 
 def _values(dataset: Dataset, images: np.ndarray) -> set[int]:

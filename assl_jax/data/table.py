@@ -1,11 +1,11 @@
 """Tables as spreadsheets and programs write them (CSV)."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from assl_jax.data.names import is_missing, number_of, special
 from assl_jax.errors import InputError, require
@@ -14,24 +14,16 @@ DELIMITERS = (",", ";", "\t", "|")
 ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SEP = "sep="  # Excel's own first line, such as sep=;
 PLUS = "+"  # between columns of which one is 1 in every row
-SAME: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of texts.
-
-    Attributes:
-      file: where it was read.
-      columns: names in lower case.
-      rows: line number of the file, and the cells by column.
-      notes: what the user should know about how it was read.
-    """
+    """A table of texts."""
 
     file: Path
-    columns: tuple[str, ...]
-    rows: tuple[tuple[int, dict[str, str]], ...]
-    notes: tuple[str, ...] = ()
+    columns: tuple[str, ...]  # names in lower case
+    rows: tuple[tuple[int, dict[str, str]], ...]  # line number, and the cells by column
+    notes: tuple[str, ...] = ()  # what the user should know about how it was read
 
 
 def read_table(
@@ -39,8 +31,7 @@ def read_table(
     *,
     needed: Sequence[str],
     optional: Sequence[str],
-    columns: Mapping[str, str] = SAME,
-    setting: str = "data.csv",
+    columns: Mapping[str, str],
 ) -> Table:
     """Read a table whose first line names the columns.
 
@@ -48,19 +39,11 @@ def read_table(
     and UTF-16 (with a byte order mark) are read, and Windows-1252 if the text is not UTF-8. Empty
     lines are left out; a short line is filled with empty cells.
 
-    Args:
-      file: the table.
-      needed: columns that must be there.
-      optional: further columns that may be there once only; others are kept without a check.
-      columns: the file's own names of some of these columns. A name such as "mel+nv" stands for
-        several columns, of which one is 1 in every row; its name is then the cell.
-      setting: names the table, for the error messages.
-
-    Raises:
-      InputError: a file that is missing or cannot be read, a missing or repeated column, more cells
-        than columns, no rows.
+    The columns `needed` must be there, `optional` ones may be there once only, and others are kept
+    without a check. `columns` holds the file's own names of some of these. A name such as "mel+nv"
+    stands for several columns, of which one is 1 in every row; its name is then the cell.
     """
-    text, notes = _text(file, setting)
+    text, notes = _text(file)
     skip = int(text.lower().startswith(SEP))
     text = text.partition("\n")[2] if skip else text
     own = {name: columns.get(name, name).split(PLUS) for name in dict.fromkeys((*needed, *columns))}
@@ -124,29 +107,27 @@ def _one(cell: Mapping[str, str], columns: Sequence[str], where: str) -> str:
     return ones[0]
 
 
-def _text(file: Path, setting: str) -> tuple[str, tuple[str, ...]]:
+def _text(file: Path) -> tuple[str, tuple[str, ...]]:
     reason = special(file)
     require(not reason, f"{file} cannot be read as a table: {reason}")
     try:
         content = file.read_bytes()
     except FileNotFoundError as e:
-        raise InputError(f"{file} does not exist; {setting} names the table") from e
+        raise InputError(f"{file} does not exist; data.csv names the table") from e
     except OSError as e:
         raise InputError(f"{file} cannot be read as a table: {e.strerror or e}") from e
     known = next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), "utf-8")
     remedy = f"{file} is not text in UTF-8; save it as CSV UTF-8"
     if known == "utf-8" and b"\0" in content:
         raise InputError(remedy)
-    try:
+    with contextlib.suppress(UnicodeError):
         return content.decode(known), ()
-    except UnicodeError as e:
-        if known != "utf-8":
-            raise InputError(remedy) from e
     try:
-        text = content.decode("cp1252")
+        require(known == "utf-8", remedy)
+        note = f"{file.name} is not UTF-8; it was read as Windows-1252"
+        return content.decode("cp1252"), (note,)
     except UnicodeError as e:
         raise InputError(remedy) from e
-    return text, (f"{file.name} is not UTF-8; it was read as Windows-1252",)
 
 
 def _cells(

@@ -59,11 +59,7 @@ def stored(
 
 
 def beside(header: Path, name: str) -> Path:
-    """The file of voxels that a header names.
-
-    Raises:
-      ValueError: it names several files, or one that is missing or no regular file.
-    """
+    """The file of voxels that a header names."""
     if not name or "%" in name or name.split()[0] == "LIST":
         raise ValueError(f"its voxels are in several files ({name}); save them in one")
     file = header.parent / name
@@ -73,11 +69,7 @@ def beside(header: Path, name: str) -> Path:
 
 
 def files_of(path: Path, voxels_of: Callable[[Path], Path]) -> list[Path]:
-    """The header and the file of its voxels, or the header alone if it cannot be read.
-
-    Raises:
-      InputError: a package is missing.
-    """
+    """The header and the file of its voxels, or the header alone if it cannot be read."""
     try:
         return list(dict.fromkeys([path, voxels_of(path)]))
     except InputError:

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int16
 
-from assl_jax.data.claims import amount
 from assl_jax.data.decoding import Header
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import afford, amount
 from assl_jax.data.source import LARGEST_SIDE
 from assl_jax.data.volume_reader import reader_of
 from assl_jax.data.window import check_window
@@ -35,14 +34,15 @@ class VolumeFormat:
     """How a file becomes an array.
 
     Attributes:
-      shape: `(z, y, x)` voxels of the result; () keeps the shape that the other settings give.
-      spacing: size of the result's voxels in mm along z, y, x; () keeps the file's.
-      window: file values that become the lowest and the highest integer; () scales each volume
-        by its own percentiles.
+      shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
+        `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
+      spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
+      window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
+        apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
       foreground_above: crops to the bounding box of the voxels above this value, in the file's
         units; None keeps the whole volume.
-      nan: what replaces voxels that are NaN or infinite: "refuse" refuses the file, "lowest" is the
-        volume's smallest finite value, and a number in the file's units is written as a text.
+      nan: what replaces voxels that are NaN or infinite: "refuse", "lowest" (the volume's smallest
+        value), or a number in the file's units.
 
     Raises:
       InputError: a setting out of range, named as in `data.*`.
@@ -93,11 +93,7 @@ class VolumeFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the array, as JSON values.
-
-        A setting that this version added counts only where it is used: caches and finished work
-        of earlier versions stay valid.
-        """
+        """What determines the array, as JSON values. `nan` counts only where it is used."""
         settings = dataclasses.asdict(self)
         if self.nan == "refuse":
             del settings["nan"]
@@ -111,7 +107,7 @@ class VolumeFormat:
 
 
 def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"]:
-    """Read one file.
+    """Read one file, or a folder that is one volume.
 
     The steps are: read, rotate to the standard orientation, crop to the foreground, resample, cut,
     convert to integers. With `format.spacing`, the grid is resampled about its centre (linear,
@@ -119,13 +115,8 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
     resized to `format.shape`. If the grid stays the same, the integers of a window are the file's
     values, clipped and rounded.
 
-    Args:
-      path: a file of a format in `volume_reader.READERS`, or a folder that is one volume.
-      format: how the file becomes an array.
-
-    Returns:
-      Integers within `format.limits`. Axis 0 runs from inferior to superior, axis 1 from anterior
-      to posterior, axis 2 from the patient's right to the left.
+    Axis 0 runs from inferior to superior, axis 1 from anterior to posterior, axis 2 from the
+    patient's right to the left. Values are within `format.limits`.
 
     Raises:
       ValueError: a file of an unknown format, one that is not one volume of finite real numbers,
@@ -138,32 +129,23 @@ def read_volume(path: Path, format: VolumeFormat) -> Int16[np.ndarray, "z y x 1"
         values = _foreground(values, format.foreground_above)
     # The narrowest type that holds the file's values and interpolated ones.
     values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
-    if format.spacing:
-        values = _respace(values, spacing, format.spacing)
-        values = _centre(values, format.shape) if format.shape else values
-    elif format.shape:
-        whole = [float(n) for n in values.shape]
-        values = _resample(values, whole, format.shape)
+    values = _resample(values, *_grid(values.shape, spacing, format))
+    if format.spacing and format.shape:
+        starts = _box(values.shape, format.shape)
+        values = values[tuple(slice(s, s + m) for s, m in zip(starts, format.shape, strict=True))]
     return _integers(values, format)[..., None]
 
 
 def volume_header(path: Path, format: VolumeFormat) -> Header:
-    """What the file's header tells.
-
-    Raises:
-      ValueError, Exception: as `read_volume`, where the header tells.
-    """
+    """What the file's header tells; it refuses what `read_volume` does, as far as it knows."""
     shape, spacing, code, unused = reader_of(path).describe(path).grid()
     if format.foreground_above is not None:
         return Header((*format.shape, 1) if format.shape else (), code, unused)
-    if format.spacing:
-        old, shape = shape, _new_shape(shape, _ratio(spacing, format.spacing), format.spacing)
-        _check_cost(old, shape)
-        if format.shape:
-            _box(shape, format.shape)
-    elif format.shape:
-        _check_cost(shape, format.shape)
-    return Header((*(format.shape or shape), 1), code, unused)
+    _, out = _grid(shape, spacing, format)
+    _check_cost(shape, out)
+    if format.spacing and format.shape:
+        _box(out, format.shape)
+    return Header((*(format.shape or out), 1), code, unused)
 
 
 def _number(text: str) -> float:
@@ -204,30 +186,23 @@ def _foreground(values: np.ndarray, above: float) -> np.ndarray:
     return values[tuple(box)]
 
 
-def _respace(values: np.ndarray, old: Sequence[float], new: Sequence[float]) -> np.ndarray:
-    """Resample voxels of size `old` to size `new` about the centre; their number is rounded."""
-    ratio = _ratio(old, new)
-    out = _new_shape(values.shape, ratio, new)
-    return _resample(values, [m * r for m, r in zip(out, ratio, strict=True)], out)
-
-
-def _ratio(old: Sequence[float], new: Sequence[float]) -> list[float]:
-    ratio = [b / a for a, b in zip(old, new, strict=True)]
-    return [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
-
-
-def _new_shape(
-    shape: tuple[int, ...], ratio: Sequence[float], new: Sequence[float]
-) -> tuple[int, ...]:
+def _grid(
+    shape: tuple[int, ...], spacing: Sequence[float], format: VolumeFormat
+) -> tuple[list[float], tuple[int, ...]]:
+    """The centre box that is resampled, in voxels of the file, and its new number of voxels."""
+    if not format.spacing:
+        return [float(n) for n in shape], format.shape or shape
+    ratio = [new / old for old, new in zip(spacing, format.spacing, strict=True)]
+    ratio = [1.0 if abs(r - 1) < SAME_GRID else r for r in ratio]
     out = tuple(round(n / r) for n, r in zip(shape, ratio, strict=True))
     if min(out) < 1:
-        raise ValueError(f"data.spacing={tuple(new)} leaves no voxel of its {shape}")
+        raise ValueError(f"data.spacing={format.spacing} leaves no voxel of its {shape}")
     afford(
         FLOATS * math.prod(out),
-        f"data.spacing={tuple(new)} makes {'x'.join(map(str, out))} voxels of a volume, which",
+        f"data.spacing={format.spacing} makes {'x'.join(map(str, out))} voxels of a volume, which",
         "set larger voxels",
     )
-    return out
+    return [m * r for m, r in zip(out, ratio, strict=True)], out
 
 
 def _check_cost(shape: Sequence[int], out: Sequence[int]) -> None:
@@ -254,12 +229,6 @@ def _resample(values: np.ndarray, lengths: Sequence[float], out: Sequence[int]) 
         matrix = np.asarray(_resize_matrix(jnp.full(1, start), jnp.full(1, length), n, m))[0]
         values = np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
     return values
-
-
-def _centre(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Cut out the centre box of `shape`."""
-    starts = _box(values.shape, shape)
-    return values[tuple(slice(s, s + m) for s, m in zip(starts, shape, strict=True))]
 
 
 def _box(whole: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:

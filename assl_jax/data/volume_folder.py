@@ -12,19 +12,12 @@ from assl_jax.errors import InputError, require
 
 
 class Found(NamedTuple):
-    """What a folder holds, each sorted.
-
-    Attributes:
-      folder: the folder.
-      volumes: files, and folders of one volume. One that is several files stands under its header.
-      masks: volumes whose names say that they are masks of others.
-      others: files that no reader takes.
-    """
+    """What a folder holds, each sorted. A volume of several files stands under its header."""
 
     folder: Path
-    volumes: list[Path]
-    masks: list[Path]
-    others: list[Path]
+    volumes: list[Path]  # files, and folders of one volume
+    masks: list[Path]  # volumes whose names say that they are masks of others
+    others: list[Path]  # files that no reader takes
 
     def notes(self, include: str) -> list[str]:
         """What is left out, a sentence each; `include` says how to include masks after all."""
@@ -38,11 +31,7 @@ class Found(NamedTuple):
         return notes
 
     def required(self, include: str, missing: str = "") -> "Found":
-        """The same, if there are volumes; `missing` says what else there could be.
-
-        Raises:
-          InputError: there are none; the message names what is there.
-        """
+        """The same, if there are volumes; `missing` says what else there could be."""
         masks = [f"{len(self.masks)} masks, as their names say"] if self.masks else []
         rest = endings(file.name for file in self.others)
         found = ", ".join([*masks, *([rest] if rest else [])]) or "no files"
@@ -60,9 +49,6 @@ def find_volumes(folder: Path) -> Found:
 
     The folder itself, or one inside it, is a volume if a reader accepts it; that reader's files in
     it are none, unless they are several volumes. Links to folders are followed.
-
-    Raises:
-      InputError: a package that a format needs is not installed.
     """
     volumes, others = set[Path](), set[Path]()
     for inside, _, entries in walk(folder):

@@ -1,8 +1,7 @@
 """The formats of volume files: which paths are volumes, and who reads them."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from assl_jax.data import dicom, dicom_files, metaimage, nifti, nrrd_file
@@ -82,12 +81,7 @@ def _refuse_special(path: Path) -> None:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns of a volume, each summed over its files.
-
-    Raises:
-      OSError: it cannot be read.
-      ValueError: it is no file.
-    """
+    """Size in bytes and time of the last change in ns of a volume, each summed over its files."""
     _refuse_special(path)
     reader = next((r for r in READERS.values() if r.accepts(path)), None)
     stats = [file.stat() for file in (reader.files(path) if reader else _in_folder(path))]
@@ -95,11 +89,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def identify(path: Path) -> tuple[str, str]:
-    """The patient and the name of a volume, as far as its files know: see `VolumeReader`.
-
-    Raises:
-      InputError: a package that the format needs is not installed.
-    """
+    """The patient and the name of a volume, as far as its files know: see `VolumeReader`."""
     try:
         return reader_of(path).identify(path)
     except InputError:
@@ -108,33 +98,8 @@ def identify(path: Path) -> tuple[str, str]:
         return "", ""
 
 
-def unused(paths: Sequence[Path]) -> dict[Path, str]:
-    """The DICOM files beside volumes that are in none of them, and what they are.
-
-    Raises:
-      InputError: pydicom is not installed.
-    """
-    found = dict[Path, str]()
-    for path in filter(READERS["DICOM"].accepts, paths):
-        with contextlib.suppress(OSError):
-            found |= dicom_files.unused(path)
-    return found | unlisted(paths)
-
-
-def unlisted(paths: Sequence[Path]) -> dict[Path, str]:
-    """The DICOM series beside those of `paths` that are none of them: the first file of each."""
-    with contextlib.suppress(OSError):
-        return dicom_files.unlisted([*filter(READERS["DICOM"].accepts, paths)])
-    return {}
-
-
 def reader_of(path: Path) -> VolumeReader:
-    """The reader of a path.
-
-    Raises:
-      OSError: it is not there.
-      ValueError: it is of no known format.
-    """
+    """The reader of a path."""
     _refuse_special(path)
     for reader in READERS.values():
         if reader.accepts(path):

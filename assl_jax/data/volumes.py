@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from assl_jax.data.columns import read_columns, unread_patients
 from assl_jax.data.decoding import Header, Kind
+from assl_jax.data.dicom_files import unlisted
 from assl_jax.data.listed import Identified, ListedSource
 from assl_jax.data.names import shown
-from assl_jax.data.rows import Listing, Row, sides
+from assl_jax.data.rows import Listing, Row
 from assl_jax.data.settings import expanded
-from assl_jax.data.table_rows import rows_of_table
+from assl_jax.data.table_rows import read_columns, rows_of_table
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import identify, stamp, unlisted
+from assl_jax.data.volume_reader import identify, stamp
 
 TABLE = "volumes.csv"
 VOLUMES = Kind(
@@ -34,7 +34,7 @@ VOLUMES = Kind(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Volumes(ListedSource):
+class Volumes(ListedSource, VolumeFormat):
     """Volumes listed in a CSV file.
 
     The table has the columns `path` (relative to the folder) and `label`, and may have `split`
@@ -47,20 +47,13 @@ class Volumes(ListedSource):
     format in `data.volume_reader.READERS`, or a folder of a DICOM series;
     `data.volume_file.read_volume` says how it becomes an array.
 
-    It gives `[n, z, y, x, 1]` int16 volumes in the table's order; with a cache, they are a
-    `VolumeStack`. Proxy tasks see all volumes except the test volumes.
+    It gives `[n, z, y, x, 1]` int16 volumes in the table's order. Proxy tasks see all except the
+    test volumes.
 
     Attributes:
-      shape: `(z, y, x)` voxels of a volume; () requires all volumes to have the same shape. With
-        `spacing`, a central box of this shape is cropped; without it, the whole volume is resized.
-      spacing: resamples to this voxel size in mm along z, y, x; () keeps the files' voxels.
-      window: file values (HU of a CT) that become the lowest and the highest integer, at least 32
-        apart; () maps each volume's 0.5 and 99.5 percentiles to 0 and 1000.
       crop_foreground: crops, before all else, to the bounding box of the voxels above
         `foreground_above`.
       foreground_above: a value in the files' units.
-      nan: what replaces voxels that are NaN or infinite: "refuse", "lowest" (the volume's smallest
-        value), or a number in the files' units.
 
     Raises:
       InputError: a table or a file that cannot be used, a patient on both sides of the split, a
@@ -69,12 +62,8 @@ class Volumes(ListedSource):
     """
 
     csv: str = TABLE
-    shape: tuple[int, ...] = ()
-    spacing: tuple[float, ...] = ()
-    window: tuple[float, ...] = ()
     crop_foreground: bool = False
     foreground_above: float = 0.0
-    nan: str = "refuse"
 
     name = "volumes"
     kind = VOLUMES
@@ -83,7 +72,6 @@ class Volumes(ListedSource):
 
     @property
     def format(self) -> VolumeFormat:
-        """How a file becomes an array."""
         return VolumeFormat(
             shape=self.shape,
             spacing=tuple(map(float, self.spacing)),
@@ -104,9 +92,8 @@ class Volumes(ListedSource):
             notes = (note, *found.notes(include))
             return Listing(rows=rows, source=str(root), what="volume", notes=notes)
         read = read_columns(table, self.columns, needed=("path", "label"))
-        notes = (*read.notes, *sides(read.columns, "columns"), *unread_patients(read))
         rows = rows_of_table(read, root)
-        return Listing(rows=rows, source=str(table), what="volume", notes=notes, table=True)
+        return Listing(rows=rows, source=str(table), what="volume", notes=read.notes, table=True)
 
     def identified(self, root: Path, rows: Sequence[Row]) -> Identified:
         known = {row.path: identify(root / row.path) for row in rows}
@@ -122,5 +109,5 @@ class Volumes(ListedSource):
             for file, path in paths.items()
             for name, kind in headers.get(file, Header()).unused
         }
-        found |= unlisted([*paths.values()])
+        found |= unlisted(paths.values())
         return {os.path.relpath(path, root): kind for path, kind in found.items()}

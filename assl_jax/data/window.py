@@ -7,11 +7,7 @@ from assl_jax.errors import require
 
 
 def check_window(window: tuple[float, ...]) -> None:
-    """Check `data.window` of images and arrays.
-
-    Raises:
-      InputError: it is neither empty nor two ascending numbers.
-    """
+    """Raise `InputError` unless `data.window` is empty or two ascending numbers."""
     require(
         not window or (len(window) == 2 and -np.inf < window[0] < window[1] < np.inf),
         f"data.window={window} must be (low, high) with low < high, or ()",
@@ -19,11 +15,7 @@ def check_window(window: tuple[float, ...]) -> None:
 
 
 def check_fills(window: tuple[float, ...]) -> None:
-    """Refuse 8-bit values among images of a wider window.
-
-    Raises:
-      ValueError: the window goes beyond 8 bits.
-    """
+    """Refuse 8-bit values among images of a window that goes beyond 8 bits."""
     if window and window[1] > 255:
         raise ValueError(
             f"its 8-bit values fill only a part of data.window={window}; save all images with one "
@@ -32,11 +24,7 @@ def check_fills(window: tuple[float, ...]) -> None:
 
 
 def to_bytes(values: np.ndarray, window: tuple[float, ...]) -> UInt8[np.ndarray, "*shape"]:
-    """Map `window` to 0 to 255, clipped and rounded.
-
-    Raises:
-      ValueError: values that are NaN.
-    """
+    """Map `window` to 0 to 255, clipped and rounded; NaN is refused."""
     low, high = window
     if values.dtype.kind == "f" and np.isnan(values).any():
         raise ValueError("it has values that are NaN")

@@ -30,12 +30,11 @@ def inverse_temperature(
 ) -> float:
     """The inverse of the temperature with the smallest log loss, 0 to `largest`.
 
-    Source: Guo et al. 2017 (arXiv 1706.04599).
+    Source: Guo et al. 2017 (arXiv 1706.04599). With 1 as the largest, no network is made surer.
 
     Args:
       labels: true classes, 0 to k - 1.
       logits: or logarithms of probabilities.
-      largest: 1 never makes a network surer.
       smoothing: probability of another class than the true one.
     """
     true = np.take_along_axis(logits, labels.reshape(-1, 1), 1)[:, 0]
@@ -63,10 +62,6 @@ def calibrate(
 
     A true class counts as 1 - 1 / (n + 2), as in Platt 1999: n predictions that are all right make
     no network certain.
-
-    Args:
-      labels: true classes, 0 to k - 1.
-      probabilities: of networks that were not trained on the image of the row.
     """
     logits = np.log(probabilities.astype(np.float64).clip(SMALLEST))
     smoothing = 1 / (len(labels) + 2)
@@ -83,13 +78,9 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """The corners of the ROC curve by rising threshold; at most `MOST_POINTS` of them.
 
-    Args:
-      positive: whether the image is of the positive class.
-      score: the probability of that class.
-
-    Returns:
-      The points that no other threshold beats in the sensitivity or in the specificity without a
-      loss in the other. Thresholds are halfway between two scores, so that no image is on one.
+    They are the points that no other threshold beats in the sensitivity or in the specificity
+    without a loss in the other. Thresholds are halfway between two scores, the probabilities of the
+    positive class, so that no image is on one.
     """
     if positive.all() or not positive.any():
         return ()
@@ -105,13 +96,10 @@ def operating_points(
     corners = np.flatnonzero(falls & rises)
     if len(corners) > MOST_POINTS:
         corners = corners[np.linspace(0, len(corners) - 1, MOST_POINTS).round().astype(int)]
+    columns = (values[corners].tolist() for values in (thresholds, sensitivity, specificity))
     return tuple(
-        OperatingPoint(
-            threshold=float(thresholds[i]),
-            sensitivity=float(sensitivity[i]),
-            specificity=float(specificity[i]),
-        )
-        for i in corners
+        OperatingPoint(threshold=t, sensitivity=a, specificity=b)
+        for t, a, b in zip(*columns, strict=True)
     )
 
 
@@ -153,9 +141,6 @@ def decide(
       positive: the class that is looked for; "" is the last one.
       sensitivity, specificity: what to reach out of fold, at most one of them; without both there
         is no operating point.
-
-    Raises:
-      InputError: no calibration, not two classes, an unknown class, a number out of range.
     """
     reach, best = ("specificity", "sensitivity")
     if sensitivity is not None:

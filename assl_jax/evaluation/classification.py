@@ -47,12 +47,7 @@ def probabilities(
 
 
 class Labelled(NamedTuple):
-    """The targets of a batch.
-
-    Attributes:
-      labels: classes, 0 to k - 1.
-      weights: see `classification_loss`.
-    """
+    """The targets of a batch: classes, 0 to k - 1, and weights, see `classification_loss`."""
 
     labels: Int[Array, " b"]
     weights: Float[Array, " b"] | None = None
@@ -95,9 +90,7 @@ class Classification(Member):
     def make_batch(self, rng: jax.Array, images: tuple[Shaped[Array, "b ..."], ...]) -> Batch:
         """Inputs `[b, 1, *space, c]` and `Labelled` targets from a batch of a feed.
 
-        Args:
-          rng: the key.
-          images: stored integers `[b, *space, c]`, then the fields of `Labelled`.
+        The arrays are stored integers `[b, *space, c]`, then the fields of `Labelled`.
         """
         x, *targets = images
         k_flip, k_shift = jax.random.split(rng)

@@ -18,11 +18,9 @@ class Embedding(NamedTuple):
     """Held-out images as a network sees them.
 
     Attributes:
-      points: `[n, 2]`, the map.
-      classes: `[n]`, the class of each point, 0 to k - 1.
-      images: `[q, 1 + m, *space, c]` in [0, 1]: q images, each with its m neighbours, the nearest
-        first; c is 1 or 3.
-      named: `[q, 1 + m]`, the class of each of them.
+      points, classes: the map, and the class of each point.
+      images: in [0, 1]: q images, each with its neighbours, the nearest first; c is 1 or 3.
+      named: the class of each of them.
     """
 
     points: Float[np.ndarray, "n 2"]
@@ -43,8 +41,8 @@ def embed(
     """The map and the neighbours of a network's features; None for fewer than `FEWEST` images.
 
     Args:
-      features: of n images; the first `MAPPED` count.
-      rows: their numbers in the data set; all have a label.
+      features: of n images with labels; the first `MAPPED` count.
+      rows: their numbers in the data set.
       dataset: images, classes and patients.
       queries: images whose neighbours are shown; the classes take turns.
       neighbours: of each. They belong to other patients.
@@ -95,8 +93,7 @@ def nearest(
 ) -> Int[np.ndarray, "q m"]:
     """The m images most similar to each query, by the cosine of the centred features.
 
-    Images of the query's own group are left out, so m may become smaller: it is the same for all
-    queries.
+    Images of the query's own group are left out. So m may become smaller, for all queries.
     """
     x = features.astype(np.float64)
     x = x - x.mean(0)

@@ -12,7 +12,6 @@ from assl_jax import records
 from assl_jax.data import Dataset
 from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError, require
-from assl_jax.evaluation.classification import probabilities
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import (
@@ -36,7 +35,6 @@ class Model(NamedTuple):
     """A fine-tuned network: logits are `pooled @ kernel + bias`.
 
     Attributes:
-      backbone, variables: the module and its `{"params", "batch_stats"}`.
       kernel, bias: the linear head, divided by the temperature that the network was loaded with.
       intensity: how stored integers become network inputs.
       classes: names, in the order of the logits.
@@ -51,10 +49,6 @@ class Model(NamedTuple):
     classes: tuple[str, ...]
     reader: FileReader
 
-    def probabilities(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the k classes from the pooled features."""
-        return probabilities(features, self.kernel, self.bias)
-
 
 def export_backbone(
     folder: Path,
@@ -66,12 +60,7 @@ def export_backbone(
 ) -> None:
     """Write weights, architecture and intensity to `folder`; the record is written last.
 
-    Args:
-      folder: created if missing.
-      variables: `{"params", "batch_stats"}`.
-      settings: keyword arguments of `make_backbone`.
-      intensity: how stored integers become network inputs.
-      pool: the proxy tasks.
+    `settings` are arguments of `make_backbone`, and `pool` the proxy tasks.
     """
     record = BackboneRecord(backbone=settings, intensity=intensity, pool=pool)
     _write(folder / BACKBONE, variables, record)
@@ -88,7 +77,6 @@ def export_model(
     """Write a fine-tuned network to `folder`; see `export_backbone`.
 
     Args:
-      folder, settings: as in `export_backbone`.
       variables: `{"params": {"backbone", "heads": {"target"}}, "batch_stats"}`.
       dataset: its classes, intensity, and how its files are read.
       number: of the fine-tuning, from 0. The folder holds one record for all of them.
@@ -128,15 +116,12 @@ def load_intensity(folder: str | Path) -> Intensity:
 
 
 def load_model(folder: str | Path, number: int = 0, *, temperature: float = 1.0) -> Model:
-    """A fine-tuned network of a fine-tuning stage.
+    """A fine-tuned network of a fine-tuning stage; raises as `load_backbone` does.
 
     Args:
       folder: of the stage.
       number: of the fine-tuning, from 0.
       temperature: divides the logits, see `NetworkRecord.temperature`.
-
-    Raises:
-      InputError: as `load_backbone`.
     """
     record = _read(folder, MODEL_FOLDER, MODEL, ModelRecord)
     tree = load_tree(Path(folder) / MODEL_FOLDER / _weights(number))
@@ -169,12 +154,8 @@ def load_ensemble(folder: str | Path, *, temperature: float = 1.0) -> list[Model
 def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> dict[str, Model]:
     """Fine-tuned networks of a run, calibrated where the run can, by label.
 
-    Args:
-      workdir: folder of the run.
-      results: of the run.
-      labels: of the networks to load, in this order. Without labels, all networks that were kept
-        are loaded. They keep the order of the results, but the variants of a pool stand together,
-        the second run last.
+    Without labels, all networks that were kept are loaded. They keep the order of the results, but
+    the variants of a pool stand together, the second run last.
 
     Raises:
       InputError: an unknown label, or a network that was not kept.
@@ -196,11 +177,7 @@ def load_models(workdir: Path, results: Results, labels: Sequence[str] = ()) -> 
 
 
 def network_of(record: BackboneRecord | ModelRecord) -> nn.Module:
-    """The network that a record describes.
-
-    Raises:
-      InputError: it describes none.
-    """
+    """The network that a record describes; an `InputError` if it describes none."""
     try:
         return make_backbone(**record.backbone)
     except TypeError as error:

@@ -85,11 +85,8 @@ def reestimate_batch_stats(
     are averaged over batches of whole images. A network without BatchNorm stays as it is.
 
     Args:
-      backbone, variables: the network.
-      images: a feed of `[N, *space, c]` stored integers.
+      backbone, variables, images, intensity, batch_size: as in `features`.
       rows: numbers of the images; those that do not fill a batch are left out.
-      intensity: how stored integers become network inputs.
-      batch_size: images per batch.
     """
     if not variables.get("batch_stats"):
         return variables

@@ -61,16 +61,13 @@ class Target:
         session: Session,
         head: dict[str, Any] | None = None,
     ) -> TrainState:
-        """Train all layers and a new linear head on `rows`.
+        """Train all layers and a new linear head on `rows`; returns the state after the last step.
 
         Args:
           variables: the pretrained backbone; None trains from scratch. The arrays stay valid.
           rows: numbers of the training images.
           session: its seed is that of the new weights too.
           head: parameters that the linear head starts with, see `first_head`; None draws them.
-
-        Returns:
-          The state after the last step.
         """
         rows, weights = BALANCE[self.balance](rows, self.labels)
         feed = self.images.select(rows, self.labels, *weights)
@@ -120,12 +117,7 @@ class Target:
 
 
 def balanced(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """`rows` with those of smaller classes repeated until all classes are equally frequent.
-
-    Args:
-      rows: numbers of images.
-      labels: the classes of all images.
-    """
+    """`rows` with those of smaller classes repeated until all classes are equally frequent."""
     own = labels[rows]
     classes, counts = np.unique(own, return_counts=True)
     return np.concatenate([np.resize(rows[own == c], counts.max()) for c in classes])
@@ -135,14 +127,8 @@ def class_weights(rows: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, " n
     """The weight of every image in the loss, so that all classes in `rows` count the same.
 
     Source: the "balanced" class weights of scikit-learn. Of m training images of k classes, an
-    image of a class with m_c of them has the weight m / (k m_c); the mean over `rows` is 1.
-
-    Args:
-      rows: numbers of the training images.
-      labels: `[n]` the classes of all images.
-
-    Returns:
-      float32; 0 for images that are not in `rows`.
+    image of a class with m_c of them has the weight m / (k m_c); the mean over `rows` is 1. Images
+    that are not in `rows` have the weight 0.
     """
     classes, own, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
     weights = np.zeros(len(labels), np.float32)
@@ -175,19 +161,16 @@ def stratified_folds(
     class lie in one fold, so that nothing of it is left to train on, other shuffles are tried.
 
     Args:
-      labels: `[n]` classes.
+      labels: `[n]` classes; `names` are theirs, for the error message.
       folds: number of sets.
       seed: of the shuffle.
       groups: `[n]` the patient of each image; None means that every image has its own.
-      names: of the classes, for the error message.
-
-    Returns:
-      Sorted positions; together they are 0 to n - 1.
 
     Raises:
-      InputError: fewer than 2 folds, or a class with fewer patients than folds.
+      InputError: a class with fewer patients than folds.
     """
-    require(folds >= 2, f"target.folds={folds}: cross-validation needs at least 2")
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     people = {c: len(np.unique(groups[labels == c])) for c in np.unique(labels)}
     rare = min(people, key=people.__getitem__)
@@ -203,17 +186,11 @@ def stratified_folds(
     least = folds * len(people)
     for repeat in range(SHUFFLES):
         own = derived(seed, "shuffle", repeat) if repeat else seed
-        found = _folds(labels, groups, folds, own)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=own)
+        found = [held_out for _, held_out in splitter.split(labels, labels, groups)]
         trained = sum(len(np.unique(np.delete(labels, fold))) for fold in found)
         if (absent := folds * len(people) - trained) < least:
             best, least = found, absent
         if not absent:
             break
     return best
-
-
-def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return [held_out for _, held_out in splitter.split(labels, labels, groups)]

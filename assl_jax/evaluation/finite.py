@@ -15,14 +15,9 @@ class NotFinite(InputError):
 
 
 def check_finite(what: str, *arrays: np.ndarray) -> None:
-    """Check the numbers of a network.
+    """Raise `NotFinite` where a number of a network is NaN, infinite or above 1e30.
 
-    Args:
-      what: the numbers, in the plural, for the message.
-      arrays: of any shape.
-
-    Raises:
-      NotFinite: a value that is NaN, infinite or above 1e30.
+    `what` names the numbers in the plural.
     """
     # A comparison with NaN is false.
     if not all(np.abs(array).max(initial=0) < LARGEST for array in arrays):

@@ -25,11 +25,10 @@ class Looked(NamedTuple):
     """The explanations of one network for some images.
 
     Attributes:
-      label: of the network.
       places: spatial shape of the last stage's map, which is the resolution of Grad-CAM.
       predicted: predicted class and its probability as text, for each image.
-      cams: `[r, *space]` Grad-CAM of the predicted class, in [0, 1].
-      guided: `[r, *space, c]` Guided Grad-CAM, of both signs.
+      cams: Grad-CAM of the predicted class, in [0, 1].
+      guided: Guided Grad-CAM, of both signs.
     """
 
     label: str
@@ -43,7 +42,7 @@ class Attention(NamedTuple):
     """Several networks' explanations for the same images.
 
     Attributes:
-      originals: `[r, *space, c]` in [0, 1]; c is 1 or 3.
+      originals: in [0, 1]; c is 1 or 3.
       truths: a line for each image: its true class, or its file.
       networks: in the order of the columns.
     """
@@ -54,10 +53,7 @@ class Attention(NamedTuple):
 
 
 def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]]:
-    """At most `n` test images and the names of their classes.
-
-    The classes take turns: the first image of each class, then the second of each, and so on.
-    """
+    """At most `n` test images, whose classes take turns, and the names of their classes."""
     rows = dataset.test[in_turn(dataset.labels[dataset.test])[:n]]
     return dataset.images[rows], [dataset.class_names[k] for k in dataset.labels[rows]]
 
@@ -65,13 +61,7 @@ def example_test_images(dataset: Dataset, n: int) -> tuple[np.ndarray, list[str]
 def attend(
     models: Mapping[str, Model], images: Shaped[np.ndarray, "r *space c"], truths: Sequence[str]
 ) -> Attention:
-    """Explain every network's own prediction of every image.
-
-    Args:
-      models: at least one, by label; all of the same data set.
-      images: stored values of that data set.
-      truths: one line per image, see `Attention`.
-    """
+    """Explain every network's own prediction of every image of its data set, in stored values."""
     unit = next(iter(models.values())).intensity.unit
     return Attention(
         np.asarray(unit(images)),
@@ -120,8 +110,8 @@ def grad_cam(
     the class's column of the head, divided by the number of positions, at every position.
 
     Args:
-      backbone: see `models.base.Backbone`; its `pooled` is the mean over space of its last map.
-      variables: its `{"params", "batch_stats"}`.
+      backbone, variables: see `models.base.Backbone`; `pooled` is the mean over space of its last
+        map.
       kernel: of the linear head on `pooled`; the gradient does not depend on the bias.
       inputs: network inputs.
       classes: the class to explain, for each image.
@@ -146,17 +136,11 @@ def guided_grad_cam(
     inputs: Float[Array, "b *space c"],
     classes: Int[Array, " b"],
 ) -> Float[Array, "b *space c"]:
-    """Guided Grad-CAM: guided backpropagation times Grad-CAM.
+    """Guided Grad-CAM: guided backpropagation times Grad-CAM; values of both signs.
 
     Source: Selvaraju et al. 2017. Guided backpropagation is the gradient of the class's
     logit with respect to the inputs, with the `guided` form of every ReLU (the field `activation`
-    of the backbone).
-
-    Args:
-      backbone, variables, kernel, inputs, classes: as for `grad_cam`.
-
-    Returns:
-      Values of both signs, one for each input value.
+    of the backbone). The arguments are those of `grad_cam`.
     """
     network = _guided(backbone)
 
@@ -172,10 +156,8 @@ def guided_grad_cam(
 def guided(activation: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """A function that passes a gradient back only where its input and the gradient are positive.
 
-    Source: guided backpropagation, Springenberg et al. 2015, for the ReLU.
-
-    Args:
-      activation: the function, such as `nn.relu`; its values stay.
+    Source: guided backpropagation, Springenberg et al. 2015, for the ReLU. The values of the
+    activation, such as `nn.relu`, stay.
     """
 
     @jax.custom_vjp

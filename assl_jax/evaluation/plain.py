@@ -25,12 +25,8 @@ class PlainImages:
     """Images without augmentation, and a backbone in evaluation mode.
 
     Attributes:
-      backbone: the architecture.
-      images: a feed of `[n, *space, c]` stored integers.
+      backbone, images, intensity, layer, batch_size: see `features`.
       rows: row numbers of fixed subsets: "unlabeled", "held_out" and "labelled".
-      intensity: how stored integers become network inputs.
-      layer: "pooled", or a stage of the backbone, averaged over space.
-      batch_size: images per batch.
       reestimate: whether `fit` re-estimates the running statistics; if not, it changes nothing.
     """
 
@@ -74,13 +70,8 @@ class PlainImages:
     ) -> Callable[[TrainState], dict[str, float]]:
         """A function for `Logging.observe` that shows early whether a pretraining goes well.
 
-        Args:
-          labels, groups: class and patient of each image; only those of "labelled" are used.
-          classes: number of classes.
-
-        Returns:
-          A function from the state to "knn_accuracy" on labelled images, and "effective_rank" of
-          the features of held-out images, which is near 1 for a collapsed network.
+        It gives the "knn_accuracy" on labelled images, with their classes and patients, and the
+        "effective_rank" of the features of held-out images, near 1 for a collapsed network.
         """
         labelled = self.rows["labelled"]
         chosen = np.random.default_rng(0).permutation(len(labelled))[:WATCHED]
@@ -105,13 +96,8 @@ class PlainImages:
     ) -> Callable[[TrainState], dict[str, float]]:
         """A function for `Logging.observe` that measures f' on held-out images during Self-ASSL.
 
-        Args:
-          frozen, untrained: variables of the networks that f' is compared with.
-          estimator: of LCKA, see `lcka_matrix`.
-
-        Returns:
-          A function from the state to "similarity_to_frozen", "similarity_to_untrained" and
-          "effective_rank".
+        It gives "similarity_to_frozen", "similarity_to_untrained", which are networks of these
+        variables, and "effective_rank". For the estimator see `lcka_matrix`.
         """
 
         def held_out_features(variables: Variables) -> Float[np.ndarray, "n d"]:

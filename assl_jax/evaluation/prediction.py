@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from assl_jax.console import Progress
 from assl_jax.errors import InputError
 from assl_jax.evaluation.calibration import Decision
+from assl_jax.evaluation.classification import probabilities
 from assl_jax.evaluation.export import Model
 from assl_jax.evaluation.features import features
 from assl_jax.training.feed import Feed
@@ -24,7 +25,6 @@ class Predictions(NamedTuple):
     """What the networks say of the files that could be read.
 
     Attributes:
-      files: one per row of the arrays.
       probabilities: of each network; their mean is the prediction.
       features: pooled features of the first network.
       unread: the reason for every file that could not be read.
@@ -56,9 +56,6 @@ def predict(models: Sequence[Model], files: Sequence[Path], *, batch_size: int) 
       batch_size: images per batch. With the run's size, and with its test files in their order, the
         result equals the run's own predictions bit for bit. In another place of a batch, an image's
         features can differ in the last bit of single precision.
-
-    Raises:
-      InputError: none of the files can be read.
     """
     mesh = make_mesh()
     variables = [replicate(model.variables, mesh) for model in models]
@@ -79,15 +76,15 @@ def predict(models: Sequence[Model], files: Sequence[Path], *, batch_size: int) 
                 for model, weights in zip(models, variables, strict=True)
             ]
             for own, model, x in zip(shares, models, found, strict=True):
-                own.append(model.probabilities(x))
+                own.append(probabilities(x, model.kernel, model.bias))
             pooled.append(found[0])
             read += batch
             progress.update(len(read) + len(unread), "")
     if not read:
         file, reason = next(iter(unread.items()))
         raise InputError(f"none of the {len(files)} files can be read; {file}: {reason}")
-    probabilities = np.stack([np.concatenate(own) for own in shares])
-    return Predictions(read, probabilities, np.concatenate(pooled), unread)
+    every = np.stack([np.concatenate(own) for own in shares])
+    return Predictions(read, every, np.concatenate(pooled), unread)
 
 
 def _batches(

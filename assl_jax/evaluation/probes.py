@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from threadpoolctl import threadpool_limits
 
+from assl_jax.data import Dataset
 from assl_jax.evaluation.uncertainty import summarise
 from assl_jax.records import Evaluation
 
@@ -49,8 +51,6 @@ def linear_probe(
 
     Deviations: if a class has a single patient, nothing can be held out and C is `FIXED`.
     """
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1):  # several threads are 10 times slower on matrices this small
         strength = _best_strength(train_x, train_y, classes, groups, seed)
         (probabilities,) = _fits(train_x, train_y, test_x, classes, [strength])
@@ -58,26 +58,18 @@ def linear_probe(
 
 
 def linear_head(
-    x: Features,
-    y: Labels,
-    *,
-    classes: int,
-    groups: Shaped[np.ndarray, " n"] | None = None,
+    x: Features, y: Labels, *, classes: int, groups: Shaped[np.ndarray, " n"] | None = None
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
     """Kernel and bias of a linear layer on raw features, with the probabilities of `linear_probe`.
 
-    Args:
-      x, y, classes, groups: as `train_x` and so on in `linear_probe`, whose seed is 0.
-
-    Returns:
-      Float32; `softmax(x @ kernel + bias)` are the probabilities.
+    They are float32; `softmax(x @ kernel + bias)` are the probabilities. The arguments are those of
+    `linear_probe`, whose seed is 0.
 
     Deviations: a class that `y` lacks has the logit 0, so its probability is not 0. A feature that
     hardly varies, by less than `FAINT` of the median deviation, is not scaled up to unit variance:
     its weights would be huge.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     kernel, bias = np.zeros((x.shape[1], classes)), np.zeros(classes)
     present = np.unique(y)
@@ -137,14 +129,8 @@ def knn_accuracy(
 ) -> float:
     """The share of labelled images that their nearest other images classify rightly, see `knn`.
 
-    Args:
-      x: features.
-      y: classes, 0 to `classes` - 1.
-      classes: number of classes.
-      groups: the patient of each image, at least two patients. Images of the same patient do not
-        vote for each other.
-      k: as in `knn`, and at most the number of the other images of the rarest class, which could
-        not win a vote of more.
+    Images of the same patient do not vote for each other, and there are at least two patients. At
+    most the number of the other images of the rarest class vote: it could not win a vote of more.
     """
     directions = _directions(x)
     groups = np.arange(len(y)) if groups is None else groups
@@ -167,36 +153,27 @@ def _votes(similarity: Float[np.ndarray, "m n"], y: Labels, classes: int, k: int
 
 
 def probe(
-    x: Features,
-    labels: Labels,
-    labelled_sets: Sequence[Int[np.ndarray, " l"]],
-    test: Int[np.ndarray, " m"],
-    *,
-    classes: int,
-    groups: Shaped[np.ndarray, " n"] | None = None,
-    k: int = 20,
-    seed: int = 0,
+    x: Features, rows: Labels, dataset: Dataset, *, k: int = 20, seed: int = 0
 ) -> dict[str, Evaluation]:
-    """Train each of `PROBES` on each labelled set, and test it on the same images.
+    """Train each of `PROBES` on each labelled set of a data set, and test it on the test set.
 
     Args:
-      x: features of all images.
-      labels: their classes; only those of the labelled sets and the test set are used.
-      labelled_sets: positions of each set's training images.
-      test: positions of the test images.
-      classes: number of classes.
-      groups: the patient of each image; None means that every image has its own.
+      x: features of the images `rows`.
+      rows: sorted numbers of images, which hold those of all these sets.
+      dataset: images, classes and patients.
       k: see `knn`.
       seed: see `linear_probe`.
 
     Returns:
       `summarise` over the labelled sets, by the name of the probe.
     """
-    groups = np.arange(len(x)) if groups is None else groups
+    labels, groups, classes = dataset.labels[rows], dataset.groups[rows], dataset.num_classes
+    test = np.searchsorted(rows, dataset.test)
     linear, near = [], []
-    for rows in labelled_sets:
-        data = x[rows], labels[rows], x[test]
-        linear.append(linear_probe(*data, classes=classes, groups=groups[rows], seed=seed))
+    for labelled in dataset.labelled_sets:
+        train = np.searchsorted(rows, labelled)
+        data = x[train], labels[train], x[test]
+        linear.append(linear_probe(*data, classes=classes, groups=groups[train], seed=seed))
         near.append(knn(*data, classes=classes, k=k))
     runs = dict(zip(PROBES, (linear, near), strict=True))
     return {name: summarise(labels[test], of, groups[test]) for name, of in runs.items()}
@@ -210,17 +187,11 @@ def cross_validated_loss(
     groups: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> float | None:
-    """The log loss per image of a linear probe in cross-validation, with the best penalty.
+    """The log loss per image of a linear probe in cross-validation, with the best penalty, in nats.
 
-    Args:
-      x: features of labelled images; `[n, d1 + d2]` for those of two networks side by side.
-      y, classes, groups, seed: as in `linear_probe`.
-
-    Returns:
-      A loss in nats; None if a class has a single patient.
+    The features of two networks can stand side by side, `[n, d1 + d2]`. The other arguments are
+    those of `linear_probe`. None if a class has a single patient.
     """
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1):
         losses = _losses(x, y, classes, groups, seed)
     return None if losses is None else float(losses.min()) / len(y)
@@ -270,7 +241,8 @@ def _fits(
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(y)
-    x, test = _standardise(x, test)
+    first, mean, std = _moments(x)  # a constant feature is only centred
+    x, test = ((each - first - mean) / std for each in (x, test))
     model = LogisticRegression(max_iter=10_000, warm_start=True)
     for strength in strengths:
         p = np.zeros((len(test), classes))
@@ -279,12 +251,6 @@ def _fits(
         else:  # a single class needs no fit
             p[:, present] = 1.0
         yield p
-
-
-def _standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, standardised by `train`; a constant feature is only centred."""
-    first, mean, std = _moments(train)
-    return (train - first - mean) / std, (test - first - mean) / std
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -115,10 +115,7 @@ METRICS = {
 
 
 def on_test_set(name: str) -> str:
-    """The metric of the test set for readers: the one of the selection, or the accuracy.
-
-    The accuracy replaces a metric that is no share of 1.
-    """
+    """The metric of the test set: that of the selection, or the accuracy if it is no share of 1."""
     return name if METRICS[name].share else "accuracy"
 
 
@@ -128,30 +125,17 @@ def shares() -> dict[str, Metric]:
 
 
 def scores(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Every metric of one run.
-
-    Args:
-      labels: true classes, 0 to k - 1.
-      probabilities: of every class, or any scores whose largest is the prediction.
-
-    Returns:
-      Values by the names of `METRICS`; an undefined metric is left out.
-    """
+    """Every metric of one run by its name in `METRICS`; an undefined metric is left out."""
     once = np.ones((len(labels), 1), np.int32)
     found = {name: float(v[0]) for name, v in measure(labels, [probabilities], once).items()}
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 def measure(labels: Labels, runs: Sequence[Probabilities], weights: Weights) -> dict[str, Values]:
-    """The mean over runs of each metric, for every column of `weights`.
+    """The mean over runs of each metric, by its name, for every column of `weights`.
 
-    Args:
-      labels: true classes, 0 to k - 1.
-      runs: probabilities of the same images, one array for each run.
-      weights: how often each image counts, in a column for each replicate.
-
-    Returns:
-      Values by the names of `METRICS`; NaN where a metric is undefined.
+    The runs have probabilities of the same images. A column tells how often each image counts. A
+    metric that is undefined is NaN.
     """
     return {
         name: np.mean([metric.function(labels, p, weights) for p in runs], axis=0)

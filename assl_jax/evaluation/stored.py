@@ -29,11 +29,7 @@ def write_truth(stage: Path, labels: np.ndarray, groups: np.ndarray) -> None:
 
 
 def evaluation(stage: Path) -> Evaluation:
-    """The metrics of a network's fine-tunings on all labels, from its stage alone.
-
-    Raises:
-      InputError: no such stage.
-    """
+    """The metrics of a network's fine-tunings on all labels, from its stage alone."""
     result = read(stage / DONE, StageRecord).result
     assert isinstance(result, Predicted)
     labels, groups = (read_array(stage / FOLDER / f"{name}.npy") for name in ("labels", "groups"))

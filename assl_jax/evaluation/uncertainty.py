@@ -8,14 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from assl_jax.evaluation.scores import (
-    METRICS,
-    Labels,
-    Probabilities,
-    confusion,
-    measure,
-    scores,
-)
+from assl_jax.evaluation.scores import METRICS, Labels, Probabilities, confusion, measure, scores
 from assl_jax.records import Estimate, Evaluation
 
 REPLICATES = 1000  # draws of a bootstrap
@@ -177,30 +170,19 @@ def paired_difference(gained: Float[np.ndarray, " n"], groups: Groups) -> tuple[
     """Percentile interval of the mean of per-image differences between two networks.
 
     Patients are drawn with replacement, as in `bootstrap`. Images that both networks find hard or
-    easy cancel, so the interval is narrower than those of the two accuracies.
-
-    Args:
-      gained: for each image, how much more often the second network is right, in [-1, 1].
-      groups: the patient of each image.
-
-    Returns:
-      Lower and upper end.
+    easy cancel, so the interval is narrower than those of the two accuracies. `gained` tells for
+    each image how much more often the second network is right, in [-1, 1].
     """
     unit, drawn = _draw(groups)
     return _interval(drawn @ np.bincount(unit, gained) / (drawn @ np.bincount(unit)))
 
 
 def estimate(
-    values: Sequence[float],
-    interval: tuple[float, float] | None = None,
-    pretrainings: int = 1,
+    values: Sequence[float], interval: tuple[float, float] | None = None, pretrainings: int = 1
 ) -> Estimate:
     """Mean and sample standard deviation of one or more values, and their interval if known.
 
-    Args:
-      values: the repetitions; those of one pretraining come after those of another.
-      interval: lower and upper end.
-      pretrainings: how many there are.
+    The values of one pretraining come after those of another.
     """
     low, high = interval or (None, None)
     std = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -222,9 +204,7 @@ def summarise(
     """Metrics and confusion over several runs on the same images.
 
     Args:
-      labels: true classes, 0 to k - 1.
-      runs: probabilities.
-      groups: the patient of each image.
+      labels, runs, groups: as in `bootstrap`.
       pretrainings: as in `estimate`.
 
     Returns:

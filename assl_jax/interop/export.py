@@ -1,6 +1,7 @@
 """Writes a network of a run for other programs, with its preprocessing and a model card."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,8 @@ import jax
 
 from assl_jax import outputs, records
 from assl_jax.errors import lookup
-from assl_jax.interop.card import model_card
+from assl_jax.evaluation.scores import METRICS
+from assl_jax.interop.filling import fill
 from assl_jax.interop.names import HEADS
 from assl_jax.interop.onnx_graph import INPUT, make_model
 from assl_jax.interop.preprocessing import preprocessing
@@ -16,7 +18,10 @@ from assl_jax.interop.recipe import recipe
 from assl_jax.interop.source import Source, read_source
 from assl_jax.interop.tensors import RECORD, SUFFIX, encode_tensors
 from assl_jax.interop.weights import to_own, to_torch
-from assl_jax.models import make_backbone
+from assl_jax.models import backbone_entry, make_backbone
+from assl_jax.records import Estimate, Evaluation
+from assl_jax.tasks import describe
+from assl_jax.words import say
 
 FORMATS = {
     **{library: f"weights in the names of {library}" for library in HEADS},
@@ -48,13 +53,10 @@ def export(
     Args:
       workdir: of the run.
       format: a key of `FORMATS`.
-      network, raw, licence: see `read_source` and `model_card`.
+      network, raw: see `read_source`.
       out: folder of the files; None means `export/` in the workdir.
+      licence: of the weights; "" says that it is not stated.
       force: see `outputs.write`.
-
-    Raises:
-      InputError: an unknown format or network, a format that has no such network, a package that
-        is not installed, or as `outputs.write`.
     """
     lookup(FORMATS, format, "--format")
     source = read_source(workdir, network, raw=raw)
@@ -69,7 +71,7 @@ def export(
         content, code = _tensors(source, format, described, file)
     chosen = f" --network={network}" if network else ""
     chosen += " --raw" if raw else ""
-    card = model_card(
+    card = _card(
         source,
         file=file,
         preprocessing=described,
@@ -93,15 +95,7 @@ def _tensors(
 ) -> tuple[bytes, str]:
     """The content of the file of weights, and the code that loads it."""
     if format in HEADS:
-        code = recipe(
-            format,
-            source.backbone,
-            source.variables,
-            space=source.space,
-            channels=source.channels,
-            classes=len(source.classes),
-            file=file,
-        )
+        code = recipe(format, source, file)
         arrays = to_torch(source.backbone, source.variables, format, source.head)
     else:
         code = f'from safetensors.numpy import load_file\n\narrays = load_file("{file}")'
@@ -121,7 +115,7 @@ def _onnx(source: Source, described: dict[str, Any], file: str) -> tuple[bytes, 
         return [features @ head.kernel + head.bias[None], features] if head else [features]
 
     names = ["logits", "features"] if head else ["features"]
-    model = make_model(network, (*source.space, source.channels), names)
+    model = make_model(network, source.reader.shape, names)
     record = {**source.record, "outputs": names, "preprocessing": described}
     model.metadata_props.add(key=RECORD, value=json.dumps(record))
 
@@ -131,3 +125,48 @@ def _onnx(source: Source, described: dict[str, Any], file: str) -> tuple[bytes, 
         f'{", ".join(names)}{"" if head else ","} = session.run(None, {{"{INPUT}": images}})'
     )
     return model.SerializeToString(), code
+
+
+def _card(source: Source, **about: Any) -> str:
+    """The model card in Markdown: what the file holds, and how good the network is."""
+    columns = _columns(source)
+    card = fill(
+        "card.md.j2",
+        source=source,
+        results=source.results,
+        title=backbone_entry(source.settings["name"]).title,
+        tasks=", ".join(describe(task).title for task in source.pool),
+        columns=list(columns),
+        rows=list(_rows(columns)),
+        input=INPUT,
+        **about,
+    )
+    return f"{card}\n"
+
+
+def _columns(source: Source) -> dict[str, Evaluation]:
+    """The network's scores on the test set next to those without its pretraining."""
+    results = source.results
+    columns = {
+        source.label: source.evaluation,
+        say("network.start"): results.start,
+        say("network.scratch"): results.scratch,
+    }
+    if source.label in ("start", "scratch"):  # it stands under its own label
+        del columns[say(f"network.{source.label}")]
+    return {title: each for title, each in columns.items() if each}
+
+
+def _rows(columns: Mapping[str, Evaluation]) -> Iterator[tuple[str, list[str]]]:
+    for name, metric in METRICS.items():
+        each = [evaluation.metrics.get(name) for evaluation in columns.values()]
+        if any(each):
+            yield metric.title, [_printed(estimate, metric.share) for estimate in each]
+
+
+def _printed(estimate: Estimate | None, share: bool) -> str:
+    if estimate is None:
+        return "–"
+    factor, end = (100, " %") if share else (1, "")
+    digits = 1 if share else 3
+    return f"{factor * estimate.mean:.{digits}f} ± {factor * estimate.std:.{digits}f}{end}"

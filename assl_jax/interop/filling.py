@@ -8,12 +8,7 @@ if TYPE_CHECKING:
 
 
 def fill(name: str, **values: Any) -> str:
-    """The text of a template with these values.
-
-    Args:
-      name: of its file, such as "card.md.j2".
-      values: by the names that the template uses.
-    """
+    """The text of a template, such as "card.md.j2", with values by the names that it uses."""
     return _environment().get_template(name).render(values)
 
 

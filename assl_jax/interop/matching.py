@@ -75,7 +75,6 @@ class Match:
     """A place of a file, compared with what a network needs.
 
     Attributes:
-      wanted: the network.
       arrays: of the file.
       place: where something of the network lies.
       foreign: whether the names and layouts are PyTorch's.
@@ -190,11 +189,7 @@ def matches(arrays: Arrays, wanted: Wanted) -> Iterator[Match]:
 
 
 def one_of(fitting: Sequence[Match], source: str) -> Match:
-    """The network that a file's user means: not one that follows another.
-
-    Raises:
-      InputError: several networks that differ.
-    """
+    """The network that a file's user means: not one that follows another."""
     first, *others = [match for match in fitting if not match.place.follows] or fitting
     differ = [other for other in others if not first.equals(other)]
     starts = [match.names[match.wanted.stem] for match in (first, *differ)]

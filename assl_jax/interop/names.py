@@ -20,8 +20,6 @@ HEADS: dict[str, dict[type[nn.Module], str]] = {
 }
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; nothing reads it in evaluation mode
 
-SYNONYMS = {"shortcut": "downsample"}  # parts of names in other programs
-
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -35,11 +33,7 @@ _VGG_LAYER = ("conv", "bn", "relu")  # a layer of torchvision's `features` takes
 
 
 def head_name(library: str, backbone: nn.Module) -> str:
-    """What a library calls the head of a network.
-
-    Raises:
-      InputError: an unknown library, or one that has no such network.
-    """
+    """What a library calls the head of a network."""
     heads = lookup(HEADS, library, "--format")
     kind = type(backbone)
     require(
@@ -50,14 +44,9 @@ def head_name(library: str, backbone: nn.Module) -> str:
 
 
 def torch_name(backbone: nn.Module, path: tuple[str, ...]) -> str:
-    """PyTorch's name of one of our arrays.
+    """The key in the state_dict, such as "bn1.weight", of one of our arrays in a ResNet or a VGG.
 
-    Args:
-      backbone: a ResNet or a VGG.
-      path: of the array inside "params" or "batch_stats", such as ("stem_bn", "scale").
-
-    Returns:
-      A key of the state_dict, such as "bn1.weight".
+    Its path inside "params" or "batch_stats" is one such as ("stem_bn", "scale").
     """
     *layer, leaf = path
     name = _vgg(backbone.depth, *layer) if isinstance(backbone, VGG) else _resnet(*layer)
@@ -65,22 +54,12 @@ def torch_name(backbone: nn.Module, path: tuple[str, ...]) -> str:
 
 
 def has_bias(library: str, name: str) -> bool:
-    """Whether the library's convolution with these weights has a bias; ours have none.
-
-    Args:
-      library: a key of `HEADS`.
-      name: as `torch_name` gives it.
-    """
+    """Whether a library's convolution of this name has a bias; ours have none."""
     return name.startswith("features.") or (library == "monai" and "downsample" in name)
 
 
 def pool_position(depth: int, stage: int) -> int:
-    """The place in torchvision's `features` of the pooling before a stage of a VGG.
-
-    Args:
-      depth: of the network.
-      stage: 2 to 5.
-    """
+    """The place in torchvision's `features` of the pooling before a stage, 2 to 5, of a VGG."""
     layers = vgg.DEPTHS[depth][: stage - 1]
     return sum(len(_VGG_LAYER) * n + 1 for n in layers) - 1
 

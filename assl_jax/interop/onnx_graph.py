@@ -8,7 +8,7 @@ operations only. Inside the graph the channels come first, as ONNX asks for.
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,11 @@ IR_VERSION = 8  # what goes with the opset; older programs refuse newer ones
 INPUT, BATCH = "images", "batch"
 
 
-class Value:
+class Value(NamedTuple):
     """An array that depends on the images: its name in the graph; the axes of `shape` are JAX's."""
 
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.shape = name, shape
+    name: str
+    shape: tuple[int, ...]
 
 
 class Graph:
@@ -68,18 +68,12 @@ def _channels_first(array: np.ndarray, rank: int) -> np.ndarray:
 def make_model(
     function: Callable[[jax.Array], Any], image: Sequence[int], outputs: Sequence[str]
 ) -> Any:
-    """An ONNX model of `function`; the number of images is free.
+    """An ONNX model of `function`, with the input `images`: float32 `[batch, c, *space]`.
 
     Args:
       function: maps network inputs `[b, *space, c]` to a sequence of arrays `[b, d]`.
       image: shape of an image, `(*space, c)`.
       outputs: names of the arrays that it returns.
-
-    Returns:
-      The model. Its input `images` is float32 `[batch, c, *space]`.
-
-    Raises:
-      InputError: an operation without a counterpart in `OPERATIONS`.
     """
     onnx = package("onnx")
     float32 = onnx.TensorProto.FLOAT
@@ -141,7 +135,6 @@ def _evaluate(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[
     return [read(atom) for atom in jaxpr.outvars]
 
 
-# An operation gets the graph, its parameters in JAX, the rank of its result, and its operands.
 # An operation gets the graph, its parameters in JAX, the rank of its result, and its operands.
 def _elementwise(kind: str) -> Callable[..., str]:
     def add(graph: Graph, _: Any, rank: int, *values: Any) -> str:

@@ -9,11 +9,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from assl_jax.interop.names import COUNTER, SYNONYMS, is_foreign
+from assl_jax.interop.names import COUNTER, is_foreign
 
 DEEPEST = 12  # parts of a name, separated by dots, that may be a prefix
 # Parts of the names of networks that follow another one by a moving average, or are its teacher.
 FOLLOWERS = {"k", "key", "m", "ema", "momentum", "teacher", "target", "averaged"}
+SYNONYMS = {"shortcut": "downsample"}  # parts of names in other programs
 NUMBER = re.compile(r"[0-9]{1,9}")
 SHOWN = 6  # names in a message
 
@@ -40,9 +41,7 @@ class Place(NamedTuple):
 def places(names: Collection[str], wanted: Sequence[str]) -> Iterator[Place]:
     """Every place of a file that could hold a network, the shortest prefix first.
 
-    Args:
-      names: in the file.
-      wanted: what the network calls its arrays, in its order.
+    `wanted` is what the network calls its arrays, in its order.
     """
     anchor = _common(wanted)
     parts = list(dict.fromkeys(name.removeprefix(anchor).partition(".")[0] for name in wanted))

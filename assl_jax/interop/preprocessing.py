@@ -25,8 +25,9 @@ def preprocessing(source: Source, format: str) -> dict[str, Any]:
     input, unless no file can be such an image.
     """
     i, first = source.intensity, format != "safetensors"  # channels first
-    axes = "DHW"[-len(source.space) :]
-    image = [source.channels, *source.space] if first else [*source.space, source.channels]
+    *space, channels = source.reader.shape
+    axes = "DHW"[-len(space) :]
+    image = [channels, *space] if first else [*space, channels]
     layout = f"NC{axes}" if first else f"N{axes}C"
     steps, code = described(source.reader, i, layout)
     return {
@@ -47,10 +48,7 @@ def preprocessing(source: Source, format: str) -> dict[str, Any]:
 def described(reader: FileReader, intensity: Intensity, layout: str) -> tuple[list[str], str]:
     """How a file becomes the input of a network, in words and as Python code.
 
-    Args:
-      reader: reads files as images of the run.
-      intensity: how its values become network inputs.
-      layout: of a batch, such as "NCHW".
+    The layout is that of a batch, such as "NCHW".
     """
     files, picture = _readable(reader), len(reader.shape) == 3
     about = {

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from assl_jax.errors import require
 from assl_jax.interop.filling import fill
 from assl_jax.interop.names import head_name, pool_position
+from assl_jax.interop.source import Source
 from assl_jax.models import VGG, ResNet, resnet
 from assl_jax.models.conv import Conv, per_axis
 
@@ -25,48 +26,30 @@ class Seen(NamedTuple):
     space: Axes
 
 
-def recipe(
-    library: str,
-    backbone: nn.Module,
-    variables: dict[str, Any],
-    *,
-    space: Sequence[int],
-    channels: int,
-    classes: int,
-    file: str,
-) -> str:
+def recipe(library: str, source: Source, file: str) -> str:
     """The code, with a line for everything in which the library's own network differs.
 
-    Args:
-      library: a key of `names.HEADS`.
-      backbone, variables: a ResNet or a VGG, and its weights.
-      space, channels: of the run's images. Short axes are not halved to the end, and the code says
-        so; images of other lengths may need other strides.
-      classes: number of logits; 0 for a backbone alone, whose output is then the pooled features.
-      file: name of the exported file.
+    Short axes of the run's images are not halved to the end, and the code says so; images of other
+    lengths may need other strides. Without a head the output is the pooled features.
 
     Raises:
       InputError: the library has no such network.
     """
+    backbone = source.backbone
     head = head_name(library, backbone)
-    require(
-        len(space) == 2 or library == "monai",
-        f"{library} has no networks for volumes; use --format=monai, safetensors or onnx",
-    )
-    width = getattr(backbone, "width", 1.0)
     others = "monai, safetensors or onnx" if isinstance(backbone, ResNet) else "safetensors or onnx"
-    require(
-        width == 1.0 or library == "monai",
-        f"{library}'s networks have no backbone.width={width}; use --format={others}",
-    )
-    require(
-        getattr(backbone, "shortcut", "B") == "B" or library == "monai",
-        f"{library}'s networks have no shortcut A; use --format={others}",
-    )
-    seen = _convolutions(backbone, variables, (*space, channels))
+    width, shortcut = getattr(backbone, "width", 1.0), getattr(backbone, "shortcut", "B")
+    for fits, lacks in (
+        (len(source.reader.shape) == 3, " has no networks for volumes"),
+        (width == 1.0, f"'s networks have no backbone.width={width}"),
+        (shortcut == "B", "'s networks have no shortcut A"),
+    ):
+        require(fits or library == "monai", f"{library}{lacks}; use --format={others}")
+    seen = _convolutions(backbone, source.variables, source.reader.shape)
     about = _of_vgg(backbone, seen) if isinstance(backbone, VGG) else _of_resnet(backbone, seen)
-    about |= {"library": library, "head": head, "channels": channels, "classes": classes}
-    return fill("network.py.j2", kind=type(backbone).__name__, file=file, **about)
+    about |= {"library": library, "head": head, "channels": source.reader.shape[-1]}
+    about |= {"classes": len(source.classes), "file": file}
+    return fill("network.py.j2", kind=type(backbone).__name__, **about)
 
 
 def _convolutions(

@@ -14,60 +14,37 @@ from assl_jax.evaluation import stored
 from assl_jax.evaluation.export import load_backbone, load_model, reader_for
 from assl_jax.interop.weights import Head, Variables
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import (
-    BackboneRecord,
-    Evaluation,
-    ModelRecord,
-    NetworkRecord,
-    Pool,
-    Results,
-    StageRecord,
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A network of a run.
+    """A network of a run: a pretrained backbone alone, or fine-tuned with its head.
 
     Attributes:
       label: in the run, such as `rotation+src`.
-      results: of the run.
       pool: the proxy tasks; empty without pretraining.
       settings: keyword arguments of `make_backbone`.
-      backbone, variables: the network and its `{"params", "batch_stats"}`.
-      intensity: how stored values become network inputs.
       reader: reads files as images of the run.
       evaluation: of the network after fine-tuning; None if the run does not know it.
       training: settings of its pretraining, as its stage holds them; empty for a teacher, and None
         without a pretraining.
-      head: of a fine-tuned network; None for a backbone alone.
-      classes: in the order of the logits; empty for a backbone alone.
+      classes: in the order of the logits; empty without a head.
       temperature: that the head was divided by; None if it is as it was trained.
     """
 
     label: str
-    results: Results
-    pool: Pool
+    results: records.Results
+    pool: records.Pool
     settings: dict[str, Any]
     backbone: nn.Module
     variables: Variables
     intensity: Intensity
     reader: FileReader
-    evaluation: Evaluation | None
+    evaluation: records.Evaluation | None
     training: dict[str, Any] | None
     head: Head | None = None
     classes: tuple[str, ...] = ()
     temperature: float | None = None
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        """Shape of an image of the run."""
-        return self.results.space
-
-    @property
-    def channels(self) -> int:
-        """Channels of an image of the run."""
-        return self.reader.shape[-1]
 
     @property
     def file(self) -> str:
@@ -78,14 +55,15 @@ class Source:
     @property
     def record(self) -> dict[str, Any]:
         """What a file says about its weights."""
+        *space, channels = self.reader.shape
         return {
             "network": self.label,
             "pool": list(self.pool),
             "backbone": self.settings,
             "classes": list(self.classes),
             "temperature": self.temperature,
-            "space": list(self.space),
-            "channels": self.channels,
+            "space": space,
+            "channels": channels,
             "intensity": dataclasses.asdict(self.intensity),
         }
 
@@ -98,19 +76,15 @@ def read_source(workdir: Path, network: str = "", *, raw: bool = False) -> Sourc
       network: label of a network whose fine-tuned form is exported with its head; "" takes the
         pretrained backbone that the run ended with.
       raw: whether the head stays as it was trained, without the temperature of its network.
-
-    Raises:
-      InputError: no finished run, one of an earlier version, no backbone of its own, or an unknown
-        network.
     """
-    results = records.read(workdir / records.RESULTS, Results)
+    results = records.read(workdir / records.RESULTS, records.Results)
     if not network:
         return _pretrained(workdir, results)
     found = results.network(network)
     return _finetuned(workdir, results, found.replace(calibration=None) if raw else found)
 
 
-def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Source:
+def _finetuned(workdir: Path, results: records.Results, network: records.NetworkRecord) -> Source:
     """A network with its head."""
     folder = workdir / results.stages / network.finetune
     model = load_model(folder, temperature=network.temperature)
@@ -118,11 +92,13 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
         label=network.label,
         results=results,
         pool=network.network.members,
-        settings=records.read(folder / records.MODEL_FOLDER / records.MODEL, ModelRecord).backbone,
+        settings=records.read(
+            folder / records.MODEL_FOLDER / records.MODEL, records.ModelRecord
+        ).backbone,
         backbone=model.backbone,
         variables=model.variables,
         intensity=model.intensity,
-        reader=model.reader if model.reader.shape else _reader(results, model.intensity),
+        reader=model.reader,
         evaluation=stored.evaluation(folder),
         training=_training(workdir, results, network),
         head=Head(model.kernel, model.bias),
@@ -131,9 +107,9 @@ def _finetuned(workdir: Path, results: Results, network: NetworkRecord) -> Sourc
     )
 
 
-def _pretrained(workdir: Path, results: Results) -> Source:
+def _pretrained(workdir: Path, results: records.Results) -> Source:
     """The backbone that the run ended with."""
-    path = workdir / records.BACKBONE_FOLDER / records.BACKBONE
+    images, path = results.images, workdir / records.BACKBONE_FOLDER / records.BACKBONE
     kept, none = results.kept, "keeps no backbone of its own"
     if kept and not kept.network.members:
         none = f"kept the network {kept.label!r}, which this run did not pretrain"
@@ -142,7 +118,9 @@ def _pretrained(workdir: Path, results: Results) -> Source:
         f"{workdir} {none}; choose one of its networks with "
         f"--network=LABEL ({', '.join(each.label for each in results.networks)})",
     )
-    record = records.read(path, BackboneRecord)
+    record = records.read(path, records.BackboneRecord)
+    if images is None:
+        raise InputError("the run is of an earlier version; run the same command again")
     backbone, variables = load_backbone(workdir)
     return Source(
         label=kept.label if kept else "+".join(sorted(record.pool)) or "backbone",
@@ -152,25 +130,17 @@ def _pretrained(workdir: Path, results: Results) -> Source:
         backbone=backbone,
         variables=variables,
         intensity=record.intensity,
-        reader=_reader(results, record.intensity),
+        reader=reader_for(images.shape, record.intensity, images.format),
         evaluation=results.best.evaluation if results.best else None,
         training=_training(workdir, results, kept),
     )
 
 
-def _reader(results: Results, intensity: Intensity) -> FileReader:
-    """How the run read its images, the same for all of its networks."""
-    images = results.images
-    if images is None:
-        raise InputError("the run is of an earlier version; run the same command again")
-    return reader_for(images.shape, intensity, images.format)
-
-
 def _training(
-    workdir: Path, results: Results, network: NetworkRecord | None
+    workdir: Path, results: records.Results, network: records.NetworkRecord | None
 ) -> dict[str, Any] | None:
     """The settings of a network's pretraining; None if it has none, or is not known."""
     path = workdir / results.stages / str(network and network.pretrain) / records.DONE
     if not path.exists():
         return None
-    return records.read(path, StageRecord).settings.get("training", {})
+    return records.read(path, records.StageRecord).settings.get("training", {})

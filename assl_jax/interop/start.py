@@ -7,21 +7,12 @@ from pathlib import Path
 
 import flax.linen as nn
 
+from assl_jax import records
 from assl_jax.data.settings import expanded
 from assl_jax.errors import require
 from assl_jax.evaluation.export import load_backbone
 from assl_jax.interop.tensors import read_record, read_tensors
 from assl_jax.interop.weights import Variables, fit, to_own
-from assl_jax.records import (
-    DONE,
-    RESULTS,
-    Network,
-    Pretrained,
-    Results,
-    StageRecord,
-    StartWeights,
-    read,
-)
 from assl_jax.tasks import describe
 
 TEACHERS = "distil.teachers"  # the setting
@@ -41,12 +32,7 @@ class InitSettings:
 
 
 def read_start(
-    path: str | Path,
-    backbone: nn.Module,
-    *,
-    rank: int,
-    channels: int,
-    setting: str = "init.path",
+    path: str | Path, backbone: nn.Module, *, rank: int, channels: int, setting: str = "init.path"
 ) -> Variables:
     """The weights of a run or of a file, in the shapes of `backbone`; see `weights.fit`.
 
@@ -56,9 +42,6 @@ def read_start(
       backbone: the network that they are for.
       rank, channels: of the images.
       setting: that names the path, for messages.
-
-    Raises:
-      InputError: nothing to read there, or weights of another network.
     """
     path = expanded(str(path), setting)
     require(path.exists(), f"{setting}={path} does not exist; {CHOOSE}")
@@ -66,28 +49,26 @@ def read_start(
     return fit(arrays, backbone, rank=rank, channels=channels, source=f"{setting}={path}")
 
 
-def describe_start(path: str | Path) -> StartWeights:
+def describe_start(path: str | Path) -> records.StartWeights:
     """What the weights are that `read_start` reads, as far as the run, stage or file says."""
     path = expanded(str(path), "init.path").resolve()
+    network: records.Network | None = None
+    title, flops = "", None
     if path.is_file():
-        return StartWeights(source=path.name, title=str(read_record(path).get("network", "")))
-    if (path / RESULTS).exists():
-        results = read(path / RESULTS, Results)
+        title = str(read_record(path).get("network", ""))
+    elif (path / records.RESULTS).exists():
+        results = records.read(path / records.RESULTS, records.Results)
         kept = results.kept
         network = kept.network if kept else results.pretrained
         flops = kept.flops if kept else None
-        return StartWeights(source=path.name, title=_title(network), flops=flops)
-    if not (path / DONE).exists():
-        return StartWeights(source=path.name)
-    stage = read(path / DONE, StageRecord)
-    flops = None  # that of a pool is only a part
-    if isinstance(stage.result, Pretrained) and not stage.network.parents:
-        flops = stage.result.flops
-    return StartWeights(source=path.name, title=_title(stage.network), flops=flops)
-
-
-def _title(network: Network | None) -> str:
-    return network.title(lambda name: describe(name).title) if network else ""
+    elif (path / records.DONE).exists():
+        stage = records.read(path / records.DONE, records.StageRecord)
+        network = stage.network
+        if isinstance(stage.result, records.Pretrained) and not network.parents:
+            flops = stage.result.flops  # that of a pool is only a part
+    if network:
+        title = network.title(lambda name: describe(name).title)
+    return records.StartWeights(source=path.name, title=title, flops=flops)
 
 
 def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
@@ -97,9 +78,6 @@ def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
       setting: `NAME=PATH` or `PATH`, separated by commas. A path without a name has that of its
         file or folder, with "_" for what is neither a letter, a digit nor "_".
       taken: the names that mean something else.
-
-    Raises:
-      InputError: nothing at a path, an impossible name, or one that is taken or given twice.
     """
     found: dict[str, Path] = {}
     for entry in filter(None, map(str.strip, setting.split(","))):
@@ -107,18 +85,15 @@ def teacher_paths(setting: str, taken: Collection[str]) -> dict[str, Path]:
         if not named or "/" in name:  # the equals sign, if any, belongs to the path
             name, named, text = "", "", entry
         path = expanded(text, TEACHERS)
-        require(
-            path.exists(),
-            f"{TEACHERS}: {text!r} does not exist; {CHOOSE}",
-        )
+        require(path.exists(), f"{TEACHERS}: {text!r} does not exist; {CHOOSE}")
         whole = path.resolve()
         name = name if named else re.sub(r"\W", "_", whole.stem if path.is_file() else whole.name)
-        example = f"; name it as in {TEACHERS}=my_teacher={text}"
-        require(
-            bool(re.fullmatch(r"\w+", name)),
-            f"{TEACHERS}: the name {name!r} may have letters, digits and _ only{example}",
-        )
-        require(name not in taken, f"{TEACHERS}: the name {name!r} means something else{example}")
-        require(name not in found, f"{TEACHERS}: two teachers are called {name!r}{example}")
+        for fits, wrong in (
+            (re.fullmatch(r"\w+", name), f"the name {name!r} may have letters, digits and _ only"),
+            (name not in taken, f"the name {name!r} means something else"),
+            (name not in found, f"two teachers are called {name!r}"),
+        ):
+            example = f"name it as in {TEACHERS}=my_teacher={text}"
+            require(bool(fits), f"{TEACHERS}: {wrong}; {example}")
         found[name] = path
     return found

@@ -20,11 +20,7 @@ CONVERT = (
 
 
 def package(name: str) -> Any:
-    """Import a package of the extra `export`.
-
-    Raises:
-      InputError: it is not installed.
-    """
+    """Import a package of the extra `export`."""
     import importlib
 
     try:
@@ -52,11 +48,7 @@ def _ordered(content: bytes) -> bytes:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name.
-
-    Raises:
-      InputError: no such file, a file of another format, or a damaged one.
-    """
+    """The arrays of a file by name."""
     require(path.is_file(), f"{path} {'is not a file' if path.exists() else 'does not exist'}")
     code = CONVERT.format(path, path.with_suffix(SUFFIX))
     require(

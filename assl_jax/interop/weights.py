@@ -1,5 +1,10 @@
-"""Arrays of our networks as PyTorch stores them, and back; both ways are exact."""
+"""Arrays of our networks as PyTorch stores them, and back; both ways are exact.
 
+Where a file holds another network, the message has the settings that fit it.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,10 +14,12 @@ from jaxtyping import Float
 
 from assl_jax.console import say
 from assl_jax.errors import InputError, require
-from assl_jax.interop.advice import refusal
-from assl_jax.interop.matching import Arrays, Wanted, matches, one_of
+from assl_jax.interop.matching import Arrays, Match, Wanted, matches, one_of
 from assl_jax.interop.names import COUNTER, has_bias, head_name, is_foreign, torch_name
-from assl_jax.models import VGG, ResNet
+from assl_jax.interop.places import listed
+from assl_jax.models import BACKBONES, VGG, BackboneSettings, ResNet, make_backbone
+from assl_jax.models.resnet import STEMS
+from assl_jax.ranges import declared, mistakes
 
 Variables = dict[str, Any]
 
@@ -35,16 +42,9 @@ def to_own(variables: Variables, head: Head | None = None) -> dict[str, np.ndarr
 def to_torch(
     backbone: nn.Module, variables: Variables, library: str, head: Head | None = None
 ) -> dict[str, np.ndarray]:
-    """The state_dict of the same network in a PyTorch library.
+    """The state_dict of the same network in a PyTorch library, a key of `names.HEADS`.
 
-    Args:
-      backbone, variables: a ResNet or a VGG, and its `{"params", "batch_stats"}`.
-      library: a key of `names.HEADS`.
-      head: the linear layer; None leaves it out.
-
-    Returns:
-      Arrays by name. Kernels are `[out, in, *window]`; where the library's convolutions have a
-      bias it is zero.
+    Kernels are `[out, in, *window]`; where the library's convolutions have a bias it is zero.
 
     Raises:
       InputError: the library has no such network.
@@ -81,12 +81,8 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
     Args:
       arrays: by PyTorch's names or by our own.
       backbone: the network that they are for.
-      rank: spatial axes of its images.
-      channels: of its images.
+      rank, channels: spatial axes and channels of its images.
       source: where the arrays come from, for messages.
-
-    Returns:
-      `{"params", "batch_stats"}` of float32 arrays.
 
     Raises:
       InputError: a missing array, one too many, one of another shape, or one that is not finite;
@@ -101,7 +97,7 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
             f"{source} has PyTorch's names, which are known for ResNet and VGG only; "
             f"{wanted.title} needs a run of its own",
         )
-        raise InputError(f"{source} {refusal(arrays, found, wanted)}")
+        raise InputError(f"{source} {_refusal(arrays, found, wanted)}")
     match = one_of(fitting, source)
     variables = match.variables()
     for path, array in variables.items():
@@ -117,3 +113,84 @@ def fit(arrays: Arrays, backbone: nn.Module, *, rank: int, channels: int, source
 def _torch_kernel(kernel: np.ndarray) -> np.ndarray:
     """`[*window, in, out]` to `[out, in, *window]`."""
     return np.moveaxis(kernel, (-1, -2), (0, 1))
+
+
+class Held(NamedTuple):
+    """A network with just the names that a file has.
+
+    Attributes:
+      settings: of `make_backbone`.
+      stems: all stems with a first kernel of the file's size.
+      rank, channels: of the file's images.
+    """
+
+    settings: dict[str, Any]
+    stems: list[str]
+    rank: int
+    channels: int
+
+    def fits(self, arrays: Arrays, rank: int, channels: int, delay: Sequence[int]) -> bool:
+        """Whether the file has the shapes too, for such images."""
+        wanted = Wanted(make_backbone(**self.settings, delay=delay), rank, channels)
+        return not all(match.problem for match in matches(arrays, wanted))
+
+
+def _refusal(arrays: Arrays, found: Sequence[Match], wanted: Wanted) -> str:
+    """Why a file does not fit a network, and what to do: a message without its subject.
+
+    `found` are the places of the file that hold something of the network.
+    """
+    nearest = max(found, key=lambda match: len(match.names), default=None)
+    if nearest and 2 * len(nearest.names) > len(wanted.shapes):
+        problem = nearest.problem
+    else:
+        shown = [f"{name} {array.shape}" for name, array in arrays.items() if array.ndim > 1]
+        problem = f"holds no {wanted.title}; its kernels are {listed(shown) or '(none)'}"
+    delay = tuple(getattr(wanted.backbone, "delay", ()))
+    for held in _held(arrays, getattr(wanted.backbone, "stem", "")):
+        for tried in dict.fromkeys((delay, (0,) * len(delay))):
+            if held.fits(arrays, wanted.rank, wanted.channels, tried):
+                return f"{problem}; set {_flags(held, () if tried == delay else tried)}"
+        if held.fits(arrays, held.rank, held.channels, ()):
+            kind = {2: "images", 3: "volumes"}.get(held.rank, f"images of {held.rank} axes")
+            return f"{problem}; the file is for {kind} of {held.channels} channel(s)"
+    return f"{problem}; no backbone has these arrays: name another file"
+
+
+def _flags(held: Held, delay: Sequence[int]) -> str:
+    """The flags of a network that fits."""
+    more = {"delay": f'"({",".join(map(str, delay))})"'} if delay else {}
+    flags = " ".join(f"--config.backbone.{k}={v}" for k, v in (held.settings | more).items())
+    same = f" (the stems {', '.join(held.stems)} have the same arrays)"
+    return flags + (same if len(held.stems) > 1 else "")
+
+
+def _held(arrays: Arrays, stem: str) -> Iterator[Held]:
+    """The networks with just the names of a file, with the stem `stem` if it is possible."""
+    kernels = sum(array.ndim > 2 for array in arrays.values())
+    for name, entry in BACKBONES.items():
+        if entry.fixed.get("depth", 0) - 3 > kernels:  # at most three layers are linear
+            continue
+        plain = _plain(name)
+        for match in matches(arrays, plain):
+            shape = np.shape(arrays[match.names[plain.stem]]) if not match.other_names else ()
+            if len(shape) not in (4, 5) or 0 in shape:
+                continue
+            out, channels, *window = shape if match.foreign else (*shape[:-3:-1], *shape[:-2])
+            settings: dict[str, Any] = {"name": name}
+            settings["width"] = float(f"{out / plain.shapes[plain.stem][-1]:g}")
+            stems = [each for each, (kernel, *_) in STEMS.items() if kernel == max(window)]
+            if "stem" in entry.ignored:
+                stems = []
+            elif stems:
+                settings["stem"] = stem if stem in stems else stems[-1]
+            else:
+                continue
+            if not mistakes(declared(BackboneSettings), settings, ""):
+                yield Held(settings, stems, len(window), channels)
+
+
+@functools.cache
+def _plain(name: str) -> Wanted:
+    """A network as its name alone gives it; its names do not depend on the other settings."""
+    return Wanted(make_backbone(name), 2, 3)

@@ -7,12 +7,12 @@ from assl_jax.records.base import Pool, Record
 from assl_jax.words import say
 
 START = "start"  # the name of the weights that every pretraining of a run begins with
-AGAIN = ("longer", "second_run", "self_assl")  # variants that train the same tasks once more
+REPEATED = ("longer", "second_run", "self_assl")  # variants besides the first training of a pool
 
 
 def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
     """What tells a network from the first whole training of its members: ", pretraining 2"."""
-    words = [say(f"network.{variant}")] if variant in (*AGAIN, "on") else []
+    words = [say(f"network.{variant}")] if variant in (*REPEATED, "on") else []
     words += [say("network.share", percent=100 * share)] if share < 1 else []
     words += [say("network.seed", number=seed + 1)] if seed else []
     return "".join(f", {word}" for word in words)
@@ -68,7 +68,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `AGAIN`, "scratch", `START`, "plain" for a first training, "on" if it goes on."""
+        """One of `REPEATED`, "scratch", `START`, "plain" for a first training, or "on" after it."""
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
@@ -110,7 +110,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             own = "+".join(teacher.repeated(0).label for teacher in self.teachers)
         if self.start and self.variant == "on":
             own = f"{self.start.repeated(0).label}.then_{'+'.join(self._further) or 'on'}"
-        words = [f".{self.variant}" if self.variant in (*AGAIN, "student") else ""]
+        words = [f".{self.variant}" if self.variant in (*REPEATED, "student") else ""]
         words += [f".part{self.share:g}"] if self.share < 1 else []
         words += [f".seed{self.seed}"] if self.seed else []
         return own + "".join(words)

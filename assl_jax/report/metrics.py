@@ -96,14 +96,9 @@ def metric_lines(results: Results) -> list[str]:
     key = "metrics.summary.interval" if brackets else "metrics.summary"
     lines = [say(key, title=title_of(results, label), units=_units(results))]
     for name in (name for name in shares() if name in best):
-        lines.append(
-            say(
-                "metrics.line.scratch" if name in scratch else "metrics.line",
-                metric=capitalised(METRICS[name].title),
-                score=forms.with_interval(best[name]),
-                scratch=forms.with_interval(scratch.get(name)),
-            )
-        )
+        key = "metrics.line.scratch" if name in scratch else "metrics.line"
+        own, other = map(forms.with_interval, (best[name], scratch.get(name)))
+        lines.append(say(key, metric=capitalised(METRICS[name].title), score=own, scratch=other))
     return lines
 
 

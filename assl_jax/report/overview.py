@@ -58,13 +58,10 @@ def headline_table(results: Results) -> Table | None:
             return forms.DASH
         return forms.gain(value.mean - base.mean)
 
+    head = say("overview.head.test", metric=metric or say("accuracy"))
     columns = [
         Column(say("head.pretraining"), lambda entry: title_of(results, entry.label)),
-        measured(
-            say("overview.head.test", metric=metric or say("accuracy")),
-            shown_metric(results),
-            lambda entry: score(results, entry.evaluation),
-        ),
+        measured(head, shown_metric(results), lambda entry: score(results, entry.evaluation)),
     ]
     if results.select_on == "cv" and any(entry.evaluation.selection for entry in entries):
         title, unit = deciding_metric(results), " (%)" if METRICS[results.metric].share else ""
@@ -173,16 +170,9 @@ def _draw_network(ax: Axes, y: int, row: Trained, *, runs: bool) -> None:
     ax.scatter(each, below, s=9, color=tint, alpha=0.5, linewidths=0, clip_on=False)
     if known(estimate.std):
         ax.errorbar(x, y, xerr=100 * estimate.std, color=tint, capsize=3, linewidth=1)
-    ax.plot(
-        x,
-        y,
-        "D" if extended else "o",
-        markersize=7,
-        color=tint,
-        markerfacecolor=PAPER if extended and row.verdict != "accepted" else tint,
-        zorder=4,
-        clip_on=False,
-    )
+    fill = PAPER if extended and row.verdict != "accepted" else tint
+    look: dict[str, Any] = {"markersize": 7, "color": tint, "markerfacecolor": fill, "zorder": 4}
+    ax.plot(x, y, "D" if extended else "o", clip_on=False, **look)
 
 
 def legs(

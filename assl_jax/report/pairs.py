@@ -131,18 +131,11 @@ def correlation_lines(results: Results) -> list[str]:
     lines = []
     for measure, found in measures.items():
         for key in (key for key in pairs_chart.GAINS if key in found):
-            of = found[key]
+            of, words = found[key], {"gain": say(f"gain.{key}"), "paper": _paper(results, key)}
             spearman = _coefficient("Spearman", of.spearman, of.spearman_p)
             pearson = _coefficient("Pearson", of.pearson, of.pearson_p)
-            lines.append(
-                say(
-                    f"correlation.{measure}",
-                    gain=say(f"gain.{key}"),
-                    number=len(results.pairs),
-                    coefficients=f"{spearman}, {pearson}",
-                    paper=_paper(results, key),
-                )
-            )
+            words["coefficients"] = f"{spearman}, {pearson}"
+            lines.append(say(f"correlation.{measure}", number=len(results.pairs), **words))
     every = [of for found in measures.values() for of in found.values()]
     if any(of.spearman_p is not None for of in every):
         lines.append(say("correlation.p"))

@@ -1,6 +1,7 @@
 """Similarity of two tasks against the gain of their pair, one dot per pair."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from assl_jax.records import Correlation, Extension, Results
 from assl_jax.report.colours import GREY, INK, PAPER
@@ -57,15 +58,9 @@ def _panel(ax: Axes, key: str, pairs: Sequence[Extension]) -> None:
         if pair.evaluation:
             std = 100 * pair.evaluation.accuracy.std
             ax.errorbar(x, y, yerr=std, color=GREY, alpha=0.5, linewidth=0.8, zorder=1)
-        ax.plot(
-            *(x, y, "o"),
-            markersize=8,
-            fillstyle="left",
-            markerfacecolor=left.colour,
-            markerfacecoloralt=right.colour,
-            markeredgecolor=PAPER,
-            markeredgewidth=0.6,
-        )
+        look: dict[str, Any] = {"markerfacecolor": left.colour, "markerfacecoloralt": right.colour}
+        look |= {"fillstyle": "left", "markeredgecolor": PAPER, "markeredgewidth": 0.6}
+        ax.plot(x, y, "o", markersize=8, **look)
         points.append((x, y))
     ax.margins(0.16, 0.12)
     (left_end, right_end), (low, high) = ax.get_xlim(), ax.get_ylim()
@@ -76,18 +71,11 @@ def _panel(ax: Axes, key: str, pairs: Sequence[Extension]) -> None:
     labels = ["+".join(describe(task).short for task in pair.members) for pair in pairs]
     for point, label, offset in zip(points, labels, offsets(inches, labels, frame), strict=True):
         dx, dy = offset
-        far = OFFSETS.index(offset) >= NEAR
-        ax.annotate(
-            label,
-            point,
-            (72 * dx, 72 * dy),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": GREY} if far else None,
-            ha="center" if dx == 0 else "left" if dx > 0 else "right",
-            va="center",
-            fontsize=7.5,
-            color=INK,
-        )
+        look = {"textcoords": "offset points", "va": "center", "fontsize": 7.5, "color": INK}
+        look["ha"] = "center" if dx == 0 else "left" if dx > 0 else "right"
+        if OFFSETS.index(offset) >= NEAR:
+            look["arrowprops"] = {"arrowstyle": "-", "linewidth": 0.5, "color": GREY}
+        ax.annotate(label, point, (72 * dx, 72 * dy), **look)
 
 
 def offsets(

@@ -40,7 +40,7 @@ def _pairs(rows: Iterable[Sequence]) -> tuple[Pair, ...]:
 
 
 # Table 1 lists each pair under both of its tasks; this table lists it once, but one pair has two
-# different results. Table 2 begins with the pairs of SimCLR, which are in Table 1.
+# different results. Of Table 2, the pairs of SimCLR are left out, which are in Table 1.
 TABLE_1, TABLE_2, TABLE_3 = (_pairs(_PRINTED[f"table_{i}"]) for i in (1, 2, 3))
 (TABLE_1_UNDER_SRC,) = _pairs([_PRINTED["table_1_under_src"]])
 CORRELATION: dict[str, dict[str, float]] = _PRINTED["correlation"]

@@ -113,14 +113,9 @@ def _by_backbone(runs: list[Run]) -> list[Group]:
     if len(runs) > 1:
         title = say("compare.column", first=title, last=runs[-1].name, number=len(runs))
     only = next((network.backbone for network in runs[0].results.networks), "")
-    return [
-        Group(
-            say("compare.backbone", title=title, backbone=backbone_title(backbone))
-            if backbone
-            else title,
-            runs,
-            backbone or only,
-            networks,
-        )
-        for backbone, networks in (tested or {"": {}}).items()
-    ]
+    groups = []
+    for backbone, networks in (tested or {"": {}}).items():
+        words = {"title": title, "backbone": backbone_title(backbone)}
+        named = say("compare.backbone", **words) if backbone else title
+        groups.append(Group(named, runs, backbone or only, networks))
+    return groups

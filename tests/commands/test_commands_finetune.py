@@ -21,13 +21,14 @@ from assl_jax.records import (
     StartWeights,
 )
 
+NOTHING = Evaluation(metrics={}, confusion=())
 NETWORK = network("rotation", pretrain="pretrain-rotation-1-2", backbone="resnet18")
 
 
 @pytest.fixture
 def workdir(tmp_path, write_run):
     """A finished run; its weights are not read here."""
-    best = Best(network=NETWORK.network, evaluation=Evaluation(metrics={}, confusion=()))
+    best = Best(network=NETWORK.network, evaluation=NOTHING)
     write_run(tmp_path / "run", {"name": "digits"}, [NETWORK], best=best)
     return tmp_path / "run"
 
@@ -40,6 +41,12 @@ def started(monkeypatch):
         "assl_jax.experiment.run", lambda config, workdir, *_, **__: calls.append((config, workdir))
     )
     return calls
+
+
+def changed(workdir, **fields):
+    """The results of the run, which are written with other fields."""
+    results = records.read(workdir / "results.json", Results).replace(**fields)
+    records.write(workdir / "results.json", results)
 
 
 def test_the_settings_of_the_run_with_changes(workdir, started):
@@ -68,21 +75,17 @@ def test_another_network_and_workdir(workdir, started, tmp_path):
 
 
 def test_the_backbone_of_a_pretraining_without_labels(workdir, started):
-    results = records.read(workdir / "results.json", Results)
-    alone = results.replace(best=None, networks=(), pretrained=NETWORK.network)
-    records.write(workdir / "results.json", alone)
+    changed(workdir, best=None, networks=(), pretrained=NETWORK.network)
     main(["finetune", str(workdir)])
     assert started[0][0].init.path == str(workdir)
-    records.write(workdir / "results.json", results.replace(best=None))
+    changed(workdir, networks=(NETWORK,), pretrained=None)
     with pytest.raises(SystemExit):
         main(["finetune", str(workdir)])
     assert len(started) == 1
 
 
 def test_a_run_that_kept_the_network_from_scratch_has_no_backbone(workdir, started, capsys):
-    results = records.read(workdir / "results.json", Results)
-    best = results.best.replace(network=SCRATCH)
-    records.write(workdir / "results.json", results.replace(best=best))
+    changed(workdir, best=Best(network=SCRATCH, evaluation=NOTHING))
     with pytest.raises(SystemExit):
         main(["finetune", str(workdir)])
     assert f"{workdir} keeps no pretrained backbone; choose one with --network: rotation" in (
@@ -108,12 +111,9 @@ def test_the_start_weights_say_what_they_are(workdir, tmp_path):
     records.write(stage / "done.json", done)
     found = describe_start(stage)
     assert found == StartWeights(source="pretrain-rotation-1-2", title="Rotation", flops=2e12)
-    results = records.read(workdir / "results.json", Results)
-    flops = NETWORK.replace(flops=3e12)
-    records.write(workdir / "results.json", results.replace(networks=(flops,)))
+    changed(workdir, networks=(NETWORK.replace(flops=3e12),))
     assert describe_start(workdir) == StartWeights(source="run", title="Rotation", flops=3e12)
-    alone = results.replace(best=None, networks=(), pretrained=network_of("mcpc+rotation"))
-    records.write(workdir / "results.json", alone)
+    changed(workdir, best=None, networks=(), pretrained=network_of("mcpc+rotation"))
     assert describe_start(workdir) == StartWeights(source="run", title="MCPC + Rotation")
     arrays = {"weight": np.zeros(2, np.float32)}
     (tmp_path / "own.safetensors").write_bytes(encode_tensors(arrays, {"network": "SRC"}))

@@ -51,26 +51,13 @@ def test_jobs_are_processes_of_this_machine(started, monkeypatch):
     assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.5"
 
 
-@pytest.mark.parametrize(
-    "arguments, says",
-    [
-        ([], ["no config; name one of mtassl_brain_ct"]),
-        (["mtassl_digits", "--reuse=cod"], ["invalid choice: 'cod'"]),
-        (["mtassl_digits", "--process_id=x"], ["invalid int value: 'x'"]),
-        (["mtassl_digits", "other"], ["unknown argument 'other'"]),
-        (["mtassl_digits", "--workdir=~nobody_here/x"], ["~nobody_here"]),
-        (
-            ["mtassl_digits", "--data.test=3", "--config.tasks=srk", "--config.target.folds=1"],
-            ["did you mean --config.data.test?", "did you mean 'src'?", "target.folds=1"],
-        ),
-    ],
-)
-def test_all_mistakes_each_on_its_line(arguments, says, started, capsys):
+def test_all_mistakes_each_on_its_line(started, capsys):
+    wrong = ("--data.test=3", "--config.tasks=srk", "--config.target.folds=1")
+    says = "did you mean --config.data.test?", "did you mean 'src'?", "target.folds=1"
     with pytest.raises(SystemExit) as stopped:
-        main(["run", *arguments])
+        main(["run", "mtassl_digits", *wrong])
     lines = capsys.readouterr().err.splitlines()
     assert stopped.value.code == 2 and not started
-    assert len(lines) == len(says)
     for line, part in zip(lines, says, strict=True):
         assert line.startswith("error: ") and part in line
 
@@ -91,15 +78,8 @@ def settings_in(text):
 
 
 def test_help_shows_the_settings_to_begin_with_and_all_on_demand(capsys):
-    few = "data.path data.side data.window data.labels tasks backbone.name pretrain.steps"
-    few = [
-        *few.split(),
-        "pretrain.batch_size",
-        "target.steps",
-        "search.metric",
-        "init.path",
-        "seed",
-    ]
+    few = "data.path data.side data.window data.labels tasks backbone.name pretrain.steps "
+    few = (few + "pretrain.batch_size target.steps search.metric init.path seed").split()
     for words in (["mtassl_folder", "--help"], ["--help", "mtassl_folder"]):
         main(["run", *words])
         text = capsys.readouterr().out

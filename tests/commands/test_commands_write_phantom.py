@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from assl_jax.__main__ import main as command
 from assl_jax.commands.write_phantom import main, write_phantom
 from assl_jax.data import load
 from assl_jax.data.phantom_ct import PhantomCT
@@ -26,16 +25,6 @@ def test_the_files_give_the_same_data_set(tmp_path, capsys):
     for rows in (read.test, read.labelled_sets[0]):
         np.testing.assert_array_equal(read.labels[rows], direct.labels[rows])
     assert read.test_patients == 8
-
-
-def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty"):
-        write_phantom(tmp_path, **SMALL)
-    with pytest.raises(SystemExit) as stop:
-        command(["write_phantom", str(tmp_path), *ARGUMENTS])
-    assert stop.value.code == 2 and "is not empty" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_same_command_goes_on_and_another_is_refused(tmp_path):

@@ -9,9 +9,9 @@ import threading
 import time
 from contextlib import closing
 
-import nibabel as nib
 import numpy as np
 import pytest
+from data_sets import nifti
 from PIL import Image
 
 from assl_jax.data import decoded, decoding
@@ -26,7 +26,6 @@ from assl_jax.errors import InputError
 RNG = np.random.default_rng(0)
 FORMATS = {"image": ImageFormat(), "volume": VolumeFormat(window=(-100.0, 100.0))}
 SHAPES = {"image": (5, 6), "volume": (2, 3, 4)}
-SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 
 
 class Files:
@@ -48,7 +47,7 @@ class Files:
         if self.kind.noun == "image":
             Image.fromarray(array).save(self.file(i))
         else:
-            nib.Nifti1Image(array, SPL).to_filename(self.file(i))
+            nifti(self.file(i), array)
 
     def read(self, names=None, *, on_error="raise", format=None):
         def decode(path, format):

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_writers import REPORT, SCOUT, write_series, write_slice
 from pydicom.data import get_testdata_file
 
 from assl_jax.data import load
@@ -18,17 +19,9 @@ READER = FileReader(shape=(*HU.shape, 1), low=-1024.0, high=3071.0)
 SYNTAXES = ("ExplicitVRLittleEndian", "ImplicitVRLittleEndian", "ExplicitVRBigEndian")
 
 
-@pytest.fixture
-def series(write_slice):
-    """`series(folder, names, uid)`: the slices of `HU`, and what the files are called."""
-
-    def write(folder, names="IM000{}", uid="1.2.3", **elements):
-        for k, pixels in enumerate(HU):
-            own = {"ImagePositionPatient": [0, 0, k], "SeriesInstanceUID": uid} | elements
-            write_slice(folder / names.format(k), pixels, **own)
-        return folder
-
-    return write
+def series(folder, names="IM000{}", uid="1.2.3"):
+    """The slices of `HU`, and what the files are called."""
+    return write_series(folder, HU, names, SeriesInstanceUID=uid)
 
 
 def strip(file, syntax, *, meta):
@@ -50,7 +43,7 @@ def strip(file, syntax, *, meta):
 @pytest.mark.parametrize("names", ["IM000{}", "1.2.840.113.{}", "{}.ima", "slice{}.DCM"])
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("meta", [True, False])
-def test_files_without_a_preamble(tmp_path, series, names, syntax, meta):
+def test_files_without_a_preamble(tmp_path, names, syntax, meta):
     folder = series(tmp_path / "scan", names)
     for file in folder.iterdir():
         strip(file, syntax, meta=meta)
@@ -90,14 +83,10 @@ def test_numbers_are_hardly_ever_taken_for_elements():
     assert not any(map(is_head, heads))
 
 
-SCOUT = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
-REPORT = dict.fromkeys(("Rows", "Columns", "PixelData")) | {"Modality": "SR"}
-
-
-def left_out(folder, write_slice):
+def left_out(folder):
     """A localiser, a report and a segmentation in a folder of a series."""
     write_slice(folder / "AA", HU[0], **SCOUT)
-    write_slice(folder / "SR", HU[0], kind=pydicom.uid.BasicTextSRStorage, **REPORT)
+    write_slice(folder / "SR", HU[0], **REPORT)
     mask = {"kind": pydicom.uid.SegmentationStorage, "SeriesInstanceUID": "1.9"}
     write_slice(folder / "MASK.dcm", HU[0], **mask)
     return [
@@ -107,9 +96,9 @@ def left_out(folder, write_slice):
     ]
 
 
-def test_files_that_are_no_slices_are_named(tmp_path, series, write_slice, capsys):
+def test_files_that_are_no_slices_are_named(tmp_path, capsys):
     folder = series(tmp_path / "scan")
-    expected = left_out(folder, write_slice)
+    expected = left_out(folder)
     cache = str(tmp_path.parent / f"{tmp_path.name}-cache")
     for settings in ({}, {"cache": cache}, {"cache": cache}):
         data = load("volumes", path=str(tmp_path), window=(-1024, 3071), **settings)
@@ -121,14 +110,14 @@ def test_files_that_are_no_slices_are_named(tmp_path, series, write_slice, capsy
         assert [f"left out: {tmp_path}/{line}" in said for line in expected] == [True] * 3
 
 
-def test_a_series_that_the_table_does_not_list_is_named(tmp_path, series, write_slice, capsys):
+def test_a_series_that_the_table_does_not_list_is_named(tmp_path, capsys):
     folder = series(series(series(tmp_path / "scan", "a{}", "1.1"), "b{}", "1.2"), "c{}", "1.3")
     (tmp_path / "volumes.csv").write_text(
         "path,label,split\nscan/a1,,unlabeled\nscan/c0,,unlabeled"
     )
     expected = ["scan/b0: the first of 4 files of another series"]
     assert list(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == expected
-    left = left_out(folder, write_slice)
+    left = left_out(folder)
     assert sorted(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == sorted(
         left + expected
     )
@@ -146,7 +135,7 @@ def test_a_series_that_the_table_does_not_list_is_named(tmp_path, series, write_
     assert list(load("volumes", path=str(tmp_path), window=(0, 99)).skipped) == left
 
 
-def test_slices_of_another_size_are_named(tmp_path, series, write_slice):
+def test_slices_of_another_size_are_named(tmp_path):
     folder = series(tmp_path / "scan")
     for k in range(5, 7):
         write_slice(folder / f"odd{k}", HU[0, :3], ImagePositionPatient=[0, 0, k])
@@ -154,7 +143,7 @@ def test_slices_of_another_size_are_named(tmp_path, series, write_slice):
         describe_dicom(folder).standard()
 
 
-def test_a_list_of_slices_is_one_volume(tmp_path, series, capsys):
+def test_a_list_of_slices_is_one_volume(tmp_path, capsys):
     folder, other = series(tmp_path / "a"), series(tmp_path / "b", uid="1.9")
     slices = sorted(folder.iterdir())
     assert READER.find(*slices) == slices[:1]

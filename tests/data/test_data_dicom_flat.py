@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dicom_writers import SCOUT, write_enhanced, write_series, write_slice
 
 from assl_jax.data import load
 from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.file_reader import FileReader
 from assl_jax.data.volume_folder import find_volumes
-from assl_jax.data.volume_reader import stamp
+from assl_jax.data.volume_reader import identify, stamp
 from assl_jax.errors import InputError
 
 HU = np.random.default_rng(0).integers(-900, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]
@@ -18,7 +19,7 @@ WINDOW = (-1024.0, 3071.0)
 
 
 @pytest.fixture
-def flat(tmp_path, write_enhanced):
+def flat(tmp_path):
     """`flat(n)`: a folder of n enhanced files e0.dcm, e1.dcm, ...; the values of file i are +i."""
 
     def write(n):
@@ -30,16 +31,9 @@ def flat(tmp_path, write_enhanced):
     return write
 
 
-@pytest.fixture
-def slices(write_slice):
-    """`slices(folder, name, value)`: a series of 4 files of one slice each."""
-
-    def write(folder, name, value):
-        for k, pixels in enumerate(HU + value):
-            elements = {"ImagePositionPatient": [0, 0, k], "SeriesInstanceUID": f"1.3.{value}"}
-            write_slice(folder / f"{name}{k}", pixels, **elements)
-
-    return write
+def slices(folder, name, value):
+    """A series of 4 files of one slice each."""
+    write_series(folder, HU + value, name + "{}", SeriesInstanceUID=f"1.3.{value}")
 
 
 def test_every_enhanced_file_of_a_flat_folder_is_a_volume(flat):
@@ -74,23 +68,23 @@ def test_reads_grow_with_the_files_and_not_with_their_square(flat, monkeypatch, 
     assert counts[1] == 3 * counts[0] and read.count("e0.dcm") == 5
 
 
-def test_series_of_slices_in_one_folder(tmp_path, slices, write_slice):
+def test_series_of_slices_in_one_folder(tmp_path):
     """A folder as a viewer exports it: two series, a localiser and a report's file."""
     slices(tmp_path, "b", 1)
     slices(tmp_path, "a", 2)
-    kind = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    write_slice(tmp_path / "scout", HU[0], ImageType=kind, SeriesInstanceUID="1.9")
+    write_slice(tmp_path / "scout", HU[0], SeriesInstanceUID="1.9", **SCOUT)
     (tmp_path / "notes.txt").write_text("text")
     assert find_volumes(tmp_path).volumes == [tmp_path / "a0", tmp_path / "b0"]
     np.testing.assert_array_equal(describe_dicom(tmp_path / "a0").standard()[0], HU + 2)
     np.testing.assert_array_equal(describe_dicom(tmp_path / "b3").standard()[0], HU + 1)
+    assert identify(tmp_path / "a0") == identify(tmp_path / "a3") != identify(tmp_path / "b0")
     before = [stamp(tmp_path / name) for name in ("a0", "b0")]
     (tmp_path / "b2").touch()
     after = [stamp(tmp_path / name) for name in ("a0", "b0")]
     assert after[0] == before[0] and after[1] != before[1]
 
 
-def test_a_new_file_is_noticed(flat, slices):
+def test_a_new_file_is_noticed(flat):
     folder = flat(2)
     assert len(find_volumes(folder).volumes) == 2
     slices(folder, "s", 5)
@@ -99,7 +93,7 @@ def test_a_new_file_is_noticed(flat, slices):
     assert find_volumes(folder).volumes[2:] == [folder / "s1"]
 
 
-def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat, slices):
+def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat):
     folder = flat(2)
     slices(folder, "s", 5)
     (folder / "broken.dcm").write_bytes(b"")
@@ -118,13 +112,3 @@ def test_a_broken_file_costs_only_what_it_may_be_a_part_of(flat, slices):
     np.testing.assert_array_equal(data.images[..., 0], [HU - 24, HU - 23])
     with pytest.raises(InputError, match=r"broken\.dcm cannot be used"):
         load("volumes", path=str(folder), window=WINDOW)
-
-
-def test_a_file_that_is_no_image(flat, write_slice):
-    folder = flat(2)
-    absent = dict.fromkeys(("Rows", "Columns", "PixelData"))
-    kind = pydicom.uid.BasicTextSRStorage
-    write_slice(folder / "report.dcm", HU[0], kind=kind, Modality="SR", **absent)
-    assert len(find_volumes(folder).volumes) == 2
-    with pytest.raises(ValueError, match="no image slices, only localisers or objects"):
-        describe_dicom(folder / "report.dcm").standard()

@@ -3,18 +3,16 @@
 import sys
 
 import numpy as np
-import pydicom
 import pytest
+from dicom_writers import REPORT, XRAY, write_slice
 
 from assl_jax.data import load
 from assl_jax.data.file_reader import reader_of
 from assl_jax.errors import InputError
 
-ABSENT = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
-
 
 @pytest.fixture
-def clinic(tmp_path, write_slice):
+def clinic(tmp_path):
     """`clinic(patient)`: two classes of six 12-bit X-rays; `patient(class, number)` is the ID."""
 
     def write(patient=lambda c, i: "", **elements):
@@ -24,10 +22,7 @@ def clinic(tmp_path, write_slice):
                 write_slice(
                     tmp_path / "train" / c / f"{c}{i}.dcm",
                     rng.integers(0, 4096, (4, 4), dtype=np.uint16),
-                    kind=pydicom.uid.DigitalXRayImageStorageForPresentation,
-                    **{"Modality": "DX", "BitsStored": 12, "PatientID": patient(c, i) or None}
-                    | ABSENT
-                    | elements,
+                    **XRAY | {"BitsStored": 12, "PatientID": patient(c, i) or None} | elements,
                 )
         return tmp_path
 
@@ -85,15 +80,9 @@ def test_slices_of_a_series_are_a_volume(clinic):
         read(clinic(**series))
 
 
-def test_objects_that_are_no_images_are_left_out(clinic, write_slice):
+def test_objects_that_are_no_images_are_left_out(clinic):
     root = clinic()
-    report = {"Rows": None, "Columns": None, "PixelData": None, "Modality": "SR"}
-    write_slice(
-        root / "train/a/report",
-        np.zeros((2, 2), "u1"),
-        kind=pydicom.uid.BasicTextSRStorage,
-        **report,
-    )
+    write_slice(root / "train/a/report", np.zeros((2, 2), "u1"), **REPORT)
     data = read(root)
     assert len(data.images) == 12
     assert "1 DICOM files are no images (Basic Text SR Storage) and are left out" in data.notes

@@ -5,24 +5,22 @@ import math
 import numpy as np
 import pydicom
 import pytest
+from dicom_writers import REPORT, XRAY, write_slice
 from pydicom.dataset import Dataset as Elements
 
 from assl_jax.data.dicom_files import is_head
 from assl_jax.data.image_file import ImageFormat, decode_image, find_images, is_image
 
-ABSENT = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
 TWELVE = {"BitsStored": 12}
 U2 = np.array([[0, 1000], [2000, 4095]], "u2")
 
 
 @pytest.fixture
-def xray(tmp_path, write_slice):
+def xray(tmp_path):
     """`xray(pixels, **elements)` writes an X-ray and gives its path."""
 
     def write(pixels, name="a.dcm", **elements):
-        kind = pydicom.uid.DigitalXRayImageStorageForPresentation
-        settings = {"kind": kind, "Modality": "DX", **ABSENT, **elements}
-        return write_slice(tmp_path / name, pixels, **settings)
+        return write_slice(tmp_path / name, pixels, **XRAY | elements)
 
     return write
 
@@ -209,14 +207,9 @@ def test_a_palette_becomes_rgb(xray):
 
 @pytest.mark.parametrize("syntax", ["RLELossless", "DeflatedExplicitVRLittleEndian"])
 def test_compressed_files(xray, syntax):
-    file = xray(np.arange(64, dtype="u1").reshape(8, 8))
-    dataset = pydicom.dcmread(file)
-    if syntax == "RLELossless":
-        dataset.compress(pydicom.uid.RLELossless)
-    else:
-        dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
-    dataset.save_as(file)
-    np.testing.assert_array_equal(decoded(file)[..., 0], np.arange(64).reshape(8, 8))
+    pixels = np.arange(64, dtype="u1").reshape(8, 8)
+    file = xray(pixels, syntax=getattr(pydicom.uid, syntax))
+    np.testing.assert_array_equal(decoded(file)[..., 0], pixels)
 
 
 @pytest.mark.parametrize("implicit, little", [(True, True), (False, True), (False, False)])
@@ -260,8 +253,7 @@ def test_frames_are_pages(xray):
 
 
 def test_a_report_is_no_image(xray):
-    absent = dict.fromkeys(("Rows", "Columns", "PixelData"))
-    file = xray(np.zeros((4, 4), "u1"), kind=pydicom.uid.BasicTextSRStorage, **absent)
+    file = xray(np.zeros((4, 4), "u1"), **REPORT)
     with pytest.raises(ValueError, match="it is no image .Basic Text"):
         decoded(file)
 

@@ -52,6 +52,8 @@ def test_spellings_of_one_class():
         **{"1": "1", "1.0": "1", "01": "1"},
     }
     assert one_name_each(["0.0", "1.0"], "here") == {"0.0": "0.0", "1.0": "1.0"}
+    long = ["12345678901234567", "12345678901234568"]
+    assert one_name_each(long, "here") == dict(zip(long, long, strict=True))
     with pytest.raises(InputError, match="^here: the classes 'Yes' and 'yes' differ in upper"):
         one_name_each(["yes", "Yes", "no"], "here")
     with pytest.raises(InputError, match="is not UTF-8; rename it"):

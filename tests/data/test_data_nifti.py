@@ -44,13 +44,6 @@ def test_the_content_tells_where_the_name_does_not(tmp_path, kind):
     assert is_nifti(tmp_path / "absent.NII.GZ")
 
 
-def test_values_and_voxel_sizes_of_a_file(tmp_path):
-    file = save(tmp_path / "a.nii", affine=spl((3.0, 0.5, 2.0)))
-    values, spacing = describe_nifti(file).standard()
-    np.testing.assert_array_equal(values, HU)
-    assert spacing == (3.0, 0.5, 2.0)
-
-
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_every_orientation_of_a_file_gives_the_same_array(tmp_path, order):
     affine = spl((3.0, 1.0, 2.0))
@@ -112,16 +105,11 @@ def test_other_files(tmp_path):
     plain = save(tmp_path / "a.nii").read_bytes()
     (tmp_path / "b.nii.gz").write_bytes(plain)
     (tmp_path / "c.nii").write_bytes(gzip.compress(plain))
-    (tmp_path / "d.nii").write_bytes(b"text " * 500)
     damaged = bytearray(gzip.compress(plain))
     damaged[-6] ^= 1  # the checksum at the end: the voxels themselves can be unpacked
     (tmp_path / "e.nii.gz").write_bytes(damaged)
-    for name, words in (
-        ("d.nii", "not a NIfTI"),
-        ("e.nii.gz", "CRC"),
-    ):
-        with pytest.raises((OSError, ValueError), match=words):
-            read(tmp_path / name)
+    with pytest.raises(ValueError, match="CRC"):
+        read(tmp_path / "e.nii.gz")
     for name in ("b.nii.gz", "c.nii"):  # packed or not, whatever the name says
         np.testing.assert_array_equal(read_volume(tmp_path / name, WIDE)[..., 0], HU)
     (tmp_path / "g.nii.gz").write_bytes(gzip.compress(plain) + b"more")
@@ -135,6 +123,7 @@ def test_a_header_says_what_the_volume_will_be(tmp_path):
         file = save(tmp_path / name, affine=turn)
         values, spacing = describe_nifti(file).standard()
         assert describe_nifti(file).grid() == Grid(values.shape, spacing, code)
+        assert code != "SPL" or spacing == (3.0, 0.5, 2.0)
     with pytest.raises(ValueError, match="more than one volume"):
         describe_nifti(save(tmp_path / "c.nii", np.stack([HU, HU], -1))).grid()
 

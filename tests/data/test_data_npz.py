@@ -252,4 +252,3 @@ def test_unlabeled_images_alone(tmp_path):
     assert (len(data.unlabeled), data.labelled_sets, len(data.test)) == (5, (), 0)
     assert data.class_names == () and (data.labels == -1).all()
     assert data.fingerprint(*data.labelled_sets) != data.fingerprint(data.unlabeled)
-    assert "no labelled images" in refused("npz", tmp_path / "set.npz", labels=3)

@@ -3,11 +3,10 @@
 import gzip
 import io
 import sys
-import tarfile
 
 import numpy as np
 import pytest
-from data_sets import refused, whole
+from data_sets import archive, refused, whole
 
 from assl_jax.data import load
 
@@ -54,13 +53,9 @@ def binary(tmp_path, content):
 
 
 def pack(folder, files: dict[str, bytes]):
-    archive = folder / "stl10_binary.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for name in reversed(files):  # the order must not matter
-            info = tarfile.TarInfo(f"stl10_binary/{name}")
-            info.size = len(files[name])
-            tar.addfile(info, io.BytesIO(files[name]))
-    return archive
+    packed = folder / "stl10_binary.tar.gz"
+    packed.write_bytes(archive({name: files[name] for name in reversed(files)}))  # in any order
+    return packed
 
 
 @pytest.mark.parametrize("where", ["folder", "above", "archive", "beside the archive"])
@@ -69,8 +64,8 @@ def test_binary_layout(tmp_path, content, binary, where, reader):
     path = {"folder": binary, "above": tmp_path}.get(where)
     if path is None:
         (tmp_path / "packed").mkdir()
-        archive = pack(tmp_path / "packed", content)
-        path = archive if where == "archive" else archive.parent
+        packed = pack(tmp_path / "packed", content)
+        path = packed if where == "archive" else packed.parent
     data = load("stl10", path=str(path), folds=(1, 0), reader=reader)
 
     expected = [picture(split, i) for split, n in COUNTS.items() for i in range(n)]
@@ -97,21 +92,21 @@ def test_without_folds_all_training_images_are_one_set(binary):
 
 def test_a_member_that_claims_more_than_any_file(tmp_path, content):
     """Its size is the largest that a header can say; tarfile cannot go that far."""
-    archive = pack(tmp_path, content)
-    raw = bytearray(gzip.decompress(archive.read_bytes()))
+    packed = pack(tmp_path, content)
+    raw = bytearray(gzip.decompress(packed.read_bytes()))
     raw[124:136] = b"\x80" + (2**63 - 1).to_bytes(11)
     raw[148:156] = b" " * 8
     raw[148:156] = b"%06o\0 " % sum(raw[:512])
-    archive.write_bytes(gzip.compress(raw))
-    assert "stl10_binary.tar.gz is damaged or unreadable" in refused("stl10", path=str(archive))
+    packed.write_bytes(gzip.compress(raw))
+    assert "stl10_binary.tar.gz is damaged or unreadable" in refused("stl10", path=str(packed))
 
 
 def test_a_damaged_archive(tmp_path, content):
-    archive = pack(tmp_path, content)
-    whole = archive.read_bytes()
-    half = len(whole) // 2
-    archive.write_bytes(whole[:half] + bytes(64) + whole[half + 64 :])
-    assert str(archive) in refused("stl10", path=str(archive))
+    packed = pack(tmp_path, content)
+    raw = packed.read_bytes()
+    half = len(raw) // 2
+    packed.write_bytes(raw[:half] + bytes(64) + raw[half + 64 :])
+    assert str(packed) in refused("stl10", path=str(packed))
 
 
 @pytest.fixture(scope="module")

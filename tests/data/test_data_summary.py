@@ -5,26 +5,13 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from finished_runs import results_of
 
 from assl_jax import records
 from assl_jax.data import Dataset, load
 from assl_jax.data.summary import summarise
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Results, Split
-
-RECORD = Results(
-    experiment="pretrain",
-    data="random",
-    space=(6, 6),
-    seed=0,
-    select_on="cv",
-    metric="accuracy",
-    labels=20,
-    test_images=20,
-    classes=("cat", "dog"),
-    stages="../stages",
-    networks=(),
-)
 
 
 @pytest.fixture
@@ -60,7 +47,7 @@ def test_how_files_were_read_is_written_and_read_back_equal(dataset, tmp_path):
     """Otherwise the results of a finished run would look changed."""
     how = {"window": (0.0, 200.0), "side": 6, "foreground_above": None, "shape": ()}
     found = summarise(dataclasses.replace(dataset, format=how))
-    records.write(tmp_path / "a.json", RECORD.replace(images=found))
+    records.write(tmp_path / "a.json", results_of((), images=found))
     back = records.read(tmp_path / "a.json", Results)
     assert back.images == found
     assert records.as_settings(back.images.format) == how

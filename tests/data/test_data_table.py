@@ -13,7 +13,7 @@ EXPECTED = ((2, {"path": "a.png", "label": "x"}), (3, {"path": "b.png", "label":
 def read(tmp_path, content):
     file = tmp_path / "t.csv"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_table(file, needed=("path", "label"), optional=("split",))
+    return read_table(file, needed=("path", "label"), optional=("split",), columns={})
 
 
 FORMS = {

@@ -5,6 +5,7 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_writers import write_series
 
 from assl_jax.data import load
 from assl_jax.data.file_reader import FileReader
@@ -12,6 +13,7 @@ from assl_jax.data.masks import is_mask
 from assl_jax.data.volume_folder import find_volumes
 from assl_jax.errors import InputError
 
+SLICES = [np.eye(4, dtype=np.int16)] * 3
 MASKS = [
     *("labelsTr/case_001.nii.gz", "labelsTs/a.nii", "masks/a.nii.gz", "a/segmentations/liver.nii"),
     *("BraTS20_Training_001_seg.nii", "BraTS-GLI-00000-000-seg.nii.gz", "volume_mask.nii.gz"),
@@ -75,6 +77,22 @@ def test_a_table_can_list_masks(decathlon):
     assert len(data.images) == 3 and data.notes == ()
 
 
+def test_every_volume_of_a_folder_is_found(tmp_path):
+    root = tmp_path / "all"
+    for i, place in enumerate(["", "inside", "p0.nii", "../elsewhere"]):
+        save(root / place / f"{i}.nii.gz")  # a folder may end as files do
+    write_series(root, SLICES[:1], "scan.dcm")
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "link_up").symlink_to(root)
+    assert find_volumes(root).volumes == [
+        root,  # the series of the slice
+        root / "0.nii.gz",
+        root / "inside" / "1.nii.gz",
+        root / "link" / "3.nii.gz",
+        root / "p0.nii" / "2.nii.gz",
+    ]
+
+
 def test_the_folder_of_masks_itself_is_taken(decathlon):
     assert len(opened(decathlon / "labelsTr").images) == 3
 
@@ -129,9 +147,8 @@ def test_predict_leaves_masks_out_and_says_it(decathlon, capsys):
     assert reader.find(mask, decathlon / "imagesTs")[0] == mask
 
 
-def test_other_files_beside_slices(tmp_path, write_slice):
-    for k in range(3):
-        write_slice(tmp_path / f"IM{k}", np.eye(4, dtype=np.int16), ImagePositionPatient=[0, 0, k])
+def test_other_files_beside_slices(tmp_path):
+    write_series(tmp_path, SLICES)
     save(tmp_path / "same.nii.gz")
     (tmp_path / "notes.txt").write_text("text")
     found = find_volumes(tmp_path)
@@ -140,9 +157,8 @@ def test_other_files_beside_slices(tmp_path, write_slice):
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mhd", "a.mgz", "a.hdr", "a.nii", "a.dcm"])
-def test_a_pipe_is_never_opened(tmp_path, write_slice, name):
-    for k in range(3):
-        write_slice(tmp_path / f"IM{k}", np.eye(4, dtype=np.int16), ImagePositionPatient=[0, 0, k])
+def test_a_pipe_is_never_opened(tmp_path, name):
+    write_series(tmp_path, SLICES)
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / name)
     found = find_volumes(tmp_path)

@@ -5,11 +5,10 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from data_sets import refused
+from data_sets import nifti, refused
 
 from assl_jax.data import load
 
-SPL = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
 WINDOW = (-500, 500)
 
 
@@ -18,7 +17,7 @@ def save(path, value, shape=(2, 3, 4)):
     array = np.full(shape, value, np.int16)
     array[0, 0, 0] += 1
     path.parent.mkdir(parents=True, exist_ok=True)
-    nib.Nifti1Image(array, SPL).to_filename(path)
+    nifti(path, array)
 
 
 def table(root, *lines):
@@ -112,9 +111,6 @@ def test_foreground_cropping_is_asked_for(scans):
     assert (data.images == 1).all()
     data = opened(scans, shape=(2, 3, 4))
     assert values(data) == [0] * 10
-    assert "above data.foreground_above=1" in refused(
-        "volumes", scans, crop_foreground=True, foreground_above=1, shape=(2, 2, 2)
-    )
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -152,17 +148,7 @@ def test_skipped_files_are_listed_and_their_neighbours_stay(scans, tmp_path, cac
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"on_error": "ignore"},
-        {"labels": -1},
-        {"seed": -1},
-        {"test_fraction": 0.0},
-        {"test_fraction": 1.0},
-        {"shape": (4, 4)},
-        {"spacing": (1, 1)},
-        {"window": (0, 31)},
-        {"foreground_above": float("nan"), "crop_foreground": True},
-    ],
+    [{"labels": -1}, {"seed": -1}, {"foreground_above": np.nan, "crop_foreground": True}],
 )
 def test_bad_settings(scans, settings):
     assert f"data.{next(iter(settings))}=" in refused("volumes", with_splits(scans), **settings)
@@ -212,4 +198,3 @@ def test_unlabeled_volumes_alone(scans):
     for data in (listed, found):
         assert data.class_names == () and data.labelled_sets == () and len(data.test) == 0
         assert values(data, data.unlabeled) == list(range(0, 100, 10))
-    assert "no labelled volumes" in refused("volumes", scans, labels=2)

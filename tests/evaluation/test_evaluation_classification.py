@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from assl_jax.evaluation.classification import Augmentation, Classification
-from assl_jax.objectives.base import Member
 from assl_jax.ops.intensity import Intensity
 
 # Inputs are the stored integers.
@@ -15,7 +14,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (64, 4, 5, 1), dtype=np.uint8
 LABELS = np.arange(64, dtype=np.int32) % 3
 
 
-def made(task, images=IMAGES):
+def made(images=IMAGES, intensity=STORED, **augmentation):
+    task = Classification(classes=3, augmentation=Augmentation(**augmentation), intensity=intensity)
     batch = task.make_batch(jax.random.key(0), (jnp.asarray(images), jnp.asarray(LABELS)))
     np.testing.assert_array_equal(batch.targets.labels, LABELS)
     assert batch.targets.weights is None
@@ -23,20 +23,14 @@ def made(task, images=IMAGES):
     return np.asarray(batch.inputs[:, 0])
 
 
-def test_is_an_objective():
-    task = Classification(classes=3)
-    assert isinstance(task, Member) and task.members == (task,)
-    assert hash(task) == hash(Classification(classes=3)) and task != Classification(classes=4)
-
-
 def test_without_augmentation_only_the_intensity_changes():
-    np.testing.assert_array_equal(made(Classification(classes=3, intensity=STORED)), IMAGES)
-    x = made(Classification(classes=3, intensity=Intensity(mean=(0.5,), std=(0.2,))))
+    np.testing.assert_array_equal(made(), IMAGES)
+    x = made(intensity=Intensity(mean=(0.5,), std=(0.2,)))
     np.testing.assert_allclose(x, (IMAGES / 255 - 0.5) / 0.2, atol=1e-5)
 
 
 def test_flip_mirrors_about_half_of_the_images():
-    x = made(Classification(classes=3, augmentation=Augmentation(flip=True), intensity=STORED))
+    x = made(flip=True)
     same = (x == IMAGES).all((1, 2, 3))
     mirrored = (x == IMAGES[:, :, ::-1]).all((1, 2, 3))
     assert (same ^ mirrored).all()
@@ -44,7 +38,7 @@ def test_flip_mirrors_about_half_of_the_images():
 
 
 def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
-    x = made(Classification(classes=3, augmentation=Augmentation(shift=2), intensity=STORED))
+    x = made(shift=2)
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     moves = {(i, j): padded[:, i : i + 4, j : j + 5] for i in range(5) for j in range(5)}
     found = [[move for move, moved in moves.items() if (moved[n] == x[n]).all()] for n in range(64)]
@@ -56,48 +50,30 @@ def test_shift_moves_by_up_to_so_many_pixels_and_reflects_at_the_edge():
 
 def test_volumes():
     volumes = np.random.default_rng(1).integers(-1000, 1000, (64, 3, 4, 5, 1), dtype=np.int16)
-    x = made(
-        Classification(classes=3, augmentation=Augmentation(flip=True), intensity=STORED), volumes
-    )
+    x = made(volumes, flip=True)
     assert ((x == volumes) | (x == volumes[:, :, :, ::-1])).all((1, 2, 3, 4)).all()
-    assert made(
-        Classification(classes=3, augmentation=Augmentation(shift=1), intensity=STORED), volumes
-    ).shape[1:] == (
-        3,
-        4,
-        5,
-        1,
-    )
+    assert made(volumes, shift=1).shape[1:] == (3, 4, 5, 1)
 
 
-def test_loss_and_accuracy_by_hand():
-    task = Classification(classes=2)
-    batch = task.make_batch(
-        jax.random.key(0), (jnp.asarray(IMAGES[:2]), jnp.asarray([0, 0], jnp.int32))
-    )
+def two(labels, *weights):
+    """A batch of two images."""
+    fields = jnp.asarray(IMAGES[:2]), jnp.asarray(labels, jnp.int32), *map(jnp.asarray, weights)
+    return Classification(classes=2).make_batch(jax.random.key(0), fields)
+
+
+@pytest.mark.parametrize("weights", [(), ([0.5, 1.5],)])
+def test_loss_and_its_gradient_by_hand(weights):
     logits = jnp.log(jnp.asarray([[0.75, 0.25], [0.4, 0.6]]))
-    loss, metrics = task.loss(logits, batch)
-    assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.4)) / 2, rel=1e-5)
-    assert float(metrics["accuracy"]) == 0.5
-
-
-def test_weighted_loss_and_its_gradient_by_hand():
-    task = Classification(classes=2)
-    weights = jnp.asarray([0.5, 1.5])
-    images = jnp.asarray(IMAGES[:2]), jnp.asarray([0, 0], jnp.int32), weights
-    batch = task.make_batch(jax.random.key(0), images)
-    logits = jnp.log(jnp.asarray([[0.75, 0.25], [0.4, 0.6]]))
-    gradient_of = jax.value_and_grad(task.loss, has_aux=True)
-    (loss, metrics), gradient = gradient_of(logits, batch)
-    assert float(loss) == pytest.approx(-(0.5 * np.log(0.75) + 1.5 * np.log(0.4)) / 2, rel=1e-5)
+    gradient_of = jax.value_and_grad(Classification(classes=2).loss, has_aux=True)
+    (loss, metrics), gradient = gradient_of(logits, two([0, 0], *weights))
+    first, second = weights[0] if weights else (1, 1)
+    expected = -(first * np.log(0.75) + second * np.log(0.4)) / 2
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
     # Half of the weight times the probabilities minus the true ones.
-    np.testing.assert_allclose(gradient, [[-0.0625, 0.0625], [-0.45, 0.45]], rtol=1e-5)
+    slopes = [[-0.125 * first, 0.125 * first], [-0.3 * second, 0.3 * second]]
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-5)
     assert float(metrics["accuracy"]) == 0.5  # no weight changes it
 
 
 def test_an_unlabelled_image_cannot_pass_for_a_class():
-    task = Classification(classes=2)
-    batch = task.make_batch(
-        jax.random.key(0), (jnp.asarray(IMAGES[:2]), jnp.asarray([0, -1], jnp.int32))
-    )
-    assert np.isnan(task.loss(jnp.zeros((2, 2)), batch)[0])
+    assert np.isnan(Classification(classes=2).loss(jnp.zeros((2, 2)), two([0, -1]))[0])

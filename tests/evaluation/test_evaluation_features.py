@@ -61,12 +61,7 @@ def test_statistics_by_hand(backbone, variables, images, intensity, mesh, batch_
     """20 rows in batches of 8: two whole batches, averaged; 16 rows in one batch."""
     before = jax.tree.map(np.array, variables)
     estimated = reestimate_batch_stats(
-        backbone,
-        variables,
-        Feed(images, mesh),
-        rows,
-        intensity=intensity,
-        batch_size=batch_size,
+        backbone, variables, Feed(images, mesh), rows, intensity=intensity, batch_size=batch_size
     )
     kernel = np.asarray(variables["params"]["stem_conv"]["kernel"], np.float64)
     x = (images[rows[:16]] / 255 - 0.4) / 0.3

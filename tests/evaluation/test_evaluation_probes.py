@@ -1,6 +1,7 @@
 """Linear probe and nearest neighbours: by hand, against slow loops, and what must not matter."""
 
 import math
+import types
 
 import numpy as np
 import pytest
@@ -162,6 +163,19 @@ def test_neighbours_see_directions_alone_and_at_most_all_images():
         )
 
 
+def judged(labels, groups, sets, test):
+    """Every third image of a data set of two classes, and the data set."""
+    rows = np.arange(0, 3 * len(labels), 3)
+    dataset = types.SimpleNamespace(
+        labels=np.repeat(labels, 3),
+        groups=np.repeat(groups, 3),
+        num_classes=2,
+        labelled_sets=tuple(rows[each] for each in sets),
+        test=rows[test],
+    )
+    return rows, dataset
+
+
 def test_both_probes_over_labelled_sets():
     """The second set has its labels exchanged: every prediction is right, then none."""
     x, y = blobs(0, 20, classes=2)
@@ -169,7 +183,7 @@ def test_both_probes_over_labelled_sets():
     labels = np.append(y, [-1, -1, -1])
     labels[20:30] = 1 - labels[20:30]
     sets, test = [np.arange(20), np.arange(20, 30)], np.arange(30, 40)
-    found = probe(x, labels, sets, test, classes=2)
+    found = probe(x, *judged(labels, np.arange(43), sets, test))
     assert list(found) == list(probes.PROBES) == ["linear", "knn"]
     for evaluation in found.values():
         assert evaluation.confusion == ((2.5, 2.5), (2.5, 2.5))
@@ -189,13 +203,13 @@ def test_intervals_and_choices_are_over_patients(monkeypatch):
     monkeypatch.setattr(
         probes, "linear_probe", lambda *a, **more: seen.append(more) or real(*a, **more)
     )
-    arguments = x, y, [np.arange(40)], np.arange(40, 80)
 
-    def width(**more):
-        accuracy = probe(*arguments, classes=2, **more)["knn"].accuracy
+    def width(groups):
+        about = judged(y, groups, [np.arange(40)], np.arange(40, 80))
+        accuracy = probe(x, *about)["knn"].accuracy
         return accuracy.high - accuracy.low
 
-    assert width(groups=groups) > 1.6 * width()
+    assert width(groups) > 1.6 * width(np.arange(80))
     np.testing.assert_array_equal(seen[0]["groups"], np.arange(40))
 
 

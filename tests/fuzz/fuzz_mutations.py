@@ -10,10 +10,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from assl_jax.records.base import DIGEST, _sealed
+from assl_jax.records.base import DIGEST, encode
 
 Rng = np.random.Generator
 Mutation = Callable[[Rng, bytes], bytes]
@@ -180,7 +179,7 @@ def json_values(rng: Rng, content: bytes) -> bytes:
     if isinstance(tree, dict) and len(lines) == 1 and rng.random() < 0.3:
         try:
             tree.pop(DIGEST, None)
-            lines[at] = _sealed(msgspec.json.encode(tree))
+            lines[at] = encode(tree)
         except (ValueError, RecursionError):  # no JSON, such as NaN
             pass
     return b"\n".join(lines)

@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 
 from assl_jax import records
-from assl_jax.records.base import _sealed
+from assl_jax.records.base import encode
 
 Files = dict[str, bytes]
 Seeds = dict[str, Files]
@@ -122,119 +121,58 @@ def other_volumes() -> Seeds:
     return found
 
 
-def _item(**elements: Any) -> Any:
-    import pydicom
-
-    found = pydicom.Dataset()
-    for name, value in elements.items():
-        setattr(found, name, value)
-    return found
-
-
-def _dicom(pixels: Any, syntax: str = "ExplicitVRLittleEndian", **elements: Any) -> bytes:
-    import pydicom
+def dicom() -> Seeds:
+    from dicom_writers import dicom_bytes, enhanced
     from pydicom import uid
 
-    bits = 8 * pixels.dtype.itemsize
-    standard: dict[str, Any] = {
-        "SOPClassUID": uid.CTImageStorage,
-        "SOPInstanceUID": "1.2.3.4",
-        "PatientID": "one",
-        "SeriesInstanceUID": "1.2.3",
-        "SeriesNumber": 7,
-        "Modality": "CT",
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
-        "ImagePositionPatient": [0, 0, 0],
-        "PixelSpacing": [1, 1],
-        "Rows": pixels.shape[-2],
-        "Columns": pixels.shape[-1],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": bits - 1,
-        "PixelRepresentation": int(pixels.dtype.kind == "i"),
-    }
-    dataset = _item(**{k: v for k, v in (standard | elements).items() if v is not None})
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-    dataset.file_meta.TransferSyntaxUID = getattr(uid, syntax)
-    if syntax == "RLELossless":
-        dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        dataset.PixelData = pixels.tobytes()
-        dataset.compress(uid.RLELossless, generate_instance_uid=False)
-    else:
-        dataset.PixelData = pixels.tobytes()
-        dataset["PixelData"].VR = "OW"
-    file = io.BytesIO()
-    pydicom.dcmwrite(file, dataset, enforce_file_format=True)
-    return file.getvalue()
-
-
-def dicom() -> Seeds:
     def series(array: Any = HU, name: str = "IM", **elements: Any) -> Files:
         return {
-            f"{name}{k}": _dicom(pixels, ImagePositionPatient=[0, 0, k], **elements)
+            f"{name}{k}": dicom_bytes(pixels, ImagePositionPatient=[0, 0, k], **elements)
             for k, pixels in enumerate(array[:3])
         }
 
-    frames = [
-        _item(PlanePositionSequence=[_item(ImagePositionPatient=[0, 0, k])]) for k in range(4)
-    ]
-    shared = _item(
-        PlaneOrientationSequence=[_item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
-        PixelMeasuresSequence=[_item(PixelSpacing=[2, 3])],
-        PixelValueTransformationSequence=[_item(RescaleSlope=1, RescaleIntercept=-24)],
-    )
-    enhanced = {
-        "NumberOfFrames": 4,
-        "SharedFunctionalGroupsSequence": [shared],
-        "PerFrameFunctionalGroupsSequence": frames,
-    }
+    frames, elements = enhanced(HU)
     return {
         "series": series(RescaleSlope=1, RescaleIntercept=-1024),
-        "implicit": series(syntax="ImplicitVRLittleEndian", RescaleSlope=0.5),
+        "implicit": series(syntax=uid.ImplicitVRLittleEndian, RescaleSlope=0.5),
         "8 bits": series((HU % 256).astype(np.uint8)),
-        "run-length": series(syntax="RLELossless"),
-        "deflated": series(syntax="DeflatedExplicitVRLittleEndian"),
-        "enhanced": {"a.dcm": _dicom(HU, **enhanced)},
-        "enhanced run-length": {"a.dcm": _dicom(HU, "RLELossless", **enhanced)},
+        "run-length": series(syntax=uid.RLELossless),
+        "deflated": series(syntax=uid.DeflatedExplicitVRLittleEndian),
+        "enhanced": {"a.dcm": dicom_bytes(frames, **elements)},
+        "enhanced run-length": {"a.dcm": dicom_bytes(frames, syntax=uid.RLELossless, **elements)},
         "two series": series() | series(name="B", SeriesInstanceUID="1.2.4"),
     }
 
 
 def x_rays() -> Seeds:
+    from dicom_writers import XRAY, dicom_bytes, item
+    from pydicom import uid
+
     grey = np.random.default_rng(0).integers(0, 4096, (6, 7)).astype(np.uint16)
     colours = np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype(np.uint8)
-    single: dict[str, Any] = dict.fromkeys(
-        ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    )
-    single |= {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "Modality": "DX"}
-    deep: dict[str, Any] = single | {"BitsStored": 12, "HighBit": 11}
-    colour = single | {"Rows": 6, "Columns": 7, "SamplesPerPixel": 3, "PlanarConfiguration": 0}
+    deep: dict[str, Any] = XRAY | {"BitsStored": 12}
+    colour = XRAY | {"Rows": 6, "Columns": 7, "SamplesPerPixel": 3, "PlanarConfiguration": 0}
     table = {"LUTDescriptor": [4096, 0, 12], "LUTData": (np.arange(4096) // 2).tolist()}
-    lut = _item(**table)
+    lut = item(**table)
     for name in table:
         lut[name].VR = "US"
+    window = {"WindowCenter": [2000, 9], "WindowWidth": [900, 9]}
     low = {"PhotometricInterpretation": "MONOCHROME1"}
-    plain = _dicom(grey, "ImplicitVRLittleEndian", **deep)
-    # The file meta information ends where the first element of group 8 begins.
-    bare = plain[plain.index(b"\x08\0\x08\0", 132) :]
-    return {
-        "no window": {"a.dcm": _dicom(grey, **deep)},
-        "window": {"a.dcm": _dicom(grey, WindowCenter=[2000, 9], WindowWidth=[900, 9], **deep)},
-        "table": {"a.dcm": _dicom(grey, VOILUTSequence=[lut], **deep | low)},
-        "8 bits": {"a": _dicom(colours[..., 0], **single | low)},
-        "no preamble": {"a": bare},
-        "run-length": {"a.dcm": _dicom(grey, "RLELossless", **deep)},
-        "colours": {"a.dcm": _dicom(colours, **colour | {"PhotometricInterpretation": "RGB"})},
-        "brightness": {
-            "a.dcm": _dicom(colours, **colour | {"PhotometricInterpretation": "YBR_FULL"})
-        },
-        "frames": {"a.dcm": _dicom(np.stack([grey] * 3), NumberOfFrames=3, **deep)},
+    plain = dicom_bytes(grey, syntax=uid.ImplicitVRLittleEndian, **deep)
+    found = {
+        "no window": dicom_bytes(grey, **deep),
+        "window": dicom_bytes(grey, **deep | window),
+        "table": dicom_bytes(grey, VOILUTSequence=[lut], **deep | low),
+        "8 bits": dicom_bytes(colours[..., 0], **XRAY | low),
+        # The file meta information ends where the first element of group 8 begins.
+        "no preamble": plain[plain.index(b"\x08\0\x08\0", 132) :],
+        "run-length": dicom_bytes(grey, syntax=uid.RLELossless, **deep),
+        "colours": dicom_bytes(colours, **colour | {"PhotometricInterpretation": "RGB"}),
+        "brightness": dicom_bytes(colours, **colour | {"PhotometricInterpretation": "YBR_FULL"}),
+        "frames": dicom_bytes(np.stack([grey] * 3), NumberOfFrames=3, **deep),
     }
+    bare = ("8 bits", "no preamble")
+    return {name: {"a" if name in bare else "a.dcm": file} for name, file in found.items()}
 
 
 def npz() -> Seeds:
@@ -376,7 +314,7 @@ def json_records() -> Seeds:
         if "backbone" in tree:
             tree["backbone"] = {"name": "resnet10", "width": 0.0625, "delay": [1, 2]}
         found[name] = {name: json.dumps(tree).encode()}
-        found[f"{name} sealed"] = {name: _sealed(msgspec.json.encode(tree))}
+        found[f"{name} sealed"] = {name: encode(tree)}
     settings = {"tasks": ["src", "rotation"], "data": {"side": 16, "path": ""}, "steps": 1e3}
     for name in (records.CONFIG, records.ENVIRONMENT):
         found[name] = {name: json.dumps(settings).encode()}
@@ -387,6 +325,8 @@ def json_records() -> Seeds:
 
 
 def stl10() -> Seeds:
+    from data_sets import archive
+
     rng = np.random.default_rng(0)
     counts = {"unlabeled": 1, "train": 3, "test": 2}
     files = {
@@ -395,16 +335,11 @@ def stl10() -> Seeds:
     }
     files |= {"train_y.bin": bytes([1, 2, 1]), "test_y.bin": bytes([2, 1])}
     files |= {"class_names.txt": b"bird\ncat\n", "fold_indices.txt": b"0 2\n1 0\n"}
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"stl10_binary/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    packed = gzip.compress(archive.getvalue(), 1, mtime=0)
+    plain = archive(files, "w")
+    packed = gzip.compress(plain, 1, mtime=0)
     return {
         "folder": files,
         "labels": {k: files[k] for k in reversed(files)},
         "archive": {"stl10_binary.tar.gz": packed},
-        "plain archive": {"stl10_binary.tar.gz": archive.getvalue()},
+        "plain archive": {"stl10_binary.tar.gz": plain},
     }

@@ -16,14 +16,7 @@ from assl_jax.evaluation.export import export_backbone
 from assl_jax.files import write_json
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
-from assl_jax.records import (
-    Best,
-    DataSummary,
-    Estimate,
-    Evaluation,
-    Pretrained,
-    StageRecord,
-)
+from assl_jax.records import Best, DataSummary, Estimate, Evaluation, Pretrained, StageRecord
 
 INTENSITY = Intensity(low=0.0, high=16.0, mean=(0.4,), std=(0.3,))
 CLASSES = ("cat", "dog", "owl")

@@ -14,6 +14,8 @@ from assl_jax import records
 from assl_jax.commands import export as command
 from assl_jax.errors import InputError
 from assl_jax.files import write_json
+from assl_jax.interop.export import export
+from assl_jax.interop.onnx_graph import make_model
 from assl_jax.interop.start import read_start
 from assl_jax.records import SCRATCH, Calibration, Network, Results, StageRecord, StartWeights
 
@@ -57,8 +59,6 @@ def test_weights_with_their_record_and_card(make_run, capsys):
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_head_is_divided_by_its_temperature(make_run, raw):
-    from assl_jax.interop.export import export
-
     workdir, *_, head = make_run(calibration=Calibration(temperature=2.5))
     written = export(workdir, "safetensors", network="rotation", raw=raw)
     arrays = safetensors.load_file(written.network)
@@ -77,8 +77,6 @@ def test_a_head_is_divided_by_its_temperature(make_run, raw):
 
 
 def test_the_card_says_how_files_were_read(make_run):
-    from assl_jax.interop.export import export
-
     workdir, *_ = make_run(space=(16, 16), c=3, format={"side": 16, "window": [0.0, 200.0]})
     written = export(workdir, "safetensors")
     described = json.loads(written.preprocessing.read_text())
@@ -101,8 +99,6 @@ def test_the_card_says_how_files_were_read(make_run):
 
 
 def test_no_file_can_be_an_image_of_five_channels(make_run):
-    from assl_jax.interop.export import export
-
     workdir, *_ = make_run(space=(16, 16), c=5)
     written = export(workdir, "safetensors")
     described = json.loads(written.preprocessing.read_text())
@@ -111,8 +107,6 @@ def test_no_file_can_be_an_image_of_five_channels(make_run):
 
 
 def test_the_card_of_a_teacher_names_no_pretraining(make_run, tmp_path):
-    from assl_jax.interop.export import export
-
     workdir, *_ = make_run()
     stage = workdir / "stages" / "pretrain-rotation-1-2" / records.DONE
     given = records.read(stage, StageRecord).replace(
@@ -126,8 +120,6 @@ def test_the_card_of_a_teacher_names_no_pretraining(make_run, tmp_path):
 
 
 def test_a_backbone_in_our_own_names(make_run, tmp_path):
-    from assl_jax.interop.export import export
-
     workdir, module, variables, _ = make_run()
     written = export(workdir, "safetensors", out=tmp_path / "out")
     assert written.network.name == "rotation.safetensors"
@@ -140,17 +132,17 @@ def test_a_backbone_in_our_own_names(make_run, tmp_path):
 def test_an_older_export_stays(make_run, tmp_path):
     """The backbone and the fine-tuned network of one label have names of their own."""
     workdir, *_ = make_run()
-    export = [str(workdir), "--format=safetensors", f"--out={tmp_path / 'out'}"]
+    same = [str(workdir), "--format=safetensors", f"--out={tmp_path / 'out'}"]
     for _ in range(2):  # the second time the same files
-        command.main(export)
+        command.main(same)
     before = {file: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-    command.main([*export, "--network=rotation"])
+    command.main([*same, "--network=rotation"])
     new = {file.name for file in (tmp_path / "out").iterdir()} - {file.name for file in before}
     assert new == {f"rotation.finetuned.safetensors{end}" for end in ("", ".json", ".md")}
     with pytest.raises(InputError, match="holds something else; --force replaces it"):
-        command.main([*export, "--licence=MIT"])
+        command.main([*same, "--licence=MIT"])
     assert {file: file.read_bytes() for file in before} == before
-    command.main([*export, "--licence=MIT", "--force"])
+    command.main([*same, "--licence=MIT", "--force"])
     after = {file.name for file, content in before.items() if file.read_bytes() != content}
     assert after == {"rotation.safetensors.md"}
 
@@ -184,8 +176,6 @@ def test_shortcut_a_in_monai(make_run):
 
 
 def test_a_control_has_its_own_name_and_steps(make_run, tmp_path):
-    from assl_jax.interop.export import export
-
     workdir, *_ = make_run()
     results = records.read(workdir / "results.json", Results)
     (network,) = results.networks
@@ -202,8 +192,6 @@ def test_a_control_has_its_own_name_and_steps(make_run, tmp_path):
 
 
 def test_the_card_says_what_was_not_pretrained_here(make_run, tmp_path):
-    from assl_jax.interop.export import export
-
     workdir, *_ = make_run()
     results = records.read(workdir / "results.json", Results)
     (network,) = results.networks
@@ -228,8 +216,6 @@ def test_the_card_says_what_was_not_pretrained_here(make_run, tmp_path):
 
 def test_dilation_arrives_in_a_graph_or_is_refused():
     pytest.importorskip("onnx")
-    from assl_jax.interop.onnx_graph import make_model
-
     kernel = np.ones((3, 3, 1, 2), np.float32)
 
     def network(x, **dilation):

@@ -28,26 +28,6 @@ def noisy(h, w, c):
     return RNG.integers(0, 256, (h, w, c), dtype=np.uint8)
 
 
-def grey(path):
-    Image.fromarray(pixels(37, 23, 1)[..., 0]).save(path)
-
-
-def colour(path):
-    Image.fromarray(noisy(23, 38, 3)).save(path)
-
-
-def transparent(path):
-    Image.fromarray(noisy(21, 30, 4)).save(path)
-
-
-def palette(path):
-    Image.fromarray(noisy(30, 21, 3)).quantize(16).save(path, transparency=3)
-
-
-def deep(path):
-    Image.fromarray(pixels(31, 26, 1, top=4000)[..., 0]).save(path)
-
-
 def turned(path):
     """A photograph of a camera that was held upright."""
     image = Image.fromarray(pixels(40, 60, 3))
@@ -56,24 +36,26 @@ def turned(path):
     image.save(path, exif=exif, quality=95)
 
 
-def large(path):
-    """libjpeg decodes it at a smaller size."""
-    Image.fromarray(pixels(301, 407, 3)).save(path, quality=95)
-
-
-def inks(path):
-    Image.fromarray(noisy(20, 33, 4), "CMYK").save(path)
-
-
 def frames(path):
     pages = [Image.fromarray(noisy(18, 25, 1)[..., 0]) for _ in range(4)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
 
 
-def black_and_white(path):
-    Image.fromarray(noisy(18, 25, 1)[..., 0] > 99).save(path)
+def saved(image, **options):
+    """`image()` is a picture that is written with these options."""
+    return lambda path: image().save(path, **options)
 
 
+grey = saved(lambda: Image.fromarray(pixels(37, 23, 1)[..., 0]))
+colour = saved(lambda: Image.fromarray(noisy(23, 38, 3)))
+transparent = saved(lambda: Image.fromarray(noisy(21, 30, 4)))
+palette = saved(lambda: Image.fromarray(noisy(30, 21, 3)).quantize(16), transparency=3)
+deep = saved(lambda: Image.fromarray(pixels(31, 26, 1, top=4000)[..., 0]))
+large = saved(
+    lambda: Image.fromarray(pixels(301, 407, 3)), quality=95
+)  # libjpeg decodes it smaller
+inks = saved(lambda: Image.fromarray(noisy(20, 33, 4), "CMYK"))
+black_and_white = saved(lambda: Image.fromarray(noisy(18, 25, 1)[..., 0] > 99))
 PICTURES = [
     (grey, "a.png", (16, 16, 1), {}),
     (grey, "a.png", (16, 16, 3), {"side": 16, "channels": 3}),

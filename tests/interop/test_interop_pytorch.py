@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,9 @@ from assl_jax.data.file_reader import FileReader
 from assl_jax.errors import InputError
 from assl_jax.evaluation.export import load_backbone, load_intensity, load_model
 from assl_jax.interop.export import export
-from assl_jax.records import Calibration
+from assl_jax.interop.start import read_start
+from assl_jax.models import make_backbone
+from assl_jax.records import Calibration, as_settings
 
 pytestmark = [
     pytest.mark.long,
@@ -64,24 +65,32 @@ def expected(workdir, network, x):
     return (pooled @ model.kernel + model.bias[None]) / CALIBRATION.temperature
 
 
+def outputs(net, x):
+    """Of a network of PyTorch, which has the channels first."""
+    import torch
+
+    with torch.no_grad():
+        return net(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+
+
 def code_of(card):
     """Of its preprocessing and of the network."""
     return "\n".join(re.findall("```python\n(.*?)```", card.read_text(), re.DOTALL))
 
 
 def test_the_code_in_the_walk_through(make_run, monkeypatch):
-    torch = pytest.importorskip("torch")
     pytest.importorskip("monai")
     pytest.importorskip("safetensors")
     (code,) = blocks("docs/from_folder_to_pytorch.md", "python")
     workdir, *_ = make_run((32, 32), 3, width=0.25)
-    monkeypatch.chdir(export(workdir, "monai").network.parent)
+    written = export(workdir, "monai").network
+    monkeypatch.chdir(written.parent)
+    (name,) = re.findall(r'load_file\("(.+)"\)', code)
+    written.rename(name)
     names: dict = {}
     exec(code, names)
     x = images((32, 32), 3)
-    with torch.no_grad():
-        found = names["net"](torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
-    close(found, expected(workdir, "", x))
+    close(outputs(names["net"], x), expected(workdir, "", x))
 
 
 @pytest.mark.parametrize("network", ["", "rotation"], ids=["backbone", "with head"])
@@ -89,7 +98,6 @@ def test_the_code_in_the_walk_through(make_run, monkeypatch):
 def test_the_code_of_the_card_gives_our_outputs(
     library, name, space, c, settings, network, make_run, monkeypatch
 ):
-    torch = pytest.importorskip("torch")
     pytest.importorskip(library)
     pytest.importorskip("safetensors")
     settings = {"name": name, "width": 1.0, "stem": "imagenet"} | settings
@@ -97,13 +105,9 @@ def test_the_code_of_the_card_gives_our_outputs(
     written = export(workdir, library, network=network)
     monkeypatch.chdir(written.network.parent)
     names: dict = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exec(code_of(written.card), names)
+    exec(code_of(written.card), names)
     x = images(space, c)
-    with torch.no_grad():
-        found = names["net"](torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
-    close(found, expected(workdir, network, x))
+    close(outputs(names["net"], x), expected(workdir, network, x))
 
 
 FILES = [
@@ -144,21 +148,18 @@ def test_from_a_file_on_disk_to_the_runs_features(
     path = written_file(tmp_path, format, space, c)
     monkeypatch.chdir(written.network.parent)
     names: dict = {"images": np.zeros((1, c, *space), np.float32)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exec(code_of(written.card), names)
+    exec(code_of(written.card), names)
     batch = np.stack([names["preprocess"](path)])
     if library == "onnx":
         (found,) = names["session"].run(None, {"images": batch})
     else:
-        with names["torch"].no_grad():
-            found = names["net"](names["torch"].from_numpy(batch)).numpy()
+        found = outputs(names["net"], np.moveaxis(batch, 1, -1))
     intensity = load_intensity(workdir)
     reader = FileReader(
         shape=(*space, c),
         low=intensity.low,
         high=intensity.high,
-        format={key: tuple(v) if isinstance(v, list) else v for key, v in format.items()},
+        format=as_settings(format),
     )
     module, variables = load_backbone(workdir)
     inputs = intensity(reader.read(path)[None])
@@ -194,7 +195,7 @@ def test_onnx_runtime_gives_our_outputs(name, space, c, settings, make_run, monk
 def torchvision_net(name):
     import torchvision
 
-    return getattr(torchvision.models, name)()
+    return getattr(torchvision.models, {"vgg11": "vgg11_bn"}.get(name, name))()
 
 
 def timm_net(name):
@@ -203,12 +204,13 @@ def timm_net(name):
     return timm.create_model(name)
 
 
-def monai_net(name, rank, **more):
-    """MONAI's network for images of one channel, with MedicalNet's stride of 2 in the stem."""
+def monai_net(name):
+    """MONAI's network for volumes of one channel, with MedicalNet's stride of 2 in the stem."""
     from monai.networks import nets
 
-    first = {"spatial_dims": rank, "n_input_channels": 1, "conv1_t_stride": 2, "num_classes": 2}
-    return getattr(nets, name)(**first, **more)
+    more = {"shortcut_type": "A"} if name.endswith("a") else {"bias_downsample": False}
+    first = {"spatial_dims": 3, "n_input_channels": 1, "conv1_t_stride": 2, "num_classes": 2}
+    return getattr(nets, name.removesuffix("a"))(**first, **more)
 
 
 def renamed(arrays, prefix, **parts):
@@ -217,54 +219,26 @@ def renamed(arrays, prefix, **parts):
     return {prefix + ".".join([parts.get(first, first), *rest]): a for (first, *rest), a in pairs}
 
 
-NUMBERS = dict(zip(["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"], "014567", strict=True))
+def moco(arrays, prefix):
+    """A network, another one that follows it, and a queue."""
+    followers = {name: np.asarray(a + 1) for name, a in arrays.items()}
+    own, others = renamed(arrays, f"{prefix}encoder_q."), renamed(followers, f"{prefix}encoder_k.")
+    return own | others | {f"{prefix}queue": np.zeros((4, 8), np.float32)}
+
+
+def numbered(arrays, prefix):
+    parts = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    return renamed(arrays, prefix, **dict(zip(parts, "014567", strict=True)))
+
+
 FILES = {
-    "MoCo, ResNet-50": (
-        lambda: torchvision_net("resnet50"),
-        "resnet50",
-        (64, 64, 3),
-        lambda arrays: {
-            **renamed(arrays, "module.encoder_q."),
-            **renamed({name: np.asarray(a + 1) for name, a in arrays.items()}, "module.encoder_k."),
-            "module.queue": np.zeros((4, 8), np.float32),
-        },
-    ),
-    "RadImageNet, numbers": (
-        lambda: torchvision_net("resnet50"),
-        "resnet50",
-        (64, 64, 3),
-        lambda arrays: renamed(arrays, "backbone.", **NUMBERS),
-    ),
-    "DINO's teacher, timm": (
-        lambda: timm_net("resnet50"),
-        "resnet50",
-        (64, 96, 3),
-        lambda arrays: renamed(arrays, "teacher.backbone."),
-    ),
-    "DDP, ResNet-34": (
-        lambda: torchvision_net("resnet34"),
-        "resnet34",
-        (64, 80, 3),
-        lambda arrays: renamed(arrays, "module."),
-    ),
-    "VGG": (
-        lambda: torchvision_net("vgg11_bn"),
-        "vgg11",
-        (64, 64, 3),
-        lambda arrays: renamed(arrays, "_orig_mod."),
-    ),
-    "MedicalNet's shortcut A": (
-        lambda: monai_net("resnet18", 3, shortcut_type="A"),
-        "resnet18a",
-        (64, 64, 80, 1),
-        lambda arrays: renamed(arrays, "module."),
-    ),
-    "MONAI, bottlenecks of volumes": (
-        lambda: monai_net("resnet50", 3, bias_downsample=False),
-        "resnet50",
-        (64, 64, 64, 1),
-        lambda arrays: renamed(arrays, "model.encoder."),
-    ),
+    "MoCo": (torchvision_net, "resnet50", (64, 64, 3), moco, "module."),
+    "RadImageNet, numbers": (torchvision_net, "resnet50", (64, 64, 3), numbered, "backbone."),
+    "DINO's teacher, timm": (timm_net, "resnet50", (64, 96, 3), renamed, "teacher.backbone."),
+    "DDP": (torchvision_net, "resnet34", (64, 80, 3), renamed, "module."),
+    "VGG": (torchvision_net, "vgg11", (64, 64, 3), renamed, "_orig_mod."),
+    "MedicalNet's shortcut A": (monai_net, "resnet18a", (64, 64, 80, 1), renamed, "module."),
+    "MONAI, bottlenecks": (monai_net, "resnet50", (64, 64, 64, 1), renamed, "model.encoder."),
 }
 
 
@@ -283,26 +257,21 @@ def moved(net):
 
 @pytest.mark.parametrize("words", FILES)
 def test_a_file_of_another_program_gives_its_features(words, tmp_path):
-    torch = pytest.importorskip("torch")
     for package in ("torchvision", "timm", "monai"):
         pytest.importorskip(package)
     from safetensors.numpy import save_file
 
-    from assl_jax.interop.start import read_start
-    from assl_jax.models import make_backbone
-
-    build, name, (*space, c), stored = FILES[words]
-    net = moved(build())
-    arrays = {name: a.numpy() for name, a in net.state_dict().items()}
-    save_file(stored(arrays), tmp_path / "w.safetensors")
+    build, name, (*space, c), stored, prefix = FILES[words]
+    net = moved(build(name))
+    arrays = {key: a.numpy() for key, a in net.state_dict().items()}
+    save_file(stored(arrays, prefix), tmp_path / "w.safetensors")
     backbone = make_backbone(name)
     variables = read_start(tmp_path / "w.safetensors", backbone, rank=len(space), channels=c)
     x = images(space, c)
     maps = []
     last = net.features[-2] if name == "vgg11" else net.layer4
     last.register_forward_hook(lambda *seen: maps.append(seen[-1]))
-    with torch.no_grad():
-        net(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+    outputs(net, x)
     pooled = maps[0].numpy().mean(axis=tuple(range(2, 2 + len(space))))
     close(pooled, jax.jit(backbone.apply)(variables, jnp.asarray(x))["pooled"])
 
@@ -310,9 +279,6 @@ def test_a_file_of_another_program_gives_its_features(words, tmp_path):
 def test_the_command_of_the_message_converts_a_checkpoint(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torchvision")
-
-    from assl_jax.interop.start import read_start
-    from assl_jax.models import make_backbone
 
     net = torchvision_net("resnet18").to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)

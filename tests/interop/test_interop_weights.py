@@ -114,58 +114,39 @@ def test_a_bias_before_batch_norm_goes_into_the_mean(name, image, weights):
     variables = weights(backbone, *image)
     library = "torchvision" if name == "vgg11" else "monai"
     arrays = to_torch(backbone, variables, library)
-    biases = [key for key in arrays if key.replace("bias", "running_var") not in arrays]
-    biases = [key for key in biases if key.endswith(".bias")]
+    biases = [
+        key
+        for key in arrays
+        if key.endswith(".bias") and key.replace("bias", "running_var") not in arrays
+    ]
     assert biases
     shifted = arrays | {key: arrays[key] + 0.25 for key in biases}
     back = fit(shifted, backbone, rank=len(image) - 1, channels=image[-1], source="f")
-    means = [
-        (new, old)
-        for new, old in zip(
-            jax.tree.leaves(back["batch_stats"]),
-            jax.tree.leaves(variables["batch_stats"]),
-            strict=True,
-        )
-        if not np.array_equal(new, old)
-    ]
+    pairs = zip(*(jax.tree.leaves(v["batch_stats"]) for v in (back, variables)), strict=True)
+    means = [(new, old) for new, old in pairs if not np.array_equal(new, old)]
     assert len(means) == len(biases)
     for new, old in means:
         np.testing.assert_array_equal(new, old - np.float32(0.25))
 
 
-def changed(arrays, key, value):
-    return {k: v for k, v in ({**arrays, key: value}).items() if v is not None}
-
-
 @pytest.mark.parametrize(
-    "key, value, says",
+    "name, says",
     [
-        (
-            "layer4.1.conv1.weight",
-            np.zeros(3),
-            r"holds layer4.1.conv1.weight in the shape \(3,\)",
-        ),
-        (
-            "layer2.0.downsample.0.bias",
-            np.zeros(3),
-            r"holds layer2.0.downsample.0.bias in the shape \(3,\), which must be \(4,\)",
-        ),
+        ("layer4.1.conv1.weight", r"in the shape \(3,\)"),
+        ("layer2.0.downsample.0.bias", r"in the shape \(3,\), which must be \(4,\)"),
     ],
     ids=["extra", "bias"],
 )
-def test_weights_of_another_network(small, key, value, says):
+def test_weights_of_another_network(small, name, says):
     backbone, variables = small
-    arrays = changed(to_torch(backbone, variables, "torchvision"), key, value)
-    with pytest.raises(InputError, match=says):
-        fit(arrays, backbone, rank=2, channels=3, source="init.path=w.safetensors")
+    arrays = to_torch(backbone, variables, "torchvision") | {name: np.zeros(3)}
+    with pytest.raises(InputError, match=f"holds {name} {says}"):
+        fit(arrays, backbone, rank=2, channels=3, source="f")
 
 
-def test_libraries_without_such_a_network(small):
-    backbone, variables = small
+def test_a_library_without_such_a_network():
     with pytest.raises(InputError, match="monai has no counterpart of VGG"):
         to_torch(make_backbone("vgg11"), {"params": {}, "batch_stats": {}}, "monai")
-    with pytest.raises(InputError, match="did you mean 'torchvision'"):
-        to_torch(backbone, variables, "torchvison")
 
 
 def test_equal_arrays_give_equal_files(tmp_path):

@@ -21,15 +21,7 @@ from reported import (
 )
 
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
-from assl_jax.report import (
-    curves,
-    overview,
-    pairs_chart,
-    record,
-    self_assl,
-    similarity,
-    stages,
-)
+from assl_jax.report import curves, overview, pairs_chart, record, self_assl, similarity, stages
 from assl_jax.report import metrics as metrics_of
 from assl_jax.tasks import TASKS, describe
 

@@ -12,18 +12,21 @@ from assl_jax.strategies.settings import SearchSettings
 from assl_jax.words import WORDS, say
 
 FOLDER = Path(report.__file__).parent
-FILES = [*FOLDER.glob("*.py"), Path(network.__file__)]
+NODES = [
+    (file, node)
+    for file in (*FOLDER.glob("*.py"), Path(network.__file__))
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+]
 
 
 def said():
     """The keys that the code names, those with a part that is chosen as patterns."""
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield re.escape(node.value)
-            if isinstance(node, ast.JoinedStr):
-                parts = (v.value if isinstance(v, ast.Constant) else None for v in node.values)
-                yield "".join(re.escape(part) if part else "[a-z_]*" for part in parts)
+    for _, node in NODES:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield re.escape(node.value)
+        if isinstance(node, ast.JoinedStr):
+            parts = (v.value if isinstance(v, ast.Constant) else None for v in node.values)
+            yield "".join(re.escape(part) if part else "[a-z_]*" for part in parts)
     for template in (FOLDER / "templates").iterdir():
         yield from map(re.escape, re.findall(r'say\("([^"]+)"', template.read_text()))
 
@@ -37,14 +40,13 @@ def test_every_sentence_is_used():
 
 
 def test_every_key_that_is_said_has_words_and_its_values():
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "say"):
-                continue
-            key, given = node.args[0], {keyword.arg for keyword in node.keywords}
-            if isinstance(key, ast.Constant):
-                needed = {field for _, field, _, _ in Formatter().parse(WORDS[key.value]) if field}
-                assert None in given or needed <= given, f"{file.name}:{node.lineno}"
+    for file, node in NODES:
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "say"):
+            continue
+        key, given = node.args[0], {keyword.arg for keyword in node.keywords}
+        if isinstance(key, ast.Constant):
+            needed = {field for _, field, _, _ in Formatter().parse(WORDS[key.value]) if field}
+            assert None in given or needed <= given, f"{file.name}:{node.lineno}"
 
 
 def test_one_thing_and_several():

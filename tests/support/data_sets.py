@@ -1,5 +1,10 @@
 """What tests of data sets share: short files, what a data set holds, and what it refuses."""
 
+import io
+import struct
+import tarfile
+import zlib
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -33,6 +38,28 @@ def picture(path, value=0, *, size=(6, 4), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, value if mode == "L" else (value,) * len(mode)).save(path)
     return path
+
+
+def archive(files, mode="w:gz") -> bytes:
+    """STL-10's archive of some files."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode, format=tarfile.USTAR_FORMAT) as tar:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(f"stl10_binary/{name}")
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    return content.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A part of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, *chunks, bits=8, colour=2) -> bytes:
+    """A PNG whose header says `width` and `height`; colour 0 is grey."""
+    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, bits, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
 
 
 HU = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)  # [z, y, x]

@@ -1,11 +1,9 @@
 """Copies of STL-10 that a run refuses."""
 
-import io
 import os
 import re
-import tarfile
 
-import pytest
+from data_sets import archive
 
 TOPIC = "STL-10"
 COMMAND = (
@@ -38,13 +36,7 @@ def folder(**changes):
 
 def packed(root, cut=None):
     """The archive, perhaps cut off."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        for name, raw in FILES.items():
-            member = tarfile.TarInfo(f"stl10_binary/{name}")
-            member.size = len(raw)
-            tar.addfile(member, io.BytesIO(raw))
-    root.write_bytes(content.getvalue()[:cut])
+    root.write_bytes(archive(FILES)[:cut])
 
 
 def case(make, *settings):
@@ -86,12 +78,3 @@ CASES = {
     ),
     "an unknown reader": case(folder(), "data.reader=torch"),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)

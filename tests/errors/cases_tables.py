@@ -2,7 +2,6 @@
 
 import os
 
-import pytest
 from PIL import Image
 
 TOPIC = "Tables (CSV)"
@@ -101,12 +100,3 @@ CASES = {
     ),
     "patients alone, and one image without a row": case("path,patient\n0.png,p\n"),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)

@@ -5,7 +5,6 @@ import os
 import zipfile
 
 import numpy as np
-import pytest
 
 TOPIC = "Archives of arrays (npz)"
 COMMAND = (
@@ -129,12 +128,3 @@ CASES = {
         lambda file: np.savez(file, unlabeled_images=IMAGES), "data.labels=4"
     ),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)

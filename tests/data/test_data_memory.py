@@ -7,15 +7,16 @@ import zlib
 import nibabel as nib
 import numpy as np
 import pytest
+from data_sets import chunk, png
+from dicom_writers import write_slice
 from PIL import Image
 
-from assl_jax.data import claims, memory, volume_file
-from assl_jax.data.claims import Within, amount, check_claim
+from assl_jax.data import memory, volume_file
 from assl_jax.data.decoded import read_files
 from assl_jax.data.dicom import describe_dicom
 from assl_jax.data.folder import IMAGES
 from assl_jax.data.image_file import ImageFormat, decode_image
-from assl_jax.data.memory import afford
+from assl_jax.data.memory import Within, afford, amount, check_claim
 from assl_jax.data.volume_file import VolumeFormat, read_volume, volume_header
 from assl_jax.data.volumes import VOLUMES
 from assl_jax.errors import InputError
@@ -65,28 +66,16 @@ def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
         assert opened.read(None) == b"23456789"
 
 
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width, height, length=None):
-    """A PNG of little content; `length` is what the chunk of pixels says of itself."""
-    body = zlib.compress(bytes(10))
-    pixels = bytearray(chunk(b"IDAT", body))
-    pixels[:4] = struct.pack(">I", length or len(body))
-    head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + bytes(pixels) + chunk(b"IEND", b"")
-
-
 def test_an_image_header_that_claims_much(tmp_path):
-    (tmp_path / "a.png").write_bytes(png(12000, 12000))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(10)))
+    (tmp_path / "a.png").write_bytes(png(12000, 12000, pixels, colour=0))
     with pytest.raises(ValueError, match=r"claims 144\.0 MB"):
-        decode_image(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(png(8, 2, length=2**31 - 2))
+        decode_image(tmp_path / "a.png", ImageFormat())
+    (tmp_path / "b.png").write_bytes(png(8, 2, struct.pack(">I", 2**31 - 2) + pixels[4:], colour=0))
     with pytest.raises(OSError):  # without 2 GB being asked for
-        decode_image(tmp_path / "b.png")
+        decode_image(tmp_path / "b.png", ImageFormat())
     Image.new("L", (4000, 4000), 3).save(tmp_path / "blank.webp", lossless=True)
-    assert (tmp_path / "blank.webp").stat().st_size < 4000**2 / claims.DENSEST
+    assert (tmp_path / "blank.webp").stat().st_size < 4000**2 / memory.DENSEST
     assert decode_image(tmp_path / "blank.webp", ImageFormat(side=2, channels=1)).max() == 3
 
 
@@ -100,7 +89,7 @@ def test_many_pages_count_together(tmp_path):
             decode_image(tmp_path / "a.gif", ImageFormat(pages=pages))
 
 
-def test_an_element_that_claims_gigabytes(tmp_path, write_slice):
+def test_an_element_that_claims_gigabytes(tmp_path):
     """A private element before the pixels, whose length is nearly 4 GB."""
     file = write_slice(tmp_path / "a.dcm", np.ones((3, 4), np.int16))
     content, rows = file.read_bytes(), struct.pack("<2H2sH", 0x0028, 0x0010, b"US", 2)

@@ -5,7 +5,6 @@ import os
 import struct
 
 import numpy as np
-import pytest
 
 TOPIC = "NIfTI volumes"
 COMMAND = (
@@ -127,12 +126,3 @@ CASES = {
     "an unknown answer to NaN": case(None, "data.nan=zero"),
     "a cache below a file": case(None, "data.cache=FOLDER/heads/0.nii/cache"),
 }
-
-
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check):
-    check(TOPIC, words, CASES[words])
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)
