@@ -81,16 +81,16 @@ class Move(Record, frozen=True, kw_only=True):
     Gains are in the metric of the selection, paired by image, above 0 if the network is better.
 
     Attributes:
-      task: that extends the network of the round; "" goes on with what that was trained on last.
+      task: that extends the network of the round; "" goes on as before.
+      start: what it goes on from: the network of the round, or one that was nearly as good.
       network: what was trained.
-      evaluation: how good it is.
       gain, error: how much better it is than the network of the round, and the standard error.
       added, added_error: the same against going on, which costs as much; None for going on itself.
     """
 
     task: str
+    start: Network
     network: Network
-    evaluation: Evaluation
     gain: float
     error: float
     added: float | None = None
@@ -120,6 +120,7 @@ class Standing(Record, frozen=True, kw_only=True):
 
     Attributes:
       network: the network.
+      evaluation: how good it is.
       estimate, error: of the metric of the selection, shrunk towards the mean of all networks, and
         its standard deviation; see `strategies.selection`.
       probability: that it is the best of all.
@@ -127,6 +128,7 @@ class Standing(Record, frozen=True, kw_only=True):
     """
 
     network: Network
+    evaluation: Evaluation
     estimate: float
     error: float
     probability: float

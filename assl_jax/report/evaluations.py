@@ -112,17 +112,16 @@ def title_of(results: Results, label: Label) -> str:
 
 
 def overview(results: Results) -> list[Tested]:
-    """Networks without pretraining, every single task, a pool beside its control, and the kept."""
+    """Networks without pretraining, every single task, what the rounds trained, and the kept."""
     found = {SCRATCH: results.scratch} if results.scratch else {}
     if results.start:
         found[START] = results.start
     found |= {Label.trained(task): single for task, single in results.singles.items()}
-    if control := results.control:
-        pool = Label.of(control.as_long_as)
-        extended = next(c for c in tried(results) if Label.trained(*c.members) == pool)
-        if extended.evaluation:
-            found[pool] = extended.evaluation
-        found[Label.of(control.network)] = control.evaluation
+    if results.search:
+        standings = {s.network: s.evaluation for s in results.search.standings}
+        moves = [move.network for each in results.search.rounds for move in each.moves]
+        for network in (*moves, *standings):
+            found.setdefault(Label.of(network), standings[network])
     label = kept(results)
     if results.best and label:
         found.setdefault(label, results.best.evaluation)
@@ -130,7 +129,7 @@ def overview(results: Results) -> list[Tested]:
 
 
 def tried(results: Results) -> list[Extension]:
-    """Every extension of a pool that the search looked at."""
+    """Every extension of a pool that Algorithm 1 looked at."""
     return [candidate for step in results.iterations for candidate in step.candidates]
 
 

@@ -11,7 +11,16 @@ from assl_jax.tasks import TASKS, describe
 from assl_jax.words import WORDS, say
 
 PALETTE = tuple(task.colour for task in TASKS.values())
-ORDER = ("scratch", "start", "plain", "longer", "second_run", "self_assl", "on")  # of variants
+ORDER = (
+    "scratch",
+    "start",
+    "plain",
+    "longer",
+    "second_run",
+    "self_assl",
+    "on",
+    "student",
+)  # of variants
 
 
 class Label(NamedTuple):
@@ -23,6 +32,7 @@ class Label(NamedTuple):
       backbone: name of the architecture; "" if the run has one.
       seed: number of the pretraining; from 0.
       share: of the pretraining, below 1 at a rung of a search.
+      path: the title of a network that goes on or is a student, whose pool does not tell it all.
     """
 
     pool: Pool = ()
@@ -30,11 +40,16 @@ class Label(NamedTuple):
     backbone: str = ""
     seed: int = 0
     share: float = 1.0
+    path: str = ""
 
     @classmethod
     def of(cls, network: Network, backbone: str = "") -> "Label":
         """The label of a network, with its backbone if the run has several."""
-        return cls(network.members, network.variant, backbone, network.seed, network.share)
+        path = ""
+        if network.variant in ("on", "student"):
+            path = network.repeated(0).replace(share=1.0).title(task_title)
+        own = network.members, network.variant, backbone, network.seed, network.share
+        return cls(*own, path)
 
     @classmethod
     def trained(cls, *pool: str) -> "Label":
@@ -56,9 +71,9 @@ class Label(NamedTuple):
     @property
     def title(self) -> str:
         """`"VGG-16: SRC + Rotation, Self-ASSL, pretraining 2"`."""
-        own = pool_title(self.pool) or say(f"network.{self.variant}")
+        own = self.path or pool_title(self.pool) or say(f"network.{self.variant}")
         start = f"{backbone_title(self.backbone)}: " if self.backbone else ""
-        return start + own + ending(self.variant, self.share, self.seed)
+        return start + own + ending("" if self.path else self.variant, self.share, self.seed)
 
     @property
     def colour(self) -> str:
@@ -67,8 +82,8 @@ class Label(NamedTuple):
 
     @property
     def key(self) -> tuple[frozenset[str], str]:
-        """What is equal for one pretraining of two runs: the tasks in any order, the variant."""
-        return frozenset(self.pool), self.variant
+        """What is equal for one pretraining of two runs: the tasks in any order, and the rest."""
+        return frozenset(self.pool), self.path or self.variant
 
 
 SCRATCH, START = Label(), Label((), "start")

@@ -13,7 +13,7 @@ from assl_jax.report.evaluations import (
     within_noise,
 )
 from assl_jax.report.names import SCRATCH as FROM_SCRATCH
-from assl_jax.report.names import Label, pool_title
+from assl_jax.report.names import Label
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 from assl_jax.words import say
@@ -48,14 +48,15 @@ def _outcome(results: Results) -> str:
     if label == FROM_SCRATCH:
         outcome = say(f"headline.kept_scratch.{results.select_on}")
     else:
-        title = pool_title(label.pool) if label.pool else title_of(results, label)
-        searched = {True: "kept_alone", False: "kept"}[len(label.pool) == 1]
+        title = title_of(results, label)
+        alone = len(label.pool) == 1 and not results.search
+        searched = "kept_alone" if alone else "kept"
         outcome = say(
             f"headline.{searched if results.experiment == 'mtassl' else 'network'}", title=title
         )
-    if results.control and best.network == results.control.network:
-        pool = Label.of(results.control.as_long_as).title
-        outcome += say("headline.as_long_as", pool=pool)
+    if results.search and len(results.search.standings) > 1:
+        probability = 100 * results.search.standings[0].probability
+        outcome += say("headline.probability", percent=probability)
     outcome += f": {_on_test(results, best.evaluation)}"
     if scratch is None or label == FROM_SCRATCH:
         return outcome

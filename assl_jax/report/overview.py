@@ -105,6 +105,10 @@ def trained_pools(results: Results) -> list[Trained]:
     for step in steps:
         tried = Label.trained(*step.pool, step.chosen)
         verdicts[tried] = "accepted" if step.accepted else "stopped"
+    for each in results.search.rounds if results.search else ():
+        verdicts |= {Label.of(move.network): "stopped" for move in each.moves}
+    for each in results.search.rounds if results.search else ():
+        verdicts[Label.of(each.start)] = "accepted"
     extensions = [
         extension
         for group in (*(step.candidates for step in steps), results.pairs)
@@ -112,7 +116,7 @@ def trained_pools(results: Results) -> list[Trained]:
     ]
     first = [SCRATCH, START, *map(Label.trained, results.singles)]
     first += [Label.trained(*extension.members) for extension in extensions]
-    if (label := kept(results)) and label not in first:  # a run of one pool, or a control
+    if (label := kept(results)) and label not in first:  # a run of one pool, or a later network
         verdicts[label] = "accepted"
     tested = dict(overview(results))
     for extension in extensions:

@@ -1,7 +1,7 @@
 """The search with one budget: rounds in which another task must beat training on."""
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,15 @@ from assl_jax.strategies.stage import with_parents
 
 SURE = 0.9  # probability of being best from which on no division into folds is added
 DIVISIONS = 3  # into folds, at most, of the two networks that lead
+RIVAL = 0.25  # probability of being best from which a network goes on beside the best
+
+
+class Step(NamedTuple):
+    """A training of a round: the task that is added or "", what it goes on from, what it gives."""
+
+    task: str
+    start: Network
+    network: Network
 
 
 def grow(
@@ -26,8 +35,9 @@ def grow(
 
     A round begins with the best network that has a task. It trains that network further in two
     ways of the same cost: extended by the task that is next, and with its own task alone. Both are
-    compared with it on the same images. So each round tells what a task adds to more training. The
-    next round begins with the best network of all.
+    compared with it on the same images. So each round tells what a task adds to more training.
+    Networks that are nearly as probably the best go on as well, because one of them may gain more.
+    The next round begins with the best network of all.
 
     Args:
       evidence, settings: of the search.
@@ -47,22 +57,28 @@ def grow(
             and name not in start.members
             and study.extended(start, name) not in tried
         ]
-        ranked = yield from candidates(evidence, settings, start, names)
-        chosen = names if settings.candidates == "all" else ranked.order[:1]
-        moves = {name: study.extended(start, name) for name in chosen}
-        moves[""] = study.going_on(start)
-        fresh = [network for network in moves.values() if network not in tried]
-        more = cost(evidence, [*tried, *fresh]) - spent
+        rivals = [n for n in begun if found.probabilities[tried.index(n)] >= RIVAL and n != start]
+        further = [Step("", network, study.going_on(network)) for network in (start, *rivals)]
+
+        def moves(chosen: Sequence[str], start: Network = start) -> list[Step]:
+            return [Step(name, start, study.extended(start, name)) for name in chosen]
+
+        number = len(names) if settings.candidates == "all" else 1
+        planned = {each.network for each in (*moves(names[:number]), *further)} - {*tried}
+        more = cost(evidence, [*tried, *planned]) - spent
         if rounds and rounds[-1].expected < settings.gain:
             stopped = "gain"
-        elif not fresh:
+        elif not planned:
             stopped = "tasks"
         elif spent + more > budget:
             stopped = "budget"
         else:
-            yield from evidence.evaluated([*moves.values()])
-            tried, spent = [*tried, *fresh], spent + more
-            rounds.append(_round(evidence, start, moves, ranked, tried))
+            ranked = yield from candidates(evidence, settings, start, names)
+            steps = [*moves(ranked.order[:number]), *further]
+            yield from evidence.evaluated([step.network for step in steps])
+            tried += [step.network for step in steps if step.network not in tried]
+            spent = cost(evidence, tried)
+            rounds.append(_round(evidence, start, steps, ranked, tried))
     student = _student(evidence, tried)
     if student:
         yield from evidence.evaluated([student])
@@ -81,22 +97,23 @@ def grow(
 def _round(
     evidence: Evidence,
     start: Network,
-    moves: dict[str, Network],
+    moves: Sequence[Step],
     ranked: Candidates,
     tried: Sequence[Network],
 ) -> Round:
     """What the moves of a round brought."""
     study, found = evidence.study, evidence.posterior(tried)
-    own = np.isin(np.arange(len(tried)), [tried.index(each) for each in moves.values()])
-    before = evidence.evaluate(start)
+    own = np.isin(np.arange(len(tried)), [tried.index(each.network) for each in moves])
+    before, on = evidence.evaluate(start), study.going_on(start)
+    extended = {each.task: evidence.evaluate(each.network) for each in moves if each.task}
 
-    def move(task: str, network: Network) -> Move:
-        over_start = evidence.gain(start, network)
-        added = evidence.gain(moves[""], network) if task else None
+    def move(step: Step) -> Move:
+        over_start = evidence.gain(start, step.network)
+        added = evidence.gain(on, step.network) if step.task else None
         return Move(
-            task=task,
-            network=network,
-            evaluation=evidence.evaluate(network),
+            task=step.task,
+            start=step.start,
+            network=step.network,
             gain=over_start.mean,
             error=over_start.error,
             added=added and added.mean,
@@ -105,14 +122,14 @@ def _round(
 
     def candidate(name: str) -> Extension:
         single = evidence.evaluate(study.single(name))
-        extended = evidence.evaluate(moves[name]) if name in moves else None
         similar, adds = ranked.similar[name], ranked.complement[name]
-        return extension(start.members, name, similar, before, single, extended, adds)
+        evaluation = extended.get(name)
+        return extension(start.members, name, similar, before, single, evaluation, adds)
 
     return Round(
         start=start,
         candidates=tuple(map(candidate, ranked.order)),
-        moves=tuple(move(task, network) for task, network in moves.items()),
+        moves=tuple(map(move, moves)),
         criterion=ranked.criterion,
         expected=found.gain(own, over=tried.index(start)),
     )
@@ -165,6 +182,7 @@ def _standings(
     return tuple(
         Standing(
             network=networks[i],
+            evaluation=evidence.evaluate(networks[i]),
             estimate=sign * float(found.mean[i]),
             error=float(found.error[i]),
             probability=round(float(probabilities[i]), 4),

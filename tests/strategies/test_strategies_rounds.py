@@ -115,6 +115,20 @@ def test_what_has_no_task_can_be_kept_and_is_never_extended(best, fake, search):
     assert [each.start.label for each in found.search.rounds][:1] == ["a"]
 
 
+def test_what_is_nearly_as_good_goes_on_too(fake, search):
+    table = SINGLES | {"b": 0.498, "a c": 0.4, "a b": 0.4, "a.then_on": 0.5, "b.then_on": 0.6}
+    evidence = fake(table, ALIKE)
+    evidence.error = 0.02
+    (first,) = search(evidence, budget="7 TFLOP").search.rounds
+    assert [(move.task, move.start.label, move.network.label) for move in first.moves] == [
+        *(("b", "a", "a+b"), ("", "a", "a.then_on"), ("", "b", "b.then_on")),
+    ]
+    assert first.moves[2].gain == pytest.approx(0.1)  # over the network of the round
+    evidence.error = 1e-6
+    (first,) = search(evidence, budget="7 TFLOP").search.rounds
+    assert [move.network.label for move in first.moves] == ["a+b", "a.then_on"]
+
+
 def test_all_extensions_where_they_are_asked_for(fake, search):
     evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.then_on": 0.4}, ALIKE)
     found = search(evidence, candidates="all", budget="100 TFLOP")
