@@ -262,22 +262,21 @@ def test_wrong_settings_are_one_clear_line(name, settings, message):
 
 
 @pytest.mark.parametrize(
-    "name, settings, message",
+    "name, settings, space, message",
     [
-        ("mcpc", {}, "task mcpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
-        ("jigsaw", {"permutations": 10}, "task jigsaw: images of 9x40 give tiles of 2x10"),
-        ("jigsaw", {"grid": 2}, "grid=2 gives 4 tiles, permutations=100.* between 1 and 4!"),
-        ("cpc", {}, "task cpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
+        ("src", {}, (9, 9), "task src: images of 9x9 give tiles of 2x2.*or a larger crop_fraction"),
+        ("src", {}, (4, 96, 96), "task src: images of 4x96x96"),
+        ("mcpc", {}, (9, 40), "task mcpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
+        ("jigsaw", {"permutations": 10}, (9, 40), "jigsaw: images of 9x40 give tiles of 2x10"),
+        ("jigsaw", {"grid": 2}, (40, 40), "2 gives 4 tiles, permutations=100.* between 1 and 4!"),
+        ("cpc", {}, (9, 40), "task cpc: images of 9x40 give tiles of 2x16, at least 4 per axis"),
+        ("cpc", {"grid": 5}, (12, 20, 20), "of 12x20x20 give tiles of 2x4x4.*smaller grid"),
     ],
 )
-def test_images_that_do_not_suit_are_one_clear_line(name, settings, message):
-    shape = (2, 9, 40, 1) if "grid" not in settings else (2, 40, 40, 1)
+def test_images_that_do_not_suit_are_one_clear_line(name, settings, space, message):
+    images = jax.ShapeDtypeStruct((2, *space, 1), jnp.uint8)
     with pytest.raises(InputError, match=message) as error:
-        jax.eval_shape(
-            make_task(name, **settings).make_batch,
-            jax.random.key(0),
-            jax.ShapeDtypeStruct(shape, jnp.uint8),
-        )
+        jax.eval_shape(make_task(name, **settings).make_batch, jax.random.key(0), images)
     assert "\n" not in str(error.value)
 
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
 from assl_jax.models import make_backbone
 from assl_jax.tasks import Batch
 from assl_jax.tasks.mcpc import MCPC
@@ -13,24 +12,35 @@ from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.src import SRC
 
 
-@pytest.mark.parametrize("space, sides", [((26, 34), (10, 14)), ((14, 20, 26), (4, 8, 10))])
-def test_tiles_are_the_pixels_of_the_route(make, coordinates, as_stored, space, sides):
-    task, b = SRC(intensity=as_stored), 64
+@pytest.mark.parametrize(
+    "settings, space, sides, stride",
+    [
+        ({}, (26, 34), (10, 14), (5, 7)),
+        ({}, (14, 20, 26), (4, 8, 10), (2, 4, 5)),
+        ({"overlap": 0.25}, (64, 64), (20, 20), (15, 15)),
+        ({"overlap": 0.25}, (32, 40, 32), (8, 12, 8), (6, 9, 6)),
+        ({"overlap": 0.0}, (26, 34), (7, 9), (7, 9)),  # neighbours share no pixel
+    ],
+)
+def test_tiles_are_the_pixels_of_the_route(
+    make, coordinates, as_stored, settings, space, sides, stride
+):
+    task, b = SRC(**settings, intensity=as_stored), 64
     tiles, labels = make(task, coordinates(b, *space))[:2]
     tiles, routes = np.asarray(tiles), task.label_table(len(space))[np.asarray(labels)]
-    rank, sides = len(space), np.asarray(sides)
+    rank, reach = len(space), 2 * np.asarray(stride)
     assert tiles.shape == (b, 2 * rank + 1, *sides, rank)
-    # A tile is the box of side t at its first pixel.
+    # A tile is the box of its sides at its first pixel.
     start = tiles[(slice(None), slice(None), *[0] * rank)]
     box = coordinates(1, *sides)[0]
     np.testing.assert_array_equal(tiles, start[:, :, *[None] * rank] + box)
     # The route visits two opposite corners, so the least start is the crop's corner.
     corner = start.min(1)
-    np.testing.assert_array_equal(start, corner[:, None] + routes * (sides // 2))
-    assert (corner >= 0).all() and (corner + 2 * sides <= np.asarray(space)).all()
+    np.testing.assert_array_equal(start, corner[:, None] + routes * stride)
+    assert (corner >= 0).all() and (corner + reach + sides <= np.asarray(space)).all()
     assert len(np.unique(corner, axis=0)) > 20
     np.testing.assert_array_equal(
-        start[:, -1] - corner, np.where(routes[:, 0] == 0, sides, 0)
+        start[:, -1] - corner, np.where(routes[:, 0] == 0, reach, 0)
     )  # the last tile lies in the corner opposite the first
     steps = np.abs(np.diff(start, axis=1))
     np.testing.assert_array_equal((steps > 0).sum(-1), 1)  # along one axis at a time
@@ -42,32 +52,6 @@ def test_the_three_tasks_make_the_same_batch(make):
     for batch in batches[1:]:
         np.testing.assert_array_equal(batch.inputs, batches[0].inputs)
         np.testing.assert_array_equal(batch.targets, batches[0].targets)
-
-
-@pytest.mark.parametrize(
-    "space, fraction, sides",
-    [
-        ((96, 96), 5 / 6, (40, 40)),
-        ((32, 32), 5 / 6, (12, 12)),
-        ((30, 270, 230), 5 / 6, (12, 112, 94)),
-        ((10, 10), 5 / 6, (4, 4)),
-        ((40, 40), 1.0, (20, 20)),
-        ((48, 72), 0.5, (12, 18)),
-    ],
-)
-def test_tile_sides(space, fraction, sides):
-    grid = SRC(crop_fraction=fraction).grid(space)
-    assert grid.tile == sides
-    assert grid.stride == tuple(t // 2 for t in sides) and grid.crop == tuple(2 * t for t in sides)
-    assert all(t % 2 == 0 and 2 * t <= n for t, n in zip(sides, space, strict=True))
-
-
-@pytest.mark.parametrize(
-    "space, text", [((9, 9), "9x9 give tiles of 2x2"), ((4, 96, 96), "4x96x96")]
-)
-def test_too_small_images(space, text):
-    with pytest.raises(InputError, match=f"task src: images of {text}.*or a larger crop_fraction"):
-        SRC().grid(space)
 
 
 @pytest.mark.slow
@@ -165,15 +149,6 @@ def test_each_tile_can_change_its_brightness_on_its_own(make):
     within = np.ptp(changed, axis=(2, 3, 4))
     assert within.max() < 1e-4
     assert (np.ptp(changed[:, :, 0, 0, 0], axis=1) > 0.02).mean() > 0.9
-
-
-def test_without_overlap_neighbouring_tiles_share_no_pixel(make, coordinates, as_stored):
-    task = MCPC(overlap=0.0, crop_fraction=1.0, intensity=as_stored)
-    assert task.grid((24, 24)).stride == task.grid((24, 24)).tile == (8, 8)
-    tiles = np.asarray(make(task, coordinates(4, 24, 24)).inputs)
-    for views in tiles:
-        pixels = [tuple(p) for view in views for p in view.reshape(-1, 2)]
-        assert len(pixels) == len(set(pixels)) == 5 * 64
 
 
 def test_a_projection_stands_between_features_and_sigmoid(drawn, quick_jit):
