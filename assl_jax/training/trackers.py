@@ -24,11 +24,8 @@ class Tracker(Protocol):
     def log(self, curve: str, step: int, values: Mapping[str, float]) -> None:
         """Add a point to some curves.
 
-        Args:
-          curve: the task, and the run if a stage has several: `"target/cv_0_1"`. The name of the
-            stage comes first in a tracker of all stages.
-          step: of this curve; every run of a stage starts again at 1.
-          values: by name.
+        A curve is a task, and the run if a stage has several: `"target/cv_0_1"`. The name of the
+        stage comes first in a tracker of all stages. Every run of a stage starts again at step 1.
         """
 
     def close(self) -> None:
@@ -141,11 +138,7 @@ FOLDERS = ("tensorboard", "wandb")  # of a stage; a user or the tracker may tidy
 
 
 def trackers_of(names: str) -> tuple[str, ...]:
-    """The names in a list with commas; an empty list is one of no tracker.
-
-    Raises:
-      InputError: an unknown name, a name given twice, or a package that is not installed.
-    """
+    """The names in a list with commas; an empty list is one of no tracker."""
     found = tuple(name.strip() for name in names.split(",") if name.strip())
     require(len(set(found)) == len(found), f"log_to={names!r} names a tracker twice")
     for name in found:
@@ -183,10 +176,6 @@ def one_run(workdir: Path, names: tuple[str, ...]) -> Iterator[None]:
 
     A run that goes on later is the same there. Of several processes this holds for the first; the
     others, which share its work, have runs of their own.
-
-    Args:
-      workdir: of the run, with the record that began it.
-      names: in `TRACKERS`.
     """
     global _run
     if not is_primary() or not any(TRACKERS[name].whole for name in names):

@@ -64,16 +64,12 @@ def _same(x: jax.Array) -> jax.Array:
 
 
 def compiler_options(platform: str) -> dict[str, Any] | None:
-    """Options for `jax.jit` of a function that trains or runs a backbone.
+    """Options for `jax.jit` of a function that trains or runs a backbone on devices of a platform.
 
-    Args:
-      platform: of the devices that will run the function, as in `jax.Device.platform`.
-
-    Returns:
-      For "cpu", two options. 2D convolutions go to Eigen, because XLA's default, YNNPACK, takes
-      nearly twice as long. Optimisation barriers stay: by default XLA removes them, and then
-      repeats the computation behind a barrier for every reader, or keeps what `jax.checkpoint` is
-      meant to recompute (docs/performance.md). For other platforms, None.
+    None, but for a CPU. There 2D convolutions go to Eigen, because XLA's default, YNNPACK, takes
+    nearly twice as long. And optimisation barriers stay: by default XLA removes them, and then
+    repeats the computation behind a barrier for every reader, or keeps what `jax.checkpoint` is
+    meant to recompute (docs/performance.md).
     """
     if platform != "cpu":
         return None
