@@ -15,4 +15,5 @@ def channel_sums(x: Float[Array, "b *space c"]) -> Float[Array, " c"]:
     """
     x = x.astype(jnp.float32)
     planes = x.reshape(-1, math.prod(x.shape[-3:-1]), x.shape[-1])
-    return jnp.matmul(jnp.ones((len(planes), 1, planes.shape[1])), planes).sum((0, 1))
+    ones = jnp.ones((len(planes), 1, planes.shape[1]), jnp.float32)
+    return jnp.matmul(ones, planes).sum((0, 1))
