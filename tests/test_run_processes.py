@@ -58,12 +58,3 @@ def test_a_mistake_in_data_ends_both_with_one_line(tmp_path):
         assert re.fullmatch(r"error: pretrain.batch_size=7 does not divide over 2.*", line), number
         assert "Traceback" not in err
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flag", ["--coordinator=127.0.0.1:1", "--num_processes=2"])
-def test_flags_that_do_not_fit_together(tmp_path, flag):
-    process = start("main.py", *TINY, flag, f"--workdir={tmp_path / 'new'}")
-    out, err = process.communicate(timeout=500)
-    assert process.returncode == 2 and out == "" and not (tmp_path / "new").exists()
-    assert re.fullmatch(r"error: --coordinator=HOST:PORT, .* belong together; give all\n", err)

@@ -33,10 +33,11 @@ def rows():
 
 
 def pytest_generate_tests(metafunc):
-    """A test that takes a `row` is run for every row of its file's topic."""
+    """A test that takes a `row` is run for every row of its file's topic, and for every case."""
     if "row" in metafunc.fixturenames:
-        found = table(TABLE.read_text(encoding="utf-8"))
-        metafunc.parametrize("row", found[metafunc.module.TOPIC])
+        rows = table(TABLE.read_text(encoding="utf-8"))[metafunc.module.TOPIC]
+        cases = getattr(metafunc.module, "CASES", {})
+        metafunc.parametrize("row", dict.fromkeys([*rows, *cases]))
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:

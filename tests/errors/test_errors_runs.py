@@ -245,10 +245,5 @@ def run(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("words", CASES)
-def test_the_message(words, check, run):
-    check(TOPIC, words, lambda folder: CASES[words](run, folder))
-
-
-def test_every_row_has_a_case(rows):
-    assert list(rows[TOPIC]) == list(CASES)
+def test_the_message(row, check, run):
+    check(TOPIC, row, lambda folder: CASES[row](run, folder))

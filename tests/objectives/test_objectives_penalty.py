@@ -141,12 +141,9 @@ def test_queue_by_hand():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"weight": -1.0}, "self_assl.weight=-1.0"),
-        ({"sign": "printed"}, "did you mean 'as_printed'"),
         ({"estimator": "debiased"}, "self_assl.estimator='debiased'"),
         ({"floor": 1.0}, "self_assl.floor=1.0"),
         ({"floor": 0.5, "sign": "as_printed"}, "needs self_assl.sign=complementary"),
-        ({"queue": -1}, "self_assl.queue=-1"),
     ],
 )
 def test_bad_settings(settings, message):

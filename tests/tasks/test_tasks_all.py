@@ -122,6 +122,7 @@ def test_batch(make, name, case):
     batch = make(task, images)
     assert batch.inputs.shape == (2, *VIEWS[name][rank], images.shape[-1])
     assert np.isfinite(batch.inputs).all()
+    assert all(len(leaf) == 2 for leaf in jax.tree.leaves(batch))  # can be cut into micro-batches
     assert same(batch, make(task, images)) and not same(batch, make(task, images, key=1))
     assert np.abs(batch.inputs[0] - batch.inputs[1]).max() > 0
     if name in TABLES:
@@ -287,3 +288,22 @@ def test_losses_of_a_guess_are_those_of_chance(quick_jit):
         loss, metrics = quick_jit(small_task(name).loss)(jnp.zeros((3, classes)), batch)
         np.testing.assert_allclose(loss, math.log(classes), rtol=1e-6)
         assert metrics["accuracy"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, space, value, margin",
+    [
+        ("mcpc", (24, 24), 1.0, 0.2),  # features, all at or above 0, leave the ratio at 1
+        ("cpc", (24, 24), (math.log(24) + math.log(12)) / 2, 0.5),  # 2 x 12 keys, and 12
+        ("cpc", (14, 14, 14), (math.log(72) + math.log(36)) / 2, 0.5),
+    ],
+)
+def test_starts_near_chance_on_the_features_of_a_resnet(
+    make, objective, quick_jit, name, space, value, margin
+):
+    task = make_task(name)
+    images = np.random.default_rng(0).integers(0, 256, (4, *space, 1), dtype=np.uint8)
+    batch = make(task, images)
+    variables, loss = objective(task, batch, make_backbone("resnet10", width=1 / 16, stem="small"))
+    assert quick_jit(loss)(variables, batch)[0] == pytest.approx(value, abs=margin)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.models import make_backbone
+from assl_jax.losses import mcpc_loss
 from assl_jax.tasks import Batch
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.sc_assl import SCASSL
@@ -111,34 +111,19 @@ def test_mcpc_of_an_uninformative_prediction(quick_jit, reduction, want):
     np.testing.assert_allclose(loss, want, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind, key", [(MCPC, None), (SCASSL, "mcpc")])
-def test_the_temperature_reaches_the_loss(quick_jit, kind, key):
-    """Softmax cross-entropy of -BCE / temperature, worked out in NumPy."""
+@pytest.mark.parametrize("kind", [MCPC, SCASSL])
+def test_the_temperature_reaches_the_loss(quick_jit, kind):
+    """`tests/test_losses.py` has the values of the loss."""
     rng = np.random.default_rng(1)
-    prediction, tiles = rng.standard_normal((2, 4)), rng.standard_normal((2, 5, 4))
-    z, a = (1 / (1 + np.exp(-x)) for x in (tiles.reshape(10, 4), prediction))
-    bce = -(z @ np.log(a).T + (1 - z) @ np.log(1 - a).T).T / 4
-    mcpc_outputs = (jnp.asarray(prediction, jnp.float32), jnp.asarray(tiles, jnp.float32))
-    outputs = mcpc_outputs if key is None else {"src": jnp.zeros((2, 24)), key: mcpc_outputs}
+    given = [jnp.asarray(rng.standard_normal(n), jnp.float32) for n in ((2, 4), (2, 5, 4))]
+    outputs = given if kind is MCPC else {"src": jnp.zeros((2, 24)), "mcpc": given}
     batch = Batch(jnp.zeros((2, 5, 4, 4, 1)), jnp.zeros(2, int))
     assert kind().temperature == 0.1
     for temperature in (0.1, 0.5, 2.0):
         task = kind(form="info_nce", temperature=temperature)
         loss, metrics = quick_jit(task.loss)(outputs, batch)
-        logits = -bce / temperature
-        want = np.mean(np.log(np.exp(logits).sum(1)) - logits[[0, 1], [4, 9]])
+        want = mcpc_loss(*given, form="info_nce", temperature=temperature).mean()
         np.testing.assert_allclose(metrics.get("mcpc_loss", loss), want, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick_jit):
-    """Pooled ReLU features, all at or above 0, leave the ratio at 1 before training."""
-    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 1), dtype=np.uint8)
-    backbone = make_backbone("resnet10", width=1 / 16, stem="small")
-    batch = make(MCPC(), images)
-    variables, loss = objective(MCPC(), batch, backbone)
-    value, _ = quick_jit(loss)(variables, batch)
-    assert 0.8 < value < 1.2
 
 
 def test_each_tile_can_change_its_brightness_on_its_own(make):

@@ -143,7 +143,8 @@ def test_a_single_process_exchanges_nothing():
 @pytest.mark.parametrize(
     "flags, says",
     [
-        (("host:1", None, 0), "belong together"),
+        (("host:1", None, 0), "--coordinator=HOST:PORT, .* belong together; give all"),
+        ((None, 2, None), "belong together"),
         (("host:1", 2, 2), "--process_id=2 must be 0 to 2 - 1"),
         (("host", 2, 0), "--coordinator=host is not HOST:PORT"),
     ],

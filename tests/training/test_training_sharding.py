@@ -35,15 +35,6 @@ def test_a_batch_that_does_not_divide(toy):
 
 
 @pytest.mark.slow
-def test_donation_does_not_delete_the_caller_s_arrays(toy):
-    for devices in (1, 8):
-        state = toy.state()
-        kept = jax.tree.map(np.array, state)
-        toy.fit(state=state, steps=2, devices=devices)
-        jax.tree.map(np.testing.assert_array_equal, state, kept)
-
-
-@pytest.mark.slow
 def test_one_device_equals_eight(toy):
     """A pool of tasks; SimCLR and MCPC take their negatives from the whole batch."""
     images = np.random.default_rng(1).integers(0, 256, (40, 12, 12, 1), dtype=np.uint8)
