@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import jax
 import numpy as np
 import pytest
 
@@ -14,8 +13,6 @@ from assl_jax.errors import InputError
 from assl_jax.models import BACKBONES
 from assl_jax.report.names import pool_title
 from assl_jax.tasks import TASKS, ProxyTask, describe, make_task
-from assl_jax.training.optimiser import Optimiser
-from assl_jax.training.state import init_state
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,8 +62,7 @@ def test_the_task_trains_on_images_and_volumes(monkeypatch, toy, space):
     with pytest.raises(InputError, match="task.mirror.probability=1.5 must be above 0 and below 1"):
         make_task("mirror", probability=1.5)
     images = np.random.default_rng(0).integers(0, 256, (40, *space, 1), dtype=np.uint8)
-    state = init_state(jax.random.key(0), toy.backbone, task, Optimiser(), images)
-    assert int(toy.fit(task, state=state, images=images, steps=1).step) == 1
+    assert int(toy.fit(task, images=images, steps=1).step) == 1
 
 
 @pytest.mark.slow

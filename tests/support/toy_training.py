@@ -111,10 +111,11 @@ class Toy:
     rows = np.arange(4, 40)
 
     @classmethod
-    def state(cls, objective=None, *, key=0, optimiser=None, variables=None):
+    def state(cls, objective=None, *, key=0, images=None, optimiser=None, variables=None):
         objective, optimiser = objective or cls.pool, optimiser or Optimiser()
+        images = cls.images if images is None else images
         rng = jax.random.key(key)
-        return init_state(rng, cls.backbone, objective, optimiser, cls.images, variables)
+        return init_state(rng, cls.backbone, objective, optimiser, images, variables)
 
     @classmethod
     def fit(
@@ -133,11 +134,12 @@ class Toy:
     ):
         """Train the pool, by default from the state of key 0; `session` goes to `Session`."""
         objective, optimiser = objective or cls.pool, optimiser or Optimiser()
+        images = cls.images if images is None else images
         mesh = make_mesh(jax.devices()[:devices])
         return fit(
-            state or cls.state(objective, optimiser=optimiser),
+            state or cls.state(objective, optimiser=optimiser, images=images),
             objective,
-            Feed(cls.images if images is None else images, mesh, placement).select(cls.rows),
+            Feed(images, mesh, placement).select(cls.rows),
             Training(steps=steps, batch_size=8, optimiser=optimiser, accumulate=accumulate),
             backbone=cls.backbone,
             session=Session(**{"seed": 0, **session}),

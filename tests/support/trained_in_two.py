@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from small_tasks import small_task
-from toy_training import Backbone
+from toy_training import Toy
 
 from assl_jax.errors import InputError, Interrupted
 from assl_jax.evaluation.features import features, reestimate_batch_stats
@@ -40,10 +40,8 @@ from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import init_state
 
-IMAGES = np.random.default_rng(1).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
-TRAINING = Training(steps=6, batch_size=8)
+IMAGES = np.random.default_rng(1).integers(0, 256, (40, 16, 16, 1), dtype=np.uint8)
 POOL = Alternating((make_task("rotation"), make_task("mcpc")))
-BACKBONE = Backbone()
 # Its state has the type of its parameters.
 GRU = functools.partial(nn.GRUCell, param_dtype=np.float64)
 
@@ -58,20 +56,19 @@ class Rows:
         return IMAGES[rows]
 
 
-def train(placement="device", images=IMAGES, mesh=None, key=0, **more):
-    """The state after a training of two tasks."""
-    state = init_state(jax.random.key(key), BACKBONE, POOL, TRAINING.optimiser, IMAGES)
-    feed = Feed(images, mesh or make_mesh(), placement)
-    session = Session(seed=0, **more)
-    return fit(state, POOL, feed, TRAINING, backbone=BACKBONE, session=session)
+def train(placement="device", images=IMAGES, devices=None, key=0, **session):
+    """The state after a training of two tasks, by default on all devices."""
+    state = Toy.state(POOL, key=key, images=IMAGES)
+    where = {"placement": placement, "devices": devices or jax.device_count()}
+    return Toy.fit(POOL, state=state, images=images, **where, **session)
 
 
 def measured(variables, mesh):
     """Features of 13 images, and statistics estimated on all."""
     plain = {"intensity": Intensity(), "batch_size": 8}
     feed = Feed(IMAGES, mesh, "host")
-    fitted = reestimate_batch_stats(BACKBONE, variables, feed, np.arange(24), **plain)
-    return features(BACKBONE, variables, feed, np.arange(13), **plain), fitted["batch_stats"]
+    fitted = reestimate_batch_stats(Toy.backbone, variables, feed, np.arange(40), **plain)
+    return features(Toy.backbone, variables, feed, np.arange(13), **plain), fitted["batch_stats"]
 
 
 @mock.patch.object(nn, "GRUCell", GRU)

@@ -68,8 +68,8 @@ def one():
 
 
 @pytest.fixture(scope="module")
-def whole(one):
-    return train(mesh=one)
+def whole():
+    return train(devices=1)
 
 
 @pytest.mark.slow
@@ -105,13 +105,13 @@ def test_the_primary_process_writes_and_stages_are_computed_once(two):
 
 
 @pytest.mark.slow
-def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole, one):
+def test_a_request_to_one_stops_both_and_one_process_resumes(two, whole):
     folder, told = two
     for each in told:
         assert each["stopped"] == "stopped at step 4 of 6 of pretrain" and each["latest"] == 4
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["4"]
     checkpoints = Checkpoints(folder / "checkpoints")
-    end = train(mesh=one, checkpoints=checkpoints, key=5)
+    end = train(devices=1, checkpoints=checkpoints, key=5)
     checkpoints.close()
     close(jax.tree.leaves(end.params), whole.params)
 

@@ -11,7 +11,6 @@ from assl_jax.tasks import make_task
 from assl_jax.training.loop import schedule
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
-from assl_jax.training.state import init_state
 
 INTENSITY = Intensity(mean=(0.4,), std=(0.2,))
 
@@ -42,9 +41,9 @@ def test_one_device_equals_eight(toy):
     pool = Alternating(tuple(make_task(n, **s, intensity=INTENSITY) for n, s in settings.items()))
     assert np.bincount(schedule(3, 20, 0)).min() >= 4
     optimiser = Optimiser(learning_rate=1e-3, schedule="constant")
-    begin = init_state(jax.random.key(0), toy.backbone, pool, optimiser, images)
-    own = {"state": begin, "images": images, "optimiser": optimiser, "steps": 20}
-    one, eight = (toy.fit(pool, **own, devices=devices) for devices in (1, 8))
+    own = {"images": images, "optimiser": optimiser}
+    begin = toy.state(pool, **own)
+    one, eight = (toy.fit(pool, **own, devices=devices, steps=20) for devices in (1, 8))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5),
         (one.params, one.batch_stats),
