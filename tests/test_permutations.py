@@ -34,6 +34,9 @@ def test_minimum_distance(n, count, least):
 @pytest.mark.parametrize("n", [5, 11])
 def test_the_seed_decides_the_set(n):
     first = max_min_hamming_permutations(n, 20, seed=3)
+    assert (
+        max_min_hamming_permutations(n, 20) == max_min_hamming_permutations(n, 20, seed=0)
+    ).all()
     max_min_hamming_permutations.cache_clear()
     np.testing.assert_array_equal(max_min_hamming_permutations(n, 20, seed=3), first)
     assert (max_min_hamming_permutations(n, 20, seed=4) != first).any()

@@ -30,13 +30,8 @@ def choose(plain: Callable, on_cpu: Callable, *args: Any, **static: Any) -> Any:
     """`on_cpu(*args, **static)` in a program for a CPU, `plain(*args, **static)` in any other.
 
     JAX traces both, so they must return the same shapes and types. XLA receives only the form that
-    was chosen.
-
-    Args:
-      plain, on_cpu: pass functions that live as long as the module. JAX traces those once for each
-        shape, and a lambda in every call.
-      args: arrays.
-      static: hashable settings.
+    was chosen. Pass functions that live as long as the module: JAX traces those once for each
+    shape, and a lambda in every call. `static` are hashable settings.
     """
     settings = tuple(sorted(static.items()))
     if _forms.value == "plain":
