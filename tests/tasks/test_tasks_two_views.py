@@ -123,9 +123,9 @@ def test_the_flip_of_simclr_is_along_the_last_spatial_axis_and_a_setting(make):
 
 
 def test_simclrs_loss_falls_when_the_views_agree():
-    z = np.random.default_rng(0).standard_normal((6, 2, 4)).astype(np.float32)
-    assert loss_of(SimCLR(), np.repeat(z[:, :1], 2, 1))[0] < loss_of(SimCLR(), z)[0]
-    constant, _ = loss_of(SimCLR(), np.ones((6, 2, 4), np.float32))
+    z = jnp.asarray(np.random.default_rng(0).standard_normal((6, 2, 4)), jnp.float32)
+    assert loss_of(SimCLR(), jnp.repeat(z[:, :1], 2, 1))[0] < loss_of(SimCLR(), z)[0]
+    constant, _ = loss_of(SimCLR(), jnp.ones((6, 2, 4)))
     assert constant == pytest.approx(np.log(11), rel=1e-5)
 
 
