@@ -84,6 +84,14 @@ def quick_jit():
 
 
 @pytest.fixture(scope="session")
+def toy():
+    """A tiny network, two toy tasks and helpers, as attributes."""
+    from toy_training import Toy
+
+    return Toy
+
+
+@pytest.fixture(scope="session")
 def drawn():
     """`drawn(init, *arguments)`: variables of the shapes that `init(key, *arguments)` gives.
 

@@ -1,6 +1,6 @@
 """Mutation testing: changes one place of a file at a time and asks whether its tests notice.
 
-    python tests/mutants.py assl_jax/routes.py tests/test_routes.py
+    python tests/mutants.py assl_jax/routes.py tests/test_routes.py tests/test_properties.py
 
 A mutant is the file with one comparison, operator, number, truth value, condition or returned value
 changed. The tests run in a fork, so that JAX is imported once. The line of each mutant that

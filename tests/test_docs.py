@@ -77,38 +77,6 @@ def test_functions_in_a_sentence_and_in_the_api_exist():
         assert pkgutil.resolve_name(name), name
 
 
-@pytest.mark.slow
-def test_the_example_task_trains_on_images_and_volumes(monkeypatch):
-    from assl_jax.errors import InputError
-    from assl_jax.models import make_backbone
-    from assl_jax.report.names import pool_title
-    from assl_jax.tasks import TASKS, ProxyTask, describe, make_task
-    from assl_jax.training.feed import Examples
-    from assl_jax.training.optimiser import Optimiser
-    from assl_jax.training.state import init_state
-    from assl_jax.training.step import make_step
-
-    (block,) = blocks("docs/adding_a_task.md", "python")
-    scope: dict = {"__name__": "mirror"}
-    exec(compile(block, "adding_a_task.md", "exec"), scope)
-    monkeypatch.setitem(TASKS, "mirror", scope["Mirror"])  # its entry
-    task = make_task("mirror", probability=0.25)
-    assert isinstance(task, ProxyTask) and task.label_table(2) is None
-    assert describe("mirror")[:2] == ("Mirror", "Mirror") and describe("mirror").summary
-    assert pool_title(("mirror", "src")) == "Mirror + SRC"  # in every report
-    assert describe("mirror").colour not in [t.colour for n, t in TASKS.items() if n != "mirror"]
-    with pytest.raises(InputError, match="task.mirror.probability=1.5 must be above 0 and below 1"):
-        make_task("mirror", probability=1.5)
-    backbone = make_backbone("resnet10", width=1 / 16, stem="half")
-    for space in ((16, 16), (8, 8, 8)):
-        images = jax.random.randint(jax.random.key(1), (4, *space, 1), 0, 255).astype(np.uint8)
-        state = init_state(jax.random.key(0), backbone, task, Optimiser(), images)
-        step = make_step(backbone, task, Optimiser())
-        key, rate = jax.random.key(0), np.float32(1e-3)
-        state, metrics = step(state, Examples(images, None), key, rate)
-        assert np.isfinite(metrics["mirror"]["loss"])
-
-
 def test_the_readme_is_short_and_begins_with_the_two_commands():
     text = (ROOT / "README.md").read_text()
     run, test = re.search(r"```bash\n(.*?)```", text, re.DOTALL)[1].splitlines()

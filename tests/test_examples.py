@@ -9,8 +9,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from assl_jax.errors import InputError
 from assl_jax.models import BACKBONES
-from assl_jax.tasks import TASKS
+from assl_jax.report.names import pool_title
+from assl_jax.tasks import TASKS, ProxyTask, describe, make_task
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +48,21 @@ def test_layers_of_two_networks():
     found = importlib.import_module("compare_layers").main()
     assert found.shape == (5, 5) and np.isfinite(found).all()
     assert found.min() >= 0 and found.max() < 1  # random weights: similar, not equal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [(16, 16), (8, 8, 8)])
+def test_the_task_trains_on_images_and_volumes(monkeypatch, toy, space):
+    monkeypatch.setitem(TASKS, "mirror", importlib.import_module("mirror").Mirror)  # its entry
+    task = make_task("mirror", probability=0.25)
+    assert isinstance(task, ProxyTask) and task.label_table(2) is None
+    assert describe("mirror")[:2] == ("Mirror", "Mirror") and describe("mirror").summary
+    assert pool_title(("mirror", "src")) == "Mirror + SRC"  # in every report
+    assert describe("mirror").colour not in [t.colour for n, t in TASKS.items() if n != "mirror"]
+    with pytest.raises(InputError, match="task.mirror.probability=1.5 must be above 0 and below 1"):
+        make_task("mirror", probability=1.5)
+    images = np.random.default_rng(0).integers(0, 256, (40, *space, 1), dtype=np.uint8)
+    assert int(toy.fit(task, images=images, steps=1).step) == 1
 
 
 @pytest.mark.slow

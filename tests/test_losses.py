@@ -29,11 +29,11 @@ def run(loss, *arguments, **settings):
     return jax.jit(functools.partial(loss, **settings))(*arguments)
 
 
-# name -> (loss of its differentiable arguments, those arguments)
 LABELS = np.array([2, 0, 1], np.int32)  # JAX keeps constants of 64 bits longer than `enable_x64`
 TURNED = np.array([[0, 1, 0.25, 1], [1, 0, 0, 0.5], [1, 1, 0, 0]], np.float32)
 MASK = (normal(20, 3, 4, 4, 1) > 0).astype(np.float32)
-CASES = {
+MCPC = normal(3, 3, 4), normal(4, 3, 2, 4)
+CASES = {  # name -> a loss of its differentiable arguments, and those arguments
     "softmax_cross_entropy": (
         lambda x: losses.softmax_cross_entropy(x, jnp.asarray(LABELS)),
         (normal(0, 3, 4),),
@@ -43,15 +43,9 @@ CASES = {
         (normal(21, 3, 4),),
     ),
     "cross_entropy_matrix": (losses.cross_entropy_matrix, (normal(1, 3, 4), normal(2, 3, 4))),
-    "mcpc_ratio": (losses.mcpc_loss, (normal(3, 3, 4), normal(4, 3, 2, 4))),
-    "mcpc_ratio_sum": (
-        functools.partial(losses.mcpc_loss, reduction="sum"),
-        (normal(3, 3, 4), normal(4, 3, 2, 4)),
-    ),
-    "mcpc_info_nce": (
-        functools.partial(losses.mcpc_loss, form="info_nce"),
-        (normal(3, 3, 4), normal(4, 3, 2, 4)),
-    ),
+    "mcpc_ratio": (losses.mcpc_loss, MCPC),
+    "mcpc_ratio_sum": (functools.partial(losses.mcpc_loss, reduction="sum"), MCPC),
+    "mcpc_info_nce": (functools.partial(losses.mcpc_loss, form="info_nce"), MCPC),
     "info_nce": (losses.info_nce, (normal(5, 3, 4), normal(6, 3, 4))),
     "nt_xent": (losses.nt_xent, (normal(7, 3, 4), normal(8, 3, 4))),
     "masked_l2": (
@@ -180,7 +174,7 @@ def test_mcpc_ratio_by_loops(reduction):
         others = [(j, k) for j in range(3) for k in range(4) if (j, k) != (i, 3)]
         ratios = [positive / bce(tiles[j, k], prediction[i]) for j, k in others]
         want.append(np.mean(ratios) if reduction == "mean" else np.sum(ratios))
-    got = run(losses.mcpc_loss, jnp.asarray(prediction), jnp.asarray(tiles), reduction=reduction)
+    got = run(losses.mcpc_loss, prediction, tiles, reduction=reduction)
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
@@ -199,13 +193,7 @@ def test_mcpc_info_nce_by_loops():
     for i in range(3):
         logits = -bce(tiles.reshape(12, 5), prediction[i]) / 0.2
         want.append(np.log(np.exp(logits).sum()) - logits[4 * i + 3])
-    got = run(
-        losses.mcpc_loss,
-        jnp.asarray(prediction),
-        jnp.asarray(tiles),
-        form="info_nce",
-        temperature=0.2,
-    )
+    got = run(losses.mcpc_loss, prediction, tiles, form="info_nce", temperature=0.2)
     np.testing.assert_allclose(got, want, rtol=1e-5)
 
 

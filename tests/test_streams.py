@@ -14,17 +14,16 @@ WRONG = ["runn"]
 COMMANDS = [["--version"], ["--help"], ["run", "--help"]]
 
 
-def run(arguments, *, shell="", **environment):
-    """The status and what was printed; `shell` holds redirections."""
-    words = [sys.executable, "-m", "assl_jax", *arguments]
-    known = {**os.environ, **environment}
-    return subprocess.run(
-        ["bash", "-c", f'"$@" {shell}', "bash", *words],
-        capture_output=True,
-        cwd=ROOT,
-        env=known,
-        timeout=SECONDS,
-    )
+def ended(words, **options):
+    """A process of Python that has ended."""
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, *words], cwd=ROOT, timeout=SECONDS, **given)
+
+
+def run(arguments, shell):
+    """The program with redirections of a shell."""
+    words = ["bash", "-c", f'"$@" {shell}', "bash", sys.executable, "-m", "assl_jax", *arguments]
+    return subprocess.run(words, capture_output=True, cwd=ROOT, timeout=SECONDS)
 
 
 def unread(arguments):
@@ -32,25 +31,24 @@ def unread(arguments):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
-        words = [sys.executable, "-m", "assl_jax", *arguments]
-        return subprocess.run(words, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, timeout=SECONDS)
+        return ended(["-m", "assl_jax", *arguments], stdout=pipe)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_a_command_ends_quietly_when_nobody_reads(arguments):
-    ended = unread(arguments)
-    assert (ended.returncode, ended.stderr) == (UNREAD, b"")
+    command = unread(arguments)
+    assert (command.returncode, command.stderr) == (UNREAD, b"")
 
 
 def test_a_mistake_keeps_its_status_when_nobody_reads():
-    ended = unread(WRONG)
-    assert ended.returncode == MISTAKE and ended.stderr.startswith(b"error: command='runn'")
+    command = unread(WRONG)
+    assert command.returncode == MISTAKE and command.stderr.startswith(b"error: command='runn'")
 
 
 @pytest.mark.parametrize("shell", ["2>&-", "2>/dev/full", "<&- >&- 2>&-", "2> >(true)"])
 def test_a_status_needs_no_stderr(shell):
-    assert run(WRONG, shell=shell).returncode == MISTAKE
-    assert run(["--version"], shell=shell).returncode == 0
+    assert run(WRONG, shell).returncode == MISTAKE
+    assert run(["--version"], shell).returncode == 0
 
 
 def test_a_closed_stream_gives_its_number_to_no_file():
@@ -69,9 +67,9 @@ with open(sys.argv[1], "wb") as file:
 
 
 def test_a_full_disk_behind_stdout_is_told():
-    ended = run(["run", "--help"], shell=">/dev/full")
-    assert ended.returncode == MISTAKE
-    assert ended.stderr.startswith(b"error: No space left on device")
+    command = run(["run", "--help"], ">/dev/full")
+    assert command.returncode == MISTAKE
+    assert command.stderr.startswith(b"error: No space left on device")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-16", "utf-8"])
@@ -83,14 +81,11 @@ console.prepare()
 print("90.07 ± 1.36 – 東京")
 console.say("90.07 ± 1.36 – 東京")
 """
-    known = {**os.environ, "PYTHONIOENCODING": encoding}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=known, timeout=SECONDS
-    )
-    assert ended.returncode == 0
-    said = ended.stdout.decode(encoding)
+    program = ended(["-c", code], env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert program.returncode == 0
+    said = program.stdout.decode(encoding)
     assert said.startswith("90.07 ") and ("東京" if encoding.startswith("utf") else "??") in said
-    assert ended.stderr.decode(encoding).startswith("90.07 ")
+    assert program.stderr.decode(encoding).startswith("90.07 ")
 
 
 def test_a_path_that_is_no_text_keeps_its_bytes():
@@ -102,10 +97,8 @@ console.prepare()
 print(os.fsdecode(b"a\\xff.png"))
 """
     known = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LANG", "PYTHONIOENCODING")}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=ROOT, env={**known, "LC_ALL": "C"}
-    )
-    assert (ended.returncode, ended.stdout) == (0, b"a\xff.png\n")
+    program = ended(["-c", code], env={**known, "LC_ALL": "C"})
+    assert (program.returncode, program.stdout) == (0, b"a\xff.png\n")
 
 
 @pytest.mark.parametrize(
@@ -117,16 +110,16 @@ print(os.fsdecode(b"a\\xff.png"))
     ],
 )
 def test_a_platform_that_is_not_there_is_one_line(name, value, install):
-    ended = with_platform(name, value, "import jax; jax.devices()")
-    (line,) = ended.stderr.decode().splitlines()
-    assert ended.returncode == MISTAKE
+    program = with_platform(name, value, "import jax; jax.devices()")
+    (line,) = program.stderr.decode().splitlines()
+    assert program.returncode == MISTAKE
     assert line.startswith(f"error: {name}={value}: JAX has no such device here (it has ")
     assert f"; unset {name}" in line and line.endswith(f"'{install}'" if install else name)
 
 
 def test_platforms_that_are_there_hide_no_defect():
-    ended = with_platform("JAX_PLATFORMS", "cpu,cuda", "raise RuntimeError('a defect')")
-    assert ended.returncode == 1 and ended.stderr.endswith(b"RuntimeError: a defect\n")
+    program = with_platform("JAX_PLATFORMS", "cpu,cuda", "raise RuntimeError('a defect')")
+    assert program.returncode == 1 and program.stderr.endswith(b"RuntimeError: a defect\n")
 
 
 def with_platform(name, value, work):
@@ -139,7 +132,4 @@ sys.modules["assl_jax.commands.list"] = types.SimpleNamespace(main=main)
 from assl_jax.__main__ import main
 main(["list"])
 """
-    known = {**os.environ, "JAX_PLATFORMS": "", name: value}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=known, timeout=SECONDS
-    )
+    return ended(["-c", code], env={**os.environ, "JAX_PLATFORMS": "", name: value})

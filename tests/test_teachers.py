@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from whole_runs import small
 
 from assl_jax import records
-from assl_jax.config import base_config
 from assl_jax.config_reading import typed
 from assl_jax.evaluation.export import export_backbone
 from assl_jax.experiment import dry_run, run
@@ -16,19 +16,6 @@ from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
 from assl_jax.records import Results
 from assl_jax.training.sharding import make_mesh
-
-
-def tiny(**changes):
-    config = base_config("digits")
-    config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 1 / 16, "half"
-    config.pretrain.steps = config.target.steps = 2
-    config.pretrain.batch_size = config.target.batch_size = 8
-    config.pretrain.mixing = "distil"
-    config.target.folds = config.target.seeds = 2
-    config.data.side, config.data.test, config.similarity.n = 16, 50, 64
-    config.search.budget, config.keep_compiled = "6 singles", False
-    config.update(changes)
-    return config
 
 
 def test_a_teacher_is_called_as_the_user_or_its_file_says(tmp_path):
@@ -42,9 +29,9 @@ def test_a_teacher_is_called_as_the_user_or_its_file_says(tmp_path):
         "b": folder,
     }
     assert teacher_paths("", ()) == {}
-    config = tiny(tasks="src,rotation")
+    config = small()
     config.distil.teachers = f"imagenet={file}"
-    assert typed(config).members == ("src", "rotation", "imagenet")
+    assert typed(config).members == ("rotation", "src", "imagenet")
     assert typed(config).teachers == {"imagenet": file}
 
 
@@ -52,7 +39,8 @@ def test_a_teacher_is_called_as_the_user_or_its_file_says(tmp_path):
 def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys, monkeypatch):
     one = make_mesh(jax.devices()[:1])
     monkeypatch.setattr("assl_jax.studies.make_mesh", lambda: one)  # compiles faster than for 8
-    config = tiny(tasks="rotation")
+    config = small()
+    config.tasks = "rotation"
     settings = config.backbone.to_dict()
     module = make_backbone(**settings | {"delay": ()})
     variables = drawn(module.init, jnp.zeros((1, 16, 16, 1)))

@@ -71,14 +71,9 @@ __all__ = [
 
 
 def backbone_entry(name: str) -> Entry:
-    """The entry of the backbone called `name`.
+    """The entry of a backbone of `BACKBONES`, of another package, or of `module:Class`.
 
-    Args:
-      name: one of `BACKBONES`, of another package, or `module:Class`. The module may also hold an
-        `Entry`. A class alone is an entry that ignores the setting `stem`.
-
-    Raises:
-      InputError: an unknown name, or something else than an entry or a Flax module.
+    The module may also hold an `Entry`. A class alone is an entry that ignores the setting `stem`.
     """
     found = plugins.load(BACKBONES, name, "backbone.name", GROUP)
     if isinstance(found, Entry):
@@ -91,15 +86,7 @@ def backbone_entry(name: str) -> Entry:
 
 
 def takes(name: str, setting: str) -> bool:
-    """Whether the backbone called `name` has a field for a setting, or ignores the setting.
-
-    Args:
-      name: see `backbone_entry`.
-      setting: of `BackboneSettings`.
-
-    Raises:
-      InputError: as `backbone_entry` does.
-    """
+    """Whether the backbone called `name` has a field for a setting, or ignores the setting."""
     entry = backbone_entry(name)
     return setting in {field.name for field in dataclasses.fields(entry.module)} | {*entry.ignored}
 
@@ -108,9 +95,6 @@ def fixed_elsewhere(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that the entry of a backbone from another package fixes; {} for `BACKBONES`.
 
     They are part of what determines a network, and may change with the other package.
-
-    Args:
-      settings: of `BackboneSettings`.
     """
     name = settings.get("name", "")
     return {} if not name or name in BACKBONES else dict(backbone_entry(name).fixed)
@@ -153,11 +137,7 @@ class BackboneSettings:
         )
 
     def module(self) -> nn.Module:
-        """The network.
-
-        Raises:
-          InputError: an unknown name or stem; a setting that this backbone does not take.
-        """
+        """The network; an `InputError` for a setting that this backbone does not take."""
         entry = backbone_entry(self.name)
         given = {**vars(self), "delay": tuple(self.delay)}
         del given["name"]

@@ -75,16 +75,10 @@ def feature_maps(stages: Mapping[str, Float[Array, "b *space c"]]) -> dict[str, 
 def in_training(
     backbone: nn.Module, variables: Mapping[str, Any], x: Array, key: jax.Array | None = None
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """A backbone in training mode.
+    """A backbone's mapping in training mode, and its new running statistics: {} without BatchNorm.
 
-    Args:
-      backbone, variables: the network.
-      x: standardised images `[b, *space, c]`.
-      key: of the stream `dropout`. None switches every `nn.Dropout` off; what else draws from the
-        stream gets the same numbers in every call.
-
-    Returns:
-      The backbone's mapping, and its new running statistics: {} without BatchNorm.
+    `key` is that of the stream `dropout`. None switches every `nn.Dropout` off; what else draws
+    from the stream gets the same numbers in every call.
     """
     rngs = {"dropout": jax.random.key(0) if key is None else key}
     with nn.intercept_methods(_undropped) if key is None else contextlib.nullcontext():
@@ -145,7 +139,6 @@ class ConvNet(nn.Module):
     def recomputed(self, layer: Any, *, static: tuple[int, ...]) -> Any:
         """`layer`, a module class or a function of a module, recomputed if `remat` says so.
 
-        Args:
-          static: positions of the arguments that are Python values, not arrays.
+        `static` are the positions of the arguments that are Python values, not arrays.
         """
         return nn.remat(layer, static_argnums=static) if self.remat else layer

@@ -24,11 +24,6 @@ def check_backbone(
 
     Returns:
       Its mapping for the first of `inputs`.
-
-    Raises:
-      InputError: parameters whose shapes change with the size of the images; variables that are
-        neither parameters nor running statistics; a mapping without `last` and `pooled`, or with
-        maps that have lost their spatial axes.
     """
     kind = type(backbone).__name__
     by_space = {x.shape[1:-1]: x for x in reversed(inputs)}

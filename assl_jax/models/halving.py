@@ -21,15 +21,9 @@ class Halvings:
     """
 
     def __init__(self, delay: Sequence[int], rank: int) -> None:
-        """Before the first halving.
+        """Before the first halving of maps with `rank` spatial axes.
 
-        Args:
-          delay: for each spatial axis, how many of the first halvings leave it unchanged; `()`
-            means that every halving halves every axis.
-          rank: the number of spatial axes.
-
-        Raises:
-          InputError: `delay` does not have one number per spatial axis.
+        `delay` says for each, how many of the first halvings leave it unchanged; `()` means none.
         """
         self.delay = tuple(delay) or (0,) * rank
         require(

@@ -24,11 +24,7 @@ def last_map(features: Mapping[str, Array]) -> Array:
 
 
 class MLP(nn.Module):
-    """Linear layers with a ReLU after each but the last.
-
-    Attributes:
-      widths: outputs of each layer.
-    """
+    """Linear layers of these widths, with a ReLU after each but the last."""
 
     widths: Sequence[int]
 
@@ -40,11 +36,7 @@ class MLP(nn.Module):
 
 
 class NormalisedMLP(nn.Module):
-    """As `MLP`, with batch normalisation before each ReLU.
-
-    Attributes:
-      widths: outputs of each layer.
-    """
+    """As `MLP`, with batch normalisation before each ReLU."""
 
     widths: Sequence[int]
 
@@ -124,11 +116,7 @@ LARGEST_FACTOR = 1e3  # by which a gradient is scaled up, where gradients are br
 def balanced_copies(x: Array, weight: float) -> tuple[Array, Array]:
     """`x` twice. The gradient through the second copy gets the norm of that through the first.
 
-    It is scaled up by `LARGEST_FACTOR` at most.
-
-    Args:
-      x: features.
-      weight: factor of the second gradient after it was scaled.
+    It is scaled up by `LARGEST_FACTOR` at most, and then multiplied by `weight`.
     """
     return x, x
 

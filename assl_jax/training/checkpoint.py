@@ -60,10 +60,7 @@ class Checkpoints:
     ) -> None:
         """Look into `folder`; the primary process creates it with the first checkpoint.
 
-        Args:
-          folder: of the checkpoints.
-          policy: when they are written before the last step; None for never.
-          last: whether the last step of a training is written too.
+        Without a `policy`, none is due before the last step.
         """
         self.last = last
         self._policy = policy
@@ -108,8 +105,7 @@ class Checkpoints:
     def restore(self, like: Any, mesh: Mesh) -> Any:
         """The newest checkpoint on every device of `mesh`; `like` has the same tree and shapes.
 
-        Raises:
-          ValueError, KeyError, FileNotFoundError: it is damaged, or of another tree.
+        One of `DAMAGED` says that it is damaged, or of another tree.
         """
         folder = self._folder / str(self.latest)
         _check(folder)
@@ -193,11 +189,7 @@ def save_tree(folder: Path, tree: Mapping[str, Any]) -> None:
 
 
 def load_tree(folder: Path) -> dict[str, Any]:
-    """Read the tree that `save_tree` wrote, as NumPy arrays, on any number of devices.
-
-    Raises:
-      Unusable: the files are damaged or missing.
-    """
+    """Read the tree that `save_tree` wrote, as NumPy arrays; `Unusable` if files are damaged."""
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_without_waiting())
     try:
         _check(folder)

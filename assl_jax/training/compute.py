@@ -25,12 +25,8 @@ def step_flops(backbone: nn.Module, objective: Objective, *examples: jax.ShapeDt
 
     Backbone and head count with `PASSES`, and `Member.passes` with one pass over the backbone each.
     The operations are those of the plain forms, so the number is the same on every machine.
-    Augmentation, normalisation and the optimiser are left out.
-
-    Args:
-      backbone: the network.
-      objective: if its steps take turns, the mean over them counts.
-      examples: of a batch: stored images `[b, *space, c]`, and labels if the objective sees them.
+    Augmentation, normalisation and the optimiser are left out. If steps take turns, their mean
+    counts. `examples` are those of a batch: stored images, and labels if the objective sees them.
     """
     if len(objective.turns) > 1:
         each = [step_flops(backbone, turn, *examples) for turn in objective.turns]

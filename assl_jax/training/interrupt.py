@@ -8,9 +8,8 @@ from assl_jax.training.processes import gather, is_single
 def stop_requested(exchange: bool = True) -> bool:
     """Whether a process received a signal since `signals.stoppable` was entered.
 
-    Args:
-      exchange: let the processes tell each other. All of them must call this with the same value.
-        Without an exchange the answer of several processes is no. A single process always knows.
+    All processes must call this with the same `exchange`: whether they tell each other. Without it
+    the answer of several processes is no. A single process always knows.
     """
     if is_single():
         return signals.asked()

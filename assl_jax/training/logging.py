@@ -74,12 +74,7 @@ class Recent:
     """The metrics of the steps since the last record."""
 
     def __init__(self, steps: int, batch_size: int, logging: Logging) -> None:
-        """Begin without a step.
-
-        Args:
-          steps, batch_size: of the training.
-          logging: what is shown and recorded.
-        """
+        """Begin without a step; `steps` and `batch_size` are those of the training."""
         self._steps, self._batch_size, self._logging = steps, batch_size, logging
         self._measured: list[_Measured] = []
         self._observed = ""  # the last observation, as text

@@ -63,9 +63,7 @@ class Training:
     def check(self, mesh: Mesh, group: str = "") -> None:
         """Raise `InputError` unless a micro-batch can be split evenly over the devices.
 
-        Args:
-          mesh: the devices.
-          group: precedes the setting's name in the message, as in "pretrain.".
+        `group` precedes the setting's name in the message, as in "pretrain.".
         """
         whole = self.accumulate == 1
         name = f"{group}batch_size" if whole else f"({group}batch_size / accumulate)"

@@ -4,7 +4,7 @@ import contextlib
 import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from assl_jax.records import LogRecord
 from assl_jax.training.processes import is_primary
@@ -29,12 +29,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, log_to: tuple[str, ...] = DEFAULT) -> None:
-        """The log in `folder`; nothing is written before the first record.
-
-        Args:
-          folder: of the stage.
-          log_to: names in `TRACKERS`.
-        """
+        """The log of a stage in its `folder`; nothing is written before the first record."""
         self.path = folder / FILE
         self._tracked = Tracked(log_to, folder)
 
@@ -42,9 +37,10 @@ class MetricsLog:
         """Append one record, as one line."""
         line = record.to_line()
         with self.path.open("a+b") as file:
-            # A killed run may have left an unfinished line.
-            if file.tell() and not _ends_line(file):
-                line = "\n" + line
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":  # a killed run left an unfinished line
+                    line = "\n" + line
             file.write((line + "\n").encode())
         curve = "/".join(filter(None, [record.task, record.run])).replace(" ", "_")
         self._tracked.log(curve, record.step, record.values)
@@ -76,10 +72,7 @@ def recording(
 ) -> Iterator[Recorder]:
     """A function that logs to `folder`; in all processes but the primary one it does nothing.
 
-    Args:
-      folder: of the stage.
-      stage, kind, label: of every record, see `LogRecord`.
-      log_to: names in `TRACKERS`.
+    Every record has the stage, kind and label; `log_to` are names in `TRACKERS`.
     """
 
     def record(**measured: Any) -> None:
@@ -88,8 +81,3 @@ def recording(
 
     with contextlib.closing(MetricsLog(folder, log_to)) as log:
         yield record
-
-
-def _ends_line(file: BinaryIO) -> bool:
-    file.seek(-1, 2)
-    return file.read(1) == b"\n"

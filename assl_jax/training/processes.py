@@ -33,20 +33,17 @@ def initialize(
 ) -> None:
     """Connect to the other processes, before JAX computes anything; do nothing without arguments.
 
-    Args:
-      distributed: let JAX find the others (SLURM, Open MPI, Kubernetes, TPU pods).
-      coordinator: address of the primary process, "host:port".
-      num_processes: number of processes.
-      process_id: number of this process, from 0.
-      seconds: to wait for the others.
+    `distributed` lets JAX find them (SLURM, Open MPI, Kubernetes, TPU pods). Otherwise the primary
+    process has the address "host:port", and this one a number from 0.
 
     Raises:
       InputError: flags that do not fit together, no cluster, or a coordinator that does not answer.
     """
     by_hand = (coordinator, num_processes, process_id)
-    if not distributed and by_hand == (None, None, None):
+    given = by_hand != (None, None, None)
+    if not distributed and not given:
         return
-    if by_hand != (None, None, None):
+    if given:
         require(
             None not in by_hand,
             "--coordinator=HOST:PORT, --num_processes and --process_id belong together; give all",
@@ -93,8 +90,7 @@ def is_primary() -> bool:
 def gather(value: Any) -> list[Any]:
     """The JSON values of all processes, in their order. Waits for all of them.
 
-    Raises:
-      InputError: another process has failed, see `share_errors`.
+    An `InputError` says that another process has failed, see `share_errors`.
     """
     if is_single():
         return [value]

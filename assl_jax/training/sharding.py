@@ -59,13 +59,7 @@ def split_batch(indices: np.ndarray, mesh: Mesh) -> jax.Array:
 def split_rows(
     shape: tuple[int, ...], read: Callable[[slice], np.ndarray], mesh: Mesh
 ) -> jax.Array:
-    """An array `[b, ...]` split over the mesh.
-
-    Args:
-      shape: of the whole array.
-      read: gives the rows of one device of this process.
-      mesh: the devices.
-    """
+    """An array of a shape `[b, ...]` split over the mesh; `read` gives the rows of one device."""
 
     def shard(index: Any) -> np.ndarray:
         return read(index[0])

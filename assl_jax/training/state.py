@@ -64,10 +64,7 @@ class TrainState(NamedTuple):
     def going_on(self, objective: Objective, trained: "TrainState") -> "TrainState":
         """This fresh state of `objective` with the network of a finished training.
 
-        Args:
-          objective: the one that will be trained.
-          trained: the last state of a training. A member whose `Member.origin` was not a part of
-            it begins anew.
+        A member whose `Member.origin` was not a part of that training begins anew.
         """
         heads, carry = dict(self.params["heads"]), dict(self.carry)
         for member in objective.members:

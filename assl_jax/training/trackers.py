@@ -1,6 +1,7 @@
 """Where curves are shown: TensorBoard, Weights & Biases or MLflow, in one table, `TRACKERS`."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -24,11 +25,8 @@ class Tracker(Protocol):
     def log(self, curve: str, step: int, values: Mapping[str, float]) -> None:
         """Add a point to some curves.
 
-        Args:
-          curve: the task, and the run if a stage has several: `"target/cv_0_1"`. The name of the
-            stage comes first in a tracker of all stages.
-          step: of this curve; every run of a stage starts again at 1.
-          values: by name.
+        A curve is a task, and the run if a stage has several: `"target/cv_0_1"`. The name of the
+        stage comes first in a tracker of all stages. Every run of a stage starts again at step 1.
         """
 
     def close(self) -> None:
@@ -141,11 +139,7 @@ FOLDERS = ("tensorboard", "wandb")  # of a stage; a user or the tracker may tidy
 
 
 def trackers_of(names: str) -> tuple[str, ...]:
-    """The names in a list with commas; an empty list is one of no tracker.
-
-    Raises:
-      InputError: an unknown name, a name given twice, or a package that is not installed.
-    """
+    """The names in a list with commas; an empty list is one of no tracker."""
     found = tuple(name.strip() for name in names.split(",") if name.strip())
     require(len(set(found)) == len(found), f"log_to={names!r} names a tracker twice")
     for name in found:
@@ -157,24 +151,7 @@ def trackers_of(names: str) -> tuple[str, ...]:
     return found
 
 
-class _Run:
-    """The trackers of all stages of a run, each made when it is first asked for."""
-
-    def __init__(self, workdir: Path, key: str) -> None:
-        self._workdir, self._key = workdir, key
-        self._open: dict[str, Tracker] = {}
-
-    def tracker(self, name: str) -> Tracker:
-        if name not in self._open:
-            self._open[name] = _made(name, self._workdir, self._key)
-        return self._open[name]
-
-    def close(self) -> None:
-        for tracker in self._open.values():
-            tracker.close()
-
-
-_run: _Run | None = None
+_of_run: Callable[[str], Tracker] | None = None  # a tracker of all stages of a run, by its name
 
 
 @contextlib.contextmanager
@@ -183,12 +160,8 @@ def one_run(workdir: Path, names: tuple[str, ...]) -> Iterator[None]:
 
     A run that goes on later is the same there. Of several processes this holds for the first; the
     others, which share its work, have runs of their own.
-
-    Args:
-      workdir: of the run, with the record that began it.
-      names: in `TRACKERS`.
     """
-    global _run
+    global _of_run
     if not is_primary() or not any(TRACKERS[name].whole for name in names):
         yield
         return
@@ -197,12 +170,19 @@ def one_run(workdir: Path, names: tuple[str, ...]) -> Iterator[None]:
         lock = try_lock(workdir / ".trackers.lock")
         if lock:
             held.callback(lock.release)
-        _run = _Run(workdir, digest([str(workdir.resolve()), began]) if lock else "")
-        held.callback(_run.close)
+        key = digest([str(workdir.resolve()), began]) if lock else ""
+
+        @functools.cache
+        def tracker(name: str) -> Tracker:
+            made = _made(name, workdir, key)
+            held.callback(made.close)
+            return made
+
+        _of_run = tracker
         try:
             yield
         finally:
-            _run = None
+            _of_run = None
 
 
 def _made(name: str, folder: Path, key: str) -> Tracker:
@@ -241,12 +221,12 @@ class Tracked:
                 del self._open[name]
 
     def _tracker(self, name: str) -> Tracker:
-        if _run and TRACKERS[name].whole:
-            return _run.tracker(name)
+        if _of_run and TRACKERS[name].whole:
+            return _of_run(name)
         return _made(name, self._folder, "")
 
     def close(self) -> None:
         for name, tracker in (self._open or {}).items():
-            if not (_run and TRACKERS[name].whole):
+            if not (_of_run and TRACKERS[name].whole):
                 tracker.close()
         self._open = None

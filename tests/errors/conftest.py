@@ -10,7 +10,7 @@ import pytest
 
 from assl_jax.__main__ import main
 
-ROOT = Path(__file__).parents[2]
+TABLE = Path(__file__).parents[1] / "files" / "errors.md"
 PLACE = "FOLDER"  # stands for the temporary folder
 SECONDS, BYTES = 20, 1e9  # that a mistake may take
 
@@ -29,7 +29,15 @@ def table(text: str) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def rows():
-    return table((ROOT / "tests" / "files" / "errors.md").read_text(encoding="utf-8"))
+    return table(TABLE.read_text(encoding="utf-8"))
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes a `row` is run for every row of its file's topic, and for every case."""
+    if "row" in metafunc.fixturenames:
+        rows = table(TABLE.read_text(encoding="utf-8"))[metafunc.module.TOPIC]
+        cases = getattr(metafunc.module, "CASES", {})
+        metafunc.parametrize("row", dict.fromkeys([*rows, *cases]))
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:

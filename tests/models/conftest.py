@@ -1,9 +1,13 @@
-"""A convolution to compare with."""
+"""A convolution to compare with, and shapes of backbones."""
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from assl_jax.models import make_backbone
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +27,15 @@ def slow(x, kernel, stride):
         patch = x[(slice(None), *box)].reshape(x.shape[0], -1)
         y[(slice(None), *place)] = patch @ kernel.reshape(-1, kernel.shape[-1])
     return y
+
+
+@pytest.fixture(scope="session")
+def shapes():
+    """`shapes(name, shape, **settings)`: shapes of a backbone's maps, and of its variables."""
+
+    def run(name, shape, **settings):
+        x = jax.ShapeDtypeStruct(shape, jnp.float32)
+        init = make_backbone(name, **settings).init_with_output
+        return jax.eval_shape(init, jax.random.key(0), x)
+
+    return run

@@ -18,18 +18,9 @@ STAGES = {"resnet": ["stage1", "stage2", "stage3", "stage4"]}
 STAGES["vgg"] = [*STAGES["resnet"], "stage5"]
 
 
-@functools.cache
-def shapes(name, shape, **settings):
-    """Shapes of the features of a batch of `shape`, and of the variables."""
-    backbone = make_backbone(name, **settings)
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    features, variables = jax.eval_shape(backbone.init_with_output, jax.random.key(0), x)
-    return features, variables
-
-
 @pytest.mark.parametrize("name", ["resnet10", "resnet18", "resnet34", "vgg11", "vgg13", "vgg16"])
 @pytest.mark.parametrize("space", [(64, 64), (32, 64, 96)])
-def test_stages(name, space):
+def test_stages(shapes, name, space):
     features, _ = shapes(name, (2, *space, 1))
     resnet = name.startswith("resnet")
     kind = "resnet" if resnet else "vgg"
@@ -49,14 +40,14 @@ def test_stages(name, space):
 @pytest.mark.parametrize(
     "stem, first", [("imagenet", 4), ("quarter", 4), ("small", 1), ("half", 2)]
 )
-def test_stems(stem, first):
+def test_stems(shapes, stem, first):
     features, _ = shapes("resnet10", (2, 32, 32, 3), stem=stem)
     assert features["stage1"].shape == (2, 32 // first, 32 // first, 64)
     assert features["stage4"].shape == (2, *(max(2, 4 // first),) * 2, 512)
 
 
 @pytest.mark.parametrize("space", [(64, 64), (32, 64, 96)])
-def test_bottlenecks_give_four_times_the_channels(space):
+def test_bottlenecks_give_four_times_the_channels(shapes, space):
     """The block halves in its 3-wide convolution, as torchvision's does."""
     features, variables = shapes("resnet50", (2, *space, 1), width=1 / 4)
     channels = [features[name].shape[-1] for name in ("stem", *STAGES["resnet"], "pooled")]
@@ -91,7 +82,7 @@ def test_shortcut_a_leaves_out_positions_and_adds_zeros(shape, quick_jit, drawn)
     np.testing.assert_array_equal(found[..., shape[-1] :], 0)
 
 
-def test_width_multiplies_every_channel_count():
+def test_width_multiplies_every_channel_count(shapes):
     features, variables = shapes("resnet18", (2, 32, 32, 3), width=1 / 4)
     assert [features[f"stage{i}"].shape[-1] for i in (1, 2, 3, 4)] == [16, 32, 64, 128]
     assert variables["params"]["stem_conv"]["kernel"].shape == (7, 7, 3, 16)
@@ -122,18 +113,14 @@ def test_max_pool_takes_one_number_for_each_axis():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"name": "resnt18"}, "backbone.name='resnt18' is unknown; did you mean 'resnet18'"),
-        ({"name": "vgg19"}, "did you mean 'vgg1[136]'"),
-        ({"stem": "imagnet"}, "backbone.stem='imagnet' is unknown; did you mean 'imagenet'"),
-        ({"dtype": "bfloat"}, "backbone.dtype='bfloat' is unknown; did you mean 'bfloat16'"),
-        ({"width": 0.0}, "backbone.width=0.0 must be above 0"),
+        ({"name": "vgg19"}, "backbone.name='vgg19' is unknown; did you mean 'vgg1[136]'"),
         ({"delay": (0, -1)}, r"backbone.delay=\(0, -1\) must hold one whole number from 0 up"),
         ({"delay": [1.0, 0], "name": "vgg11"}, r"backbone.delay=\[1.0, 0\] must hold"),
         ({"delay": (True, False)}, "must hold one whole number"),
         ({"delay": 3}, "backbone.delay=3 must hold one whole number from 0 up per axis"),
     ],
 )
-def test_wrong_settings_name_the_nearest(settings, message):
+def test_wrong_settings(settings, message):
     with pytest.raises(InputError, match=message) as error:
         make_backbone(**settings)
     assert "\n" not in str(error.value)

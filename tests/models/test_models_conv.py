@@ -12,11 +12,6 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("value, rank, want", [(2, 3, (2, 2, 2)), ((1, 2), 2, (1, 2))])
-def test_per_axis(value, rank, want):
-    assert per_axis(value, rank) == want
-
-
 @pytest.mark.parametrize("value, rank", [((1, 2), 3), ((1, 2, 3), 2)])
 def test_per_axis_names_the_mismatch(value, rank):
     with pytest.raises(ValueError, match=f"{len(value)} axes, the image has {rank}"):

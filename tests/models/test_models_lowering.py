@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import export
+from small_tasks import small_task
 
 from assl_jax.evaluation import features
 from assl_jax.evaluation.classification import Augmentation, Classification
 from assl_jax.models import make_backbone
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, make_task
+from assl_jax.tasks import TASKS
 from assl_jax.training.feed import Examples
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
@@ -25,9 +26,6 @@ pytestmark = pytest.mark.slow
 
 ELSEWHERE = ("cuda", "tpu")
 SHAPES = {2: (2, 32, 32, 1), 3: (2, 16, 16, 16, 1)}
-FEW = {"permutations": 10, "hidden": 16}
-SETTINGS = {"jigsaw": FEW, "rubiks_cube": FEW}
-IN_3D = {"jigsaw": {"grid": 2}}
 CASES = [
     (name, rank)
     for name in ("target", *TASKS)
@@ -43,21 +41,13 @@ def stored(rank):
     return jax.ShapeDtypeStruct(SHAPES[rank], jnp.uint8)
 
 
-def task_and_examples(name, rank):
-    """A task and the shapes of a batch as its `make_batch` takes it."""
-    if name == "target":
-        labels = jax.ShapeDtypeStruct((2,), jnp.int32)
-        return Classification(classes=3, augmentation=Augmentation(shift=1, flip=True)), (
-            stored(rank),
-            labels,
-        )
-    more = IN_3D.get(name, {}) if rank == 3 else {}
-    return make_task(name, **SETTINGS.get(name, {}) | more), stored(rank)
-
-
 def training_step(name, rank):
     """The step for a platform, as a function, and shapes of its arguments."""
-    task, examples = task_and_examples(name, rank)
+    if name == "target":
+        task = Classification(classes=3, augmentation=Augmentation(shift=1, flip=True))
+        examples = stored(rank), jax.ShapeDtypeStruct((2,), jnp.int32)
+    else:
+        task, examples = small_task(name, rank), stored(rank)
     optimiser = Optimiser(clip_norm=1.0)
     with jax.disable_jit():  # a function that is compiled with options cannot be traced
         state = shape(lambda key: init_state(key, BACKBONE, task, optimiser, examples), KEY)
@@ -66,23 +56,13 @@ def training_step(name, rank):
     return step, (state, Examples(examples, None), KEY, rate, None)
 
 
-def extraction(rank):
-    """The jitted feature extraction, and shapes of its arguments."""
-    run = features._apply(BACKBONE, Intensity(), "stage4", make_mesh(jax.devices()[:1]))
-    x = jax.ShapeDtypeStruct(SHAPES[rank], jnp.float32)
-    return run, (shape(BACKBONE.init, KEY, x), Examples(stored(rank), None))
-
-
 def convolutions(tree):
     """How many kernels of convolutions a tree of parameters has."""
     return sum(leaf.ndim >= 4 for leaf in jax.tree.leaves(tree))
 
 
-def exported(jitted, arguments, platform):
-    return export.export(jitted, platforms=(platform,))(*arguments).mlir_module()
-
-
-def check(text, count):
+def check(step, arguments, platform, count):
+    text = export.export(step, platforms=(platform,))(*arguments).mlir_module()
     assert text.count("stablehlo.convolution") == count
     assert "optimization_barrier" not in text
     assert "xla_cpu" not in text and "cse_barrier_expander" not in text
@@ -99,11 +79,14 @@ def test_a_step(name, rank):
     count = 3 * convolutions(state.params) - 1
     count += convolutions(state.carry[name])
     for platform in ELSEWHERE:
-        check(exported(step(platform=platform), arguments, platform), count)
+        check(step(platform=platform), arguments, platform, count)
 
 
 @pytest.mark.parametrize("rank", SHAPES)
 def test_feature_extraction(rank):
-    run, arguments = extraction(rank)
+    run = features._apply(BACKBONE, Intensity(), "stage4", make_mesh(jax.devices()[:1]))
+    x = jax.ShapeDtypeStruct(SHAPES[rank], jnp.float32)
+    variables = shape(BACKBONE.init, KEY, x)
     for platform in ELSEWHERE:
-        check(exported(run, arguments, platform), convolutions(arguments[0]["params"]))
+        arguments = variables, Examples(stored(rank), None)
+        check(run, arguments, platform, convolutions(variables["params"]))

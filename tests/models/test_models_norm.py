@@ -51,6 +51,8 @@ def test_sums_by_plane_are_sums(shape):
     x, _ = example(shape)
     want = x.astype(np.float64).reshape(-1, shape[-1]).sum(0)
     np.testing.assert_allclose(norm.channel_sums(x), want, rtol=1e-6)
+    with jax.enable_x64(True):  # as the plain form, or JAX refuses both
+        assert norm.channel_sums(x).dtype == np.float32
 
 
 def test_a_batch_is_normalised_and_its_statistics_are_kept():

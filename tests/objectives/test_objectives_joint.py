@@ -5,53 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from assl_jax.objectives.gradients import balanced_mean, global_norm
 from assl_jax.objectives.joint import Joint, shares
-from assl_jax.training.loop import Logging, batch_indices
+from assl_jax.training.loop import Logging
 from assl_jax.training.optimiser import Optimiser
-
-
-def plain_joint_steps(toy, pool, steps, quick_jit):
-    """Both tasks on every other image; one Adam for everything, only the gradients compiled."""
-    state = toy.state(pool)
-    params, stats = state.params, state.batch_stats
-    adam = optax.adam(0.01)
-    moments = adam.init(params)
-
-    def loss_of(params, stats, batch, task):
-        variables = {"params": params["backbone"], "batch_stats": stats}
-        features, new = toy.backbone.apply(
-            variables, batch.inputs[:, 0], train=True, mutable=["batch_stats"]
-        )
-        features = {"pooled": features["pooled"][:, None]}
-        outputs = task.head().apply({"params": params["heads"][task.name]}, features, batch)
-        return task.loss(outputs, batch)[0], new["batch_stats"]
-
-    gradients = [
-        quick_jit(jax.grad(functools.partial(loss_of, task=task), has_aux=True))
-        for task in pool.parts
-    ]
-    for step in range(steps):
-        images = jnp.asarray(toy.images)[batch_indices(toy.rows, 8, step, 0)]
-        key = jax.random.fold_in(jax.random.key(0), step)
-        found = []
-        for k, (task, gradient) in enumerate(zip(pool.parts, gradients, strict=True)):
-            grads, stats = gradient(params, stats, task.make_batch(key, images[k::2]))
-            found.append(grads)
-        norms = [float(optax.tree.norm(g["backbone"])) for g in found]
-        factors = [sum(norms) / 2 / norm / 2 for norm in norms]
-        grads = {
-            "backbone": jax.tree.map(
-                lambda a, b, f=factors: f[0] * a + f[1] * b, *(g["backbone"] for g in found)
-            ),
-            "heads": {t.name: g["heads"][t.name] for t, g in zip(pool.parts, found, strict=True)},
-        }
-        updates, moments = adam.update(grads, moments, params)
-        params = optax.apply_updates(params, updates)
-    return params, stats
 
 
 @pytest.mark.slow
@@ -59,9 +18,9 @@ def test_equal_to_a_plain_loop(toy, quick_jit):
     log, pool = toy.Log(), Joint((toy.brightness, toy.contrast))
     optimiser = Optimiser(learning_rate=0.01, schedule="constant")
     state = toy.fit(pool, steps=3, optimiser=optimiser, logging=Logging(record=log, every=3))
-    params, stats = plain_joint_steps(toy, pool, 3, quick_jit)
+    plain = toy.plain_steps(pool, optimiser, 3, quick_jit)
     close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5)
-    jax.tree.map(close, (state.params, state.batch_stats), (params, stats))
+    jax.tree.map(close, (state.params, state.batch_stats), plain)
     # Each task has its own record, and every head has taken every step.
     assert [r["task"] for r in log.records] == ["brightness", "contrast"]
     assert all(np.isfinite(r["loss"]) and r["gradient_norm"] > 0 for r in log.records)

@@ -51,17 +51,24 @@ def shuffled(key, x, window):
     return shuffle.shuffle_windows(x, keys, full(x)[0][:, 0], [window] * (x.ndim - 2))
 
 
-# name -> the operation on unit intensities that keeps their shape, and the same at no strength.
+# Operations that keep the shape of unit intensities: strong settings, and those of no strength.
+SETTINGS = {
+    colour.colour_jitter: (
+        {"probability": 0.7},
+        {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
+    ),
+    colour.random_grey: ({"probability": 0.5}, {"probability": 0}),
+    crop.random_flip: ({}, {"probability": 0}),
+    curve.random_curve: ({"levels": 64}, {"levels": 64, "probability": 0, "inverted": 0}),
+    resample.random_resized_crop: ({}, {"scale": (1, 1), "ratio": (1, 1)}),
+    resample.random_blur: ({}, {"sigma": (0.0, 0.0), "probability": 1}),
+    shuffle.random_shuffle: ({"fraction": 0.4}, {"probability": 0}),
+}
 SAME_SHAPE = {
-    "colour_jitter": (
-        functools.partial(colour.colour_jitter, probability=0.7),
-        functools.partial(colour.colour_jitter, brightness=0, contrast=0, saturation=0, hue=0),
-    ),
-    "random_grey": (
-        functools.partial(colour.random_grey, probability=0.5),
-        functools.partial(colour.random_grey, probability=0),
-    ),
-    "random_flip": (crop.random_flip, functools.partial(crop.random_flip, probability=0)),
+    **{
+        operation.__name__: tuple(functools.partial(operation, **each) for each in settings)
+        for operation, settings in SETTINGS.items()
+    },
     "random_shift": (
         lambda key, x: crop.random_shift(key, x, 2),
         lambda key, x: crop.random_shift(key, x, 0),
@@ -74,20 +81,8 @@ SAME_SHAPE = {
         lambda key, x: crop.cut(jnp.repeat(x, 2, 2), full(x)[0] + 1, full(x)[1])[:, 0],
         lambda key, x: crop.cut(x, *full(x))[:, 0],
     ),
-    "random_curve": (
-        functools.partial(curve.random_curve, levels=64),
-        functools.partial(curve.random_curve, levels=64, probability=0, inverted=0),
-    ),
     "apply_table": (lambda key, x: bent(x, 0.7), lambda key, x: bent(x, 0.0)),
     "apply_matrices": (lambda key, x: mixed(x, 0.3), lambda key, x: mixed(x, 0.0)),
-    "random_resized_crop": (
-        resample.random_resized_crop,
-        functools.partial(resample.random_resized_crop, scale=(1, 1), ratio=(1, 1)),
-    ),
-    "random_blur": (
-        resample.random_blur,
-        functools.partial(resample.random_blur, sigma=(0.0, 0.0), probability=1),
-    ),
     "resize": (
         lambda key, x: resample.resize(x[:, :3], x.shape[1:-1]),
         lambda key, x: resample.resize(x, x.shape[1:-1]),
@@ -96,14 +91,7 @@ SAME_SHAPE = {
         lambda key, x: rotate.rotate(x, ((0, 1), 2)),
         lambda key, x: rotate.rotate(x, rotate.IDENTITY),
     ),
-    "random_shuffle": (
-        functools.partial(shuffle.random_shuffle, fraction=0.4),
-        functools.partial(shuffle.random_shuffle, probability=0),
-    ),
-    "shuffle_windows": (
-        lambda key, x: shuffled(key, x, 2),
-        lambda key, x: shuffled(key, x, 1),
-    ),
+    "shuffle_windows": (lambda key, x: shuffled(key, x, 2), lambda key, x: shuffled(key, x, 1)),
     "Intensity": (
         lambda key, x: OF_THE_DATA.unstandardise(1.5 * OF_THE_DATA.standardise(x)),
         lambda key, x: OF_THE_DATA.unstandardise(OF_THE_DATA.standardise(x)),

@@ -46,24 +46,22 @@ def test_a_square_has_the_four_quarter_turns_in_order():
 
 
 @pytest.mark.parametrize(
-    "starts, size, space",
-    [([[0, 2], [3, 0]], (2, 3), (5, 6)), ([[1, 0, 2], [0, 1, 0]], (1, 2, 3), (3, 4, 5))],
+    "starts, sizes, space",
+    [
+        ([[0, 2], [3, 0]], (2, 3), (5, 6)),
+        ([[1, 0, 2], [0, 1, 0]], (1, 2, 3), (3, 4, 5)),
+        ([[0, 2], [3, 0], [1, 1]], [[2, 3], [1, 6], [0, 4]], (5, 6)),  # the third is empty
+    ],
 )
-def test_box_mask(starts, size, space):
-    mask = box_mask(jnp.asarray(starts), size, space)
-    want = np.zeros((2, *space, 1), bool)
-    for i, start in enumerate(starts):
+def test_box_mask(starts, sizes, space):
+    given = sizes if isinstance(sizes, tuple) else jnp.asarray(sizes)  # one for each image
+    mask = box_mask(jnp.asarray(starts), given, space)
+    want = np.zeros((len(starts), *space, 1), bool)
+    for i, (start, size) in enumerate(
+        zip(starts, np.broadcast_to(sizes, np.shape(starts)), strict=True)
+    ):
         want[i][tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))] = True
     assert mask.dtype == bool
-    np.testing.assert_array_equal(mask, want)
-
-
-def test_box_mask_with_a_size_for_each():
-    starts, sizes = [[0, 2], [3, 0], [1, 1]], [[2, 3], [1, 6], [0, 4]]
-    mask = box_mask(jnp.asarray(starts), jnp.asarray(sizes), (5, 6))
-    want = np.zeros((3, 5, 6, 1), bool)
-    want[0, 0:2, 2:5] = True
-    want[1, 3] = True  # the third is empty
     np.testing.assert_array_equal(mask, want)
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -207,32 +206,3 @@ def test_two_processes_share_a_search_and_one_may_die(finished, tmp_path):
         ]
         twice += len(places) > len(set(places))
     assert twice <= 1  # the stage that the killed process was at
-
-
-def test_killed_at_random_moments_it_ends_with_the_same_results(finished, tmp_path):
-    workdir, _, seconds = finished
-    seed = random.randrange(10**6)
-    draw = random.Random(seed)
-    stops = [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
-    told = []
-    for stop in stops:
-        process = start(*TINY, f"--workdir={tmp_path / 'killed'}")
-        wait = draw.uniform(0.3, 0.95) * seconds
-        try:
-            process.communicate(timeout=wait)
-        except subprocess.TimeoutExpired:
-            process.send_signal(stop)
-        asked = time.monotonic()
-        out, err = process.communicate(timeout=600)
-        told.append((stop.name, round(wait, 1), process.returncode, err[-300:]))
-        if process.returncode == 0 or "Report:" in out:  # the last line; then any signal ends it
-            break
-        if stop == signal.SIGTERM:
-            assert time.monotonic() - asked < 20, told
-            last = err.splitlines()[-1]
-            assert process.returncode == 143 and last.startswith("error: stopped"), told
-            assert last.endswith("; run the same command again to continue"), told
-    status, _, err = run(*TINY, f"--workdir={tmp_path / 'killed'}")
-    assert status == 0, (seed, told, err)
-    want, got = (p / "results.json" for p in (workdir, tmp_path / "killed"))
-    assert got.read_bytes() == want.read_bytes(), (seed, told)

@@ -1,7 +1,5 @@
 """Other runs of the whole program, each from its beginning."""
 
-import re
-
 import numpy as np
 import pytest
 from whole_runs import TINY, read, run
@@ -10,13 +8,6 @@ from assl_jax.commands.write_phantom import write_phantom
 from assl_jax.evaluation.scores import METRICS
 
 pytestmark = pytest.mark.slow
-
-
-def test_a_mistake_ends_the_program_with_status_2(tmp_path):
-    says = "did you mean --workdir?"
-    status, out, err = run(*TINY, "--wrokdir=x", f"--workdir={tmp_path / 'new'}")
-    assert status == 2 and out == "" and not (tmp_path / "new").exists()
-    assert says in err and re.fullmatch(r"error: .*\n", err), err
 
 
 def test_pretrain_runs_a_single_pool(tmp_path):

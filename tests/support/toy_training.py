@@ -1,12 +1,14 @@
 """A tiny network and two toy tasks; their steps compile fast."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from assl_jax.models.base import batch_norm, global_average
 from assl_jax.models.conv import Conv
@@ -14,7 +16,7 @@ from assl_jax.objectives.alternating import Alternating
 from assl_jax.ops.intensity import Intensity
 from assl_jax.tasks import Batch, ProxyTask
 from assl_jax.training.feed import Feed
-from assl_jax.training.loop import Session, Training, fit
+from assl_jax.training.loop import Session, Training, batch_indices, fit
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh
 from assl_jax.training.state import init_state
@@ -109,10 +111,11 @@ class Toy:
     rows = np.arange(4, 40)
 
     @classmethod
-    def state(cls, objective=None, *, key=0, optimiser=None, variables=None):
+    def state(cls, objective=None, *, key=0, images=None, optimiser=None, variables=None):
         objective, optimiser = objective or cls.pool, optimiser or Optimiser()
+        images = cls.images if images is None else images
         rng = jax.random.key(key)
-        return init_state(rng, cls.backbone, objective, optimiser, cls.images, variables)
+        return init_state(rng, cls.backbone, objective, optimiser, images, variables)
 
     @classmethod
     def fit(
@@ -125,18 +128,66 @@ class Toy:
         devices=1,
         placement="device",
         optimiser=None,
+        accumulate=1,
         frozen=None,
         **session,
     ):
         """Train the pool, by default from the state of key 0; `session` goes to `Session`."""
         objective, optimiser = objective or cls.pool, optimiser or Optimiser()
+        images = cls.images if images is None else images
         mesh = make_mesh(jax.devices()[:devices])
         return fit(
-            state or cls.state(objective, optimiser=optimiser),
+            state or cls.state(objective, optimiser=optimiser, images=images),
             objective,
-            Feed(cls.images if images is None else images, mesh, placement).select(cls.rows),
-            Training(steps=steps, batch_size=8, optimiser=optimiser),
+            Feed(images, mesh, placement).select(cls.rows),
+            Training(steps=steps, batch_size=8, optimiser=optimiser, accumulate=accumulate),
             backbone=cls.backbone,
             session=Session(**{"seed": 0, **session}),
             frozen=frozen,
         )
+
+    @classmethod
+    def plain_steps(cls, objective, optimiser, steps, jit):
+        """Parameters and statistics after steps of optax's own AdamW; gradients alone are compiled.
+
+        Each member has its share of the batch, and the gradients are brought to their mean norm.
+        """
+        state, members = cls.state(objective, optimiser=optimiser), objective.members
+        params, stats = state.params, state.batch_stats
+        kernels = jax.tree.map(lambda p: p.ndim > 1, params)
+        chain = optax.chain(
+            optax.clip_by_global_norm(optimiser.clip_norm or np.inf),
+            optax.adamw(optimiser.learning_rate, weight_decay=optimiser.weight_decay, mask=kernels),
+        )
+        moments = chain.init(params)
+
+        def loss_of(params, stats, batch, task):
+            variables = {"params": params["backbone"], "batch_stats": stats}
+            maps, new = cls.backbone.apply(
+                variables, batch.inputs[:, 0], train=True, mutable=["batch_stats"]
+            )
+            features = {"pooled": maps["pooled"][:, None]}
+            outputs = task.head().apply({"params": params["heads"][task.name]}, features, batch)
+            return task.loss(outputs, batch)[0], new["batch_stats"]
+
+        losses = [functools.partial(loss_of, task=task) for task in members]
+        gradients = [jit(jax.grad(loss, has_aux=True)) for loss in losses]
+        for step in range(steps):
+            images = jnp.asarray(cls.images)[batch_indices(cls.rows, 8, step, 0)]
+            key = jax.random.fold_in(jax.random.key(0), step)
+            grads = {}
+            for k, (task, gradient) in enumerate(zip(members, gradients, strict=True)):
+                batch = task.make_batch(key, images[k :: len(members)])
+                grads[task.name], stats = gradient(params, stats, batch)
+            norms = [float(optax.tree.norm(each["backbone"])) for each in grads.values()]
+            shares = [np.mean(norms) / norm / len(norms) for norm in norms]
+            total = {
+                "backbone": jax.tree.map(
+                    lambda *g, shares=shares: sum(s * x for s, x in zip(shares, g, strict=True)),
+                    *(each["backbone"] for each in grads.values()),
+                ),
+                "heads": {name: each["heads"][name] for name, each in grads.items()},
+            }
+            updates, moments = chain.update(total, moments, params)
+            params = optax.apply_updates(params, updates)
+        return params, stats

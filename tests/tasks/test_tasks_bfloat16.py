@@ -10,17 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_tasks import small_task
 
 from assl_jax.models.base import batch_norm, feature_maps
 from assl_jax.models.conv import Conv
-from assl_jax.tasks import TASKS, make_task
+from assl_jax.tasks import TASKS
 
 CASES = {"image": (4, 32, 32, 3), "volume": (4, 16, 16, 16, 1)}
-SMALL = {  # settings that make the heads small
-    **dict.fromkeys(["jigsaw", "rubiks_cube"], {"grid": 2, "permutations": 10, "hidden": 16}),
-    **dict.fromkeys(["simclr", "vicreg"], {"width": 8}),
-    "byol": {"hidden": 8, "width": 8},
-}
 # Bounds: relative difference of the loss, of the gradient's norm, and 1 - cosine of the gradients.
 BOUNDS = {
     "src": (0.001, 0.006, 0.01),
@@ -76,7 +72,7 @@ def test_every_task_has_the_bounds_of_the_document():
 @pytest.mark.parametrize("name, case", pairs())
 def test_stays_within_its_bounds(make, objective, name, case):
     images = np.random.default_rng(0).integers(0, 256, CASES[case], dtype=np.uint8)
-    task = make_task(name, **SMALL.get(name, {}))
+    task = small_task(name, rank=3)
     batch = make(task, images)
     wide, narrow = Small(), Small(dtype=jnp.bfloat16)
     variables, loss = objective(task, batch, wide)

@@ -1,15 +1,14 @@
 """cpc: the right patches, predictions that depend only on earlier patches, and the loss."""
 
 import itertools
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
-from assl_jax.models import make_backbone
-from assl_jax.tasks import Batch
+from assl_jax.tasks import Batch, tiles
 from assl_jax.tasks.cpc import CPC
 
 RANKS = pytest.mark.parametrize("rank", [2, 3])
@@ -21,10 +20,19 @@ def normal(seed, *shape):
 
 
 @pytest.mark.parametrize(
-    "space, grid, sides",
-    [((26, 34), 3, (10, 14)), ((26, 34), 5, (6, 8)), ((14, 20, 26), 3, (4, 8, 10))],
+    "space, grid, sides, overlap",
+    [
+        ((26, 34), 3, (10, 14), 1 / 2),
+        ((26, 34), 5, (6, 8), 1 / 2),
+        ((14, 20, 26), 3, (4, 8, 10), 1 / 2),
+        ((64, 64), 3, (20, 20), 1 / 4),
+        ((32, 40, 32), 3, (8, 12, 8), 1 / 4),
+    ],
 )
-def test_patches_overlap_by_half_and_tile_a_crop(make, coordinates, as_stored, space, grid, sides):
+def test_patches_overlap_and_tile_a_crop(
+    make, coordinates, as_stored, monkeypatch, space, grid, sides, overlap
+):
+    monkeypatch.setattr(tiles, "OVERLAP", Fraction(overlap))
     task, b, rank = CPC(grid=grid, intensity=as_stored), 64, len(space)
     patches = np.asarray(make(task, coordinates(b, *space)).inputs)
     assert patches.shape == (b, grid**rank, *sides, rank)
@@ -32,33 +40,13 @@ def test_patches_overlap_by_half_and_tile_a_crop(make, coordinates, as_stored, s
     first = patches[(slice(None), slice(None), *[0] * rank)]
     box = coordinates(1, *sides)[0]
     np.testing.assert_array_equal(patches, first[:, :, *[None] * rank] + box)
-    corner = first[:, 0]
+    corner, stride = first[:, 0], (1 - overlap) * np.asarray(sides)
     for view, cell in enumerate(itertools.product(range(grid), repeat=rank)):
-        want = corner + np.asarray(cell) * np.asarray(sides) // 2
-        np.testing.assert_array_equal(first[:, view], want)
+        np.testing.assert_array_equal(first[:, view], corner + cell * stride)
     ends = first[:, -1] + sides
     assert (corner >= 0).all() and (ends <= np.asarray(space)).all()
-    np.testing.assert_array_equal(ends - corner, [[(grid + 1) * n // 2 for n in sides]] * b)
+    np.testing.assert_array_equal(ends - corner, [(grid - 1) * stride + sides] * b)
     assert len(np.unique(corner, axis=0)) > 10
-
-
-@pytest.mark.parametrize(
-    "space, settings, sides",
-    [
-        ((96, 96), {}, (40, 40)),  # as the tiles of a route
-        ((32, 32), {}, (12, 12)),
-        ((96, 96), {"grid": 7, "crop_fraction": 1.0}, (24, 24)),
-        ((48, 72), {"crop_fraction": 0.5}, (12, 18)),
-        ((30, 128, 96), {"grid": 2, "steps": 1}, (16, 70, 52)),
-    ],
-)
-def test_sides_of_the_patches(space, settings, sides):
-    assert CPC(**settings).patches(space).tile == sides
-
-
-def test_too_small_images():
-    with pytest.raises(InputError, match="images of 12x20x20 give tiles of 2x4x4.*smaller grid"):
-        CPC(grid=5).patches((12, 20, 20))
 
 
 @RANKS
@@ -125,15 +113,3 @@ def test_an_uninformative_prediction_costs_the_logarithm_of_the_keys(quick_jit, 
     loss, metrics = quick_jit(CPC().loss)((predictions, normal(3, n, 3, 4)), NO_BATCH)
     np.testing.assert_allclose(loss, (np.log(2 * n) + np.log(n)) / 2, rtol=1e-6)
     np.testing.assert_allclose(metrics["accuracy"], (1 / (2 * n) + 1 / n) / 2, rtol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("space", [(24, 24), (14, 14, 14)])
-def test_starts_near_chance_on_the_features_of_a_resnet(make, objective, quick_jit, space):
-    images = np.random.default_rng(0).integers(0, 256, (4, *space, 1), dtype=np.uint8)
-    backbone = make_backbone("resnet10", width=1 / 16, stem="small")
-    batch = make(CPC(), images)
-    variables, loss = objective(CPC(), batch, backbone)
-    value, _ = quick_jit(loss)(variables, batch)
-    n = 4 * 3 ** (len(space) - 1)
-    assert abs(value - (np.log(2 * n) + np.log(n)) / 2) < 0.5

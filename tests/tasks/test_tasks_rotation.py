@@ -21,34 +21,30 @@ def is_a_crop(view):
 BOX = {"crop_fraction": 7 / 8, "square": False, "shift": 0.0, "flip": False}
 
 
-@pytest.mark.parametrize("space, size", [((16, 16), (14, 14)), ((16, 24), (14, 21))])
-def test_labels_are_the_quarter_turns_of_the_crop(make, coordinates, as_stored, space, size):
-    views, labels = map(
-        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(20, *space))[:2]
-    )
-    turns = [0, 1, 2, 3] if space[0] == space[1] else [0, 2]
-    assert views.shape == (20, len(turns), *size, 2)
-    np.testing.assert_array_equal(labels, [range(len(turns))] * 20)
+@pytest.mark.parametrize(
+    "space, size, classes",
+    [
+        ((16, 16), (14, 14), 4),
+        ((16, 24), (14, 21), 2),
+        ((8, 8, 8), (7, 7, 7), 10),
+        ((8, 16, 16), (7, 14, 14), 6),
+        ((8, 16, 24), (7, 14, 21), 4),
+    ],
+)
+def test_views_are_every_turn_of_the_crop_that_keeps_its_shape(
+    make, coordinates, as_stored, space, size, classes
+):
+    images = coordinates(20, *space)
+    views, labels = map(np.asarray, make(Rotation(**BOX, intensity=as_stored), images)[:2])
+    assert views.shape == (20, classes, *size, len(space))
+    np.testing.assert_array_equal(labels, [range(classes)] * 20)
     assert all(is_a_crop(v) for v in views[:, 0])
-    for label, quarter in enumerate(turns):
-        np.testing.assert_array_equal(views[:, label], np.rot90(views[:, 0], quarter, (1, 2)))
-    corners = np.unique(views[:, 0, 0, 0], axis=0)
-    assert len(corners) > 4 and corners.max() <= max(
-        n - s for n, s in zip(space, size, strict=True)
-    )
-
-
-@pytest.mark.parametrize("space, classes", [((8, 8, 8), 10), ((8, 16, 16), 6), ((8, 16, 24), 4)])
-def test_volumes_show_every_turn_that_keeps_the_shape(make, coordinates, as_stored, space, classes):
-    views, labels = map(
-        np.asarray, make(Rotation(**BOX, intensity=as_stored), coordinates(2, *space))[:2]
-    )
-    assert views.shape[1] == classes and labels.max() == classes - 1
-    size = views.shape[2:-1]
-    for label, (plane, quarter) in enumerate(rotation_classes(size)):
-        axes = (plane[0] + 1, plane[1] + 1)
-        np.testing.assert_array_equal(views[:, label], np.rot90(views[:, 0], quarter, axes))
+    for label, ((a, b), quarter) in enumerate(rotation_classes(size)):
+        turned = np.rot90(views[:, 0], quarter, (a + 1, b + 1))
+        np.testing.assert_array_equal(views[:, label], turned)
         assert is_a_crop(views[0, label]) == (label == 0)
+    corners = np.unique(views[(slice(None), 0, *[0] * len(space))], axis=0)
+    assert len(corners) > 4 and (corners <= np.subtract(space, size)).all()
 
 
 @pytest.mark.parametrize("space, classes", [((16, 16), 4), ((8, 8, 8), 10)])

@@ -5,32 +5,42 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
-from assl_jax.models import make_backbone
+from assl_jax.losses import mcpc_loss
 from assl_jax.tasks import Batch
 from assl_jax.tasks.mcpc import MCPC
 from assl_jax.tasks.sc_assl import SCASSL
 from assl_jax.tasks.src import SRC
 
 
-@pytest.mark.parametrize("space, sides", [((26, 34), (10, 14)), ((14, 20, 26), (4, 8, 10))])
-def test_tiles_are_the_pixels_of_the_route(make, coordinates, as_stored, space, sides):
-    task, b = SRC(intensity=as_stored), 64
+@pytest.mark.parametrize(
+    "settings, space, sides, stride",
+    [
+        ({}, (26, 34), (10, 14), (5, 7)),
+        ({}, (14, 20, 26), (4, 8, 10), (2, 4, 5)),
+        ({"overlap": 0.25}, (64, 64), (20, 20), (15, 15)),
+        ({"overlap": 0.25}, (32, 40, 32), (8, 12, 8), (6, 9, 6)),
+        ({"overlap": 0.0}, (26, 34), (7, 9), (7, 9)),  # neighbours share no pixel
+    ],
+)
+def test_tiles_are_the_pixels_of_the_route(
+    make, coordinates, as_stored, settings, space, sides, stride
+):
+    task, b = SRC(**settings, intensity=as_stored), 64
     tiles, labels = make(task, coordinates(b, *space))[:2]
     tiles, routes = np.asarray(tiles), task.label_table(len(space))[np.asarray(labels)]
-    rank, sides = len(space), np.asarray(sides)
+    rank, reach = len(space), 2 * np.asarray(stride)
     assert tiles.shape == (b, 2 * rank + 1, *sides, rank)
-    # A tile is the box of side t at its first pixel.
+    # A tile is the box of its sides at its first pixel.
     start = tiles[(slice(None), slice(None), *[0] * rank)]
     box = coordinates(1, *sides)[0]
     np.testing.assert_array_equal(tiles, start[:, :, *[None] * rank] + box)
     # The route visits two opposite corners, so the least start is the crop's corner.
     corner = start.min(1)
-    np.testing.assert_array_equal(start, corner[:, None] + routes * (sides // 2))
-    assert (corner >= 0).all() and (corner + 2 * sides <= np.asarray(space)).all()
+    np.testing.assert_array_equal(start, corner[:, None] + routes * stride)
+    assert (corner >= 0).all() and (corner + reach + sides <= np.asarray(space)).all()
     assert len(np.unique(corner, axis=0)) > 20
     np.testing.assert_array_equal(
-        start[:, -1] - corner, np.where(routes[:, 0] == 0, sides, 0)
+        start[:, -1] - corner, np.where(routes[:, 0] == 0, reach, 0)
     )  # the last tile lies in the corner opposite the first
     steps = np.abs(np.diff(start, axis=1))
     np.testing.assert_array_equal((steps > 0).sum(-1), 1)  # along one axis at a time
@@ -42,32 +52,6 @@ def test_the_three_tasks_make_the_same_batch(make):
     for batch in batches[1:]:
         np.testing.assert_array_equal(batch.inputs, batches[0].inputs)
         np.testing.assert_array_equal(batch.targets, batches[0].targets)
-
-
-@pytest.mark.parametrize(
-    "space, fraction, sides",
-    [
-        ((96, 96), 5 / 6, (40, 40)),
-        ((32, 32), 5 / 6, (12, 12)),
-        ((30, 270, 230), 5 / 6, (12, 112, 94)),
-        ((10, 10), 5 / 6, (4, 4)),
-        ((40, 40), 1.0, (20, 20)),
-        ((48, 72), 0.5, (12, 18)),
-    ],
-)
-def test_tile_sides(space, fraction, sides):
-    grid = SRC(crop_fraction=fraction).grid(space)
-    assert grid.tile == sides
-    assert grid.stride == tuple(t // 2 for t in sides) and grid.crop == tuple(2 * t for t in sides)
-    assert all(t % 2 == 0 and 2 * t <= n for t, n in zip(sides, space, strict=True))
-
-
-@pytest.mark.parametrize(
-    "space, text", [((9, 9), "9x9 give tiles of 2x2"), ((4, 96, 96), "4x96x96")]
-)
-def test_too_small_images(space, text):
-    with pytest.raises(InputError, match=f"task src: images of {text}.*or a larger crop_fraction"):
-        SRC().grid(space)
 
 
 @pytest.mark.slow
@@ -127,34 +111,19 @@ def test_mcpc_of_an_uninformative_prediction(quick_jit, reduction, want):
     np.testing.assert_allclose(loss, want, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind, key", [(MCPC, None), (SCASSL, "mcpc")])
-def test_the_temperature_reaches_the_loss(quick_jit, kind, key):
-    """Softmax cross-entropy of -BCE / temperature, worked out in NumPy."""
+@pytest.mark.parametrize("kind", [MCPC, SCASSL])
+def test_the_temperature_reaches_the_loss(quick_jit, kind):
+    """`tests/test_losses.py` has the values of the loss."""
     rng = np.random.default_rng(1)
-    prediction, tiles = rng.standard_normal((2, 4)), rng.standard_normal((2, 5, 4))
-    z, a = (1 / (1 + np.exp(-x)) for x in (tiles.reshape(10, 4), prediction))
-    bce = -(z @ np.log(a).T + (1 - z) @ np.log(1 - a).T).T / 4
-    mcpc_outputs = (jnp.asarray(prediction, jnp.float32), jnp.asarray(tiles, jnp.float32))
-    outputs = mcpc_outputs if key is None else {"src": jnp.zeros((2, 24)), key: mcpc_outputs}
+    given = [jnp.asarray(rng.standard_normal(n), jnp.float32) for n in ((2, 4), (2, 5, 4))]
+    outputs = given if kind is MCPC else {"src": jnp.zeros((2, 24)), "mcpc": given}
     batch = Batch(jnp.zeros((2, 5, 4, 4, 1)), jnp.zeros(2, int))
     assert kind().temperature == 0.1
     for temperature in (0.1, 0.5, 2.0):
         task = kind(form="info_nce", temperature=temperature)
         loss, metrics = quick_jit(task.loss)(outputs, batch)
-        logits = -bce / temperature
-        want = np.mean(np.log(np.exp(logits).sum(1)) - logits[[0, 1], [4, 9]])
+        want = mcpc_loss(*given, form="info_nce", temperature=temperature).mean()
         np.testing.assert_allclose(metrics.get("mcpc_loss", loss), want, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_mcpc_starts_near_one_on_the_features_of_a_resnet(make, objective, quick_jit):
-    """Pooled ReLU features, all at or above 0, leave the ratio at 1 before training."""
-    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 1), dtype=np.uint8)
-    backbone = make_backbone("resnet10", width=1 / 16, stem="small")
-    batch = make(MCPC(), images)
-    variables, loss = objective(MCPC(), batch, backbone)
-    value, _ = quick_jit(loss)(variables, batch)
-    assert 0.8 < value < 1.2
 
 
 def test_each_tile_can_change_its_brightness_on_its_own(make):
@@ -165,15 +134,6 @@ def test_each_tile_can_change_its_brightness_on_its_own(make):
     within = np.ptp(changed, axis=(2, 3, 4))
     assert within.max() < 1e-4
     assert (np.ptp(changed[:, :, 0, 0, 0], axis=1) > 0.02).mean() > 0.9
-
-
-def test_without_overlap_neighbouring_tiles_share_no_pixel(make, coordinates, as_stored):
-    task = MCPC(overlap=0.0, crop_fraction=1.0, intensity=as_stored)
-    assert task.grid((24, 24)).stride == task.grid((24, 24)).tile == (8, 8)
-    tiles = np.asarray(make(task, coordinates(4, 24, 24)).inputs)
-    for views in tiles:
-        pixels = [tuple(p) for view in views for p in view.reshape(-1, 2)]
-        assert len(pixels) == len(set(pixels)) == 5 * 64
 
 
 def test_a_projection_stands_between_features_and_sigmoid(drawn, quick_jit):

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
 from assl_jax.tasks import Batch
 from assl_jax.tasks.rubiks_cube import RubiksCube
 
@@ -103,10 +102,3 @@ def test_loss_is_the_weighted_sum(quick_jit):
         assert metrics == {"accuracy": 0.5, "turn_accuracy": 31 / 32}
     default = RubiksCube()
     assert (default.permutation_weight, default.turn_weight) == (0.5, 0.5)
-
-
-def test_images_are_refused_before_training():
-    RubiksCube().check_rank(3)
-    message = "^task rubiks_cube needs images with 3 spatial axes, not 2; take it out of tasks$"
-    with pytest.raises(InputError, match=message):
-        RubiksCube().check_rank(2)

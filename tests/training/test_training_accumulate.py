@@ -17,9 +17,9 @@ from assl_jax.models.conv import Conv
 from assl_jax.objectives.penalised import Penalised
 from assl_jax.objectives.penalty import Penalty
 from assl_jax.ops.intensity import Intensity
-from assl_jax.tasks import TASKS, Batch, make_task
-from assl_jax.training.feed import Examples, Feed
-from assl_jax.training.loop import Session, Training, fit
+from assl_jax.tasks import Batch, make_task
+from assl_jax.training.feed import Examples
+from assl_jax.training.loop import Training
 from assl_jax.training.optimiser import Optimiser
 from assl_jax.training.sharding import make_mesh, replicate, split_batch
 from assl_jax.training.state import init_state
@@ -169,16 +169,6 @@ def test_micro_batches_stay_split_over_the_devices(toy):
     assert not any(name in text for name in ("all-gather", "all-to-all", "collective-permute"))
 
 
-def test_every_leaf_of_every_batch_can_be_cut():
-    for name, kind in TASKS.items():
-        task = kind(permutations=4) if "permutations" in kind.__dataclass_fields__ else kind()
-        shape = (6, 16, 16, 16, 1)
-        images = jax.ShapeDtypeStruct(shape, np.uint8)
-        batch = jax.eval_shape(task.make_batch, jax.random.key(0), images)
-        assert isinstance(batch, Batch) and jax.tree.leaves(batch), name
-        assert all(leaf.shape[0] == 6 for leaf in jax.tree.leaves(batch)), name
-
-
 @pytest.mark.slow
 def test_without_accumulation_the_program_has_no_loop(toy):
     """And it is the function that a call without the setting gives."""
@@ -250,33 +240,14 @@ def test_bad_sizes(sizes, says):
 
 
 def test_micro_batches_that_do_not_divide_over_the_devices(toy):
-    training = Training(steps=1, batch_size=8, accumulate=2)
     with pytest.raises(InputError, match=r"\(batch_size / accumulate\)=4 does not .* 8 devices"):
-        fit(
-            toy.state(),
-            toy.pool,
-            Feed(toy.images, make_mesh()),
-            training,
-            backbone=toy.backbone,
-            session=Session(seed=0),
-        )
+        toy.fit(devices=8, accumulate=2)
 
 
 @pytest.mark.slow
 def test_the_loop_accumulates(toy):
     """With BatchNorm, micro-batches give other weights than the whole batch."""
-
-    def trained(accumulate):
-        return fit(
-            toy.state(toy.brightness),
-            toy.brightness,
-            Feed(toy.images, make_mesh(jax.devices()[:1])).select(toy.rows),
-            Training(steps=3, batch_size=8, accumulate=accumulate),
-            backbone=toy.backbone,
-            session=Session(seed=0),
-        )
-
-    whole, small = trained(1), trained(4)
+    whole, small = (toy.fit(toy.brightness, steps=3, accumulate=a) for a in (1, 4))
     assert int(small.step) == 3 and int(small.opt_state["backbone"]["brightness"][0].count) == 3
     kernels = [s.params["backbone"]["conv"]["kernel"] for s in (whole, small)]
     assert 1e-5 < np.abs(kernels[0] - kernels[1]).max() < 0.05

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from assl_jax.errors import InputError
-from assl_jax.training.loop import Training, batch_indices, schedule
+from assl_jax.training.loop import batch_indices, schedule
 
 ROWS = np.asarray([3, 5, 8, 13, 21, 34, 55, 89, 144, 233])
 
@@ -67,10 +66,3 @@ def test_schedule_is_uniform_and_seeded():
 
 def test_a_longer_schedule_begins_like_a_shorter_one():
     np.testing.assert_array_equal(schedule(2, 100, 7)[:40], schedule(2, 40, 7))
-
-
-def test_bad_settings():
-    with pytest.raises(InputError, match="steps=0"):
-        Training(steps=0, batch_size=8)
-    with pytest.raises(InputError, match="batch_size=1"):
-        Training(steps=1, batch_size=1)

@@ -133,9 +133,10 @@ def test_no_flipped_bit_of_weights_goes_unnoticed(tmp_path):
         load_tree(tmp_path / "tree")
 
 
-def test_a_disk_that_fails_for_a_moment_costs_no_checkpoint(tmp_path, monkeypatch):
+def test_a_disk_that_fails_for_a_moment_costs_nothing(tmp_path, monkeypatch):
     start, mesh = {"a": jnp.zeros(3)}, make_mesh()
-    checkpoints = Checkpoints(tmp_path)
+    save_tree(tmp_path / "tree", TREE)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(4, {"a": jnp.full(3, 4.0)})
 
     def fail(*arguments):
@@ -146,16 +147,8 @@ def test_a_disk_that_fails_for_a_moment_costs_no_checkpoint(tmp_path, monkeypatc
             patch.setattr(*patched, fail)
             with pytest.raises(InputError, match="4 cannot be read: Input/output error"):
                 checkpoints.resume(start, mesh)
+            if patched[0] is not checkpoints:
+                with pytest.raises(InputError, match="tree cannot be read: Input/output error"):
+                    load_tree(tmp_path / "tree")
     np.testing.assert_array_equal(checkpoints.resume(start, mesh)["a"], [4.0] * 3)
     checkpoints.close()
-
-
-def test_weights_that_cannot_be_read_now_are_one_clear_line(tmp_path, monkeypatch):
-    save_tree(tmp_path / "tree", TREE)
-
-    def fail(*_):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("assl_jax.files.file_digest", fail)
-    with pytest.raises(InputError, match="tree cannot be read: Input/output error"):
-        load_tree(tmp_path / "tree")

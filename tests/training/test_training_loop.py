@@ -74,13 +74,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(toy, uninterrupted, check
             checkpoints=checkpoints(every=2),
             logging=Logging(every=1, record=toy.Log(die)),
         )
-    folder = tmp_path / "checkpoints"
-    assert {p.name for p in folder.iterdir()} == {"2", "4"}
-    # As left by a process that was killed while it saved.
-    torn = folder / "6.orbax-checkpoint-tmp"
-    (torn / "default").mkdir(parents=True)
-    (torn / "default" / "manifest.ocdbt").write_bytes(b"half")
-    assert checkpoints().latest == 4
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"2", "4"}
     resumed = toy.fit(steps=STEPS, checkpoints=checkpoints(), state=toy.state(key=8))
     assert_same(resumed, uninterrupted)
 

@@ -7,7 +7,6 @@ import numpy as np
 import optax
 import pytest
 
-from assl_jax.errors import InputError
 from assl_jax.objectives.gradients import global_norm
 from assl_jax.training import optimiser
 from assl_jax.training.optimiser import Optimiser
@@ -95,19 +94,3 @@ def test_another_optimiser_is_one_entry(monkeypatch, entry, kernel, bias):
     up = updates(Optimiser(algorithm="own", weight_decay=0.1), grads)
     np.testing.assert_allclose(up["kernel"], kernel, rtol=1e-5)
     np.testing.assert_allclose(up["bias"], [bias], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"algorithm": "adm"},
-        {"schedule": "cosin"},
-        {"learning_rate": 0.0},
-        {"warmup": 1.0},
-        {"warmup": -0.1},
-    ],
-)
-def test_bad_settings(settings):
-    (name,) = settings
-    with pytest.raises(InputError, match=name):
-        Optimiser(**settings)

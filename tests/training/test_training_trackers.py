@@ -182,18 +182,11 @@ def test_several_trackers_hear_the_same_and_nothing_opens_early(tmp_path, monkey
     assert told == [tmp_path] * 2 + [("src", 1, {"loss": 0.5})] * 2 + ["close"] * 2
 
 
-@pytest.mark.parametrize(
-    ("names", "says"),
-    [
-        ("tensorbord", "did you mean 'tensorboard'"),
-        ("tensorboard,tensorboard", "names a tracker twice"),
-        ("a", "log_to=a needs the package no_such_package: pip install no_such_package"),
-    ],
-)
-def test_mistakes_are_found_before_anything_runs(monkeypatch, names, says):
+def test_a_missing_package_is_found_before_anything_runs(monkeypatch):
     monkeypatch.setitem(TRACKERS, "a", Kind("no_such_package", trackers.TensorBoard))
+    says = "log_to=a needs the package no_such_package: pip install no_such_package"
     with pytest.raises(InputError, match=says):
-        trackers_of(names)
+        trackers_of("a")
 
 
 def test_no_tracker_is_a_choice(tmp_path):

@@ -30,13 +30,8 @@ def choose(plain: Callable, on_cpu: Callable, *args: Any, **static: Any) -> Any:
     """`on_cpu(*args, **static)` in a program for a CPU, `plain(*args, **static)` in any other.
 
     JAX traces both, so they must return the same shapes and types. XLA receives only the form that
-    was chosen.
-
-    Args:
-      plain, on_cpu: pass functions that live as long as the module. JAX traces those once for each
-        shape, and a lambda in every call.
-      args: arrays.
-      static: hashable settings.
+    was chosen. Pass functions that live as long as the module: JAX traces those once for each
+    shape, and a lambda in every call. `static` are hashable settings.
     """
     settings = tuple(sorted(static.items()))
     if _forms.value == "plain":
@@ -64,16 +59,12 @@ def _same(x: jax.Array) -> jax.Array:
 
 
 def compiler_options(platform: str) -> dict[str, Any] | None:
-    """Options for `jax.jit` of a function that trains or runs a backbone.
+    """Options for `jax.jit` of a function that trains or runs a backbone on devices of a platform.
 
-    Args:
-      platform: of the devices that will run the function, as in `jax.Device.platform`.
-
-    Returns:
-      For "cpu", two options. 2D convolutions go to Eigen, because XLA's default, YNNPACK, takes
-      nearly twice as long. Optimisation barriers stay: by default XLA removes them, and then
-      repeats the computation behind a barrier for every reader, or keeps what `jax.checkpoint` is
-      meant to recompute (docs/performance.md). For other platforms, None.
+    None, but for a CPU. There 2D convolutions go to Eigen, because XLA's default, YNNPACK, takes
+    nearly twice as long. And optimisation barriers stay: by default XLA removes them, and then
+    repeats the computation behind a barrier for every reader, or keeps what `jax.checkpoint` is
+    meant to recompute (docs/performance.md).
     """
     if platform != "cpu":
         return None

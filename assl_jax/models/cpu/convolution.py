@@ -26,16 +26,10 @@ def convolve(
     stride: Sequence[int],
     form: str | None = None,
 ) -> Float[Array, "b *out d"]:
-    """Convolution with zero padding `k//2`.
+    """Convolution with zero padding `k//2`; `form` is a key of `FORMS`, or that of `best_form`.
 
     The offsets of the window along all axes but the last two become channels. A 2D convolution of
     planes is left, which each form computes in its own way.
-
-    Args:
-      x: `[b, *space, c]`.
-      kernel: `[*window, c, d]`, with one window axis for each spatial axis.
-      stride: one number per spatial axis.
-      form: a key of `FORMS`; None takes that of `best_form`.
     """
     form = form or best_form(x.shape, kernel.shape, stride)
     reaches = _reaches(x.shape, kernel.shape, stride)

@@ -13,9 +13,7 @@ def max_pool(
 ) -> Float[Array, "b *out c"]:
     """Max-pooling, because the gradient of XLA's own is slow on a CPU (docs/performance.md).
 
-    Args:
-      x: `[b, *space, c]`.
-      axes: window, stride and padding of each spatial axis.
+    `axes` holds window, stride and padding of each spatial axis.
     """
     # From the last axis to the first: the copies along earlier axes have longer runs.
     for axis, (window, stride, padding) in reversed(list(enumerate(axes, 1))):

@@ -1,6 +1,7 @@
-"""The examples without BatchNorm, with dropout and position embeddings, in every use of a backbone.
+"""The networks of `examples/` in every use of a backbone: dropout, position embeddings, a delay.
 
 Images go through the ConvNeXt and volumes through the ViT, and both through both where it is cheap.
+Neither has BatchNorm.
 """
 
 import importlib
@@ -12,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax.errors import InputError
 from assl_jax.evaluation.features import reestimate_batch_stats
-from assl_jax.models import Backbone
+from assl_jax.models import Backbone, make_backbone
 from assl_jax.models.base import batch_norm, feature_maps, in_training
 from assl_jax.models.contract import check_backbone
 from assl_jax.ops.intensity import Intensity
@@ -30,8 +32,6 @@ SMALL = {
     "ViT": {"blocks": 1, "heads": 2, "patch": 4, "grid": 3},
 }
 SPACE = {2: (12, 12), 3: (6, 12, 12)}
-BOTH = pytest.mark.parametrize("kind", SMALL)
-RANKS = pytest.mark.parametrize("rank", SPACE)
 ONE_EACH = pytest.mark.parametrize("kind, rank", [("ConvNeXt", 2), ("ViT", 3)])
 OPTIMISER = Optimiser(learning_rate=0.01, schedule="constant")
 
@@ -57,8 +57,8 @@ def equal(a, b):
     return all(jax.tree.leaves(same))
 
 
-@BOTH
-@RANKS
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("rank", SPACE)
 def test_they_keep_the_contract_for_tiles_and_whole_images(network, kind, rank):
     backbone = network(kind)
     sizes = [SPACE[rank], (3,) * rank]
@@ -74,6 +74,26 @@ def test_they_keep_the_contract_for_tiles_and_whole_images(network, kind, rank):
     }
     assert maps["last"].shape == (2, *deepest[kind, rank]) and maps["pooled"].shape == (2, 8)
     assert isinstance(backbone, Backbone) and hash(backbone) == hash(network(kind))
+
+
+def test_settings_reach_the_densenet_that_has_a_field_for_them(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    name = "densenet:DenseNet"
+    for stem in ("small", "imagenet", "anything"):  # has no meaning for it
+        backbone = make_backbone(name, width=1 / 16, stem=stem, delay=[0, 1])
+    assert isinstance(backbone, Backbone)
+    maps = check_backbone(backbone, [jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32)])
+    # 4 channels, and 2 more in each of 2 layers per stage. The delayed axis skips one halving.
+    assert {name: a.shape for name, a in maps.items()} == {
+        "stem": (2, 8, 16, 4),
+        "stage1": (2, 8, 16, 8),
+        "stage2": (2, 4, 8, 12),
+        "stage3": (2, 2, 4, 16),
+        "last": (2, 2, 4, 16),
+        "pooled": (2, 16),
+    }
+    with pytest.raises(InputError, match="backbone.remat=True has no meaning for densenet:Dense"):
+        make_backbone(name, remat=True)
 
 
 @pytest.mark.slow
