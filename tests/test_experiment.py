@@ -54,7 +54,7 @@ def test_the_papers_rules_are_one_setting():
     assert typed(config).in_force == typed(config)
     config.search.as_printed, config.search.candidates = True, "all"
     found = typed(config).in_force
-    assert found.search == SearchSettings(**AS_PRINTED, candidates="all")
+    assert found.search == SearchSettings(as_printed=True, **AS_PRINTED, candidates="all")
     assert found.search.metric == "accuracy" and found.pretrain.budget == "steps"
     assert found.pretrain.mixing == "alternate"
     assert plain(typed(config)) == config.to_dict()  # what is saved is what was asked for

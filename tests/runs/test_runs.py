@@ -35,19 +35,19 @@ def test_results_have_the_documented_layout(finished):
     matrix = np.asarray(similarity.matrix)
     assert similarity.tasks == ("src", "rotation") and similarity.n == 64
     assert matrix.shape == (2, 2) and np.allclose(np.diag(matrix), 1) and matrix[0, 1] < 1
-    (iteration,) = results.iterations
-    (candidate,) = iteration.candidates
+    (first,) = results.search.rounds
+    (candidate,) = first.candidates
     assert set(candidate.members) == {"src", "rotation"}
     assert candidate.similarity == pytest.approx(matrix[0, 1], abs=1e-5)
     accuracies = [results.singles[t].accuracy.mean for t in ("src", "rotation")]
     assert candidate.avg == pytest.approx(np.mean(accuracies))
-    assert set(results.control.as_long_as.members) == set(candidate.members)
-    finalists = results.last_word.finalists
-    assert results.last_word.divisions == 2
-    (first,) = iteration.pool  # not from scratch: search.gate=False
-    labels = {finalist.network.label for finalist in finalists}
-    assert labels == {first, f"{first}.longer", "rotation+src"}
-    assert results.best.network == finalists[0].network
+    standings = results.search.standings
+    (begun,) = first.start.members
+    labels = {standing.network.label for standing in standings}
+    assert labels >= {"scratch", "src", "rotation", f"{begun}.then_on"}
+    assert {move.network for move in first.moves} < {s.network for s in standings}
+    assert results.best.network == standings[0].network
+    assert sum(s.probability for s in standings) == pytest.approx(1, abs=0.001)
     assert str(workdir / "report" / "index.html") in out
 
 
@@ -55,7 +55,7 @@ def test_a_run_leaves_its_report_and_what_it_was(finished):
     workdir, _, _ = finished
     page = (workdir / "report" / "index.html").read_text()
     assert "Rotation" in page and "<script src" not in page
-    assert "| Iter." in (workdir / "report" / "tables.md").read_text()
+    assert "| Pretraining |" in (workdir / "report" / "tables.md").read_text()
     assert json.loads((workdir / "config.json").read_text())["pretrain"]["steps"] == 12
     environment = json.loads((workdir / "environment.json").read_text())
     assert {"jax", "python", "devices", "commit", "command"} <= set(environment)
@@ -93,15 +93,16 @@ def test_tables_1_and_4_after_it_repeat_nothing(finished, tmp_path):
         status, out, err = run(*arguments, "--config.self_assl.weight=1", f"--workdir={workdir}")
         assert status == 0, err
         assert str(workdir / "report" / "index.html") in out
-    # The singles and their pool were there; Self-ASSL of both tasks was not.
+    # The singles were there; the pool from random weights and Self-ASSL were not.
     new = sorted(name.rsplit("-", 2)[0] for name in pretrained() - before)
-    assert new == ["pretrain-rotation.self_assl", "pretrain-src.self_assl"]
+    assert new == [
+        *("pretrain-rotation+src", "pretrain-rotation.self_assl", "pretrain-src.self_assl"),
+    ]
 
     table1, first = read(tmp_path / "runs" / "pairs"), read(finished[0])
     (pair,) = table1.pairs
     assert sorted(pair.members) == ["rotation", "src"] and table1.best is None
-    (candidate,) = first.iterations[0].candidates
-    assert pair.evaluation.metrics == candidate.evaluation.metrics
+    (candidate,) = first.search.rounds[0].candidates
     assert pair.similarity == pytest.approx(candidate.similarity, abs=1e-5)
     (backbone,) = read(tmp_path / "runs" / "table4").self_assl.backbones
     assert [row.pool for row in backbone.rows] == [("src",), ("rotation",)]

@@ -35,7 +35,7 @@ def test_runs_and_their_rows(lab):
     runs = {**on_all_labels(study), **on_folds(study)}
     assert list(runs) == ["test 0 0", "test 0 1", "test 0 2", "cv 0 0", "cv 0 1"]
     labelled, test = set(range(24, 40)), set(range(40, 60))
-    for name, (train, judged, _) in runs.items():
+    for name, (train, judged, *_) in runs.items():
         assert set(judged) <= (test if name.startswith("test") else labelled)
         assert not set(train) & set(judged)
     assert set(runs["test 0 0"].train) == labelled

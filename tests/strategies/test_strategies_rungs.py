@@ -6,6 +6,7 @@ import pytest
 
 from assl_jax.records import Network
 from assl_jax.strategies import mtassl
+from assl_jax.strategies.candidates import begins_with
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
 from assl_jax.training.metrics_log import MetricsLog
 
@@ -25,7 +26,9 @@ def search(fake, drive):
             f"{task}.part{share:g}": v for share, of in parts.items() for task, v in of.items()
         }
         evidence.accuracies |= evidence.selections
-        settings = SearchSettings(**AS_PRINTED | {"rungs": tuple(parts)} | settings)
+        settings = SearchSettings(
+            as_printed=True, **AS_PRINTED | {"rungs": tuple(parts)} | settings
+        )
         return drive(mtassl.search(evidence, settings)), evidence
 
     return run
@@ -61,7 +64,7 @@ def test_two_tasks_stay(search):
 @pytest.mark.parametrize("tasks, share", [("ab", 1.0), ("abc", 0.1)])
 def test_what_a_search_begins_with(fake, tasks, share):
     study = fake(dict.fromkeys([*tasks, "t"], 0.0), teachers=("t",)).study
-    found = mtassl.begins_with(study, SearchSettings(rungs=(0.1, 0.2)))
+    found = begins_with(study, SearchSettings(rungs=(0.1, 0.2)))
     assert found == [*(Network(tasks=(n,), share=share) for n in tasks), Network(given="t")]
 
 
@@ -102,7 +105,7 @@ def test_a_training_with_rungs_ends_as_one_without(lab, steps_taken):
 @pytest.mark.slow
 def test_a_search_from_rung_to_rung_reads_what_is_finished(lab, steps_taken):
     tasks = ("src", "rotation", "simclr")
-    settings = SearchSettings(**AS_PRINTED | {"rungs": (0.5,)})
+    settings = SearchSettings(as_printed=True, **AS_PRINTED | {"rungs": (0.5,)})
 
     def run():
         return lab(rungs=(0.5,), seeds=1, tasks=tasks).search(settings)

@@ -29,7 +29,7 @@ TINY = (
     "--config.similarity.n=64",
     "--config.search.budget=5 singles",  # one round
     "--config.pretrain.budget=steps",
-    "--config.pretrain.mixing=alternate",  # as in Table 1, with which the search shares its stages
+    "--config.pretrain.mixing=alternate",
     "--config.checkpoint_every=4",
     "--config.log_every=4",
 )
