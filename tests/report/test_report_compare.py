@@ -24,7 +24,8 @@ def search(start="simclr", backbone="resnet18", **changes):
     other = {"simclr": "rotation", "rotation": "simclr"}[start]
     pool = evaluation(75, 1)
     joined = extension((start,), other, 0.1, pool)
-    step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
+    grown = {"pool": (start,), "chosen": other, "accepted": True, "criterion": "lcka"}
+    step = Iteration(candidates=(joined,), **grown)
     found = {
         "scratch": evaluation(60, 1),
         "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},

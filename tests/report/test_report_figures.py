@@ -46,6 +46,7 @@ STEP = Iteration(
     candidates=(extension(("src",), "a&b", 0.1, JOINED), extension(("src",), "new", 0.3, None)),
     chosen="a&b",
     accepted=True,
+    criterion="lcka",
 )
 SEARCH = results(
     scratch=evaluation(50, 2, runs=[48, 52]),
