@@ -17,7 +17,7 @@ from assl_jax.report.trace import Trace
 from assl_jax.sections import Figure, Listing, Part, Shown, Table, Text
 from assl_jax.words import say
 
-POSSIBLE = 0.005  # the least probability of being best that a sentence names
+POSSIBLE = 0.05  # the least probability of being best that a sentence names
 LINES: dict[str, dict[str, Any]] = {  # of the chart, by the keys of their words
     "search.chart.task": {"linestyle": "-"},
     "search.chart.on": {"linestyle": "--"},
@@ -153,7 +153,7 @@ def compute_chart(results: Results) -> Canvas | None:
     costs = {n: flops / 1e12 for n, flops in known.items() if flops is not None}
     if search is None or any(s.network not in costs for s in search.standings):
         return None
-    figure, panels = canvas(8.4, 4.0, 1, 2)
+    figure, panels = canvas(8.4, 5.0, 1, 2)
     lines = [(*ends, _kind(*ends)) for ends in further(search)]
     for ax, panel in zip(panels, _panels(results, search.standings), strict=True):
         for start, end, kind in lines:
@@ -200,6 +200,6 @@ def _kind(start: Network, end: Network) -> str:
 
 def _dot(ax: Axes, x: float, y: float, place: int, tint: str) -> None:
     """A network with its place in the table; the first one is kept."""
-    look: dict[str, Any] = {"markersize": 13, "markerfacecolor": PAPER, "zorder": 3}
-    ax.plot(x, y, "o", color=tint, markeredgewidth=3.0 if place == 1 else 1.2, **look)
-    ax.text(x, y, str(place), ha="center", va="center", color=INK, fontsize=8, zorder=3)
+    look: dict[str, Any] = {"markersize": 11, "markerfacecolor": PAPER, "zorder": 3}
+    ax.plot(x, y, "o", color=tint, markeredgewidth=2.6 if place == 1 else 1.2, **look)
+    ax.text(x, y, str(place), ha="center", va="center", color=INK, fontsize=7, zorder=3)

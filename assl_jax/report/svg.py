@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:  # for annotations alone
     Axes = Canvas = Colormap = AxesImage = object
 
-LETTERS = 46  # of a row's title in one line; a longer one has two
+LETTERS = 46  # of a row's title in a line; it has two, which end with … if that is not enough
 
 STYLE = {
     "font.size": 10,
@@ -139,7 +139,7 @@ def percent_axis(ax: Axes, label: str) -> None:
 
 def name_rows(ax: Axes, titles: Sequence[str], **look: Any) -> None:
     """Rows from top to bottom, with their titles and without lines between them."""
-    wrapped = [textwrap.fill(title, LETTERS) for title in titles]
+    wrapped = [textwrap.fill(title, LETTERS, max_lines=2, placeholder=" …") for title in titles]
     ax.set_yticks(range(len(titles)), wrapped, linespacing=0.95, **look)
     ax.set_ylim(len(titles) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)

@@ -119,14 +119,13 @@ def test_a_search_without_rounds():
 
 
 def test_what_is_kept_and_what_else_may_be_best():
-    """The most probable one comes first; less than 0.5 % is not named."""
+    """The most probable one comes first; less than 5 % is not named."""
     assert search_trace(FOUND)[3] == (
         "The search kept SimCLR, then Rotation: it is the best with a probability of 55 %. "
-        f"The best could also be {TAUGHT} (30 %); SimCLR, then Rotation, then SRC (10 %); "
-        "SimCLR, then Rotation, then on (5 %)."
+        f"The best could also be {TAUGHT} (30 %); SimCLR, then Rotation, then SRC (10 %)."
     )
     first, *others = FOUND.search.standings
-    sure = changed(FOUND, standings=(first, *(each.replace(probability=0.004) for each in others)))
+    sure = changed(FOUND, standings=(first, *(each.replace(probability=0.04) for each in others)))
     end = "The search kept SimCLR, then Rotation: it is the best with a probability of 55 %."
     assert search_trace(sure)[3] == end
     unsure = changed(FOUND, standings=(first.replace(probability=0.001), *others))

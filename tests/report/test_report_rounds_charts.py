@@ -1,8 +1,9 @@
 """The charts of a search with rounds: its path, and its scores over their compute."""
 
 from reported import results
-from searched import changed, searched
+from searched import changed, on, searched
 
+from assl_jax.records import Network
 from assl_jax.report.names import Label
 from assl_jax.report.overview import accuracy_chart, legs, trained_pools
 from assl_jax.report.search import compute_chart
@@ -101,3 +102,16 @@ def test_no_chart_where_a_cost_is_unknown():
     assert compute_chart(FOUND.replace(networks=(*known, last.replace(flops=None)))) == ""
     assert compute_chart(FOUND.replace(networks=tuple(known))) == ""
     assert compute_chart(results()) == ""
+
+
+def test_a_long_title_has_two_lines_of_a_chart():
+    """The table below the chart has the whole title."""
+    best = FOUND.search.standings[0].network
+    teachers = [best, on(best), on(on(best))]
+    student = Network(objective="student", teachers=tuple(teachers))
+    standing = FOUND.search.standings[1].replace(network=student)
+    found = changed(FOUND, standings=(*FOUND.search.standings, standing))
+    (ax,) = accuracy_chart.__wrapped__(found).axes
+    assert ax.get_yticklabels()[-1].get_text() == (
+        "the student of (SimCLR, then Rotation) and\n(SimCLR, then Rotation, then on) and …"
+    )
