@@ -233,6 +233,9 @@ def test_the_headline_says_how_probably_it_is_the_best():
         "The search kept SimCLR, then Rotation, the best with a probability of 55 %: 76.0 ± 0.5 % "
         "against 60.0 ± 0.5 % from scratch (1,000 labels, 8,000 test images)"
     )
+    # A search with rounds trains every task further, so "alone" would say too little.
+    single = FOUND.replace(best=Best(network=on(SIMCLR), evaluation=TESTED[on(SIMCLR)]))
+    assert headline(single).startswith("The search kept SimCLR, then on, the best with")
     first, *_ = FOUND.search.standings
     only = changed(
         FOUND, rounds=(), standings=(first.replace(probability=1.0),)
