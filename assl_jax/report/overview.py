@@ -44,7 +44,7 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
 
 
 def headline_table(results: Results) -> Table | None:
-    """No pretraining, every single task, the accepted pool, its control; None without a test.
+    """No pretraining, every single task, what the rounds trained, the kept; None without a test.
 
     The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
     and the cost if it is known. If the search decides on another metric, that one replaces the

@@ -147,7 +147,8 @@ def rounds_table(results: Results, search: Search) -> Table | None:
 def compute_chart(results: Results) -> Canvas | None:
     """Test score and estimate against compute, a line from a network to what goes on from it.
 
-    The numbers are the places in the table. None if the compute of a network is not known.
+    The numbers are the places in the table. Networks without pretraining would only stretch the
+    axes, and are left out. None if the compute of a network is not known.
     """
     search, known = results.search, {n.network: n.flops for n in results.networks}
     costs = {n: flops / 1e12 for n, flops in known.items() if flops is not None}
@@ -175,6 +176,7 @@ def compute_chart(results: Results) -> Canvas | None:
 
 def _panels(results: Results, standings: Sequence[Standing]) -> list[Panel]:
     shown, decided = METRICS[shown_metric(results)], METRICS[results.metric]
+    standings = [s for s in standings if s.network.members]
     tested = {s.network: score(results, s.evaluation) for s in standings}
     unit = say("unit.percent", metric=shown.title)
     return [

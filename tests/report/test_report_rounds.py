@@ -260,7 +260,7 @@ def test_where_nothing_beats_scratch_it_is_kept():
 def test_the_page_the_tables_and_the_terminal_show_the_search():
     page, tables, lines = page_of(FOUND), tables_of(FOUND), summary_lines(FOUND)
     assert "Scores against compute over 2 rounds; the numbers are in the tables" in page
-    assert "The numbers are the places in the table; the network that is kept has" in page
+    assert "the places in the table; a thick ring marks the network that is kept." in page
     one = page_of(changed(FOUND, rounds=(FIRST,)))
     assert "Scores against compute over 1 round;" in one
     assert "| 1 | SimCLR, then Rotation | **74.50 ± 1.25** | **55 %** | 3 |" in tables
