@@ -120,8 +120,9 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         own = " + ".join(map(of, self.members)) or say(f"network.{self.variant}")
         variant = self.variant
         if self.objective == "student":
-            others = say("and").join(teacher.repeated(0).title(of) for teacher in self.teachers)
-            own, variant = say("network.student", teachers=others), ""
+            others = (teacher.repeated(0).title(of) for teacher in self.teachers)
+            clear = (f"({title})" if "," in title else title for title in others)
+            own, variant = say("network.student", teachers=say("and").join(clear)), ""
         if self.start and variant == "on":
             own = self.start.repeated(0).title(of)
             if self._further:

@@ -12,7 +12,7 @@ from assl_jax.report.colours import LINE
 from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import test_set
 from assl_jax.report.html import PAGE
-from assl_jax.report.names import ORDER, PALETTE, backbone_title, capitalised
+from assl_jax.report.names import ORDER, PALETTE, Label, backbone_title, capitalised
 from assl_jax.report.outcome import headline
 from assl_jax.report.runs import Group, Key, Run, groups_of, read_runs
 from assl_jax.report.svg import Canvas, canvas, known, name_rows, percent_axis, svg
@@ -80,18 +80,18 @@ def titles_of(groups: Sequence[Group], metric: str = "accuracy") -> dict[Key, st
 
     Scratch comes first, then single tasks, then pools; variants follow their plain network.
     """
-    titles: dict[Key, str] = {}
+    labels: dict[Key, Label] = {}
     for group in groups:
         for key, networks in group.tested.items():
             if group.score(key, metric):
-                titles.setdefault(key, networks[0].label._replace(backbone="").title)
-    pools = list(dict.fromkeys(pool for pool, _ in titles))
+                labels.setdefault(key, networks[0].label._replace(backbone=""))
+    pools = list(dict.fromkeys(pool for pool, _ in labels))
 
     def order(key: Key) -> tuple[int, int, int]:
-        pool, variant = key
-        return len(pool), pools.index(pool), ORDER.index(variant)
+        pool, _ = key
+        return len(pool), pools.index(pool), ORDER.index(labels[key].variant)
 
-    return {key: titles[key] for key in sorted(titles, key=order)}
+    return {key: labels[key].title for key in sorted(labels, key=order)}
 
 
 def accuracy_table(groups: Sequence[Group], metric: str = "accuracy") -> Table | None:

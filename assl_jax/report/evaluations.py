@@ -4,7 +4,15 @@ from typing import NamedTuple
 
 from assl_jax.evaluation.scores import METRICS, on_test_set
 from assl_jax.evaluation.uncertainty import student
-from assl_jax.records import Estimate, Evaluation, Extension, Results, SelfASSLGroup
+from assl_jax.records import (
+    Estimate,
+    Evaluation,
+    Extension,
+    Network,
+    Results,
+    Search,
+    SelfASSLGroup,
+)
 from assl_jax.report import forms
 from assl_jax.report.names import SCRATCH, START, Label
 from assl_jax.words import say
@@ -126,6 +134,13 @@ def overview(results: Results) -> list[Tested]:
     if results.best and label:
         found.setdefault(label, results.best.evaluation)
     return [Tested(label, evaluation) for label, evaluation in found.items()]
+
+
+def further(search: Search) -> list[tuple[Network, Network]]:
+    """Each network of a search, and what goes on from it or is its student."""
+    moves = [(move.start, move.network) for each in search.rounds for move in each.moves]
+    students = [s.network for s in search.standings if s.network.objective == "student"]
+    return moves + [(teacher, each) for each in students for teacher in each.teachers]
 
 
 def tried(results: Results) -> list[Extension]:

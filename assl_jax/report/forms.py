@@ -39,6 +39,11 @@ printed: Form = functools.partial(fixed, form=".2f")  # a value of the paper, al
 printed_gain: Form = functools.partial(fixed, form="+.2f")  # the same in points
 
 
+def amount(value: float) -> str:
+    """A positive number for a sentence, in three digits: 0.0123, 12.3 or 12,345."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def of(share: bool) -> Form:
     """How a metric is printed: a share of 1 in percent, any other value as it is."""
     return percent if share else plain

@@ -1,6 +1,6 @@
 """The first section: every network on the test set, as a chart with the path of the search."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from assl_jax.report.columns import Column, measured, tabulate
 from assl_jax.report.evaluations import (
     Tested,
     deciding_metric,
+    further,
     kept,
     named_metric,
     overview,
@@ -43,7 +44,7 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
 
 
 def headline_table(results: Results) -> Table | None:
-    """No pretraining, every single task, the accepted pool, its control; None without a test.
+    """No pretraining, every single task, what the rounds trained, the kept; None without a test.
 
     The columns are the test accuracy, the value that the selection looks at, the gain over scratch,
     and the cost if it is known. If the search decides on another metric, that one replaces the
@@ -94,30 +95,20 @@ class Trained(NamedTuple):
 
     label: Label
     estimate: Estimate
-    verdict: str  # of the search: "accepted", "stopped", or "" off its path
+    verdict: str  # of the search: "accepted", "stopped" or ""
 
 
 def trained_pools(results: Results) -> list[Trained]:
     """Everything for which the metric was measured, in the order of the chart."""
-    steps, verdicts = results.iterations, {}
-    if steps:
-        verdicts[Label.trained(*steps[0].pool)] = "accepted"
-    for step in steps:
-        tried = Label.trained(*step.pool, step.chosen)
-        verdicts[tried] = "accepted" if step.accepted else "stopped"
-    for each in results.search.rounds if results.search else ():
-        verdicts |= {Label.of(move.network): "stopped" for move in each.moves}
-    for each in results.search.rounds if results.search else ():
-        verdicts[Label.of(each.start)] = "accepted"
+    verdicts = dict.fromkeys((end for _, end in legs(results)), "stopped")
+    verdicts |= dict.fromkeys(_accepted(results), "accepted")
     extensions = [
         extension
-        for group in (*(step.candidates for step in steps), results.pairs)
+        for group in (*(step.candidates for step in results.iterations), results.pairs)
         for extension in sorted(group, key=by_similarity)
     ]
     first = [SCRATCH, START, *map(Label.trained, results.singles)]
     first += [Label.trained(*extension.members) for extension in extensions]
-    if (label := kept(results)) and label not in first:  # a run of one pool, or a later network
-        verdicts[label] = "accepted"
     tested = dict(overview(results))
     for extension in extensions:
         if extension.evaluation:
@@ -143,10 +134,13 @@ def accuracy_chart(results: Results) -> Canvas | None:
     figure, (ax,) = canvas(8.4, 1.3 + 0.34 * len(rows))
     for y, row in enumerate(rows):
         _draw_network(ax, y, row, runs=not metric)
-    path = [(100 * row.estimate.mean, y, row.verdict) for y, row in enumerate(rows) if row.verdict]
-    for (x0, y0), (x1, y1, verdict) in legs(path):
-        line = "-" if verdict == "accepted" else ":"
-        ax.plot([x0, x1], [y0, y1], line, color=INK, linewidth=1.3, zorder=3)
+    places = {row.label: (100 * row.estimate.mean, y) for y, row in enumerate(rows)}
+    path = [leg for leg in legs(results) if {*leg} <= {*places}]
+    verdicts = {row.label: row.verdict for row in rows}
+    for start, end in path:
+        ends = zip(places[start], places[end], strict=True)
+        line = "-" if verdicts[end] == "accepted" else ":"
+        ax.plot(*ends, line, color=INK, linewidth=1.3, zorder=3)
     if scratch := score(results, results.scratch):
         ax.axvline(100 * scratch.mean, color=GREY, linestyle="--", linewidth=1)
     name_rows(ax, [row.label.title for row in rows])
@@ -154,7 +148,7 @@ def accuracy_chart(results: Results) -> Canvas | None:
         tick.set_fontweight("bold" if row.verdict == "accepted" else "normal")
     units = test_set(results)
     percent_axis(ax, say("overview.axis", metric=metric or say("accuracy"), test_set=units))
-    if len(path) > 1:
+    if path:
         dot = {"color": GREY, "linestyle": "none", "marker": "D"}
         keys: dict[str, dict[str, Any]] = {
             say("legend.path"): {"color": INK},
@@ -164,6 +158,26 @@ def accuracy_chart(results: Results) -> Canvas | None:
         }
         legend(figure, keys)
     return figure
+
+
+def legs(results: Results) -> list[tuple[Label, Label]]:
+    """Each network of a search, and what was tried next from it."""
+    steps = [
+        (Label.trained(*step.pool), Label.trained(*step.pool, step.chosen))
+        for step in results.iterations
+    ]
+    rounds = further(results.search) if results.search else []
+    return steps + [(Label.of(start), Label.of(end)) for start, end in rounds]
+
+
+def _accepted(results: Results) -> Iterator[Label]:
+    """The networks from which a search went on, and the one that is kept."""
+    for step in results.iterations:
+        yield Label.trained(*step.pool)
+    for each in results.search.rounds if results.search else ():
+        yield Label.of(each.start)
+    if label := kept(results):
+        yield label
 
 
 def _draw_network(ax: Axes, y: int, row: Trained, *, runs: bool) -> None:
@@ -177,14 +191,3 @@ def _draw_network(ax: Axes, y: int, row: Trained, *, runs: bool) -> None:
     fill = PAPER if extended and row.verdict != "accepted" else tint
     look: dict[str, Any] = {"markersize": 7, "color": tint, "markerfacecolor": fill, "zorder": 4}
     ax.plot(x, y, "D" if extended else "o", clip_on=False, **look)
-
-
-def legs(
-    path: Sequence[tuple[float, int, str]],
-) -> list[tuple[tuple[float, int], tuple[float, int, str]]]:
-    """Each network on the path with the accepted one before it."""
-    found, accepted = [], path[0][:2] if path else (0.0, 0)
-    for x, y, verdict in path[1:]:
-        found.append((accepted, (x, y, verdict)))
-        accepted = (x, y) if verdict == "accepted" else accepted
-    return found

@@ -7,6 +7,7 @@ gives the same bytes. A chart has no background and follows the page's mode, see
 import functools
 import io
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 else:  # for annotations alone
     Axes = Canvas = Colormap = AxesImage = object
+
+LETTERS = 46  # of a row's title in a line; it has two, which end with … if that is not enough
 
 STYLE = {
     "font.size": 10,
@@ -136,7 +139,8 @@ def percent_axis(ax: Axes, label: str) -> None:
 
 def name_rows(ax: Axes, titles: Sequence[str], **look: Any) -> None:
     """Rows from top to bottom, with their titles and without lines between them."""
-    ax.set_yticks(range(len(titles)), titles, **look)
+    wrapped = [textwrap.fill(title, LETTERS, max_lines=2, placeholder=" …") for title in titles]
+    ax.set_yticks(range(len(titles)), wrapped, linespacing=0.95, **look)
     ax.set_ylim(len(titles) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
 

@@ -40,11 +40,16 @@ class Trace:
         form = forms.of(self.metric.share)
         return ", ".join(f"{title} {form(value)}" for title, value in values.items())
 
-    def difference(self, value: float, error: float | None = None, *, signed: bool = False) -> str:
+    def difference(self, value: float, error: float | None = None) -> str:
         form = forms.tenths if self.metric.share else forms.plain
         text = " ± ".join(form(each) for each in (value, error) if each is not None)
-        text = f"+{text}" if signed and value > 0 else text
+        text = text.replace("-", "−")
         return say("difference.points" if self.metric.share else "difference.nats", value=text)
+
+    def gain(self, value: float, error: float) -> str:
+        """How much better or worse something is."""
+        words = self.difference(abs(value), error)
+        return self.say("better" if value >= 0 else "worse", difference=words)
 
     def rung(self, rung: Rung) -> str:
         """The values of all tasks at a rung, best first, and which of them went on."""

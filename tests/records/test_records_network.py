@@ -18,6 +18,8 @@ ON = Network(tasks=("rotation", "simclr"), objective="alternate", start=THEN)  #
 DISTILLED_ON = DISTILLED.replace(start=DISTILLED)
 EXTENDED = DISTILLED_ON.replace(start=SRC.replace(start=SRC), teachers=(ROTATION,))
 LATER = DISTILLED_ON.replace(teachers=(*DISTILLED.teachers, SIMCLR))
+PUPIL = Network(objective="student", teachers=(SRC, ROTATION))
+HEIR = Network(objective="student", teachers=(SRC, THEN))
 
 # The network, its label, its title, its members and its generation.
 NETWORKS = {
@@ -61,6 +63,21 @@ NETWORKS |= {
         *(("src", "rotation", "wise", "simclr"), 3),
     ),
 }
+# Students, of which a title with a comma stands in brackets.
+NETWORKS |= {
+    "a student": (
+        *(PUPIL, "src+rotation.student", "the student of src and rotation"),
+        *(("src", "rotation"), 1),
+    ),
+    "a student of one that went on": (
+        *(
+            HEIR,
+            "src+simclr.then_rotation.student",
+            "the student of src and (simclr, then rotation)",
+        ),
+        *(("src", "simclr", "rotation"), 2),
+    ),
+}
 EVERY = pytest.mark.parametrize(
     "network, label, title, members, generation", NETWORKS.values(), ids=NETWORKS
 )
@@ -71,7 +88,7 @@ def test_what_is_made_from_an_identity(network, label, title, members, generatio
     assert (network.label, network.title(), network.members) == (label, title, members)
     assert network.generation == generation
     assert network.trained == bool(network.tasks)
-    assert network.has_weights == (network not in (SCRATCH, BOTH))
+    assert network.has_weights == (network not in (SCRATCH, BOTH, PUPIL, HEIR))
     # Other names for readers; "From scratch" has none.
     named = network.title({"src": "SRC", "wise": "Wise"}.get) if label == "src" else "SRC"
     assert named == "SRC"

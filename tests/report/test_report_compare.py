@@ -6,6 +6,7 @@ import pytest
 from finished_runs import network
 from networks import network_of
 from reported import PAIRS, TABLE4, evaluation, extension, results, text
+from searched import searched
 
 from assl_jax import records
 from assl_jax.__main__ import main
@@ -24,7 +25,8 @@ def search(start="simclr", backbone="resnet18", **changes):
     other = {"simclr": "rotation", "rotation": "simclr"}[start]
     pool = evaluation(75, 1)
     joined = extension((start,), other, 0.1, pool)
-    step = Iteration(pool=(start,), candidates=(joined,), chosen=other, accepted=True)
+    grown = {"pool": (start,), "chosen": other, "accepted": True, "criterion": "lcka"}
+    step = Iteration(candidates=(joined,), **grown)
     found = {
         "scratch": evaluation(60, 1),
         "singles": {"rotation": evaluation(70, 1), "simclr": evaluation(72, 1)},
@@ -112,6 +114,31 @@ def test_the_paper_stays_away_from_tasks_that_it_does_not_have(write):
     found = search(singles={"a task of ours": evaluation(70)}, iterations=(), best=None)
     table = compare.accuracy_table(groups(write("a", found)))
     assert table.columns == ("Pretraining", "a") and "other data" not in table.caption
+
+
+def test_what_rounds_have_trained_follows_the_networks_of_the_same_tasks(write):
+    """Runs share the row of a history; the same tasks at once are another network."""
+    rounds = CONFIG | {"search": {"next": "lcka"}}
+    more = searched(seed=1, scratch=evaluation(62, 1))
+    folders = write("a", searched(), rounds), write("b", more, rounds | {"seed": 1})
+    table = compare.accuracy_table(groups(*folders, write("pools", search())))
+    assert table.columns[1:] == ("a … b (2 seeds)", "pools", "Paper (STL-10, ResNet-18)")
+    student = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+    assert [text(row) for row in table.rows] == [
+        ["From scratch", "61.00 ± 1.41", "60.00 ± 1.00", "63.19"],
+        ["SimCLR", "72.00 ± 0.00", "72.00 ± 1.00", "73.05"],
+        ["SimCLR, then on", "73.00 ± 0.00", "–", "–"],
+        ["Rotation", "70.00 ± 0.00", "70.00 ± 1.00", "70.07"],
+        ["Rotation, then on", "70.50 ± 0.00", "–", "–"],
+        ["SRC", "66.00 ± 0.00", "–", "68.36"],
+        ["SimCLR + Rotation", "–", "75.00 ± 1.00", "78.21"],
+        ["SimCLR, then Rotation", "76.00 ± 0.00", "–", "–"],
+        ["SimCLR, then Rotation, then on", "75.50 ± 0.00", "–", "–"],
+        [student, "77.00 ± 0.00", "–", "–"],
+        ["SimCLR, then Rotation, then SRC", "74.50 ± 0.00", "–", "–"],
+    ]
+    page = to_html(compare.comparison(runs.read_runs(folders)))
+    assert page.count("The best could also be") == page.count("Probability of being the best") == 2
 
 
 def test_every_backbone_of_table_4_is_a_column(write):

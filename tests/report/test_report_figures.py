@@ -23,6 +23,7 @@ from reported import (
 from assl_jax.records import HELD_OUT, Best, Evaluation, Iteration
 from assl_jax.report import curves, overview, pairs_chart, record, self_assl, similarity, stages
 from assl_jax.report import metrics as metrics_of
+from assl_jax.report.names import Label
 from assl_jax.tasks import TASKS, describe
 
 NAN = float("nan")
@@ -46,6 +47,7 @@ STEP = Iteration(
     candidates=(extension(("src",), "a&b", 0.1, JOINED), extension(("src",), "new", 0.3, None)),
     chosen="a&b",
     accepted=True,
+    criterion="lcka",
 )
 SEARCH = results(
     scratch=evaluation(50, 2, runs=[48, 52]),
@@ -212,11 +214,17 @@ def test_what_is_measured_on_held_out_images_has_the_colour_of_the_pool():
     assert HELD_OUT not in words(svg)
 
 
-def test_a_leg_of_the_path_starts_at_the_last_accepted_network():
-    path = [(1.0, 0, "accepted"), (2.0, 1, "accepted"), (3.0, 2, "stopped"), (4.0, 3, "accepted")]
-    starts = [start for start, _ in overview.legs(path)]
-    assert starts == [(1.0, 0), (2.0, 1), (2.0, 1)]
-    assert overview.legs([]) == []
+def test_a_leg_of_the_path_starts_at_the_pool_that_was_extended():
+    stopped = STEP.replace(pool=("src", "a&b"), chosen="new", accepted=False)
+    src, joined = Label.trained("src"), Label.trained("src", "a&b")
+    tried = Label.trained("src", "a&b", "new")
+    more = SEARCH.replace(iterations=(STEP, stopped))
+    assert overview.legs(more) == [(src, joined), (joined, tried)]
+    assert overview.legs(results()) == []
+    drawn = overview.accuracy_chart.__wrapped__(SEARCH).axes[0]
+    # The second row reaches 60 %, the fourth 65 %; the third candidate was not trained.
+    legs = [line.get_xydata().tolist() for line in drawn.lines if line.get_marker() == "None"]
+    assert [[60, 1], [65, 3]] in legs
 
 
 def test_stages_with_their_memory():

@@ -8,6 +8,7 @@ from reported import evaluation, extension, results, tables_of, text, words
 from assl_jax.evaluation import scores
 from assl_jax.records import Best, Estimate, Iteration
 from assl_jax.report import RunRecord, summary_lines
+from assl_jax.report.algorithm1 import search_table
 from assl_jax.report.evaluations import SMALL
 from assl_jax.report.metrics import (
     confusion_chart,
@@ -19,7 +20,7 @@ from assl_jax.report.metrics import (
 )
 from assl_jax.report.outcome import headline
 from assl_jax.report.overview import accuracy_chart, headline_table, trained_pools
-from assl_jax.report.search import search_table, search_trace
+from assl_jax.report.search import search_trace
 
 
 def estimate(mean, std=0.0, low=None, high=None):
@@ -51,6 +52,7 @@ SEARCH = results(
             candidates=(extension(("rubiks_cube",), "cpc", 0.2, BEST, 0.7, 0.8),),
             chosen="cpc",
             accepted=True,
+            criterion="lcka",
         ),
     ),
     best=Best(network=network_of("rubiks_cube+cpc"), evaluation=BEST),

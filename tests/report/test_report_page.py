@@ -69,7 +69,13 @@ def run(hostile_task):
     simclr = evaluation(60, 1, runs=[60], selection=50)
     joined = evaluation(65, 1, selection=45)
     other = extension(("simclr",), hostile_task, 0.25, joined, 0.575)
-    step = Iteration(pool=("simclr",), candidates=(other,), chosen=other.task, accepted=False)
+    step = Iteration(
+        pool=("simclr",),
+        candidates=(other,),
+        chosen=other.task,
+        accepted=False,
+        criterion="ours",  # of another package
+    )
     found = results(
         data=EVIL,
         seed=3,

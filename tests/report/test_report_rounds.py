@@ -1,0 +1,302 @@
+"""The rounds of a search: their sentences, what the search believes, and two charts."""
+
+import pytest
+from networks import network_of
+from reported import evaluation, page_of, tables_of, text
+from searched import (
+    FIRST,
+    JOINED,
+    ROTATION,
+    SECOND,
+    SIMCLR,
+    SRC,
+    STUDENT,
+    TESTED,
+    changed,
+    move,
+    on,
+    searched,
+    then,
+)
+
+from assl_jax.records import SCRATCH, Best, Estimate, Network, Rung
+from assl_jax.report import summary_lines
+from assl_jax.report.names import Label
+from assl_jax.report.outcome import headline
+from assl_jax.report.overview import headline_table
+from assl_jax.report.search import rounds_table, search_trace
+
+FOUND = searched()
+TAUGHT = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+
+
+def test_a_round_tells_what_a_task_and_the_compute_alone_brought():
+    first, second, *_ = search_trace(FOUND)
+    assert first == (
+        "Round 1 began with SimCLR. Rotation was least similar to SimCLR (similarity 0.0866). "
+        "Further training with Rotation made it 4.0 ± 1.2 points better. "
+        "Further training alone made it 1.5 ± 1.0 points better. "
+        "So Rotation itself brought 2.5 ± 1.0 points. "
+        "Rotation was nearly as good and was trained further too; "
+        "after that it was 0.5 ± 1.5 points worse than SimCLR."
+    )
+    assert second == (
+        "Round 2 began with SimCLR, then Rotation. "
+        "SRC added most to a probe on SimCLR + Rotation (0.125 nats). "
+        "Further training with SRC made it 1.0 ± 0.5 points worse. "
+        "Further training alone made it 0.8 ± 0.6 points worse. "
+        "So SRC itself brought nothing certain (−0.2 ± 0.8 points)."
+    )
+
+
+@pytest.mark.parametrize(
+    "added, end",
+    [
+        ((1.01, 1.0), "So Rotation itself brought 1.0 ± 1.0 points."),
+        ((0.99, 1.0), "So Rotation itself brought nothing certain (1.0 ± 1.0 points)."),
+    ],
+)
+def test_a_task_brought_something_if_it_is_more_than_its_error(added, end):
+    moves = (
+        move(SIMCLR, JOINED, 4, 1, task="rotation", added=added),
+        move(SIMCLR, on(SIMCLR), 3, 1),
+    )
+    (only, *_) = search_trace(changed(FOUND, rounds=(FIRST.replace(moves=moves),)))
+    assert only.endswith(end)
+
+
+def test_every_candidate_has_its_sentences_and_only_the_first_its_reason():
+    """So it is with `search.candidates=all`."""
+    other, standings = then(SIMCLR, "src"), FOUND.search.standings
+    joined, alone, _ = FIRST.moves
+    moves = (joined, move(SIMCLR, other, 0.5, 1, task="src", added=(-1, 1)), alone)
+    (only, *_) = search_trace(
+        changed(
+            FOUND,
+            rounds=(FIRST.replace(moves=moves),),
+            standings=(*standings, standings[-1].replace(network=other)),
+        )
+    )
+    assert only.count("was least similar to") == 1
+    assert "Further training with SRC made it 0.5 ± 1.0 points better. Further training al" in only
+    end = "So Rotation itself brought 2.5 ± 1.0 points. "
+    assert only.endswith(f"{end}So SRC itself brought nothing certain (−1.0 ± 1.0 points).")
+
+
+def test_a_round_without_another_task_goes_on_alone():
+    alone = SECOND.replace(candidates=(), moves=SECOND.moves[1:])
+    (only, *_) = search_trace(changed(FOUND, rounds=(alone,)))
+    assert only == (
+        "Round 1 began with SimCLR, then Rotation. "
+        "Further training alone made it 0.8 ± 0.6 points worse."
+    )
+
+
+@pytest.mark.parametrize(
+    "stopped, why",
+    [
+        ("gain", "the last round was expected to bring 0.2 points, less than search.gain asks for"),
+        ("budget", "a further round would cost more than search.budget allows"),
+        ("tasks", "nothing was left to try"),
+    ],
+)
+def test_why_it_stopped_and_what_it_spent(stopped, why):
+    line = search_trace(changed(FOUND, stopped=stopped))[2]
+    assert line == (
+        f"The search stopped, because {why}. "
+        "All trainings together cost 60 TFLOP, fine-tunings included; the budget was 80 TFLOP."
+    )
+
+
+def test_a_search_without_rounds():
+    lines = search_trace(
+        changed(FOUND, rounds=(), stopped="budget", spent=0.01234e12, budget=12345.6e12)
+    )
+    assert lines[0].endswith(
+        "cost 0.0123 TFLOP, fine-tunings included; the budget was 12,346 TFLOP."
+    )
+    assert len(lines) == 3
+
+
+def test_what_is_kept_and_what_else_may_be_best():
+    """The most probable one comes first; less than 5 % is not named."""
+    assert search_trace(FOUND)[3] == (
+        "The search kept SimCLR, then Rotation: it is the best with a probability of 55 %. "
+        f"The best could also be {TAUGHT} (30 %); SimCLR, then Rotation, then SRC (10 %)."
+    )
+    first, *others = FOUND.search.standings
+    sure = changed(FOUND, standings=(first, *(each.replace(probability=0.04) for each in others)))
+    end = "The search kept SimCLR, then Rotation: it is the best with a probability of 55 %."
+    assert search_trace(sure)[3] == end
+    unsure = changed(FOUND, standings=(first.replace(probability=0.001), *others))
+    assert search_trace(unsure)[3].startswith("The search kept SimCLR, then Rotation: ")
+
+
+def test_the_last_sentence_is_the_regret():
+    assert search_trace(FOUND)[-1] == (
+        f"Of the 10 networks, {TAUGHT} is best on the test set; "
+        "the one kept is 1.0 points below it."
+    )
+
+
+def test_losses_are_in_nats():
+    rung = Rung(
+        share=0.25,
+        values={task: Estimate(mean=2.5, std=0.0) for task in ("simclr", "rotation")},
+        kept=("simclr", "rotation"),
+    )
+    rung, first, _, stop, *_ = search_trace(FOUND.replace(metric="log_loss", rungs=(rung,)))
+    assert rung.startswith(
+        "After 25 % of the pretraining (log loss in cross-validation): SimCLR 2.5"
+    )
+    assert "Further training with Rotation made it 0.040 ± 0.013 nats better." in first
+    assert "was expected to bring 0.002 nats, less than" in stop
+
+
+def test_the_standings():
+    table = rounds_table(FOUND, FOUND.search)
+    assert table.columns == (
+        *("Place", "Pretraining", "Estimate (accuracy in %)", "Probability of being the best"),
+        "Divisions into folds",
+    )
+    assert table.caption == (
+        "What the search believes at its end: the accuracy in cross-validation, shrunk towards the "
+        "mean of all networks, ± its standard error; and how probably each network is the best of "
+        "all"
+    )
+    assert [text(row) for row in table.rows[:4]] == [
+        ["1", "SimCLR, then Rotation", "74.50 ± 1.25", "55 %", "3"],
+        ["2", TAUGHT, "74.25 ± 1.50", "30 %", "3"],
+        ["3", "SimCLR, then Rotation, then on", "73.75 ± 1.50", "5 %", "1"],
+        ["4", "SimCLR, then Rotation, then SRC", "73.50 ± 1.50", "10 %", "1"],
+    ]
+    assert [row.cells[1].text for row in table.rows[4:]] == [
+        *("SimCLR, then on", "SimCLR", "Rotation, then on", "Rotation", "SRC", "From scratch")
+    ]
+    assert [row.verdict for row in table.rows] == ["chosen"] + 9 * [""]
+    assert [cell.strong for cell in table.rows[0].cells] == [False, False, True, True, False]
+    assert not any(cell.strong for row in table.rows[1:] for cell in row.cells)
+
+
+def test_the_standings_of_other_selections():
+    """On the test set there are no folds; of a log loss, the lowest is the best."""
+    on_test = FOUND.replace(select_on="test")
+    table = rounds_table(on_test, on_test.search)
+    assert table.columns[-1] == "Probability of being the best"
+    assert "the accuracy on the test set, shrunk" in table.caption
+    first, second, *_ = FOUND.search.standings
+    found = changed(
+        FOUND.replace(metric="log_loss"),
+        standings=(first.replace(estimate=0.5), second.replace(estimate=0.75)),
+    )
+    table = rounds_table(found, found.search)
+    assert table.columns[2] == "Estimate (log loss)"
+    assert [row.cells[2] for row in table.rows] == [
+        ("0.500 ± 0.013", True),
+        ("0.750 ± 0.015", False),
+    ]
+
+
+def test_the_overview_has_a_row_for_every_network_of_the_search():
+    table = headline_table(FOUND)
+    rows = {row.cells[0].text: text(row)[1:] for row in table.rows}
+    assert list(rows) == [
+        *("From scratch", "SimCLR", "Rotation", "SRC", "SimCLR, then Rotation", "SimCLR, then on"),
+        *("Rotation, then on", "SimCLR, then Rotation, then SRC", "SimCLR, then Rotation, then on"),
+        TAUGHT,
+    ]
+    assert rows["SimCLR, then Rotation"] == ["76.00 ± 0.50", "75.00", "+16.00", "6.0"]
+    assert rows[TAUGHT] == ["77.00 ± 0.50", "74.60", "+17.00", "8.0"]
+    assert [row.cells[0].text for row in table.rows if row.verdict] == ["SimCLR, then Rotation"]
+    # The best single task is strong as well; one that went on alone is no single task.
+    strong = [row.cells[0].text for row in table.rows if row.cells[1].strong]
+    assert strong == ["SimCLR", TAUGHT]
+
+
+def test_two_networks_of_the_same_tasks_have_two_rows():
+    other = then(ROTATION, "simclr")
+    further = move(ROTATION, other, 0, 1, task="simclr", added=(0, 1))
+    standing = FOUND.search.standings[-1].replace(network=other, evaluation=evaluation(64))
+    found = changed(
+        FOUND,
+        rounds=(FIRST.replace(moves=(*FIRST.moves, further)), SECOND),
+        standings=(*FOUND.search.standings, standing),
+    )
+    rows = {row.cells[0].text: row.cells[1].text for row in headline_table(found).rows}
+    assert rows["Rotation, then SimCLR"] == "64.00 ± 0.50"
+    assert rows["SimCLR, then Rotation"] == "76.00 ± 0.50"
+    assert len(rows) == 11
+
+
+def test_the_headline_says_how_probably_it_is_the_best():
+    assert headline(FOUND) == (
+        "The search kept SimCLR, then Rotation, the best with a probability of 55 %: 76.0 ± 0.5 % "
+        "against 60.0 ± 0.5 % from scratch (1,000 labels, 8,000 test images)"
+    )
+    # A search with rounds trains every task further, so "alone" would say too little.
+    single = FOUND.replace(best=Best(network=on(SIMCLR), evaluation=TESTED[on(SIMCLR)]))
+    assert headline(single).startswith("The search kept SimCLR, then on, the best with")
+    first, *_ = FOUND.search.standings
+    only = changed(
+        FOUND, rounds=(), standings=(first.replace(probability=1.0),)
+    )  # nothing to compare with
+    assert headline(only).startswith("The search kept SimCLR, then Rotation: 76.0 ± 0.5 %")
+
+
+def test_where_nothing_beats_scratch_it_is_kept():
+    standings = FOUND.search.standings
+    order = (standings[-1].replace(probability=0.4), *standings[:-1])
+    best = Best(network=SCRATCH, evaluation=TESTED[SCRATCH])
+    kept = changed(FOUND.replace(best=best), standings=order)
+    assert headline(kept) == (
+        "Nothing beat training from scratch in cross-validation, so the search kept that network, "
+        "the best with a probability of 40 %: 60.0 ± 0.5 % (1,000 labels, 8,000 test images)"
+    )
+    assert search_trace(kept)[3].startswith("The search kept From scratch: it is the best")
+    rows = {row.cells[0].text: row.verdict for row in headline_table(kept).rows}
+    assert [title for title, verdict in rows.items() if verdict] == ["From scratch"]
+
+
+def test_the_page_the_tables_and_the_terminal_show_the_search():
+    page, tables, lines = page_of(FOUND), tables_of(FOUND), summary_lines(FOUND)
+    assert "Scores against compute over 2 rounds; the numbers are in the tables" in page
+    assert "the places in the table; a thick ring marks the network that is kept." in page
+    one = page_of(changed(FOUND, rounds=(FIRST,)))
+    assert "Scores against compute over 1 round;" in one
+    assert "| 1 | SimCLR, then Rotation | **74.50 ± 1.25** | **55 %** | 3 |" in tables
+    assert "MT-ASSL search" not in tables
+    for line in search_trace(FOUND):
+        assert line in lines and line in tables
+
+
+@pytest.mark.parametrize(
+    "network, title",
+    [
+        (on(SIMCLR), "SimCLR, then on"),
+        (on(on(SIMCLR)), "SimCLR, then on, then on"),
+        (JOINED, "SimCLR, then Rotation"),
+        (Network(objective="student", teachers=(SIMCLR, SRC)), "the student of SimCLR and SRC"),
+        (STUDENT, TAUGHT),
+        (on(SIMCLR).repeated(1), "SimCLR, then on, pretraining 2"),
+    ],
+)
+def test_titles(network, title):
+    assert Label.of(network).title == title
+    assert Label.of(network, "vgg16").title == f"VGG-16: {title}"
+
+
+def test_labels_of_the_same_tasks_differ():
+    pool, other = network_of("simclr+rotation"), then(ROTATION, "simclr")
+    same = [
+        pool,
+        JOINED,
+        on(JOINED),
+        other,
+        Network(objective="student", teachers=(SIMCLR, ROTATION)),
+    ]
+    labels = [Label.of(network) for network in same]
+    assert len(set(labels)) == 5 and {frozenset(label.pool) for label in labels} == {
+        frozenset(("simclr", "rotation"))
+    }
+    assert len({label.key for label in labels}) == 5
+    assert Label.of(JOINED) == Label.of(SIMCLR.replace(tasks=("simclr", "rotation"), start=SIMCLR))
