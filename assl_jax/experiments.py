@@ -74,7 +74,7 @@ EXPERIMENTS = {
     "mtassl": Experiment(
         lambda config, evidences: mtassl.search(evidences[0], config.search),
         lambda config, study: begins_with(study, config.search),
-        "Then the search trains pools of these networks, one after the other, while they help.",
+        "Then the best network goes on in rounds, with other tasks and alone, while that helps.",
         lambda config, evidence: mtassl.at_most(evidence, config.search.in_force),
     ),
     # Table 1

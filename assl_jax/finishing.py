@@ -8,9 +8,14 @@ from assl_jax import records, report
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
 from assl_jax.evaluation.embedding import Embedding, embed
-from assl_jax.evaluation.export import export_backbone, load_backbone, load_models
+from assl_jax.evaluation.export import (
+    export_backbone,
+    load_backbone,
+    load_model,
+    load_models,
+)
 from assl_jax.evaluation.gradcam import attend, example_test_images
-from assl_jax.records import Network, Results
+from assl_jax.records import SCRATCH, Network, Results
 from assl_jax.report.examples import task_examples
 from assl_jax.report.names import Label, titles
 from assl_jax.seeds import derived
@@ -51,7 +56,7 @@ def finished(path: Path) -> Results | None:
 
 def _write_backbone(folder: Path, evidence: Evidence, kept: Network | None, known: bool) -> None:
     study = evidence.study
-    if not (kept and kept.has_weights):
+    if not kept or kept == SCRATCH:
         if folder.exists():  # of earlier data, for which another network was kept
             shutil.rmtree(folder)
         return
@@ -59,10 +64,13 @@ def _write_backbone(folder: Path, evidence: Evidence, kept: Network | None, know
         return
     if known:
         say(f"{folder} is damaged or missing; it is written anew")
-    stage = evidence.stages.get(pretraining.spec(study, kept))
+    if kept.objective == "student":
+        variables = load_model(evidence.finetuned(kept).folder).variables
+    else:
+        variables = pretraining.load(study, evidence.stages.get(pretraining.spec(study, kept)))
     export_backbone(
         folder,
-        pretraining.load(study, stage),
+        variables,
         settings=dict(study.backbone_settings),
         intensity=study.dataset.intensity,
         pool=kept.members,
