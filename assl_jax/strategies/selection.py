@@ -55,10 +55,12 @@ def posterior(scores: Float[np.ndarray, " k"], covariance: Float[np.ndarray, "k 
     common mean, the nearer the larger the noise is compared with the spread between networks. A
     noise that all scores share, as that of hard images, shrinks nothing.
 
-    The model: true values are normal about a common mean, scores are normal about the true values.
-    The mean has a flat prior. The result is averaged over the standard deviation t between
-    networks, whose prior is that of DuMouchel 1994, s / (s + t)^2: it is as likely above as below
-    the noise s of a difference.
+    The model: true values are normal about a common mean, scores are normal about the true values,
+    with independent errors whose variances are those of the scores' differences from their mean.
+    (With all correlations the common mean would lie outside of the scores, because worse networks
+    are noisier.) The mean has a flat prior. The result is averaged over the standard deviation t
+    between networks, whose prior is that of DuMouchel 1994, s / (s + t)^2: it is as likely above as
+    below the noise s of a difference.
 
     Args:
       scores: one for each network; a higher one is better.
@@ -66,49 +68,40 @@ def posterior(scores: Float[np.ndarray, " k"], covariance: Float[np.ndarray, "k 
     """
     k = len(scores)
     if k == 1:
-        error = np.sqrt(np.diag(covariance))
-        return Posterior(scores, error, scores[None], np.ones(1))
-    noise = np.sqrt(max(np.trace(_centred(covariance)) / (k - 1), 1e-24))
+        return Posterior(scores, np.sqrt(np.diag(covariance)), scores[None], np.ones(1))
+    noise = np.maximum(np.diag(_centred(covariance)) * k / (k - 1), 1e-24)
     quantiles = (np.arange(SPREADS) + 0.5) / SPREADS
-    spreads = noise * quantiles / (1 - quantiles)
-    half = np.random.default_rng(0).standard_normal((SPREADS, DRAWS // 2, k))
+    spreads = np.sqrt(noise.mean()) * quantiles / (1 - quantiles)
+    half = np.random.default_rng(0).standard_normal((SPREADS, DRAWS // 2, k + 1))
     normal = np.concatenate([half, -half], axis=1)  # so that the draws have the mean
-    likelihood, means, draws = [], [], []
-    for spread, z in zip(spreads, normal, strict=True):
-        log, mean, cov = _given_spread(scores, covariance, spread)
-        likelihood.append(log)
-        means.append(mean)
-        draws.append(mean + z @ _root(cov))
-    weights = np.exp(np.array(likelihood) - max(likelihood))
+    each = [_given_spread(scores, noise, *some) for some in zip(spreads, normal, strict=True)]
+    likelihood = np.array([log for log, _, _ in each])
+    weights = np.exp(likelihood - likelihood.max())
     weights /= weights.sum()
-    mean, each = weights @ np.array(means), np.concatenate(draws)
-    of_each = np.repeat(weights / DRAWS, DRAWS)
-    error = np.sqrt(of_each @ (each - mean) ** 2)
-    return Posterior(mean, error, each, of_each)
+    mean = weights @ np.array([means for _, means, _ in each])
+    draws, of_each = np.concatenate([d for _, _, d in each]), np.repeat(weights / DRAWS, DRAWS)
+    return Posterior(mean, np.sqrt(of_each @ (draws - mean) ** 2), draws, of_each)
 
 
 def _given_spread(
-    scores: Float[np.ndarray, " k"], covariance: Float[np.ndarray, "k k"], spread: float
-) -> tuple[float, Float[np.ndarray, " k"], Float[np.ndarray, "k k"]]:
-    """For one spread between networks: its log likelihood, and the estimates' mean and covariance.
+    scores: Float[np.ndarray, " k"],
+    noise: Float[np.ndarray, " k"],
+    spread: float,
+    normal: Float[np.ndarray, "m k+1"],
+) -> tuple[float, Float[np.ndarray, " k"], Float[np.ndarray, "m k"]]:
+    """For one spread between networks: its log likelihood, the estimates, and draws.
 
     The common mean is integrated out of all three.
     """
-    k, variance = len(scores), spread**2
-    total = covariance + variance * np.eye(k)
-    inverse = np.linalg.inv(total)
-    precision = inverse.sum()
-    centre = inverse.sum(0) @ scores / precision
+    precision = 1 / (spread**2 + noise)
+    centre = precision @ scores / precision.sum()
     off = scores - centre
-    _, log_det = np.linalg.slogdet(total)
-    log = -0.5 * (log_det + np.log(precision) + off @ inverse @ off)
-    kept = variance * inverse  # the share of a deviation that is no noise
-    rest = (np.eye(k) - kept).sum(1)
-    return (
-        float(log),
-        centre + kept @ off,
-        variance * (np.eye(k) - kept) + np.outer(rest, rest) / precision,
-    )
+    log = np.log(precision).sum() - np.log(precision.sum()) - precision @ off**2
+    kept = spread**2 * precision  # the share of a deviation that is no noise
+    mean = centre + kept * off
+    own = spread * np.sqrt(1 - kept) * normal[:, 1:]
+    common = (1 - kept) * normal[:, :1] / np.sqrt(precision.sum())
+    return float(log) / 2, mean, mean + own + common
 
 
 def _centred(covariance: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
@@ -116,9 +109,3 @@ def _centred(covariance: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
     k = len(covariance)
     project = np.eye(k) - 1 / k
     return project @ covariance @ project
-
-
-def _root(covariance: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
-    """A matrix whose product with normal rows has this covariance; it may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
