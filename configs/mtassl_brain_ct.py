@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.data.test_fraction = 0.2
     config.data.cache = "cache"
     config.backbone.name = "resnet18"
-    config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
+    config.pretrain.mixing = "distil"
     config.pretrain.steps, config.pretrain.batch_size = 7_400, 16
     config.pretrain.learning_rate = 2e-5
     config.target.steps, config.target.batch_size = 3_700, 16

@@ -15,11 +15,14 @@ def get_config() -> ConfigDict:
     config = base_config("digits")
     config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
-    config.pretrain.steps, config.pretrain.batch_size = 300, 64
+    config.tasks = "rotation,jigsaw,inpaint,simclr"
+    config.pretrain.steps, config.pretrain.batch_size = 450, 64
     config.target.steps, config.target.batch_size = 60, 32
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.similarity.n = 1024
+    config.student.steps = 300
+    config.search.budget = "9 singles"  # a round of two or three trainings
     no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 300  # a pretraining takes seconds

@@ -6,7 +6,7 @@ If it is not clear which axis holds the channels, set `--config.data.channels_ax
 these sets are small, so the search decides by balanced accuracy. With a quarter-width ResNet-10 and
 few steps, sets of 28x28x28 voxels run on two CPU cores; docs/results.md has the time and the
 accuracies. With a GPU, train longer: `--config.backbone.name=resnet18 --config.backbone.width=1
---config.pretrain.steps=10000`.
+--config.pretrain.steps=100000`.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.backbone.name, config.backbone.width = "resnet10", 0.25
     config.backbone.stem = "quarter"
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
-    config.pretrain.steps, config.pretrain.batch_size = 400, 16
+    config.pretrain.steps, config.pretrain.batch_size = 4_000, 16
     config.target.steps, config.target.batch_size = 200, 16
     config.target.learning_rate = 1e-3
     config.target.shift = 2

@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.backbone.name, config.backbone.width = "resnet10", 0.25
     config.backbone.stem = "quarter"
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
-    config.pretrain.steps, config.pretrain.batch_size = 1000, 16
+    config.pretrain.steps, config.pretrain.batch_size = 3000, 16
     config.target.steps, config.target.batch_size = 100, 16
     config.pretrain.learning_rate = config.target.learning_rate = 3e-3
     config.target.folds, config.target.flip = 3, True

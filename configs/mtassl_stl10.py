@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config = base_config("stl10")
     config.backbone.name = "resnet18"
     config.backbone.stem = "imagenet"
-    config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
+    config.pretrain.mixing = "distil"
     config.pretrain.steps, config.pretrain.batch_size = 78_125, 128
     config.pretrain.learning_rate = 1e-3
     config.target.steps, config.target.batch_size = 2_000, 128

@@ -32,7 +32,7 @@ def get_config(size: str = "large") -> ConfigDict:
     config.data.cache = "cache"
     config.backbone.name = "resnet18"
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
-    config.pretrain.steps, config.pretrain.batch_size = 10_000, 16
+    config.pretrain.steps, config.pretrain.batch_size = 100_000, 16
     config.pretrain.learning_rate = 1e-3
     config.target.steps, config.target.batch_size = 1_000, 16
     config.target.learning_rate = 1e-4
@@ -45,7 +45,7 @@ def get_config(size: str = "large") -> ConfigDict:
     if size == "small":
         config.tasks = "rotation,sc_assl,models_genesis"
         config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
-        config.pretrain.steps, config.pretrain.batch_size = 300, 8
+        config.pretrain.steps, config.pretrain.batch_size = 1_500, 8
         config.target.steps, config.target.batch_size = 60, 8
         config.target.learning_rate = 1e-3
     return config

@@ -65,7 +65,8 @@ def grow(
 
         number = len(names) if settings.candidates == "all" else 1
         planned = {each.network for each in (*moves(names[:number]), *further)} - {*tried}
-        more = cost(evidence, [*tried, *planned]) - spent
+        last = [study.taught_by([start])] if study.student.steps else []
+        more = cost(evidence, [*tried, *planned, *last]) - spent
         if rounds and rounds[-1].expected < settings.gain:
             stopped = "gain"
         elif not planned:
@@ -89,7 +90,7 @@ def grow(
         rounds=tuple(rounds),
         standings=_standings(evidence, found, tried, divisions),
         stopped=stopped,
-        spent=spent,
+        spent=cost(evidence, tried),
         budget=budget,
     )
 
