@@ -65,7 +65,7 @@ def test_a_run_with_teachers_from_a_file_and_from_a_run(drawn, tmp_path, capsys,
     results = records.read(runs / "search" / "results.json", Results)
     assert list(results.singles) == ["rotation", "imagenet"]
     assert results.similarity.matrix[0][1] < 0.999
-    (extension,) = results.iterations[0].candidates
+    (extension,) = results.search.rounds[0].candidates
     assert {*extension.members} == {"rotation", "imagenet"} and extension.evaluation
     page = (runs / "search" / "report" / "index.html").read_text()
     assert "imagenet" in page and "teacher" in page

@@ -194,24 +194,26 @@ def _standings(
 
 
 def budget_of(evidence: Evidence, settings: SearchSettings, begun: Sequence[Network]) -> float:
-    """What all trainings of a search may cost: by default twice the networks that it begins with.
+    """What all trainings of a search may cost.
+
+    By default, twice the networks that it begins with, and a student if it ends with one.
 
     Raises:
-      InputError: a budget that does not pay for those.
+      InputError: a budget that does not pay for the networks that it begins with, and the student.
     """
-    spent = cost(evidence, begun)
+    singles, study = [network for network in begun if network.trained], evidence.study
+    student = [study.taught_by(singles[:1])] if study.student.steps else []
+    first, least = cost(evidence, begun), cost(evidence, [*begun, *student])
     if not settings.budget:
-        return 2 * spent
+        return first + least
     amount, unit = split_budget(settings.budget)
-    singles = [network for network in begun if network.trained]
-    each = {
-        "singles": cost(evidence, singles) / len(singles),
-        "TFLOP": 1e12,
-    }[unit]
+    each = 1e12 if unit == "TFLOP" else cost(evidence, singles) / len(singles)
     require(
-        amount * each >= spent,
-        f"search.budget={settings.budget} does not pay for the {len(singles)} tasks and training "
-        f"from scratch, which cost {spent / 1e12:.3g} TFLOP; raise it, or name fewer tasks",
+        amount * each >= least,
+        f"search.budget={settings.budget} does not pay for the {len(singles)} tasks and what is "
+        f"always trained beside them ({least / 1e12:.3g} TFLOP, "
+        f"{np.ceil(least / cost(evidence, singles) * len(singles)):.0f} singles); raise it, or name "
+        "fewer tasks",
     )
     return amount * each
 

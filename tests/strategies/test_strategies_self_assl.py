@@ -102,7 +102,7 @@ def test_the_whole_comparison(lab, steps_taken):
     # Finished work is read, by this and by the other strategies.
     steps_taken.clear()
     assert comparison(lab(folds=0)) == results
-    lab(folds=0).search(SearchSettings(select_on="test", control=False))
+    lab(folds=0).search(SearchSettings(select_on="test", as_printed=True))
     assert not steps_taken
 
 

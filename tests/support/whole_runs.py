@@ -27,8 +27,9 @@ TINY = (
     "--config.target.seeds=2",
     "--config.target.folds=2",
     "--config.similarity.n=64",
-    "--config.search.budget=5 singles",  # one round
+    "--config.search.budget=9 singles",  # one round
     "--config.pretrain.budget=steps",
+    "--config.student.steps=0",
     "--config.pretrain.mixing=alternate",
     "--config.checkpoint_every=4",
     "--config.log_every=4",
@@ -49,7 +50,7 @@ SMALL = {
     "target.seeds": 1,
     "target.folds": 2,
     "similarity.n": 32,
-    "search.budget": "5 singles",
+    "search.budget": "9 singles",
     "keep_compiled": False,
     "checkpoint_every": 2,
 }
