@@ -208,12 +208,12 @@ def budget_of(evidence: Evidence, settings: SearchSettings, begun: Sequence[Netw
         return first + least
     amount, unit = split_budget(settings.budget)
     each = 1e12 if unit == "TFLOP" else cost(evidence, singles) / len(singles)
+    enough = np.ceil(least / cost(evidence, singles) * len(singles))
     require(
         amount * each >= least,
         f"search.budget={settings.budget} does not pay for the {len(singles)} tasks and what is "
-        f"always trained beside them ({least / 1e12:.3g} TFLOP, "
-        f"{np.ceil(least / cost(evidence, singles) * len(singles)):.0f} singles); raise it, or name "
-        "fewer tasks",
+        f"always trained beside them ({least / 1e12:.3g} TFLOP, {enough:.0f} singles); raise it, "
+        "or name fewer tasks",
     )
     return amount * each
 
