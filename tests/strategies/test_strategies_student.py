@@ -115,7 +115,7 @@ def test_its_price_by_hand(lab):
 @pytest.mark.slow
 def test_a_search_ends_with_a_student(lab):
     tiny = lab(student=STEPS, mixing="distil", budget="compute", metric="log_loss")
-    found = tiny.search(SearchSettings(metric="log_loss", budget="5 singles"))
+    found = tiny.search(SearchSettings(metric="log_loss", budget="20 singles"))
     student = [s.network for s in found.search.standings if s.network.objective == "student"]
     (network,) = student
     others = [s.network for s in found.search.standings if s.network != network]

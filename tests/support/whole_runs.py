@@ -51,6 +51,7 @@ SMALL = {
     "target.folds": 2,
     "similarity.n": 32,
     "search.budget": "9 singles",
+    "student.steps": 0,
     "keep_compiled": False,
     "checkpoint_every": 2,
 }
