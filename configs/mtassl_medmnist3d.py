@@ -5,8 +5,8 @@
 If it is not clear which axis holds the channels, set `--config.data.channels_axis`. Some classes of
 these sets are small, so the search decides by balanced accuracy. With a quarter-width ResNet-10 and
 few steps, sets of 28x28x28 voxels run on two CPU cores; docs/results.md has the time and the
-accuracies. With a GPU, train longer: `--config.backbone.name=resnet18 --config.backbone.width=1
---config.pretrain.steps=100000`.
+accuracies of earlier rules. With a GPU, train longer: `--config.backbone.name=resnet18
+--config.backbone.width=1 --config.pretrain.steps=100000`.
 """
 
 from ml_collections import ConfigDict

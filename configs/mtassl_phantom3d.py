@@ -3,8 +3,8 @@
     python main.py --config=configs/mtassl_phantom3d.py
 
 1,000 unlabeled volumes of 16x28x28 voxels, 60 labels in four classes, 200 test volumes, a
-quarter-width ResNet-10, and the paper's five 3D tasks. The run says at its start how long it takes,
-46 minutes on one core of an EPYC; docs/results.md has the accuracies.
+quarter-width ResNet-10, and the paper's five 3D tasks. The run says at its start how long it takes;
+docs/results.md has the accuracies of earlier rules.
 """
 
 from ml_collections import ConfigDict

@@ -11,6 +11,7 @@ from assl_jax import records
 from assl_jax.command_line import Options
 from assl_jax.commands.run import add_options, settings_help, start
 from assl_jax.config_reading import saved_config
+from assl_jax.console import say
 from assl_jax.data.settings import expanded
 from assl_jax.errors import InputError, lookup, require
 from assl_jax.records import SCRATCH, Results
@@ -27,7 +28,11 @@ def main(argv: Sequence[str]) -> None:
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument("--network", default="", help="a label; default: the one the run kept")
+    parser.add_argument(
+        "--network",
+        default="",
+        help="a label; default: the one the run kept, or that its student began as",
+    )
     add_options(parser, "WORKDIR_finetune")
     named = bool(argv) and not argv[0].startswith("-")
     given, settings = parser.parse_known_args(argv[named:])
@@ -44,7 +49,10 @@ def main(argv: Sequence[str]) -> None:
     config.self_assl.backbones = ()
     config.distil.teachers = ""
     results = records.read(source / records.RESULTS, Results)
-    weights = source
+    weights, last = source, results.best.network if results.best else None
+    if not given.network and last and last.objective == "student":
+        given.network = last.teachers[0].label
+        say(f"{last.label} has learned the labels of its run; {given.network} is fine-tuned")
     if given.network:
         pretrained = {n.label: n for n in results.networks if n.pretrain}
         chosen = lookup(pretrained, given.network, "--network")

@@ -63,6 +63,7 @@ class Evidence:
         # The bootstrap of a large test set takes seconds, and rates ask for the same folds.
         self._summary = functools.cache(self._summarise)
         self._fold_scores = functools.cache(self._over_folds)
+        self._posterior = functools.cache(self._believe)  # several decisions ask for the same
 
     # The stages that a plan asks for.
 
@@ -228,23 +229,24 @@ class Evidence:
           networks: all of them together.
           divisions: on how many divisions into folds a network is cross-validated, if not on one.
         """
+        return self._posterior(tuple((network, divisions.get(network, 1)) for network in networks))
+
+    def _believe(self, known: tuple[tuple[Network, int], ...]) -> Posterior:
+        """`posterior` of networks with their numbers of divisions."""
         dataset = self.study.dataset
         rows = np.sort(np.concatenate(dataset.labelled_sets)) if self.on_folds else dataset.test
         runs = [
-            {
-                number: self._out_of_fold(network, [number])
-                for number in range(divisions.get(network, 1))
-            }
+            {number: self._out_of_fold(network, [number]) for number in range(divisions)}
             if self.on_folds
             else {0: self.probabilities(network)}
-            for network in networks
+            for network, divisions in known
         ]
         found = joint_scores(
             self.study.metric,
             dataset.labels[rows],
             runs,
             dataset.groups[rows],
-            [len(self.study.repeats(network)) for network in networks],
+            [len(self.study.repeats(network)) for network, _ in known],
         )
         return posterior(*found)
 

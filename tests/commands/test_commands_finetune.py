@@ -15,6 +15,8 @@ from assl_jax.records import (
     SCRATCH,
     Best,
     Evaluation,
+    Network,
+    NetworkRecord,
     Pretrained,
     Results,
     StageRecord,
@@ -64,6 +66,20 @@ def test_the_teachers_of_the_run_are_not_needed(workdir, started):
     write_json(workdir / "config.json", config)
     main(["finetune", str(workdir)])
     assert started[0][0].distil.teachers == ""
+
+
+def test_of_a_kept_student_its_first_teacher_is_fine_tuned(workdir, started, tmp_path, capsys):
+    """The student has learned labels, perhaps of images that test the new run."""
+    student = Network(objective="student", teachers=(NETWORK.network,))
+    record = NetworkRecord(label=student.label, network=student, backbone="resnet18", finetune="f")
+    best = Best(network=student, evaluation=NOTHING)
+    changed(workdir, best=best, networks=(NETWORK, record))
+    main(["finetune", str(workdir)])
+    assert started[0][0].init.path == str(tmp_path / "stages" / "pretrain-rotation-1-2")
+    said = capsys.readouterr().err
+    assert "rotation.student has learned the labels of its run; rotation is fine-tuned" in said
+    main(["finetune", str(workdir), "--network=rotation"])
+    assert not capsys.readouterr().err
 
 
 def test_another_network_and_workdir(workdir, started, tmp_path):
