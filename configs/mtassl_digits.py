@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.similarity.n = 1024
-    config.student.steps = 300
+    config.student.steps = 150
     config.search.budget = "14 singles"  # four, a round, and the student
     no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images

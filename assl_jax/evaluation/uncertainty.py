@@ -65,38 +65,63 @@ class Gain(NamedTuple):
     reach: float
 
 
-def paired_gain(
+class Resampled(NamedTuple):
+    """A metric of one network on some images; a higher value is better.
+
+    Attributes:
+      values: `[1 + replicates]` on all images, and on patients that are drawn again, the same ones
+        for every network; means over the runs.
+      pretrainings: `[p]` on all images, for each pretraining.
+    """
+
+    values: Float[np.ndarray, " m"]
+    pretrainings: Float[np.ndarray, " p"]
+
+
+def resampled(
     metric: str,
     labels: Labels,
-    before: Sequence[Probabilities],
-    after: Sequence[Probabilities],
+    runs: Sequence[Probabilities],
     groups: Groups,
     *,
     pretrainings: int = 1,
-) -> Gain:
-    """The gain in a metric from one network to another, paired by image.
+) -> Resampled:
+    """A metric of a network, and how much it depends on the patients.
 
     Args:
       metric: a name in `METRICS`.
       labels: true classes.
-      before, after: the networks' probabilities of the same images, one array for each run.
-      groups: the patient of each image. The standard error is that of a bootstrap over patients;
-        images that both networks find hard or easy cancel.
+      runs: the network's probabilities of the same images, one array for each run.
+      groups: the patient of each image.
       pretrainings: how many pretrainings the runs belong to; those of one come after those of
-        another. The squared standard error of the mean over them is added to that of the bootstrap.
-        In the interval it has the quantile of Student's t: a spread over few values is uncertain.
+        another.
     """
     function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
     unit, drawn = _draw(groups)
     weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn.T[unit]], axis=1)
-    old, new = (np.array([function(labels, p, weights) for p in runs]) for runs in (before, after))
-    mean, *resampled = sign * (new.mean(0) - old.mean(0))
-    error = float(np.nanstd(resampled))
+    each = sign * np.array([function(labels, p, weights) for p in runs])
+    return Resampled(each.mean(0), each[:, 0].reshape(pretrainings, -1).mean(1))
+
+
+def mean_of(parts: Sequence[Resampled]) -> Resampled:
+    """The mean over several divisions of the images into folds."""
+    return Resampled(*(np.mean(each, axis=0) for each in zip(*parts, strict=True)))
+
+
+def paired_gain(before: Resampled, after: Resampled) -> Gain:
+    """The gain from one network to another, on the same images: what both find hard cancels.
+
+    The standard error is that of a bootstrap over patients. With several pretrainings the squared
+    standard error of the mean over them is added. In the interval it has the quantile of Student's
+    t: a spread over few values is uncertain.
+    """
+    mean, *others = after.values - before.values
+    error = float(np.nanstd(others))
     gain = Gain(float(mean), error, NORMAL * error)
-    if pretrainings > 1:
-        each = (new[:, 0] - old[:, 0]).reshape(pretrainings, -1).mean(1).tolist()
-        over = statistics.stdev(each) / math.sqrt(pretrainings)
-        reach = math.hypot(gain.reach, student(pretrainings) * over)
+    each = after.pretrainings - before.pretrainings
+    if len(each) > 1:
+        over = statistics.stdev(each.tolist()) / math.sqrt(len(each))
+        reach = math.hypot(gain.reach, student(len(each)) * over)
         gain = Gain(gain.mean, math.hypot(error, over), reach)
     return gain
 
@@ -113,13 +138,7 @@ class JointScores(NamedTuple):
     covariance: Float[np.ndarray, "k k"]
 
 
-def joint_scores(
-    metric: str,
-    labels: Labels,
-    networks: Sequence[Mapping[int, Sequence[Probabilities]]],
-    groups: Groups,
-    pretrainings: Sequence[int],
-) -> JointScores:
+def joint_scores(networks: Sequence[Mapping[int, Resampled]]) -> JointScores:
     """The scores of several networks, of which each may lack some divisions into folds.
 
     A division may be easy or hard, so the score of a network in a division is modelled as the sum
@@ -127,36 +146,24 @@ def joint_scores(
     network lacks a division, the scores are the means over the divisions.
 
     Args:
-      metric: a name in `METRICS`.
-      labels: true classes.
-      networks: for each network, by the number of the division, its probabilities of the same
-        images, one array for each run; those of one pretraining come after those of another.
-      groups: the patient of each image; errors are those of a bootstrap over patients.
-      pretrainings: how many pretrainings the runs of each network belong to.
+      networks: for each network its metric, by the number of the division.
     """
-    function, sign = METRICS[metric].function, 1 if METRICS[metric].higher_is_better else -1
-    unit, drawn = _draw(groups)
-    weights = np.concatenate([np.ones((len(labels), 1), np.int32), drawn.T[unit]], axis=1)
     divisions = sorted({number for network in networks for number in network})
     k, design, values, over_seeds = len(networks), [], [], np.zeros(len(networks))
-    for i, (network, seeds) in enumerate(zip(networks, pretrainings, strict=True)):
-        of_seeds = []
-        for number, runs in network.items():
-            each = sign * np.array([function(labels, p, weights) for p in runs])
+    for i, network in enumerate(networks):
+        for number, found in network.items():
             row = np.zeros(k + len(divisions))
             row[[i, k + divisions.index(number)]] = 1
             design.append(row)
-            values.append(each.mean(0))
-            of_seeds.append(each[:, 0].reshape(seeds, -1).mean(1))
-        if seeds > 1:
-            over_seeds[i] = np.mean(of_seeds, axis=0).var(ddof=1) / seeds
+            values.append(found.values)
+        seeds = mean_of([*network.values()]).pretrainings
+        over_seeds[i] = seeds.var(ddof=1) / len(seeds) if len(seeds) > 1 else 0
     design.append(np.repeat([0.0, 1.0], [k, len(divisions)]))  # the divisions' parts add up to 0
-    values.append(np.zeros(weights.shape[1]))
+    values.append(np.zeros_like(values[0]))
     fitted = np.linalg.lstsq(np.array(design), np.array(values))[0][:k]
-    resampled = fitted[:, 1:]
-    defined = resampled[:, np.isfinite(resampled).all(0)]
-    covariance = np.cov(defined).reshape(k, k) + np.diag(over_seeds)
-    return JointScores(fitted[:, 0], covariance)
+    drawn = fitted[:, 1:]
+    covariance = np.cov(drawn[:, np.isfinite(drawn).all(0)]).reshape(k, k)
+    return JointScores(fitted[:, 0], covariance + np.diag(over_seeds))
 
 
 def student(values: int) -> float:

@@ -14,9 +14,11 @@ from assl_jax.evaluation.scores import METRICS, on_test_set, scores
 from assl_jax.evaluation.spectrum import effective_rank
 from assl_jax.evaluation.uncertainty import (
     Gain,
+    Resampled,
     estimate,
     joint_scores,
     paired_gain,
+    resampled,
     summarise,
 )
 from assl_jax.lcka import lcka_matrix
@@ -63,6 +65,7 @@ class Evidence:
         # The bootstrap of a large test set takes seconds, and rates ask for the same folds.
         self._summary = functools.cache(self._summarise)
         self._fold_scores = functools.cache(self._over_folds)
+        self._measured = functools.cache(self._measure)
         self._posterior = functools.cache(self._believe)  # several decisions ask for the same
 
     # The stages that a plan asks for.
@@ -182,38 +185,14 @@ class Evidence:
         labels = np.tile(study.dataset.labels[rows], len(repeats))
         return calibrate(labels, np.concatenate(found))
 
-    def gain(
-        self,
-        before: Network,
-        after: Network,
-        *,
-        on_test: bool = False,
-        divisions: Sequence[int] = (0,),
-    ) -> Gain:
+    def gain(self, before: Network, after: Network, division: int = 0) -> Gain:
         """How much better `after` is than `before` in the metric of the selection.
 
         Args:
           before, after: two networks.
-          on_test: compare them on the test set, not in cross-validation.
-          divisions: numbers of the divisions into folds, see `cross_validate`; the gain is the mean
-            over them.
+          division: number of the division into folds, see `cross_validate`.
         """
-        dataset = self.study.dataset
-        if on_test:
-            rows = dataset.test
-            old, new = self.probabilities(before), self.probabilities(after)
-        else:
-            rows = np.sort(np.concatenate(dataset.labelled_sets))
-            old, new = (self._out_of_fold(network, divisions) for network in (before, after))
-        most = max(len(old), len(new))
-        return paired_gain(
-            self.study.metric,
-            dataset.labels[rows],
-            old * (most // len(old)),  # a teacher stands beside each pretraining of the other
-            new * (most // len(new)),
-            dataset.groups[rows],
-            pretrainings=max(len(self.study.repeats(each)) for each in (before, after)),
-        )
+        return paired_gain(self._measured(before, division), self._measured(after, division))
 
     @property
     def on_folds(self) -> bool:
@@ -233,22 +212,32 @@ class Evidence:
 
     def _believe(self, known: tuple[tuple[Network, int], ...]) -> Posterior:
         """`posterior` of networks with their numbers of divisions."""
-        dataset = self.study.dataset
-        rows = np.sort(np.concatenate(dataset.labelled_sets)) if self.on_folds else dataset.test
-        runs = [
-            {number: self._out_of_fold(network, [number]) for number in range(divisions)}
-            if self.on_folds
-            else {0: self.probabilities(network)}
-            for network, divisions in known
-        ]
-        found = joint_scores(
-            self.study.metric,
-            dataset.labels[rows],
-            runs,
-            dataset.groups[rows],
-            [len(self.study.repeats(network)) for network, _ in known],
+        return posterior(
+            *joint_scores(
+                [
+                    {number: self._measured(network, number) for number in range(divisions)}
+                    for network, divisions in known
+                ]
+            )
         )
-        return posterior(*found)
+
+    def _measure(self, network: Network, division: int) -> Resampled:
+        """The metric of the selection on a division into folds, or without one on the test set."""
+        dataset = self.study.dataset
+        if self.on_folds:
+            rows = np.sort(np.concatenate(dataset.labelled_sets))
+            runs = self._out_of_fold(network, division)
+        else:
+            rows, runs = dataset.test, self.probabilities(network)
+        return self._resampled(self.study.metric, network, rows, runs)
+
+    def _resampled(
+        self, metric: str, network: Network, rows: np.ndarray, runs: Sequence[np.ndarray]
+    ) -> Resampled:
+        dataset, pretrainings = self.study.dataset, len(self.study.repeats(network))
+        return resampled(
+            metric, dataset.labels[rows], runs, dataset.groups[rows], pretrainings=pretrainings
+        )
 
     def over_scratch(self, network: Network) -> Estimate | None:
         """The test metric of `network` minus that of scratch, see `scores.on_test_set`.
@@ -257,16 +246,22 @@ class Evidence:
         set, paired by image, and over the pretrainings if there are several. None if the metric is
         undefined.
         """
-        dataset, metric = self.study.dataset, on_test_set(self.study.metric)
-        labels, groups = dataset.labels[dataset.test], dataset.groups[dataset.test]
-        pretrainings = len(self.study.repeats(network))
-        # Without a pretraining there is nothing to repeat.
-        old, new = self.probabilities(SCRATCH) * pretrainings, self.probabilities(network)
-        before, after = ([scores(labels, p) for p in runs] for runs in (old, new))
-        if any(metric not in run for run in (*before, *after)):
+        metric, dataset, both = (
+            on_test_set(self.study.metric),
+            self.study.dataset,
+            (SCRATCH, network),
+        )
+        rows, runs = dataset.test, [self.probabilities(each) for each in both]
+        found = [[scores(dataset.labels[rows], p) for p in each] for each in runs]
+        if any(metric not in run for each in found for run in each):
             return None
-        each = [b[metric] - a[metric] for a, b in zip(before, after, strict=True)]
-        gain = paired_gain(metric, labels, old, new, groups, pretrainings=pretrainings)
+        old, new = (
+            self._resampled(metric, each, rows, p) for each, p in zip(both, runs, strict=True)
+        )
+        gain, pretrainings = paired_gain(old, new), len(new.pretrainings)
+        before, after = ([run[metric] for run in each] for each in found)
+        # Without a pretraining there is nothing to repeat.
+        each = [b - a for a, b in zip(before * pretrainings, after, strict=True)]
         return estimate(each, (gain.mean - gain.reach, gain.mean + gain.reach), pretrainings)
 
     def probabilities(self, network: Network) -> list[np.ndarray]:
@@ -366,19 +361,17 @@ class Evidence:
         )
         return [fold[metric] for fold in each]
 
-    def _out_of_fold(self, network: Network, divisions: Sequence[int]) -> list[np.ndarray]:
+    def _out_of_fold(self, network: Network, division: int) -> list[np.ndarray]:
         """What the folds predict of the labelled images, in the order of their rows.
 
-        An array `[n, k]` for each pretraining and division, those of one pretraining together.
+        An array `[n, k]` for each pretraining.
         """
-        found = []
-        for each in self.study.repeats(network):
-            for division in divisions:
-                predicted = predictions(self._on_folds(each, division))
-                runs = on_folds(self.study, division)
-                rows = np.concatenate([run.test for run in runs.values()])
-                found.append(np.concatenate(predicted)[np.argsort(rows, kind="stable")])
-        return found
+        runs = on_folds(self.study, division)
+        order = np.argsort(np.concatenate([run.test for run in runs.values()]), kind="stable")
+        return [
+            np.concatenate(predictions(self._on_folds(each, division)))[order]
+            for each in self.study.repeats(network)
+        ]
 
 
 def _judged_with(network: Network) -> Network:

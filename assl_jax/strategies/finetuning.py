@@ -4,6 +4,7 @@ A stage keeps probabilities. Metrics are read from them, see `strategies.evidenc
 """
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -119,7 +120,7 @@ def _spec(study: Study, kind: str, network: Network, rate: float, own: dict[str,
         own |= {
             "student": study.student.steps,
             "training": dataclasses.asdict(study.pretrain.training),
-            "teachers": study.target.seeds,
+            "teachers": _repeats(study, len(network.teachers)),
             "unlabeled": study.inputs["unlabeled"],
         }
     roots = [Classification, Taught] if network.objective == "student" else [Classification]
@@ -225,12 +226,18 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
     if spec.network.objective != "student":
         return steps, flops
     sets = len({run.train.tobytes() for run in runs})
-    lessons = sets * len(spec.network.teachers) * target.seeds
+    teachers = len(spec.network.teachers)
+    lessons = sets * teachers * _repeats(study, teachers)
     taught = lessons * (
         target.training.steps * each + forward * len(study.dataset.unlabeled)
     ) + len(runs) * student_flops(study)
     steps = lessons * target.training.steps + len(runs) * study.student.steps
     return steps, taught + forward * sum(len(run.test) for run in runs)
+
+
+def _repeats(study: Study, teachers: int) -> int:
+    """How often each teacher is fine-tuned: together as often as a network that is tested."""
+    return math.ceil(study.target.seeds / teachers)
 
 
 class Finetuning:
@@ -259,6 +266,7 @@ class Teaching:
         self.teachers = [Finetuning(target, variables) for variables in networks]
         settings = study.pretrain.training
         self.training = dataclasses.replace(settings, steps=study.student.steps)
+        self.repeats = _repeats(study, len(networks))
         self.known: dict[bytes, tuple[list[TrainState], np.ndarray]] = {}
 
     def __call__(self, run: Run, session: Session) -> TrainState:
@@ -266,7 +274,7 @@ class Teaching:
         if (key := run.train.tobytes()) not in self.known:
             self.known = {key: self._lessons(run, rows)}
         states, taught = self.known[key]
-        first = states[run.repeat]
+        first = states[run.repeat % len(states)]
         return teach(self.target, self.training, first, rows, taught, session)
 
     def _lessons(self, run: Run, rows: np.ndarray) -> tuple[list[TrainState], np.ndarray]:
@@ -275,12 +283,12 @@ class Teaching:
         taught = np.zeros((len(study.dataset.images), classes), np.float32)
         firsts: list[TrainState] = []
         for number, finetuning in enumerate(self.teachers):
-            for repeat in range(study.target.seeds):
+            for repeat in range(self.repeats):
                 seed = derived(study.seed, "teacher", number, repeat)
                 state = finetuning(run, Session(seed=seed))
                 taught[rows] += self.target.probabilities(state, rows)
                 firsts += [state] if finetuning is self.teachers[0] else []
-        taught /= len(self.teachers) * study.target.seeds
+        taught /= len(self.teachers) * self.repeats
         taught[run.train] = np.eye(classes, dtype=np.float32)[self.target.labels[run.train]]
         return firsts, taught
 

@@ -1,11 +1,11 @@
 """What stages cost, counted before they are computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from assl_jax.records import Network
 from assl_jax.strategies import finetuning, pretraining
-from assl_jax.strategies.evidence import Evidence
+from assl_jax.strategies.evidence import ONE, Evidence
 from assl_jax.strategies.stage import StageSpec, with_parents
 from assl_jax.strategies.study import Study
 
@@ -70,14 +70,31 @@ def together(title: str, evidence: Evidence, networks: Sequence[Network]) -> lis
     return work(evidence, title, stages)
 
 
-def _stages_of(evidence: Evidence, networks: Sequence[Network]) -> list[StageSpec]:
-    specs = [s for n in networks for s in evidence.specs(n, tested=n.share == 1)]
+def _stages_of(
+    evidence: Evidence, networks: Sequence[Network], divisions: Mapping[Network, int] = ONE
+) -> list[StageSpec]:
+    specs = [
+        spec
+        for network in networks
+        for spec in evidence.specs(
+            network, range(1, divisions.get(network, 1)), tested=network.share == 1
+        )
+    ]
     return with_parents(specs)
 
 
-def cost(evidence: Evidence, networks: Sequence[Network]) -> float:
-    """Floating-point operations of all trainings of some networks, and of what they build on."""
-    return sum(price(evidence.study, spec)[1] for spec in _stages_of(evidence, networks))
+def cost(
+    evidence: Evidence, networks: Sequence[Network], divisions: Mapping[Network, int] = ONE
+) -> float:
+    """Floating-point operations of all trainings of some networks, and of what they build on.
+
+    Args:
+      evidence: of their study.
+      networks: some networks.
+      divisions: on how many divisions into folds a network is cross-validated, if not on one.
+    """
+    stages = _stages_of(evidence, networks, divisions)
+    return sum(price(evidence.study, spec)[1] for spec in stages)
 
 
 def total(title: str, works: Sequence[Work]) -> Work:

@@ -65,7 +65,7 @@ def grow(
 
         number = len(names) if settings.candidates == "all" else 1
         planned = {each.network for each in (*moves(names[:number]), *further)} - {*tried}
-        last = [study.taught_by([start])] if study.student.steps else []
+        last = _dearest_student(evidence, [*begun, *planned])
         more = cost(evidence, [*tried, *planned, *last]) - spent
         if rounds and rounds[-1].expected < settings.gain:
             stopped = "gain"
@@ -84,13 +84,13 @@ def grow(
     if student:
         yield from evidence.evaluated([student])
         tried.append(student)
-    divisions = yield from _look_again(evidence, tried)
+    divisions = yield from _look_again(evidence, tried, budget)
     found = evidence.posterior(tried, divisions)
     return Search(
         rounds=tuple(rounds),
         standings=_standings(evidence, found, tried, divisions),
         stopped=stopped,
-        spent=cost(evidence, tried),
+        spent=cost(evidence, tried, divisions),
         budget=budget,
     )
 
@@ -148,15 +148,25 @@ def _student(evidence: Evidence, tried: Sequence[Network]) -> Network | None:
     return study.taught_by([tried[i] for i in (order[0], *probable)])
 
 
+def _dearest_student(evidence: Evidence, networks: Sequence[Network]) -> list[Network]:
+    """A student of as many networks as may teach one; none if none is asked for."""
+    study, settings = evidence.study, evidence.study.student
+    return [study.taught_by(networks[: settings.networks])] if settings.steps else []
+
+
 def _look_again(
-    evidence: Evidence, networks: Sequence[Network]
+    evidence: Evidence, networks: Sequence[Network], budget: float
 ) -> Generator[Any, None, dict[Network, int]]:
     """Cross-validate the two networks that lead on further divisions, while it is open.
+
+    A division of both must cost less than one task's network, and be paid for by what is left.
 
     Returns:
       The number of divisions of each network that has more than one.
     """
+    singles = [network for network in networks if network.generation == 1]
     divisions: dict[Network, int] = {}
+    spent, unit = cost(evidence, networks), cost(evidence, singles) / max(1, len(singles))
     while evidence.on_folds:
         found = evidence.posterior(networks, divisions)
         if len(networks) == 1 or found.probabilities[found.best] >= SURE:
@@ -167,8 +177,12 @@ def _look_again(
         if number >= DIVISIONS:
             break
         behind = [each for each in leaders if divisions.get(each, 1) == number]
+        further = divisions | dict.fromkeys(behind, number + 1)
+        more = cost(evidence, networks, further) - spent
+        if more > min(unit, budget - spent):
+            break
         yield from evidence.evaluated(behind, [number])
-        divisions |= dict.fromkeys(behind, number + 1)
+        divisions, spent = further, spent + more
     return divisions
 
 
@@ -201,8 +215,8 @@ def budget_of(evidence: Evidence, settings: SearchSettings, begun: Sequence[Netw
     Raises:
       InputError: a budget that does not pay for the networks that it begins with, and the student.
     """
-    singles, study = [network for network in begun if network.trained], evidence.study
-    student = [study.taught_by(singles[:1])] if study.student.steps else []
+    singles = [network for network in begun if network.trained]
+    student = _dearest_student(evidence, singles)
     first, least = cost(evidence, begun), cost(evidence, [*begun, *student])
     if not settings.budget:
         return first + least

@@ -16,6 +16,7 @@ from assl_jax.evaluation.uncertainty import (
     estimate,
     paired_difference,
     paired_gain,
+    resampled,
     summarise,
 )
 from assl_jax.records import Estimate, Evaluation
@@ -299,7 +300,10 @@ def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():
     def loss(runs, rows):
         return np.mean([-np.log(p[rows, labels[rows]]).mean() for p in runs])
 
-    gain = paired_gain("log_loss", labels, before, after, groups)
+    def gained(metric, before, after):
+        return paired_gain(*(resampled(metric, labels, runs, groups) for runs in (before, after)))
+
+    gain = gained("log_loss", before, after)
     everything = np.arange(60)
     assert gain.mean == pytest.approx(loss(before, everything) - loss(after, everything))
     assert gain.mean > 0
@@ -309,13 +313,11 @@ def test_a_paired_gain_is_the_difference_and_its_spread_over_patients():
     ]
     spread = np.std([loss(before, rows) - loss(after, rows) for rows in draws])
     assert gain.error == pytest.approx(spread, rel=0.15)
-    back = paired_gain("log_loss", labels, after, before, groups)
+    back = gained("log_loss", after, before)
     assert back.mean == pytest.approx(-gain.mean) and back.error == pytest.approx(gain.error)
     hits = [np.mean([(p.argmax(1) == labels).mean() for p in runs]) for runs in (before, after)]
-    assert paired_gain("accuracy", labels, before, after, groups).mean == pytest.approx(
-        hits[1] - hits[0]
-    )
-    assert paired_gain("auc", labels, before, before, groups) == (0.0, 0.0, 0.0)
+    assert gained("accuracy", before, after).mean == pytest.approx(hits[1] - hits[0])
+    assert gained("auc", before, before) == (0.0, 0.0, 0.0)
 
 
 def test_several_pretrainings_by_hand():
@@ -332,10 +334,19 @@ def test_the_error_of_a_gain_includes_that_over_pretrainings():
     labels = np.zeros(4, np.int64)
     wrong, right = one_hot([1, 1, 1, 1], 2), one_hot([0, 0, 0, 0], 2)
     before, after = [wrong] * 4, [wrong, right, right, right]
-    gain = paired_gain("accuracy", labels, before, after, labels, pretrainings=2)
+
+    def gained(pretrainings):
+        return paired_gain(
+            *(
+                resampled("accuracy", labels, runs, labels, pretrainings=pretrainings)
+                for runs in (before, after)
+            )
+        )
+
+    gain = gained(2)
     assert gain.mean == pytest.approx(0.75)
     assert gain.error == pytest.approx(statistics.stdev([0.5, 1.0]) / np.sqrt(2))
     # Two values: the quantile of Student's t with one degree of freedom.
     assert gain.reach == pytest.approx(12.706 * gain.error, rel=1e-4)
-    one = paired_gain("accuracy", labels, before, after, labels)
+    one = gained(1)
     assert one.error == one.reach == 0

@@ -119,6 +119,7 @@ class FakeEvidence:
             frozenset(_key(k) for k in key.split("|")): s for key, s in similarities.items()
         }
         self.complements, self.error, self.on_folds = {}, 1e-6, True
+        self.division = 0.25  # TFLOP
         self.trained, self.prepared, self.compared_gains, self.looked = [], [], [], []
         self.makes_pools = "distil" if teachers or any(".then" in key for key in accuracies) else ""
         singles = [key for key in accuracies if " " not in key and "." not in key]
@@ -205,9 +206,14 @@ def _keyed(table):
 def fake(make_evaluation, monkeypatch):
     """`fake(accuracies, similarities={}, selections={}, teachers=(), start=False)`.
 
-    Each network costs 1 TFLOP.
+    Each network costs 1 TFLOP, a further division of it into folds as many as `division` says.
     """
-    monkeypatch.setattr(rounds, "cost", lambda evidence, networks: 1e12 * len({*networks}))
+
+    def cost(evidence, networks, divisions=ONE):
+        further = sum(number - 1 for number in divisions.values())
+        return 1e12 * (len({*networks}) + evidence.division * further)
+
+    monkeypatch.setattr(rounds, "cost", cost)
 
     def make(accuracies, similarities=None, selections=None, *, teachers=(), start=False):
         tables = accuracies, similarities or {}, selections or {}

@@ -28,6 +28,11 @@ RATE = 1e-3
 SEED = derived(0, "probe")
 
 
+def on_test(tiny):
+    """Evidence of the same stages that compares networks on the test set."""
+    return Evidence(dataclasses.replace(tiny.study, cross_validated=False), tiny.stages)
+
+
 def files(folder):
     return {p: p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -132,7 +137,7 @@ def test_a_gain_is_that_of_the_stored_predictions(lab):
 
     for division in (0, 1):
         old, new = (np.concatenate(losses(n, division)) for n in (SCRATCH, SRC))
-        gain = tiny.evidence.gain(SCRATCH, SRC, divisions=[division])
+        gain = tiny.evidence.gain(SCRATCH, SRC, division)
         assert gain.mean == pytest.approx((old - new).mean(), rel=1e-4)
         assert gain.error == pytest.approx((old - new).std() / np.sqrt(len(old)), rel=0.2)
         rows = [run.test for run in on_folds(tiny.study, division).values()]
@@ -140,8 +145,7 @@ def test_a_gain_is_that_of_the_stored_predictions(lab):
         seen.append({tuple(each) for each in rows})
     assert seen[0] != seen[1]  # other folds
     old, new = (np.mean(losses(n), axis=0) for n in (SCRATCH, SRC))
-    on_test = tiny.evidence.gain(SCRATCH, SRC, on_test=True)
-    assert on_test.mean == pytest.approx((old - new).mean(), rel=1e-4)
+    assert on_test(tiny).gain(SCRATCH, SRC).mean == pytest.approx((old - new).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss", "auc"])
@@ -271,7 +275,7 @@ def test_a_gain_knows_how_far_pretrainings_differ(lab):
     tiny = lab(pretrainings=2, metric="log_loss")
     tiny.evaluate(SRC, ROTATION, divisions=[1])
     gains = [loss(tiny, SRC.repeated(s), 1) - loss(tiny, ROTATION.repeated(s), 1) for s in (0, 1)]
-    gain = tiny.evidence.gain(SRC, ROTATION, divisions=[1])
+    gain = tiny.evidence.gain(SRC, ROTATION, 1)
     assert gain.mean == pytest.approx(statistics.fmean(gains), rel=1e-4)
     assert gain.error > statistics.stdev(gains) / np.sqrt(2) > 0
 
@@ -305,14 +309,12 @@ def test_a_teacher_stands_beside_each_pretraining_of_another_network(lab, drawn)
 
     wise, src = (tiny.evidence.probabilities(network) for network in (teacher, SRC))
     assert (len(wise), len(src)) == (2, 4)
-    gain = tiny.evidence.gain(SRC, teacher, on_test=True)
+    gain = on_test(tiny).gain(SRC, teacher)
     assert gain.mean == pytest.approx(mean(src) - mean(wise), abs=1e-6)
     spread = abs(mean(src[:2]) - mean(src[2:])) / 2  # standard error over two pretrainings
     assert gain.error > spread > 0
-    for on_test in (False, True):
-        gain, back = (
-            tiny.evidence.gain(*pair, on_test=on_test) for pair in ((teacher, SRC), (SRC, teacher))
-        )
+    for found in (tiny.evidence, on_test(tiny)):
+        gain, back = (found.gain(*pair) for pair in ((teacher, SRC), (SRC, teacher)))
         assert (gain.mean, gain.error) == pytest.approx((-back.mean, back.error))
     # A search takes it as a candidate.
     settings = SearchSettings(metric="log_loss")

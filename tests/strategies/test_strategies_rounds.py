@@ -148,11 +148,18 @@ def test_the_leaders_are_looked_at_on_further_folds_while_it_is_open(fake, searc
     evidence = fake(table, ALIKE)
     evidence.error = 0.02
     evidence.divisions = {("a.then_on", 1): 0.6, ("a.then_on", 2): 0.6}
-    found = search(evidence, budget="7 TFLOP")
+    found = search(evidence, budget="8 TFLOP")
     assert evidence.prepared[:2] == [("a", 1), ("a.then_on", 1)]
     assert found.best.network.label == "a.then_on"
     divisions = {each.network.label: each.divisions for each in found.search.standings}
-    assert divisions["a.then_on"] == divisions["a"] > 1 == divisions["a+b"]
+    assert divisions["a.then_on"] == divisions["a"] == 2 > 1 == divisions["a+b"]
+    assert found.search.spent == 1e12 * (6 + 2 * 0.25)
+    # The budget pays for one more division of both, or a division is dear.
+    for budget, division, added in (("6.6 TFLOP", 0.25, 2), ("20 TFLOP", 0.55, 0)):
+        evidence = fake(table, ALIKE)
+        evidence.error, evidence.division = 0.02, division
+        search(evidence, budget=budget)
+        assert len(evidence.prepared) == added
     # Nothing is open, or there is nothing to fold.
     evidence = fake(table, ALIKE)
     search(evidence, budget="7 TFLOP")

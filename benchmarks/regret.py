@@ -1,0 +1,267 @@
+"""Does the search keep the best network that it has trained, and is its probability true?
+
+    python -m benchmarks.regret [--config=configs/mtassl_digits.py] [--seeds=0-13] [--out=regret]
+
+For every seed, of data and pretraining, the search is carried out by each of `RULES`. All rules
+share the finished stages, so each network is trained once, and a rule is replayed on its scores.
+What is finished for a seed is not repeated. Prints three tables:
+
+- regret: the test accuracy of the best network minus that of the one that a rule keeps, in points;
+  of the networks that this rule has trained, and of those that any rule has. The floor is the
+  regret of keeping the network that is truly the best: a test set of this size ranks networks by
+  luck too (bootstrap over test images). Settle a rule on the even seeds, judge it on the odd ones.
+- calibration: of the networks said to be the best with a probability, how many are.
+- students: the accuracy of each minus the mean of the networks that teach it, and their ensemble.
+"""
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.search import configured
+from benchmarks.side_by_side import table
+
+RULES: dict[str, dict[str, Any]] = {  # what each changes of the config
+    "rounds": {},
+    "rounds, no student": {"student.steps": 0},
+    "twice the budget": {"search.gain": 0, "search.budget": "28 singles"},
+    "every task of a round": {"search.candidates": "all"},
+    "as printed": {"search.as_printed": True},
+}
+FIRST = "lowest score of one cross-validation"  # of the networks of "rounds"
+BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0001)
+DRAWS = 2000
+
+
+class Seed(NamedTuple):
+    """What the rules found on one seed.
+
+    Attributes:
+      hits: `[n]` by network: the share of its fine-tunings that classify a test image rightly.
+      rules: by rule, `kept`, `standings` (label, score, probability), `spent` in TFLOP.
+      students: by student, its `teachers`; their ensemble's hits are those of `ensemble LABEL`.
+    """
+
+    hits: dict[str, np.ndarray]
+    rules: dict[str, dict[str, Any]]
+    students: dict[str, list[str]]
+
+    def accuracy(self, label: str) -> float:
+        return 100 * float(self.hits[label].mean())
+
+
+def carry_out(config: Any, rule: Mapping[str, Any], store: Any) -> tuple[Any, Any]:
+    """The findings of a search by one rule, and its evidence."""
+    from assl_jax.config_reading import typed
+    from assl_jax.experiment import Run
+    from assl_jax.strategies.scheduler import Scheduler
+
+    with config.unlocked():
+        for name, value in rule.items():
+            group, _, key = name.partition(".")
+            config[group][key] = value
+    tree = typed(config)
+    whole = Run(tree, tree.data.load(), store, reuse_settings=True)
+    return Scheduler(whole.stages).carry_out(whole.plan), whole.evidences[0]
+
+
+def measure(config: str, settings: Sequence[str], seed: int, out: Path) -> None:
+    """Carry out all rules on one seed, and write what they found."""
+    from assl_jax.environment import environment, keep_compiled
+    from assl_jax.store import LocalStore
+
+    keep_compiled(out / "compiled")
+    own = [*settings, f"seed={seed}", f"data.seed={seed}"]
+    store, hits, facts = LocalStore(out / "stages"), {}, {"rules": {}, "students": {}}
+    for name, rule in RULES.items():
+        began = time.monotonic()
+        found, evidence = carry_out(configured(config, own, ""), rule, store)
+        truth = evidence.study.dataset.labels[evidence.study.dataset.test]
+
+        def right(*runs: np.ndarray, truth: np.ndarray = truth) -> np.ndarray:
+            return np.mean([p.argmax(1) == truth for p in runs], 0, dtype=np.float32)
+
+        for network in evidence.networks:
+            runs = evidence.probabilities(network)
+            hits[network.label] = right(*runs)
+            if network.objective == "student":
+                teachers = [evidence.probabilities(each) for each in network.teachers]
+                together = np.mean([p for each in teachers for p in each], 0)
+                hits[f"ensemble {network.label}"] = right(together)
+                facts["students"][network.label] = [each.label for each in network.teachers]
+        facts["rules"][name] = {"kept": found.best.network.label} | _told(found, evidence)
+        took = time.monotonic() - began
+        print(f"seed {seed}: {name}: {found.best.network.label}, {took:.0f} s", flush=True)
+    facts["environment"] = {k: environment()[k] for k in ("jax", "instruction_set")}
+    arrays: dict[str, Any] = {**hits, "facts": json.dumps(facts)}
+    np.savez_compressed(out / f"seed{seed}.npz", **arrays)
+
+
+def _told(found: Any, evidence: Any) -> dict[str, Any]:
+    """The standings and the compute of a search."""
+    from assl_jax.evaluation.scores import METRICS
+    from assl_jax.strategies.pricing import cost
+
+    sign = 1 if METRICS[evidence.study.metric].higher_is_better else -1
+    with contextlib.suppress(AttributeError):
+        return {
+            "spent": found.search.spent / 1e12,
+            "standings": [
+                (s.network.label, sign * s.evaluation.selection.mean, s.probability)
+                for s in found.search.standings
+            ],
+        }
+    known = list(evidence.networks)
+    return {
+        "spent": cost(evidence, known) / 1e12,
+        "standings": [(n.label, sign * evidence.evaluate(n).selection.mean, None) for n in known],
+    }
+
+
+def read(out: Path) -> dict[int, Seed]:
+    """What is finished, by seed."""
+    found = {}
+    for file in out.glob("seed*.npz"):
+        with np.load(file) as arrays:
+            facts = json.loads(str(arrays["facts"]))
+            hits = {name: arrays[name] for name in arrays.files if name != "facts"}
+        found[int(file.stem[4:])] = Seed(hits, facts["rules"], facts["students"])
+    return dict(sorted(found.items()))
+
+
+def regrets(found: Mapping[int, Seed]) -> Iterator[dict[str, Any]]:
+    """A row for each rule."""
+    for name in (*RULES, FIRST):
+        rows = [_regret(seed, name) for seed in found.values()]
+        each = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        odd = np.array([seed % 2 == 1 for seed in found])
+        yield {
+            "rule": name,
+            "seeds": len(rows),
+            "accuracy (%)": f"{each['accuracy'].mean():.2f}",
+            "regret": _spread(each["own"]),
+            "even seeds": _spread(each["own"][~odd]),
+            "odd seeds": _spread(each["own"][odd]),
+            "floor": f"{each['floor'].mean():.2f}",
+            "against the best of all rules": _spread(each["all"]),
+            "spent (TFLOP)": f"{each['spent'].mean():.1f}",
+        }
+
+
+def _regret(seed: Seed, name: str) -> dict[str, float]:
+    rule = seed.rules["rounds" if name == FIRST else name]
+    labels = [label for label, _, _ in rule["standings"]]
+    kept = max(rule["standings"], key=lambda each: each[1])[0] if name == FIRST else rule["kept"]
+    accuracies = [seed.accuracy(label) for label in labels]
+    every = {label for each in seed.rules.values() for label, _, _ in each["standings"]}
+    drawn = _drawn(np.array([seed.hits[label] for label in labels]))
+    return {
+        "accuracy": seed.accuracy(kept),
+        "own": max(accuracies) - seed.accuracy(kept),
+        "all": max(map(seed.accuracy, every)) - seed.accuracy(kept),
+        "floor": float((drawn.max(0) - drawn[int(np.argmax(accuracies))]).mean()),
+        "spent": rule["spent"],
+    }
+
+
+def _drawn(hits: np.ndarray) -> np.ndarray:
+    """Accuracies `[k, draws]` in points on test sets that are drawn again from `[k, n]` hits."""
+    n = hits.shape[1]
+    return 100 * hits @ np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS).T / n
+
+
+def calibration(found: Mapping[int, Seed], rule: str = "rounds") -> Iterator[dict[str, Any]]:
+    """A row for each range of stated probabilities; a network that ties for the best counts so."""
+    stated, true = [], []
+    for seed in found.values():
+        standings = seed.rules[rule]["standings"]
+        best = max(seed.accuracy(label) for label, _, _ in standings)
+        stated += [probability for _, _, probability in standings]
+        true += [seed.accuracy(label) == best for label, _, _ in standings]
+    said, is_best = np.array(stated), np.array(true)
+    for low, high in zip(BINS, BINS[1:], strict=False):
+        inside = (said >= low) & (said < high)
+        if inside.any():
+            yield {
+                "stated": f"{low:.2f} to {min(high, 1):.2f}",
+                "networks": int(inside.sum()),
+                "mean stated": f"{said[inside].mean():.2f}",
+                "are the best": f"{is_best[inside].mean():.2f}",
+            }
+
+
+def students(found: Mapping[int, Seed]) -> Iterator[dict[str, Any]]:
+    """A row for the student of each rule that has one, in points over its teachers."""
+    for name in RULES:
+        gained, ensemble, kept = [], [], []
+        for seed in found.values():
+            standings = [label for label, _, _ in seed.rules[name]["standings"]]
+            for label in standings:
+                if label in seed.students:
+                    teachers = np.mean([seed.hits[each] for each in seed.students[label]], 0)
+                    gained.append(seed.hits[label] - teachers)
+                    ensemble.append(seed.hits[f"ensemble {label}"] - teachers)
+                    kept.append(seed.rules[name]["kept"] == label)
+        if gained:
+            low, high = interval(np.array(gained))
+            yield {
+                "rule": name,
+                "students": len(gained),
+                "student - teachers": f"{100 * np.mean(gained):+.2f} [{low:+.2f}, {high:+.2f}]",
+                "ensemble - teachers": f"{100 * np.mean(ensemble):+.2f}",
+                "kept": f"{np.mean(kept):.2f}",
+            }
+
+
+def interval(gained: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of `[seeds, images]` in points; both are drawn again."""
+    rng = np.random.default_rng(0)
+    seeds, images = gained.shape
+    weights = rng.multinomial(images, np.full(images, 1 / images), DRAWS)
+    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS) / seeds
+    means = ((of_seeds @ gained) * weights).sum(1) / images
+    low, high = np.percentile(means, [2.5, 97.5])
+    return 100 * float(low), 100 * float(high)
+
+
+def _spread(values: np.ndarray) -> str:
+    if not len(values):
+        return "–"
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():.2f} ± {error:.2f}"
+
+
+def numbers(text: str) -> list[int]:
+    """`0-3,7` as 0, 1, 2, 3, 7."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/mtassl_digits.py")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--seeds", default="0-13", help="as in 0-3,7; empty for the tables alone")
+    parser.add_argument("--out", default="regret", type=Path)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for seed in numbers(args.seeds):
+        if not (args.out / f"seed{seed}.npz").exists():
+            measure(args.config, args.set, seed, args.out)
+    found = read(args.out)
+    if found:
+        for rows in (regrets(found), calibration(found), students(found)):
+            print(f"\n{table(list(rows))}")
+
+
+if __name__ == "__main__":
+    main()
