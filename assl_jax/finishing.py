@@ -158,17 +158,20 @@ def _finetuned_features(evidence: Evidence, kept: Network) -> np.ndarray:
         study.plain_images,
         backbone=model.backbone,
         images=Feed(study.dataset.images, mesh, "host"),
-        batch_size=min(study.eval_batch_size, MAPPED),
     )
     return plain.features(replicate(model.variables, mesh), "held_out", most=MAPPED)
 
 
 def _explained(results: Results) -> list[str]:
-    """Labels of the few networks that the report explains with Grad-CAM."""
-    members, kept = [set[str]()], results.best.network if results.best else None
-    objectives = {"", "alternate", "joint", "distil"}
-    if kept:
-        members.append({*kept.members})
+    """Labels of the few networks that the report explains with Grad-CAM.
+
+    Of a search with rounds: from scratch, the kept one, and what it began with or learned from.
+    """
+    kept = results.best.network if results.best else SCRATCH
+    if results.search:
+        shown = {SCRATCH, kept, *kept.parents[:1]}
+        return [each.label for each in results.networks if each.network in shown]
+    members, objectives = [set[str](), {*kept.members}], {"", "alternate", "joint", "distil"}
     if results.self_assl:
         objectives |= {"self_assl", "side_by_side"}
         rows = results.self_assl.backbones[0].rows
@@ -178,8 +181,6 @@ def _explained(results: Results) -> list[str]:
         each.label
         for each in results.networks
         if each.backbone == results.networks[0].backbone
-        and (
-            each.network == kept
-            or (each.network.objective in objectives and {*each.network.members} in members)
-        )
+        and each.network.objective in objectives
+        and {*each.network.members} in members
     ]

@@ -176,7 +176,7 @@ def apart(points: Mapping[Network, tuple[float, float]]) -> dict[Network, tuple[
     wide, high = ((span or 1.0) / DOTS for span in spans or (0.0, 0.0))
     placed: dict[Network, tuple[float, float]] = {}
     for network, (x, y) in points.items():
-        while any(math.hypot((x - a) / wide, (y - b) / high) < 1 for a, b in placed.values()):
+        while any(math.hypot((x - a) / wide, (y - b) / high) < 0.999 for a, b in placed.values()):
             x += wide
         placed[network] = x, y
     return placed
