@@ -1,13 +1,17 @@
 """What a run leaves in its folder: the kept backbone, the report, the results."""
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import numpy as np
+
 from assl_jax import records, report
 from assl_jax.console import say
 from assl_jax.errors import InputError, Unusable
-from assl_jax.evaluation.embedding import Embedding, embed
+from assl_jax.evaluation.embedding import MAPPED, Embedding, embed
 from assl_jax.evaluation.export import (
     export_backbone,
     load_backbone,
@@ -21,7 +25,9 @@ from assl_jax.report.names import Label, titles
 from assl_jax.seeds import derived
 from assl_jax.strategies import pretraining
 from assl_jax.strategies.evidence import Evidence
+from assl_jax.training.feed import Feed
 from assl_jax.training.metrics_log import MetricsLog
+from assl_jax.training.sharding import make_mesh, replicate
 
 EXAMPLES = 4  # images that the report shows for each task, and with Grad-CAM
 
@@ -122,7 +128,7 @@ def _write_report(workdir: Path, evidences: Sequence[Evidence], results: Results
             attention=attend(models, *example_test_images(study.dataset, EXAMPLES))
             if models
             else None,
-            embedding=_embedding(evidence, kept) if kept and kept.has_weights else None,
+            embedding=_embedding(evidence, kept) if kept and kept != SCRATCH else None,
         ),
     )
 
@@ -133,16 +139,39 @@ def _embedding(evidence: Evidence, kept: Network) -> Embedding | None:
     if not study.dataset.class_names:
         return None
     rows = study.plain_images.rows["held_out"]
-    features = evidence.features(kept, "held_out")
+    features = (
+        evidence.features(kept, "held_out")
+        if kept.has_weights
+        else _finetuned_features(evidence, kept)
+    )
     return embed(features, rows, study.dataset, seed=derived(study.seed, "map"))
 
 
+def _finetuned_features(evidence: Evidence, kept: Network) -> np.ndarray:
+    """Features of a network that has no weights but those of its fine-tuning, as a student.
+
+    On one device of this process, because the others are not here.
+    """
+    study, model = evidence.study, load_model(evidence.finetuned(kept).folder)
+    mesh = make_mesh(jax.local_devices()[:1])
+    plain = dataclasses.replace(
+        study.plain_images,
+        backbone=model.backbone,
+        images=Feed(study.dataset.images, mesh, "host"),
+    )
+    return plain.features(replicate(model.variables, mesh), "held_out", most=MAPPED)
+
+
 def _explained(results: Results) -> list[str]:
-    """Labels of the few networks that the report explains with Grad-CAM."""
-    members = [set[str]()]
-    objectives = {"", "alternate", "joint", "distil"}
-    if results.best:
-        members.append({*results.best.network.members})
+    """Labels of the few networks that the report explains with Grad-CAM.
+
+    Of a search with rounds: from scratch, the kept one, and what it began with or learned from.
+    """
+    kept = results.best.network if results.best else SCRATCH
+    if results.search:
+        shown = {SCRATCH, kept, *kept.parents[:1]}
+        return [each.label for each in results.networks if each.network in shown]
+    members, objectives = [set[str](), {*kept.members}], {"", "alternate", "joint", "distil"}
     if results.self_assl:
         objectives |= {"self_assl", "side_by_side"}
         rows = results.self_assl.backbones[0].rows

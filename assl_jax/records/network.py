@@ -122,7 +122,9 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         if self.objective == "student":
             others = (teacher.repeated(0).title(of) for teacher in self.teachers)
             clear = (f"({title})" if "," in title else title for title in others)
-            own, variant = say("network.student", teachers=say("and").join(clear)), ""
+            *before, last = clear
+            teachers = say("and").join(filter(None, (", ".join(before), last)))
+            own, variant = say("network.student", teachers=teachers), ""
         if self.start and variant == "on":
             own = self.start.repeated(0).title(of)
             if self._further:

@@ -23,6 +23,7 @@ from assl_jax.report import (
     self_assl,
     similarity,
     stages,
+    summary,
 )
 from assl_jax.report.evaluations import named_metric
 from assl_jax.report.html import PAGE, to_html
@@ -37,6 +38,7 @@ from assl_jax.words import say
 __all__ = ["RunRecord", "TaskExamples", "summary_lines", "write_report"]
 
 SECTIONS: dict[str, Callable[[RunRecord], Iterable[Part | None]]] = {
+    "summary": summary.parts,
     "overview": overview.parts,
     "metrics": metrics.parts,
     "search": search.parts,

@@ -6,6 +6,7 @@ import numpy as np
 
 from assl_jax.evaluation.gradcam import Attention
 from assl_jax.report.html import to_html
+from assl_jax.report.names import inside
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
 from assl_jax.sections import Part, Picture, Pictures, Report, Section, Text
@@ -44,7 +45,7 @@ def _row(shown: Attention, i: int) -> tuple[Picture, ...]:
     image, truth = shown.originals[i], shown.truths[i]
     row = [Picture(image_png(image), say("neighbours.image", name=truth), truth)]
     for network in shown.networks:
-        about = {"title": network.label, "predicted": network.predicted[i]}
+        about = {"title": inside(network.label), "predicted": network.predicted[i]}
         cam, guided = overlay(image, network.cams[i]), relief(network.guided[i])
         row.append(Picture(image_png(cam), say("attention.cam.alt", **about), network.predicted[i]))
         row.append(Picture(image_png(guided), say("attention.guided.alt", **about)))

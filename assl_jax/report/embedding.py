@@ -11,6 +11,7 @@ from assl_jax.evaluation.embedding import Embedding
 from assl_jax.report import glyphs
 from assl_jax.report.colours import GREY, INK
 from assl_jax.report.evaluations import kept, test_set
+from assl_jax.report.names import inside
 from assl_jax.report.pictures import image_png
 from assl_jax.report.record import RunRecord
 from assl_jax.report.svg import Canvas, canvas, svg
@@ -30,7 +31,7 @@ def parts(run: RunRecord) -> Iterator[Part]:
     if shown is None:
         return
     label, units = kept(results), test_set(results)
-    words = {"title": label.title if label else "", "number": len(shown.points)}
+    words = {"title": inside(label.title) if label else "", "number": len(shown.points)}
     notes = say("embedding.note", **words, test_set=units), glyphs.note(results.classes)
     draw = partial(embedding_chart, shown, results.classes)
     yield Figure(draw, say("embedding.alt", **words), notes=notes)

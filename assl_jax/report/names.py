@@ -99,6 +99,15 @@ def titles(results: Results) -> dict[str, str]:
     }
 
 
+def inside(title: str) -> str:
+    """A network's title inside a sentence: "the student of SRC and Rotation"."""
+    for variant in ("scratch", "start", "student"):
+        begin = WORDS[f"network.{variant}"].partition(" {")[0]
+        if title.startswith(begin):
+            return WORDS[f"network.{variant}.inside"] + title.removeprefix(begin)
+    return title
+
+
 def task_title(task: str) -> str:
     """A task's title; an unknown name stays as it is."""
     return describe(task).title

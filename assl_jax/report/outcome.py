@@ -13,7 +13,7 @@ from assl_jax.report.evaluations import (
     within_noise,
 )
 from assl_jax.report.names import SCRATCH as FROM_SCRATCH
-from assl_jax.report.names import Label
+from assl_jax.report.names import Label, inside
 from assl_jax.report.pairs import pairs_headline
 from assl_jax.report.self_assl import self_assl_headline
 from assl_jax.words import say
@@ -50,10 +50,10 @@ def _outcome(results: Results) -> str:
     else:
         title = title_of(results, label)
         alone = len(label.pool) == 1 and not results.search
-        searched = "kept_alone" if alone else "kept"
-        outcome = say(
-            f"headline.{searched if results.experiment == 'mtassl' else 'network'}", title=title
-        )
+        if results.experiment == "mtassl":
+            outcome = say(f"headline.{'kept_alone' if alone else 'kept'}", title=inside(title))
+        else:
+            outcome = say("headline.network", title=title)
     if results.search and len(results.search.standings) > 1:
         probability = 100 * results.search.standings[0].probability
         outcome += say("headline.probability", percent=probability)

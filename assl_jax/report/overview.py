@@ -149,12 +149,13 @@ def accuracy_chart(results: Results) -> Canvas | None:
     units = test_set(results)
     percent_axis(ax, say("overview.axis", metric=metric or say("accuracy"), test_set=units))
     if path:
+        of = "rounds" if results.search else "pools"
         dot = {"color": GREY, "linestyle": "none", "marker": "D"}
         keys: dict[str, dict[str, Any]] = {
             say("legend.path"): {"color": INK},
             say("legend.stopped"): {"color": INK, "linestyle": ":"},
-            say("legend.accepted"): dot,
-            say("legend.other"): dot | {"mfc": PAPER},
+            say(f"legend.accepted.{of}"): dot,
+            say(f"legend.other.{of}"): dot | {"mfc": PAPER},
         }
         legend(figure, keys)
     return figure

@@ -1,6 +1,7 @@
-"""The search: what each round showed, what is kept, and how sure that is."""
+"""The search: its steps, what it believes of each network, and the scores against compute."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from assl_jax.report.trace import Trace
 from assl_jax.sections import Figure, Listing, Part, Shown, Table, Text
 from assl_jax.words import say
 
-POSSIBLE = 0.05  # the least probability of being best that a sentence names
+DOTS = 18  # that a panel of the chart has room for, beside and above one another
 LINES: dict[str, dict[str, Any]] = {  # of the chart, by the keys of their words
     "search.chart.task": {"linestyle": "-"},
     "search.chart.on": {"linestyle": "--"},
@@ -39,7 +40,9 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
     if table := algorithm1.search_table(results):
         yield table
         yield Text((say("pairs.key"),), soft=True)
-    yield Listing(tuple(search_trace(results)), ordered=True, shown=Shown.EVERYWHERE)
+    # The terminal has room for the search in short alone.
+    shown = Shown.FILES if results.search else Shown.EVERYWHERE
+    yield Listing(tuple(search_trace(results)), ordered=True, shown=shown)
     if results.search:
         yield rounds_table(results, results.search)
         alt = say("search.chart.alt", n=len(results.search.rounds))
@@ -48,7 +51,7 @@ def parts(run: RunRecord) -> Iterator[Part | None]:
 
 
 def search_trace(results: Results) -> list[str]:
-    """The search, a sentence or two for each step. The last sentence is the regret.
+    """The search, a sentence or two for each step. Without rounds, the last one is the regret.
 
     The numbers are those that the decisions were made on.
     """
@@ -60,53 +63,25 @@ def search_trace(results: Results) -> list[str]:
     if results.iterations:
         lines += algorithm1.lines(results, trace)
     if search:
-        lines += [_round(trace, number, found) for number, found in enumerate(search.rounds, 1)]
-        lines += [_stop(trace, search), _kept(trace, search)]
+        return lines + [_round(trace, *each) for each in enumerate(search.rounds, 1)]
     return [*lines, *trace.regret(best.evaluation)]
 
 
 def _round(trace: Trace, number: int, found: Round) -> str:
-    """What a round began with, what its networks gained, and what a task added to training on."""
+    """What a round began with, and what its networks gained."""
     start = Label.of(found.start).title
     sentences = [trace.say("round", number=number, network=start)]
     own = [move for move in found.moves if move.start == found.start]
-    added = [move for move in own if move.task]
-    if added:
+    if any(move.task for move in own):
         sentences.append(trace.next(found.criterion, found.candidates[0]))
     for move in own:
         key, gain = "extended" if move.task else "on", trace.gain(move.gain, move.error)
         sentences.append(trace.say(key, task=task_title(move.task), gain=gain))
-    for move in added:
-        more, error = move.added or 0.0, move.added_error or 0.0
-        key = "added" if more > error else "added.nothing"
-        difference = trace.difference(more, error)
-        sentences.append(trace.say(key, task=task_title(move.task), added=difference))
     for move in found.moves:
         if move not in own:
             gain, rival = trace.gain(move.gain, move.error), Label.of(move.start).title
             sentences.append(trace.say("rival", network=rival, gain=gain, start=start))
     return " ".join(sentences)
-
-
-def _stop(trace: Trace, search: Search) -> str:
-    """Why no further round was begun, and what was spent."""
-    expected = trace.difference(search.rounds[-1].expected) if search.rounds else ""
-    spent, budget = (forms.amount(flops / 1e12) for flops in (search.spent, search.budget))
-    why = trace.say(f"stopped.{search.stopped}", expected=expected)
-    return f"{why} {trace.say('spent', spent=spent, budget=budget)}"
-
-
-def _kept(trace: Trace, search: Search) -> str:
-    """The network that is kept, and others that may be the best, the most probable one first."""
-    first, *others = search.standings
-    own = Label.of(first.network).title
-    line = trace.say("kept", network=own, percent=100 * first.probability)
-    probable = "; ".join(
-        say("search.probable", network=Label.of(s.network).title, percent=100 * s.probability)
-        for s in sorted(others, key=lambda s: -s.probability)
-        if s.probability >= POSSIBLE
-    )
-    return f"{line} {trace.say('others', networks=probable)}" if probable else line
 
 
 def rounds_table(results: Results, search: Search) -> Table | None:
@@ -157,13 +132,15 @@ def compute_chart(results: Results) -> Canvas | None:
     figure, panels = canvas(8.4, 5.0, 1, 2)
     lines = [(*ends, _kind(*ends)) for ends in further(search)]
     for ax, panel in zip(panels, _panels(results, search.standings), strict=True):
+        spots = apart({network: (costs[network], y) for network, y in panel.values.items()})
         for start, end, kind in lines:
-            if start in panel.values and end in panel.values:
-                both = [costs[n] for n in (start, end)], [panel.values[n] for n in (start, end)]
+            if start in spots and end in spots:
+                both = zip(spots[start], spots[end], strict=True)
                 ax.plot(*both, color=Label.of(end).colour, linewidth=1.3, **LINES[kind])
         for place, standing in reversed([*enumerate(search.standings, 1)]):
-            if (value := panel.values.get(standing.network)) is not None:
-                _dot(ax, costs[standing.network], value, place, Label.of(standing.network).colour)
+            if standing.network in spots:
+                tint = Label.of(standing.network).colour
+                _dot(ax, *spots[standing.network], place, tint)
         ax.margins(0.08)
         ax.set_title(panel.title)
         ax.set_xlabel(say("search.chart.compute"))
@@ -191,6 +168,18 @@ def _panels(results: Results, standings: Sequence[Standing]) -> list[Panel]:
             decided.higher_is_better,
         ),
     ]
+
+
+def apart(points: Mapping[Network, tuple[float, float]]) -> dict[Network, tuple[float, float]]:
+    """The points of a panel; one whose dot would cover an earlier one goes to its right."""
+    spans = [max(axis) - min(axis) for axis in zip(*points.values(), strict=True)]
+    wide, high = ((span or 1.0) / DOTS for span in spans or (0.0, 0.0))
+    placed: dict[Network, tuple[float, float]] = {}
+    for network, (x, y) in points.items():
+        while any(math.hypot((x - a) / wide, (y - b) / high) < 0.999 for a, b in placed.values()):
+            x += wide
+        placed[network] = x, y
+    return placed
 
 
 def _kind(start: Network, end: Network) -> str:

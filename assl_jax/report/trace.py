@@ -13,7 +13,7 @@ from assl_jax.report.evaluations import (
     score,
     title_of,
 )
-from assl_jax.report.names import pool_title, task_title
+from assl_jax.report.names import inside, pool_title, task_title
 from assl_jax.report.outcome import with_unit
 from assl_jax.words import WORDS, say
 
@@ -81,4 +81,4 @@ class Trace:
         if lost < NO_GAIN:
             return [self.say("no_regret", number=len(known))]
         points = forms.points(lost).lstrip("+")
-        return [self.say("regret", number=len(known), title=title, points=points)]
+        return [self.say("regret", number=len(known), title=inside(title), points=points)]

@@ -257,7 +257,9 @@ class Study:
 
     def words(self, network: Network) -> str:
         """What progress lines, plans and messages call it."""
-        title = network.title() if network.members else network.title().lower()
+        title = network.title()
+        if not network.members or network.objective == "student":  # no task's name begins it
+            title = title[:1].lower() + title[1:]
         return f"{self.prefix}/{title}" if self.prefix else title
 
     def recording(self, spec: StageSpec, folder: Path) -> contextlib.AbstractContextManager[Any]:

@@ -66,14 +66,14 @@ NETWORKS |= {
 # Students, of which a title with a comma stands in brackets.
 NETWORKS |= {
     "a student": (
-        *(PUPIL, "src+rotation.student", "the student of src and rotation"),
+        *(PUPIL, "src+rotation.student", "Student of src and rotation"),
         *(("src", "rotation"), 1),
     ),
     "a student of one that went on": (
         *(
             HEIR,
             "src+simclr.then_rotation.student",
-            "the student of src and (simclr, then rotation)",
+            "Student of src and (simclr, then rotation)",
         ),
         *(("src", "simclr", "rotation"), 2),
     ),

@@ -6,9 +6,12 @@ import xml.etree.ElementTree as ET
 import matplotlib
 import numpy as np
 import pytest
-from reported import decoded
+from reported import decoded, evaluation
+from searched import JOINED, SIMCLR, STUDENT, on, searched
 
+from assl_jax import finishing
 from assl_jax.evaluation.gradcam import Attention, Looked
+from assl_jax.records import SCRATCH, Best
 from assl_jax.report.attention import gradcam_page, overlay, relief
 
 EVIL = '<b>"&'
@@ -93,3 +96,11 @@ def test_the_relief_is_centred_at_grey():
     few[:3, 0, 0] = [-2.0, 1.0, 0.5]
     np.testing.assert_allclose(relief(few).ravel()[:4], [0.0, 0.75, 0.625, 0.5])
     np.testing.assert_array_equal(relief(0 * values), np.full((400, 1, 1), 0.5))
+
+
+def test_grad_cam_shows_what_is_kept_beside_what_it_came_from():
+    found = searched()
+    for kept, before in ((STUDENT, [JOINED]), (on(SIMCLR), [SIMCLR]), (SIMCLR, []), (SCRATCH, [])):
+        best = Best(network=kept, evaluation=evaluation(70))
+        labels = finishing._explained(found.replace(best=best))
+        assert {*labels} == {each.label for each in (SCRATCH, kept, *before)}

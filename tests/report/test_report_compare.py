@@ -123,7 +123,7 @@ def test_what_rounds_have_trained_follows_the_networks_of_the_same_tasks(write):
     folders = write("a", searched(), rounds), write("b", more, rounds | {"seed": 1})
     table = compare.accuracy_table(groups(*folders, write("pools", search())))
     assert table.columns[1:] == ("a … b (2 seeds)", "pools", "Paper (STL-10, ResNet-18)")
-    student = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+    student = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
     assert [text(row) for row in table.rows] == [
         ["From scratch", "61.00 ± 1.41", "60.00 ± 1.00", "63.19"],
         ["SimCLR", "72.00 ± 0.00", "72.00 ± 1.00", "73.05"],

@@ -1,15 +1,16 @@
 """The charts of a search with rounds: its path, and its scores over their compute."""
 
+import pytest
 from reported import results
 from searched import changed, on, searched
 
 from assl_jax.records import Network
 from assl_jax.report.names import Label
 from assl_jax.report.overview import accuracy_chart, legs, trained_pools
-from assl_jax.report.search import compute_chart
+from assl_jax.report.search import apart, compute_chart
 
 FOUND = searched()
-TAUGHT = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+TAUGHT = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
 
 
 def lines_of(ax):
@@ -78,6 +79,22 @@ def test_scores_stand_over_their_compute():
     assert keys == ["further, with another task", "further, alone", "teaches the student"]
 
 
+def test_dots_do_not_cover_one_another():
+    """A panel is 10 wide and 100 high, and has room for 18 dots each way."""
+    names = [Network(tasks=(name,)) for name in "abcdefg"]
+    points = [(0, 0), (10, 100), (0, 0), (0, 6), (0, 1), (5, 50), (5, 44)]
+    spots = apart(dict(zip(names, points, strict=True)))
+    wide = 10 / 18
+    assert list(spots) == names
+    found = [x / wide for x, _ in spots.values()]
+    # The third is where the first one is; the fifth is close to the first and the third.
+    assert found == pytest.approx([0, 18, 1, 0, 2, 9, 9])
+    assert [y for _, y in spots.values()] == [y for _, y in points]
+    same = apart(dict.fromkeys(names[:3], (2.0, 0.5)))
+    assert [x for x, _ in same.values()] == pytest.approx([2, 2 + 1 / 18, 2 + 2 / 18])
+    assert apart({}) == {}
+
+
 def test_a_log_loss_is_upside_down_and_no_percentage():
     figure = compute_chart.__wrapped__(FOUND.replace(metric="log_loss"))
     tested, believed = figure.axes
@@ -114,5 +131,5 @@ def test_a_long_title_has_two_lines_of_a_chart():
     found = changed(FOUND, standings=(*FOUND.search.standings, standing))
     (ax,) = accuracy_chart.__wrapped__(found).axes
     assert ax.get_yticklabels()[-1].get_text() == (
-        "the student of (SimCLR, then Rotation) and\n(SimCLR, then Rotation, then on) and …"
+        "Student of (SimCLR, then Rotation), (SimCLR,\nthen Rotation, then on) and (SimCLR, then …"
     )

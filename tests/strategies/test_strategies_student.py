@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from assl_jax import finishing
 from assl_jax.evaluation.classification import Labelled
+from assl_jax.evaluation.export import load_model
 from assl_jax.evaluation.student import StudentSettings, Taught
 from assl_jax.objectives.base import Batch
 from assl_jax.records import SCRATCH, Network
@@ -141,3 +143,19 @@ def test_the_networks_that_are_probably_the_best_teach(least, networks, teachers
     assert [each.label for each in _student(evidence, tried).teachers] == teachers
     object.__setattr__(evidence.study, "student", StudentSettings())
     assert _student(evidence, tried) is None
+
+
+@pytest.mark.slow
+def test_its_map_in_the_report_is_made_from_the_features_that_it_predicts_with(lab):
+    tiny = lab(student=STEPS)
+    tiny.evaluate(STUDENT)
+    study, dataset = tiny.study, tiny.study.dataset
+    model = load_model(tiny.evidence.finetuned(STUDENT).folder)
+    rows = study.plain_images.rows["held_out"]
+    features = finishing._finetuned_features(tiny.evidence, STUDENT)
+    assert len(features) == len(rows)
+    found = np.asarray(jax.nn.softmax(features @ model.kernel + model.bias))
+    test = [dataset.test.tolist().index(row) for row in rows]
+    np.testing.assert_allclose(found, tiny.evidence.probabilities(STUDENT)[0][test], atol=1e-5)
+    shown = finishing._embedding(tiny.evidence, STUDENT)
+    assert shown.classes.tolist() == dataset.labels[rows].tolist()
