@@ -24,14 +24,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from assl_jax.errors import lookup
 from benchmarks.search import configured
 from benchmarks.side_by_side import table
 
 RULES: dict[str, dict[str, Any]] = {  # what each changes of the config
     "rounds": {},
-    "rounds, no student": {"student.steps": 0},
-    "twice the budget": {"search.gain": 0, "search.budget": "28 singles"},
-    "every task of a round": {"search.candidates": "all"},
+    "no student": {"student.steps": 0},
+    "more rounds": {"search.gain": 0, "search.budget": "20 singles"},
+    "every task in a round": {"search.candidates": "all"},
     "as printed": {"search.as_printed": True},
 }
 FIRST = "lowest score of one cross-validation"  # of the networks of "rounds"
@@ -71,36 +72,41 @@ def carry_out(config: Any, rule: Mapping[str, Any], store: Any) -> tuple[Any, An
     return Scheduler(whole.stages).carry_out(whole.plan), whole.evidences[0]
 
 
-def measure(config: str, settings: Sequence[str], seed: int, out: Path) -> None:
-    """Carry out all rules on one seed, and write what they found."""
+def measure(
+    config: str, settings: Sequence[str], seed: int, rules: Sequence[str], out: Path
+) -> None:
+    """Carry out rules on one seed, and write what each found; finished ones are not repeated."""
     from assl_jax.environment import environment, keep_compiled
     from assl_jax.store import LocalStore
 
     keep_compiled(out / "compiled")
     own = [*settings, f"seed={seed}", f"data.seed={seed}"]
-    store, hits, facts = LocalStore(out / "stages"), {}, {"rules": {}, "students": {}}
-    for name, rule in RULES.items():
+    store, known = LocalStore(out / "stages"), read(out).get(seed, Seed({}, {}, {}))
+    for name in rules:
+        if name in known.rules:
+            continue
         began = time.monotonic()
-        found, evidence = carry_out(configured(config, own, ""), rule, store)
-        truth = evidence.study.dataset.labels[evidence.study.dataset.test]
-
-        def right(*runs: np.ndarray, truth: np.ndarray = truth) -> np.ndarray:
-            return np.mean([p.argmax(1) == truth for p in runs], 0, dtype=np.float32)
-
+        found, evidence = carry_out(configured(config, own, ""), RULES[name], store)
         for network in evidence.networks:
-            runs = evidence.probabilities(network)
-            hits[network.label] = right(*runs)
+            known.hits[network.label] = _right(evidence, [network])
             if network.objective == "student":
-                teachers = [evidence.probabilities(each) for each in network.teachers]
-                together = np.mean([p for each in teachers for p in each], 0)
-                hits[f"ensemble {network.label}"] = right(together)
-                facts["students"][network.label] = [each.label for each in network.teachers]
-        facts["rules"][name] = {"kept": found.best.network.label} | _told(found, evidence)
+                known.hits[f"ensemble {network.label}"] = _right(evidence, network.teachers)
+                known.students[network.label] = [each.label for each in network.teachers]
+        known.rules[name] = {"kept": found.best.network.label, **_told(found, evidence)}
+        facts = {"rules": known.rules, "students": known.students}
+        facts["environment"] = {k: environment()[k] for k in ("jax", "instruction_set")}
+        arrays: dict[str, Any] = {**known.hits, "facts": json.dumps(facts)}
+        np.savez_compressed(out / f"seed{seed}.npz", **arrays)
         took = time.monotonic() - began
         print(f"seed {seed}: {name}: {found.best.network.label}, {took:.0f} s", flush=True)
-    facts["environment"] = {k: environment()[k] for k in ("jax", "instruction_set")}
-    arrays: dict[str, Any] = {**hits, "facts": json.dumps(facts)}
-    np.savez_compressed(out / f"seed{seed}.npz", **arrays)
+
+
+def _right(evidence: Any, networks: Sequence[Any]) -> np.ndarray:
+    """How often each test image is classified rightly by a network, or by several as one."""
+    truth = evidence.study.dataset.labels[evidence.study.dataset.test]
+    runs = [p for network in networks for p in evidence.probabilities(network)]
+    together = [np.mean(runs, 0)] if len(networks) > 1 else runs
+    return np.stack([p.argmax(1) == truth for p in together]).mean(0, dtype=np.float32)
 
 
 def _told(found: Any, evidence: Any) -> dict[str, Any]:
@@ -138,9 +144,13 @@ def read(out: Path) -> dict[int, Seed]:
 def regrets(found: Mapping[int, Seed]) -> Iterator[dict[str, Any]]:
     """A row for each rule."""
     for name in (*RULES, FIRST):
-        rows = [_regret(seed, name) for seed in found.values()]
+        rule = "rounds" if name == FIRST else name
+        there = {number: seed for number, seed in found.items() if rule in seed.rules}
+        if not there:
+            continue
+        rows = [_regret(seed, name) for seed in there.values()]
         each = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        odd = np.array([seed % 2 == 1 for seed in found])
+        odd = np.array([number % 2 == 1 for number in there])
         yield {
             "rule": name,
             "seeds": len(rows),
@@ -180,7 +190,9 @@ def calibration(found: Mapping[int, Seed], rule: str = "rounds") -> Iterator[dic
     """A row for each range of stated probabilities; a network that ties for the best counts so."""
     stated, true = [], []
     for seed in found.values():
-        standings = seed.rules[rule]["standings"]
+        standings = seed.rules[rule]["standings"] if rule in seed.rules else []
+        if not standings:
+            continue
         best = max(seed.accuracy(label) for label, _, _ in standings)
         stated += [probability for _, _, probability in standings]
         true += [seed.accuracy(label) == best for label, _, _ in standings]
@@ -201,8 +213,8 @@ def students(found: Mapping[int, Seed]) -> Iterator[dict[str, Any]]:
     for name in RULES:
         gained, ensemble, kept = [], [], []
         for seed in found.values():
-            standings = [label for label, _, _ in seed.rules[name]["standings"]]
-            for label in standings:
+            standings = seed.rules[name]["standings"] if name in seed.rules else []
+            for label, _, _ in standings:
                 if label in seed.students:
                     teachers = np.mean([seed.hits[each] for each in seed.students[label]], 0)
                     gained.append(seed.hits[label] - teachers)
@@ -251,12 +263,15 @@ def main() -> None:
     parser.add_argument("--config", default="configs/mtassl_digits.py")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", default="0-13", help="as in 0-3,7; empty for the tables alone")
+    parser.add_argument("--rules", default=",".join(RULES), help="separated by commas")
     parser.add_argument("--out", default="regret", type=Path)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    rules = args.rules.split(",")
+    for name in rules:
+        lookup(RULES, name, "--rules")
     for seed in numbers(args.seeds):
-        if not (args.out / f"seed{seed}.npz").exists():
-            measure(args.config, args.set, seed, args.out)
+        measure(args.config, args.set, seed, rules, args.out)
     found = read(args.out)
     if found:
         for rows in (regrets(found), calibration(found), students(found)):
