@@ -74,9 +74,9 @@ class Recorded(Evidence):
         return [self.scores.folds[network, division]]
 
 
-def run_of(config: str, settings: Sequence[str], store: Store) -> Run:
-    """A run of a config file with settings `KEY=VALUE`."""
-    tree = typed(configured(config, [*settings], ""))
+def run_of(config: str, *settings: str, store: Store) -> Run:
+    """A run of a config of the project by its name, with settings `KEY=VALUE`."""
+    tree = typed(configured(f"configs/{config}.py", [*settings], ""))
     return Run(tree, tree.data.load(), store)
 
 
