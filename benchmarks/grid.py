@@ -56,6 +56,11 @@ CELLS = {  # data and unlabeled images; the unit of compute, in steps on whole i
     "phantoms:200": 600,
     "phantoms:1000": 600,
 }
+NOTE = (
+    "The best task, and when it has saturated, are chosen by the test accuracy, averaged over all "
+    "numbers of labels. TFLOP: pretraining of the network and of all its parts, and the student's "
+    "own training. Intervals: 95 %, over seeds."
+)
 SATURATED = 0.5  # points; the best task has saturated if twice the compute gains less
 MOST = 8  # units at which the doubling ends
 FILES = {"natural32": "pretrain.py:folder", "phantoms": "mtassl_phantom3d.py"}
@@ -382,6 +387,7 @@ def main() -> None:
     cells = [json.loads(file.read_text()) for file in sorted(out.glob("*-seed*.json"))]
     for title, rows in summary(cells):
         print(f"\n{title}:\n\n{table(rows)}")
+    print(f"\n{NOTE}")
 
 
 if __name__ == "__main__":
