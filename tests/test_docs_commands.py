@@ -202,6 +202,8 @@ def test_benchmarks_have_the_options_that_a_page_gives_them():
     assert len(lines) > 20
     for line in lines:
         module = re.search(r"-m benchmarks\.(\w+)", line)[1]
+        if module == "gain":  # results.md names the version that still has it
+            continue
         code = (ROOT / "benchmarks" / f"{module}.py").read_text()
         for option in re.findall(r"--[a-z_]+", line):
             assert f'"{option}"' in code, line

@@ -7,7 +7,7 @@ from assl_jax.records.base import Pool, Record
 from assl_jax.words import say
 
 START = "start"  # the name of the weights that every pretraining of a run begins with
-REPEATED = ("longer", "second_run", "self_assl")  # variants besides the first training of a pool
+REPEATED = ("second_run", "self_assl")  # variants besides the first training of a pool
 
 
 def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
@@ -31,7 +31,6 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
       teachers: finished networks that stay as they are. Their features are targets of "distil";
         "self_assl" trains away from those of the only one.
       given: the name of weights that a user brings, `START` or a teacher's.
-      compute: floating-point operations of the training; 0 takes the steps of the settings.
       share: of its training that is done, above 0; below 1 at a rung of a search.
       seed: number of the pretraining, 0 to `pretrain.seeds` - 1.
     """
@@ -41,7 +40,6 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
     start: "Network | None" = None
     teachers: "tuple[Network, ...]" = ()
     given: str = ""
-    compute: float = 0.0
     share: float = 1.0
     seed: int = 0
 
@@ -79,7 +77,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             return self.teachers[-1].variant
         if self.start and self.start.trained and not self._distils_singles:
             return "on"
-        return "longer" if self.compute else "plain"
+        return "plain"
 
     @property
     def trained_again(self) -> bool:
@@ -104,7 +102,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def label(self) -> str:
-        """In logs and folder names: `src+rotation`, `simclr.longer.seed1`, `scratch`, `start`."""
+        """In logs and folder names: `src+rotation`, `simclr.then_on.seed1`, `scratch`, `start`."""
         own = "+".join(self.members) or self.variant
         if self.objective == "student":
             own = "+".join(teacher.repeated(0).label for teacher in self.teachers)

@@ -15,7 +15,6 @@ ORDER = (
     "scratch",
     "start",
     "plain",
-    "longer",
     "second_run",
     "self_assl",
     "on",

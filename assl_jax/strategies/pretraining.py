@@ -126,14 +126,13 @@ def _seed(study: Study, network: Network) -> int:
 
 
 def training_of(study: Study, network: Network) -> Training:
-    """How long a network is trained: see `PretrainSettings.budget` and `Network.compute`."""
-    settings, compute = study.pretrain, network.compute
+    """How long a network is trained: see `PretrainSettings.budget`."""
+    settings = study.pretrain
     steps = settings.training.steps
     if settings.budget == "per_task" and len(network.members) > 1:
         steps *= len(network.members)
-    if settings.budget == "compute" and not compute:
+    if settings.budget == "compute":
         compute = steps * pass_flops(study.backbone, _batch(study))
-    if compute:
         steps = max(1, round(compute / step_flops_of(study, network)))
     return dataclasses.replace(settings.training, steps=steps)
 
@@ -151,17 +150,6 @@ def flops_of(study: Study, network: Network) -> float:
 def cost_of(study: Study, network: Network) -> float:
     """Floating-point operations of a network's training and of all that it builds on."""
     return sum(flops_of(study, n) for n in dict.fromkeys(network.history) if n.trained)
-
-
-def longer(study: Study, pool: Network, first: str) -> Network:
-    """A pool's first task alone, with all the compute of the pool and of its members' networks.
-
-    It is the control that an aggregate must beat.
-    """
-    members = [study.single(name) for name in pool.members]
-    every = dict.fromkeys([*pool.history, *members])
-    compute = sum(flops_of(study, network) for network in every if network.trained)
-    return study.single(first).replace(compute=compute)
 
 
 def compute(study: Study, stages: Stages, spec: StageSpec, folder: Path) -> Pretrained:

@@ -93,7 +93,7 @@ def runs(tmp_path_factory, weights):
             ("scratch", None),
             ("simclr", "pretrain-simclr-1"),
             ("simclr+rotation", "pretrain-simclr+rotation-2"),
-            ("simclr.longer", "pretrain-simclr-1"),
+            ("simclr.second_run", "pretrain-simclr-1"),
         ],
     )
     more = {"settings": SETTINGS, "pool": ("simclr",)}
@@ -173,10 +173,14 @@ def test_the_figures_are_those_of_a_direct_call(finished, runs):
 def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     out = tmp_path / "found.json"
     before = (runs / "run" / "probes.json").read_bytes()
-    chosen = "--networks=simclr.longer, simclr+rotation"
+    chosen = "--networks=simclr.second_run, simclr+rotation"
     command(f"--workdir={runs / 'run'}", chosen, "--layer=stem", "--k=1", f"--out={out}")
     found = records.read(out, Probes)
-    assert [e.label for e in found.networks] == ["untrained", "simclr.longer", "simclr+rotation"]
+    assert [e.label for e in found.networks] == [
+        "untrained",
+        "simclr.second_run",
+        "simclr+rotation",
+    ]
     expected = direct(runs / "stages" / "pretrain-simclr-1", "stem", 1)
     entry = found.networks[1]
     assert entry.features == 4 and (found.layer, found.k) == ("stem", 1)
@@ -195,7 +199,7 @@ def test_the_table_and_chosen_networks(finished, runs, tmp_path, capsys):
     ]
     places = [head.index(f"  {column}") for column in [*columns, "Effective rank"]]
     assert places == sorted(places)
-    row = next(r for r in rows if r.startswith("simclr.longer"))
+    row = next(r for r in rows if r.startswith("simclr.second_run"))
     for values in figures.values():
         mean, low, high = (f"{100 * v:.1f}" for v in (values.mean, values.low, values.high))
         assert f"{mean} [{low}, {high}]" in row

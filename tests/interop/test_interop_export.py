@@ -175,16 +175,16 @@ def test_shortcut_a_in_monai(make_run):
     assert strides in card
 
 
-def test_a_control_has_its_own_name_and_steps(make_run, tmp_path):
+def test_a_second_run_has_its_own_name_and_steps(make_run, tmp_path):
     workdir, *_ = make_run()
     results = records.read(workdir / "results.json", Results)
     (network,) = results.networks
-    longer = network.replace(label="rotation.longer", network=network_of("rotation.longer"))
-    best = results.best.replace(network=longer.network)
-    changed = results.replace(networks=(network, longer), best=best)
+    again = network.replace(label="rotation.second_run", network=network_of("rotation.second_run"))
+    best = results.best.replace(network=again.network)
+    changed = results.replace(networks=(network, again), best=best)
     records.write(workdir / "results.json", changed)
     written = export(workdir, "safetensors", out=tmp_path / "out")
-    assert written.network.name == "rotation.longer.safetensors"
+    assert written.network.name == "rotation.second_run.safetensors"
     assert "4,321 steps of 32 images" in written.card.read_text()
     records.write(workdir / "results.json", changed.replace(images=None))
     with pytest.raises(InputError, match="of an earlier version; run the same command again"):

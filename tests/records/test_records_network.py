@@ -36,7 +36,6 @@ NETWORKS = {
     "at a rung": (
         *(SRC.replace(share=0.25), "src.part0.25", "src, 25 % of its pretraining", ("src",), 1),
     ),
-    "a control": (SRC.replace(compute=1e9), "src.longer", "src, as long as the pool", ("src",), 1),
     "again": (AGAIN, "src.second_run", "src, second run", ("src",), 2),
     "Self-ASSL": (AWAY, "src.self_assl", "src, Self-ASSL", ("src",), 2),
     "side by side": (BOTH, "src.self_assl", "src, Self-ASSL", ("src",), 2),

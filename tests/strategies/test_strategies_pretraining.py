@@ -14,7 +14,7 @@ from assl_jax.records import HELD_OUT, SCRATCH, START, Findings, Network
 from assl_jax.routes import sampling_routes
 from assl_jax.strategies import comparing, mtassl, pretraining
 from assl_jax.strategies.checks import check
-from assl_jax.strategies.pretraining import cost_of, longer, step_flops_of, training_of
+from assl_jax.strategies.pretraining import cost_of, step_flops_of, training_of
 from assl_jax.strategies.pricing import planned
 from assl_jax.strategies.settings import DistilSettings
 from assl_jax.strategies.study import Given
@@ -89,19 +89,6 @@ def test_all_networks_get_the_same_compute(lab, mixing):
     for network in (SRC, ROTATION, pool, *begun):
         each = step_flops_of(study, network)
         assert abs(training_of(study, network).steps * each - unit) <= each / 2
-
-
-@pytest.mark.parametrize("mixing", ["alternate", "joint", "distil"])
-@pytest.mark.parametrize("names", [NAMES, NAMES[::-1]])
-def test_a_control_has_the_operations_of_the_pool_and_of_its_parts(lab, mixing, names):
-    """Of the single networks too, which an alternating pool does not build on but a search has."""
-    study = lab(mixing=mixing).study
-    pool = study.pool(names)
-    alone = longer(study, pool, names[0])
-    assert (alone.members, alone.label) == (names[:1], f"{names[0]}.longer")
-    each = {network: step_flops_of(study, network) for network in (SRC, ROTATION, pool)}
-    steps = training_of(study, alone).steps
-    assert steps == round(4 * sum(each.values()) / each[study.single(names[0])]) and steps > 4
 
 
 def test_the_first_task_leads_where_it_matters(lab):

@@ -5,7 +5,7 @@ from assl_jax.report.names import Label
 
 
 def network_of(label):
-    """The network of `scratch`, `start`, `rotation+src`, `rotation.longer`, `src.part0.5.seed1`."""
+    """The network of `scratch`, `start`, `rotation+src`, `src.part0.5.seed1`."""
     members, *words = label.replace("part0.", "part").split(".")
     if members == "scratch":
         return SCRATCH
@@ -16,8 +16,6 @@ def network_of(label):
     for word in words:
         if word in ("second_run", "self_assl"):
             found = Network(tasks=tasks, objective=word, teachers=(found,))
-        elif word == "longer":
-            more["compute"] = 1e12
         elif word.startswith("part"):
             more["share"] = float(f"0.{word.removeprefix('part')}")
         elif word.startswith("seed"):
