@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from assl_jax import console, records, report, signals
 from assl_jax.config import RunConfig, plain
 from assl_jax.config_reading import typed
-from assl_jax.console import say_lines
+from assl_jax.console import say, say_lines
 from assl_jax.data import Dataset
 from assl_jax.data.summary import summarise
 from assl_jax.environment import keep_compiled
@@ -33,21 +34,23 @@ from assl_jax.strategies.checks import check
 from assl_jax.strategies.computing import stages_of
 from assl_jax.strategies.engines import Engine, Here
 from assl_jax.strategies.evidence import Evidence
-from assl_jax.strategies.outlook import Outlook, pace
+from assl_jax.strategies.outlook import Outlook, Pace, pace
 from assl_jax.strategies.pricing import planned
 from assl_jax.strategies.scheduler import Scheduler
+from assl_jax.strategies.settings import in_compute, in_minutes
 from assl_jax.strategies.stage import Plan, StageSpec, with_parents
 from assl_jax.studies import studies_of
-from assl_jax.training.processes import barrier, is_primary
+from assl_jax.training.processes import barrier, broadcast, is_primary
 from assl_jax.training.trackers import one_run, trackers_of
-from assl_jax.workdir import begin, check_workdir
+from assl_jax.workdir import begin, check_workdir, recorded_budget
 
 
 class Run:
     """A config and its data, and the plan that they give.
 
     Attributes:
-      config: with the values in force.
+      asked: the config that was asked for; minutes of its budget become compute, see `spend`.
+      config: the same with the values in force.
       dataset: the images and labels.
       stages: looks up and computes stages.
       evidences: of the studies, one for each backbone.
@@ -67,12 +70,23 @@ class Run:
         Raises:
           InputError: weights that do not fit.
         """
-        self.config, self.dataset = config.in_force, dataset
+        self.asked, self.config, self.dataset = config, config.in_force, dataset
         self.experiment = EXPERIMENTS[config.experiment]
         self.studies = studies_of(self.config, dataset)
         self.stages = stages_of(self.studies, store, reuse_settings=reuse_settings)
         self.evidences = [Evidence(study, self.stages) for study in self.studies]
         self._known: dict[str, StageSpec] = {}
+
+    def spend(self, budget: str) -> None:
+        """Set `search.budget`, in place of the one that was asked for."""
+        search = dataclasses.replace(self.asked.search, budget=budget)
+        self.asked = dataclasses.replace(self.asked, search=search)
+        self.config = self.asked.in_force
+
+    @functools.cached_property
+    def pace(self) -> Pace:
+        """How fast this machine trains, measured once."""
+        return pace(self.studies[0])
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -129,7 +143,7 @@ def run(
       InputError: anything that the user can correct.
       Interrupted: a stop was requested.
     """
-    settings, stages = plain(config), stages or workdir.parent / "stages"
+    stages = stages or workdir.parent / "stages"
     engine = engine or Here()
     require(
         dataset is None or isinstance(engine, Here),
@@ -140,8 +154,10 @@ def run(
     _check_finished(workdir, whole.studies[0].data_digest, again)
     if config.keep_compiled:
         keep_compiled(store.root.parent / "compiled")
-    begin(workdir, store.root, settings)
-    message = _message(settings, workdir, stages, reuse_settings)
+    begin(workdir, store.root, plain(whole.asked))
+    # Another process may have begun the run at the same time, at another pace.
+    whole.spend(broadcast(recorded_budget(workdir, config.search.budget)))
+    message = _message(plain(whole.asked), workdir, stages, reuse_settings)
     with one_run(workdir, trackers_of(config.log_to)), _showing(whole):
         scheduler = Scheduler(
             whole.stages,
@@ -203,7 +219,22 @@ def _prepared(
     whole = Run(config, dataset, store, reuse_settings=reuse_settings)
     for study in whole.studies:
         check(study, pretrains=bool(experiment.begins_with(config, study)))
+    _count_minutes(whole, workdir)
+    for evidence in whole.evidences:
+        experiment.follows(whole.config, evidence)  # refuses a budget that is too small
     return whole, summary
+
+
+def _count_minutes(whole: Run, workdir: Path) -> None:
+    """Turn a budget of minutes into the compute that the workdir has recorded, or measure it."""
+    search = whole.config.search
+    if whole.config.experiment != "mtassl" or search.as_printed or not in_minutes(search.budget):
+        return
+    budget = broadcast(recorded_budget(workdir, search.budget))
+    if in_minutes(budget):
+        budget = in_compute(budget, whole.pace.flops_per_s)
+    whole.spend(budget)
+    say(f"search.budget={search.budget} is {budget.partition(' (')[0]} at this machine's pace")
 
 
 def work(message: str, name: str) -> bool:
@@ -274,7 +305,7 @@ def _say_plan(whole: Run) -> Outlook | None:
         follows += experiment.follows(config, evidence)
     if all(each.finished for each in works):
         return None
-    speed, then = pace(whole.studies[0]), HALVED * halved + experiment.then
+    speed, then = whole.pace, HALVED * halved + experiment.then
     say_lines(plan_lines(works, speed, then, follows))
     return Outlook(whole.evidences[0], works, follows, speed)
 

@@ -10,6 +10,7 @@ from assl_jax.config_reading import without_gone
 from assl_jax.console import say
 from assl_jax.environment import environment
 from assl_jax.errors import InputError, Unusable, require
+from assl_jax.files import LOCK, waiting_lock
 from assl_jax.training.processes import is_primary
 
 # Settings, and what is computed again when they change.
@@ -22,6 +23,7 @@ CHANGES = {
     "self_assl.": "the second trainings",
     **dict.fromkeys(("distil.", "pretrain.mixing", "pretrain.budget"), "the pools"),
 }
+BUDGET = "search.budget"
 
 
 def reuse(changed: Iterable[str]) -> str:
@@ -46,7 +48,8 @@ def reuse(changed: Iterable[str]) -> str:
 def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Refuse what is no folder, and a workdir that holds the run of another config.
 
-    A setting that the earlier version did not have counts with its default.
+    A setting that the earlier version did not have counts with its default, and a budget as the
+    run recorded it.
     """
     for flag, folder in (("stages", stages), ("workdir", workdir)):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -55,6 +58,7 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
     if saved is None:
         return
     old, new = without_gone(saved), records.flat_settings(settings)
+    new |= {BUDGET: recorded_budget(workdir, new[BUDGET])}
     default = records.flat_settings(base_config(new["data.name"]).to_dict())
     changed = [key for key in old | new if old.get(key, default.get(key)) != new.get(key)]
     more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
@@ -63,6 +67,15 @@ def check_workdir(workdir: Path, stages: Path, settings: dict[str, Any]) -> None
         f"{workdir} holds a run with another config (different: {', '.join(changed[:4])}{more}); "
         f"use another --workdir, or delete it. {reuse(changed)}",
     )
+
+
+def recorded_budget(workdir: Path, budget: str) -> str:
+    """A budget as the run in a workdir has recorded it, minutes as compute; without one, as it is.
+
+    What is recorded as "12.3 TFLOP (30 min)" can be given as "30 min" or as "12.3 TFLOP".
+    """
+    recorded = str(records.flat_settings(_saved(workdir) or {}).get(BUDGET, ""))
+    return recorded if budget.strip() in recorded.rstrip(")").split(" (") else budget
 
 
 def _saved(workdir: Path) -> dict[str, Any] | None:
@@ -89,6 +102,15 @@ def _readable(path: Path) -> bool:
     return True
 
 
+def _write(workdir: Path, settings: dict[str, Any]) -> None:
+    began = any((workdir / name).exists() for name in (records.CONFIG, records.RESULTS))
+    for name, content in ((records.ENVIRONMENT, environment), (records.CONFIG, settings.copy)):
+        if not _readable(workdir / name):
+            if began:
+                say(f"{workdir / name} is damaged or missing; it is written anew")
+            records.write(workdir / name, content())
+
+
 def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
     """Write what identifies the run, in the primary process; nothing was written before."""
     if not is_primary():
@@ -98,11 +120,7 @@ def begin(workdir: Path, stages: Path, settings: dict[str, Any]) -> None:
         stages.mkdir(parents=True, exist_ok=True)
         flag, folder = "workdir", workdir
         workdir.mkdir(parents=True, exist_ok=True)
-        began = any((workdir / name).exists() for name in (records.CONFIG, records.RESULTS))
-        for name, content in ((records.ENVIRONMENT, environment), (records.CONFIG, settings.copy)):
-            if not _readable(workdir / name):
-                if began:
-                    say(f"{workdir / name} is damaged or missing; it is written anew")
-                records.write(workdir / name, content())
+        with waiting_lock(workdir / LOCK):  # of two runs that begin here, one writes
+            _write(workdir, settings)
     except (PermissionError, NotADirectoryError) as error:
         raise InputError(f"--{flag}={folder} cannot be written to; choose another") from error

@@ -13,7 +13,7 @@ from assl_jax.errors import InputError
 from assl_jax.experiment import run
 from assl_jax.files import write_json
 from assl_jax.strategies.settings import AS_PRINTED, SearchSettings
-from assl_jax.workdir import begin, check_workdir, reuse
+from assl_jax.workdir import begin, check_workdir, recorded_budget, reuse
 
 
 def small():
@@ -89,6 +89,22 @@ def test_a_workdir_without_its_environment_is_still_of_its_config(tmp_path):
     (tmp_path / "other" / "config.json").write_text("of another program")
     with pytest.raises(InputError, match="config.json is damaged"):
         check_workdir(tmp_path / "other", tmp_path / "stages", settings)
+
+
+def test_a_budget_is_the_recorded_one_in_each_of_its_forms(tmp_path):
+    settings, work = small().to_dict(), tmp_path / "work"
+    assert recorded_budget(work, "30 min") == "30 min"
+    settings["search"]["budget"] = "12.3 TFLOP (30 min)"
+    begin(work, tmp_path / "stages", settings)
+    for budget in ("30 min", "12.3 TFLOP", "12.3 TFLOP (30 min)"):
+        assert recorded_budget(work, budget) == "12.3 TFLOP (30 min)"
+        again = settings | {"search": settings["search"] | {"budget": budget}}
+        check_workdir(work, tmp_path / "stages", again)
+    for budget in ("", "3 min", "0 min", "12.3 singles", "2.3 TFLOP"):
+        assert recorded_budget(work, budget) == budget
+        again = settings | {"search": settings["search"] | {"budget": budget}}
+        with pytest.raises(InputError, match=r"another config \(different: search.budget\)"):
+            check_workdir(work, tmp_path / "stages", again)
 
 
 def test_a_setting_that_an_earlier_version_lacked_counts_with_its_default(tmp_path):

@@ -16,6 +16,7 @@ from assl_jax.strategies.stage import Stage
 from assl_jax.strategies.study import Study
 from assl_jax.training.loop import Logging, Session, fit
 from assl_jax.training.memory import peak_memory
+from assl_jax.training.processes import broadcast
 
 TIMED_STEPS = 4  # of the first task; the first of them compiles and does not count
 KNOWN = 0.1  # share of the work for which the pace of the plan counts, beside what is measured
@@ -25,7 +26,7 @@ class Pace(NamedTuple):
     """How fast this machine trains.
 
     Attributes:
-      flops_per_s: of a training step.
+      flops_per_s: of a training step; several processes have that of the primary one.
       host_bytes, device_bytes: peak memory of these steps; None where it is not known.
     """
 
@@ -55,7 +56,7 @@ def pace(study: Study) -> Pace:
             session=Session(seed=0, logging=Logging(every=1, record=record)),
         )
     per_step = pretraining.step_flops_of(study, study.single(name))
-    speed = float(np.median(speeds[1:])) / settings.batch_size
+    speed = broadcast(float(np.median(speeds[1:])) / settings.batch_size)
     return Pace(speed * per_step, peak.host, peak.device)
 
 

@@ -220,16 +220,17 @@ def budget_of(evidence: Evidence, settings: SearchSettings, begun: Sequence[Netw
     first, least = cost(evidence, begun), cost(evidence, [*begun, *student])
     if not settings.budget:
         return first + least
-    amount, unit = split_budget(settings.budget)
-    each = 1e12 if unit == "TFLOP" else cost(evidence, singles) / len(singles)
-    enough = np.ceil(least / cost(evidence, singles) * len(singles))
+    amounts, single = split_budget(settings.budget), cost(evidence, singles) / len(singles)
+    allowed = amounts["TFLOP"] * 1e12 if "TFLOP" in amounts else amounts["singles"] * single
+    enough = [f"{least / 1e12:.3g} TFLOP", f"{np.ceil(least / single):.0f} singles"]
+    if "min" in amounts:
+        enough.append(f"{np.ceil(least / allowed * amounts['min']):.0f} min")
     require(
-        amount * each >= least,
+        allowed >= least,
         f"search.budget={settings.budget} does not pay for the {len(singles)} tasks and what is "
-        f"always trained beside them ({least / 1e12:.3g} TFLOP, {enough:.0f} singles); raise it, "
-        "or name fewer tasks",
+        f"always trained beside them ({', '.join(enough)}); raise it, or name fewer tasks",
     )
-    return amount * each
+    return allowed
 
 
 def at_most(evidence: Evidence, settings: SearchSettings, begun: Sequence[Network]) -> list[Work]:

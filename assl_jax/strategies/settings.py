@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from assl_jax.errors import InputError, require
+import numpy as np
+
+from assl_jax.errors import require
 from assl_jax.evaluation.classification import Augmentation
 from assl_jax.evaluation.finetune import BALANCE, HEADS
 from assl_jax.evaluation.scores import METRICS
@@ -51,7 +53,8 @@ NEXT = {
 AS_PRINTED: dict[str, Any] = {"metric": "accuracy", "rungs": (), "next": "lcka"}
 # And how its networks are trained.
 AS_PRINTED_TRAINING: dict[str, Any] = {"mixing": "alternate", "budget": "steps"}
-BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(singles?|TFLOP)")
+NUMBER = r"\d+(?:\.\d*)?"
+BUDGET = re.compile(rf"{NUMBER}\s*(?:singles?|min|TFLOP(?: \({NUMBER}\s*min\))?)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -223,8 +226,9 @@ class SearchSettings:
       gain: the search stops if the last round was expected to make the network better by less, in
         the unit of the metric.
       budget: what all trainings of the search may cost, fine-tunings included: "12 singles" (each
-        a task's pretraining and what judges it) or "6 TFLOP". "" allows twice as much as the
-        networks that the search begins with.
+        a task's pretraining and what judges it), "6 TFLOP", or "30 min". A new run turns minutes
+        into compute by the pace of its machine, and keeps both: "12.3 TFLOP (30 min)". "" allows
+        twice as much as the networks that the search begins with.
       as_printed: the paper's rules, see `AS_PRINTED`, in place of the other settings of the search.
 
     Raises:
@@ -262,16 +266,36 @@ class SearchSettings:
         return dataclasses.replace(self, **AS_PRINTED) if self.as_printed else self
 
 
-def split_budget(text: str) -> tuple[float, str]:
-    """The number and the unit of `search.budget`.
+def split_budget(text: str) -> dict[str, float]:
+    """The numbers of `search.budget` by their units: "singles", "TFLOP" or "min".
+
+    Compute that was turned from minutes has both.
 
     Raises:
       InputError: another form.
     """
-    found = BUDGET.fullmatch(text.strip())
-    if not found or not float(found[1]):
-        raise InputError(f"search.budget={text!r} must be as '12 singles' or '6 TFLOP'")
-    return float(found[1]), "TFLOP" if found[2] == "TFLOP" else "singles"
+    known = BUDGET.fullmatch(text.strip())
+    found = re.findall(rf"({NUMBER})\s*(single|TFLOP|min)", text) if known else []
+    amounts = {unit.replace("single", "singles"): float(number) for number, unit in found}
+    require(
+        bool(amounts) and all(amounts.values()),
+        f"search.budget={text!r} must be as '12 singles', '6 TFLOP' or '30 min'",
+    )
+    return amounts
+
+
+def in_minutes(budget: str) -> bool:
+    """Whether a budget has only minutes, which are not compute yet."""
+    return bool(budget) and {*split_budget(budget)} == {"min"}
+
+
+def in_compute(budget: str, flops_per_s: float) -> str:
+    """A budget of minutes as compute at a pace, in three digits: "12.3 TFLOP (30 min)"."""
+    tflop = 60 * split_budget(budget)["min"] * flops_per_s / 1e12
+    number = np.format_float_positional(
+        tflop, precision=3, unique=False, fractional=False, trim="-"
+    )
+    return f"{number} TFLOP ({budget.strip()})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

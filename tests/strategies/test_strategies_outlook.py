@@ -88,6 +88,13 @@ def test_the_pace_of_this_machine(lab):
     assert found.flops_per_s > 0 and found.host_bytes > 2**20 and found.device_bytes is None
 
 
+def test_all_processes_have_the_pace_of_the_primary_one(lab, monkeypatch):
+    """It computes 16 images a second, two steps; what the others measure does not count."""
+    monkeypatch.setattr(outlook, "broadcast", lambda measured: 2.0)
+    tiny = lab()
+    assert pace(tiny.study).flops_per_s == 2 * step_flops_of(tiny.study, tiny.study.single("src"))
+
+
 def by_title(lab, settings):
     return {work.title: work for work in at_most(lab.evidence, settings)}
 

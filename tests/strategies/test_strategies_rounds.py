@@ -4,7 +4,7 @@ import pytest
 
 from assl_jax.errors import InputError
 from assl_jax.strategies import mtassl
-from assl_jax.strategies.settings import SearchSettings
+from assl_jax.strategies.settings import SearchSettings, in_compute, in_minutes
 
 SINGLES = {"a": 0.5, "b": 0.4, "c": 0.3}
 ALIKE = {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3}
@@ -83,7 +83,13 @@ def test_a_network_that_stays_the_best_is_extended_by_another_task(fake, search)
 
 @pytest.mark.parametrize(
     "budget, rounds, allowed",
-    [("", 2, 8), ("7 TFLOP", 1, 7), ("2 singles", 0, 0), ("8singles", 2, 8), ("5.9 TFLOP", 0, 5.9)],
+    [
+        ("", 2, 8),
+        ("7 TFLOP (3 min)", 1, 7),
+        ("2 singles", 0, 0),
+        ("8singles", 2, 8),
+        ("5.9 TFLOP", 0, 5.9),
+    ],
 )
 def test_a_round_that_the_budget_does_not_pay_for_is_not_begun(
     budget, rounds, allowed, fake, search
@@ -99,10 +105,40 @@ def test_a_round_that_the_budget_does_not_pay_for_is_not_begun(
     assert (found.spent, found.budget) == (1e12 * (4 + 2 * rounds), 1e12 * allowed)
 
 
-@pytest.mark.parametrize("budget", ["many", "-1 singles", "0 TFLOP", "3", "3 GFLOP", "1 2 singles"])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        *("many", "-1 singles", "0 TFLOP", "3", "3 GFLOP", "1 2 singles", "0 min", "3 minutes"),
+        *("1 TFLOP (0 min)", "1 TFLOP (3 singles)", "3 singles (1 min)", "1 TFLOP 3 min"),
+    ],
+)
 def test_a_budget_that_is_none(budget):
-    with pytest.raises(InputError, match="must be as '12 singles' or '6 TFLOP'"):
+    with pytest.raises(InputError, match="must be as '12 singles', '6 TFLOP' or '30 min'"):
         SearchSettings(budget=budget)
+
+
+@pytest.mark.parametrize(
+    "minutes, flops_per_s, compute",
+    [
+        ("30 min", 6.8369e9, "12.3 TFLOP (30 min)"),  # 1,800 s
+        ("0.5min", 1e9, "0.03 TFLOP (0.5min)"),
+        (" 600 min ", 1.23456e12, "44400 TFLOP (600 min)"),
+        ("1 min", 1e5, "0.000006 TFLOP (1 min)"),
+    ],
+)
+def test_minutes_at_a_pace(minutes, flops_per_s, compute):
+    assert in_compute(minutes, flops_per_s) == compute
+    assert in_minutes(minutes) and not in_minutes(compute)
+    assert SearchSettings(budget=compute).budget == compute
+
+
+def test_what_minutes_do_not_pay_for_is_told_in_minutes(fake, search):
+    """Four networks of 1 TFLOP begin a search, and 10 minutes are 2.5 TFLOP."""
+    evidence = fake(TWO_ROUNDS, ALIKE_LATER)
+    with pytest.raises(
+        InputError, match=r"^search.budget=2.5 TFLOP \(10 min\) does not pay.*, 16 m"
+    ):
+        search(evidence, budget="2.5 TFLOP (10 min)")
 
 
 @pytest.mark.parametrize("best", ["scratch", "start", "wise", "a"])
