@@ -149,7 +149,7 @@ def plan(study: Study) -> Generator[Row, float, None]:
 
     def single(units: int) -> Row:
         while len(chain) < units:
-            chain.append(study.going_on(chain[-1]))
+            chain.append(study.continued(chain[-1]))
         return Row(f"single {units}", chain[units - 1])
 
     units, score = 1, (yield single(1))

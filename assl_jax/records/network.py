@@ -12,7 +12,7 @@ REPEATED = ("second_run", "self_assl")  # variants besides the first training of
 
 def ending(variant: str, share: float = 1.0, seed: int = 0) -> str:
     """What tells a network from the first whole training of its members: ", pretraining 2"."""
-    words = [say(f"network.{variant}")] if variant in (*REPEATED, "on") else []
+    words = [say(f"network.{variant}")] if variant in REPEATED else []
     words += [say("network.share", percent=100 * share)] if share < 1 else []
     words += [say("network.seed", number=seed + 1)] if seed else []
     return "".join(f", {word}" for word in words)
@@ -66,7 +66,9 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def variant(self) -> str:
-        """One of `REPEATED`, "scratch", `START`, "plain" for a first training, or "on" after it."""
+        """One of `REPEATED`, "scratch", `START`, "student", "plain" for a first training, or
+        "continued" after it.
+        """
         if not self.members:
             return START if self.given else "scratch"
         if self.trained_again:
@@ -76,7 +78,7 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         if self.objective == "side_by_side":
             return self.teachers[-1].variant
         if self.start and self.start.trained and not self._distils_singles:
-            return "on"
+            return "continued"
         return "plain"
 
     @property
@@ -102,12 +104,14 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def label(self) -> str:
-        """In logs and folder names: `src+rotation`, `simclr.then_on.seed1`, `scratch`, `start`."""
+        """In logs and folder names: `src+rotation`, `simclr.continued.seed1`, `scratch`."""
         own = "+".join(self.members) or self.variant
         if self.objective == "student":
             own = "+".join(teacher.repeated(0).label for teacher in self.teachers)
-        if self.start and self.variant == "on":
-            own = f"{self.start.repeated(0).label}.then_{'+'.join(self._further) or 'on'}"
+        if self.variant == "continued":
+            before, times = self._before
+            told = f"then_{'+'.join(self._further)}" if self._further else "continued"
+            own = f"{before.repeated(0).label}.{told}{times if times > 1 else ''}"
         words = [f".{self.variant}" if self.variant in (*REPEATED, "student") else ""]
         words += [f".part{self.share:g}"] if self.share < 1 else []
         words += [f".seed{self.seed}"] if self.seed else []
@@ -123,11 +127,11 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
             *before, last = clear
             teachers = say("and").join(filter(None, (", ".join(before), last)))
             own, variant = say("network.student", teachers=teachers), ""
-        if self.start and variant == "on":
-            own = self.start.repeated(0).title(of)
-            if self._further:
-                tasks = " + ".join(map(of, self._further))
-                own, variant = say("network.then", before=own, tasks=tasks), ""
+        if variant == "continued":
+            before, times = self._before
+            tasks, own = " + ".join(map(of, self._further)), before.repeated(0).title(of)
+            often = "network.continued" if times == 1 else "network.continued.often"
+            own = say("network.then" if tasks else often, before=own, tasks=tasks, times=times)
         return own + ending(variant, self.share, self.seed)
 
     @property
@@ -142,8 +146,18 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     @property
+    def _before(self) -> "tuple[Network, int]":
+        """The network that it continues, and how often it did so with the same tasks."""
+        assert self.start
+        last = self.start
+        if self._further or last.variant != "continued" or last._further:
+            return last, 1
+        before, times = last._before
+        return before, times + 1
+
+    @property
     def _further(self) -> Pool:
-        """What a training that goes on adds, or its tasks; () if it goes on as before."""
+        """What a continued training adds, or its tasks; () if it continues as before."""
         assert self.start
         new = tuple(name for name in self.members if name not in self.start.members)
         known = {*self.start.tasks}, {*self.start.members}

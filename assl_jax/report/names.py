@@ -17,7 +17,7 @@ ORDER = (
     "plain",
     "second_run",
     "self_assl",
-    "on",
+    "continued",
     "student",
 )  # of variants
 
@@ -45,7 +45,7 @@ class Label(NamedTuple):
     def of(cls, network: Network, backbone: str = "") -> "Label":
         """The label of a network, with its backbone if the run has several."""
         path = ""
-        if network.variant in ("on", "student"):
+        if network.variant in ("continued", "student"):
             path = network.repeated(0).replace(share=1.0).title(task_title)
         own = network.members, network.variant, backbone, network.seed, network.share
         return cls(*own, path)

@@ -21,7 +21,7 @@ from assl_jax.words import say
 DOTS = 18  # that a panel of the chart has room for, beside and above one another
 LINES: dict[str, dict[str, Any]] = {  # of the chart, by the keys of their words
     "search.chart.task": {"linestyle": "-"},
-    "search.chart.on": {"linestyle": "--"},
+    "search.chart.continued": {"linestyle": "--"},
     "search.chart.taught": {"linestyle": ":"},
 }
 
@@ -75,7 +75,7 @@ def _round(trace: Trace, number: int, found: Round) -> str:
     if any(move.task for move in own):
         sentences.append(trace.next(found.criterion, found.candidates[0]))
     for move in own:
-        key, gain = "extended" if move.task else "on", trace.gain(move.gain, move.error)
+        key, gain = "extended" if move.task else "continued", trace.gain(move.gain, move.error)
         sentences.append(trace.say(key, task=task_title(move.task), gain=gain))
     for move in found.moves:
         if move not in own:
@@ -186,7 +186,7 @@ def _kind(start: Network, end: Network) -> str:
     """How a network came from another one, a key of `LINES`."""
     if end.objective == "student":
         return "search.chart.taught"
-    return "search.chart.on" if {*end.members} == {*start.members} else "search.chart.task"
+    return "search.chart.continued" if {*end.members} == {*start.members} else "search.chart.task"
 
 
 def _dot(ax: Axes, x: float, y: float, place: int, tint: str) -> None:

@@ -51,7 +51,7 @@ def _rivals(search: Search) -> dict[Network, float]:
 
 
 def _showed(trace: Trace, number: int, found: Round) -> str:
-    """What each task of a round added to training on."""
+    """What each task of a round added to continued training."""
     sentences = []
     for move in found.moves:
         if move.start != found.start or not move.task:

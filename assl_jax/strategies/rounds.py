@@ -1,4 +1,4 @@
-"""The search with one budget: rounds in which another task must beat training on."""
+"""The search with one budget: rounds in which another task must beat continued training."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ def grow(
             and study.extended(start, name) not in tried
         ]
         rivals = [n for n in begun if found.probabilities[tried.index(n)] >= RIVAL and n != start]
-        further = [Step("", network, study.going_on(network)) for network in (start, *rivals)]
+        further = [Step("", network, study.continued(network)) for network in (start, *rivals)]
 
         def moves(chosen: Sequence[str], start: Network = start) -> list[Step]:
             return [Step(name, start, study.extended(start, name)) for name in chosen]
@@ -105,7 +105,7 @@ def _round(
     """What the moves of a round brought."""
     study, found = evidence.study, evidence.posterior(tried)
     own = np.isin(np.arange(len(tried)), [tried.index(each.network) for each in moves])
-    before, on = evidence.evaluate(start), study.going_on(start)
+    before, on = evidence.evaluate(start), study.continued(start)
     extended = {each.task: evidence.evaluate(each.network) for each in moves if each.task}
 
     def move(step: Step) -> Move:

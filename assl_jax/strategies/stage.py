@@ -10,6 +10,7 @@ from assl_jax.files import digest
 from assl_jax.records import Findings, Network, StageRecord
 from assl_jax.strategies.identity import code_digest
 
+LABEL = 120  # letters of a network's label in a name of a folder, which has at most 255
 # Raise the version of a kind when its code changes the numbers of finished stages: the code of
 # training loops is not part of a stage's identity, see `StageSpec`.
 VERSIONS = {
@@ -62,7 +63,7 @@ class StageSpec:
     @property
     def stem(self) -> str:
         """The name of its folder without the digest of the code."""
-        return f"{self.kind}-{self.network.label}-{self.settings_key}"
+        return f"{self.kind}-{self.network.label[:LABEL]}-{self.settings_key}"
 
     @functools.cached_property
     def name(self) -> str:

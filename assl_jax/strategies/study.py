@@ -166,7 +166,7 @@ class Study:
             tasks=network.tasks, objective="distil", start=self.initial, teachers=teachers
         )
 
-    def going_on(self, network: Network) -> Network:
+    def continued(self, network: Network) -> Network:
         """A pretrained network that goes on with what it was trained on last."""
         return network.replace(start=network, share=1.0)
 

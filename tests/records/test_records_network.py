@@ -42,19 +42,19 @@ NETWORKS = {
     "then another": (
         *(THEN, "simclr.then_rotation", "simclr, then rotation", ("simclr", "rotation"), 2),
     ),
-    "then on": (
-        *(ON, "simclr.then_rotation.then_on", "simclr, then rotation, then on"),
+    "continued": (
+        *(ON, "simclr.then_rotation.continued", "simclr, then rotation, continued"),
         *(("simclr", "rotation"), 3),
     ),
 }
 # Distilled networks that go on, that begin with one that went on, and that learn from one more.
 NETWORKS |= {
-    "distilled, then on": (
-        *(DISTILLED_ON, "src+rotation+wise.then_on", "src + rotation + wise, then on"),
+    "distilled, continued": (
+        *(DISTILLED_ON, "src+rotation+wise.continued", "src + rotation + wise, continued"),
         *(("src", "rotation", "wise"), 3),
     ),
     "on, then another": (
-        *(EXTENDED, "src.then_on.then_rotation", "src, then on, then rotation"),
+        *(EXTENDED, "src.continued.then_rotation", "src, continued, then rotation"),
         *(("src", "rotation"), 3),
     ),
     "distilled, then another": (

@@ -123,17 +123,17 @@ def test_what_rounds_have_trained_follows_the_networks_of_the_same_tasks(write):
     folders = write("a", searched(), rounds), write("b", more, rounds | {"seed": 1})
     table = compare.accuracy_table(groups(*folders, write("pools", search())))
     assert table.columns[1:] == ("a … b (2 seeds)", "pools", "Paper (STL-10, ResNet-18)")
-    student = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+    student = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, continued)"
     assert [text(row) for row in table.rows] == [
         ["From scratch", "61.00 ± 1.41", "60.00 ± 1.00", "63.19"],
         ["SimCLR", "72.00 ± 0.00", "72.00 ± 1.00", "73.05"],
-        ["SimCLR, then on", "73.00 ± 0.00", "–", "–"],
+        ["SimCLR, continued", "73.00 ± 0.00", "–", "–"],
         ["Rotation", "70.00 ± 0.00", "70.00 ± 1.00", "70.07"],
-        ["Rotation, then on", "70.50 ± 0.00", "–", "–"],
+        ["Rotation, continued", "70.50 ± 0.00", "–", "–"],
         ["SRC", "66.00 ± 0.00", "–", "68.36"],
         ["SimCLR + Rotation", "–", "75.00 ± 1.00", "78.21"],
         ["SimCLR, then Rotation", "76.00 ± 0.00", "–", "–"],
-        ["SimCLR, then Rotation, then on", "75.50 ± 0.00", "–", "–"],
+        ["SimCLR, then Rotation, continued", "75.50 ± 0.00", "–", "–"],
         [student, "77.00 ± 0.00", "–", "–"],
         ["SimCLR, then Rotation, then SRC", "74.50 ± 0.00", "–", "–"],
     ]

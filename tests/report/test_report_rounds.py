@@ -28,23 +28,23 @@ from assl_jax.report.search import rounds_table, search_trace
 from assl_jax.report.summary import summary
 
 FOUND = searched()
-TAUGHT = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+TAUGHT = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, continued)"
 
 
 def test_a_round_tells_what_each_further_training_brought():
     first, second = search_trace(FOUND)
     assert first == (
         "Round 1 began with SimCLR. Rotation was least similar to SimCLR (similarity 0.0866). "
-        "Further training with Rotation made it 4.0 ± 1.2 points better. "
-        "Further training alone made it 1.5 ± 1.0 points better. "
+        "Training with Rotation made it 4.0 ± 1.2 points better. "
+        "Continued training made it 1.5 ± 1.0 points better. "
         "Rotation was nearly as good and was trained further too; "
         "after that it was 0.5 ± 1.5 points worse than SimCLR."
     )
     assert second == (
         "Round 2 began with SimCLR, then Rotation. "
         "SRC added most to a probe on SimCLR + Rotation (0.125 nats). "
-        "Further training with SRC made it 1.0 ± 0.5 points worse. "
-        "Further training alone made it 0.8 ± 0.6 points worse."
+        "Training with SRC made it 1.0 ± 0.5 points worse. "
+        "Continued training made it 0.8 ± 0.6 points worse."
     )
 
 
@@ -62,8 +62,8 @@ def test_every_candidate_has_its_sentences_and_only_the_first_its_reason():
     )
     assert only.count("was least similar to") == 1
     assert only.endswith(
-        "Further training with SRC made it 0.5 ± 1.0 points better. "
-        "Further training alone made it 1.5 ± 1.0 points better."
+        "Training with SRC made it 0.5 ± 1.0 points better. "
+        "Continued training made it 1.5 ± 1.0 points better."
     )
 
 
@@ -72,7 +72,7 @@ def test_a_round_without_another_task_goes_on_alone():
     (only,) = search_trace(changed(FOUND, rounds=(alone,)))
     assert only == (
         "Round 1 began with SimCLR, then Rotation. "
-        "Further training alone made it 0.8 ± 0.6 points worse."
+        "Continued training made it 0.8 ± 0.6 points worse."
     )
 
 
@@ -86,7 +86,7 @@ def test_losses_are_in_nats():
     assert rung.startswith(
         "After 25 % of the pretraining (log loss in cross-validation): SimCLR 2.5"
     )
-    assert "Further training with Rotation made it 0.040 ± 0.013 nats better." in first
+    assert "Training with Rotation made it 0.040 ± 0.013 nats better." in first
 
 
 def test_the_standings():
@@ -103,11 +103,11 @@ def test_the_standings():
     assert [text(row) for row in table.rows[:4]] == [
         ["1", "SimCLR, then Rotation", "74.50 ± 1.25", "55 %", "3"],
         ["2", TAUGHT, "74.25 ± 1.50", "30 %", "3"],
-        ["3", "SimCLR, then Rotation, then on", "73.75 ± 1.50", "5 %", "1"],
+        ["3", "SimCLR, then Rotation, continued", "73.75 ± 1.50", "5 %", "1"],
         ["4", "SimCLR, then Rotation, then SRC", "73.50 ± 1.50", "10 %", "1"],
     ]
     assert [row.cells[1].text for row in table.rows[4:]] == [
-        *("SimCLR, then on", "SimCLR", "Rotation, then on", "Rotation", "SRC", "From scratch")
+        *("SimCLR, continued", "SimCLR", "Rotation, continued", "Rotation", "SRC", "From scratch")
     ]
     assert [row.verdict for row in table.rows] == ["chosen"] + 9 * [""]
     assert [cell.strong for cell in table.rows[0].cells] == [False, False, True, True, False]
@@ -137,8 +137,19 @@ def test_the_overview_has_a_row_for_every_network_of_the_search():
     table = headline_table(FOUND)
     rows = {row.cells[0].text: text(row)[1:] for row in table.rows}
     assert list(rows) == [
-        *("From scratch", "SimCLR", "Rotation", "SRC", "SimCLR, then Rotation", "SimCLR, then on"),
-        *("Rotation, then on", "SimCLR, then Rotation, then SRC", "SimCLR, then Rotation, then on"),
+        *(
+            "From scratch",
+            "SimCLR",
+            "Rotation",
+            "SRC",
+            "SimCLR, then Rotation",
+            "SimCLR, continued",
+        ),
+        *(
+            "Rotation, continued",
+            "SimCLR, then Rotation, then SRC",
+            "SimCLR, then Rotation, continued",
+        ),
         TAUGHT,
     ]
     assert rows["SimCLR, then Rotation"] == ["76.00 ± 0.50", "75.00", "+16.00", "6.0"]
@@ -171,7 +182,7 @@ def test_the_headline_says_how_probably_it_is_the_best():
     )
     # A search with rounds trains every task further, so "alone" would say too little.
     single = FOUND.replace(best=Best(network=on(SIMCLR), evaluation=TESTED[on(SIMCLR)]))
-    assert headline(single).startswith("The search kept SimCLR, then on, the best with")
+    assert headline(single).startswith("The search kept SimCLR, continued, the best with")
     first, *_ = FOUND.search.standings
     only = changed(
         FOUND, rounds=(), standings=(first.replace(probability=1.0),)
@@ -212,12 +223,12 @@ def test_the_page_the_tables_and_the_terminal_show_the_search():
 @pytest.mark.parametrize(
     "network, title",
     [
-        (on(SIMCLR), "SimCLR, then on"),
-        (on(on(SIMCLR)), "SimCLR, then on, then on"),
+        (on(SIMCLR), "SimCLR, continued"),
+        (on(on(SIMCLR)), "SimCLR, continued 2 times"),
         (JOINED, "SimCLR, then Rotation"),
         (Network(objective="student", teachers=(SIMCLR, SRC)), "Student of SimCLR and SRC"),
         (STUDENT, TAUGHT),
-        (on(SIMCLR).repeated(1), "SimCLR, then on, pretraining 2"),
+        (on(SIMCLR).repeated(1), "SimCLR, continued, pretraining 2"),
     ],
 )
 def test_titles(network, title):

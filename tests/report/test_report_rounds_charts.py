@@ -10,7 +10,7 @@ from assl_jax.report.overview import accuracy_chart, legs, trained_pools
 from assl_jax.report.search import apart, compute_chart
 
 FOUND = searched()
-TAUGHT = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+TAUGHT = "Student of (SimCLR, then Rotation) and (SimCLR, then Rotation, continued)"
 
 
 def lines_of(ax):
@@ -23,12 +23,12 @@ def test_the_path_follows_what_each_network_goes_on_from():
     titles = [(start.title, end.title) for start, end in legs(FOUND)]
     assert titles == [
         ("SimCLR", "SimCLR, then Rotation"),
-        ("SimCLR", "SimCLR, then on"),
-        ("Rotation", "Rotation, then on"),
+        ("SimCLR", "SimCLR, continued"),
+        ("Rotation", "Rotation, continued"),
         ("SimCLR, then Rotation", "SimCLR, then Rotation, then SRC"),
-        ("SimCLR, then Rotation", "SimCLR, then Rotation, then on"),
+        ("SimCLR, then Rotation", "SimCLR, then Rotation, continued"),
         ("SimCLR, then Rotation", TAUGHT),
-        ("SimCLR, then Rotation, then on", TAUGHT),
+        ("SimCLR, then Rotation, continued", TAUGHT),
     ]
     verdicts = {row.label.title: row.verdict for row in trained_pools(FOUND)}
     assert verdicts == {
@@ -37,10 +37,10 @@ def test_the_path_follows_what_each_network_goes_on_from():
         "Rotation": "",
         "SRC": "",
         "SimCLR, then Rotation": "accepted",
-        "SimCLR, then on": "stopped",
-        "Rotation, then on": "stopped",
+        "SimCLR, continued": "stopped",
+        "Rotation, continued": "stopped",
         "SimCLR, then Rotation, then SRC": "stopped",
-        "SimCLR, then Rotation, then on": "stopped",
+        "SimCLR, then Rotation, continued": "stopped",
         TAUGHT: "stopped",
     }
     (ax,) = accuracy_chart.__wrapped__(FOUND).axes
@@ -76,7 +76,7 @@ def test_scores_stand_over_their_compute():
     assert dots[6, 76].get_markeredgewidth() > dots[8, 77].get_markeredgewidth()
     assert dots[6, 76].get_color() == Label.trained("rotation").colour
     keys = [each.get_text() for each in figure.legends[0].get_texts()]
-    assert keys == ["further, with another task", "further, alone", "teaches the student"]
+    assert keys == ["further, with another task", "continued", "teaches the student"]
 
 
 def test_dots_do_not_cover_one_another():
@@ -131,5 +131,6 @@ def test_a_long_title_has_two_lines_of_a_chart():
     found = changed(FOUND, standings=(*FOUND.search.standings, standing))
     (ax,) = accuracy_chart.__wrapped__(found).axes
     assert ax.get_yticklabels()[-1].get_text() == (
-        "Student of (SimCLR, then Rotation), (SimCLR,\nthen Rotation, then on) and (SimCLR, then …"
+        "Student of (SimCLR, then Rotation), (SimCLR,\n"
+        "then Rotation, continued) and (SimCLR, then …"
     )

@@ -9,15 +9,15 @@ from assl_jax.report.outcome import headline
 from assl_jax.report.summary import summary
 
 FOUND = searched()
-STUDENT = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, then on)"
+STUDENT = "the student of (SimCLR, then Rotation) and (SimCLR, then Rotation, continued)"
 SPENT = "All trainings together cost 60 TFLOP, fine-tunings included; the budget was 80 TFLOP."
 
 
 def test_a_search_in_a_few_sentences():
     assert summary(FOUND) == [
         f"The best could also be {STUDENT} (30 %); SimCLR, then Rotation, then SRC (10 %).",
-        "Round 1: Rotation added 2.5 ± 1.0 points beyond training on.",
-        "Round 2: SRC added nothing beyond training on: −0.2 ± 0.8 points.",
+        "Round 1: Rotation added 2.5 ± 1.0 points beyond continued training.",
+        "Round 2: SRC added nothing beyond continued training: −0.2 ± 0.8 points.",
         "The search stopped, because the last round brought about 0.2 points, less than "
         f"search.gain asks for. {SPENT}",
         "To try next: other tasks or more images, since a further round would hardly pay; "
@@ -31,11 +31,11 @@ def test_a_search_in_a_few_sentences():
 @pytest.mark.parametrize(
     "added, words",
     [
-        ((1.01, 1.0), "added 1.0 ± 1.0 points beyond training on."),
-        ((0.99, 1.0), "added nothing certain beyond training on: 1.0 ± 1.0 points."),
-        ((0.01, 0.0), "added 0.0 ± 0.0 points beyond training on."),
-        ((0.0, 1.0), "added nothing beyond training on: 0.0 ± 1.0 points."),
-        ((-3.0, 1.0), "added nothing beyond training on: −3.0 ± 1.0 points."),
+        ((1.01, 1.0), "added 1.0 ± 1.0 points beyond continued training."),
+        ((0.99, 1.0), "added nothing certain beyond continued training: 1.0 ± 1.0 points."),
+        ((0.01, 0.0), "added 0.0 ± 0.0 points beyond continued training."),
+        ((0.0, 1.0), "added nothing beyond continued training: 0.0 ± 1.0 points."),
+        ((-3.0, 1.0), "added nothing beyond continued training: −3.0 ± 1.0 points."),
     ],
 )
 def test_a_task_added_something_if_it_is_more_than_its_error(added, words):
@@ -58,16 +58,16 @@ def test_every_task_of_a_round_has_its_sentence():
         standings=(*standings, standings[-1].replace(network=further.network)),
     )
     assert summary(found)[1] == (
-        "Round 1: Rotation added 2.5 ± 1.0 points beyond training on. "
-        "SRC added nothing beyond training on: −1.0 ± 1.0 points."
+        "Round 1: Rotation added 2.5 ± 1.0 points beyond continued training. "
+        "SRC added nothing beyond continued training: −1.0 ± 1.0 points."
     )
 
 
 def test_a_round_that_had_no_task_left():
     alone = SECOND.replace(candidates=(), moves=SECOND.moves[1:])
     assert summary(changed(FOUND, rounds=(alone,)))[1] == (
-        "Round 1: no task was left to add; training on made SimCLR, then Rotation 0.8 ± 0.6 points "
-        "worse."
+        "Round 1: no task was left to add; continued training made SimCLR, then Rotation "
+        "0.8 ± 0.6 points worse."
     )
 
 
@@ -117,7 +117,7 @@ def test_amounts_have_three_digits():
 
 def test_losses_are_in_nats():
     found = summary(FOUND.replace(metric="log_loss"))
-    assert found[1] == "Round 1: Rotation added 0.025 ± 0.010 nats beyond training on."
+    assert found[1] == "Round 1: Rotation added 0.025 ± 0.010 nats beyond continued training."
     assert "the last round brought about 0.002 nats, less than" in found[3]
 
 

@@ -44,7 +44,7 @@ def test_results_have_the_documented_layout(finished):
     standings = results.search.standings
     (begun,) = first.start.members
     labels = {standing.network.label for standing in standings}
-    assert labels >= {"scratch", "src", "rotation", f"{begun}.then_on"}
+    assert labels >= {"scratch", "src", "rotation", f"{begun}.continued"}
     assert {move.network for move in first.moves} < {s.network for s in standings}
     assert results.best.network == standings[0].network
     assert sum(s.probability for s in standings) == pytest.approx(1, abs=0.001)

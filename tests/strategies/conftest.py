@@ -105,7 +105,7 @@ def key_of(network):
 class FakeEvidence:
     """Answers from tables, and remembers what had to be trained. A plan yields nothing from it.
 
-    Keys are labels, with spaces for "+": "a b" is a pool in any order, "a.then_on" goes on.
+    Keys are labels, with spaces for "+": "a b" is a pool in any order, "a.continued" goes on.
     `accuracies` are by network, `similarities` by two of them as in "a b|c". The selection of a
     network is its accuracy unless `selections` has another value; on one division into folds,
     `divisions` may. The AUC is the opposite of the accuracy, so that it prefers the other task.
@@ -121,7 +121,7 @@ class FakeEvidence:
         self.complements, self.error, self.on_folds = {}, 1e-6, True
         self.division = 0.25  # TFLOP
         self.trained, self.prepared, self.compared_gains, self.looked = [], [], [], []
-        self.makes_pools = "distil" if teachers or any(".then" in key for key in accuracies) else ""
+        self.makes_pools = "distil" if teachers or any("." in key for key in accuracies) else ""
         singles = [key for key in accuracies if " " not in key and "." not in key]
         names = [key for key in singles if key not in ("scratch", "start", *teachers)]
         self.study = Study(

@@ -83,7 +83,7 @@ def test_all_networks_get_the_same_compute(lab, mixing):
     # A convolution of 3x3 to 6 channels at 8x8 positions of 8 images, forward and two gradients.
     unit = 1000 * 3 * 8 * 2 * 9 * 6 * 64
     pool = study.pool(NAMES)
-    begun = study.going_on(SRC), study.extended(SRC, "rotation"), study.going_on(pool)
+    begun = study.continued(SRC), study.extended(SRC, "rotation"), study.continued(pool)
     steps = {training_of(study, n).steps for n in (SRC, ROTATION, pool, *begun)}
     assert len(steps) > 2
     for network in (SRC, ROTATION, pool, *begun):

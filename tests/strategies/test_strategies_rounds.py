@@ -10,11 +10,11 @@ SINGLES = {"a": 0.5, "b": 0.4, "c": 0.3}
 ALIKE = {"a|b": 0.1, "a|c": 0.2, "b|c": 0.3}
 # The second round begins with a pool, and the third one with that pool gone on.
 TWO_ROUNDS = SINGLES | {
-    **{"a b": 0.6, "a.then_on": 0.55},
-    **{"a b.then_c": 0.58, "a b.then_on": 0.7},
-    **{"a b.then_on.then_c": 0.65, "a b.then_on.then_on": 0.7},
+    **{"a b": 0.6, "a.continued": 0.55},
+    **{"a b.then_c": 0.58, "a b.continued": 0.7},
+    **{"a b.continued.then_c": 0.65, "a b.continued2": 0.7},
 }
-ALIKE_LATER = ALIKE | {"a b|c": 0.2, "a b.then_on|c": 0.2, "a b.then_on.then_c|c": 0.2}
+ALIKE_LATER = ALIKE | {"a b|c": 0.2, "a b.continued|c": 0.2, "a b.continued.then_c|c": 0.2}
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_each_round_begins_with_the_best_network_and_trains_two(fake, search):
     evidence = fake(TWO_ROUNDS, ALIKE_LATER)
     found = search(evidence, budget="100 TFLOP")
     assert moves(found) == [
-        ("a", {"a+b": 0.1, "a.then_on": 0.05}),
-        ("a+b", {"a+b.then_c": -0.02, "a+b.then_on": 0.1}),
-        ("a+b.then_on", {"a+b.then_on.then_c": -0.05, "a+b.then_on.then_on": 0.0}),
+        ("a", {"a+b": 0.1, "a.continued": 0.05}),
+        ("a+b", {"a+b.then_c": -0.02, "a+b.continued": 0.1}),
+        ("a+b.continued", {"a+b.continued.then_c": -0.05, "a+b.continued2": 0.0}),
     ]
     first, second, third = found.search.rounds
     # What a task adds to training on, for the same compute; and what was to be expected.
@@ -52,10 +52,10 @@ def test_each_round_begins_with_the_best_network_and_trains_two(fake, search):
     assert first.candidates[0].evaluation.accuracy.mean == 0.6
     assert first.candidates[1].evaluation is None
     # The first of equal ones is kept, and all are ranked.
-    assert found.best.network.label == "a+b.then_on"
+    assert found.best.network.label == "a+b.continued"
     standings = found.search.standings
     assert [each.network.label for each in standings[:3]] == [
-        *("a+b.then_on", "a+b.then_on.then_on", "a+b.then_on.then_c"),
+        *("a+b.continued", "a+b.continued2", "a+b.continued.then_c"),
     ]
     assert standings[-1].network.label == "scratch" and len(standings) == 4 + 6
     assert standings[0].estimate == pytest.approx(0.7, abs=1e-3)
@@ -63,20 +63,20 @@ def test_each_round_begins_with_the_best_network_and_trains_two(fake, search):
 
 
 def test_going_on_alone_where_no_task_is_left(fake, search):
-    evidence = fake({"a": 0.5, "a.then_on": 0.6, "a.then_on.then_on": 0.6}, {})
+    evidence = fake({"a": 0.5, "a.continued": 0.6, "a.continued2": 0.6}, {})
     found = search(evidence, budget="9 TFLOP")
     assert moves(found) == [
-        ("a", {"a.then_on": 0.1}),
-        ("a.then_on", {"a.then_on.then_on": 0.0}),
+        ("a", {"a.continued": 0.1}),
+        ("a.continued", {"a.continued2": 0.0}),
     ]
 
 
 def test_a_network_that_stays_the_best_is_extended_by_another_task(fake, search):
-    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.4, "a.then_on": 0.45}, ALIKE)
+    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.4, "a.continued": 0.45}, ALIKE)
     found = search(evidence, gain=0, budget="100 TFLOP")
     assert moves(found) == [
-        ("a", {"a+b": -0.1, "a.then_on": -0.05}),
-        ("a", {"a+c": -0.1, "a.then_on": -0.05}),
+        ("a", {"a+b": -0.1, "a.continued": -0.05}),
+        ("a", {"a+c": -0.1, "a.continued": -0.05}),
     ]
     assert found.search.stopped == "tasks" and found.best.network.label == "a"
 
@@ -143,7 +143,14 @@ def test_what_minutes_do_not_pay_for_is_told_in_minutes(fake, search):
 
 @pytest.mark.parametrize("best", ["scratch", "start", "wise", "a"])
 def test_what_has_no_task_can_be_kept_and_is_never_extended(best, fake, search):
-    table = {"scratch": 0.1, "start": 0.2, "wise": 0.3, "a": 0.15, "a wise": 0.1, "a.then_on": 0.1}
+    table = {
+        "scratch": 0.1,
+        "start": 0.2,
+        "wise": 0.3,
+        "a": 0.15,
+        "a wise": 0.1,
+        "a.continued": 0.1,
+    }
     alike = {"a|wise": 0.1, "wise|a": 0.1}
     evidence = fake(table | {best: 0.5}, alike, teachers=("wise",), start=True)
     found = search(evidence, budget="100 TFLOP")
@@ -152,27 +159,27 @@ def test_what_has_no_task_can_be_kept_and_is_never_extended(best, fake, search):
 
 
 def test_what_is_nearly_as_good_goes_on_too(fake, search):
-    table = SINGLES | {"b": 0.498, "a c": 0.4, "a b": 0.4, "a.then_on": 0.5, "b.then_on": 0.6}
+    table = SINGLES | {"b": 0.498, "a c": 0.4, "a b": 0.4, "a.continued": 0.5, "b.continued": 0.6}
     evidence = fake(table, ALIKE)
     evidence.error = 0.02
     (first,) = search(evidence, budget="7 TFLOP").search.rounds
     assert [(move.task, move.start.label, move.network.label) for move in first.moves] == [
-        *(("b", "a", "a+b"), ("", "a", "a.then_on"), ("", "b", "b.then_on")),
+        *(("b", "a", "a+b"), ("", "a", "a.continued"), ("", "b", "b.continued")),
     ]
     assert first.moves[2].gain == pytest.approx(0.1)  # over the network of the round
     evidence.error = 1e-6
     (first,) = search(evidence, budget="7 TFLOP").search.rounds
-    assert [move.network.label for move in first.moves] == ["a+b", "a.then_on"]
+    assert [move.network.label for move in first.moves] == ["a+b", "a.continued"]
 
 
 def test_all_extensions_where_they_are_asked_for(fake, search):
-    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.then_on": 0.4}, ALIKE)
+    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.continued": 0.4}, ALIKE)
     found = search(evidence, candidates="all", budget="100 TFLOP")
-    assert moves(found) == [("a", {"a+b": -0.1, "a+c": -0.05, "a.then_on": -0.1})]
+    assert moves(found) == [("a", {"a+b": -0.1, "a+c": -0.05, "a.continued": -0.1})]
 
 
 def test_the_task_that_adds_most_is_next(fake, search):
-    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.then_on": 0.4}, ALIKE)
+    evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.continued": 0.4}, ALIKE)
     evidence.complements = {"a|b": 0.1, "a|c": 0.2}
     (first,) = search(evidence, next="complement", budget="7 TFLOP").search.rounds
     assert [each.task for each in first.candidates] == ["c", "b"]
@@ -180,15 +187,15 @@ def test_the_task_that_adds_most_is_next(fake, search):
 
 
 def test_the_leaders_are_looked_at_on_further_folds_while_it_is_open(fake, search):
-    table = SINGLES | {"a b": 0.3, "a.then_on": 0.49, "a c": 0.3}
+    table = SINGLES | {"a b": 0.3, "a.continued": 0.49, "a c": 0.3}
     evidence = fake(table, ALIKE)
     evidence.error = 0.02
-    evidence.divisions = {("a.then_on", 1): 0.6, ("a.then_on", 2): 0.6}
+    evidence.divisions = {("a.continued", 1): 0.6, ("a.continued", 2): 0.6}
     found = search(evidence, budget="8 TFLOP")
-    assert evidence.prepared[:2] == [("a", 1), ("a.then_on", 1)]
-    assert found.best.network.label == "a.then_on"
+    assert evidence.prepared[:2] == [("a", 1), ("a.continued", 1)]
+    assert found.best.network.label == "a.continued"
     divisions = {each.network.label: each.divisions for each in found.search.standings}
-    assert divisions["a.then_on"] == divisions["a"] == 2 > 1 == divisions["a+b"]
+    assert divisions["a.continued"] == divisions["a"] == 2 > 1 == divisions["a+b"]
     assert found.search.spent == 1e12 * (6 + 2 * 0.25)
     # The budget pays for one more division of both, or a division is dear.
     for budget, division, added in (("6.6 TFLOP", 0.25, 2), ("20 TFLOP", 0.55, 0)):
