@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
     config.tasks = "rotation,jigsaw,inpaint,simclr"
-    config.pretrain.steps, config.pretrain.batch_size = 450, 64
+    config.pretrain.steps, config.pretrain.batch_size = 400, 64
     config.target.steps, config.target.batch_size = 60, 32
     config.target.learning_rate = 1e-3
     config.target.shift = 2

@@ -122,10 +122,9 @@ class Network(Record, frozen=True, kw_only=True, omit_defaults=True):
         own = " + ".join(map(of, self.members)) or say(f"network.{self.variant}")
         variant = self.variant
         if self.objective == "student":
-            others = (teacher.repeated(0).title(of) for teacher in self.teachers)
-            clear = (f"({title})" if "," in title else title for title in others)
-            *before, last = clear
-            teachers = say("and").join(filter(None, (", ".join(before), last)))
+            titles = (teacher.repeated(0).title(of) for teacher in self.teachers)
+            *others, last = (f"({title})" if "," in title else title for title in titles)
+            teachers = say("and").join(filter(None, (", ".join(others), last)))
             own, variant = say("network.student", teachers=teachers), ""
         if variant == "continued":
             before, times = self._before

@@ -229,7 +229,7 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
     teachers = len(spec.network.teachers)
     lessons = sets * teachers * _repeats(study, teachers)
     taught = lessons * (
-        target.training.steps * each + forward * len(study.dataset.unlabeled)
+        target.training.steps * each + forward * len(_seen_by_students(study))
     ) + len(runs) * student_flops(study)
     steps = lessons * target.training.steps + len(runs) * study.student.steps
     return steps, taught + forward * sum(len(run.test) for run in runs)
@@ -238,6 +238,14 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
 def _repeats(study: Study, teachers: int) -> int:
     """How often each teacher is fine-tuned: together as often as a network that is tested."""
     return math.ceil(study.target.seeds / teachers)
+
+
+def _seen_by_students(study: Study) -> np.ndarray:
+    """The unlabeled images that students learn from: not more than they have time for."""
+    rows, most = study.dataset.unlabeled, study.student.steps * study.pretrain.training.batch_size
+    if len(rows) <= most:
+        return rows
+    return np.random.default_rng(derived(study.seed, "students' images")).permutation(rows)[:most]
 
 
 class Finetuning:
@@ -270,7 +278,7 @@ class Teaching:
         self.known: dict[bytes, tuple[list[TrainState], np.ndarray]] = {}
 
     def __call__(self, run: Run, session: Session) -> TrainState:
-        rows = np.union1d(np.setdiff1d(self.study.dataset.unlabeled, run.test), run.train)
+        rows = np.union1d(np.setdiff1d(_seen_by_students(self.study), run.test), run.train)
         if (key := run.train.tobytes()) not in self.known:
             self.known = {key: self._lessons(run, rows)}
         states, taught = self.known[key]

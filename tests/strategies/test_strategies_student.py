@@ -18,7 +18,7 @@ from assl_jax.strategies.settings import SearchSettings
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
 STUDENT = Network(objective="student", teachers=(SRC, ROTATION))
-STEPS = StudentSettings(steps=3)
+STEPS = StudentSettings(steps=5)  # as many as show every image once
 
 
 def test_the_loss_is_the_cross_entropy_to_the_teachers():
@@ -96,22 +96,34 @@ def test_the_teachers_are_the_mean_of_fine_tuned_networks(lab, lessons, monkeypa
     np.testing.assert_allclose(taught[rows[unlabeled]], mean, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_student_learns_from_no_more_images_than_it_has_time_for(lab, lessons):
+    tiny = lab(student=StudentSettings(steps=1), folds=0, selects=False)
+    tiny.evaluate(STUDENT)
+    study = tiny.study
+    (train,) = study.dataset.labelled_sets
+    seen = [np.setdiff1d(rows, train) for _, rows, *_ in lessons]
+    others = np.setdiff1d(study.dataset.unlabeled, train)
+    assert 0 < len(seen[0]) <= study.pretrain.training.batch_size < len(others)
+    assert {*seen[0]} <= {*study.dataset.unlabeled} and (seen[0] == seen[1]).all()
+
+
 def test_its_price_by_hand(lab):
     """Two teachers, fine-tuned once on each of three sets of labelled images."""
     tiny = lab(student=STEPS)
     finetune, select = tiny.evidence.specs(STUDENT)
     assert [price(tiny.study, spec)[0] for spec in (finetune, select)] == [
-        2 * 2 + 2 * 3,
-        2 * (2 * 2) + 2 * 3,
+        2 * 2 + 2 * 5,
+        2 * (2 * 2) + 2 * 5,
     ]
     image = 2 * (9 * 6 * 64 + 6 * 2)
     step = 3 * 8 * image
     teachers = 2 * (2 * step + 40 * image)
-    assert price(tiny.study, finetune)[1] == teachers + 2 * 3 * step + 2 * 20 * image
+    assert price(tiny.study, finetune)[1] == teachers + 2 * 5 * step + 2 * 20 * image
     longer = lab(student=StudentSettings(steps=4)).evidence.specs(STUDENT)[0]
     assert longer.name != finetune.name
     alone = tiny.study.taught_by([SRC])  # its only teacher is fine-tuned twice
-    assert price(tiny.study, tiny.evidence.specs(alone)[0])[0] == 2 * 2 + 2 * 3
+    assert price(tiny.study, tiny.evidence.specs(alone)[0])[0] == 2 * 2 + 2 * 5
     plain = lab().evidence.specs(SRC)[0].name
     assert tiny.evidence.specs(SRC)[0].name == plain  # nobody else depends on it
 
