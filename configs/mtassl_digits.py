@@ -3,7 +3,7 @@
     python main.py --config=configs/mtassl_digits.py
 
 1,297 unlabeled images of 32x32, 100 labels, 500 test images, a quarter-width ResNet-10, four tasks,
-a round and a student. Up to ten minutes on two CPU cores; docs/results.md has the accuracies.
+rounds and a student. Up to ten minutes on two CPU cores; docs/results.md has the accuracies.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.target.shift = 2
     config.similarity.n = 1024
     config.student.steps = 150
-    config.search.budget = "14 singles"  # four, a round, and the student
+    config.search.budget = "14 singles"  # four, two or three rounds, and the student
     no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 300  # a pretraining takes seconds
