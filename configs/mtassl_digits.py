@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.target.shift = 2
     config.similarity.n = 1024
     config.student.steps = 150
-    config.search.budget = "14 singles"  # four, two or three rounds, and the student
+    config.search.budget = "12 singles"  # four, two rounds, and the student
     no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images
     config.checkpoint_every = 300  # a pretraining takes seconds
