@@ -57,7 +57,13 @@ def grow(
             and name not in start.members
             and study.extended(start, name) not in tried
         ]
-        rivals = [n for n in begun if found.probabilities[tried.index(n)] >= RIVAL and n != start]
+        rivals = [
+            network
+            for network in begun
+            if found.probabilities[tried.index(network)] >= RIVAL
+            and network != start
+            and study.continued(network) not in tried
+        ]
         further = [Step("", network, study.continued(network)) for network in (start, *rivals)]
 
         def moves(chosen: Sequence[str], start: Network = start) -> list[Step]:

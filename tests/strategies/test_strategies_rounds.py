@@ -172,6 +172,16 @@ def test_what_is_nearly_as_good_goes_on_too(fake, search):
     assert [move.network.label for move in first.moves] == ["a+b", "a.continued"]
 
 
+def test_a_rival_is_not_continued_twice(fake, search):
+    """In the second round the first network is a rival of its own continuation."""
+    table = {"a": 0.5, "b": 0.3, "a b": 0.3, "a.continued": 0.505}
+    evidence = fake(table | {"a.continued.then_b": 0.3, "a.continued2": 0.5}, ALIKE_LATER)
+    evidence.error = 0.02
+    evidence.pairs[frozenset(("a.continued", "b"))] = 0.1
+    _, second = search(evidence, gain=0, budget="7 TFLOP").search.rounds
+    assert [move.network.label for move in second.moves] == ["a.continued.then_b", "a.continued2"]
+
+
 def test_all_extensions_where_they_are_asked_for(fake, search):
     evidence = fake(SINGLES | {"a b": 0.4, "a c": 0.45, "a.continued": 0.4}, ALIKE)
     found = search(evidence, candidates="all", budget="100 TFLOP")
