@@ -53,8 +53,8 @@ CELLS = {  # data and unlabeled images; the unit of compute, in steps on whole i
     "natural32:300": 4000,
     "natural32:1000": 4000,
     "natural32:5000": 8000,
-    "phantoms:200": 600,
-    "phantoms:1000": 600,
+    "phantoms:200": 3000,
+    "phantoms:1000": 3000,
 }
 NOTE = (
     "The best task, and when it has saturated, are chosen by the test accuracy, averaged over all "
