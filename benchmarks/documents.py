@@ -134,7 +134,7 @@ def results() -> str:
     founds = {name: on_record(name)[1] for name in DIGITS if (RECORDS / f"{name}.npz").exists()}
     head = ["seed", "scratch", "best task", "best of the rounds", "student", "kept", "regret"]
     head += ["probability", "pretraining and student (TFLOP)"]
-    align = ["---"] + [" ---: " if h not in ("best task", "kept") else "---" for h in head[1:]]
+    align = ["---"] + ["---:" if h not in ("best task", "kept") else "---" for h in head[1:]]
     rows = [head, align, *(list(_row(name, found)) for name, found in founds.items())]
     mean = sum(found.regret for found in founds.values()) / len(founds)
     processors = {PROCESSORS[found.instruction_set.split()[-1]] for found in founds.values()}
@@ -171,13 +171,13 @@ def _row(name: str, found: Found) -> Iterator[str]:
 
 
 BLOCKS = {"README.md": readme, "docs/results.md": results}
-MARKED = re.compile(r"(<!-- digits -->\n).*?(\n<!-- /digits -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- digits -->\n).*?(<!-- /digits -->)", re.DOTALL)
 
 
 def current(page: str) -> str:
     """A page as it must be."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return MARKED.sub(lambda m: f"{m[1]}{BLOCKS[page]()}{m[2]}", text)
+    return MARKED.sub(lambda m: f"{m[1]}{BLOCKS[page]()}\n{m[2]}", text)
 
 
 def update() -> None:
