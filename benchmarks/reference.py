@@ -26,7 +26,12 @@ from benchmarks import documents, replay
 
 CONFIGS = {  # name: the config, and its settings
     **documents.DIGITS,
-    "phantom3d": ("mtassl_phantom3d", "pretrain.steps=600"),
+    "phantom3d": (
+        "mtassl_phantom3d",
+        "pretrain.steps=60",
+        "target.steps=20",
+        "student.steps=20",
+    ),
     "table4": (
         "table4:digits",
         "tasks=jigsaw,sc_assl,simclr",
