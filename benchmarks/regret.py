@@ -8,8 +8,8 @@ What is finished for a seed is not repeated. Prints three tables:
 
 - regret: the test accuracy of the best network minus that of the one that a rule keeps, in points;
   of the networks that this rule has trained, and of those that any rule has. The floor is the
-  regret of keeping the network that is truly the best: a test set of this size ranks networks by
-  luck too (bootstrap over test images). Settle a rule on the even seeds, judge it on the odd ones.
+  regret of keeping the network that is truly the best: test images and fine-tunings rank networks
+  by luck too. Settle a rule on the even seeds, judge it on the odd ones.
 - calibration: of the networks said to be the best with a probability, how many are.
 - students: the accuracy of each minus the mean of the networks that teach it, and their ensemble.
 """
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from assl_jax.errors import lookup
+from assl_jax.strategies.selection import posterior
 from benchmarks.search import configured
 from benchmarks.side_by_side import table
 
@@ -44,7 +45,7 @@ class Seed(NamedTuple):
     """What the rules found on one seed.
 
     Attributes:
-      hits: `[n]` by network: the share of its fine-tunings that classify a test image rightly.
+      hits: `[r, n]` by network: which fine-tuning classifies which test image rightly.
       rules: by rule, `kept`, `standings` (label, score, probability), `spent` in TFLOP.
       students: by student, its `teachers`; their ensemble's hits are those of `ensemble LABEL`.
     """
@@ -106,7 +107,7 @@ def _right(evidence: Any, networks: Sequence[Any]) -> np.ndarray:
     truth = evidence.study.dataset.labels[evidence.study.dataset.test]
     runs = [p for network in networks for p in evidence.probabilities(network)]
     together = [np.mean(runs, 0)] if len(networks) > 1 else runs
-    return np.stack([p.argmax(1) == truth for p in together]).mean(0, dtype=np.float32)
+    return np.stack([p.argmax(1) == truth for p in together])
 
 
 def _told(found: Any, evidence: Any) -> dict[str, Any]:
@@ -170,20 +171,33 @@ def _regret(seed: Seed, name: str) -> dict[str, float]:
     kept = max(rule["standings"], key=lambda each: each[1])[0] if name == FIRST else rule["kept"]
     accuracies = [seed.accuracy(label) for label in labels]
     every = {label for each in seed.rules.values() for label, _, _ in each["standings"]}
-    drawn = _drawn(np.array([seed.hits[label] for label in labels]))
     return {
         "accuracy": seed.accuracy(kept),
         "own": max(accuracies) - seed.accuracy(kept),
         "all": max(map(seed.accuracy, every)) - seed.accuracy(kept),
-        "floor": float((drawn.max(0) - drawn[int(np.argmax(accuracies))]).mean()),
+        "floor": floor([seed.hits[label] for label in labels]),
         "spent": rule["spent"],
     }
 
 
-def _drawn(hits: np.ndarray) -> np.ndarray:
-    """Accuracies `[k, draws]` in points on test sets that are drawn again from `[k, n]` hits."""
-    n = hits.shape[1]
-    return 100 * hits @ np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS).T / n
+def floor(hits: Sequence[np.ndarray]) -> float:
+    """The expected regret, in points, of a rule that knows which network is truly the best.
+
+    True accuracies are drawn from what `selection.posterior` makes of the measured ones. Measured
+    ones lie about them, with errors over test images and over fine-tunings.
+
+    Args:
+      hits: `[r, n]` of each network.
+    """
+    rng, n = np.random.default_rng(0), hits[0].shape[1]
+    means = np.array([each.mean(0) for each in hits])
+    over_runs = [each.mean(1).var(ddof=1) / len(each) if len(each) > 1 else 0.0 for each in hits]
+    covariance = np.cov(means) / n + np.diag(over_runs)
+    found = posterior(means.mean(1), covariance)
+    true = found.draws[rng.choice(len(found.draws), DRAWS, p=found.weights)]
+    measured = true + rng.multivariate_normal(np.zeros(len(hits)), covariance, DRAWS)
+    kept = measured[np.arange(DRAWS), true.argmax(1)]
+    return 100 * float((measured.max(1) - kept).mean())
 
 
 def calibration(found: Mapping[int, Seed], rule: str = "rounds") -> Iterator[dict[str, Any]]:
@@ -216,9 +230,9 @@ def students(found: Mapping[int, Seed]) -> Iterator[dict[str, Any]]:
             standings = seed.rules[name]["standings"] if name in seed.rules else []
             for label, _, _ in standings:
                 if label in seed.students:
-                    teachers = np.mean([seed.hits[each] for each in seed.students[label]], 0)
-                    gained.append(seed.hits[label] - teachers)
-                    ensemble.append(seed.hits[f"ensemble {label}"] - teachers)
+                    teachers = np.mean([seed.hits[each] for each in seed.students[label]], (0, 1))
+                    gained.append(seed.hits[label].mean(0) - teachers)
+                    ensemble.append(seed.hits[f"ensemble {label}"].mean(0) - teachers)
                     kept.append(seed.rules[name]["kept"] == label)
         if gained:
             low, high = interval(np.array(gained))
