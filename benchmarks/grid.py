@@ -85,7 +85,7 @@ SHARED = (
     "pretrain.mixing=distil",
     "pretrain.budget=compute",
     "target.seeds=1",
-    "student.steps=300",
+    "student.share=0.1",
     "task.rotation.all_rotations=False",
     "checkpoint_every=1000",
 )
@@ -111,7 +111,7 @@ class Size(NamedTuple):
 
 
 SIZES = {"natural32": Size({100: 5, 500: 3}, 5000), "phantoms": Size({100: 5, 500: 3}, 1000)}
-QUICK = ("backbone.width=0.0625", "pretrain.steps=2", "target.steps=2", "student.steps=2")
+QUICK = ("backbone.width=0.0625", "pretrain.steps=2", "target.steps=2", "student.share=1")
 SMOKE = Size({12: 2, 20: 1}, 20, QUICK)
 
 

@@ -30,7 +30,6 @@ CONFIGS = {  # name: the config, and its settings
         "mtassl_phantom3d",
         "pretrain.steps=60",
         "target.steps=20",
-        "student.steps=20",
     ),
     "table4": (
         "table4:digits",

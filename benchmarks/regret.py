@@ -31,7 +31,7 @@ from benchmarks.side_by_side import table
 
 RULES: dict[str, dict[str, Any]] = {  # what each changes of the config
     "rounds": {},
-    "no student": {"student.steps": 0},
+    "no student": {"student.share": 0},
     "more rounds": {"search.gain": 0, "search.budget": "20 singles"},
     "every task in a round": {"search.candidates": "all"},
     "as printed": {"search.as_printed": True},

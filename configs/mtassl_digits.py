@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.target.learning_rate = 1e-3
     config.target.shift = 2
     config.similarity.n = 1024
-    config.student.steps = 150
+    config.student.share = 0.375
     config.search.budget = "12 singles"  # four, two rounds, and the student
     no_flips(config)
     config.task.rotation.all_rotations = False  # as many inputs a step as images

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.task.cpc.crop_fraction = 0.6  # small patches: there are 27 of them
     config.task.models_genesis.width, config.task.models_genesis.coarse = 8, 2
     config.similarity.n = 1000
-    config.student.steps = 400
+    config.student.share = 0.375
     config.search.budget = "12 singles"  # five, a round, and the student
     config.checkpoint_every = 500
     return config

@@ -34,7 +34,7 @@ def get_config(size: str = "large") -> ConfigDict:
     config.pretrain.mixing, config.pretrain.budget = "distil", "compute"
     config.pretrain.steps, config.pretrain.batch_size = 100_000, 16
     config.pretrain.learning_rate = 1e-3
-    config.student.steps = 20_000
+    config.student.share = 0.375
     config.target.steps, config.target.batch_size = 1_000, 16
     config.target.learning_rate = 1e-4
     config.target.shift = 2
@@ -47,7 +47,6 @@ def get_config(size: str = "large") -> ConfigDict:
         config.tasks = "rotation,sc_assl,models_genesis"
         config.backbone.name, config.backbone.width, config.backbone.stem = "resnet10", 0.25, "half"
         config.pretrain.steps, config.pretrain.batch_size = 1_500, 8
-        config.student.steps = 600
         config.target.steps, config.target.batch_size = 60, 8
         config.target.learning_rate = 1e-3
     return config

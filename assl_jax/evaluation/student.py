@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from assl_jax.evaluation.classification import Classification
 from assl_jax.evaluation.finetune import Target
 from assl_jax.objectives.base import Batch, Metrics
-from assl_jax.ranges import Range, Repeats, Size, check
+from assl_jax.ranges import NonNegative, Range, Repeats, check
 from assl_jax.tasks.base import accuracy
 from assl_jax.training.loop import Session, Training, fit
 from assl_jax.training.state import TrainState, init_state
@@ -26,7 +26,7 @@ class StudentSettings:
     """Whether a search ends with a student, and who teaches it.
 
     Attributes:
-      steps: of its training, with the batches and the optimiser of a pretraining; 0 trains none.
+      share: of the steps of a pretraining, whose batches and optimiser it has; 0 trains none.
       networks: at most so many networks teach it, those that are most probably the best.
       least: the smallest probability of being the best with which a network teaches.
 
@@ -34,7 +34,7 @@ class StudentSettings:
       InputError: a number out of range.
     """
 
-    steps: Size = 0
+    share: NonNegative = 0.0
     networks: Repeats = 3
     least: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
 

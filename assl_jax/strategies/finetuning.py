@@ -118,7 +118,7 @@ def _spec(study: Study, kind: str, network: Network, rate: float, own: dict[str,
     own = {"learning_rate": rate, **shared, **own}
     if network.objective == "student":
         own |= {
-            "student": study.student.steps,
+            "student": study.student_steps,
             "training": dataclasses.asdict(study.pretrain.training),
             "teachers": _repeats(study, len(network.teachers)),
             "unlabeled": study.inputs["unlabeled"],
@@ -206,7 +206,7 @@ def step_flops_of(study: Study) -> float:
 
 def student_flops(study: Study) -> float:
     """Floating-point operations of the training of one student."""
-    return study.student.steps * _flops(study, study.pretrain.training.batch_size)
+    return study.student_steps * _flops(study, study.pretrain.training.batch_size)
 
 
 def _flops(study: Study, size: int) -> float:
@@ -231,7 +231,7 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
     taught = lessons * (
         target.training.steps * each + forward * len(_seen_by_students(study))
     ) + len(runs) * student_flops(study)
-    steps = lessons * target.training.steps + len(runs) * study.student.steps
+    steps = lessons * target.training.steps + len(runs) * study.student_steps
     return steps, taught + forward * sum(len(run.test) for run in runs)
 
 
@@ -242,7 +242,7 @@ def _repeats(study: Study, teachers: int) -> int:
 
 def _seen_by_students(study: Study) -> np.ndarray:
     """The unlabeled images that students learn from: not more than they have time for."""
-    rows, most = study.dataset.unlabeled, study.student.steps * study.pretrain.training.batch_size
+    rows, most = study.dataset.unlabeled, study.student_steps * study.pretrain.training.batch_size
     if len(rows) <= most:
         return rows
     return np.random.default_rng(derived(study.seed, "students' images")).permutation(rows)[:most]
@@ -273,7 +273,7 @@ class Teaching:
         self.study, self.target = study, target
         self.teachers = [Finetuning(target, variables) for variables in networks]
         settings = study.pretrain.training
-        self.training = dataclasses.replace(settings, steps=study.student.steps)
+        self.training = dataclasses.replace(settings, steps=study.student_steps)
         self.repeats = _repeats(study, len(networks))
         self.known: dict[bytes, tuple[list[TrainState], np.ndarray]] = {}
 

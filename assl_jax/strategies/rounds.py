@@ -146,7 +146,7 @@ def _student(evidence: Evidence, tried: Sequence[Network]) -> Network | None:
     """The student of the networks that are most probably the best; None if none is asked for."""
     study, settings = evidence.study, evidence.study.student
     able = [i for i, network in enumerate(tried) if network.has_weights]
-    if not settings.steps or not able:
+    if not study.student_steps or not able:
         return None
     found = evidence.posterior(tried)
     order = sorted(able, key=lambda i: -found.mean[i])[: settings.networks]
@@ -157,7 +157,7 @@ def _student(evidence: Evidence, tried: Sequence[Network]) -> Network | None:
 def _dearest_student(evidence: Evidence, networks: Sequence[Network]) -> list[Network]:
     """A student of as many networks as may teach one; none if none is asked for."""
     study, settings = evidence.study, evidence.study.student
-    return [study.taught_by(networks[: settings.networks])] if settings.steps else []
+    return [study.taught_by(networks[: settings.networks])] if study.student_steps else []
 
 
 def _look_again(

@@ -179,6 +179,11 @@ class Study:
         trained = any(each.trained for each in network.history)
         return [network.repeated(seed) for seed in range(self.pretrain.seeds if trained else 1)]
 
+    @property
+    def student_steps(self) -> int:
+        """How long a student is trained; 0 without one."""
+        return round(self.student.share * self.pretrain.training.steps)
+
     # What stages are made of.
 
     @property

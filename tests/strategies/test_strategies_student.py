@@ -18,7 +18,7 @@ from assl_jax.strategies.settings import SearchSettings
 
 SRC, ROTATION = Network(tasks=("src",)), Network(tasks=("rotation",))
 STUDENT = Network(objective="student", teachers=(SRC, ROTATION))
-STEPS = StudentSettings(steps=5)  # as many as show every image once
+STEPS = StudentSettings(share=5 / 4)  # five steps, which show every image once
 
 
 def test_the_loss_is_the_cross_entropy_to_the_teachers():
@@ -98,7 +98,7 @@ def test_the_teachers_are_the_mean_of_fine_tuned_networks(lab, lessons, monkeypa
 
 @pytest.mark.slow
 def test_a_student_learns_from_no_more_images_than_it_has_time_for(lab, lessons):
-    tiny = lab(student=StudentSettings(steps=1), folds=0, selects=False)
+    tiny = lab(student=StudentSettings(share=1 / 4), folds=0, selects=False)
     tiny.evaluate(STUDENT)
     study = tiny.study
     (train,) = study.dataset.labelled_sets
@@ -120,7 +120,7 @@ def test_its_price_by_hand(lab):
     step = 3 * 8 * image
     teachers = 2 * (2 * step + 40 * image)
     assert price(tiny.study, finetune)[1] == teachers + 2 * 5 * step + 2 * 20 * image
-    longer = lab(student=StudentSettings(steps=4)).evidence.specs(STUDENT)[0]
+    longer = lab(student=StudentSettings(share=1)).evidence.specs(STUDENT)[0]
     assert longer.name != finetune.name
     alone = tiny.study.taught_by([SRC])  # its only teacher is fine-tuned twice
     assert price(tiny.study, tiny.evidence.specs(alone)[0])[0] == 2 * 2 + 2 * 5
@@ -147,7 +147,7 @@ def test_the_networks_that_are_probably_the_best_teach(least, networks, teachers
 
     evidence = fake({"a": 0.5, "b": 0.49, "c": 0.3, "scratch": 0.6}, {})
     evidence.error = 0.02
-    settings = StudentSettings(steps=1, networks=networks, least=least)
+    settings = StudentSettings(share=1 / 4, networks=networks, least=least)
     object.__setattr__(evidence.study, "student", settings)
     study = evidence.study
     tried = [SCRATCH, *map(study.single, "abc")]

@@ -29,7 +29,7 @@ TINY = (
     "--config.similarity.n=64",
     "--config.search.budget=9 singles",  # one round
     "--config.pretrain.budget=steps",
-    "--config.student.steps=0",
+    "--config.student.share=0",
     "--config.pretrain.mixing=alternate",
     "--config.checkpoint_every=4",
     "--config.log_every=4",
@@ -51,7 +51,7 @@ SMALL = {
     "target.folds": 2,
     "similarity.n": 32,
     "search.budget": "9 singles",
-    "student.steps": 0,
+    "student.share": 0,
     "keep_compiled": False,
     "checkpoint_every": 2,
 }
