@@ -3,7 +3,7 @@
     python main.py --config=configs/mtassl_digits.py
 
 1,297 unlabeled images of 32x32, 100 labels, 500 test images, a quarter-width ResNet-10, four tasks,
-rounds and a student. Up to ten minutes on two CPU cores; docs/results.md has the accuracies.
+rounds and a student. About four minutes on two CPU cores; docs/results.md has the accuracies.
 """
 
 from ml_collections import ConfigDict
