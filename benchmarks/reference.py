@@ -35,6 +35,7 @@ CONFIGS = {  # name: the config, and its settings
         "table4:digits",
         "tasks=jigsaw,sc_assl,simclr",
         "pretrain.steps=60",
+        "pretrain.budget=steps",
         "target.steps=20",
         "self_assl.second_run=True",
     ),
