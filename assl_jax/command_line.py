@@ -189,7 +189,7 @@ def _nearest(name: str, known: Mapping[str, Any], options: Collection[str]) -> s
     last = name.rpartition(".")[2]
     same = [key for key in known if key.rpartition(".")[2] == last]
     key = name.removeprefix(PREFIX)
-    near = [key] if key in known else same if len(same) < 5 else []
+    near = [key] if key in known else same if len(same) < 4 else []
     every = [*(PREFIX + each for each in known), *options]
     found = [PREFIX + each for each in near] or difflib.get_close_matches(name, every, 1, 0.0)
     return f"did you mean {' or '.join(f'--{each}' for each in found)}?"

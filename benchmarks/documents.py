@@ -134,7 +134,8 @@ def results() -> str:
     founds = {name: on_record(name)[1] for name in DIGITS if (RECORDS / f"{name}.npz").exists()}
     head = ["seed", "scratch", "best task", "best of the rounds", "student", "kept", "regret"]
     head += ["probability", "pretraining and student (TFLOP)"]
-    align = ["---"] + ["---:" if h not in ("best task", "kept") else "---" for h in head[1:]]
+    left = ("best task", "best of the rounds", "kept")
+    align = ["---"] + ["---:" if h not in left else "---" for h in head[1:]]
     rows = [head, align, *(list(_row(name, found)) for name, found in founds.items())]
     mean = sum(found.regret for found in founds.values()) / len(founds)
     processors = {PROCESSORS[found.instruction_set.split()[-1]] for found in founds.values()}

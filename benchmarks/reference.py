@@ -74,18 +74,20 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace what is on record")
     given = parser.parse_args()
     here = json.dumps({key: environment()[key] for key in ("jax", "instruction_set")})
-    wrong = []
+    wrong, written = [], False
     for name in given.names or CONFIGS:
         found, file = tables(name), documents.RECORDS / f"{name}.md"
         if given.write or not file.exists():
             write(name, here, found)
+            written = True
             continue
         header, *kept = file.read_text(encoding="utf-8").splitlines()
         changed = [f"{header} is on record, here is {here}"] * (header != here)
         changed += difflib.unified_diff(kept, found, "on record", "now", n=0, lineterm="")
         print(f"{name}: {'equal' if not changed else 'different'}", *changed, sep="\n")
         wrong += [name] if changed else []
-    documents.update()
+    if written:
+        documents.update()
     if wrong:
         raise SystemExit(1)
 

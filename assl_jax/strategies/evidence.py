@@ -246,12 +246,9 @@ class Evidence:
         set, paired by image, and over the pretrainings if there are several. None if the metric is
         undefined.
         """
-        metric, dataset, both = (
-            on_test_set(self.study.metric),
-            self.study.dataset,
-            (SCRATCH, network),
-        )
-        rows, runs = dataset.test, [self.probabilities(each) for each in both]
+        metric, dataset = on_test_set(self.study.metric), self.study.dataset
+        rows, both = dataset.test, (SCRATCH, network)
+        runs = [self.probabilities(each) for each in both]
         found = [[scores(dataset.labels[rows], p) for p in each] for each in runs]
         if any(metric not in run for each in found for run in each):
             return None

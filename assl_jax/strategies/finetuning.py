@@ -228,9 +228,9 @@ def price(study: Study, spec: StageSpec) -> tuple[int, float]:
     sets = len({run.train.tobytes() for run in runs})
     teachers = len(spec.network.teachers)
     lessons = sets * teachers * _repeats(study, teachers)
-    taught = lessons * (
-        target.training.steps * each + forward * len(_seen_by_students(study))
-    ) + len(runs) * student_flops(study)
+    taught = lessons * (target.training.steps * each + forward * _seen_by_students(study)) + len(
+        runs
+    ) * student_flops(study)
     steps = lessons * target.training.steps + len(runs) * study.student_steps
     return steps, taught + forward * sum(len(run.test) for run in runs)
 
@@ -240,12 +240,10 @@ def _repeats(study: Study, teachers: int) -> int:
     return math.ceil(study.target.seeds / teachers)
 
 
-def _seen_by_students(study: Study) -> np.ndarray:
-    """The unlabeled images that students learn from: not more than they have time for."""
-    rows, most = study.dataset.unlabeled, study.student_steps * study.pretrain.training.batch_size
-    if len(rows) <= most:
-        return rows
-    return np.random.default_rng(derived(study.seed, "students' images")).permutation(rows)[:most]
+def _seen_by_students(study: Study) -> int:
+    """How many unlabeled images students learn from: not more than they have time for."""
+    most = study.student_steps * study.pretrain.training.batch_size
+    return min(len(study.dataset.unlabeled), most)
 
 
 class Finetuning:
@@ -275,10 +273,12 @@ class Teaching:
         settings = study.pretrain.training
         self.training = dataclasses.replace(settings, steps=study.student_steps)
         self.repeats = _repeats(study, len(networks))
+        rng = np.random.default_rng(derived(study.seed, "students' images"))
+        self.unlabeled = rng.permutation(study.dataset.unlabeled)[: _seen_by_students(study)]
         self.known: dict[bytes, tuple[list[TrainState], np.ndarray]] = {}
 
     def __call__(self, run: Run, session: Session) -> TrainState:
-        rows = np.union1d(np.setdiff1d(_seen_by_students(self.study), run.test), run.train)
+        rows = np.union1d(np.setdiff1d(self.unlabeled, run.test), run.train)
         if (key := run.train.tobytes()) not in self.known:
             self.known = {key: self._lessons(run, rows)}
         states, taught = self.known[key]

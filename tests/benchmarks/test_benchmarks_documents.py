@@ -5,8 +5,6 @@ import pytest
 from assl_jax.store import LocalStore
 from benchmarks import documents, replay
 
-NAMES = [name for name in documents.DIGITS if (documents.RECORDS / f"{name}.npz").exists()]
-
 
 @pytest.mark.parametrize("page", documents.BLOCKS)
 def test_a_page_is_as_the_record_says(page):
@@ -15,7 +13,7 @@ def test_a_page_is_as_the_record_says(page):
     assert text == documents.current(page), "python -m benchmarks.documents"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", documents.DIGITS)
 def test_todays_rules_decide_as_the_record_says(name, tmp_path):
     """The same rounds, the same network, and its probability."""
     scores, found = documents.on_record(name)

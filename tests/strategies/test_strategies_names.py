@@ -34,6 +34,13 @@ def changed(before, after, network=SRC):
     return {kind for kind in old if old[kind].name != new[kind].name}
 
 
+def test_a_long_history_is_a_name_that_a_file_system_takes():
+    """The label is cut; what the digests know still tells two stages apart."""
+    taught = Network(objective="student", teachers=(SRC.replace(tasks=("a" * 300,)), ROTATION))
+    first, second = (stage.StageSpec("finetune", taught, "net", {"n": n}).name for n in (1, 2))
+    assert first != second and len(first) == len(second) < 255
+
+
 # Another value of every field of the settings. A new field needs a line here.
 PARTS = {
     "training": {"steps": 5, "batch_size": 4, "accumulate": 2, "optimiser": None},
